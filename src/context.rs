@@ -1,0 +1,287 @@
+//! What is known about a question besides who, what and which: context keys and their values.
+
+use std::fmt;
+
+use smallvec::{SmallVec, smallvec};
+
+use crate::name::Malformed;
+
+/// The name of a context key, compared ignoring ASCII case (C-4, V-10).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContextKey {
+    folded: Box<str>,
+    kind: KeyKind,
+}
+
+/// Where the value of a context key comes from: the table of section 4.9 of the semantics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "each is the key of its name")]
+pub enum KeyKind {
+    PrincipalArn,
+    PrincipalAccount,
+    PrincipalType,
+    Username,
+    Userid,
+    /// `aws:PrincipalTag/…`.
+    PrincipalTag,
+    PrincipalOrgId,
+    PrincipalOrgPaths,
+    PrincipalIsAwsService,
+    PrincipalServiceName,
+    PrincipalServiceNamesList,
+    CurrentTime,
+    EpochTime,
+    TokenIssueTime,
+    MultiFactorAuthPresent,
+    MultiFactorAuthAge,
+    SourceIdentity,
+    FederatedProvider,
+    ResourceAccount,
+    ResourceOrgId,
+    ResourceOrgPaths,
+    /// `aws:ResourceTag/…`.
+    ResourceTag,
+    /// `aws:RequestTag/…`.
+    RequestTag,
+    TagKeys,
+    SecureTransport,
+    ViaAwsService,
+    CalledVia,
+    CalledViaFirst,
+    CalledViaLast,
+    /// `saml:…`: claims of a SAML assertion.
+    Saml,
+    /// Anything else: given by the caller, or a claim of an OIDC token.
+    Given,
+}
+
+/// The exact names, folded, of the keys that have a kind of their own.
+const KINDS: &[(&str, KeyKind)] = &[
+    ("aws:principalarn", KeyKind::PrincipalArn),
+    ("aws:principalaccount", KeyKind::PrincipalAccount),
+    ("aws:principaltype", KeyKind::PrincipalType),
+    ("aws:username", KeyKind::Username),
+    ("aws:userid", KeyKind::Userid),
+    ("aws:principalorgid", KeyKind::PrincipalOrgId),
+    ("aws:principalorgpaths", KeyKind::PrincipalOrgPaths),
+    ("aws:principalisawsservice", KeyKind::PrincipalIsAwsService),
+    ("aws:principalservicename", KeyKind::PrincipalServiceName),
+    ("aws:principalservicenameslist", KeyKind::PrincipalServiceNamesList),
+    ("aws:currenttime", KeyKind::CurrentTime),
+    ("aws:epochtime", KeyKind::EpochTime),
+    ("aws:tokenissuetime", KeyKind::TokenIssueTime),
+    ("aws:multifactorauthpresent", KeyKind::MultiFactorAuthPresent),
+    ("aws:multifactorauthage", KeyKind::MultiFactorAuthAge),
+    ("aws:sourceidentity", KeyKind::SourceIdentity),
+    ("aws:federatedprovider", KeyKind::FederatedProvider),
+    ("aws:resourceaccount", KeyKind::ResourceAccount),
+    ("aws:resourceorgid", KeyKind::ResourceOrgId),
+    ("aws:resourceorgpaths", KeyKind::ResourceOrgPaths),
+    ("aws:tagkeys", KeyKind::TagKeys),
+    ("aws:securetransport", KeyKind::SecureTransport),
+    ("aws:viaawsservice", KeyKind::ViaAwsService),
+    ("aws:calledvia", KeyKind::CalledVia),
+    ("aws:calledviafirst", KeyKind::CalledViaFirst),
+    ("aws:calledvialast", KeyKind::CalledViaLast),
+];
+
+const TAG_FAMILIES: &[(&str, KeyKind)] = &[
+    ("aws:principaltag/", KeyKind::PrincipalTag),
+    ("aws:resourcetag/", KeyKind::ResourceTag),
+    ("aws:requesttag/", KeyKind::RequestTag),
+];
+
+impl ContextKey {
+    /// Folds `text` and looks up its kind. Any text will do: what a policy may name is checked by its parser (G-22).
+    pub fn new(text: &str) -> Self {
+        let folded = text.to_ascii_lowercase();
+        let family = TAG_FAMILIES.iter().find(|(prefix, _)| folded.starts_with(prefix) && folded.len() > prefix.len());
+        let kind = match family.or_else(|| KINDS.iter().find(|(name, _)| *name == folded)) {
+            Some((_, kind)) => *kind,
+            None if folded.starts_with("saml:") => KeyKind::Saml,
+            None => KeyKind::Given,
+        };
+        Self { folded: folded.into(), kind }
+    }
+
+    /// The name, lower-cased.
+    pub fn folded(&self) -> &str {
+        &self.folded
+    }
+
+    /// Where its value comes from.
+    pub fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// The tag key of a tag family's member, lower-cased: `team` of `aws:PrincipalTag/Team`. Empty for other keys.
+    pub fn tag(&self) -> &str {
+        self.folded.split_once('/').map_or("", |(_, tag)| tag)
+    }
+
+    /// Whether only iamd or the session record may say its value, never the caller's `context` (K-1: classes D and S).
+    pub fn is_reserved(&self) -> bool {
+        use KeyKind as K;
+        !matches!(
+            self.kind,
+            K::ResourceTag
+                | K::RequestTag
+                | K::TagKeys
+                | K::SecureTransport
+                | K::ViaAwsService
+                | K::CalledVia
+                | K::CalledViaFirst
+                | K::CalledViaLast
+                | K::Given
+        )
+    }
+}
+
+impl fmt::Debug for ContextKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ContextKey({})", self.folded)
+    }
+}
+
+impl fmt::Display for ContextKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.folded)
+    }
+}
+
+/// A value in its canonical string form (C-5): a list, of which one element equals a scalar (C-10) and none equals
+/// absence (C-7).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ContextValue(SmallVec<[Box<str>; 1]>);
+
+impl ContextValue {
+    /// One string.
+    pub fn string(text: impl Into<Box<str>>) -> Self {
+        Self(smallvec![text.into()])
+    }
+
+    /// A number in its canonical form: shortest decimal, no exponent. Refuses NaN, infinities, and magnitudes of
+    /// 2^53 or more, where a double no longer tells neighbours apart (C-5).
+    pub fn number(number: f64) -> Result<Self, Malformed> {
+        const LIMIT: f64 = 9_007_199_254_740_992.0;
+        if !number.is_finite() {
+            return Err(Malformed::because("NaN and infinities are no context values"));
+        }
+        if number.abs() >= LIMIT {
+            return Err(Malformed::because("numbers of 2^53 and more lose digits: send them as a string"));
+        }
+        // `+ 0.0` turns -0 into 0.
+        Ok(Self::string((number + 0.0).to_string()))
+    }
+
+    /// `true` or `false`.
+    pub fn bool(value: bool) -> Self {
+        Self::string(if value { "true" } else { "false" })
+    }
+
+    /// A list of values, in order.
+    pub fn list(values: impl IntoIterator<Item = Self>) -> Self {
+        Self(values.into_iter().flat_map(|value| value.0).collect())
+    }
+
+    /// The strings, in order.
+    pub fn values(&self) -> &[Box<str>] {
+        &self.0
+    }
+}
+
+/// One entry of a [`Context`]: the key, how it was spelled, and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ContextEntry {
+    /// The key.
+    pub key: ContextKey,
+    /// As the caller spelled it; the tag key of `aws:RequestTag/Team` keeps its case in `aws:TagKeys`.
+    pub spelled: Box<str>,
+    /// The value.
+    pub value: ContextValue,
+}
+
+/// The context of a question, sorted by key; no two keys are equal after folding (C-4).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Context(Vec<ContextEntry>);
+
+impl Context {
+    /// Sorts `entries`; gives back the spelling of a key that stands there twice.
+    pub fn from_entries(entries: impl IntoIterator<Item = (String, ContextValue)>) -> Result<Self, DuplicateKey> {
+        let mut sorted: Vec<ContextEntry> = entries
+            .into_iter()
+            .map(|(spelled, value)| ContextEntry { key: ContextKey::new(&spelled), spelled: spelled.into(), value })
+            .collect();
+        sorted.sort_by(|a, b| a.key.folded.cmp(&b.key.folded));
+        for pair in sorted.windows(2) {
+            if let [first, second] = pair
+                && first.key == second.key
+            {
+                return Err(DuplicateKey(second.spelled.to_string()));
+            }
+        }
+        Ok(Self(sorted))
+    }
+
+    /// The value of `key`, if the caller gave one.
+    pub fn get(&self, key: &ContextKey) -> Option<&ContextValue> {
+        self.get_folded(key.folded())
+    }
+
+    /// The value of the key that is `folded` in lower case.
+    pub fn get_folded(&self, folded: &str) -> Option<&ContextValue> {
+        let at = self.0.binary_search_by(|entry| (*entry.key.folded).cmp(folded)).ok()?;
+        self.0.get(at).map(|entry| &entry.value)
+    }
+
+    /// All entries, sorted by folded key.
+    pub fn entries(&self) -> &[ContextEntry] {
+        &self.0
+    }
+}
+
+/// Two context keys are equal ignoring case (C-4); holds one spelling of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DuplicateKey(pub String);
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    fn text(value: &ContextValue) -> &str {
+        value.values().first().map_or("", |text| text)
+    }
+
+    #[test]
+    fn numbers_have_one_canonical_form() {
+        for (number, expected) in
+            [(50.0, "50"), (-0.0, "0"), (0.1, "0.1"), (1.5, "1.5"), (1e-7, "0.0000001"), (-3.0, "-3"), (9007199254740991.0, "9007199254740991")]
+        {
+            assert_eq!(text(&ContextValue::number(number).unwrap()), expected, "C-5");
+        }
+        for refused in [f64::NAN, f64::INFINITY, 9_007_199_254_740_992.0, -9_007_199_254_740_992.0, 1e300] {
+            assert!(ContextValue::number(refused).is_err(), "C-5: {refused}");
+        }
+    }
+
+    #[test]
+    fn keys_that_differ_only_in_case_are_one_key() {
+        let twice = [("app:x".to_owned(), ContextValue::string("1")), ("APP:X".to_owned(), ContextValue::string("2"))];
+        assert!(Context::from_entries(twice).is_err(), "C-4");
+        let context = Context::from_entries([("App:X".to_owned(), ContextValue::string("1"))]).unwrap();
+        assert_eq!(context.get(&ContextKey::new("APP:x")).map(text), Some("1"), "C-4");
+    }
+
+    #[test]
+    fn derived_and_session_keys_are_reserved_and_environment_keys_are_not() {
+        for key in ["aws:PrincipalTag/role", "AWS:PrincipalArn", "aws:CurrentTime", "aws:TokenIssueTime", "saml:aud"] {
+            assert!(ContextKey::new(key).is_reserved(), "K-1: {key}");
+        }
+        for key in ["aws:SourceIp", "aws:RequestTag/a", "aws:TagKeys", "orders:amount", "aws:PrincipalTag", "sts:ExternalId"] {
+            assert!(!ContextKey::new(key).is_reserved(), "K-2: {key}");
+        }
+        assert_eq!(ContextKey::new("aws:PrincipalTag/a:b/c").tag(), "a:b/c", "G-22");
+    }
+}

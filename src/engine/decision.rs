@@ -1,0 +1,131 @@
+//! The answer.
+
+use std::fmt;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::compile::snapshot::Policy;
+
+/// Why a decision came out as it did: the values of `Reason` in the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "documented in the protocol, value by value")]
+#[repr(u8)]
+pub enum Reason {
+    AllowIdentity = 1,
+    AllowResourceDirect = 2,
+    AllowResourceEntity = 3,
+    AllowCrossAccount = 4,
+    AllowRoot = 5,
+    AllowService = 6,
+    AllowAnonymous = 7,
+    AllowFederated = 8,
+    ExplicitDenyIdentity = 10,
+    ExplicitDenyResource = 11,
+    ExplicitDenyPermissionsBoundary = 12,
+    ExplicitDenySession = 13,
+    ExplicitDenyServiceControl = 14,
+    ExplicitDenyResourceControl = 15,
+    ImplicitDenyIdentity = 20,
+    ImplicitDenyResource = 21,
+    ImplicitDenyPermissionsBoundary = 22,
+    ImplicitDenySession = 23,
+    ImplicitDenyServiceControl = 24,
+    ImplicitDenyResourceControl = 25,
+    ImplicitDenyUnknownPrincipal = 26,
+    ImplicitDenySessionExpired = 27,
+}
+
+impl Reason {
+    /// Every reason with its label: the wire value without `REASON_`.
+    pub const ALL: &[(Self, &str)] = &[
+        (Self::AllowIdentity, "ALLOW_IDENTITY"),
+        (Self::AllowResourceDirect, "ALLOW_RESOURCE_DIRECT"),
+        (Self::AllowResourceEntity, "ALLOW_RESOURCE_ENTITY"),
+        (Self::AllowCrossAccount, "ALLOW_CROSS_ACCOUNT"),
+        (Self::AllowRoot, "ALLOW_ROOT"),
+        (Self::AllowService, "ALLOW_SERVICE"),
+        (Self::AllowAnonymous, "ALLOW_ANONYMOUS"),
+        (Self::AllowFederated, "ALLOW_FEDERATED"),
+        (Self::ExplicitDenyIdentity, "EXPLICIT_DENY_IDENTITY"),
+        (Self::ExplicitDenyResource, "EXPLICIT_DENY_RESOURCE"),
+        (Self::ExplicitDenyPermissionsBoundary, "EXPLICIT_DENY_PERMISSIONS_BOUNDARY"),
+        (Self::ExplicitDenySession, "EXPLICIT_DENY_SESSION"),
+        (Self::ExplicitDenyServiceControl, "EXPLICIT_DENY_SERVICE_CONTROL"),
+        (Self::ExplicitDenyResourceControl, "EXPLICIT_DENY_RESOURCE_CONTROL"),
+        (Self::ImplicitDenyIdentity, "IMPLICIT_DENY_IDENTITY"),
+        (Self::ImplicitDenyResource, "IMPLICIT_DENY_RESOURCE"),
+        (Self::ImplicitDenyPermissionsBoundary, "IMPLICIT_DENY_PERMISSIONS_BOUNDARY"),
+        (Self::ImplicitDenySession, "IMPLICIT_DENY_SESSION"),
+        (Self::ImplicitDenyServiceControl, "IMPLICIT_DENY_SERVICE_CONTROL"),
+        (Self::ImplicitDenyResourceControl, "IMPLICIT_DENY_RESOURCE_CONTROL"),
+        (Self::ImplicitDenyUnknownPrincipal, "IMPLICIT_DENY_UNKNOWN_PRINCIPAL"),
+        (Self::ImplicitDenySessionExpired, "IMPLICIT_DENY_SESSION_EXPIRED"),
+    ];
+
+    /// The label that rules, tests and metrics use: `ALLOW_IDENTITY`.
+    pub fn label(self) -> &'static str {
+        Self::ALL.iter().find(|(reason, _)| *reason == self).map_or("", |(_, label)| label)
+    }
+
+    /// Whether it is one of the reasons to allow.
+    pub fn is_allow(self) -> bool {
+        matches!(
+            self,
+            Self::AllowIdentity
+                | Self::AllowResourceDirect
+                | Self::AllowResourceEntity
+                | Self::AllowCrossAccount
+                | Self::AllowRoot
+                | Self::AllowService
+                | Self::AllowAnonymous
+                | Self::AllowFederated
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())
+    }
+}
+
+/// The answer to one [`Request`](super::request::Request).
+#[derive(Clone, Debug)]
+pub struct Decision {
+    pub(super) reason: Reason,
+    pub(super) determining: SmallVec<[StatementRef; 2]>,
+}
+
+impl Decision {
+    /// Why; and so, whether.
+    pub fn reason(&self) -> Reason {
+        self.reason
+    }
+
+    /// Whether the principal may.
+    pub fn is_allowed(&self) -> bool {
+        self.reason.is_allow()
+    }
+
+    /// The statements that settled it; none for an implicit deny.
+    pub fn determining(&self) -> &[StatementRef] {
+        &self.determining
+    }
+}
+
+/// One statement of one policy.
+#[derive(Clone, Debug)]
+pub struct StatementRef {
+    /// The policy: its name for people, its type and its file.
+    pub policy: Arc<Policy>,
+    /// The statement's place in it, from 0.
+    pub index: usize,
+}
+
+impl StatementRef {
+    /// The statement's Sid; empty if it has none.
+    pub fn sid(&self) -> &str {
+        self.policy.statements.get(self.index).and_then(|statement| statement.sid.as_deref()).unwrap_or("")
+    }
+}

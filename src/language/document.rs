@@ -1,0 +1,128 @@
+//! A policy document as its author wrote it: parsed, checked, nothing resolved.
+
+use std::ops::Range;
+
+use super::condition::Condition;
+use super::pattern::{ActionPattern, ResourcePattern};
+use crate::name::{AccountId, Arn};
+
+/// What kind of policy a document is. It decides which elements may stand in it (G-29) and how it counts (E-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PolicyType {
+    /// Of a user, group or role; managed or inline.
+    Identity,
+    /// Attached to resources.
+    Resource,
+    /// The most that a user or role can have.
+    PermissionsBoundary,
+    /// Passed for one session.
+    Session,
+    /// SCP.
+    ServiceControl,
+    /// RCP.
+    ResourceControl,
+    /// Who may assume a role.
+    Trust,
+}
+
+/// A whole document.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PolicyDocument {
+    /// The language's version; absent means the old one (G-5).
+    pub version: Version,
+    /// Echoed, never evaluated (G-7).
+    pub id: Option<String>,
+    /// In source order; at least one.
+    pub statements: Vec<Statement>,
+}
+
+/// The version of the language (G-5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// Without policy variables (G-6).
+    V2008,
+    /// With policy variables.
+    V2012,
+}
+
+/// One statement.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Statement {
+    /// Its name, if not empty.
+    pub sid: Option<String>,
+    /// Allow or Deny.
+    pub effect: Effect,
+    /// `Principal` or `NotPrincipal`; none where the policy type has none (P-11).
+    pub principal: Option<PrincipalElement>,
+    /// `Action` or `NotAction` (M-6).
+    pub actions: Listed<ActionPattern>,
+    /// `Resource` or `NotResource` (M-20); none: everything the policy is attached to (E-12).
+    pub resources: Option<Listed<ResourcePattern>>,
+    /// All must hold (C-1).
+    pub conditions: Vec<Condition>,
+    /// Where the statement stands in its text, in bytes.
+    pub span: Range<usize>,
+    /// The line on which it begins, from 1; 0 in an embedded document.
+    pub line: u32,
+}
+
+/// What a statement does where it applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[expect(missing_docs, reason = "the words of the language")]
+pub enum Effect {
+    Allow,
+    Deny,
+}
+
+/// An element and its Not-form.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listed<T> {
+    /// `Action`, `Resource`: at least one must match.
+    Any(Vec<T>),
+    /// `NotAction`, `NotResource`: none may match.
+    Not(Vec<T>),
+}
+
+impl<T> Listed<T> {
+    /// The entries.
+    pub fn entries(&self) -> &[T] {
+        match self {
+            Self::Any(entries) | Self::Not(entries) => entries,
+        }
+    }
+}
+
+/// `Principal` or `NotPrincipal`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PrincipalElement {
+    /// Whether it is `NotPrincipal`.
+    pub negated: bool,
+    /// The entries of all its kinds.
+    pub entries: Vec<PrincipalEntry>,
+}
+
+/// One entry of a `Principal` (G-23 to G-26).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum PrincipalEntry {
+    /// `"*"`.
+    Everyone,
+    /// `{"AWS": "*"}`.
+    EveryAws,
+    /// An account, by id or by the ARN of its root; the partition is known only from an ARN.
+    Account {
+        /// The account.
+        account: AccountId,
+        /// The ARN's partition.
+        partition: Option<Box<str>>,
+    },
+    /// The ARN of a user, role, role session or federated user.
+    Entity(Arn),
+    /// The unique id of a user or role.
+    UniqueId(Box<str>),
+    /// `{"Service": …}`.
+    Service(Box<str>),
+    /// `{"Federated": …}`: an issuer's host and path, or a provider's ARN.
+    Federated(Box<str>),
+    /// `{"CanonicalUser": …}`.
+    CanonicalUser(Box<str>),
+}

@@ -1,0 +1,9 @@
+//! The IAM policy language as people write it.
+
+pub mod condition;
+pub mod document;
+pub mod finding;
+pub mod json;
+pub mod parse;
+pub mod pattern;
+pub mod report;

@@ -1,0 +1,3 @@
+//! The `iamd` program.
+
+fn main() {}

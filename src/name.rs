@@ -1,0 +1,402 @@
+//! What things are called: ARNs, accounts, principals, actions and resources.
+//!
+//! Each type is a text whose rules were checked once, when it was made. Nothing here is ever normalised (M-17): two
+//! spellings are two names, except that action names are kept lower-cased because they are compared so (M-2).
+
+use std::fmt;
+
+/// A text that does not follow the rules of what it should name; the message is for the person who wrote it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(pub String);
+
+impl Malformed {
+    pub(crate) fn because(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+/// An account: 12 digits as AWS has them, or a name of `[A-Za-z0-9_-]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountId(Box<str>);
+
+impl AccountId {
+    /// Checks the characters; 1 to 64 of them.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
+            return Err(Malformed::because(format!(
+                "account id `{text}` must be 12 digits or a name of letters, digits, `_` and `-`"
+            )));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The pseudo-account that owns AWS-managed policies (`arn:aws:iam::aws:policy/…`).
+    pub fn aws() -> Self {
+        Self("aws".into())
+    }
+
+    /// Whether this is [`AccountId::aws`].
+    pub fn is_aws(&self) -> bool {
+        &*self.0 == "aws"
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AccountId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An Amazon Resource Name: `arn:partition:service:region:account:resource` (M-7, M-8).
+///
+/// Split at the first five colons; the resource part is the rest and may hold more of them. Partition, service and
+/// resource part are not empty. Characters are taken as they are: `*`, `?` and `${` have no meaning here (M-9).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Arn {
+    text: Box<str>,
+    /// INVARIANT: the offsets of the first five colons of `text`, ascending; `parse` holds it.
+    colons: [u32; 5],
+}
+
+impl Arn {
+    /// Splits `text` into its six fields.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let malformed = || {
+            Malformed::because(format!(
+                "`{text}` is not an ARN of the form `arn:partition:service:region:account:resource`"
+            ))
+        };
+        let mut colons = [0u32; 5];
+        let mut found = text.bytes().enumerate().filter(|(_, byte)| *byte == b':');
+        for colon in &mut colons {
+            let (at, _) = found.next().ok_or_else(malformed)?;
+            *colon = u32::try_from(at).map_err(|_| malformed())?;
+        }
+        let arn = Self { text: text.into(), colons };
+        let [prefix, partition, service, _, _, resource] = arn.fields();
+        if prefix != "arn" || partition.is_empty() || service.is_empty() || resource.is_empty() {
+            return Err(malformed());
+        }
+        Ok(arn)
+    }
+
+    /// The whole text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// All six fields, `arn` first.
+    pub fn fields(&self) -> [&str; 6] {
+        let [a, b, c, d, e] = self.colons.map(|at| at as usize);
+        let field = |from: usize, to: usize| self.text.get(from..to).unwrap_or("");
+        [field(0, a), field(a + 1, b), field(b + 1, c), field(c + 1, d), field(d + 1, e), field(e + 1, self.text.len())]
+    }
+
+    /// `aws`, `aws-cn`, `app`, …
+    pub fn partition(&self) -> &str {
+        self.fields()[1]
+    }
+
+    /// `iam`, `s3`, `orders`, …
+    pub fn service(&self) -> &str {
+        self.fields()[2]
+    }
+
+    /// The region; often empty.
+    pub fn region(&self) -> &str {
+        self.fields()[3]
+    }
+
+    /// The account; may be empty.
+    pub fn account(&self) -> &str {
+        self.fields()[4]
+    }
+
+    /// Everything after the fifth colon.
+    pub fn resource(&self) -> &str {
+        self.fields()[5]
+    }
+}
+
+impl fmt::Debug for Arn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Arn({})", self.text)
+    }
+}
+
+impl fmt::Display for Arn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Who asks (E-2). Whether the store knows them is another question.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Principal {
+    /// `*`: nobody in particular.
+    Anonymous,
+    /// A service principal such as `billing.svc.internal`.
+    Service(Box<str>),
+    /// `arn:…:iam::ACCOUNT:root`.
+    Root(Arn),
+    /// `arn:…:iam::ACCOUNT:user/path/name`.
+    User(Arn),
+    /// `arn:…:iam::ACCOUNT:role/path/name`: a session of the role without a name (E-4).
+    Role(Arn),
+    /// `arn:…:sts::ACCOUNT:assumed-role/ROLE/SESSION`, without the role's path (T-30).
+    AssumedRole {
+        /// The session's ARN.
+        arn: Arn,
+        /// The role's name.
+        role: Box<str>,
+        /// The session's name.
+        session: Box<str>,
+    },
+    /// `arn:…:sts::ACCOUNT:federated-user/NAME`.
+    FederatedUser {
+        /// The session's ARN.
+        arn: Arn,
+        /// The name after `federated-user/`.
+        name: Box<str>,
+    },
+    /// `arn:…:iam::ACCOUNT:oidc-provider/HOST/PATH` or `…:saml-provider/NAME` (T-20).
+    Provider(Arn),
+}
+
+impl Principal {
+    /// Reads a principal as `Authorize` takes it: an ARN, a service principal, or `*`.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        match text {
+            "" => Err(Malformed::because("the principal is empty: give an ARN, a service principal, or `*`")),
+            "*" => Ok(Self::Anonymous),
+            _ if text.contains(':') => Self::parse_arn(text),
+            _ if is_service_principal(text) => Ok(Self::Service(text.into())),
+            _ => Err(Malformed::because(format!(
+                "principal `{text}` is neither an ARN, nor a service principal (a dotted name), nor `*`"
+            ))),
+        }
+    }
+
+    fn parse_arn(text: &str) -> Result<Self, Malformed> {
+        let arn = Arn::parse(text)?;
+        let malformed = |why: &str| Malformed::because(format!("principal `{text}` {why}"));
+        if !arn.region().is_empty() {
+            return Err(malformed("has a region, which IAM identities never have"));
+        }
+        AccountId::parse(arn.account()).map_err(|_| malformed("has no valid account id"))?;
+        let (kind, rest) = arn.resource().split_once('/').unwrap_or((arn.resource(), ""));
+        match (arn.service(), kind) {
+            ("iam", "root") if arn.resource() == "root" => Ok(Self::Root(arn)),
+            ("iam", "user" | "role") if rest.is_empty() || rest.ends_with('/') => Err(malformed("has no name")),
+            ("iam", "user") => Ok(Self::User(arn)),
+            ("iam", "role") => Ok(Self::Role(arn)),
+            ("iam", "oidc-provider" | "saml-provider") if !rest.is_empty() => Ok(Self::Provider(arn)),
+            ("sts", "assumed-role") => {
+                let (role, session) =
+                    rest.split_once('/').ok_or_else(|| malformed("must end in `assumed-role/ROLE/SESSION`"))?;
+                if !is_entity_name(role) {
+                    return Err(malformed("has no valid role name"));
+                }
+                if !is_session_name(session) {
+                    return Err(malformed(
+                        "has no valid session name: 2 to 64 characters of letters, digits and `_+=,.@-`",
+                    ));
+                }
+                let (role, session) = (role.into(), session.into());
+                Ok(Self::AssumedRole { arn, role, session })
+            }
+            ("sts", "federated-user") if is_session_name(rest) => {
+                let name = rest.into();
+                Ok(Self::FederatedUser { arn, name })
+            }
+            _ => Err(malformed(
+                "must be the ARN of a user, role, role session, federated user, root user or identity provider",
+            )),
+        }
+    }
+
+    /// The ARN; none for services and the anonymous.
+    pub fn arn(&self) -> Option<&Arn> {
+        match self {
+            Self::Anonymous | Self::Service(_) => None,
+            Self::Root(arn) | Self::User(arn) | Self::Role(arn) | Self::Provider(arn) => Some(arn),
+            Self::AssumedRole { arn, .. } | Self::FederatedUser { arn, .. } => Some(arn),
+        }
+    }
+}
+
+impl fmt::Display for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("*"),
+            Self::Service(name) => f.write_str(name),
+            other => f.write_str(other.arn().map_or("", Arn::as_str)),
+        }
+    }
+}
+
+/// A concrete action, `service:name` (M-1), lower-cased because case never matters (M-2).
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Action {
+    folded: Box<str>,
+    /// INVARIANT: the offset of the only colon.
+    colon: usize,
+}
+
+impl Action {
+    /// Checks the characters of G-27, without wildcards.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        let concrete = text.split_once(':').filter(|(service, name)| {
+            is_service_prefix(service) && !name.is_empty() && name.bytes().all(is_action_character)
+        });
+        let Some((service, _)) = concrete else {
+            return Err(Malformed::because(format!(
+                "action `{text}` must be `service:Name` of letters, digits and `._/-`, without wildcards"
+            )));
+        };
+        Ok(Self { colon: service.len(), folded: text.to_ascii_lowercase().into() })
+    }
+
+    /// The service prefix, lower-cased.
+    pub fn service(&self) -> &str {
+        self.folded.get(..self.colon).unwrap_or("")
+    }
+
+    /// The name behind the colon, lower-cased.
+    pub fn name(&self) -> &str {
+        self.folded.get(self.colon + 1..).unwrap_or("")
+    }
+
+    /// The whole text, lower-cased.
+    pub fn as_str(&self) -> &str {
+        &self.folded
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.folded)
+    }
+}
+
+/// What a question is about (M-7): one ARN, or `*` for an action without a specific resource.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// The literal `*`.
+    Any,
+    /// A full ARN, taken literally.
+    Arn(Arn),
+}
+
+impl Resource {
+    /// Reads a resource as `Authorize` takes it.
+    pub fn parse(text: &str) -> Result<Self, Malformed> {
+        match text {
+            "*" => Ok(Self::Any),
+            "" => Err(Malformed::because("the resource is empty: give a full ARN, or `*`")),
+            _ => Arn::parse(text).map(Self::Arn),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Any => "*",
+            Self::Arn(arn) => arn.as_str(),
+        }
+    }
+}
+
+impl fmt::Display for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The characters of an action's name (G-27), wildcards apart.
+pub(crate) fn is_action_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'-')
+}
+
+/// A service prefix: `[A-Za-z0-9][A-Za-z0-9._-]*` (G-27).
+pub(crate) fn is_service_prefix(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+/// A service principal: a dotted name such as `ec2.amazonaws.com` (G-26).
+pub(crate) fn is_service_principal(text: &str) -> bool {
+    let label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+    };
+    text.contains('.') && text.len() <= 255 && text.split('.').all(label)
+}
+
+/// The name of a user, group, role or policy: letters, digits and `_+=,.@-`.
+pub(crate) fn is_entity_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
+}
+
+/// The name of a session (T-30), also of a source identity (T-39): 2 to 64 such characters.
+pub(crate) fn is_session_name(text: &str) -> bool {
+    (2..=64).contains(&text.len()) && is_entity_name(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn an_arn_is_split_at_its_first_five_colons() {
+        let arn = Arn::parse("arn:app:orders:::table:orders:2024").unwrap();
+        assert_eq!(arn.fields(), ["arn", "app", "orders", "", "", "table:orders:2024"], "M-8");
+        for short in ["", "arn", "arn:a:b:c:d", "arn:a:b:::", "arn::b:::x", "arn:a::::x", "urn:a:b:::x"] {
+            assert!(Arn::parse(short).is_err(), "M-7: {short}");
+        }
+    }
+
+    #[test]
+    fn principals_are_told_apart_by_their_form() {
+        let kind = |text: &str| Principal::parse(text).map(|p| format!("{p:?}").split(['(', ' ']).next().map(String::from));
+        assert_eq!(kind("*").unwrap().unwrap(), "Anonymous");
+        assert_eq!(kind("ec2.amazonaws.com").unwrap().unwrap(), "Service");
+        assert_eq!(kind("arn:aws:iam::111111111111:root").unwrap().unwrap(), "Root");
+        assert_eq!(kind("arn:aws:iam::111111111111:user/eng/ann").unwrap().unwrap(), "User");
+        assert_eq!(kind("arn:aws:iam::shop:role/ops").unwrap().unwrap(), "Role");
+        assert_eq!(kind("arn:aws:sts::shop:assumed-role/ops/s1").unwrap().unwrap(), "AssumedRole");
+        assert_eq!(kind("arn:aws:sts::shop:federated-user/bob").unwrap().unwrap(), "FederatedUser");
+        assert_eq!(kind("arn:aws:iam::shop:oidc-provider/oidc.example/id/1").unwrap().unwrap(), "Provider");
+        for bad in [
+            "", "ann", "AIDA:", "arn:aws:iam::1:group/g", "arn:aws:iam:eu:1:user/a", "arn:aws:iam:::user/a",
+            "arn:aws:iam::1:user/", "arn:aws:iam::1:user/a/", "arn:aws:sts::1:assumed-role/ops", "arn:aws:sts::1:assumed-role/ops/x",
+            "arn:aws:sts::1:assumed-role/path/ops/s1", "arn:aws:s3:::bucket", "arn:aws:iam::1:rooty", "svc.*", "a..b",
+        ] {
+            assert!(Principal::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_action_is_concrete_and_has_one_colon() {
+        assert_eq!(Action::parse("Orders:Refund/v1.x").unwrap().as_str(), "orders:refund/v1.x", "M-1, M-2");
+        for bad in ["", "orders", "orders:", ":Get", "orders:Get*", "orders:G?t", "a:b:c", "orders: Get", "*", "ord ers:Get"] {
+            assert!(Action::parse(bad).is_err(), "M-1: {bad}");
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Who exists and which policy is attached to what; documents as people wrote them.
+
+use std::collections::BTreeMap;
+
+use crate::name::AccountId;
+
+pub mod build;
+pub mod entity;
+pub mod organization;
+
+use entity::{Account, Group, ManagedPolicy, ResourcePolicy, Role, User};
+use organization::{ControlPolicy, Organization};
+
+/// Everything that a store says, checked as a whole: each reference leads somewhere (G-38), each name is unique
+/// (G-40). [`build::world`] makes it out of [`Entities`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct World {
+    /// The account of the store's root, the default owner of resources (E-6).
+    pub root_account: Option<AccountId>,
+    /// All accounts, `aws` excepted.
+    pub accounts: BTreeMap<AccountId, Account>,
+    /// Users, groups, roles, policies.
+    pub entities: Entities,
+}
+
+/// What was read from a store, file by file; nothing resolved.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entities {
+    /// Declared accounts.
+    pub accounts: Vec<Account>,
+    /// All accounts' users.
+    pub users: Vec<User>,
+    /// All accounts' groups.
+    pub groups: Vec<Group>,
+    /// All accounts' roles.
+    pub roles: Vec<Role>,
+    /// All accounts' managed policies, and the AWS-managed ones.
+    pub managed_policies: Vec<ManagedPolicy>,
+    /// All accounts' resource policies.
+    pub resource_policies: Vec<ResourcePolicy>,
+    /// The organization, if there is one.
+    pub organization: Option<Organization>,
+    /// All SCPs, attached or not.
+    pub service_control_policies: Vec<ControlPolicy>,
+    /// All RCPs, attached or not.
+    pub resource_control_policies: Vec<ControlPolicy>,
+}

@@ -1,0 +1,75 @@
+//! An organization: a tree of units and accounts with the control policies attached to each node.
+
+use super::entity::Reference;
+use crate::language::document::PolicyDocument;
+use crate::language::finding::Location;
+use crate::name::AccountId;
+
+/// `organization.json`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Organization {
+    /// `o-…`.
+    pub id: String,
+    /// Not subject to SCPs or RCPs (E-20, E-25).
+    pub management_account: AccountId,
+    /// The root of the tree.
+    pub root: OrganizationalUnit,
+    /// Whether SCPs are enabled: the root has its list.
+    pub service_control_enabled: bool,
+    /// Whether RCPs are enabled.
+    pub resource_control_enabled: bool,
+}
+
+/// The root or an organizational unit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OrganizationalUnit {
+    /// `r-…` or `ou-…`.
+    pub id: String,
+    /// A friendly name.
+    pub name: Option<String>,
+    /// What is attached here.
+    pub attached: ControlAttachments,
+    /// Units below.
+    pub units: Vec<Self>,
+    /// Accounts directly below.
+    pub accounts: Vec<MemberAccount>,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// An account's place in the tree.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberAccount {
+    /// The account.
+    pub id: AccountId,
+    /// What is attached here.
+    pub attached: ControlAttachments,
+    /// Where it is declared.
+    pub at: Location,
+}
+
+/// The control policies attached to one node: names of files, or of the built-in policies.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ControlAttachments {
+    /// Names of SCPs.
+    pub service_control: Vec<Reference>,
+    /// Names of RCPs, without the built-in one that is always in force (E-26).
+    pub resource_control: Vec<Reference>,
+}
+
+/// An SCP or an RCP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlPolicy {
+    /// The file's stem.
+    pub name: String,
+    /// The document.
+    pub document: PolicyDocument,
+    /// Where it stands.
+    pub at: Location,
+}
+
+/// The SCP that allows everything, attached by this name.
+pub const FULL_AWS_ACCESS: &str = "FullAWSAccess";
+
+/// The RCP that allows everything, in force on every node.
+pub const RCP_FULL_AWS_ACCESS: &str = "RCPFullAWSAccess";
