@@ -119,8 +119,9 @@ async fn ask_in_turn(
 
 /// A run of ghz by reflection, without a proto file; anything but OK fails.
 fn by_ghz(ghz: &Path, server: &Server, question: &Question, n_clients: usize) -> anyhow::Result<Round> {
+    let request = &question.request;
     let data = serde_json::json!({
-        "principal": question.principal, "action": question.action, "resource": question.resource,
+        "principal": request.principal, "action": request.action, "resource": request.resource,
     });
     let cpu_before = server.cpu()?;
     let output = Command::new(ghz)

@@ -142,13 +142,13 @@ fn expected_revisions(copy: &Path) -> anyhow::Result<(Expected, Vec<String>)> {
 }
 
 fn one_store(world: &World, how: Write) -> anyhow::Result<(Samples, Seen)> {
-    let question = Question {
-        label: "the policy that turns round",
-        principal: "arn:aws:iam::111122223333:user/weathercock".to_owned(),
-        action: "orders:Turn".to_owned(),
-        resource: "arn:app:orders:::order/1".to_owned(),
-        is_allowed: is_allowed_at(0),
-    };
+    let question = Question::new(
+        "the policy that turns round",
+        "arn:aws:iam::111122223333:user/weathercock",
+        "orders:Turn",
+        "arn:app:orders:::order/1",
+        is_allowed_at(0),
+    );
     let copy = world.copy()?;
     fs::create_dir_all(copy.path().join("users"))?;
     let (expected, revisions) = expected_revisions(copy.path())?;
