@@ -124,10 +124,13 @@ fn by_ghz(ghz: &Path, server: &Server, question: &Question, n_clients: usize) ->
         "principal": request.principal, "action": request.action, "resource": request.resource,
     });
     let cpu_before = server.cpu()?;
-    let output = Command::new(ghz)
+    // ghz's own `--max-duration` sets the number of calls aside.
+    let output = Command::new("timeout")
+        .arg(ROUND_AT_MOST.as_secs().to_string())
+        .arg(ghz)
         .args(["--insecure", "--call", "iamd.v1.AuthorizationService.Authorize", "--format", "json"])
         .args(["--data", &data.to_string()])
-        .args(["--total", &N_CALLS.to_string(), "--max-duration", "60s", "--timeout", "10s"])
+        .args(["--total", &N_CALLS.to_string(), "--timeout", "10s"])
         .args(["--concurrency", &n_clients.to_string(), "--connections", &n_clients.min(8).to_string()])
         .arg(&server.address)
         .output()?;
