@@ -227,7 +227,7 @@ fn document_object(
     if report.n_errors() > n_errors {
         return None;
     }
-    lint::lint(&document, policy_type, report);
+    lint::lint(&document, policy_type, node, report);
     Some(document)
 }
 

@@ -61,6 +61,11 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// The source text at `span`.
+    pub fn source(&self, span: &Range<usize>) -> &'t str {
+        self.text.get(span.clone()).unwrap_or("")
+    }
+
     /// Adds an error at `span`; returns it for `help`.
     pub fn error(
         &mut self,
