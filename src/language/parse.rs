@@ -894,6 +894,13 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
         );
         None
     };
+    // G-26 compares these as they are: a text that no request can bring matches nobody, like any other unknown name.
+    let suspicious = |report: &mut Report<'_>, help: &str| {
+        let message = format!("`{kind}` principal `{text}` is none that could ever ask");
+        report
+            .warning(Code::UNKNOWN_PRINCIPAL, &node.span, message)
+            .help(help);
+    };
     if text == "*" && kind == "AWS" {
         return Some(PrincipalEntry::EveryAws);
     }
@@ -946,19 +953,34 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
         }
         "AWS" if is_entity_name(text) => Some(PrincipalEntry::Id(text.into())),
         "AWS" => invalid(report, "must be `*`, an account, an ARN or a unique id"),
-        "Service" if is_service_principal(text) => Some(PrincipalEntry::Service(text.into())),
-        "Service" => invalid(report, "must be a dotted name such as `ec2.amazonaws.com`"),
-        "Federated" if text.starts_with("arn:") => match Principal::parse(text) {
-            Ok(Principal::Provider(_)) => Some(PrincipalEntry::Federated(text.into())),
-            _ => invalid(report, "must be the ARN of an OIDC or SAML provider"),
-        },
-        "Federated" if text.contains("://") || text.contains(char::is_whitespace) => invalid(
-            report,
-            "must be a provider's ARN, or the issuer's host and path without a scheme",
-        ),
-        "Federated" => Some(PrincipalEntry::Federated(text.into())),
+        "Service" => {
+            if !is_service_principal(text) {
+                suspicious(
+                    report,
+                    "a service is a dotted name such as `ec2.amazonaws.com`",
+                );
+            }
+            Some(PrincipalEntry::Service(text.into()))
+        }
+        "Federated" => {
+            if !is_provider(text) {
+                suspicious(
+                    report,
+                    "a provider is an ARN, or the issuer's host and path without a scheme",
+                );
+            }
+            Some(PrincipalEntry::Federated(text.into()))
+        }
         _ => Some(PrincipalEntry::CanonicalUser(text.into())),
     }
+}
+
+/// G-26: the ARN of an OIDC or SAML provider, or an issuer.
+fn is_provider(text: &str) -> bool {
+    if text.starts_with("arn:") {
+        return matches!(Principal::parse(text), Ok(Principal::Provider(_)));
+    }
+    !text.contains("://") && !text.contains(char::is_whitespace)
 }
 
 #[cfg(test)]
