@@ -169,7 +169,10 @@ fn statements_are_closed_and_complete() {
         id,
     );
     let twice = format!(r#"{{"Statement":[{{"Sid":"a",{ALL}}},{{"Sid":"a",{ALL}}}]}}"#);
-    rejects(&twice, id, Code::DUPLICATE_SID, "/Statement/1");
+    rejects(&twice, id, Code::DUPLICATE_SID, "/Statement/1/Sid");
+    // Other faults of a statement hide nothing.
+    let broken = format!(r#"{{"Statement":[{{"Sid":"a"}},{{"Sid":"a",{ALL}}}]}}"#);
+    rejects(&broken, id, Code::DUPLICATE_SID, "/Statement/1/Sid");
 }
 
 #[test]
