@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::{Common, Status};
 use crate::config::{self, Config, Layer, Resolved, SETTINGS, Setting, Source};
-use crate::engine::live::{Generation, Live};
+use crate::engine::live::Live;
 use crate::language::finding::{Finding, Severity};
 use crate::service::server::{self, Listeners, Readiness};
 use crate::store::watch::Watcher;
