@@ -5,5 +5,6 @@ pub mod context;
 pub mod engine;
 pub mod language;
 pub mod name;
+pub mod scenario;
 pub mod store;
 pub mod world;
