@@ -1,1 +1,12 @@
-//! x
+//! The one test program: what iamd does, seen from outside.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
+mod rooms;
+mod rules;
+mod support;
