@@ -7,6 +7,11 @@
     reason = "a test may fail by panicking"
 )]
 
+mod cli;
+mod corpus;
+mod reload;
 mod rooms;
 mod rules;
+mod scenarios;
+mod serve;
 mod support;
