@@ -130,6 +130,8 @@ pub fn iamd(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
 pub struct Server {
     child: Child,
     log: Arc<Log>,
+    /// Ends with the process's stderr.
+    reader: Option<thread::JoinHandle<()>>,
 }
 
 /// What a process has written to stderr so far.
@@ -158,14 +160,14 @@ impl Server {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Log::default());
         let grown = Arc::clone(&log);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in stderr.lines() {
                 let Ok(line) = line else { break };
                 grown.lines.lock().unwrap().push(line);
                 grown.grew.notify_all();
             }
         });
-        Self { child, log }
+        Self { child, log, reader: Some(reader) }
     }
 
     /// Waits until a line of the log satisfies `wanted`.
@@ -187,6 +189,15 @@ impl Server {
         self.log.lines.lock().unwrap().clone()
     }
 
+    /// Everything it logged, once it has ended.
+    pub fn whole_log(&mut self) -> Vec<String> {
+        self.exit_status();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        self.log()
+    }
+
     /// Where it listens: the first address that it logs.
     pub fn address(&self) -> String {
         self.wait_for_log("the address", |line| log_field(line, "address"))
@@ -202,6 +213,23 @@ impl Server {
         let channel = self.channel();
         ready(&channel, self).await;
         AuthorizationServiceClient::new(channel)
+    }
+
+    /// The same, or nothing if the process ends without ever being ready.
+    pub async fn client_unless_it_ends(&mut self) -> Option<Client> {
+        let address = eventually("the address or the end", async || {
+            let found = self.log().iter().find_map(|line| log_field(line, "address"));
+            if found.is_none() && !self.is_running() { Some(None) } else { found.map(Some) }
+        });
+        address.await?;
+        let channel = self.channel();
+        eventually("readiness or the end", async || {
+            if health(&channel, "").await == Ok(ServingStatus::Serving) {
+                return Some(Some(AuthorizationServiceClient::new(channel.clone())));
+            }
+            (!self.is_running()).then_some(None)
+        })
+        .await
     }
 
     /// Sends it a signal: `TERM`, `HUP`.
@@ -290,6 +318,17 @@ pub struct Finished {
     pub status: Option<i32>,
     pub stdout: String,
     pub stderr: String,
+}
+
+/// Runs `iamd serve` to its end; nothing if it becomes ready, and is ended.
+pub fn run_until_it_serves(command: Command) -> Option<Finished> {
+    let mut server = Server::spawn(command);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    if runtime.block_on(server.client_unless_it_ends()).is_some() {
+        return None;
+    }
+    let status = server.exit_status().code();
+    Some(Finished { status, stdout: String::new(), stderr: server.whole_log().join("\n") })
 }
 
 /// Runs `command` to its end with `input` on its standard input.
