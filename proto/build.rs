@@ -16,7 +16,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
     // Without the comments: prost looks for one on every message, and a map's entry can't have any.
-    compiler.include_imports(true).include_source_info(false).open_files(PROTOS)?;
+    compiler
+        .include_imports(true)
+        .include_source_info(false)
+        .open_files(PROTOS)?;
     let descriptors: FileDescriptorSet = compiler.file_descriptor_set();
     let out = PathBuf::from(env::var("OUT_DIR")?).join("iamd.descriptors.bin");
     fs::write(out, descriptors.encode_to_vec())?;

@@ -66,11 +66,17 @@ const KINDS: &[(&str, KeyKind)] = &[
     ("aws:principalorgpaths", KeyKind::PrincipalOrgPaths),
     ("aws:principalisawsservice", KeyKind::PrincipalIsAwsService),
     ("aws:principalservicename", KeyKind::PrincipalServiceName),
-    ("aws:principalservicenameslist", KeyKind::PrincipalServiceNamesList),
+    (
+        "aws:principalservicenameslist",
+        KeyKind::PrincipalServiceNamesList,
+    ),
     ("aws:currenttime", KeyKind::CurrentTime),
     ("aws:epochtime", KeyKind::EpochTime),
     ("aws:tokenissuetime", KeyKind::TokenIssueTime),
-    ("aws:multifactorauthpresent", KeyKind::MultiFactorAuthPresent),
+    (
+        "aws:multifactorauthpresent",
+        KeyKind::MultiFactorAuthPresent,
+    ),
     ("aws:multifactorauthage", KeyKind::MultiFactorAuthAge),
     ("aws:sourceidentity", KeyKind::SourceIdentity),
     ("aws:federatedprovider", KeyKind::FederatedProvider),
@@ -95,13 +101,18 @@ impl ContextKey {
     /// Folds `text` and looks up its kind. Any text will do: what a policy may name is checked by its parser (G-22).
     pub fn new(text: &str) -> Self {
         let folded = text.to_ascii_lowercase();
-        let family = TAG_FAMILIES.iter().find(|(prefix, _)| folded.starts_with(prefix) && folded.len() > prefix.len());
+        let family = TAG_FAMILIES
+            .iter()
+            .find(|(prefix, _)| folded.starts_with(prefix) && folded.len() > prefix.len());
         let kind = match family.or_else(|| KINDS.iter().find(|(name, _)| *name == folded)) {
             Some((_, kind)) => *kind,
             None if folded.starts_with("saml:") => KeyKind::Saml,
             None => KeyKind::Given,
         };
-        Self { folded: folded.into(), kind }
+        Self {
+            folded: folded.into(),
+            kind,
+        }
     }
 
     /// The name, lower-cased.
@@ -165,10 +176,14 @@ impl ContextValue {
     pub fn number(number: f64) -> Result<Self, Malformed> {
         const LIMIT: f64 = 9_007_199_254_740_992.0;
         if !number.is_finite() {
-            return Err(Malformed::because("NaN and infinities are no context values"));
+            return Err(Malformed::because(
+                "NaN and infinities are no context values",
+            ));
         }
         if number.abs() >= LIMIT {
-            return Err(Malformed::because("numbers of 2^53 and more lose digits: send them as a string"));
+            return Err(Malformed::because(
+                "numbers of 2^53 and more lose digits: send them as a string",
+            ));
         }
         // `+ 0.0` turns -0 into 0.
         Ok(Self::string((number + 0.0).to_string()))
@@ -207,10 +222,16 @@ pub struct Context(Vec<ContextEntry>);
 
 impl Context {
     /// Sorts `entries`; gives back the spelling of a key that stands there twice.
-    pub fn from_entries(entries: impl IntoIterator<Item = (String, ContextValue)>) -> Result<Self, DuplicateKey> {
+    pub fn from_entries(
+        entries: impl IntoIterator<Item = (String, ContextValue)>,
+    ) -> Result<Self, DuplicateKey> {
         let mut sorted: Vec<ContextEntry> = entries
             .into_iter()
-            .map(|(spelled, value)| ContextEntry { key: ContextKey::new(&spelled), spelled: spelled.into(), value })
+            .map(|(spelled, value)| ContextEntry {
+                key: ContextKey::new(&spelled),
+                spelled: spelled.into(),
+                value,
+            })
             .collect();
         sorted.sort_by(|a, b| a.key.folded.cmp(&b.key.folded));
         for pair in sorted.windows(2) {
@@ -230,7 +251,10 @@ impl Context {
 
     /// The value of the key that is `folded` in lower case.
     pub fn get_folded(&self, folded: &str) -> Option<&ContextValue> {
-        let at = self.0.binary_search_by(|entry| (*entry.key.folded).cmp(folded)).ok()?;
+        let at = self
+            .0
+            .binary_search_by(|entry| (*entry.key.folded).cmp(folded))
+            .ok()?;
         self.0.get(at).map(|entry| &entry.value)
     }
 
@@ -256,32 +280,73 @@ mod tests {
 
     #[test]
     fn numbers_have_one_canonical_form() {
-        for (number, expected) in
-            [(50.0, "50"), (-0.0, "0"), (0.1, "0.1"), (1.5, "1.5"), (1e-7, "0.0000001"), (-3.0, "-3"), (9007199254740991.0, "9007199254740991")]
-        {
-            assert_eq!(text(&ContextValue::number(number).unwrap()), expected, "C-5");
+        for (number, expected) in [
+            (50.0, "50"),
+            (-0.0, "0"),
+            (0.1, "0.1"),
+            (1.5, "1.5"),
+            (1e-7, "0.0000001"),
+            (-3.0, "-3"),
+            (9007199254740991.0, "9007199254740991"),
+        ] {
+            assert_eq!(
+                text(&ContextValue::number(number).unwrap()),
+                expected,
+                "C-5"
+            );
         }
-        for refused in [f64::NAN, f64::INFINITY, 9_007_199_254_740_992.0, -9_007_199_254_740_992.0, 1e300] {
+        for refused in [
+            f64::NAN,
+            f64::INFINITY,
+            9_007_199_254_740_992.0,
+            -9_007_199_254_740_992.0,
+            1e300,
+        ] {
             assert!(ContextValue::number(refused).is_err(), "C-5: {refused}");
         }
     }
 
     #[test]
     fn keys_that_differ_only_in_case_are_one_key() {
-        let twice = [("app:x".to_owned(), ContextValue::string("1")), ("APP:X".to_owned(), ContextValue::string("2"))];
+        let twice = [
+            ("app:x".to_owned(), ContextValue::string("1")),
+            ("APP:X".to_owned(), ContextValue::string("2")),
+        ];
         assert!(Context::from_entries(twice).is_err(), "C-4");
-        let context = Context::from_entries([("App:X".to_owned(), ContextValue::string("1"))]).unwrap();
-        assert_eq!(context.get(&ContextKey::new("APP:x")).map(text), Some("1"), "C-4");
+        let context =
+            Context::from_entries([("App:X".to_owned(), ContextValue::string("1"))]).unwrap();
+        assert_eq!(
+            context.get(&ContextKey::new("APP:x")).map(text),
+            Some("1"),
+            "C-4"
+        );
     }
 
     #[test]
     fn derived_and_session_keys_are_reserved_and_environment_keys_are_not() {
-        for key in ["aws:PrincipalTag/role", "AWS:PrincipalArn", "aws:CurrentTime", "aws:TokenIssueTime", "saml:aud"] {
+        for key in [
+            "aws:PrincipalTag/role",
+            "AWS:PrincipalArn",
+            "aws:CurrentTime",
+            "aws:TokenIssueTime",
+            "saml:aud",
+        ] {
             assert!(ContextKey::new(key).is_reserved(), "K-1: {key}");
         }
-        for key in ["aws:SourceIp", "aws:RequestTag/a", "aws:TagKeys", "orders:amount", "aws:PrincipalTag", "sts:ExternalId"] {
+        for key in [
+            "aws:SourceIp",
+            "aws:RequestTag/a",
+            "aws:TagKeys",
+            "orders:amount",
+            "aws:PrincipalTag",
+            "sts:ExternalId",
+        ] {
             assert!(!ContextKey::new(key).is_reserved(), "K-2: {key}");
         }
-        assert_eq!(ContextKey::new("aws:PrincipalTag/a:b/c").tag(), "a:b/c", "G-22");
+        assert_eq!(
+            ContextKey::new("aws:PrincipalTag/a:b/c").tag(),
+            "a:b/c",
+            "G-22"
+        );
     }
 }

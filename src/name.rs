@@ -86,7 +86,10 @@ impl Arn {
             let (at, _) = found.next().ok_or_else(malformed)?;
             *colon = u32::try_from(at).map_err(|_| malformed())?;
         }
-        let arn = Self { text: text.into(), colons };
+        let arn = Self {
+            text: text.into(),
+            colons,
+        };
         let [prefix, partition, service, _, _, resource] = arn.fields();
         if prefix != "arn" || partition.is_empty() || service.is_empty() || resource.is_empty() {
             return Err(malformed());
@@ -103,7 +106,14 @@ impl Arn {
     pub fn fields(&self) -> [&str; 6] {
         let [a, b, c, d, e] = self.colons.map(|at| at as usize);
         let field = |from: usize, to: usize| self.text.get(from..to).unwrap_or("");
-        [field(0, a), field(a + 1, b), field(b + 1, c), field(c + 1, d), field(d + 1, e), field(e + 1, self.text.len())]
+        [
+            field(0, a),
+            field(a + 1, b),
+            field(b + 1, c),
+            field(c + 1, d),
+            field(d + 1, e),
+            field(e + 1, self.text.len()),
+        ]
     }
 
     /// `aws`, `aws-cn`, `app`, …
@@ -181,7 +191,9 @@ impl Principal {
     /// Reads a principal as `Authorize` takes it: an ARN, a service principal, or `*`.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         match text {
-            "" => Err(Malformed::because("the principal is empty: give an ARN, a service principal, or `*`")),
+            "" => Err(Malformed::because(
+                "the principal is empty: give an ARN, a service principal, or `*`",
+            )),
             "*" => Ok(Self::Anonymous),
             _ if text.contains(':') => Self::parse_arn(text),
             _ if is_service_principal(text) => Ok(Self::Service(text.into())),
@@ -198,16 +210,24 @@ impl Principal {
             return Err(malformed("has a region, which IAM identities never have"));
         }
         AccountId::parse(arn.account()).map_err(|_| malformed("has no valid account id"))?;
-        let (kind, rest) = arn.resource().split_once('/').unwrap_or((arn.resource(), ""));
+        let (kind, rest) = arn
+            .resource()
+            .split_once('/')
+            .unwrap_or((arn.resource(), ""));
         match (arn.service(), kind) {
             ("iam", "root") if arn.resource() == "root" => Ok(Self::Root(arn)),
-            ("iam", "user" | "role") if rest.is_empty() || rest.ends_with('/') => Err(malformed("has no name")),
+            ("iam", "user" | "role") if rest.is_empty() || rest.ends_with('/') => {
+                Err(malformed("has no name"))
+            }
             ("iam", "user") => Ok(Self::User(arn)),
             ("iam", "role") => Ok(Self::Role(arn)),
-            ("iam", "oidc-provider" | "saml-provider") if !rest.is_empty() => Ok(Self::Provider(arn)),
+            ("iam", "oidc-provider" | "saml-provider") if !rest.is_empty() => {
+                Ok(Self::Provider(arn))
+            }
             ("sts", "assumed-role") => {
-                let (role, session) =
-                    rest.split_once('/').ok_or_else(|| malformed("must end in `assumed-role/ROLE/SESSION`"))?;
+                let (role, session) = rest
+                    .split_once('/')
+                    .ok_or_else(|| malformed("must end in `assumed-role/ROLE/SESSION`"))?;
                 if !is_entity_name(role) {
                     return Err(malformed("has no valid role name"));
                 }
@@ -268,7 +288,10 @@ impl Action {
                 "action `{text}` must be `service:Name` of letters, digits and `._/-`, without wildcards"
             )));
         };
-        Ok(Self { colon: service.len(), folded: text.to_ascii_lowercase().into() })
+        Ok(Self {
+            colon: service.len(),
+            folded: text.to_ascii_lowercase().into(),
+        })
     }
 
     /// The service prefix, lower-cased.
@@ -307,7 +330,9 @@ impl Resource {
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         match text {
             "*" => Ok(Self::Any),
-            "" => Err(Malformed::because("the resource is empty: give a full ARN, or `*`")),
+            "" => Err(Malformed::because(
+                "the resource is empty: give a full ARN, or `*`",
+            )),
             _ => Arn::parse(text).map(Self::Arn),
         }
     }
@@ -335,13 +360,18 @@ pub(crate) fn is_action_character(byte: u8) -> bool {
 /// A service prefix: `[A-Za-z0-9][A-Za-z0-9._-]*` (G-27).
 pub(crate) fn is_service_prefix(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
 /// A service principal: a dotted name such as `ec2.amazonaws.com` (G-26).
 pub(crate) fn is_service_principal(text: &str) -> bool {
     let label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        !label.is_empty()
+            && label
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
     text.contains('.') && text.len() <= 255 && text.split('.').all(label)
 }
@@ -349,7 +379,9 @@ pub(crate) fn is_service_principal(text: &str) -> bool {
 /// The name of a user, group, role or policy: letters, digits and `_+=,.@-`.
 pub(crate) fn is_entity_name(text: &str) -> bool {
     !text.is_empty()
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
 }
 
 /// The name of a session (T-30), also of a source identity (T-39): 2 to 64 such characters.
@@ -366,27 +398,77 @@ mod tests {
     #[test]
     fn an_arn_is_split_at_its_first_five_colons() {
         let arn = Arn::parse("arn:app:orders:::table:orders:2024").unwrap();
-        assert_eq!(arn.fields(), ["arn", "app", "orders", "", "", "table:orders:2024"], "M-8");
-        for short in ["", "arn", "arn:a:b:c:d", "arn:a:b:::", "arn::b:::x", "arn:a::::x", "urn:a:b:::x"] {
+        assert_eq!(
+            arn.fields(),
+            ["arn", "app", "orders", "", "", "table:orders:2024"],
+            "M-8"
+        );
+        for short in [
+            "",
+            "arn",
+            "arn:a:b:c:d",
+            "arn:a:b:::",
+            "arn::b:::x",
+            "arn:a::::x",
+            "urn:a:b:::x",
+        ] {
             assert!(Arn::parse(short).is_err(), "M-7: {short}");
         }
     }
 
     #[test]
     fn principals_are_told_apart_by_their_form() {
-        let kind = |text: &str| Principal::parse(text).map(|p| format!("{p:?}").split(['(', ' ']).next().map(String::from));
+        let kind = |text: &str| {
+            Principal::parse(text)
+                .map(|p| format!("{p:?}").split(['(', ' ']).next().map(String::from))
+        };
         assert_eq!(kind("*").unwrap().unwrap(), "Anonymous");
         assert_eq!(kind("ec2.amazonaws.com").unwrap().unwrap(), "Service");
-        assert_eq!(kind("arn:aws:iam::111111111111:root").unwrap().unwrap(), "Root");
-        assert_eq!(kind("arn:aws:iam::111111111111:user/eng/ann").unwrap().unwrap(), "User");
+        assert_eq!(
+            kind("arn:aws:iam::111111111111:root").unwrap().unwrap(),
+            "Root"
+        );
+        assert_eq!(
+            kind("arn:aws:iam::111111111111:user/eng/ann")
+                .unwrap()
+                .unwrap(),
+            "User"
+        );
         assert_eq!(kind("arn:aws:iam::shop:role/ops").unwrap().unwrap(), "Role");
-        assert_eq!(kind("arn:aws:sts::shop:assumed-role/ops/s1").unwrap().unwrap(), "AssumedRole");
-        assert_eq!(kind("arn:aws:sts::shop:federated-user/bob").unwrap().unwrap(), "FederatedUser");
-        assert_eq!(kind("arn:aws:iam::shop:oidc-provider/oidc.example/id/1").unwrap().unwrap(), "Provider");
+        assert_eq!(
+            kind("arn:aws:sts::shop:assumed-role/ops/s1")
+                .unwrap()
+                .unwrap(),
+            "AssumedRole"
+        );
+        assert_eq!(
+            kind("arn:aws:sts::shop:federated-user/bob")
+                .unwrap()
+                .unwrap(),
+            "FederatedUser"
+        );
+        assert_eq!(
+            kind("arn:aws:iam::shop:oidc-provider/oidc.example/id/1")
+                .unwrap()
+                .unwrap(),
+            "Provider"
+        );
         for bad in [
-            "", "ann", "AIDA:", "arn:aws:iam::1:group/g", "arn:aws:iam:eu:1:user/a", "arn:aws:iam:::user/a",
-            "arn:aws:iam::1:user/", "arn:aws:iam::1:user/a/", "arn:aws:sts::1:assumed-role/ops", "arn:aws:sts::1:assumed-role/ops/x",
-            "arn:aws:sts::1:assumed-role/path/ops/s1", "arn:aws:s3:::bucket", "arn:aws:iam::1:rooty", "svc.*", "a..b",
+            "",
+            "ann",
+            "AIDA:",
+            "arn:aws:iam::1:group/g",
+            "arn:aws:iam:eu:1:user/a",
+            "arn:aws:iam:::user/a",
+            "arn:aws:iam::1:user/",
+            "arn:aws:iam::1:user/a/",
+            "arn:aws:sts::1:assumed-role/ops",
+            "arn:aws:sts::1:assumed-role/ops/x",
+            "arn:aws:sts::1:assumed-role/path/ops/s1",
+            "arn:aws:s3:::bucket",
+            "arn:aws:iam::1:rooty",
+            "svc.*",
+            "a..b",
         ] {
             assert!(Principal::parse(bad).is_err(), "{bad}");
         }
@@ -394,8 +476,23 @@ mod tests {
 
     #[test]
     fn an_action_is_concrete_and_has_one_colon() {
-        assert_eq!(Action::parse("Orders:Refund/v1.x").unwrap().as_str(), "orders:refund/v1.x", "M-1, M-2");
-        for bad in ["", "orders", "orders:", ":Get", "orders:Get*", "orders:G?t", "a:b:c", "orders: Get", "*", "ord ers:Get"] {
+        assert_eq!(
+            Action::parse("Orders:Refund/v1.x").unwrap().as_str(),
+            "orders:refund/v1.x",
+            "M-1, M-2"
+        );
+        for bad in [
+            "",
+            "orders",
+            "orders:",
+            ":Get",
+            "orders:Get*",
+            "orders:G?t",
+            "a:b:c",
+            "orders: Get",
+            "*",
+            "ord ers:Get",
+        ] {
             assert!(Action::parse(bad).is_err(), "M-1: {bad}");
         }
     }

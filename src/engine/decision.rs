@@ -49,23 +49,50 @@ impl Reason {
         (Self::AllowFederated, "ALLOW_FEDERATED"),
         (Self::ExplicitDenyIdentity, "EXPLICIT_DENY_IDENTITY"),
         (Self::ExplicitDenyResource, "EXPLICIT_DENY_RESOURCE"),
-        (Self::ExplicitDenyPermissionsBoundary, "EXPLICIT_DENY_PERMISSIONS_BOUNDARY"),
+        (
+            Self::ExplicitDenyPermissionsBoundary,
+            "EXPLICIT_DENY_PERMISSIONS_BOUNDARY",
+        ),
         (Self::ExplicitDenySession, "EXPLICIT_DENY_SESSION"),
-        (Self::ExplicitDenyServiceControl, "EXPLICIT_DENY_SERVICE_CONTROL"),
-        (Self::ExplicitDenyResourceControl, "EXPLICIT_DENY_RESOURCE_CONTROL"),
+        (
+            Self::ExplicitDenyServiceControl,
+            "EXPLICIT_DENY_SERVICE_CONTROL",
+        ),
+        (
+            Self::ExplicitDenyResourceControl,
+            "EXPLICIT_DENY_RESOURCE_CONTROL",
+        ),
         (Self::ImplicitDenyIdentity, "IMPLICIT_DENY_IDENTITY"),
         (Self::ImplicitDenyResource, "IMPLICIT_DENY_RESOURCE"),
-        (Self::ImplicitDenyPermissionsBoundary, "IMPLICIT_DENY_PERMISSIONS_BOUNDARY"),
+        (
+            Self::ImplicitDenyPermissionsBoundary,
+            "IMPLICIT_DENY_PERMISSIONS_BOUNDARY",
+        ),
         (Self::ImplicitDenySession, "IMPLICIT_DENY_SESSION"),
-        (Self::ImplicitDenyServiceControl, "IMPLICIT_DENY_SERVICE_CONTROL"),
-        (Self::ImplicitDenyResourceControl, "IMPLICIT_DENY_RESOURCE_CONTROL"),
-        (Self::ImplicitDenyUnknownPrincipal, "IMPLICIT_DENY_UNKNOWN_PRINCIPAL"),
-        (Self::ImplicitDenySessionExpired, "IMPLICIT_DENY_SESSION_EXPIRED"),
+        (
+            Self::ImplicitDenyServiceControl,
+            "IMPLICIT_DENY_SERVICE_CONTROL",
+        ),
+        (
+            Self::ImplicitDenyResourceControl,
+            "IMPLICIT_DENY_RESOURCE_CONTROL",
+        ),
+        (
+            Self::ImplicitDenyUnknownPrincipal,
+            "IMPLICIT_DENY_UNKNOWN_PRINCIPAL",
+        ),
+        (
+            Self::ImplicitDenySessionExpired,
+            "IMPLICIT_DENY_SESSION_EXPIRED",
+        ),
     ];
 
     /// The label that rules, tests and metrics use: `ALLOW_IDENTITY`.
     pub fn label(self) -> &'static str {
-        Self::ALL.iter().find(|(reason, _)| *reason == self).map_or("", |(_, label)| label)
+        Self::ALL
+            .iter()
+            .find(|(reason, _)| *reason == self)
+            .map_or("", |(_, label)| label)
     }
 
     /// Whether it is one of the reasons to allow.
@@ -126,6 +153,10 @@ pub struct StatementRef {
 impl StatementRef {
     /// The statement's Sid; empty if it has none.
     pub fn sid(&self) -> &str {
-        self.policy.statements.get(self.index).and_then(|statement| statement.sid.as_deref()).unwrap_or("")
+        self.policy
+            .statements
+            .get(self.index)
+            .and_then(|statement| statement.sid.as_deref())
+            .unwrap_or("")
     }
 }

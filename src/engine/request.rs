@@ -27,7 +27,10 @@ pub struct RawRequest {
 
 /// `SessionContext` as the caller put it. Empty strings and lists mean: not given.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[expect(missing_docs, reason = "the fields of `SessionContext` in the protocol")]
+#[expect(
+    missing_docs,
+    reason = "the fields of `SessionContext` in the protocol"
+)]
 pub struct RawSession {
     pub policies: Vec<String>,
     pub policy_arns: Vec<String>,
@@ -105,7 +108,11 @@ pub enum RequestErrorKind {
 impl RequestError {
     /// A field that is malformed.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { kind: RequestErrorKind::Invalid, field: field.into(), message: message.into() }
+        Self {
+            kind: RequestErrorKind::Invalid,
+            field: field.into(),
+            message: message.into(),
+        }
     }
 }
 

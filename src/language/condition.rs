@@ -1,5 +1,244 @@
-//! Conditions as written: operators, keys and values.
+//! Conditions as written: operators, keys and the values they compare with, read once.
 
-/// One key under one operator.
+use std::cmp::Ordering;
+
+use ipnet::IpNet;
+
+use super::operand::{Instant, Number};
+use super::pattern::{ArnPattern, Template, Variable};
+use crate::context::ContextKey;
+
+/// One key under one operator: true, false or indeterminate for a request (C-2).
 #[derive(Clone, Debug, PartialEq)]
-pub struct Condition {}
+pub struct Condition {
+    /// How the key's values are compared.
+    pub operator: Operator,
+    /// Whose values.
+    pub key: ContextKey,
+    /// The key as the policy spells it.
+    pub spelled: Box<str>,
+    /// With what.
+    pub operand: Operand,
+}
+
+/// `[ForAllValues:|ForAnyValue:]Base[IfExists]` (G-20).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Operator {
+    /// `ForAllValues:` or `ForAnyValue:`.
+    pub qualifier: Option<Qualifier>,
+    /// The operator proper.
+    pub base: Base,
+    /// Whether a missing key makes it true (C-70).
+    pub if_exists: bool,
+}
+
+/// How a set of request values is tested (C-71, C-72).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Qualifier {
+    /// Every value must satisfy it; true for none.
+    ForAllValues,
+    /// Some value must satisfy it; false for none.
+    ForAnyValue,
+}
+
+/// The operators of the language (section 4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the words of the language")]
+pub enum Base {
+    StringEquals,
+    StringNotEquals,
+    StringEqualsIgnoreCase,
+    StringNotEqualsIgnoreCase,
+    StringLike,
+    StringNotLike,
+    NumericEquals,
+    NumericNotEquals,
+    NumericLessThan,
+    NumericLessThanEquals,
+    NumericGreaterThan,
+    NumericGreaterThanEquals,
+    DateEquals,
+    DateNotEquals,
+    DateLessThan,
+    DateLessThanEquals,
+    DateGreaterThan,
+    DateGreaterThanEquals,
+    Bool,
+    BinaryEquals,
+    IpAddress,
+    NotIpAddress,
+    ArnEquals,
+    ArnNotEquals,
+    ArnLike,
+    ArnNotLike,
+    Null,
+}
+
+/// How an operator relates a request's number or date to the policy's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "the words of the language")]
+pub enum Relation {
+    Equals,
+    LessThan,
+    LessThanEquals,
+    GreaterThan,
+    GreaterThanEquals,
+}
+
+impl Relation {
+    /// Whether a request value in this order to the policy's satisfies it.
+    pub fn holds(self, order: Ordering) -> bool {
+        match self {
+            Self::Equals => order.is_eq(),
+            Self::LessThan => order.is_lt(),
+            Self::LessThanEquals => order.is_le(),
+            Self::GreaterThan => order.is_gt(),
+            Self::GreaterThanEquals => order.is_ge(),
+        }
+    }
+}
+
+/// The policy's values, read as the operator's type. A negated operator holds those of its positive form: the
+/// negation is over all of them at once (C-1).
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operand {
+    /// Equal to one of these texts.
+    StringEquals(Vec<Template>),
+    /// Equal under simple case folding (C-21).
+    StringEqualsIgnoreCase(Vec<Template>),
+    /// Matched by one of these patterns (C-22).
+    StringLike(Vec<Template>),
+    /// In this relation to one of these numbers (C-32).
+    Numeric(Relation, Vec<Number>),
+    /// In this relation to one of these instants.
+    Date(Relation, Vec<Instant>),
+    /// Equal to it.
+    Bool(bool),
+    /// Equal to one of these bytes.
+    Binary(Vec<Vec<u8>>),
+    /// Inside one of these ranges.
+    IpAddress(Vec<IpNet>),
+    /// Matched by one of these patterns, field by field (C-66).
+    Arn(Vec<ArnPattern>),
+    /// Whether the key must be absent (C-60).
+    Null(bool),
+}
+
+impl Operand {
+    /// The policy variables it mentions.
+    pub fn variables(&self) -> Vec<&Variable> {
+        match self {
+            Self::StringEquals(texts)
+            | Self::StringEqualsIgnoreCase(texts)
+            | Self::StringLike(texts) => texts.iter().flat_map(Template::variables).collect(),
+            Self::Arn(patterns) => patterns.iter().flat_map(ArnPattern::variables).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Base {
+    /// Every operator with its canonical spelling.
+    pub const ALL: &[(Self, &str)] = &[
+        (Self::StringEquals, "StringEquals"),
+        (Self::StringNotEquals, "StringNotEquals"),
+        (Self::StringEqualsIgnoreCase, "StringEqualsIgnoreCase"),
+        (Self::StringNotEqualsIgnoreCase, "StringNotEqualsIgnoreCase"),
+        (Self::StringLike, "StringLike"),
+        (Self::StringNotLike, "StringNotLike"),
+        (Self::NumericEquals, "NumericEquals"),
+        (Self::NumericNotEquals, "NumericNotEquals"),
+        (Self::NumericLessThan, "NumericLessThan"),
+        (Self::NumericLessThanEquals, "NumericLessThanEquals"),
+        (Self::NumericGreaterThan, "NumericGreaterThan"),
+        (Self::NumericGreaterThanEquals, "NumericGreaterThanEquals"),
+        (Self::DateEquals, "DateEquals"),
+        (Self::DateNotEquals, "DateNotEquals"),
+        (Self::DateLessThan, "DateLessThan"),
+        (Self::DateLessThanEquals, "DateLessThanEquals"),
+        (Self::DateGreaterThan, "DateGreaterThan"),
+        (Self::DateGreaterThanEquals, "DateGreaterThanEquals"),
+        (Self::Bool, "Bool"),
+        (Self::BinaryEquals, "BinaryEquals"),
+        (Self::IpAddress, "IpAddress"),
+        (Self::NotIpAddress, "NotIpAddress"),
+        (Self::ArnEquals, "ArnEquals"),
+        (Self::ArnNotEquals, "ArnNotEquals"),
+        (Self::ArnLike, "ArnLike"),
+        (Self::ArnNotLike, "ArnNotLike"),
+        (Self::Null, "Null"),
+    ];
+
+    /// The canonical spelling.
+    pub fn name(self) -> &'static str {
+        Self::ALL
+            .iter()
+            .find(|(base, _)| *base == self)
+            .map_or("", |(_, name)| name)
+    }
+
+    /// Whether it is the NOR over its values (C-1).
+    pub fn is_negated(self) -> bool {
+        matches!(
+            self,
+            Self::StringNotEquals
+                | Self::StringNotEqualsIgnoreCase
+                | Self::StringNotLike
+                | Self::NumericNotEquals
+                | Self::DateNotEquals
+                | Self::NotIpAddress
+                | Self::ArnNotEquals
+                | Self::ArnNotLike
+        )
+    }
+
+    /// Whether policy variables may stand in its values (V-2).
+    pub fn takes_variables(self) -> bool {
+        self.name().starts_with("String") || self.name().starts_with("Arn")
+    }
+
+    /// Whether `*` and `?` have a meaning in its values (C-20, C-22, C-65).
+    pub fn takes_wildcards(self) -> bool {
+        matches!(self, Self::StringLike | Self::StringNotLike) || self.name().starts_with("Arn")
+    }
+}
+
+impl Operator {
+    /// Reads an operator's name, ignoring ASCII case (G-20). `Null` takes neither suffix nor qualifier (C-61).
+    pub fn parse(text: &str) -> Option<Self> {
+        let folded = text.to_ascii_lowercase();
+        let (qualifier, rest) = match folded.split_once(':') {
+            Some(("forallvalues", rest)) => (Some(Qualifier::ForAllValues), rest),
+            Some(("foranyvalue", rest)) => (Some(Qualifier::ForAnyValue), rest),
+            Some(_) => return None,
+            None => (None, &*folded),
+        };
+        let (name, if_exists) = match rest.strip_suffix("ifexists") {
+            Some(name) => (name, true),
+            None => (rest, false),
+        };
+        let (base, _) = Base::ALL
+            .iter()
+            .find(|(_, canonical)| canonical.eq_ignore_ascii_case(name))?;
+        let is_bare = qualifier.is_none() && !if_exists;
+        (is_bare || *base != Base::Null).then_some(Self {
+            qualifier,
+            base: *base,
+            if_exists,
+        })
+    }
+
+    /// The canonical spelling.
+    pub fn name(self) -> String {
+        let qualifier = match self.qualifier {
+            None => "",
+            Some(Qualifier::ForAllValues) => "ForAllValues:",
+            Some(Qualifier::ForAnyValue) => "ForAnyValue:",
+        };
+        format!(
+            "{qualifier}{}{}",
+            self.base.name(),
+            if self.if_exists { "IfExists" } else { "" }
+        )
+    }
+}

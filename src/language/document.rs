@@ -117,8 +117,8 @@ pub enum PrincipalEntry {
     },
     /// The ARN of a user, role, role session or federated user.
     Entity(Arn),
-    /// The unique id of a user or role.
-    UniqueId(Box<str>),
+    /// Any other name: of an account that the store declares, or the unique id of a user or role (G-24).
+    Id(Box<str>),
     /// `{"Service": …}`.
     Service(Box<str>),
     /// `{"Federated": …}`: an issuer's host and path, or a provider's ARN.

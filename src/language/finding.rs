@@ -228,7 +228,12 @@ pub struct Location {
 impl Location {
     /// The file as a whole.
     pub fn file(file: impl Into<Arc<str>>) -> Self {
-        Self { file: file.into(), line: 0, column: 0, pointer: String::new() }
+        Self {
+            file: file.into(),
+            line: 0,
+            column: 0,
+            pointer: String::new(),
+        }
     }
 }
 
@@ -259,12 +264,24 @@ pub struct Finding {
 impl Finding {
     /// An error: the store does not load.
     pub fn error(code: Code, at: Location, message: impl Into<String>) -> Self {
-        Self { at, severity: Severity::Error, code, message: message.into(), help: None }
+        Self {
+            at,
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            help: None,
+        }
     }
 
     /// A warning.
     pub fn warning(code: Code, at: Location, message: impl Into<String>) -> Self {
-        Self { at, severity: Severity::Warning, code, message: message.into(), help: None }
+        Self {
+            at,
+            severity: Severity::Warning,
+            code,
+            message: message.into(),
+            help: None,
+        }
     }
 
     /// Adds how to mend it.
@@ -283,7 +300,11 @@ impl Finding {
 impl fmt::Display for Finding {
     /// `users/ann.json:3:5: error[unknown-member]: unknown member `Tgas` (at /Tgas); did you mean `Tags`?`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}[{}]: {}", self.at, self.severity, self.code, self.message)?;
+        write!(
+            f,
+            "{}: {}[{}]: {}",
+            self.at, self.severity, self.code, self.message
+        )?;
         if !self.at.pointer.is_empty() {
             write!(f, " (at {})", self.at.pointer)?;
         }
@@ -295,11 +316,19 @@ impl fmt::Display for Finding {
 }
 
 /// The candidate that `word` was probably meant to be, as "did you mean `…`?".
-pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn did_you_mean<'a>(
+    word: &str,
+    candidates: impl IntoIterator<Item = &'a str>,
+) -> Option<String> {
     let folded = word.to_lowercase();
     candidates
         .into_iter()
-        .map(|candidate| (strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()), candidate))
+        .map(|candidate| {
+            (
+                strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()),
+                candidate,
+            )
+        })
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
         .min()
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))

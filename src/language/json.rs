@@ -94,11 +94,20 @@ impl<'t> Node<'t> {
                     .map(|(index, element)| (index.to_string(), element)),
                 Value::Object(members) => members
                     .iter()
-                    .find(|member| (member.name_span.start..member.value.span.end).contains(&offset))
-                    .map(|member| (member.name.replace('~', "~0").replace('/', "~1"), &member.value)),
+                    .find(|member| {
+                        (member.name_span.start..member.value.span.end).contains(&offset)
+                    })
+                    .map(|member| {
+                        (
+                            member.name.replace('~', "~0").replace('/', "~1"),
+                            &member.value,
+                        )
+                    }),
                 _ => None,
             };
-            let Some((step, inner)) = next else { return pointer };
+            let Some((step, inner)) = next else {
+                return pointer;
+            };
             pointer.push('/');
             pointer.push_str(&step);
             node = inner;
@@ -119,7 +128,8 @@ pub struct SyntaxError {
 
 /// Parses `text`, one JSON value by RFC 8259 and nothing behind it, nested at most `max_depth` deep.
 pub fn parse(text: &str, max_depth: usize) -> Result<Node<'_>, SyntaxError> {
-    let raw: &RawValue = serde_json::from_str(text).map_err(|error| syntax_error(text, 0, &error))?;
+    let raw: &RawValue =
+        serde_json::from_str(text).map_err(|error| syntax_error(text, 0, &error))?;
     node(text, raw, max_depth)
 }
 
@@ -131,22 +141,39 @@ fn node<'t>(text: &'t str, raw: &'t RawValue, depth_left: usize) -> Result<Node<
     let wrong = |error: serde_json::Error| syntax_error(source, start, &error);
     let value = match source.as_bytes().first() {
         Some(b'{' | b'[') if depth_left == 0 => {
-            return Err(SyntaxError { offset: start, message: "nested too deep".into(), too_deep: true });
+            return Err(SyntaxError {
+                offset: start,
+                message: "nested too deep".into(),
+                too_deep: true,
+            });
         }
         Some(b'{') => {
             let RawObject(members) = serde_json::from_str(source).map_err(wrong)?;
             let member = |(name, value): (&'t RawValue, &'t RawValue)| {
                 let name = node(text, name, depth_left - 1)?;
                 let Value::String(spelled) = name.value else {
-                    return Err(SyntaxError { offset: start, message: "a member without a name".into(), too_deep: false });
+                    return Err(SyntaxError {
+                        offset: start,
+                        message: "a member without a name".into(),
+                        too_deep: false,
+                    });
                 };
-                Ok(Member { name: spelled, name_span: name.span, value: node(text, value, depth_left - 1)? })
+                Ok(Member {
+                    name: spelled,
+                    name_span: name.span,
+                    value: node(text, value, depth_left - 1)?,
+                })
             };
             Value::Object(members.into_iter().map(member).collect::<Result<_, _>>()?)
         }
         Some(b'[') => {
             let RawArray(elements) = serde_json::from_str(source).map_err(wrong)?;
-            Value::Array(elements.into_iter().map(|raw| node(text, raw, depth_left - 1)).collect::<Result<_, _>>()?)
+            Value::Array(
+                elements
+                    .into_iter()
+                    .map(|raw| node(text, raw, depth_left - 1))
+                    .collect::<Result<_, _>>()?,
+            )
         }
         Some(b'"') => {
             let Text(text) = serde_json::from_str(source).map_err(wrong)?;
@@ -162,11 +189,23 @@ fn node<'t>(text: &'t str, raw: &'t RawValue, depth_left: usize) -> Result<Node<
 
 /// serde_json counts lines and columns (in bytes, from 1); `source` begins at byte `start` of the text.
 fn syntax_error(source: &str, start: usize, error: &serde_json::Error) -> SyntaxError {
-    let line_start: usize = source.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+    let line_start: usize = source
+        .split_inclusive('\n')
+        .take(error.line().saturating_sub(1))
+        .map(str::len)
+        .sum();
     let offset = start + (line_start + error.column().saturating_sub(1)).min(source.len());
     let full = error.to_string();
-    let message = full.split(" at line ").next().unwrap_or_default().to_owned();
-    SyntaxError { offset, message, too_deep: false }
+    let message = full
+        .split(" at line ")
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    SyntaxError {
+        offset,
+        message,
+        too_deep: false,
+    }
 }
 
 /// Names and values as they stand there.
@@ -238,7 +277,11 @@ impl<'de> Deserialize<'de> for Text<'de> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+    #![expect(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a test may fail by panicking"
+    )]
 
     use super::*;
 
@@ -246,10 +289,14 @@ mod tests {
     fn every_value_and_name_knows_its_place() {
         let text = "{\"a\" : [1.50, \"x\\n\"],\n \"a\": {\"~/\": null}}";
         let root = parse(text, 4).unwrap();
-        let Value::Object(members) = &root.value else { panic!() };
+        let Value::Object(members) = &root.value else {
+            panic!()
+        };
         assert_eq!(members.len(), 2, "G-2: both stay visible");
         assert_eq!(text.get(members[0].name_span.clone()), Some("\"a\""));
-        let [number, string] = members[0].value.one_or_many() else { panic!() };
+        let [number, string] = members[0].value.one_or_many() else {
+            panic!()
+        };
         assert_eq!(number.value, Value::Number("1.50"), "G-18");
         assert_eq!(string.as_str(), Some("x\n"));
         assert_eq!(root.pointer_to(string.span.start), "/a/1");
@@ -259,7 +306,22 @@ mod tests {
     #[test]
     fn only_strict_json_is_read() {
         for bad in [
-            "", "{", "[1,]", "{\"a\":1,}", "// c\n1", "'a'", "01", "+1", "1 2", "\u{feff}1", "\"a\nb\"", "nul", "{a:1}", "\"\\ud800\"", "{\"\\ud800\":1}", "NaN",
+            "",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "// c\n1",
+            "'a'",
+            "01",
+            "+1",
+            "1 2",
+            "\u{feff}1",
+            "\"a\nb\"",
+            "nul",
+            "{a:1}",
+            "\"\\ud800\"",
+            "{\"\\ud800\":1}",
+            "NaN",
         ] {
             assert!(parse(bad, 4).is_err(), "G-1: {bad:?}");
         }

@@ -1,9 +1,12 @@
 //! The IAM policy language as people write it.
 
 pub mod condition;
+mod condition_block;
 pub mod document;
 pub mod finding;
 pub mod json;
+pub mod lint;
+pub mod operand;
 pub mod parse;
 pub mod pattern;
 pub mod report;

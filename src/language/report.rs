@@ -26,7 +26,12 @@ pub enum Base {
 impl<'t> Report<'t> {
     /// Findings about `text`; once it is parsed, [`Report::about`] adds the pointers.
     pub fn new(base: Base, text: &'t str) -> Self {
-        Self { text, root: None, place: base, findings: Vec::new() }
+        Self {
+            text,
+            root: None,
+            place: base,
+            findings: Vec::new(),
+        }
     }
 
     /// From now on places have pointers into `root`, the parsed text.
@@ -36,36 +41,63 @@ impl<'t> Report<'t> {
 
     /// The place of the value or name at `span`.
     pub fn location(&self, span: &Range<usize>) -> Location {
-        let pointer = self.root.map_or_else(String::new, |root| root.pointer_to(span.start));
+        let pointer = self
+            .root
+            .map_or_else(String::new, |root| root.pointer_to(span.start));
         match &self.place {
             Base::File(file) => {
                 let (line, column) = line_and_column(self.text, span.start);
-                Location { file: Arc::clone(file), line, column, pointer }
+                Location {
+                    file: Arc::clone(file),
+                    line,
+                    column,
+                    pointer,
+                }
             }
-            Base::Embedded(outer) => Location { pointer: format!("{}{pointer}", outer.pointer), ..outer.clone() },
+            Base::Embedded(outer) => Location {
+                pointer: format!("{}{pointer}", outer.pointer),
+                ..outer.clone()
+            },
         }
     }
 
     /// Adds an error at `span`; returns it for `help`.
-    pub fn error(&mut self, code: Code, span: &Range<usize>, message: impl Into<String>) -> Added<'_> {
+    pub fn error(
+        &mut self,
+        code: Code,
+        span: &Range<usize>,
+        message: impl Into<String>,
+    ) -> Added<'_> {
         let finding = Finding::error(code, self.location(span), message);
         self.push(finding)
     }
 
     /// Adds a warning at `span`.
-    pub fn warning(&mut self, code: Code, span: &Range<usize>, message: impl Into<String>) -> Added<'_> {
+    pub fn warning(
+        &mut self,
+        code: Code,
+        span: &Range<usize>,
+        message: impl Into<String>,
+    ) -> Added<'_> {
         let finding = Finding::warning(code, self.location(span), message);
         self.push(finding)
     }
 
     /// Adds the one error of a text that is not JSON.
     pub fn syntax(&mut self, error: &json::SyntaxError) {
-        let code = if error.too_deep { Code::TOO_DEEP } else { Code::SYNTAX };
+        let code = if error.too_deep {
+            Code::TOO_DEEP
+        } else {
+            Code::SYNTAX
+        };
         let message = match &self.place {
             Base::File(_) => error.message.clone(),
             Base::Embedded(_) => {
                 let (line, column) = line_and_column(self.text, error.offset);
-                format!("{} (line {line}, column {column} of the document in this string)", error.message)
+                format!(
+                    "{} (line {line}, column {column} of the document in this string)",
+                    error.message
+                )
             }
         };
         self.error(code, &(error.offset..error.offset), message);
@@ -83,7 +115,10 @@ impl<'t> Report<'t> {
 
     /// How many errors have been reported; compare before and after a step to see whether it went well.
     pub fn n_errors(&self) -> usize {
-        self.findings.iter().filter(|finding| finding.is_error()).count()
+        self.findings
+            .iter()
+            .filter(|finding| finding.is_error())
+            .count()
     }
 
     /// All findings, in the order they were made.
@@ -118,6 +153,15 @@ impl Added<'_> {
 pub fn line_and_column(text: &str, offset: usize) -> (u32, u32) {
     let before: &str = text.get(..offset).unwrap_or(text);
     let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    (u32::try_from(line).unwrap_or(u32::MAX), u32::try_from(column).unwrap_or(u32::MAX))
+    let column = before
+        .rsplit('\n')
+        .next()
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    (
+        u32::try_from(line).unwrap_or(u32::MAX),
+        u32::try_from(column).unwrap_or(u32::MAX),
+    )
 }

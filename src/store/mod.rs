@@ -26,5 +26,7 @@ pub struct Refused {
 /// Reads the store at `root` as a whole and compiles it.
 pub fn load(root: &Path) -> Result<Loaded, Refused> {
     let _ = root;
-    Err(Refused { findings: Vec::new() })
+    Err(Refused {
+        findings: Vec::new(),
+    })
 }
