@@ -1,0 +1,133 @@
+//! What a file's place below the root says about it: whose it is, what kind, and what it would be called.
+
+use crate::name::AccountId;
+
+/// The place of one `*.json`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place<'p> {
+    /// `accounts/<id>/…`: the folder's name; none below the root itself.
+    pub account_folder: Option<&'p str>,
+    /// What belongs there.
+    pub kind: Kind,
+    /// The folders below the kind's own, as an IAM path: `/` or `/eng/`.
+    pub iam_path: String,
+    /// The file's name without `.json`: the default name of its entity.
+    pub stem: &'p str,
+    /// The whole path without `.json`, as decisions name SCPs, RCPs and resource policies.
+    pub policy_name: &'p str,
+}
+
+/// What kind of thing belongs into a place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the files and folders of a store, by their names")]
+pub enum Kind {
+    Account,
+    User,
+    Group,
+    Role,
+    ManagedPolicy,
+    ResourcePolicy,
+    HttpMapping,
+    Organization,
+    ServiceControlPolicy,
+    ResourceControlPolicy,
+    /// The place says nothing: the file must be a dump.
+    Elsewhere,
+}
+
+/// A document or a file with one entity.
+const MAX_ENTITY_BYTES: u64 = 1 << 20;
+/// A dump, and the organization: they grow with the number of accounts and entities, not with one document.
+const MAX_DUMP_BYTES: u64 = 256 << 20;
+
+impl Kind {
+    /// The most that a file of this kind may hold.
+    pub fn max_bytes(self) -> u64 {
+        match self {
+            Self::Elsewhere | Self::Organization => MAX_DUMP_BYTES,
+            _ => MAX_ENTITY_BYTES,
+        }
+    }
+
+    /// What the file should hold, for messages.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::User => "user",
+            Self::Group => "group",
+            Self::Role => "role",
+            Self::ManagedPolicy => "managed policy",
+            Self::ResourcePolicy => "resource policy",
+            Self::HttpMapping => "HTTP mapping",
+            Self::Organization => "organization",
+            Self::ServiceControlPolicy => "service control policy",
+            Self::ResourceControlPolicy => "resource control policy",
+            Self::Elsewhere => "account dump",
+        }
+    }
+}
+
+impl<'p> Place<'p> {
+    /// Reads `path`, relative to the root, with `/` between its parts and `.json` at its end.
+    pub fn of(path: &'p str) -> Self {
+        let policy_name = path.strip_suffix(".json").unwrap_or(path);
+        let (account_folder, below) = match path.strip_prefix("accounts/").and_then(|rest| rest.split_once('/')) {
+            Some((folder, below)) => (Some(folder), below),
+            None => (None, path),
+        };
+        let (folders, name) = below.rsplit_once('/').map_or(("", below), |(folders, name)| (folders, name));
+        let stem = name.strip_suffix(".json").unwrap_or(name);
+        let (top, deeper) = folders.split_once('/').unwrap_or((folders, ""));
+        let kind = match (top, stem) {
+            ("", "account") => Kind::Account,
+            ("", "http-mapping") => Kind::HttpMapping,
+            ("", "organization") if account_folder.is_none() => Kind::Organization,
+            ("users", _) => Kind::User,
+            ("groups", _) => Kind::Group,
+            ("roles", _) => Kind::Role,
+            ("managed-policies", _) => Kind::ManagedPolicy,
+            ("resource-policies", _) => Kind::ResourcePolicy,
+            ("service-control-policies", _) if account_folder.is_none() => Kind::ServiceControlPolicy,
+            ("resource-control-policies", _) if account_folder.is_none() => Kind::ResourceControlPolicy,
+            _ => Kind::Elsewhere,
+        };
+        let iam_path = if deeper.is_empty() { "/".to_owned() } else { format!("/{deeper}/") };
+        Self { account_folder, kind, iam_path, stem, policy_name }
+    }
+}
+
+/// Whether the folder at `path` holds policy tests, which the loader skips.
+pub fn is_tests_folder(path: &str) -> bool {
+    let below = path.strip_prefix("accounts/").and_then(|rest| rest.split_once('/')).map_or(path, |(_, below)| below);
+    below == "tests"
+}
+
+/// The account of the folder `accounts/<folder>/`.
+pub fn account_of_folder(folder: &str) -> Option<AccountId> {
+    AccountId::parse(folder).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_says_whose_a_file_is_and_what_it_would_be_called() {
+        let place = Place::of("users/eng/db/alice.json");
+        assert_eq!((place.kind, place.account_folder), (Kind::User, None));
+        assert_eq!((place.iam_path.as_str(), place.stem), ("/eng/db/", "alice"));
+        let place = Place::of("accounts/444455556666/managed-policies/ReadOrders.json");
+        assert_eq!((place.kind, place.account_folder), (Kind::ManagedPolicy, Some("444455556666")));
+        assert_eq!((place.iam_path.as_str(), place.stem), ("/", "ReadOrders"));
+        assert_eq!(Place::of("resource-policies/a/b.json").policy_name, "resource-policies/a/b");
+    }
+
+    #[test]
+    fn a_place_that_says_nothing_is_elsewhere() {
+        for path in ["alice.json", "user/alice.json", "accounts/1/organization.json", "accounts/1/x/users/a.json", "accounts/x.json"] {
+            assert_eq!(Place::of(path).kind, Kind::Elsewhere, "{path}");
+        }
+        assert!(is_tests_folder("tests") && is_tests_folder("accounts/1/tests"));
+        assert!(!is_tests_folder("users/tests") && !is_tests_folder("accounts/tests"));
+    }
+}

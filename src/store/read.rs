@@ -1,0 +1,449 @@
+//! A directory → its files, all of one moment.
+//!
+//! Reading by path mixes two revisions as soon as somebody swaps a link meanwhile, so everything goes through one
+//! handle: the root is opened once, and where a folder has `..data` (a mounted ConfigMap), that is opened once and
+//! the folder's files are read through it. What still can move is found by looking twice: the listing with its
+//! stamps is taken before and after the texts are read, and if the two differ, all is discarded and read again.
+//!
+//! ```text
+//! survey ── every *.json with its stamp ──▶ texts, each checked against its stamp ──▶ survey again: equal? ──▶ Files
+//!    ▲                                                                                      │ no
+//!    └──────────────────────────────── a short random pause ────────────────────────────────┘
+//! ```
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use cap_std::ambient_authority;
+use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
+use sha2::{Digest, Sha256};
+
+use super::place::{self, Place};
+use crate::compile::snapshot::Revision;
+use crate::language::finding::{Code, Finding, Location};
+
+/// The most files in a store.
+const MAX_FILES: usize = 250_000;
+/// The most bytes in a store.
+const MAX_STORE_BYTES: u64 = 1 << 30;
+/// How often a store that changes while it is read is read again.
+const MAX_TRIES: u32 = 8;
+/// What findings about the store as a whole name as their file.
+pub const WHOLE_STORE: &str = ".";
+
+/// What tells, without reading it, that a file has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    n_bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            n_bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// When the file was changed last, since 1970, by the clock of its file system.
+    pub fn changed_at(&self) -> Duration {
+        let (seconds, nanoseconds) = self.changed;
+        Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0))
+    }
+}
+
+/// The SHA-256 of a file's bytes.
+pub type ContentDigest = [u8; 32];
+
+/// Everything that was read, sorted by path.
+#[derive(Debug, Default)]
+pub struct Files {
+    /// Each file that could be read.
+    pub files: Vec<File>,
+    /// What is wrong with files and links, whatever they hold.
+    pub findings: Vec<Finding>,
+}
+
+/// One file.
+#[derive(Debug)]
+pub struct File {
+    /// Below the root, with `/` between its parts; without the `..data` it was read through.
+    pub path: Arc<str>,
+    /// What it looked like when it was read.
+    pub stamp: Stamp,
+    /// Of its bytes.
+    pub digest: ContentDigest,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// What a look at a store shows without reading: equal as long as nothing has changed.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Listing {
+    /// Every `*.json`, sorted by path.
+    pub stamps: Vec<(Arc<str>, Stamp)>,
+    /// What is wrong with files and links.
+    pub findings: Vec<Finding>,
+}
+
+impl Listing {
+    /// When the newest of the files was changed, since 1970.
+    pub fn newest_change(&self) -> Duration {
+        self.stamps.iter().map(|(_, stamp)| stamp.changed_at()).max().unwrap_or_default()
+    }
+}
+
+/// A listing with the open handles to read its files by. Not to be kept: a handle would pin a folder long replaced.
+#[derive(Debug, Default)]
+pub struct Survey {
+    seen: Vec<Seen>,
+    findings: Vec<Finding>,
+}
+
+/// One `*.json` of a survey.
+#[derive(Debug)]
+struct Seen {
+    path: Arc<str>,
+    stamp: Stamp,
+    /// Through which handle it is read, and by which path below that.
+    base: Arc<Dir>,
+    below_base: PathBuf,
+}
+
+impl Survey {
+    /// Looks at every file below `root` without reading one.
+    pub fn of(root: &Path) -> Self {
+        Walk::of(root).survey
+    }
+
+    /// What it shows.
+    pub fn listing(&self) -> Listing {
+        let stamps = self.seen.iter().map(|seen| (Arc::clone(&seen.path), seen.stamp)).collect();
+        Listing { stamps, findings: self.findings.clone() }
+    }
+
+    /// Whether file `index` of the listing still has the content of `digest`; one that cannot be read has not.
+    pub fn still_holds(&self, index: usize, digest: &ContentDigest) -> bool {
+        self.seen.get(index).is_some_and(|seen| matches!(read_one(seen), Ok(file) if file.digest == *digest))
+    }
+}
+
+/// Reads the whole store at `root`, and gives the listing it was read by.
+pub fn files(root: &Path) -> (Files, Listing) {
+    for attempt in 0..MAX_TRIES {
+        let survey = Survey::of(root);
+        let listing = survey.listing();
+        if let Some(files) = read_all(&survey)
+            && Survey::of(root).listing() == listing
+        {
+            return (files, listing);
+        }
+        std::thread::sleep(pause_before_retry(attempt));
+    }
+    let finding = Finding::error(
+        Code::UNREADABLE,
+        Location::file(WHOLE_STORE),
+        format!("the store changed each of the {MAX_TRIES} times it was read"),
+    )
+    .help("write a new version beside it and swap a link");
+    (Files { files: Vec::new(), findings: vec![finding] }, Listing::default())
+}
+
+/// The revision of a store: the first 32 hexadecimal digits of SHA-256 over its files, sorted by the bytes of their
+/// paths. Each file adds the length of its path in bytes (64 bits, big-endian), the path, and the 32 bytes of its
+/// content's SHA-256: no two lists of files add the same bytes.
+pub fn revision<'f>(files: impl IntoIterator<Item = (&'f str, &'f ContentDigest)>) -> Revision {
+    let mut files: Vec<_> = files.into_iter().collect();
+    files.sort_unstable();
+    let mut hasher = Sha256::new();
+    for (path, digest) in files {
+        hasher.update((path.len() as u64).to_be_bytes());
+        hasher.update(path.as_bytes());
+        hasher.update(digest);
+    }
+    let hex: String = hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    Revision::new(&hex)
+}
+
+/// A few milliseconds, longer with each attempt and never the same: two readers must not stay in step with a writer.
+fn pause_before_retry(attempt: u32) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(attempt);
+    Duration::from_micros(500 + random % (2_000 << attempt.min(6)))
+}
+
+/// The texts of all files; none if one of them is not what the listing says.
+fn read_all(survey: &Survey) -> Option<Files> {
+    let mut findings = survey.findings.clone();
+    let total: u64 = survey.seen.iter().map(|seen| seen.stamp.n_bytes).sum();
+    if total > MAX_STORE_BYTES {
+        let message = format!("the store has {total} bytes; at most {MAX_STORE_BYTES} are read");
+        findings.push(Finding::error(Code::TOO_LARGE, Location::file(WHOLE_STORE), message));
+        return Some(Files { files: Vec::new(), findings });
+    }
+    let mut files = Vec::with_capacity(survey.seen.len());
+    for seen in &survey.seen {
+        let max_bytes = Place::of(&seen.path).kind.max_bytes();
+        if seen.stamp.n_bytes > max_bytes {
+            let message = format!("the file has {} bytes; at most {max_bytes} are read here", seen.stamp.n_bytes);
+            findings.push(Finding::error(Code::TOO_LARGE, Location::file(Arc::clone(&seen.path)), message));
+            continue;
+        }
+        match read_one(seen) {
+            Ok(file) => files.push(file),
+            Err(ReadError::Changed) => return None,
+            Err(ReadError::Io(error)) => findings.push(unreadable(Arc::clone(&seen.path), &error)),
+        }
+    }
+    Some(Files { files, findings })
+}
+
+enum ReadError {
+    /// It is no longer what the listing says.
+    Changed,
+    Io(io::Error),
+}
+
+fn read_one(seen: &Seen) -> Result<File, ReadError> {
+    let gone_or = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Changed,
+        _ => ReadError::Io(error),
+    };
+    let mut options = OpenOptions::new();
+    // Should a FIFO have taken the file's place since, opening it must not wait for a writer.
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let mut file = seen.base.open_with(&seen.below_base, &options).map_err(gone_or)?;
+    let is_as_seen = |file: &cap_std::fs::File| {
+        file.metadata().map(|metadata| metadata.is_file() && Stamp::of(&metadata) == seen.stamp).map_err(ReadError::Io)
+    };
+    if !is_as_seen(&file)? {
+        return Err(ReadError::Changed);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(seen.stamp.n_bytes).unwrap_or(0));
+    file.by_ref().take(seen.stamp.n_bytes + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    if bytes.len() as u64 != seen.stamp.n_bytes || !is_as_seen(&file)? {
+        return Err(ReadError::Changed);
+    }
+    let digest = Sha256::digest(&bytes).into();
+    Ok(File { path: Arc::clone(&seen.path), stamp: seen.stamp, digest, bytes })
+}
+
+fn unreadable(path: impl Into<Arc<str>>, error: &io::Error) -> Finding {
+    Finding::error(Code::UNREADABLE, Location::file(path), format!("cannot be read: {error}"))
+}
+
+/// A folder still to be listed.
+struct Folder {
+    /// As files below it are called; empty for the root.
+    path: String,
+    base: Arc<Dir>,
+    below_base: PathBuf,
+    /// The folders it was reached through, by device and inode: to meet one again is a loop.
+    above: Vec<(u64, u64)>,
+}
+
+/// One entry of a folder, what it is behind all links.
+struct Entry {
+    name: String,
+    base: Arc<Dir>,
+    below_base: PathBuf,
+    metadata: Metadata,
+}
+
+struct Walk {
+    survey: Survey,
+    n_folders: usize,
+}
+
+impl Walk {
+    fn of(root: &Path) -> Self {
+        let mut walk = Self { survey: Survey::default(), n_folders: 0 };
+        match Dir::open_ambient_dir(root, ambient_authority()) {
+            Ok(dir) => walk.run(Arc::new(dir)),
+            Err(error) => walk.survey.findings.push(no_root(root, &error)),
+        }
+        walk.survey.seen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        walk.survey.findings.sort_unstable();
+        walk
+    }
+
+    fn run(&mut self, root: Arc<Dir>) {
+        let mut folders = vec![Folder { path: String::new(), base: root, below_base: ".".into(), above: Vec::new() }];
+        while let Some(folder) = folders.pop() {
+            self.n_folders += 1;
+            if self.survey.seen.len() > MAX_FILES || self.n_folders > MAX_FILES {
+                let message = format!("the store has more than {MAX_FILES} files");
+                self.error(Code::TOO_LARGE, WHOLE_STORE, message);
+                self.survey.seen.clear();
+                return;
+            }
+            self.list(folder, &mut folders);
+        }
+    }
+
+    /// Lists `folder`, through its `..data` if it has one.
+    fn list(&mut self, mut folder: Folder, folders: &mut Vec<Folder>) {
+        let place = if folder.path.is_empty() { WHOLE_STORE.to_owned() } else { folder.path.clone() };
+        let opened = folder.base.open_dir(&folder.below_base).and_then(|dir| Ok((dir.dir_metadata()?, dir)));
+        let dir = match opened {
+            Ok((metadata, dir)) => {
+                let identity = (metadata.dev(), metadata.ino());
+                if folder.above.contains(&identity) {
+                    self.error(Code::BAD_LINK, &place, "the link leads back to a folder it stands in");
+                    return;
+                }
+                folder.above.push(identity);
+                dir
+            }
+            Err(error) => return self.access_error(&place, &error),
+        };
+        let mut names = BTreeSet::new();
+        let mut has_data = false;
+        match dir.entries().and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()) {
+            Ok(all) => {
+                for name in all {
+                    has_data |= name == "..data";
+                    self.keep_name(&folder.path, &name, &mut names);
+                }
+            }
+            Err(error) => return self.access_error(&place, &error),
+        }
+        if has_data {
+            self.list_data(&folder, &dir, &mut names, folders);
+        }
+        for name in names {
+            let below_base = folder.below_base.join(&name);
+            let base = Arc::clone(&folder.base);
+            self.visit(&folder, name, base, below_base, folders);
+        }
+    }
+
+    /// Lists `folder/..data` under the names of `folder`, and takes those names out of `names` which only lead there.
+    fn list_data(&mut self, folder: &Folder, dir: &Dir, names: &mut BTreeSet<String>, folders: &mut Vec<Folder>) {
+        let place = join(&folder.path, "..data");
+        let listed = dir.open_dir("..data").and_then(|data| {
+            let all = data.entries()?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+            Ok((Arc::new(data), all))
+        });
+        let (data, all) = match listed {
+            Ok(listed) => listed,
+            Err(error) => return self.access_error(&place, &error),
+        };
+        // The links beside `..data` are for people; the kubelet takes away those of the last version a moment later.
+        names.retain(|name| !dir.read_link_contents(name).is_ok_and(|target| target.starts_with("..data")));
+        let mut inner = BTreeSet::new();
+        for name in all {
+            self.keep_name(&folder.path, &name, &mut inner);
+        }
+        for name in inner {
+            if names.contains(&name) {
+                let message = "stands both in this folder and in its `..data`";
+                self.error(Code::UNKNOWN_FILE, &join(&folder.path, &name), message);
+                continue;
+            }
+            let below_base = PathBuf::from(&name);
+            self.visit(folder, name, Arc::clone(&data), below_base, folders);
+        }
+    }
+
+    /// Keeps `name` unless it is one that is never read.
+    fn keep_name(&mut self, folder: &str, name: &OsStr, names: &mut BTreeSet<String>) {
+        let Some(text) = name.to_str() else {
+            let lossy = name.to_string_lossy();
+            if !is_skipped(&lossy) {
+                self.error(Code::UNKNOWN_FILE, &join(folder, &lossy), "the name of this file is not UTF-8");
+            }
+            return;
+        };
+        if !text.starts_with('.') {
+            names.insert(text.to_owned());
+        }
+    }
+
+    fn visit(&mut self, folder: &Folder, name: String, base: Arc<Dir>, below_base: PathBuf, folders: &mut Vec<Folder>) {
+        let path = join(&folder.path, &name);
+        match base.metadata(&below_base) {
+            Ok(metadata) => {
+                let entry = Entry { name, base, below_base, metadata };
+                self.sort(folder, path, entry, folders);
+            }
+            Err(_) if is_skipped(&name) => {}
+            Err(error) => self.access_error(&path, &error),
+        }
+    }
+
+    fn sort(&mut self, folder: &Folder, path: String, entry: Entry, folders: &mut Vec<Folder>) {
+        let Entry { name, base, below_base, metadata } = entry;
+        let is_json = name.ends_with(".json");
+        if metadata.is_dir() {
+            if is_json {
+                self.error(Code::NOT_A_FILE, &path, "this is a directory with the name of a file");
+            } else if !place::is_tests_folder(&path) {
+                folders.push(Folder { path, base, below_base, above: folder.above.clone() });
+            }
+        } else if is_skipped(&name) {
+        } else if !is_json {
+            let finding = Finding::warning(Code::IGNORED_FILE, Location::file(path), "only `*.json` is read");
+            self.survey.findings.push(finding);
+        } else if metadata.is_file() {
+            let stamp = Stamp::of(&metadata);
+            self.survey.seen.push(Seen { path: path.into(), stamp, base, below_base });
+        } else {
+            self.error(Code::NOT_A_FILE, &path, "this is no regular file");
+        }
+    }
+
+    fn error(&mut self, code: Code, path: &str, message: impl Into<String>) {
+        self.survey.findings.push(Finding::error(code, Location::file(path), message));
+    }
+
+    /// A file or folder that the listing has, and that cannot be reached.
+    fn access_error(&mut self, path: &str, error: &io::Error) {
+        let leads_out = error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
+        let finding = if leads_out {
+            Finding::error(Code::BAD_LINK, Location::file(path), "the link leads out of the store")
+                .help("put the file into the store, or make it a relative link that stays inside")
+        } else if error.raw_os_error() == Some(libc::ELOOP) {
+            Finding::error(Code::BAD_LINK, Location::file(path), "the link leads back to itself")
+        } else if error.kind() == io::ErrorKind::NotFound {
+            Finding::error(Code::BAD_LINK, Location::file(path), "the link leads nowhere")
+        } else {
+            unreadable(path, error)
+        };
+        self.survey.findings.push(finding);
+    }
+}
+
+fn no_root(root: &Path, error: &io::Error) -> Finding {
+    let root = root.display();
+    let (code, message) = match error.kind() {
+        io::ErrorKind::NotFound => (Code::EMPTY_STORE, format!("there is no directory `{root}`")),
+        io::ErrorKind::NotADirectory => (Code::NOT_A_FILE, format!("`{root}` is not a directory")),
+        _ => (Code::UNREADABLE, format!("the directory `{root}` cannot be read: {error}")),
+    };
+    Finding::error(code, Location::file(WHOLE_STORE), message)
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// Files that are there for people and editors.
+fn is_skipped(name: &str) -> bool {
+    name.starts_with('.')
+        || name.starts_with("README")
+        || name.starts_with("LICENSE")
+        || [".md", "~", ".tmp", ".swp"].iter().any(|end| name.ends_with(end))
+}
+

@@ -1,0 +1,128 @@
+//! The members of one JSON object, each taken by name; what is left over is an error with a guess.
+
+use crate::language::finding::{Code, did_you_mean};
+use crate::language::json::{Member, Node, Value};
+use crate::language::report::Report;
+
+/// The members of an object whose names have been checked.
+#[derive(Clone, Copy)]
+pub struct Members<'n, 't> {
+    /// The object.
+    pub node: &'n Node<'t>,
+    members: &'n [Member<'t>],
+}
+
+impl<'n, 't> Members<'n, 't> {
+    /// Takes `node` for `what`, an object that may have the members `read` and, without a look at them, `unread`.
+    pub fn of(node: &'n Node<'t>, what: &str, read: &[&str], unread: &[&str], report: &mut Report<'_>) -> Option<Self> {
+        let Value::Object(members) = &node.value else {
+            report.error(Code::WRONG_TYPE, &node.span, format!("{what} must be an object, not {}", node.kind()));
+            return None;
+        };
+        for member in repeated(members) {
+            let message = format!("member `{}` stands twice in {what}", member.name);
+            report.error(Code::DUPLICATE_MEMBER, &member.name_span, message);
+        }
+        for member in members {
+            let name = member.name.as_ref();
+            if unread.contains(&name) {
+                no_member_twice(&member.value, report);
+            } else if !read.contains(&name) {
+                let guess = did_you_mean(name, read.iter().chain(unread).copied());
+                report
+                    .error(Code::UNKNOWN_MEMBER, &member.name_span, format!("unknown member `{name}` of {what}"))
+                    .maybe_help(guess);
+            }
+        }
+        Some(Self { node, members })
+    }
+
+    /// The value of `name`.
+    pub fn get(&self, name: &str) -> Option<&'n Node<'t>> {
+        self.members.iter().find(|member| member.name == name).map(|member| &member.value)
+    }
+
+    /// The value of `name`, which must be there.
+    pub fn required(&self, name: &str, what: &str, report: &mut Report<'_>) -> Option<&'n Node<'t>> {
+        let value = self.get(name);
+        if value.is_none() {
+            report.error(Code::MISSING_MEMBER, &self.node.span, format!("{what} needs the member `{name}`"));
+        }
+        value
+    }
+
+    /// The string at `name`, with its node.
+    pub fn text(&self, name: &str, report: &mut Report<'_>) -> Option<(&'n str, &'n Node<'t>)> {
+        let node = self.get(name)?;
+        Some((string(node, name, report)?, node))
+    }
+
+    /// The string at `name`, which must be there.
+    pub fn required_text(&self, name: &str, what: &str, report: &mut Report<'_>) -> Option<(&'n str, &'n Node<'t>)> {
+        let node = self.required(name, what, report)?;
+        Some((string(node, name, report)?, node))
+    }
+
+    /// The Boolean at `name`; false where it is absent.
+    pub fn flag(&self, name: &str, report: &mut Report<'_>) -> bool {
+        match self.get(name) {
+            None => false,
+            Some(Node { value: Value::Bool(flag), .. }) => *flag,
+            Some(node) => {
+                let message = format!("`{name}` must be true or false, not {}", node.kind());
+                report.error(Code::WRONG_TYPE, &node.span, message);
+                false
+            }
+        }
+    }
+
+    /// The elements of the list at `name`; none where it is absent.
+    pub fn list(&self, name: &str, report: &mut Report<'_>) -> &'n [Node<'t>] {
+        match self.get(name) {
+            None => &[],
+            Some(Node { value: Value::Array(elements), .. }) => elements,
+            Some(node) => {
+                let message = format!("`{name}` must be a list, not {}", node.kind());
+                report.error(Code::WRONG_TYPE, &node.span, message);
+                &[]
+            }
+        }
+    }
+}
+
+/// The text of `node`, which is or stands in `name`.
+pub fn string<'n>(node: &'n Node<'_>, name: &str, report: &mut Report<'_>) -> Option<&'n str> {
+    let text = node.as_str();
+    match text {
+        None => {
+            report.error(Code::WRONG_TYPE, &node.span, format!("`{name}` must be a string, not {}", node.kind()));
+        }
+        Some(text) if text.contains('\0') => {
+            report.error(Code::NUL_CHARACTER, &node.span, format!("`{name}` holds the character U+0000"));
+            return None;
+        }
+        Some(_) => {}
+    }
+    text
+}
+
+/// Reports every repeated name anywhere below `node`, a value that is not read otherwise.
+pub fn no_member_twice(node: &Node<'_>, report: &mut Report<'_>) {
+    match &node.value {
+        Value::Array(elements) => elements.iter().for_each(|element| no_member_twice(element, report)),
+        Value::Object(members) => {
+            for member in repeated(members) {
+                let message = format!("member `{}` stands twice", member.name);
+                report.error(Code::DUPLICATE_MEMBER, &member.name_span, message);
+            }
+            members.iter().for_each(|member| no_member_twice(&member.value, report));
+        }
+        _ => {}
+    }
+}
+
+/// Each member whose name stands further up already.
+fn repeated<'n, 't>(members: &'n [Member<'t>]) -> Vec<&'n Member<'t>> {
+    let mut seen = std::collections::BTreeSet::new();
+    members.iter().filter(|member| !seen.insert(member.name.as_ref())).collect()
+}

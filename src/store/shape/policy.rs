@@ -1,0 +1,260 @@
+//! Managed policies, resource policies, SCPs and RCPs.
+
+use std::fmt::Write as _;
+
+use super::Reading;
+use super::entity::{Naming, identity, tags};
+use super::members::Members;
+use crate::language::document::{PolicyDocument, PolicyType};
+use crate::language::finding::Code;
+use crate::language::json::{self, Node, Value};
+use crate::language::parse;
+use crate::language::report::Report;
+use crate::world::entity::{ManagedPolicy, PolicyVersion, ResourcePolicy};
+use crate::world::organization::ControlPolicy;
+
+const POLICY: Naming = Naming { what: "the managed policy", resource: "policy", name: "PolicyName", id: "PolicyId" };
+
+const ENTRY: &[&str] = &["PolicyName", "Path", "Arn", "PolicyId", "DefaultVersionId", "PolicyVersionList", "Tags"];
+const ENTRY_UNREAD: &[&str] = &[
+    "AttachmentCount",
+    "PermissionsBoundaryUsageCount",
+    "IsAttachable",
+    "Description",
+    "CreateDate",
+    "UpdateDate",
+];
+
+/// Reads one entry of `Policies`, or a bare policy document.
+pub fn managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<ManagedPolicy> {
+    if !reading.is_dump && !is_entry(node) {
+        return bare_managed_policy(node, reading);
+    }
+    let members = Members::of(node, POLICY.what, ENTRY, ENTRY_UNREAD, reading.report)?;
+    let identity = identity(&POLICY, &members, reading);
+    let report = &mut *reading.report;
+    tags(&members, report);
+    let versions = versions(&members, report);
+    let (versions, default_version) = versions?;
+    Some(ManagedPolicy { identity: identity?, versions, default_version })
+}
+
+/// Whether `node` is an entry of `Policies`: it has a member that documents do not have, and no `Statement`.
+fn is_entry(node: &Node<'_>) -> bool {
+    let has = |name: &&str| node.member(name).is_some();
+    node.member("Statement").is_none() && (ENTRY.iter().any(|name| has(name)) || ENTRY_UNREAD.iter().any(|name| has(name)))
+}
+
+fn bare_managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<ManagedPolicy> {
+    let document = parse::document(node, PolicyType::Identity, reading.report);
+    let empty = Node { span: node.span.clone(), value: Value::Object(Vec::new()) };
+    let members = Members::of(&empty, POLICY.what, &[], &[], reading.report)?;
+    let identity = identity(&POLICY, &members, reading);
+    let version = PolicyVersion { id: "v1".to_owned(), document: document? };
+    Some(ManagedPolicy { identity: identity?, versions: vec![version], default_version: 0 })
+}
+
+/// Reads `PolicyVersionList`: the versions, and which of them is the default (G-36).
+fn versions(members: &Members<'_, '_>, report: &mut Report<'_>) -> Option<(Vec<PolicyVersion>, usize)> {
+    let list = members.required("PolicyVersionList", POLICY.what, report)?;
+    let nodes = members.list("PolicyVersionList", report);
+    if let Value::Array(elements) = &list.value
+        && elements.is_empty()
+    {
+        report.error(Code::EMPTY_LIST, &list.span, "`PolicyVersionList` holds no version");
+        return None;
+    }
+    let n_errors = report.n_errors();
+    let mut versions: Vec<PolicyVersion> = Vec::new();
+    let mut ids = Vec::new();
+    let mut defaults = Vec::new();
+    for node in nodes {
+        let what = "a policy version";
+        let read = ["VersionId", "IsDefaultVersion", "Document"];
+        let Some(version) = Members::of(node, what, &read, &["CreateDate"], report) else { continue };
+        let id = version.required_text("VersionId", what, report);
+        if let Some((id, node)) = id {
+            if !is_version_id(id) {
+                report.error(Code::INVALID_VALUE, &node.span, format!("version id `{id}` must be `v1`, `v2`, and so on"));
+            }
+            if ids.contains(&id) {
+                report.error(Code::DUPLICATE_ENTITY, &node.span, format!("there is a version `{id}` already"));
+            }
+            ids.push(id);
+        }
+        if version.flag("IsDefaultVersion", report) {
+            defaults.push((versions.len(), id, node));
+        }
+        let document = version.required("Document", what, report);
+        let document = document.and_then(|node| parse::document(node, PolicyType::Identity, report));
+        if let (Some((id, _)), Some(document)) = (id, document) {
+            versions.push(PolicyVersion { id: id.to_owned(), document });
+        }
+    }
+    let named = members.text("DefaultVersionId", report);
+    let default = match (defaults.as_slice(), named) {
+        ([(index, id, node)], named) => {
+            if let (Some((named, _)), Some((id, _))) = (named, id)
+                && named != *id
+            {
+                let message = format!("version `{id}` is the default, and `DefaultVersionId` is `{named}`");
+                report.error(Code::CONTRADICTION, &node.span, message).help("change both, or leave `DefaultVersionId` out");
+            }
+            Some(*index)
+        }
+        ([], Some((named, node))) => {
+            let index = ids.iter().position(|id| *id == named);
+            if index.is_none() {
+                report.error(Code::DEFAULT_VERSION, &node.span, format!("there is no version `{named}` to be the default"));
+            }
+            index
+        }
+        ([], None) => {
+            report
+                .error(Code::DEFAULT_VERSION, &list.span, "no version is the default")
+                .help("give one of them `\"IsDefaultVersion\": true`");
+            None
+        }
+        ([.., (_, _, node)], _) => {
+            let message = format!("{} versions are the default; only one may be", defaults.len());
+            report.error(Code::DEFAULT_VERSION, &node.span, message);
+            None
+        }
+    };
+    let max_versions = 5;
+    if nodes.len() > max_versions {
+        let message = format!("{} versions are more than the {max_versions} that AWS keeps", nodes.len());
+        report.warning(Code::AWS_QUOTA, &list.span, message);
+    }
+    // With an error above, the indexes need not fit: nobody may see them.
+    if report.n_errors() > n_errors { None } else { Some((versions, default?)) }
+}
+
+fn is_version_id(id: &str) -> bool {
+    let digits = id.strip_prefix('v').unwrap_or("");
+    !digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Reads a file of `resource-policies/`.
+pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<ResourcePolicy> {
+    let what = "the resource policy";
+    let read = ["Resource", "Policy", "Tags", "ResourcePolicyRequired"];
+    let report = &mut *reading.report;
+    let members = Members::of(node, what, &read, &[], report)?;
+    let n_errors = report.n_errors();
+    let scopes = members.required("Resource", what, report);
+    if let Some(node) = scopes
+        && node.one_or_many().is_empty()
+    {
+        report.error(Code::EMPTY_LIST, &node.span, "`Resource` holds no pattern");
+    }
+    let scopes: Vec<_> = scopes
+        .map(Node::one_or_many)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|node| parse::scope(node, report))
+        .collect();
+    let document = members.get("Policy").and_then(|node| parse::document(node, PolicyType::Resource, report));
+    let tags = tags(&members, report);
+    let required = members.flag("ResourcePolicyRequired", report);
+    let Some(account) = reading.owner.id.cloned() else {
+        if !reading.owner.is_broken {
+            report
+                .error(Code::UNKNOWN_ACCOUNT, &node.span, "nothing says to which account the resources belong")
+                .help("put an `account.json` with an `AccountId` into the store's root");
+        }
+        return None;
+    };
+    if report.n_errors() > n_errors {
+        return None;
+    }
+    if account.is_aws() {
+        report.error(Code::INVALID_VALUE, &node.span, "`aws` owns managed policies only, no resources");
+        return None;
+    }
+    let name = reading.place.policy_name.to_owned();
+    Some(ResourcePolicy { account, name, scopes, document, tags, required, at: report.location(&node.span) })
+}
+
+/// Reads an SCP or RCP: a bare document, or what `aws organizations describe-policy` prints.
+pub fn control_policy(node: &Node<'_>, policy_type: PolicyType, reading: &mut Reading<'_, '_>) -> Option<ControlPolicy> {
+    let report = &mut *reading.report;
+    let document = match node.member("Policy") {
+        Some(_) => described(node, policy_type, report),
+        None => parse::document(node, policy_type, report),
+    };
+    Some(ControlPolicy { name: reading.place.stem.to_owned(), document: document?, at: report.location(&node.span) })
+}
+
+fn described(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Option<PolicyDocument> {
+    let what = "the description of a policy";
+    let outer = Members::of(node, what, &["Policy"], &["ResponseMetadata"], report)?;
+    let policy = outer.required("Policy", what, report)?;
+    let policy = Members::of(policy, what, &["PolicySummary", "Content"], &[], report)?;
+    if let Some(summary) = policy.get("PolicySummary") {
+        let unread = ["Id", "Arn", "Name", "Description", "AwsManaged"];
+        let summary = Members::of(summary, "`PolicySummary`", &["Type"], &unread, report);
+        let expected = match policy_type {
+            PolicyType::ResourceControl => "RESOURCE_CONTROL_POLICY",
+            _ => "SERVICE_CONTROL_POLICY",
+        };
+        if let Some((found, node)) = summary.and_then(|summary| summary.text("Type", report))
+            && found != expected
+        {
+            report.error(Code::CONTRADICTION, &node.span, format!("this is a `{found}`, and the folder holds each `{expected}`"));
+        }
+    }
+    let content = policy.required("Content", what, report)?;
+    parse::document(content, policy_type, report)
+}
+
+/// What the default version of the managed policy at `node` says, whatever its layout: equal texts, equal documents.
+/// Two dumps hold the same AWS-managed policy twice, and only a difference is worth an error.
+pub fn fingerprint(node: &Node<'_>) -> String {
+    let list = node.member("PolicyVersionList").map(|member| member.value.one_or_many()).unwrap_or_default();
+    let is_default = |version: &&Node<'_>| {
+        version.member("IsDefaultVersion").is_some_and(|member| member.value.value == Value::Bool(true))
+    };
+    let document = list.iter().find(is_default).and_then(|version| version.member("Document")).map(|member| &member.value);
+    let document = document.unwrap_or(node);
+    let mut text = String::new();
+    match document.as_str() {
+        None => canonical(document, &mut text),
+        Some(embedded) => {
+            let decoded = percent_encoding::percent_decode_str(embedded).decode_utf8_lossy();
+            let source = if embedded.trim_start().starts_with('{') { embedded } else { &decoded };
+            match json::parse(source, parse::MAX_DOCUMENT_DEPTH) {
+                Ok(document) => canonical(&document, &mut text),
+                Err(_) => text.push_str(embedded),
+            }
+        }
+    }
+    text
+}
+
+fn canonical(node: &Node<'_>, text: &mut String) {
+    match &node.value {
+        Value::Array(elements) => {
+            text.push('[');
+            for element in elements {
+                canonical(element, text);
+                text.push(',');
+            }
+            text.push(']');
+        }
+        Value::Object(members) => {
+            let mut members: Vec<_> = members.iter().collect();
+            members.sort_by(|a, b| a.name.cmp(&b.name));
+            text.push('{');
+            for member in members {
+                let _ = write!(text, "{:?}:", member.name);
+                canonical(&member.value, text);
+                text.push(',');
+            }
+            text.push('}');
+        }
+        scalar => {
+            let _ = write!(text, "{scalar:?}");
+        }
+    }
+}
