@@ -2,6 +2,8 @@
 //!
 //! `tests/corpus/README.md` tells where the material comes from, what its labels mean and where we differ from them.
 
+mod accounts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
