@@ -171,7 +171,7 @@ fn pure_rooms_reach_for_nothing_outside() {
                 // A crate stands at the beginning of a path, a type anywhere.
                 let is_crate = impure[0].starts_with(|c: char| c.is_ascii_lowercase());
                 let mut windows = used.segments.windows(impure.len());
-                let found = if is_crate { windows.next() == Some(*impure) } else { windows.any(|window| window == *impure) };
+                let found = if is_crate { windows.next().is_some_and(|w| w == *impure) } else { windows.any(|w| w == *impure) };
                 if found {
                     violations.insert(format!("{}: `{used}`", source.path.display()));
                 }
