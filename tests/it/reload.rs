@@ -12,8 +12,8 @@ use iamd::service::pb;
 use tempfile::TempDir;
 
 use crate::support::{
-    Client, PATIENCE, Server, allow, ann_asks, eventually, revision, store_allowing, until_revision, user, write,
-    write_by_rename, write_store,
+    Client, PATIENCE, Server, allow, ann_asks, eventually, revision, store_allowing,
+    until_revision, user, write, write_by_rename, write_store,
 };
 
 const GET: &str = "orders:Get";
@@ -30,14 +30,22 @@ fn revision_allowing(action: &str) -> String {
 }
 
 async fn decision(client: &mut Client, action: &str) -> (String, pb::Decision) {
-    let answer = client.authorize(ann_asks(action)).await.unwrap().into_inner();
+    let answer = client
+        .authorize(ann_asks(action))
+        .await
+        .unwrap()
+        .into_inner();
     (answer.revision.clone(), answer.decision())
 }
 
 /// Waits until ann may do `action` by the store in which she may do nothing else.
 async fn until_allowed(client: &mut Client, action: &str) {
     let answer = until_revision(client, &revision_allowing(action)).await;
-    let expected = if action == GET { pb::Decision::Allow } else { pb::Decision::Deny };
+    let expected = if action == GET {
+        pb::Decision::Allow
+    } else {
+        pb::Decision::Deny
+    };
     assert_eq!(answer.decision(), expected);
 }
 
@@ -47,25 +55,55 @@ async fn a_changed_policy_is_live_while_everybody_asks() {
     const N_CHANGES: usize = 30;
     let store = store_allowing(GET);
     // Which action each store that ever existed allows. Nothing else may be seen, and nothing mixed.
-    let allowed_by: Arc<HashMap<String, &str>> =
-        Arc::new([GET, REFUND].into_iter().map(|action| (revision_allowing(action), action)).collect());
+    let allowed_by: Arc<HashMap<String, &str>> = Arc::new(
+        [GET, REFUND]
+            .into_iter()
+            .map(|action| (revision_allowing(action), action))
+            .collect(),
+    );
     assert_eq!(allowed_by.len(), 2);
 
     let server = Server::start(store.path());
     let mut watcher = server.client().await;
-    let (stop, n_answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let (stop, n_answers) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
     let mut clients = tokio::task::JoinSet::new();
     for number in 0..N_CLIENTS {
         let mut client = server.client().await;
-        let (stop, n_answers, allowed_by) = (Arc::clone(&stop), Arc::clone(&n_answers), Arc::clone(&allowed_by));
+        let (stop, n_answers, allowed_by) = (
+            Arc::clone(&stop),
+            Arc::clone(&n_answers),
+            Arc::clone(&allowed_by),
+        );
         clients.spawn(async move {
             let mut n_asked = number; // so that they do not ask in step
             while !stop.load(Ordering::Relaxed) {
-                let action = if n_asked.is_multiple_of(2) { GET } else { REFUND };
-                let answer = client.authorize(ann_asks(action)).await.expect("no call fails").into_inner();
-                let allows = allowed_by.get(&answer.revision).expect("a revision of a whole store");
-                let expected = if *allows == action { pb::Decision::Allow } else { pb::Decision::Deny };
-                assert_eq!(answer.decision(), expected, "{action} by revision {}", answer.revision);
+                let action = if n_asked.is_multiple_of(2) {
+                    GET
+                } else {
+                    REFUND
+                };
+                let answer = client
+                    .authorize(ann_asks(action))
+                    .await
+                    .expect("no call fails")
+                    .into_inner();
+                let allows = allowed_by
+                    .get(&answer.revision)
+                    .expect("a revision of a whole store");
+                let expected = if *allows == action {
+                    pb::Decision::Allow
+                } else {
+                    pb::Decision::Deny
+                };
+                assert_eq!(
+                    answer.decision(),
+                    expected,
+                    "{action} by revision {}",
+                    answer.revision
+                );
                 n_answers.fetch_add(1, Ordering::Relaxed);
                 n_asked += 1;
             }
@@ -103,7 +141,9 @@ async fn a_changed_policy_is_live_while_everybody_asks() {
 #[tokio::test]
 async fn nobody_goes_back_in_time() {
     let store = store_allowing("orders:Version0");
-    let versions: Vec<String> = (0..12).map(|n| revision_allowing(&format!("orders:Version{n}"))).collect();
+    let versions: Vec<String> = (0..12)
+        .map(|n| revision_allowing(&format!("orders:Version{n}")))
+        .collect();
     let server = Server::start(store.path());
     let mut watcher = server.client().await;
     let stop = Arc::new(AtomicBool::new(false));
@@ -115,14 +155,21 @@ async fn nobody_goes_back_in_time() {
             let mut newest = 0;
             while !stop.load(Ordering::Relaxed) {
                 let (revision, _) = decision(&mut client, GET).await;
-                let version = versions.iter().position(|known| *known == revision).expect("a known revision");
+                let version = versions
+                    .iter()
+                    .position(|known| *known == revision)
+                    .expect("a known revision");
                 assert!(version >= newest, "version {version} after {newest}");
                 newest = version;
             }
         });
     }
     for (n, version) in versions.iter().enumerate().skip(1) {
-        write_by_rename(store.path(), "users/ann.json", &ann_may(&format!("orders:Version{n}")));
+        write_by_rename(
+            store.path(),
+            "users/ann.json",
+            &ann_may(&format!("orders:Version{n}")),
+        );
         until_revision(&mut watcher, version).await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -142,22 +189,56 @@ async fn a_store_that_does_not_load_leaves_the_last_good_one_answering() {
     let last_line = truncated.lines().count();
     let misspelt = good.replace("\"Action\"", "\"Acton\"");
     let cases = [
-        ("truncated", truncated.to_owned(), format!("users/ann.json:{last_line}:"), "syntax"),
-        ("misspelt", misspelt.clone(), "users/ann.json:4:".to_owned(), "unknown-member"),
-        ("empty", String::new(), "users/ann.json:1:1".to_owned(), "syntax"),
-        ("no policy", good.replace("2012-10-17", "2012-10-18"), "users/ann.json:4:".to_owned(), "invalid-version"),
+        (
+            "truncated",
+            truncated.to_owned(),
+            format!("users/ann.json:{last_line}:"),
+            "syntax",
+        ),
+        (
+            "misspelt",
+            misspelt.clone(),
+            "users/ann.json:4:".to_owned(),
+            "unknown-member",
+        ),
+        (
+            "empty",
+            String::new(),
+            "users/ann.json:1:1".to_owned(),
+            "syntax",
+        ),
+        (
+            "no policy",
+            good.replace("2012-10-17", "2012-10-18"),
+            "users/ann.json:4:".to_owned(),
+            "invalid-version",
+        ),
     ];
     for (what, bad, place, code) in cases {
         let n_before = server.log().len();
         write_by_rename(store.path(), "users/ann.json", &bad);
         let finding = eventually(&format!("the finding about the {what} file"), async || {
-            assert_eq!(decision(&mut client, GET).await, (revision_allowing(GET), pb::Decision::Allow), "{what}");
+            assert_eq!(
+                decision(&mut client, GET).await,
+                (revision_allowing(GET), pb::Decision::Allow),
+                "{what}"
+            );
             let log = server.log();
-            log.get(n_before..)?.iter().find(|line| line.contains(&place) && line.contains(code)).cloned()
+            log.get(n_before..)?
+                .iter()
+                .find(|line| line.contains(&place) && line.contains(code))
+                .cloned()
         })
         .await;
-        assert!(finding.contains("ERROR") || finding.contains("WARN"), "{what}: {finding}");
-        assert_eq!(decision(&mut client, REFUND).await.1, pb::Decision::Deny, "{what}");
+        assert!(
+            finding.contains("ERROR") || finding.contains("WARN"),
+            "{what}: {finding}"
+        );
+        assert_eq!(
+            decision(&mut client, REFUND).await.1,
+            pb::Decision::Deny,
+            "{what}"
+        );
 
         // Mended, with another content than before, so that it can be told apart.
         write_by_rename(store.path(), "users/ann.json", &ann_may(REFUND));
@@ -188,10 +269,18 @@ async fn files_and_folders_come_and_go() {
     until_allowed(&mut client, GET).await;
 
     // A new file in a new sub-folder.
-    write(store.path(), "users/eng/bob.json", &user("bob", &allow(GET)));
+    write(
+        store.path(),
+        "users/eng/bob.json",
+        &user("bob", &allow(GET)),
+    );
     let with_bob = revision(store.path());
     until_revision(&mut client, &with_bob).await;
-    write(store.path(), "users/eng/bob.json", &user("bob", &allow(REFUND)));
+    write(
+        store.path(),
+        "users/eng/bob.json",
+        &user("bob", &allow(REFUND)),
+    );
     until_revision(&mut client, &revision(store.path())).await;
 }
 
@@ -205,7 +294,11 @@ async fn a_store_that_vanishes_is_kept_until_there_is_another() {
     let n_before = server.log().len();
     fs::remove_dir_all(&root).unwrap();
     eventually("a word about it", async || {
-        assert_eq!(decision(&mut client, GET).await.1, pb::Decision::Allow, "the last good one answers");
+        assert_eq!(
+            decision(&mut client, GET).await.1,
+            pb::Decision::Allow,
+            "the last good one answers"
+        );
         (server.log().len() > n_before).then_some(())
     })
     .await;
@@ -240,9 +333,16 @@ async fn a_config_map_changes_as_a_whole() {
         fs::remove_dir_all(root.join(&old)).unwrap();
         old = new;
         eventually(&format!("swap {n}"), async || {
-            let answers = [decision(&mut client, GET).await, decision(&mut client, REFUND).await];
+            let answers = [
+                decision(&mut client, GET).await,
+                decision(&mut client, REFUND).await,
+            ];
             let allows = |index: usize| answers[index].1 == pb::Decision::Allow;
-            let expected = if action == GET { allows(0) && !allows(1) } else { allows(1) && !allows(0) };
+            let expected = if action == GET {
+                allows(0) && !allows(1)
+            } else {
+                allows(1) && !allows(0)
+            };
             expected.then_some(())
         })
         .await;
@@ -278,7 +378,10 @@ async fn sighup_looks_again_and_ends_nothing() {
     let mut client = server.client().await;
     for _ in 0..3 {
         server.signal("HUP");
-        assert_eq!(decision(&mut client, GET).await, (revision_allowing(GET), pb::Decision::Allow));
+        assert_eq!(
+            decision(&mut client, GET).await,
+            (revision_allowing(GET), pb::Decision::Allow)
+        );
     }
     write(store.path(), "users/ann.json", &ann_may(REFUND));
     server.signal("HUP");

@@ -16,12 +16,16 @@ fn ids(text: &str) -> BTreeSet<String> {
     for word in text.split(|c: char| !is_inside(c) && c != '-') {
         let parts: Vec<&str> = word.split('-').collect();
         if let [family, number] = parts.as_slice() {
-            let is_number = (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
+            let is_number =
+                (1..=3).contains(&number.len()) && number.bytes().all(|byte| byte.is_ascii_digit());
             if family.len() == 1 && FAMILIES.contains(family) && is_number {
                 ids.insert(word.to_owned());
             }
         }
-        let row = word.strip_prefix("DR").map(|n| (n, 1)).or_else(|| word.strip_prefix('D').map(|n| (n, 2)));
+        let row = word
+            .strip_prefix("DR")
+            .map(|n| (n, 1))
+            .or_else(|| word.strip_prefix('D').map(|n| (n, 2)));
         if let Some((digits, n_digits)) = row
             && digits.len() == n_digits
             && digits.bytes().all(|byte| byte.is_ascii_digit())
@@ -35,14 +39,27 @@ fn ids(text: &str) -> BTreeSet<String> {
 /// The rules where they are laid down: `- **E-14** …`, `- I-1 …`, `| Z-1 | …`.
 fn defined() -> BTreeSet<String> {
     let path = repository().join("docs/semantics.md");
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text =
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let mut defined = BTreeSet::new();
     for line in text.lines() {
-        let Some(rest) = ["- **", "- ", "| "].iter().find_map(|mark| line.strip_prefix(mark)) else { continue };
-        let first = rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default();
+        let Some(rest) = ["- **", "- ", "| "]
+            .iter()
+            .find_map(|mark| line.strip_prefix(mark))
+        else {
+            continue;
+        };
+        let first = rest
+            .split(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+            .next()
+            .unwrap_or_default();
         defined.extend(ids(first));
     }
-    assert!(defined.len() > 300, "the rules are found: {}", defined.len());
+    assert!(
+        defined.len() > 300,
+        "the rules are found: {}",
+        defined.len()
+    );
     defined
 }
 
@@ -51,7 +68,11 @@ fn every_cited_rule_exists() {
     let defined = defined();
     let mut unknown = Vec::new();
     for scenario in read_scenarios() {
-        for rule in scenario.rules.iter().filter(|rule| !defined.contains(*rule)) {
+        for rule in scenario
+            .rules
+            .iter()
+            .filter(|rule| !defined.contains(*rule))
+        {
             unknown.push(format!("{}: {rule}", scenario.place));
         }
     }
@@ -65,7 +86,11 @@ fn every_cited_rule_exists() {
             }
         }
     }
-    assert!(unknown.is_empty(), "these rules are not in docs/semantics.md:\n  {}", unknown.join("\n  "));
+    assert!(
+        unknown.is_empty(),
+        "these rules are not in docs/semantics.md:\n  {}",
+        unknown.join("\n  ")
+    );
 }
 
 #[test]
@@ -84,17 +109,32 @@ fn scenarios_say_which_rules_they_show() {
         let family = rule.trim_end_matches(|c: char| c.is_ascii_digit());
         missing.entry(family).or_default().push(rule);
     }
-    println!("{} of {} rules have a scenario ({} scenarios)", shown.len(), defined.len(), scenarios.len());
+    println!(
+        "{} of {} rules have a scenario ({} scenarios)",
+        shown.len(),
+        defined.len(),
+        scenarios.len()
+    );
     for (_, rules) in missing {
         println!("  without: {}", rules.join(" "));
     }
-    let silent: Vec<_> = scenarios.iter().filter(|s| s.rules.is_empty()).map(|s| s.place.as_str()).collect();
-    assert!(silent.is_empty(), "these scenarios name no rule:\n  {}", silent.join("\n  "));
+    let silent: Vec<_> = scenarios
+        .iter()
+        .filter(|s| s.rules.is_empty())
+        .map(|s| s.place.as_str())
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "these scenarios name no rule:\n  {}",
+        silent.join("\n  ")
+    );
 }
 
 #[test]
 fn ids_are_whole_words() {
-    let found = ids("E-14, (M-12 NARROW) UTF-8 SHA-256 D01 DR6 D012 ID-1 xE-1 E-1a `K-40..K-45`; v-1 D-1 AE-14 E-14-2");
+    let found = ids(
+        "E-14, (M-12 NARROW) UTF-8 SHA-256 D01 DR6 D012 ID-1 xE-1 E-1a `K-40..K-45`; v-1 D-1 AE-14 E-14-2",
+    );
     let found: Vec<&str> = found.iter().map(String::as_str).collect();
     assert_eq!(found, ["D01", "DR6", "E-14", "K-40", "K-45", "M-12"]);
 }

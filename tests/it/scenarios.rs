@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::thread;
 
 use iamd::engine::request::{RawSession, Request};
@@ -26,7 +26,10 @@ enum Got {
     /// `allow allow_identity`, `invalid_argument: principal: …`.
     Answer { label: String, detail: String },
     /// Codes of the errors that refused the store, and the findings.
-    Refused { codes: BTreeSet<String>, findings: String },
+    Refused {
+        codes: BTreeSet<String>,
+        findings: String,
+    },
     /// It loads.
     Loads,
 }
@@ -34,18 +37,28 @@ enum Got {
 impl Got {
     fn decision(allowed: bool, label: &str) -> Self {
         let decision = if allowed { "allow" } else { "deny" };
-        Self::Answer { label: format!("{decision} {}", label.to_ascii_lowercase()), detail: String::new() }
+        Self::Answer {
+            label: format!("{decision} {}", label.to_ascii_lowercase()),
+            detail: String::new(),
+        }
     }
 
     fn invalid_argument(detail: impl Into<String>) -> Self {
-        Self::Answer { label: "invalid_argument".into(), detail: detail.into() }
+        Self::Answer {
+            label: "invalid_argument".into(),
+            detail: detail.into(),
+        }
     }
 
     fn refused(findings: &[Finding]) -> Self {
         let errors = || findings.iter().filter(|finding| finding.is_error());
         Self::Refused {
-            codes: errors().map(|finding| finding.code.as_str().to_owned()).collect(),
-            findings: errors().map(|finding| format!("\n      {finding}")).collect(),
+            codes: errors()
+                .map(|finding| finding.code.as_str().to_owned())
+                .collect(),
+            findings: errors()
+                .map(|finding| format!("\n      {finding}"))
+                .collect(),
         }
     }
 
@@ -53,7 +66,9 @@ impl Got {
         match (self, test) {
             (Self::Refused { codes, .. }, Test::Load(code)) => codes.contains(code.as_str()),
             (Self::Answer { label, .. }, Test::Question { expect, .. }) => match expect {
-                Expect::Decision { reason: None, .. } => label.split(' ').next() == Some(expect.to_string().as_str()),
+                Expect::Decision { reason: None, .. } => {
+                    label.split(' ').next() == Some(expect.to_string().as_str())
+                }
                 _ => *label == expect.to_string(),
             },
             _ => false,
@@ -72,11 +87,19 @@ impl fmt::Display for Got {
     }
 }
 
-/// All scenarios, in the order of their files.
+/// All scenarios, in the order of their files; read once for all tests.
 pub fn read_scenarios() -> Vec<Scenario> {
+    static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(read_scenario_files);
+    SCENARIOS.clone()
+}
+
+fn read_scenario_files() -> Vec<Scenario> {
     let mut scenarios = Vec::new();
     let mut errors = Vec::new();
-    for path in files_below(&repository().join("tests/scenarios"), &["yaml", "yml", "json"]) {
+    for path in files_below(
+        &repository().join("tests/scenarios"),
+        &["yaml", "yml", "json"],
+    ) {
         let text = fs::read_to_string(&path).unwrap();
         let name = path.strip_prefix(repository()).unwrap().to_str().unwrap();
         match scenario::parse(name, &text) {
@@ -84,7 +107,11 @@ pub fn read_scenarios() -> Vec<Scenario> {
             Err(wrong) => errors.extend(wrong.iter().map(ToString::to_string)),
         }
     }
-    assert!(errors.is_empty(), "these scenarios cannot be read:\n  {}", errors.join("\n  "));
+    assert!(
+        errors.is_empty(),
+        "these scenarios cannot be read:\n  {}",
+        errors.join("\n  ")
+    );
     assert!(!scenarios.is_empty(), "the scenarios are there");
     scenarios
 }
@@ -118,7 +145,9 @@ impl Stores {
             StoreSource::Files(_) => self.written[&scenario.store].path().to_owned(),
             StoreSource::Directory(path) => {
                 let directory = folder.join(path);
-                directory.canonicalize().unwrap_or_else(|error| panic!("{}: {}: {error}", scenario.place, path.display()))
+                directory.canonicalize().unwrap_or_else(|error| {
+                    panic!("{}: {}: {error}", scenario.place, path.display())
+                })
             }
             StoreSource::Beside => panic!("{}: a scenario of ours names its store", scenario.place),
         }
@@ -129,7 +158,10 @@ impl Stores {
 fn by_store<'s>(scenarios: &'s [Scenario], stores: &Stores) -> Vec<(PathBuf, Vec<&'s Scenario>)> {
     let mut by_store: BTreeMap<PathBuf, Vec<&Scenario>> = BTreeMap::new();
     for scenario in scenarios {
-        by_store.entry(stores.directory(scenario)).or_default().push(scenario);
+        by_store
+            .entry(stores.directory(scenario))
+            .or_default()
+            .push(scenario);
     }
     by_store.into_iter().collect()
 }
@@ -137,7 +169,10 @@ fn by_store<'s>(scenarios: &'s [Scenario], stores: &Stores) -> Vec<(PathBuf, Vec
 /// Panics with every scenario that came out otherwise than expected.
 fn assert_all_met(runner: &str, results: Vec<(&Scenario, Got)>) {
     let n_results = results.len();
-    let mut wrong: Vec<_> = results.into_iter().filter(|(scenario, got)| !got.meets(&scenario.test)).collect();
+    let mut wrong: Vec<_> = results
+        .into_iter()
+        .filter(|(scenario, got)| !got.meets(&scenario.test))
+        .collect();
     wrong.sort_by(|(a, _), (b, _)| a.place.cmp(&b.place));
     let tell = |(scenario, got): &(&Scenario, Got)| {
         let expected = match &scenario.test {
@@ -145,7 +180,10 @@ fn assert_all_met(runner: &str, results: Vec<(&Scenario, Got)>) {
             Test::Question { expect, .. } => expect.to_string(),
         };
         let rules = scenario.rules.join(", ");
-        format!("{}: `{}` ({rules})\n    expected  {expected}\n    got       {got}", scenario.place, scenario.name)
+        format!(
+            "{}: `{}` ({rules})\n    expected  {expected}\n    got       {got}",
+            scenario.place, scenario.name
+        )
     };
     println!("{n_results} scenarios by the {runner}");
     assert!(n_results > 0, "the {runner} had something to do");
@@ -164,7 +202,11 @@ fn scenarios_are_answered_by_the_engine() {
     let mut results = Vec::new();
     for (directory, scenarios) in by_store(&scenarios, &stores) {
         let loaded = store::load(&directory);
-        results.extend(scenarios.into_iter().map(|scenario| (scenario, by_engine(scenario, &loaded))));
+        results.extend(
+            scenarios
+                .into_iter()
+                .map(|scenario| (scenario, by_engine(scenario, &loaded))),
+        );
     }
     assert_all_met("engine", results);
 }
@@ -174,7 +216,9 @@ fn by_engine(scenario: &Scenario, loaded: &Result<Loaded, Refused>) -> Got {
         Ok(loaded) => loaded,
         Err(refused) => return Got::refused(&refused.findings),
     };
-    let Test::Question { ask, at, .. } = &scenario.test else { return Got::Loads };
+    let Test::Question { ask, at, .. } = &scenario.test else {
+        return Got::Loads;
+    };
     let decision = ask
         .to_request()
         .and_then(|raw| Request::parse(raw, at.unwrap_or_else(Timestamp::now)))
@@ -196,10 +240,15 @@ fn scenarios_are_answered_by_the_binary_over_grpc() {
     thread::scope(|scope| {
         for _ in 0..N_SERVERS_AT_ONCE {
             scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
                 loop {
                     let next = queue.lock().unwrap().pop();
-                    let Some((directory, scenarios)) = next else { break };
+                    let Some((directory, scenarios)) = next else {
+                        break;
+                    };
                     let got = runtime.block_on(ask_server(&directory, &scenarios));
                     results.lock().unwrap().extend(got);
                 }
@@ -215,13 +264,25 @@ const N_SERVERS_AT_ONCE: usize = 4;
 async fn ask_server<'s>(directory: &Path, scenarios: &[&'s Scenario]) -> Vec<(&'s Scenario, Got)> {
     let mut server = Server::start(directory);
     let Some(mut client) = server.client_unless_it_ends().await else {
-        let findings = server.log().iter().map(|line| format!("\n      {line}")).collect::<String>();
-        let got = Got::Refused { codes: BTreeSet::new(), findings };
-        return scenarios.iter().map(|scenario| (*scenario, got.clone())).collect();
+        let findings = server
+            .log()
+            .iter()
+            .map(|line| format!("\n      {line}"))
+            .collect::<String>();
+        let got = Got::Refused {
+            codes: BTreeSet::new(),
+            findings,
+        };
+        return scenarios
+            .iter()
+            .map(|scenario| (*scenario, got.clone()))
+            .collect();
     };
     let mut results = Vec::new();
     for scenario in scenarios {
-        let Test::Question { ask, .. } = &scenario.test else { continue };
+        let Test::Question { ask, .. } = &scenario.test else {
+            continue;
+        };
         results.push((*scenario, over_grpc(&mut client, ask).await));
     }
     results
@@ -231,20 +292,34 @@ async fn over_grpc(client: &mut Client, ask: &Ask) -> Got {
     match client.authorize(to_wire(ask)).await {
         Ok(response) => {
             let response = response.into_inner();
-            let label = response.reason().as_str_name().trim_start_matches("REASON_");
+            let label = response
+                .reason()
+                .as_str_name()
+                .trim_start_matches("REASON_");
             let reason_allows = label.starts_with("ALLOW_");
             let allowed = response.decision() == pb::Decision::Allow;
             if response.request_id != ask.request_id {
-                return Got::Answer { label: "another request id".into(), detail: response.request_id };
+                return Got::Answer {
+                    label: "another request id".into(),
+                    detail: response.request_id,
+                };
             }
             if allowed != reason_allows || response.decision() == pb::Decision::Unspecified {
                 let detail = format!("{:?} because {label}", response.decision());
-                return Got::Answer { label: "a contradiction".into(), detail };
+                return Got::Answer {
+                    label: "a contradiction".into(),
+                    detail,
+                };
             }
             Got::decision(allowed, label)
         }
-        Err(status) if status.code() == Code::InvalidArgument => Got::invalid_argument(status.message()),
-        Err(status) => Got::Answer { label: "status".into(), detail: format!("{status:?}") },
+        Err(status) if status.code() == Code::InvalidArgument => {
+            Got::invalid_argument(status.message())
+        }
+        Err(status) => Got::Answer {
+            label: "status".into(),
+            detail: format!("{status:?}"),
+        },
     }
 }
 
@@ -263,15 +338,24 @@ fn stores_that_must_not_load_are_refused_by_the_binary() {
             None => Got::Loads,
             Some(finished) if finished.status == Some(2) => {
                 let named = |code: &str| finished.stderr.contains(&format!("[{code}]"));
-                let all = iamd::language::finding::Code::ALL.iter().map(|(code, _)| code.as_str());
+                let all = iamd::language::finding::Code::ALL
+                    .iter()
+                    .map(|(code, _)| code.as_str());
                 Got::Refused {
                     codes: all.filter(|code| named(code)).map(str::to_owned).collect(),
                     findings: format!("\n{}", finished.stderr),
                 }
             }
-            Some(finished) => Got::Answer { label: format!("status {:?}", finished.status), detail: finished.stderr },
+            Some(finished) => Got::Answer {
+                label: format!("status {:?}", finished.status),
+                detail: finished.stderr,
+            },
         };
-        results.extend(scenarios.into_iter().map(|scenario| (scenario, got.clone())));
+        results.extend(
+            scenarios
+                .into_iter()
+                .map(|scenario| (scenario, got.clone())),
+        );
     }
     assert_all_met("binary at start-up", results);
 }
@@ -285,10 +369,14 @@ fn to_wire(ask: &Ask) -> pb::AuthorizeRequest {
         principal: raw.principal.clone(),
         action: raw.action.clone(),
         resource: raw.resource.clone(),
-        context: context.map(|(key, value)| pb::authorize_request::ContextEntry { key, value }).collect(),
+        context: context
+            .map(|(key, value)| pb::authorize_request::ContextEntry { key, value })
+            .collect(),
         session: raw.session.as_ref().map(|session| {
             let claims = ask.claims.iter().map(entry);
-            let claims = claims.map(|(key, value)| pb::session_context::ClaimsEntry { key, value }).collect();
+            let claims = claims
+                .map(|(key, value)| pb::session_context::ClaimsEntry { key, value })
+                .collect();
             wire_session(session, claims)
         }),
         resource_account: raw.resource_account.clone(),
@@ -296,8 +384,14 @@ fn to_wire(ask: &Ask) -> pb::AuthorizeRequest {
     }
 }
 
-fn wire_session(session: &RawSession, claims: Vec<pb::session_context::ClaimsEntry>) -> pb::SessionContext {
-    let tag = |(key, value): &(String, String)| pb::session_context::TagsEntry { key: key.clone(), value: value.clone() };
+fn wire_session(
+    session: &RawSession,
+    claims: Vec<pb::session_context::ClaimsEntry>,
+) -> pb::SessionContext {
+    let tag = |(key, value): &(String, String)| pb::session_context::TagsEntry {
+        key: key.clone(),
+        value: value.clone(),
+    };
     pb::SessionContext {
         policies: session.policies.clone(),
         policy_arns: session.policy_arns.clone(),
@@ -315,8 +409,14 @@ fn wire_session(session: &RawSession, claims: Vec<pb::session_context::ClaimsEnt
 
 fn wire_timestamp(at: Timestamp) -> prost_types::Timestamp {
     let nanoseconds = at.as_nanosecond();
-    let (seconds, nanos) = (nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000));
-    prost_types::Timestamp { seconds: seconds.try_into().unwrap(), nanos: nanos.try_into().unwrap() }
+    let (seconds, nanos) = (
+        nanoseconds.div_euclid(1_000_000_000),
+        nanoseconds.rem_euclid(1_000_000_000),
+    );
+    prost_types::Timestamp {
+        seconds: seconds.try_into().unwrap(),
+        nanos: nanos.try_into().unwrap(),
+    }
 }
 
 fn wire_value(value: &Value) -> prost_types::Value {
@@ -326,11 +426,14 @@ fn wire_value(value: &Value) -> prost_types::Value {
         Value::Integer(number) => Kind::NumberValue(*number as f64),
         Value::Float(number) => Kind::NumberValue(*number),
         Value::String(text) => Kind::StringValue(text.clone()),
-        Value::List(elements) => {
-            Kind::ListValue(prost_types::ListValue { values: elements.iter().map(wire_value).collect() })
-        }
+        Value::List(elements) => Kind::ListValue(prost_types::ListValue {
+            values: elements.iter().map(wire_value).collect(),
+        }),
         Value::Map(members) => {
-            let fields = members.iter().map(|(name, value)| (name.clone(), wire_value(value))).collect();
+            let fields = members
+                .iter()
+                .map(|(name, value)| (name.clone(), wire_value(value)))
+                .collect();
             Kind::StructValue(prost_types::Struct { fields })
         }
     };
@@ -347,23 +450,41 @@ fn scenarios_are_answered_by_the_command_line() {
     groups.sort_by_key(|(_, scenarios)| std::cmp::Reverse(scenarios.len()));
     let mut results = Vec::new();
     for (directory, scenarios) in groups.into_iter().take(N_STORES_FOR_THE_COMMAND_LINE) {
-        let asks = scenarios.iter().filter_map(|scenario| match &scenario.test {
-            Test::Question { ask, .. } => Some(json_line(ask)),
-            Test::Load(_) => None,
-        });
+        let asks = scenarios
+            .iter()
+            .filter_map(|scenario| match &scenario.test {
+                Test::Question { ask, .. } => Some(json_line(ask)),
+                Test::Load(_) => None,
+            });
         let mut command = iamd(["authorize", "--requests", "-", "--store"]);
         command.arg(&directory);
         let finished = run(command, &asks.collect::<String>());
         let answers: Vec<&str> = finished.stdout.lines().collect();
-        assert_eq!(answers.len(), scenarios.len(), "{}: {}", directory.display(), finished.stderr);
+        assert_eq!(
+            answers.len(),
+            scenarios.len(),
+            "{}: {}",
+            directory.display(),
+            finished.stderr
+        );
         for (scenario, answer) in scenarios.into_iter().zip(answers) {
             let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
-            let got = match (answer["decision"].as_str(), answer["reason"].as_str(), answer["error"]["code"].as_str()) {
-                (Some(decision), Some(reason), None) => {
-                    Got::decision(decision == "DECISION_ALLOW", reason.trim_start_matches("REASON_"))
+            let got = match (
+                answer["decision"].as_str(),
+                answer["reason"].as_str(),
+                answer["error"]["code"].as_str(),
+            ) {
+                (Some(decision), Some(reason), None) => Got::decision(
+                    decision == "DECISION_ALLOW",
+                    reason.trim_start_matches("REASON_"),
+                ),
+                (None, None, Some("INVALID_ARGUMENT")) => {
+                    Got::invalid_argument(answer["error"].to_string())
                 }
-                (None, None, Some("INVALID_ARGUMENT")) => Got::invalid_argument(answer["error"].to_string()),
-                _ => Got::Answer { label: "neither answer nor error".into(), detail: answer.to_string() },
+                _ => Got::Answer {
+                    label: "neither answer nor error".into(),
+                    detail: answer.to_string(),
+                },
             };
             results.push((scenario, got));
         }
@@ -388,7 +509,11 @@ fn json_line(ask: &Ask) -> String {
     ];
     if let Some(session) = &raw.session {
         let time = |at: Option<Timestamp>| at.map(|at| text(&at.to_string()));
-        let tags = session.tags.iter().map(|(key, value)| (key.clone(), text(value))).collect();
+        let tags = session
+            .tags
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect();
         let mut facts = vec![
             ("policies", texts(&session.policies)),
             ("policyArns", texts(&session.policy_arns)),
@@ -399,7 +524,11 @@ fn json_line(ask: &Ask) -> String {
             ("federatedProvider", text(&session.federated_provider)),
             ("parent", text(&session.parent)),
         ];
-        for (name, at) in [("issuedAt", session.issued_at), ("expiresAt", session.expires_at), ("mfaAt", session.mfa_at)] {
+        for (name, at) in [
+            ("issuedAt", session.issued_at),
+            ("expiresAt", session.expires_at),
+            ("mfaAt", session.mfa_at),
+        ] {
             facts.extend(time(at).map(|at| (name, at)));
         }
         members.push(("session", map(facts)));
@@ -408,5 +537,10 @@ fn json_line(ask: &Ask) -> String {
 }
 
 fn map(members: Vec<(&str, Value)>) -> Value {
-    Value::Map(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+    Value::Map(
+        members
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
 }

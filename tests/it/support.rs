@@ -33,12 +33,17 @@ pub fn repository() -> &'static Path {
 /// All files below `folder` with one of the extensions, sorted.
 pub fn files_below(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let mut files = Vec::new();
-    let Ok(entries) = fs::read_dir(folder) else { return files };
+    let Ok(entries) = fs::read_dir(folder) else {
+        return files;
+    };
     for entry in entries {
         let path = entry.unwrap().path();
         if path.is_dir() {
             files.extend(files_below(&path, extensions));
-        } else if path.extension().is_some_and(|found| extensions.iter().any(|extension| found == *extension)) {
+        } else if path
+            .extension()
+            .is_some_and(|found| extensions.iter().any(|extension| found == *extension))
+        {
             files.push(path);
         }
     }
@@ -87,7 +92,11 @@ pub fn allow(action: &str) -> String {
 
 /// Writes the store in which ann may do `action`.
 pub fn write_store(root: &Path, action: &str) {
-    write(root, "account.json", &format!(r#"{{"AccountId": "{ACCOUNT}"}}"#));
+    write(
+        root,
+        "account.json",
+        &format!(r#"{{"AccountId": "{ACCOUNT}"}}"#),
+    );
     write(root, "users/ann.json", &user("ann", &allow(action)));
 }
 
@@ -100,7 +109,11 @@ pub fn store_allowing(action: &str) -> TempDir {
 
 /// The revision that every replica gives the store at `root`.
 pub fn revision(root: &Path) -> String {
-    iamd::store::load(root).unwrap().snapshot.revision.to_string()
+    iamd::store::load(root)
+        .unwrap()
+        .snapshot
+        .revision
+        .to_string()
 }
 
 /// A question of ann about order 1.
@@ -122,7 +135,11 @@ pub fn iamd(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
             command.env_remove(&name);
         }
     }
-    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -167,7 +184,11 @@ impl Server {
                 grown.grew.notify_all();
             }
         });
-        Self { child, log, reader: Some(reader) }
+        Self {
+            child,
+            log,
+            reader: Some(reader),
+        }
     }
 
     /// Waits until a line of the log satisfies `wanted`.
@@ -179,7 +200,11 @@ impl Server {
                 return found;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "{what} never came; the log:\n{}", lines.join("\n"));
+            assert!(
+                !left.is_zero(),
+                "{what} never came; the log:\n{}",
+                lines.join("\n")
+            );
             lines = self.log.grew.wait_timeout(lines, left).unwrap().0;
         }
     }
@@ -205,7 +230,9 @@ impl Server {
 
     /// A channel to it. Waits for nothing.
     pub fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address())).unwrap().connect_lazy()
+        Endpoint::from_shared(format!("http://{}", self.address()))
+            .unwrap()
+            .connect_lazy()
     }
 
     /// A client of it, once it is ready.
@@ -218,8 +245,15 @@ impl Server {
     /// The same, or nothing if the process ends without ever being ready.
     pub async fn client_unless_it_ends(&mut self) -> Option<Client> {
         let address = eventually("the address or the end", async || {
-            let found = self.log().iter().find_map(|line| log_field(line, "address"));
-            if found.is_none() && !self.is_running() { Some(None) } else { found.map(Some) }
+            let found = self
+                .log()
+                .iter()
+                .find_map(|line| log_field(line, "address"));
+            if found.is_none() && !self.is_running() {
+                Some(None)
+            } else {
+                found.map(Some)
+            }
         });
         address.await?;
         let channel = self.channel();
@@ -234,7 +268,11 @@ impl Server {
 
     /// Sends it a signal: `TERM`, `HUP`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", self.child.id())).status().unwrap();
+        let status = Command::new("sh")
+            .arg("-c")
+            .arg(format!("kill -{name} {}", self.child.id()))
+            .status()
+            .unwrap();
         assert!(status.success(), "kill -{name}");
     }
 
@@ -250,7 +288,11 @@ impl Server {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(Instant::now() < deadline, "it does not end; the log:\n{}", self.log().join("\n"));
+            assert!(
+                Instant::now() < deadline,
+                "it does not end; the log:\n{}",
+                self.log().join("\n")
+            );
             thread::sleep(PACE);
         }
     }
@@ -272,16 +314,24 @@ pub async fn ready(channel: &Channel, server: &Server) {
             return;
         }
         let log = || server.log().join("\n");
-        assert!(Instant::now() < deadline, "never ready: {answer:?}; the log:\n{}", log());
+        assert!(
+            Instant::now() < deadline,
+            "never ready: {answer:?}; the log:\n{}",
+            log()
+        );
         tokio::time::sleep(PACE).await;
     }
 }
 
 /// The health of `service`, or the status.
 pub async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, tonic::Code> {
-    let request = HealthCheckRequest { service: service.to_owned() };
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
     let answer = HealthClient::new(channel.clone()).check(request).await;
-    answer.map(|response| response.into_inner().status()).map_err(|status| status.code())
+    answer
+        .map(|response| response.into_inner().status())
+        .map_err(|status| status.code())
 }
 
 /// Looks again and again until `condition` gives something.
@@ -299,7 +349,11 @@ pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Optio
 /// Asks until the answer comes from `revision`.
 pub async fn until_revision(client: &mut Client, revision: &str) -> pb::AuthorizeResponse {
     eventually(&format!("revision {revision}"), async || {
-        let answer = client.authorize(ann_asks("orders:Get")).await.unwrap().into_inner();
+        let answer = client
+            .authorize(ann_asks("orders:Get"))
+            .await
+            .unwrap()
+            .into_inner();
         (answer.revision == revision).then_some(answer)
     })
     .await
@@ -309,7 +363,11 @@ pub async fn until_revision(client: &mut Client, revision: &str) -> pb::Authoriz
 pub fn log_field(line: &str, name: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let value = line.get(name).or_else(|| line.get("fields")?.get(name))?;
-    Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+    Some(
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned),
+    )
 }
 
 /// What a finished process gave.
@@ -323,12 +381,19 @@ pub struct Finished {
 /// Runs `iamd serve` to its end; nothing if it becomes ready, and is ended.
 pub fn run_until_it_serves(command: Command) -> Option<Finished> {
     let mut server = Server::spawn(command);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     if runtime.block_on(server.client_unless_it_ends()).is_some() {
         return None;
     }
     let status = server.exit_status().code();
-    Some(Finished { status, stdout: String::new(), stderr: server.whole_log().join("\n") })
+    Some(Finished {
+        status,
+        stdout: String::new(),
+        stderr: server.whole_log().join("\n"),
+    })
 }
 
 /// Runs `command` to its end with `input` on its standard input.
@@ -347,8 +412,17 @@ pub fn run(mut command: Command, input: &str) -> Finished {
         text
     });
     let mut stdout = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut stdout)
+        .unwrap();
     let status = child.wait().unwrap().code();
     writer.join().unwrap();
-    Finished { status, stdout, stderr: errors.join().unwrap() }
+    Finished {
+        status,
+        stdout,
+        stderr: errors.join().unwrap(),
+    }
 }
