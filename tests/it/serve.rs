@@ -1,6 +1,7 @@
 //! `iamd serve` as its clients and its operators see it: the real binary on a port of its own.
 
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use iamd::service::pb;
@@ -867,7 +868,11 @@ async fn hold_a_call(server: &Server) -> impl Sized + use<> {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 
     let mut client = ServerReflectionClient::new(server.channel());
-    client.server_reflection_info(tokio_stream::pending()).await.unwrap().into_inner()
+    client
+        .server_reflection_info(tokio_stream::pending())
+        .await
+        .unwrap()
+        .into_inner()
 }
 
 async fn watch_health(server: &Server) -> tonic::Streaming<tonic_health::pb::HealthCheckResponse> {
@@ -923,4 +928,50 @@ async fn calls_side_by_side_do_not_mix() {
         assert_eq!(answer.request_id, i.to_string());
         assert_eq!(answer.decision() == pb::Decision::Allow, i % 2 == 0);
     }
+}
+
+/// While the store is being read there is a listener, and no answer: never a deny that nobody decided.
+#[tokio::test]
+async fn before_the_first_snapshot_there_is_no_answer() {
+    const N_USERS: usize = 2_000;
+    let store = store_allowing("orders:Get");
+    for n in 0..N_USERS {
+        let name = format!("user{n}");
+        write(
+            store.path(),
+            &format!("users/{name}.json"),
+            &user(&name, &allow("orders:Get")),
+        );
+    }
+    let server = Server::start(store.path());
+    let channel = server.channel();
+    let mut client = AuthorizationServiceClient::new(channel.clone());
+    let n_refused = AtomicUsize::new(0);
+    eventually("the first answer", async || {
+        let was_ready = health(&channel, SERVICE).await == Ok(ServingStatus::Serving);
+        match client.authorize(ann_asks("orders:Get")).await {
+            Ok(answer) => {
+                assert_eq!(answer.into_inner().decision(), pb::Decision::Allow);
+                Some(())
+            }
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+                assert!(!was_ready, "it said that it was ready");
+                let details = status.get_error_details();
+                assert_eq!(
+                    details.error_info().unwrap().reason,
+                    "NOT_READY",
+                    "{status:?}"
+                );
+                assert!(details.retry_info().is_some(), "{status:?}");
+                n_refused.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    })
+    .await;
+    println!(
+        "{} calls came before the store was read",
+        n_refused.into_inner()
+    );
 }
