@@ -104,8 +104,18 @@ pub struct Setting {
     pub help: &'static str,
 }
 
-const fn setting(key: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { key, value, default, help }
+const fn setting(
+    key: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        value,
+        default,
+        help,
+    }
 }
 
 /// Every setting. Those without a value to show are switches; `listen` is a list.
@@ -123,23 +133,78 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "Listen without encryption beyond loopback and Unix sockets: anybody on the path can read and change answers",
     ),
-    setting("drain_timeout", "DURATION", "5s", "How long calls in flight may take to end after SIGTERM"),
-    setting("default_deadline", "DURATION", "1s", "When an Authorize call ends whose client set no deadline"),
+    setting(
+        "drain_timeout",
+        "DURATION",
+        "5s",
+        "How long calls in flight may take to end after SIGTERM",
+    ),
+    setting(
+        "default_deadline",
+        "DURATION",
+        "1s",
+        "When an Authorize call ends whose client set no deadline",
+    ),
     setting(
         "log_level",
         "LEVEL",
         "info",
         "error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`",
     ),
-    setting("log_format", "FORMAT", "auto", "auto, json or text; auto is text on a terminal and JSON lines elsewhere"),
-    setting("worker_threads", "N", "auto", "Threads that answer calls; auto is one per available processor"),
-    setting("max_message_bytes", "SIZE", "4MiB", "The longest message; a longer one is OUT_OF_RANGE"),
-    setting("max_question_bytes", "SIZE", "64KiB", "The longest question; a longer one is INVALID_ARGUMENT"),
-    setting("max_context_entries", "N", "256", "Entries of one question's context, tags or claims"),
-    setting("max_list_values", "N", "1024", "Values of one list in a question"),
-    setting("max_string_bytes", "SIZE", "16KiB", "The longest string in a question"),
-    setting("max_streams_per_connection", "N", "100", "Calls in flight on one connection"),
-    setting("max_connections", "N", "1024", "Open connections; those beyond are closed at once"),
+    setting(
+        "log_format",
+        "FORMAT",
+        "auto",
+        "auto, json or text; auto is text on a terminal and JSON lines elsewhere",
+    ),
+    setting(
+        "worker_threads",
+        "N",
+        "auto",
+        "Threads that answer calls; auto is one per available processor",
+    ),
+    setting(
+        "max_message_bytes",
+        "SIZE",
+        "4MiB",
+        "The longest message; a longer one is OUT_OF_RANGE",
+    ),
+    setting(
+        "max_question_bytes",
+        "SIZE",
+        "64KiB",
+        "The longest question; a longer one is INVALID_ARGUMENT",
+    ),
+    setting(
+        "max_context_entries",
+        "N",
+        "256",
+        "Entries of one question's context, tags or claims",
+    ),
+    setting(
+        "max_list_values",
+        "N",
+        "1024",
+        "Values of one list in a question",
+    ),
+    setting(
+        "max_string_bytes",
+        "SIZE",
+        "16KiB",
+        "The longest string in a question",
+    ),
+    setting(
+        "max_streams_per_connection",
+        "N",
+        "100",
+        "Calls in flight on one connection",
+    ),
+    setting(
+        "max_connections",
+        "N",
+        "1024",
+        "Open connections; those beyond are closed at once",
+    ),
 ];
 
 /// Where a setting's value was found.
@@ -178,7 +243,9 @@ impl Config {
         file: Option<&str>,
     ) -> anyhow::Result<Resolved> {
         let (variables, warnings) = variable_layer(variables);
-        let file = file.map_or_else(|| Ok(Layer::new()), file_layer).context("the configuration file")?;
+        let file = file
+            .map_or_else(|| Ok(Layer::new()), file_layer)
+            .context("the configuration file")?;
         let mut sources = BTreeMap::new();
         let mut texts = BTreeMap::new();
         for setting in SETTINGS {
@@ -186,8 +253,14 @@ impl Config {
                 (Source::Flag, values.clone())
             } else if let Some((name, value)) = variables.get(setting.key) {
                 let is_list = setting.key == "listen";
-                let split = value.split(',').map(|part| part.trim().to_owned()).collect();
-                (Source::Variable(name.clone()), if is_list { split } else { vec![value.clone()] })
+                let split = value
+                    .split(',')
+                    .map(|part| part.trim().to_owned())
+                    .collect();
+                (
+                    Source::Variable(name.clone()),
+                    if is_list { split } else { vec![value.clone()] },
+                )
             } else if let Some(values) = file.get(setting.key) {
                 (Source::File, values.clone())
             } else {
@@ -196,7 +269,10 @@ impl Config {
             sources.insert(setting.key, source);
             texts.insert(setting.key, values);
         }
-        let texts = Texts { texts, sources: &sources };
+        let texts = Texts {
+            texts,
+            sources: &sources,
+        };
         let config = Self {
             store: texts.read("store", |text| Ok(PathBuf::from(text)))?,
             listen: texts.read_all("listen", Address::from_str)?,
@@ -222,7 +298,11 @@ impl Config {
             max_connections: texts.read("max_connections", count)?,
         };
         config.check()?;
-        Ok(Resolved { config, sources, warnings })
+        Ok(Resolved {
+            config,
+            sources,
+            warnings,
+        })
     }
 
     /// What no single setting can tell.
@@ -263,13 +343,21 @@ fn variable_layer(
         }
         if name == "IAMD_LOG" {
             log = Some((name, value));
-        } else if let Some(setting) = SETTINGS.iter().find(|setting| variable(setting.key) == name) {
+        } else if let Some(setting) = SETTINGS
+            .iter()
+            .find(|setting| variable(setting.key) == name)
+        {
             layer.insert(setting.key, (name, value));
         } else {
-            let known: Vec<String> = SETTINGS.iter().map(|setting| variable(setting.key)).collect();
+            let known: Vec<String> = SETTINGS
+                .iter()
+                .map(|setting| variable(setting.key))
+                .collect();
             let guess = did_you_mean(&name, known.iter().map(String::as_str));
             let guess = guess.map(|guess| format!(": {guess}")).unwrap_or_default();
-            warnings.push(format!("the variable `{name}` is no setting of iamd and is ignored{guess}"));
+            warnings.push(format!(
+                "the variable `{name}` is no setting of iamd and is ignored{guess}"
+            ));
         }
     }
     if let Some(log) = log {
@@ -281,11 +369,14 @@ fn variable_layer(
 
 /// Reads a configuration file: a flat YAML mapping from keys to scalars or lists of them.
 fn file_layer(text: &str) -> anyhow::Result<Layer> {
-    if text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#')) {
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
         return Ok(Layer::new());
     }
-    let read: BTreeMap<String, Scalars> =
-        serde_saphyr::from_str(text).map_err(|error| anyhow!("not a flat YAML mapping: {}", one_line(&error)))?;
+    let read: BTreeMap<String, Scalars> = serde_saphyr::from_str(text)
+        .map_err(|error| anyhow!("not a flat YAML mapping: {}", one_line(&error)))?;
     let mut layer = Layer::new();
     for (key, Scalars(values)) in read {
         if !SETTINGS.iter().any(|setting| setting.key == key) {
@@ -300,7 +391,12 @@ fn file_layer(text: &str) -> anyhow::Result<Layer> {
 
 /// The YAML reader draws the place under its message; the first line says it all.
 fn one_line(error: &impl fmt::Display) -> String {
-    error.to_string().lines().next().unwrap_or_default().to_owned()
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// The texts of all settings, read one by one.
@@ -310,7 +406,11 @@ struct Texts<'s> {
 }
 
 impl Texts<'_> {
-    fn read_all<T>(&self, key: &str, parse: impl Fn(&str) -> anyhow::Result<T>) -> anyhow::Result<Vec<T>> {
+    fn read_all<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Vec<T>> {
         let place = match self.sources.get(key) {
             Some(Source::Flag) => format!("`--{}`", flag(key)),
             Some(Source::Variable(name)) => format!("the variable `{name}`"),
@@ -320,7 +420,10 @@ impl Texts<'_> {
         if texts.is_empty() {
             bail!("{place} is empty");
         }
-        texts.iter().map(|text| parse(text).with_context(|| format!("{place}: `{text}`"))).collect()
+        texts
+            .iter()
+            .map(|text| parse(text).with_context(|| format!("{place}: `{text}`")))
+            .collect()
     }
 
     fn read<T>(&self, key: &str, parse: impl Fn(&str) -> anyhow::Result<T>) -> anyhow::Result<T> {
@@ -358,8 +461,13 @@ fn duration(text: &str) -> anyhow::Result<Duration> {
         "h" => 3_600_000,
         _ => bail!("must be a number with one of the units ms, s, m and h, such as `5s`"),
     };
-    let millis = number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis_per_unit));
-    millis.map(Duration::from_millis).context("is no number that iamd can count")
+    let millis = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(millis_per_unit));
+    millis
+        .map(Duration::from_millis)
+        .context("is no number that iamd can count")
 }
 
 /// `65536`, `64KiB`, `4MiB`; in bytes.
@@ -371,7 +479,11 @@ fn size(text: &str) -> anyhow::Result<usize> {
     } else {
         (text, 1)
     };
-    let bytes = number.trim_end().parse::<usize>().ok().and_then(|number| number.checked_mul(unit));
+    let bytes = number
+        .trim_end()
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit));
     match bytes {
         Some(bytes) if bytes > 0 => Ok(bytes),
         _ => bail!("must be a number of bytes, or one with the unit KiB or MiB"),
@@ -412,11 +524,16 @@ impl FromStr for Address {
         if let Some(port) = text.strip_prefix("localhost:")
             && let Ok(port) = port.parse()
         {
-            return Ok(Self::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+            return Ok(Self::Tcp(SocketAddr::new(
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                port,
+            )));
         }
         match text.parse() {
             Ok(address) => Ok(Self::Tcp(address)),
-            Err(_) => bail!("must be IP:PORT, such as `127.0.0.1:50051` or `[::1]:50051`, or `unix:/path`"),
+            Err(_) => bail!(
+                "must be IP:PORT, such as `127.0.0.1:50051` or `[::1]:50051`, or `unix:/path`"
+            ),
         }
     }
 }
@@ -502,20 +619,31 @@ mod tests {
     use super::*;
 
     fn flags(pairs: &[(&str, &str)]) -> Layer {
-        pairs.iter().map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()])).collect()
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()]))
+            .collect()
     }
 
     fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     fn error(flags: &Layer, file: Option<&str>) -> String {
-        format!("{:#}", Config::resolve(flags, variables(&[]), file).unwrap_err())
+        format!(
+            "{:#}",
+            Config::resolve(flags, variables(&[]), file).unwrap_err()
+        )
     }
 
     #[test]
     fn without_any_setting_the_defaults_hold() {
-        let config = Config::resolve(&Layer::new(), variables(&[("HOME", "/x")]), None).unwrap().config;
+        let config = Config::resolve(&Layer::new(), variables(&[("HOME", "/x")]), None)
+            .unwrap()
+            .config;
         assert_eq!(config.limits, Limits::DEFAULT);
         assert_eq!(config.max_message_bytes, MAX_MESSAGE_BYTES);
         assert_eq!(config.listen, [DEFAULT_SERVER.parse().unwrap()]);
@@ -526,34 +654,67 @@ mod tests {
 
     #[test]
     fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
-        let file = "# mine\nstore: from-file\ndrain_timeout: 3s\nmax_list_values: 7\nlog_format: json\n";
-        let variables = variables(&[("IAMD_STORE", "from-variable"), ("IAMD_DRAIN_TIMEOUT", "2s")]);
-        let resolved = Config::resolve(&flags(&[("store", "from-flag")]), variables, Some(file)).unwrap();
+        let file =
+            "# mine\nstore: from-file\ndrain_timeout: 3s\nmax_list_values: 7\nlog_format: json\n";
+        let variables = variables(&[
+            ("IAMD_STORE", "from-variable"),
+            ("IAMD_DRAIN_TIMEOUT", "2s"),
+        ]);
+        let resolved =
+            Config::resolve(&flags(&[("store", "from-flag")]), variables, Some(file)).unwrap();
         assert_eq!(resolved.config.store, PathBuf::from("from-flag"));
         assert_eq!(resolved.config.drain_timeout, Duration::from_secs(2));
         assert_eq!(resolved.config.limits.max_list_values, 7);
         assert_eq!(resolved.sources.get("store"), Some(&Source::Flag));
-        assert_eq!(resolved.sources.get("drain_timeout"), Some(&Source::Variable("IAMD_DRAIN_TIMEOUT".into())));
+        assert_eq!(
+            resolved.sources.get("drain_timeout"),
+            Some(&Source::Variable("IAMD_DRAIN_TIMEOUT".into()))
+        );
         assert_eq!(resolved.sources.get("log_format"), Some(&Source::File));
         assert_eq!(resolved.sources.get("listen"), Some(&Source::Default));
     }
 
     #[test]
     fn listen_is_a_list_everywhere() {
-        let expected: Vec<Address> = vec!["127.0.0.1:1".parse().unwrap(), "unix:/x".parse().unwrap()];
-        let file = Config::resolve(&Layer::new(), variables(&[]), Some("listen: ['127.0.0.1:1', 'unix:/x']")).unwrap();
+        let expected: Vec<Address> =
+            vec!["127.0.0.1:1".parse().unwrap(), "unix:/x".parse().unwrap()];
+        let file = Config::resolve(
+            &Layer::new(),
+            variables(&[]),
+            Some("listen: ['127.0.0.1:1', 'unix:/x']"),
+        )
+        .unwrap();
         assert_eq!(file.config.listen, expected);
         let variable = variables(&[("IAMD_LISTEN", "127.0.0.1:1, unix:/x")]);
-        assert_eq!(Config::resolve(&Layer::new(), variable, None).unwrap().config.listen, expected);
+        assert_eq!(
+            Config::resolve(&Layer::new(), variable, None)
+                .unwrap()
+                .config
+                .listen,
+            expected
+        );
     }
 
     #[test]
     fn an_unknown_key_is_an_error_and_an_unknown_variable_a_warning() {
-        assert_eq!(error(&Layer::new(), Some("drain_timeot: 1s")), "the configuration file: unknown key `drain_timeot`: did you mean `drain_timeout`?");
-        let kubernetes = variables(&[("IAMD_PORT_50051_TCP", "tcp://10.0.0.1:50051"), ("IAMD_STOR", "x")]);
-        let warnings = Config::resolve(&Layer::new(), kubernetes, None).unwrap().warnings;
+        assert_eq!(
+            error(&Layer::new(), Some("drain_timeot: 1s")),
+            "the configuration file: unknown key `drain_timeot`: did you mean `drain_timeout`?"
+        );
+        let kubernetes = variables(&[
+            ("IAMD_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+            ("IAMD_STOR", "x"),
+        ]);
+        let warnings = Config::resolve(&Layer::new(), kubernetes, None)
+            .unwrap()
+            .warnings;
         assert_eq!(warnings.len(), 2, "{warnings:?}");
-        assert!(warnings.iter().any(|warning| warning.ends_with("did you mean `IAMD_STORE`?")), "{warnings:?}");
+        assert!(
+            warnings
+                .iter()
+                .any(|warning| warning.ends_with("did you mean `IAMD_STORE`?")),
+            "{warnings:?}"
+        );
     }
 
     #[test]
@@ -562,23 +723,66 @@ mod tests {
             error(&flags(&[("drain_timeout", "5")]), None),
             "`--drain-timeout`: `5`: must be a number with one of the units ms, s, m and h, such as `5s`"
         );
-        assert!(error(&Layer::new(), Some("max_list_values: 0")).starts_with("the key `max_list_values` of the configuration file: `0`: "));
-        for bad in ["store: [a, b]", "store: {a: b}", "- a", "listen: []", "store: 1\nstore: 2", "max_list_values: ~", "a"] {
-            assert!(Config::resolve(&Layer::new(), variables(&[]), Some(bad)).is_err(), "{bad}");
+        assert!(
+            error(&Layer::new(), Some("max_list_values: 0"))
+                .starts_with("the key `max_list_values` of the configuration file: `0`: ")
+        );
+        for bad in [
+            "store: [a, b]",
+            "store: {a: b}",
+            "- a",
+            "listen: []",
+            "store: 1\nstore: 2",
+            "max_list_values: ~",
+            "a",
+        ] {
+            assert!(
+                Config::resolve(&Layer::new(), variables(&[]), Some(bad)).is_err(),
+                "{bad}"
+            );
         }
     }
 
     #[test]
     fn beyond_loopback_needs_a_written_out_word() {
-        for open in ["0.0.0.0:50051", "[::]:50051", "192.0.2.1:1", "[::ffff:192.0.2.1]:1"] {
-            assert!(error(&flags(&[("listen", open)]), None).contains("--insecure-plaintext"), "{open}");
+        for open in [
+            "0.0.0.0:50051",
+            "[::]:50051",
+            "192.0.2.1:1",
+            "[::ffff:192.0.2.1]:1",
+        ] {
+            assert!(
+                error(&flags(&[("listen", open)]), None).contains("--insecure-plaintext"),
+                "{open}"
+            );
             let accepted = flags(&[("listen", open), ("insecure_plaintext", "true")]);
-            assert!(Config::resolve(&accepted, variables(&[]), None).is_ok(), "{open}");
+            assert!(
+                Config::resolve(&accepted, variables(&[]), None).is_ok(),
+                "{open}"
+            );
         }
-        for local in ["127.0.0.1:0", "127.9.9.9:1", "[::1]:1", "localhost:1", "unix:/run/iamd.sock", "unix:///run/iamd.sock"] {
-            assert!(Config::resolve(&flags(&[("listen", local)]), variables(&[]), None).is_ok(), "{local}");
+        for local in [
+            "127.0.0.1:0",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "localhost:1",
+            "unix:/run/iamd.sock",
+            "unix:///run/iamd.sock",
+        ] {
+            assert!(
+                Config::resolve(&flags(&[("listen", local)]), variables(&[]), None).is_ok(),
+                "{local}"
+            );
         }
-        for bad in ["", "50051", ":50051", "example.com:1", "unix:", "127.0.0.1", "127.0.0.1:65536"] {
+        for bad in [
+            "",
+            "50051",
+            ":50051",
+            "example.com:1",
+            "unix:",
+            "127.0.0.1",
+            "127.0.0.1:65536",
+        ] {
             assert!(Address::from_str(bad).is_err(), "{bad}");
         }
     }
@@ -601,6 +805,11 @@ mod tests {
     fn every_default_in_the_table_is_read() {
         assert!(Config::resolve(&Layer::new(), variables(&[]), Some("# nothing\n\n")).is_ok());
         let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
-        assert!(keys.iter().all(|key| key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')), "{keys:?}");
+        assert!(
+            keys.iter().all(|key| key
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')),
+            "{keys:?}"
+        );
     }
 }

@@ -31,10 +31,17 @@ pub fn start(logging: &Logging) -> anyhow::Result<()> {
         LogFormat::Text => false,
         LogFormat::Auto => !on_terminal,
     };
-    let lines =
-        tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(filter).with_timer(SystemTime);
+    let lines = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_env_filter(filter)
+        .with_timer(SystemTime);
     let started = if json {
-        lines.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
     } else {
         lines.with_ansi(on_terminal && logging.colour).try_init()
     };
@@ -46,10 +53,15 @@ pub fn start(logging: &Logging) -> anyhow::Result<()> {
 /// A panic is a log line like any other; the default hook would write several lines that are no JSON.
 fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
         let payload = panic.payload();
         let message = payload.downcast_ref::<&str>().copied();
-        let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("a panic");
+        let message = message
+            .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("a panic");
         tracing::error!(place, "internal error: {message}");
     }));
 }

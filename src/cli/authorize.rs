@@ -20,16 +20,32 @@ use crate::service::question::{Answer, NoAnswer, Question};
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Who asks: an ARN, a service principal, or `*` for the anonymous
-    #[arg(long, required_unless_present = "requests", conflicts_with = "requests")]
+    #[arg(
+        long,
+        required_unless_present = "requests",
+        conflicts_with = "requests"
+    )]
     principal: Option<String>,
     /// What they want to do: `orders:Refund`
-    #[arg(long, required_unless_present = "requests", conflicts_with = "requests")]
+    #[arg(
+        long,
+        required_unless_present = "requests",
+        conflicts_with = "requests"
+    )]
     action: Option<String>,
     /// To what: an ARN, or `*` for an action without a resource
-    #[arg(long, required_unless_present = "requests", conflicts_with = "requests")]
+    #[arg(
+        long,
+        required_unless_present = "requests",
+        conflicts_with = "requests"
+    )]
     resource: Option<String>,
     /// A context entry, repeatable: `aws:SourceIp=10.0.0.7` is a string, `orders:amount:=50` any JSON value
-    #[arg(long = "context", value_name = "KEY=VALUE", conflicts_with = "requests")]
+    #[arg(
+        long = "context",
+        value_name = "KEY=VALUE",
+        conflicts_with = "requests"
+    )]
     context: Vec<String>,
     /// The facts of the session, a JSON object or a file with one: `{"tags": {"team": "blue"}}`
     #[arg(long, value_name = "JSON|FILE", conflicts_with = "requests")]
@@ -54,11 +70,15 @@ type Ask = Box<dyn Fn(Question) -> Result<Answer, NoAnswer>>;
 pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
     if let Some(path) = &args.requests {
         let input = open(path)?;
-        let Some(ask) = asker(&args, common)? else { return Ok(Status::Refused) };
+        let Some(ask) = asker(&args, common)? else {
+            return Ok(Status::Refused);
+        };
         return answer_lines(input, out, &ask);
     }
     let question = question(&args)?;
-    let Some(ask) = asker(&args, common)? else { return Ok(Status::Refused) };
+    let Some(ask) = asker(&args, common)? else {
+        return Ok(Status::Refused);
+    };
     let answer = match ask(question) {
         Ok(answer) => answer,
         Err(no_answer) => bail!("{no_answer}"),
@@ -67,7 +87,11 @@ pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::
         Output::Text => writeln!(out, "{answer}")?,
         Output::Json => writeln!(out, "{}", answer.to_json())?,
     }
-    Ok(if answer.is_allowed() { Status::Fine } else { Status::No })
+    Ok(if answer.is_allowed() {
+        Status::Fine
+    } else {
+        Status::No
+    })
 }
 
 /// `None` when the store does not load, which has been reported.
@@ -76,13 +100,21 @@ fn asker(args: &Args, common: &Common) -> anyhow::Result<Option<Ask>> {
         let client = Client::connect(address)?;
         return Ok(Some(Box::new(move |question| client.ask(question))));
     }
-    let Ok(snapshot) = load(&common.store()) else { return Ok(None) };
-    Ok(Some(Box::new(move |question| question.decide(&snapshot, &Limits::DEFAULT, Timestamp::now()))))
+    let Ok(snapshot) = load(&common.store()) else {
+        return Ok(None);
+    };
+    Ok(Some(Box::new(move |question| {
+        question.decide(&snapshot, &Limits::DEFAULT, Timestamp::now())
+    })))
 }
 
 fn question(args: &Args) -> anyhow::Result<Question> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default(); // clap requires them
-    let mut question = Question::new(text(&args.principal), text(&args.action), text(&args.resource));
+    let mut question = Question::new(
+        text(&args.principal),
+        text(&args.action),
+        text(&args.resource),
+    );
     for entry in &args.context {
         let Some((key, value)) = entry.split_once('=') else {
             bail!("`--context {entry}` has no value: write `key=text` or `key:=json`");
@@ -95,7 +127,8 @@ fn question(args: &Args) -> anyhow::Result<Question> {
     if let Some(session) = &args.session {
         let is_json = session.trim_start().starts_with('{');
         let read = || {
-            std::fs::read_to_string(session).with_context(|| format!("cannot read the session file `{session}`"))
+            std::fs::read_to_string(session)
+                .with_context(|| format!("cannot read the session file `{session}`"))
         };
         question.session_json(&if is_json { session.clone() } else { read()? })?;
     }
@@ -136,7 +169,9 @@ fn answer_lines(input: impl Read, out: &mut impl Write, ask: &Ask) -> anyhow::Re
     }
     out.flush()?;
     if n_unanswered > 0 {
-        report(format_args!("error: {n_unanswered} of {n_lines} lines have no answer"));
+        report(format_args!(
+            "error: {n_unanswered} of {n_lines} lines have no answer"
+        ));
         return Ok(Status::Refused);
     }
     Ok(Status::Fine)

@@ -13,7 +13,12 @@ pub(super) struct Args {
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_SERVER)]
     server: String,
     /// The gRPC service to ask about; empty: the server as a whole
-    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
     service: String,
 }
 
@@ -24,7 +29,11 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow:
         false
     });
     match common.output {
-        Output::Text => writeln!(out, "{}", if is_serving { "serving" } else { "not serving" })?,
+        Output::Text => writeln!(
+            out,
+            "{}",
+            if is_serving { "serving" } else { "not serving" }
+        )?,
         Output::Json => writeln!(out, r#"{{"serving":{is_serving}}}"#)?,
     }
     Ok(if is_serving { Status::Fine } else { Status::No })

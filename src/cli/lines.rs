@@ -20,11 +20,18 @@ pub(super) enum Line<'l> {
 
 impl<R: Read> Lines<R> {
     pub(super) fn new(reader: R, max_bytes: usize) -> Self {
-        Self { reader: BufReader::with_capacity(64 * 1024, reader), line: Vec::new(), max_bytes }
+        Self {
+            reader: BufReader::with_capacity(64 * 1024, reader),
+            line: Vec::new(),
+            max_bytes,
+        }
     }
 
     /// The next line. Calls `before_wait` whenever more has to be read, which may take as long as somebody types.
-    pub(super) fn next(&mut self, mut before_wait: impl FnMut() -> io::Result<()>) -> io::Result<Option<Line<'_>>> {
+    pub(super) fn next(
+        &mut self,
+        mut before_wait: impl FnMut() -> io::Result<()>,
+    ) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let mut has_begun = false;
         let mut is_too_long = false;
@@ -42,7 +49,9 @@ impl<R: Read> Lines<R> {
             }
             has_begun = true;
             let end = available.iter().position(|byte| *byte == b'\n');
-            let part = available.get(..end.unwrap_or(available.len())).unwrap_or_default();
+            let part = available
+                .get(..end.unwrap_or(available.len()))
+                .unwrap_or_default();
             is_too_long = is_too_long || self.line.len() + part.len() > self.max_bytes;
             if !is_too_long {
                 self.line.extend_from_slice(part);
@@ -51,7 +60,11 @@ impl<R: Read> Lines<R> {
             let n_used = part.len() + usize::from(end.is_some());
             self.reader.consume(n_used);
             if end.is_some() || is_last {
-                return Ok(Some(if is_too_long { Line::TooLong } else { Line::Whole(&self.line) }));
+                return Ok(Some(if is_too_long {
+                    Line::TooLong
+                } else {
+                    Line::Whole(&self.line)
+                }));
             }
         }
     }
@@ -69,7 +82,7 @@ mod tests {
     impl Read for Drops<'_> {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let n_bytes = buffer.len().min(3);
-            self.0.read(&mut buffer[..n_bytes])
+            self.0.read(buffer.get_mut(..n_bytes).unwrap())
         }
     }
 
@@ -91,7 +104,10 @@ mod tests {
 
     #[test]
     fn lines_end_with_a_line_feed_or_with_the_input() {
-        assert_eq!(lines("abcdef\n\ng", 10), [some("abcdef"), some(""), some("g")]);
+        assert_eq!(
+            lines("abcdef\n\ng", 10),
+            [some("abcdef"), some(""), some("g")]
+        );
         assert_eq!(lines("abc\n", 10), [some("abc")]);
         assert_eq!(lines("", 10), [] as [Option<String>; 0]);
         assert_eq!(lines("\n", 10), [some("")]);
@@ -99,17 +115,26 @@ mod tests {
 
     #[test]
     fn a_line_over_the_limit_is_skipped_and_the_next_one_read() {
-        assert_eq!(lines("abcdefgh\nabcde\nabcdef", 5), [None, some("abcde"), None]);
+        assert_eq!(
+            lines("abcdefgh\nabcde\nabcdef", 5),
+            [None, some("abcde"), None]
+        );
     }
 
     #[test]
     fn whatever_was_written_is_flushed_before_each_wait() {
-        let mut n_waits = 0;
-        let mut lines = Lines::new(Drops(b"a\nb\nc"), 10);
-        let mut next = || {
-            lines.next(|| Ok(n_waits += 1)).unwrap().is_some()
+        let n_waits = std::cell::Cell::new(0);
+        let wait = || {
+            n_waits.set(n_waits.get() + 1);
+            Ok(())
         };
+        let mut lines = Lines::new(Drops(b"a\nb\nc"), 10);
+        let mut next = || lines.next(wait).unwrap().is_some();
         assert!(next() && next() && next() && !next());
-        assert_eq!(n_waits, 4, "one for each read: `a.b`, `.c`, and twice the end");
+        assert_eq!(
+            n_waits.get(),
+            4,
+            "one for each read: `a.b`, `.c`, and twice the end"
+        );
     }
 }

@@ -21,8 +21,15 @@ use crate::store;
 
 /// AWS-IAM-style authorization for your own services, as a sidecar
 #[derive(Debug, Parser)]
-#[command(name = "iamd", version, subcommand_required = true, arg_required_else_help = true)]
-#[command(after_help = "Exit status: 0 allowed or fine, 1 denied or findings of severity error, 2 a usage or input error.")]
+#[command(
+    name = "iamd",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit status: 0 allowed or fine, 1 denied or findings of severity error, 2 a usage or input error."
+)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -30,22 +37,23 @@ struct Cli {
     command: Command,
 }
 
+const COMMON: &str = "Options of every command";
+
 /// The options of every command.
 #[derive(Debug, Args)]
 struct Common {
     /// The policy store [env: IAMD_STORE] [default: policies]
-    #[arg(long, value_name = "DIR", global = true)]
+    #[arg(long, value_name = "DIR", global = true, help_heading = COMMON)]
     store: Option<PathBuf>,
     /// How results are printed
-    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", global = true)]
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", global = true, help_heading = COMMON)]
     output: Output,
 }
 
+/// For people, or for programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// For people
     Text,
-    /// For programs
     Json,
 }
 
@@ -92,7 +100,9 @@ pub fn main() -> ExitCode {
 
 /// Whether the reader of stdout has gone: `iamd … | head` is no error worth a word.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Writes a line to stderr. If nobody can read it there is nobody to tell.
@@ -104,19 +114,27 @@ impl Common {
     /// The store's path: the flag over the variable over the default.
     fn store(&self) -> PathBuf {
         let variable = || std::env::var_os("IAMD_STORE").map(PathBuf::from);
-        self.store.clone().or_else(variable).unwrap_or_else(|| PathBuf::from(DEFAULT_STORE))
+        self.store
+            .clone()
+            .or_else(variable)
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_STORE))
     }
 }
 
 /// Loads the store at `root`, or reports all that is wrong with it.
 fn load(root: &Path) -> Result<Snapshot, Status> {
-    store::load(root).map(|loaded| loaded.snapshot).map_err(|refused| {
-        for finding in &refused.findings {
-            report(format_args!("{finding}"));
-        }
-        report(format_args!("error: the store `{}` does not load", root.display()));
-        Status::Refused
-    })
+    store::load(root)
+        .map(|loaded| loaded.snapshot)
+        .map_err(|refused| {
+            for finding in &refused.findings {
+                report(format_args!("{finding}"));
+            }
+            report(format_args!(
+                "error: the store `{}` does not load",
+                root.display()
+            ));
+            Status::Refused
+        })
 }
 
 #[cfg(test)]

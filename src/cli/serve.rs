@@ -29,15 +29,21 @@ pub(super) struct Args {
 const FAREWELL: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
-    let Args { config: path, mut settings } = args;
+    let Args {
+        config: path,
+        mut settings,
+    } = args;
     if let Some(store) = &common.store {
-        let store = store.to_str().context("the path of the store is not UTF-8")?;
+        let store = store
+            .to_str()
+            .context("the path of the store is not UTF-8")?;
         settings.insert("store".to_owned(), vec![store.to_owned()]);
     }
     let variables = variables()?;
     let path = path.or_else(|| std::env::var_os("IAMD_CONFIG").map(PathBuf::from));
     let read = |path: PathBuf| {
-        std::fs::read_to_string(&path).with_context(|| format!("cannot read the configuration file `{}`", path.display()))
+        std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read the configuration file `{}`", path.display()))
     };
     let file = path.map(read).transpose()?;
     let resolved = Config::resolve(&settings, variables, file.as_deref())?;
@@ -50,7 +56,10 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
     if let Some(n_threads) = config.worker_threads {
         runtime.worker_threads(n_threads);
     }
-    let runtime = runtime.enable_all().build().context("the threads cannot be started")?;
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .context("the threads cannot be started")?;
     let served = runtime.block_on(serve(Arc::new(config)));
     runtime.shutdown_timeout(FAREWELL); // a store still being read would hold up the end
     Ok(served.unwrap_or_else(|error| {
@@ -63,8 +72,16 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
 fn variables() -> anyhow::Result<Vec<(String, String)>> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
-        let Some(name) = name.into_string().ok().filter(|name| name.starts_with("IAMD_")) else { continue };
-        let Ok(value) = value.into_string() else { bail!("the variable `{name}` is not UTF-8") };
+        let Some(name) = name
+            .into_string()
+            .ok()
+            .filter(|name| name.starts_with("IAMD_"))
+        else {
+            continue;
+        };
+        let Ok(value) = value.into_string() else {
+            bail!("the variable `{name}` is not UTF-8")
+        };
         variables.push((name, value));
     }
     Ok(variables)
@@ -74,7 +91,9 @@ fn variables() -> anyhow::Result<Vec<(String, String)>> {
 fn logging(resolved: &Resolved) -> Logging {
     let config = &resolved.config;
     let is_default = resolved.sources.get("log_level") == Some(&Source::Default);
-    let rust_log = std::env::var("RUST_LOG").ok().filter(|filter| is_default && !filter.is_empty());
+    let rust_log = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| is_default && !filter.is_empty());
     Logging {
         filter: rust_log.unwrap_or_else(|| config.log_level.clone()),
         format: config.log_format,
@@ -91,7 +110,11 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     let readiness = Arc::new(Readiness::new());
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn({
-        let (live, readiness, config) = (Arc::clone(&live), Arc::clone(&readiness), Arc::clone(&config));
+        let (live, readiness, config) = (
+            Arc::clone(&live),
+            Arc::clone(&readiness),
+            Arc::clone(&config),
+        );
         async move {
             let stop = async {
                 let _ = stopped.await; // dropped without a word means stop as well
@@ -106,7 +129,9 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         loaded = loading => loaded.context("loading the store failed")?,
         () = stop_signals.signal() => return Ok(Status::Fine),
     };
-    let Some(watcher) = begin(&config, loaded, &live)? else { return Ok(Status::Refused) };
+    let Some(watcher) = begin(&config, loaded, &live)? else {
+        return Ok(Status::Refused);
+    };
     readiness.ready();
 
     loop {
@@ -130,13 +155,25 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
 }
 
 /// Puts the loaded store in force and watches it; `None` if it did not load, with every finding logged.
-fn begin(config: &Config, loaded: Result<Loaded, Refused>, live: &Arc<Live>) -> anyhow::Result<Option<Watcher>> {
+fn begin(
+    config: &Config,
+    loaded: Result<Loaded, Refused>,
+    live: &Arc<Live>,
+) -> anyhow::Result<Option<Watcher>> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(refused) => {
             log(&refused.findings);
-            let n_errors = refused.findings.iter().filter(|finding| finding.is_error()).count();
-            tracing::error!(n_errors, "the store `{}` does not load", config.store.display());
+            let n_errors = refused
+                .findings
+                .iter()
+                .filter(|finding| finding.is_error())
+                .count();
+            tracing::error!(
+                n_errors,
+                "the store `{}` does not load",
+                config.store.display()
+            );
             return Ok(None);
         }
     };
@@ -153,7 +190,10 @@ struct Stop {
 
 impl Stop {
     fn new() -> anyhow::Result<Self> {
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     /// The next of them.
@@ -188,7 +228,10 @@ impl FromArgMatches for Args {
                 settings.insert(setting.key.to_owned(), values.cloned().collect());
             }
         }
-        Ok(Self { config: matches.get_one::<PathBuf>("config").cloned(), settings })
+        Ok(Self {
+            config: matches.get_one::<PathBuf>("config").cloned(),
+            settings,
+        })
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
@@ -228,11 +271,20 @@ fn own_settings() -> impl Iterator<Item = &'static Setting> {
 
 fn flag(setting: &'static Setting) -> Arg {
     let variable = config::variable(setting.key);
-    let help = format!("{} [env: {variable}] [default: {}]", setting.help, setting.default);
-    let flag = Arg::new(setting.key).long(config::flag(setting.key)).help(help);
+    let help = format!(
+        "{} [env: {variable}] [default: {}]",
+        setting.help, setting.default
+    );
+    let flag = Arg::new(setting.key)
+        .long(config::flag(setting.key))
+        .help(help);
     match (setting.key, setting.value) {
         ("listen", value) => flag.value_name(value).action(ArgAction::Append),
-        (_, "") => flag.num_args(0..=1).require_equals(true).default_missing_value("true").value_name("true|false"),
+        (_, "") => flag
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("true|false"),
         (_, value) => flag.value_name(value),
     }
 }

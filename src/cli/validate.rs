@@ -23,30 +23,51 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
     let store = [common.store()];
-    let paths = if args.paths.is_empty() { &store } else { args.paths.as_slice() };
+    let paths = if args.paths.is_empty() {
+        &store
+    } else {
+        args.paths.as_slice()
+    };
     let mut findings = Vec::new();
     for path in paths {
         if let Err(error) = std::fs::metadata(path) {
             bail!("cannot read `{}`: {error}", path.display());
         }
-        findings.extend(store::validate(path).into_iter().map(|finding| seen_from_here(path, finding)));
+        findings.extend(
+            store::validate(path)
+                .into_iter()
+                .map(|finding| seen_from_here(path, finding)),
+        );
     }
     let n_errors = findings.iter().filter(|finding| finding.is_error()).count();
     let n_warnings = findings.len() - n_errors;
     match common.output {
         Output::Json => {
             let findings = findings.iter().map(Row::of).collect();
-            let report = Report { findings, errors: n_errors, warnings: n_warnings };
+            let report = Report {
+                findings,
+                errors: n_errors,
+                warnings: n_warnings,
+            };
             writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
         }
         Output::Text => {
             for finding in &findings {
                 writeln!(out, "{finding}")?;
             }
-            writeln!(out, "{}, {}", counted(n_errors, "error"), counted(n_warnings, "warning"))?;
+            writeln!(
+                out,
+                "{}, {}",
+                counted(n_errors, "error"),
+                counted(n_warnings, "warning")
+            )?;
         }
     }
-    Ok(if n_errors > 0 { Status::No } else { Status::Fine })
+    Ok(if n_errors > 0 {
+        Status::No
+    } else {
+        Status::Fine
+    })
 }
 
 /// Findings name files from the store's root; here they are named so that one can open them.

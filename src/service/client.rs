@@ -22,11 +22,17 @@ impl Client {
     /// Connects to `127.0.0.1:50051`, `http://host:port` or `unix:/path`.
     pub fn connect(address: &str) -> anyhow::Result<Self> {
         let endpoint = endpoint(address)?;
-        let runtime = Builder::new_current_thread().enable_all().build().context("no runtime")?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .context("no runtime")?;
         let connecting = async { tokio::time::timeout(CLIENT_TIMEOUT, endpoint.connect()).await };
         let channel = match runtime.block_on(connecting) {
             Ok(channel) => channel.map_err(|error| anyhow::anyhow!(causes(&error))),
-            Err(_) => Err(anyhow::anyhow!("no answer within {} s", CLIENT_TIMEOUT.as_secs())),
+            Err(_) => Err(anyhow::anyhow!(
+                "no answer within {} s",
+                CLIENT_TIMEOUT.as_secs()
+            )),
         };
         let channel = channel.with_context(|| format!("cannot connect to `{address}`"))?;
         Ok(Self { runtime, channel })
@@ -38,16 +44,24 @@ impl Client {
         let mut stub = AuthorizationServiceClient::new(self.channel.clone());
         let mut request = tonic::Request::new(question.0);
         request.set_timeout(CLIENT_TIMEOUT);
-        match self.runtime.block_on(async { stub.authorize(request).await }) {
+        match self
+            .runtime
+            .block_on(async { stub.authorize(request).await })
+        {
             Ok(response) => Ok(Answer(response.into_inner())),
-            Err(status) => Err(NoAnswer { request_id, status: Box::new(status) }),
+            Err(status) => Err(NoAnswer {
+                request_id,
+                status: Box::new(status),
+            }),
         }
     }
 
     /// Whether `service` is serving; the empty name is the server as a whole.
     pub fn is_serving(&self, service: &str) -> anyhow::Result<bool> {
         let mut stub = HealthClient::new(self.channel.clone());
-        let mut request = tonic::Request::new(HealthCheckRequest { service: service.to_owned() });
+        let mut request = tonic::Request::new(HealthCheckRequest {
+            service: service.to_owned(),
+        });
         request.set_timeout(CLIENT_TIMEOUT);
         match self.runtime.block_on(async { stub.check(request).await }) {
             Ok(response) => Ok(response.into_inner().status() == ServingStatus::Serving),
@@ -65,9 +79,9 @@ fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
     } else {
         format!("http://{address}")
     };
-    let endpoint = Endpoint::from_shared(uri)
-        .ok()
-        .with_context(|| format!("`{address}` is no address: write `127.0.0.1:50051` or `unix:/path`"))?;
+    let endpoint = Endpoint::from_shared(uri).ok().with_context(|| {
+        format!("`{address}` is no address: write `127.0.0.1:50051` or `unix:/path`")
+    })?;
     Ok(endpoint.connect_timeout(CLIENT_TIMEOUT).tcp_nodelay(true))
 }
 

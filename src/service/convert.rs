@@ -25,11 +25,17 @@ const DOMAIN: &str = "iamd";
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
 /// Checks sizes and forms, and takes the texts over. What they mean is checked by `Request::parse`.
-pub(super) fn raw_request(question: pb::AuthorizeRequest, limits: &Limits) -> Result<RawRequest, RequestError> {
+pub(super) fn raw_request(
+    question: pb::AuthorizeRequest,
+    limits: &Limits,
+) -> Result<RawRequest, RequestError> {
     let n_bytes = question.encoded_len();
     if n_bytes > limits.max_question_bytes {
         let most = limits.max_question_bytes;
-        return Err(too_large("", format!("the question has {n_bytes} bytes, the limit is {most}")));
+        return Err(too_large(
+            "",
+            format!("the question has {n_bytes} bytes, the limit is {most}"),
+        ));
     }
     // The id is given back, not read; but an id over the limit is still a field over its limit.
     check_string(&question.request_id, "request_id", limits)?;
@@ -37,20 +43,37 @@ pub(super) fn raw_request(question: pb::AuthorizeRequest, limits: &Limits) -> Re
         principal: string(question.principal, "principal", limits)?,
         action: string(question.action, "action", limits)?,
         resource: string(question.resource, "resource", limits)?,
-        context: values(question.context.into_iter().map(|entry| (entry.key, entry.value)), "context", limits)?,
-        session: question.session.map(|session| raw_session(session, limits)).transpose()?,
+        context: values(
+            question
+                .context
+                .into_iter()
+                .map(|entry| (entry.key, entry.value)),
+            "context",
+            limits,
+        )?,
+        session: question
+            .session
+            .map(|session| raw_session(session, limits))
+            .transpose()?,
         resource_account: string(question.resource_account, "resource_account", limits)?,
     })
 }
 
 fn raw_session(session: pb::SessionContext, limits: &Limits) -> Result<RawSession, RequestError> {
-    let tags: Vec<(String, String)> = session.tags.into_iter().map(|tag| (tag.key, tag.value)).collect();
+    let tags: Vec<(String, String)> = session
+        .tags
+        .into_iter()
+        .map(|tag| (tag.key, tag.value))
+        .collect();
     check_n_entries(tags.len(), "session.tags", limits)?;
     for (key, value) in &tags {
         check_string(key, "session.tags", limits)?;
         check_string(value, &member("session.tags", key), limits)?;
     }
-    let claims = session.claims.into_iter().map(|entry| (entry.key, entry.value));
+    let claims = session
+        .claims
+        .into_iter()
+        .map(|entry| (entry.key, entry.value));
     Ok(RawSession {
         policies: strings(session.policies, "session.policies", limits)?,
         policy_arns: strings(session.policy_arns, "session.policy_arns", limits)?,
@@ -59,9 +82,17 @@ fn raw_session(session: pb::SessionContext, limits: &Limits) -> Result<RawSessio
         issued_at: timestamp(session.issued_at, "session.issued_at")?,
         expires_at: timestamp(session.expires_at, "session.expires_at")?,
         mfa_at: timestamp(session.mfa_at, "session.mfa_at")?,
-        transitive_tag_keys: strings(session.transitive_tag_keys, "session.transitive_tag_keys", limits)?,
+        transitive_tag_keys: strings(
+            session.transitive_tag_keys,
+            "session.transitive_tag_keys",
+            limits,
+        )?,
         claims: values(claims, "session.claims", limits)?,
-        federated_provider: string(session.federated_provider, "session.federated_provider", limits)?,
+        federated_provider: string(
+            session.federated_provider,
+            "session.federated_provider",
+            limits,
+        )?,
         parent: string(session.parent, "session.parent", limits)?,
     })
 }
@@ -94,16 +125,26 @@ fn context_value(
     };
     let (n_values, most) = (list.len(), limits.max_list_values);
     if n_values > most {
-        return Err(too_large(field(), format!("the list has {n_values} values, the limit is {most}")));
+        return Err(too_large(
+            field(),
+            format!("the list has {n_values} values, the limit is {most}"),
+        ));
     }
     let elements = list.into_iter().enumerate();
-    let scalars = elements.map(|(index, element)| scalar(element.kind, &|| format!("{}[{index}]", field()), limits));
+    let scalars = elements
+        .map(|(index, element)| scalar(element.kind, &|| format!("{}[{index}]", field()), limits));
     Ok(ContextValue::list(scalars.collect::<Result<Vec<_>, _>>()?))
 }
 
-fn scalar(kind: Option<Kind>, field: &dyn Fn() -> String, limits: &Limits) -> Result<ContextValue, RequestError> {
+fn scalar(
+    kind: Option<Kind>,
+    field: &dyn Fn() -> String,
+    limits: &Limits,
+) -> Result<ContextValue, RequestError> {
     let wrong = |what: &str| {
-        let message = format!("{what} is no context value: send a string, a number, a Boolean or a list of them");
+        let message = format!(
+            "{what} is no context value: send a string, a number, a Boolean or a list of them"
+        );
         Err(RequestError::invalid(field(), message))
     };
     match kind {
@@ -111,9 +152,8 @@ fn scalar(kind: Option<Kind>, field: &dyn Fn() -> String, limits: &Limits) -> Re
             Err(string_too_large(field(), text.len(), limits))
         }
         Some(Kind::StringValue(text)) => Ok(ContextValue::string(text)),
-        Some(Kind::NumberValue(number)) => {
-            ContextValue::number(number).map_err(|error| RequestError::invalid(field(), error.to_string()))
-        }
+        Some(Kind::NumberValue(number)) => ContextValue::number(number)
+            .map_err(|error| RequestError::invalid(field(), error.to_string())),
         Some(Kind::BoolValue(value)) => Ok(ContextValue::bool(value)),
         Some(Kind::NullValue(_)) => wrong("null"),
         Some(Kind::StructValue(_)) => wrong("an object"),
@@ -122,20 +162,31 @@ fn scalar(kind: Option<Kind>, field: &dyn Fn() -> String, limits: &Limits) -> Re
     }
 }
 
-fn timestamp(wire: Option<prost_types::Timestamp>, field: &str) -> Result<Option<Timestamp>, RequestError> {
-    let Some(prost_types::Timestamp { seconds, nanos }) = wire else { return Ok(None) };
+fn timestamp(
+    wire: Option<prost_types::Timestamp>,
+    field: &str,
+) -> Result<Option<Timestamp>, RequestError> {
+    let Some(prost_types::Timestamp { seconds, nanos }) = wire else {
+        return Ok(None);
+    };
     let in_range = TIMESTAMP_SECONDS.contains(&seconds) && (0..1_000_000_000).contains(&nanos);
     // jiff's own range ends a day before the year 10000 begins, so that every time zone can show it.
     match Timestamp::new(seconds, nanos) {
         Ok(time) if in_range => Ok(Some(time)),
-        _ => Err(RequestError::invalid(field, "is no point in time between the years 1 and 9999")),
+        _ => Err(RequestError::invalid(
+            field,
+            "is no point in time between the years 1 and 9999",
+        )),
     }
 }
 
 fn strings(texts: Vec<String>, field: &str, limits: &Limits) -> Result<Vec<String>, RequestError> {
     let (n_values, most) = (texts.len(), limits.max_list_values);
     if n_values > most {
-        return Err(too_large(field, format!("the list has {n_values} values, the limit is {most}")));
+        return Err(too_large(
+            field,
+            format!("the list has {n_values} values, the limit is {most}"),
+        ));
     }
     for (index, text) in texts.iter().enumerate() {
         check_string(text, &format!("{field}[{index}]"), limits)?;
@@ -157,18 +208,28 @@ fn check_string(text: &str, field: &str, limits: &Limits) -> Result<(), RequestE
 fn check_n_entries(n_entries: usize, field: &str, limits: &Limits) -> Result<(), RequestError> {
     let most = limits.max_context_entries;
     if n_entries > most {
-        return Err(too_large(field, format!("has {n_entries} entries, the limit is {most}")));
+        return Err(too_large(
+            field,
+            format!("has {n_entries} entries, the limit is {most}"),
+        ));
     }
     Ok(())
 }
 
 fn string_too_large(field: impl Into<String>, n_bytes: usize, limits: &Limits) -> RequestError {
     let most = limits.max_string_bytes;
-    too_large(field, format!("the string has {n_bytes} bytes, the limit is {most}"))
+    too_large(
+        field,
+        format!("the string has {n_bytes} bytes, the limit is {most}"),
+    )
 }
 
 fn too_large(field: impl Into<String>, message: String) -> RequestError {
-    RequestError { kind: RequestErrorKind::TooLarge, field: field.into(), message }
+    RequestError {
+        kind: RequestErrorKind::TooLarge,
+        field: field.into(),
+        message,
+    }
 }
 
 /// The path of a map's member as errors name it: `context["app:x"]`, with the key as JSON would write it.
@@ -177,8 +238,16 @@ pub(super) fn member(field: &str, key: &str) -> String {
 }
 
 /// The response that says what was decided.
-pub(super) fn response(snapshot: &Snapshot, decision: &Decision, request_id: String) -> pb::AuthorizeResponse {
-    let outcome = if decision.is_allowed() { pb::Decision::Allow } else { pb::Decision::Deny };
+pub(super) fn response(
+    snapshot: &Snapshot,
+    decision: &Decision,
+    request_id: String,
+) -> pb::AuthorizeResponse {
+    let outcome = if decision.is_allowed() {
+        pb::Decision::Allow
+    } else {
+        pb::Decision::Deny
+    };
     pb::AuthorizeResponse {
         decision: outcome.into(),
         // The numbers of `Reason` are those of the protocol; a test below compares every one.
@@ -220,7 +289,11 @@ pub(super) fn refused(error: &RequestError) -> Status {
     };
     let mut details = error_info(reason);
     details.add_bad_request_violation(error.field.as_str(), error.message.as_str());
-    let message = if error.field.is_empty() { error.message.clone() } else { error.to_string() };
+    let message = if error.field.is_empty() {
+        error.message.clone()
+    } else {
+        error.to_string()
+    };
     Status::with_error_details(Code::InvalidArgument, message, details)
 }
 
@@ -228,7 +301,11 @@ pub(super) fn refused(error: &RequestError) -> Status {
 pub(super) fn not_ready() -> Status {
     let mut details = error_info("NOT_READY");
     details.set_retry_info(Some(NOT_READY_RETRY));
-    Status::with_error_details(Code::Unavailable, "no policy store has been loaded yet", details)
+    Status::with_error_details(
+        Code::Unavailable,
+        "no policy store has been loaded yet",
+        details,
+    )
 }
 
 /// `INTERNAL`: a fault of iamd. What went wrong is in the log, not in the answer.

@@ -44,7 +44,9 @@ where
             Some(deadline) => Box::pin(async move {
                 match tokio::time::timeout(deadline, answer).await {
                     Ok(answer) => answer,
-                    Err(_) => Ok(Status::deadline_exceeded("the call's deadline has passed").into_http()),
+                    Err(_) => {
+                        Ok(Status::deadline_exceeded("the call's deadline has passed").into_http())
+                    }
                 }
             }),
         }
@@ -77,13 +79,19 @@ mod tests {
     use super::*;
 
     fn timeout(text: &str) -> Option<Duration> {
-        client_timeout(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]))
+        client_timeout(&HeaderMap::from_iter([(
+            "grpc-timeout".parse().unwrap(),
+            text.parse().unwrap(),
+        )]))
     }
 
     #[test]
     fn timeouts_are_read_as_grpc_writes_them() {
         assert_eq!(timeout("3S"), Some(Duration::from_secs(3)));
-        assert_eq!(timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        assert_eq!(
+            timeout("99999999H"),
+            Some(Duration::from_secs(99_999_999 * 3600))
+        );
         assert_eq!(timeout("82f"), None);
         for malformed in ["", "S", "3", "-3S", "123456789S", "3s", "3 S", "+3S"] {
             assert_eq!(timeout(malformed), None, "{malformed}");
@@ -108,15 +116,29 @@ mod tests {
                 std::future::pending()
             }
         }
-        let mut service = Deadline { inner: Never, default: Duration::from_secs(1) };
+        let mut service = Deadline {
+            inner: Never,
+            default: Duration::from_secs(1),
+        };
         let start = tokio::time::Instant::now();
         let call = Request::builder().uri("/iamd.v1.AuthorizationService/Authorize");
-        let answer = service.call(call.body(Body::empty()).unwrap()).await.unwrap();
+        let answer = service
+            .call(call.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         assert_eq!(answer.headers().get("grpc-status").unwrap(), "4");
         assert!(start.elapsed() < Duration::from_secs(2));
-        let call = Request::builder().uri("/iamd.v1.AuthorizationService/Authorize").header("grpc-timeout", "5S");
-        let answer = service.call(call.body(Body::empty()).unwrap()).await.unwrap();
+        let call = Request::builder()
+            .uri("/iamd.v1.AuthorizationService/Authorize")
+            .header("grpc-timeout", "5S");
+        let answer = service
+            .call(call.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
         assert_eq!(answer.headers().get("grpc-status").unwrap(), "4");
-        assert!(start.elapsed() >= Duration::from_secs(6), "the client's own deadline is not shortened");
+        assert!(
+            start.elapsed() >= Duration::from_secs(6),
+            "the client's own deadline is not shortened"
+        );
     }
 }

@@ -29,6 +29,12 @@ impl AuthorizationService for Door {
         let Some(generation) = generation.as_deref() else {
             return Err(convert::not_ready());
         };
-        answer(&generation.snapshot, &self.limits, request.into_inner(), Timestamp::now()).map(Response::new)
+        answer(
+            &generation.snapshot,
+            &self.limits,
+            request.into_inner(),
+            Timestamp::now(),
+        )
+        .map(Response::new)
     }
 }

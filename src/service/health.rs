@@ -74,19 +74,30 @@ fn status(state: State) -> ServingStatus {
 
 #[tonic::async_trait]
 impl Health for HealthDoor {
-    async fn check(&self, request: Request<HealthCheckRequest>) -> Result<Response<HealthCheckResponse>, Status> {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
         let service = request.into_inner().service;
         if !is_known(&service) {
-            return Err(Status::not_found(format!("this server has no service `{service}`")));
+            return Err(Status::not_found(format!(
+                "this server has no service `{service}`"
+            )));
         }
-        Ok(Response::new(HealthCheckResponse { status: status(*self.0.borrow()).into() }))
+        Ok(Response::new(HealthCheckResponse {
+            status: status(*self.0.borrow()).into(),
+        }))
     }
 
     type WatchStream = Watch;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Watch>, Status> {
         let is_known = is_known(&request.into_inner().service);
-        Ok(Response::new(Watch { states: WatchStream::new(self.0.clone()), is_known, has_ended: false }))
+        Ok(Response::new(Watch {
+            states: WatchStream::new(self.0.clone()),
+            is_known,
+            has_ended: false,
+        }))
     }
 }
 
@@ -109,8 +120,14 @@ impl Stream for Watch {
             return Poll::Ready(None);
         };
         self.has_ended = state == State::Draining;
-        let status = if self.is_known { status(state) } else { ServingStatus::ServiceUnknown };
-        Poll::Ready(Some(Ok(HealthCheckResponse { status: status.into() })))
+        let status = if self.is_known {
+            status(state)
+        } else {
+            ServingStatus::ServiceUnknown
+        };
+        Poll::Ready(Some(Ok(HealthCheckResponse {
+            status: status.into(),
+        })))
     }
 }
 
@@ -124,7 +141,9 @@ mod tests {
     use super::*;
 
     fn about(service: &str) -> Request<HealthCheckRequest> {
-        Request::new(HealthCheckRequest { service: service.to_owned() })
+        Request::new(HealthCheckRequest {
+            service: service.to_owned(),
+        })
     }
 
     #[tokio::test]
@@ -140,7 +159,10 @@ mod tests {
             readiness.draining();
             assert_eq!(check().await, ServingStatus::NotServing);
         }
-        assert_eq!(door.check(about("iamd.v1.Other")).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(
+            door.check(about("iamd.v1.Other")).await.unwrap_err().code(),
+            Code::NotFound
+        );
     }
 
     #[tokio::test]
@@ -156,6 +178,9 @@ mod tests {
         readiness.draining();
         assert_eq!(next().await, Some(ServingStatus::NotServing));
         assert_eq!(next().await, None);
-        assert_eq!(unknown.next().await.unwrap().unwrap().status(), ServingStatus::ServiceUnknown);
+        assert_eq!(
+            unknown.next().await.unwrap().unwrap().status(),
+            ServingStatus::ServiceUnknown
+        );
     }
 }

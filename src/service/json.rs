@@ -28,11 +28,21 @@ pub(super) struct Unreadable {
 
 /// Reads an `AuthorizeRequest`.
 pub(super) fn request(text: &str) -> Result<pb::AuthorizeRequest, Unreadable> {
-    let unreadable = |request_id: &str, error| Unreadable { request_id: request_id.to_owned(), error };
-    let root = json::parse(text, MAX_DEPTH).map_err(|error| unreadable("", not_json(text, &error)))?;
+    let unreadable = |request_id: &str, error| Unreadable {
+        request_id: request_id.to_owned(),
+        error,
+    };
+    let root =
+        json::parse(text, MAX_DEPTH).map_err(|error| unreadable("", not_json(text, &error)))?;
     request_of(&root).map_err(|error| {
-        let id = root.member("requestId").or_else(|| root.member("request_id"));
-        unreadable(id.and_then(|member| member.value.as_str()).unwrap_or_default(), error)
+        let id = root
+            .member("requestId")
+            .or_else(|| root.member("request_id"));
+        unreadable(
+            id.and_then(|member| member.value.as_str())
+                .unwrap_or_default(),
+            error,
+        )
     })
 }
 
@@ -70,14 +80,30 @@ fn request_of(root: &Node<'_>) -> Result<pb::AuthorizeRequest, RequestError> {
         ("resource_account", "resourceAccount"),
         ("request_id", "requestId"),
     ];
-    let [principal, action, resource, context, session, resource_account, request_id] = members(root, "", names)?;
-    let context_entry = |(key, value)| pb::authorize_request::ContextEntry { key, value: Some(value) };
+    let [
+        principal,
+        action,
+        resource,
+        context,
+        session,
+        resource_account,
+        request_id,
+    ] = members(root, "", names)?;
+    let context_entry = |(key, value)| pb::authorize_request::ContextEntry {
+        key,
+        value: Some(value),
+    };
     Ok(pb::AuthorizeRequest {
         principal: text_of(principal, "principal")?,
         action: text_of(action, "action")?,
         resource: text_of(resource, "resource")?,
-        context: map_of(context, "context", value_of)?.into_iter().map(context_entry).collect(),
-        session: session.map(|node| session_of(node, "session")).transpose()?,
+        context: map_of(context, "context", value_of)?
+            .into_iter()
+            .map(context_entry)
+            .collect(),
+        session: session
+            .map(|node| session_of(node, "session"))
+            .transpose()?,
         resource_account: text_of(resource_account, "resource_account")?,
         request_id: text_of(request_id, "request_id")?,
     })
@@ -97,21 +123,41 @@ fn session_of(node: &Node<'_>, path: &str) -> Result<pb::SessionContext, Request
         ("federated_provider", "federatedProvider"),
         ("parent", "parent"),
     ];
-    let [policies, arns, tags, source_identity, issued_at, expires_at, mfa_at, tag_keys, claims, provider, parent] =
-        members(node, path, names)?;
+    let [
+        policies,
+        arns,
+        tags,
+        source_identity,
+        issued_at,
+        expires_at,
+        mfa_at,
+        tag_keys,
+        claims,
+        provider,
+        parent,
+    ] = members(node, path, names)?;
     let at = |name: &str| format!("{path}.{name}");
     let tag = |(key, value)| pb::session_context::TagsEntry { key, value };
-    let claim = |(key, value)| pb::session_context::ClaimsEntry { key, value: Some(value) };
+    let claim = |(key, value)| pb::session_context::ClaimsEntry {
+        key,
+        value: Some(value),
+    };
     Ok(pb::SessionContext {
         policies: texts_of(policies, &at("policies"))?,
         policy_arns: texts_of(arns, &at("policy_arns"))?,
-        tags: map_of(tags, &at("tags"), |node, path| text_of(Some(node), path))?.into_iter().map(tag).collect(),
+        tags: map_of(tags, &at("tags"), |node, path| text_of(Some(node), path))?
+            .into_iter()
+            .map(tag)
+            .collect(),
         source_identity: text_of(source_identity, &at("source_identity"))?,
         issued_at: time_of(issued_at, &at("issued_at"))?,
         expires_at: time_of(expires_at, &at("expires_at"))?,
         mfa_at: time_of(mfa_at, &at("mfa_at"))?,
         transitive_tag_keys: texts_of(tag_keys, &at("transitive_tag_keys"))?,
-        claims: map_of(claims, &at("claims"), value_of)?.into_iter().map(claim).collect(),
+        claims: map_of(claims, &at("claims"), value_of)?
+            .into_iter()
+            .map(claim)
+            .collect(),
         federated_provider: text_of(provider, &at("federated_provider"))?,
         parent: text_of(parent, &at("parent"))?,
     })
@@ -125,15 +171,27 @@ fn members<'n, 't, const N: usize>(
 ) -> Result<[Option<&'n Node<'t>>; N], RequestError> {
     let mut found = [None; N];
     for Member { name, value, .. } in object(node, path)? {
-        let field = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
-        let slot = names.iter().position(|(snake, camel)| snake == name || camel == name);
+        let field = if path.is_empty() {
+            name.to_string()
+        } else {
+            format!("{path}.{name}")
+        };
+        let slot = names
+            .iter()
+            .position(|(snake, camel)| snake == name || camel == name);
         let Some(slot) = slot.and_then(|slot| found.get_mut(slot)) else {
             let guess = did_you_mean(name, names.iter().map(|(_, camel)| *camel));
             let guess = guess.map(|guess| format!(": {guess}")).unwrap_or_default();
-            return Err(RequestError::invalid(field, format!("unknown member `{name}`{guess}")));
+            return Err(RequestError::invalid(
+                field,
+                format!("unknown member `{name}`{guess}"),
+            ));
         };
         if slot.replace(value).is_some() {
-            return Err(RequestError::invalid(field, format!("`{name}` stands here twice")));
+            return Err(RequestError::invalid(
+                field,
+                format!("`{name}` stands here twice"),
+            ));
         }
     }
     Ok(found)
@@ -145,42 +203,67 @@ fn map_of<T>(
     path: &str,
     read: impl Fn(&Node<'_>, &str) -> Result<T, RequestError>,
 ) -> Result<Vec<(String, T)>, RequestError> {
-    let Some(node) = node else { return Ok(Vec::new()) };
-    let entry = |Member { name, value, .. }: &Member<'_>| Ok((name.to_string(), read(value, &member(path, name))?));
+    let Some(node) = node else {
+        return Ok(Vec::new());
+    };
+    let entry = |Member { name, value, .. }: &Member<'_>| {
+        Ok((name.to_string(), read(value, &member(path, name))?))
+    };
     object(node, path)?.iter().map(entry).collect()
 }
 
 fn object<'n, 't>(node: &'n Node<'t>, path: &str) -> Result<&'n [Member<'t>], RequestError> {
     match &node.value {
         json::Value::Object(members) => Ok(members),
-        _ => Err(RequestError::invalid(path, format!("must be an object, not {}", node.kind()))),
+        _ => Err(RequestError::invalid(
+            path,
+            format!("must be an object, not {}", node.kind()),
+        )),
     }
 }
 
 fn text_of(node: Option<&Node<'_>>, path: &str) -> Result<String, RequestError> {
-    let Some(node) = node else { return Ok(String::new()) };
+    let Some(node) = node else {
+        return Ok(String::new());
+    };
     let wrong = || RequestError::invalid(path, format!("must be a string, not {}", node.kind()));
     node.as_str().map(str::to_owned).ok_or_else(wrong)
 }
 
 fn texts_of(node: Option<&Node<'_>>, path: &str) -> Result<Vec<String>, RequestError> {
-    let Some(node) = node else { return Ok(Vec::new()) };
+    let Some(node) = node else {
+        return Ok(Vec::new());
+    };
     let json::Value::Array(elements) = &node.value else {
-        return Err(RequestError::invalid(path, format!("must be a list of strings, not {}", node.kind())));
+        return Err(RequestError::invalid(
+            path,
+            format!("must be a list of strings, not {}", node.kind()),
+        ));
     };
     let element = |(index, element)| text_of(Some(element), &format!("{path}[{index}]"));
     elements.iter().enumerate().map(element).collect()
 }
 
 /// RFC 3339, with `T` between date and time and an offset.
-fn time_of(node: Option<&Node<'_>>, path: &str) -> Result<Option<prost_types::Timestamp>, RequestError> {
+fn time_of(
+    node: Option<&Node<'_>>,
+    path: &str,
+) -> Result<Option<prost_types::Timestamp>, RequestError> {
     let Some(node) = node else { return Ok(None) };
     let text = text_of(Some(node), path)?;
     // jiff reads more forms than RFC 3339 has: other separators, shorter offsets, time zone names.
     let bytes = text.as_bytes();
-    let has_form = bytes.get(10).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'T'))
-        && (bytes.last().is_some_and(|byte| byte.eq_ignore_ascii_case(&b'Z'))
-            || bytes.len().checked_sub(3).and_then(|colon| bytes.get(colon)) == Some(&b':'))
+    let has_form = bytes
+        .get(10)
+        .is_some_and(|byte| byte.eq_ignore_ascii_case(&b'T'))
+        && (bytes
+            .last()
+            .is_some_and(|byte| byte.eq_ignore_ascii_case(&b'Z'))
+            || bytes
+                .len()
+                .checked_sub(3)
+                .and_then(|colon| bytes.get(colon))
+                == Some(&b':'))
         && bytes.get(13) == Some(&b':')
         && bytes.get(16) == Some(&b':');
     match text.parse::<Timestamp>() {
@@ -189,10 +272,14 @@ fn time_of(node: Option<&Node<'_>>, path: &str) -> Result<Option<prost_types::Ti
             let nanos = time.as_nanosecond().rem_euclid(1_000_000_000);
             let seconds = time.as_nanosecond().div_euclid(1_000_000_000);
             let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-            Ok(Some(prost_types::Timestamp { seconds, nanos: i32::try_from(nanos).unwrap_or(i32::MAX) }))
+            Ok(Some(prost_types::Timestamp {
+                seconds,
+                nanos: i32::try_from(nanos).unwrap_or(i32::MAX),
+            }))
         }
         _ => {
-            let message = format!("`{text}` is no time as RFC 3339 writes it: `2024-06-01T12:00:00Z`");
+            let message =
+                format!("`{text}` is no time as RFC 3339 writes it: `2024-06-01T12:00:00Z`");
             Err(RequestError::invalid(path, message))
         }
     }
@@ -206,12 +293,21 @@ fn value_of(node: &Node<'_>, path: &str) -> Result<Value, RequestError> {
         // The nearest double. One of 2^53 or more is not below it after rounding either, so it is refused (C-5).
         json::Value::Number(source) => match source.parse() {
             Ok(number) => Kind::NumberValue(number),
-            Err(_) => return Err(RequestError::invalid(path, format!("`{source}` is no number"))),
+            Err(_) => {
+                return Err(RequestError::invalid(
+                    path,
+                    format!("`{source}` is no number"),
+                ));
+            }
         },
         json::Value::String(text) => Kind::StringValue(text.to_string()),
         json::Value::Array(elements) => {
             let element = |(index, element)| value_of(element, &format!("{path}[{index}]"));
-            let values = elements.iter().enumerate().map(element).collect::<Result<_, _>>()?;
+            let values = elements
+                .iter()
+                .enumerate()
+                .map(element)
+                .collect::<Result<_, _>>()?;
             Kind::ListValue(ListValue { values })
         }
         // Malformed as a whole, so its members don't matter.
@@ -239,19 +335,28 @@ struct Statement<'r> {
     file: &'r str,
 }
 
+impl<'r> Statement<'r> {
+    fn of(statement: &'r pb::StatementRef) -> Self {
+        Self {
+            policy: &statement.policy,
+            sid: &statement.sid,
+            index: statement.index,
+            r#type: statement.r#type().as_str_name(),
+            file: &statement.file,
+        }
+    }
+}
+
 /// Writes an `AuthorizeResponse` on one line, with all its members.
 pub(super) fn response(response: &pb::AuthorizeResponse) -> String {
-    let statement = |statement: &'_ pb::StatementRef| Statement {
-        policy: &statement.policy,
-        sid: &statement.sid,
-        index: statement.index,
-        r#type: statement.r#type().as_str_name(),
-        file: &statement.file,
-    };
     line(&Response {
         decision: response.decision().as_str_name(),
         reason: response.reason().as_str_name(),
-        determining_statements: response.determining_statements.iter().map(statement).collect(),
+        determining_statements: response
+            .determining_statements
+            .iter()
+            .map(Statement::of)
+            .collect(),
         revision: &response.revision,
         request_id: &response.request_id,
     })
@@ -274,11 +379,21 @@ struct Error<'r> {
 /// Writes a status in place of an answer, on one line.
 pub(super) fn no_answer(request_id: &str, status: &Status) -> String {
     let details = status.get_error_details();
-    let violation = details.bad_request().and_then(|request| request.field_violations.first());
+    let violation = details
+        .bad_request()
+        .and_then(|request| request.field_violations.first());
     // The violation alone: the status' own message repeats the field.
-    let (field, message) = violation
-        .map_or(("", status.message()), |violation| (violation.field.as_str(), violation.description.as_str()));
-    line(&NoAnswer { request_id, error: Error { code: code_name(status.code()), message, field } })
+    let (field, message) = violation.map_or(("", status.message()), |violation| {
+        (violation.field.as_str(), violation.description.as_str())
+    });
+    line(&NoAnswer {
+        request_id,
+        error: Error {
+            code: code_name(status.code()),
+            message,
+            field,
+        },
+    })
 }
 
 /// The name of a status code as the protocol writes it.
@@ -340,7 +455,13 @@ mod tests {
         assert_eq!(read, request(&snake).unwrap());
         assert_eq!(read.request_id, "7");
         let session = read.session.unwrap();
-        assert_eq!(session.issued_at, Some(prost_types::Timestamp { seconds: 1_717_200_000, nanos: 500_000_000 }));
+        assert_eq!(
+            session.issued_at,
+            Some(prost_types::Timestamp {
+                seconds: 1_717_200_000,
+                nanos: 500_000_000
+            })
+        );
         assert_eq!(session.mfa_at.unwrap().seconds, 1_717_200_000);
     }
 
@@ -363,30 +484,76 @@ mod tests {
             (r#"{"session":{"policies":"{}"}}"#, "session.policies"),
             (r#"{"session":{"policies":[{}]}}"#, "session.policies[0]"),
             (r#"{"session":{"issuedAt":1}}"#, "session.issued_at"),
-            (r#"{"session":{"issuedAt":"2024-06-01"}}"#, "session.issued_at"),
-            (r#"{"session":{"issuedAt":"2024-06-01 00:00:00Z"}}"#, "session.issued_at"),
-            (r#"{"session":{"issuedAt":"2024-06-01T00:00:00"}}"#, "session.issued_at"),
-            (r#"{"session":{"issuedAt":"2024-06-01T00:00:00+02"}}"#, "session.issued_at"),
-            (r#"{"session":{"issuedAt":"2024-06-01T00:00Z"}}"#, "session.issued_at"),
-            (r#"{"session":{"issuedAt":"2024-06-01T00:00:00Z[UTC]"}}"#, "session.issued_at"),
+            (
+                r#"{"session":{"issuedAt":"2024-06-01"}}"#,
+                "session.issued_at",
+            ),
+            (
+                r#"{"session":{"issuedAt":"2024-06-01 00:00:00Z"}}"#,
+                "session.issued_at",
+            ),
+            (
+                r#"{"session":{"issuedAt":"2024-06-01T00:00:00"}}"#,
+                "session.issued_at",
+            ),
+            (
+                r#"{"session":{"issuedAt":"2024-06-01T00:00:00+02"}}"#,
+                "session.issued_at",
+            ),
+            (
+                r#"{"session":{"issuedAt":"2024-06-01T00:00Z"}}"#,
+                "session.issued_at",
+            ),
+            (
+                r#"{"session":{"issuedAt":"2024-06-01T00:00:00Z[UTC]"}}"#,
+                "session.issued_at",
+            ),
             (r#"{"context":[]}"#, "context"),
             (r#"{"context":{"app:x":null}}"#, r#"context["app:x"]"#),
             (r#"{"context":{"app:x":{"a":1}}}"#, r#"context["app:x"]"#),
             (r#"{"context":{"app:x":[1,[2]]}}"#, r#"context["app:x"][1]"#),
-            (r#"{"context":{"app:x":9007199254740992}}"#, r#"context["app:x"]"#),
-            (r#"{"context":{"app:x":9007199254740993}}"#, r#"context["app:x"]"#),
-            (r#"{"context":{"app:x":-9007199254740993}}"#, r#"context["app:x"]"#),
+            (
+                r#"{"context":{"app:x":9007199254740992}}"#,
+                r#"context["app:x"]"#,
+            ),
+            (
+                r#"{"context":{"app:x":9007199254740993}}"#,
+                r#"context["app:x"]"#,
+            ),
+            (
+                r#"{"context":{"app:x":-9007199254740993}}"#,
+                r#"context["app:x"]"#,
+            ),
             (r#"{"context":{"app:x":[1e400]}}"#, r#"context["app:x"][0]"#),
         ] {
             assert_eq!(error(text).field, field, "{text}");
         }
-        assert!(error(r#"{"requestID":"x"}"#).message.ends_with("did you mean `requestId`?"));
-        assert!(error(&format!(r#"{{"context":{{"app:x":{}1{}}}}}"#, "[".repeat(40), "]".repeat(40))).message.contains("deep"));
+        assert!(
+            error(r#"{"requestID":"x"}"#)
+                .message
+                .ends_with("did you mean `requestId`?")
+        );
+        assert!(
+            error(&format!(
+                r#"{{"context":{{"app:x":{}1{}}}}}"#,
+                "[".repeat(40),
+                "]".repeat(40)
+            ))
+            .message
+            .contains("deep")
+        );
     }
 
     #[test]
     fn repeated_context_keys_stay_visible() {
-        assert_eq!(request(r#"{"context":{"app:x":1,"app:x":2}}"#).unwrap().context.len(), 2, "C-4");
+        assert_eq!(
+            request(r#"{"context":{"app:x":1,"app:x":2}}"#)
+                .unwrap()
+                .context
+                .len(),
+            2,
+            "C-4"
+        );
     }
 
     #[test]
@@ -400,7 +567,11 @@ mod tests {
 
     #[test]
     fn a_response_has_all_its_members_on_one_line() {
-        let statement = pb::StatementRef { policy: "p".into(), r#type: 1, ..Default::default() };
+        let statement = pb::StatementRef {
+            policy: "p".into(),
+            r#type: 1,
+            ..Default::default()
+        };
         let full = pb::AuthorizeResponse {
             decision: 2,
             reason: 1,
@@ -412,8 +583,16 @@ mod tests {
             response(&full),
             r#"{"decision":"DECISION_ALLOW","reason":"REASON_ALLOW_IDENTITY","determiningStatements":[{"policy":"p","sid":"","index":0,"type":"POLICY_TYPE_IDENTITY","file":""}],"revision":"r","requestId":"line\nbreak"}"#
         );
-        let unknown = pb::AuthorizeResponse { decision: 99, reason: 99, ..Default::default() };
-        assert!(response(&unknown).starts_with(r#"{"decision":"DECISION_UNSPECIFIED","reason":"REASON_UNSPECIFIED","#));
+        let unknown = pb::AuthorizeResponse {
+            decision: 99,
+            reason: 99,
+            ..Default::default()
+        };
+        assert!(
+            response(&unknown).starts_with(
+                r#"{"decision":"DECISION_UNSPECIFIED","reason":"REASON_UNSPECIFIED","#
+            )
+        );
     }
 
     #[test]

@@ -23,7 +23,10 @@ const SOCKET_MODE: u32 = 0o660;
 #[derive(Debug)]
 pub(super) enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix {
+        listener: UnixListener,
+        _file: SocketFile,
+    },
 }
 
 /// A socket's file, which goes when the server stops.
@@ -49,9 +52,10 @@ impl Listener {
             Address::Unix(path) => {
                 remove_stale_socket(path).await.with_context(failed)?;
                 let listener = UnixListener::bind(path).with_context(failed)?;
-                let file = SocketFile(path.clone());
-                std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE)).with_context(failed)?;
-                (Self::Unix(listener, file), address.clone())
+                let _file = SocketFile(path.clone());
+                std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE))
+                    .with_context(failed)?;
+                (Self::Unix { listener, _file }, address.clone())
             }
         };
         tracing::info!(address = %bound, "listening for gRPC");
@@ -65,7 +69,7 @@ impl Listener {
                 stream.set_nodelay(true)?; // answers are small and awaited
                 Ok(Io::Tcp(stream))
             }
-            Self::Unix(listener, _) => Ok(Io::Unix(listener.accept().await?.0)),
+            Self::Unix { listener, .. } => Ok(Io::Unix(listener.accept().await?.0)),
         }
     }
 }
@@ -75,11 +79,15 @@ async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
-        Ok(found) if !found.file_type().is_socket() => bail!("there is a file, and it is no socket"),
+        Ok(found) if !found.file_type().is_socket() => {
+            bail!("there is a file, and it is no socket")
+        }
         Ok(_) => {}
     }
     match UnixStream::connect(path).await {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Ok(std::fs::remove_file(path)?),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Ok(std::fs::remove_file(path)?)
+        }
         Err(error) => Err(error.into()),
         Ok(_) => bail!("another process listens there"),
     }
@@ -87,11 +95,18 @@ async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
 
 /// The connections of all `listeners`, as long as the stream is held. Beyond `max_connections` open ones the newest
 /// is closed at once: its client learns that now, instead of waiting in a queue.
-pub(super) fn accept_all(listeners: Vec<Listener>, max_connections: usize) -> ReceiverStream<io::Result<Connection>> {
+pub(super) fn accept_all(
+    listeners: Vec<Listener>,
+    max_connections: usize,
+) -> ReceiverStream<io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(max_connections));
     let (accepted, connections) = mpsc::channel(1);
     for listener in listeners {
-        tokio::spawn(accept_one_by_one(listener, Arc::clone(&places), accepted.clone()));
+        tokio::spawn(accept_one_by_one(
+            listener,
+            Arc::clone(&places),
+            accepted.clone(),
+        ));
     }
     ReceiverStream::new(connections)
 }
@@ -112,11 +127,16 @@ async fn accept_one_by_one(
                 let place = Arc::clone(&places).try_acquire_owned();
                 let is_full = place.is_err();
                 if is_full && !was_full {
-                    tracing::warn!("as many connections as allowed are open: further ones are closed at once");
+                    tracing::warn!(
+                        "as many connections as allowed are open: further ones are closed at once"
+                    );
                 }
                 was_full = is_full;
                 if let Ok(place) = place
-                    && accepted.send(Ok(Connection { io, _place: place })).await.is_err()
+                    && accepted
+                        .send(Ok(Connection { io, _place: place }))
+                        .await
+                        .is_err()
                 {
                     return;
                 }
@@ -135,7 +155,11 @@ fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
         error.kind(),
-        Kind::ConnectionAborted | Kind::ConnectionReset | Kind::BrokenPipe | Kind::Interrupted | Kind::InvalidInput
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::BrokenPipe
+            | Kind::Interrupted
+            | Kind::InvalidInput
     )
 }
 
@@ -159,7 +183,11 @@ impl Connected for Connection {
 }
 
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         match &mut self.io {
             Io::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
@@ -168,7 +196,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         match &mut self.io {
             Io::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Io::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -220,9 +252,15 @@ mod tests {
         let path = folder.path().join("iamd.sock");
         let address = Address::Unix(path.clone());
         let first = Listener::bind(&address).await.unwrap();
-        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, SOCKET_MODE);
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            SOCKET_MODE
+        );
         let in_use = Listener::bind(&address).await.unwrap_err();
-        assert!(format!("{in_use:#}").contains("another process"), "{in_use:#}");
+        assert!(
+            format!("{in_use:#}").contains("another process"),
+            "{in_use:#}"
+        );
         drop(first);
         assert!(!path.exists(), "a server takes its socket along");
         drop(UnixListener::bind(&path).unwrap());
@@ -244,6 +282,9 @@ mod tests {
         assert_eq!(second.read(&mut [0; 1]).await.unwrap(), 0);
         drop(held);
         let _third = TcpStream::connect(address).await.unwrap();
-        assert!(connections.next().await.unwrap().is_ok(), "its place is free again");
+        assert!(
+            connections.next().await.unwrap().is_ok(),
+            "its place is free again"
+        );
     }
 }

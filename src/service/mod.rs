@@ -20,11 +20,16 @@ pub mod server;
 
 /// The types of `proto/iamd/v1/authorization.proto`, which documents them. Maps are lists of their entries, so that
 /// repeated keys stay visible (C-4).
-#[expect(missing_docs, reason = "documented in the protocol")]
-#[expect(clippy::allow_attributes, reason = "generated")]
+#[expect(
+    missing_docs,
+    unused_qualifications,
+    clippy::allow_attributes,
+    reason = "generated; documented in the protocol"
+)]
 pub mod pb {
     tonic::include_proto!("iamd.v1");
 
     /// The descriptors of the protocol and of all that it imports, as reflection gives them out.
-    pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/iamd.descriptors.bin"));
+    pub const FILE_DESCRIPTOR_SET: &[u8] =
+        include_bytes!(concat!(env!("OUT_DIR"), "/iamd.descriptors.bin"));
 }

@@ -20,15 +20,22 @@ pub struct Question(pub(super) pb::AuthorizeRequest);
 impl Question {
     /// Who wants to do what to what.
     pub fn new(principal: String, action: String, resource: String) -> Self {
-        Self(pb::AuthorizeRequest { principal, action, resource, ..Default::default() })
+        Self(pb::AuthorizeRequest {
+            principal,
+            action,
+            resource,
+            ..Default::default()
+        })
     }
 
     /// Reads the proto3 JSON of an `AuthorizeRequest`.
     pub fn from_json(text: &str) -> Result<Self, NoAnswer> {
-        json::request(text).map(Self).map_err(|unreadable| NoAnswer {
-            request_id: unreadable.request_id,
-            status: Box::new(convert::refused(&unreadable.error)),
-        })
+        json::request(text)
+            .map(Self)
+            .map_err(|unreadable| NoAnswer {
+                request_id: unreadable.request_id,
+                status: Box::new(convert::refused(&unreadable.error)),
+            })
     }
 
     /// Adds a context entry that is a string.
@@ -44,7 +51,10 @@ impl Question {
     }
 
     fn push_context(&mut self, key: &str, value: prost_types::Value) {
-        self.0.context.push(pb::authorize_request::ContextEntry { key: key.to_owned(), value: Some(value) });
+        self.0.context.push(pb::authorize_request::ContextEntry {
+            key: key.to_owned(),
+            value: Some(value),
+        });
     }
 
     /// Sets the facts of the session from the proto3 JSON of a `SessionContext`.
@@ -64,16 +74,23 @@ impl Question {
     }
 
     /// Decides the question here, at the time `now`, as a server would.
-    pub fn decide(self, snapshot: &Snapshot, limits: &Limits, now: Timestamp) -> Result<Answer, NoAnswer> {
+    pub fn decide(
+        self,
+        snapshot: &Snapshot,
+        limits: &Limits,
+        now: Timestamp,
+    ) -> Result<Answer, NoAnswer> {
         let request_id = self.0.request_id.clone();
         answer(snapshot, limits, self.0, now)
             .map(Answer)
-            .map_err(|status| NoAnswer { request_id, status: Box::new(status) })
+            .map_err(|status| NoAnswer {
+                request_id,
+                status: Box::new(status),
+            })
     }
 }
 
 /// One question against one snapshot. A panic fails this question alone: the connection and its other calls live on.
-#[expect(clippy::result_large_err, reason = "the type that tonic asks of every handler")]
 pub(super) fn answer(
     snapshot: &Snapshot,
     limits: &Limits,
@@ -148,7 +165,9 @@ fn in_words(reason: pb::Reason) -> &'static str {
         R::AllowFederated => "the trust policy allows the identity provider",
         R::ExplicitDenyIdentity => "a Deny statement of an identity policy applies",
         R::ExplicitDenyResource => "a Deny statement of a resource or trust policy applies",
-        R::ExplicitDenyPermissionsBoundary => "a Deny statement of the permissions boundary applies",
+        R::ExplicitDenyPermissionsBoundary => {
+            "a Deny statement of the permissions boundary applies"
+        }
         R::ExplicitDenySession => "a Deny statement of a session policy applies",
         R::ExplicitDenyServiceControl => "a Deny statement of a service control policy applies",
         R::ExplicitDenyResourceControl => "a Deny statement of a resource control policy applies",
@@ -157,8 +176,12 @@ fn in_words(reason: pb::Reason) -> &'static str {
         R::ImplicitDenyPermissionsBoundary => "the permissions boundary does not allow",
         R::ImplicitDenySession => "no session policy allows",
         R::ImplicitDenyServiceControl => "the service control policies of some level do not allow",
-        R::ImplicitDenyResourceControl => "the resource control policies of some level do not allow",
-        R::ImplicitDenyUnknownPrincipal => "the store does not know the principal, or has it disabled",
+        R::ImplicitDenyResourceControl => {
+            "the resource control policies of some level do not allow"
+        }
+        R::ImplicitDenyUnknownPrincipal => {
+            "the store does not know the principal, or has it disabled"
+        }
         R::ImplicitDenySessionExpired => "the session has expired",
         R::ImplicitDenySessionRevoked => "the session was revoked",
         R::ImplicitDenyInvalidIdentityToken => "the identity token did not verify",
@@ -176,7 +199,10 @@ impl NoAnswer {
     /// A line that is longer than `limit` bytes, of which nothing was read.
     pub fn line_too_long(limit: usize) -> Self {
         let message = format!("the line is longer than {limit} bytes");
-        Self { request_id: String::new(), status: Box::new(Status::out_of_range(message)) }
+        Self {
+            request_id: String::new(),
+            status: Box::new(Status::out_of_range(message)),
+        }
     }
 
     /// A line that is no UTF-8.
@@ -192,7 +218,10 @@ impl NoAnswer {
 
 impl From<RequestError> for NoAnswer {
     fn from(error: RequestError) -> Self {
-        Self { request_id: String::new(), status: Box::new(convert::refused(&error)) }
+        Self {
+            request_id: String::new(),
+            status: Box::new(convert::refused(&error)),
+        }
     }
 }
 

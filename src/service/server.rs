@@ -15,7 +15,8 @@ use super::listen::{Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use crate::config::{
-    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS, MAX_PENDING_RESET_STREAMS,
+    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
+    MAX_PENDING_RESET_STREAMS,
 };
 use crate::engine::live::Live;
 
@@ -43,7 +44,10 @@ pub async fn serve(
     config: &Config,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let door = Door { live, limits: config.limits };
+    let door = Door {
+        live,
+        limits: config.limits,
+    };
     let authorization =
         AuthorizationServiceServer::new(door).max_decoding_message_size(config.max_message_bytes);
     let reflection = || {
@@ -53,8 +57,16 @@ pub async fn serve(
     };
     let routes = Routes::new(authorization)
         .add_service(HealthServer::new(readiness.service()))
-        .add_service(reflection().build_v1().context("reflection has no descriptors")?)
-        .add_service(reflection().build_v1alpha().context("reflection has no descriptors")?);
+        .add_service(
+            reflection()
+                .build_v1()
+                .context("reflection has no descriptors")?,
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()
+                .context("reflection has no descriptors")?,
+        );
     let (keepalive_interval, keepalive_timeout) = KEEPALIVE;
     let connections = accept_all(listeners.0, config.max_connections);
     Server::builder()
@@ -65,7 +77,10 @@ pub async fn serve(
         .http2_keepalive_interval(Some(keepalive_interval))
         .http2_keepalive_timeout(Some(keepalive_timeout))
         .serve_with_incoming_shutdown(
-            Deadline { inner: routes.prepare(), default: config.default_deadline },
+            Deadline {
+                inner: routes.prepare(),
+                default: config.default_deadline,
+            },
             connections,
             stop,
         )
