@@ -13,7 +13,7 @@ use super::report::Report;
 use crate::context::ContextKey;
 
 /// The `aws:` keys that AWS documents, folded; tag families apart.
-const GLOBAL_KEYS: &[&str] = &[
+pub(super) const GLOBAL_KEYS: &[&str] = &[
     "aws:calledvia",
     "aws:calledviafirst",
     "aws:calledvialast",
