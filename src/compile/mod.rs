@@ -1,12 +1,418 @@
-//! World → Snapshot.
+//! World → Snapshot. What could be wrong with a world was found while it was built, so nothing here can fail.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+pub mod operator;
 pub mod snapshot;
 
+use crate::language::document::{
+    Effect, Listed, PolicyDocument, PolicyType, PrincipalEntry, Statement,
+};
+use crate::language::pattern::{ActionPattern, ResourcePattern, Syntax};
+use crate::name::AccountId;
 use crate::world::World;
-use snapshot::{Revision, Snapshot};
+use crate::world::entity::{
+    Identity, InlinePolicy, ManagedPolicy, Reference, ResourcePolicy, Tags as WrittenTags,
+};
+use crate::world::organization::{
+    ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
+};
+use snapshot::{Account, Attachment, Entity, Membership, Policy, Revision, Role, Snapshot, Tags};
 
-/// Compiles `world`. What could be wrong with it was found while it was built.
+/// Compiles `world`.
 pub fn compile(world: &World, revision: Revision) -> Snapshot {
-    let _ = world;
-    Snapshot { revision }
+    let entities = &world.entities;
+    let managed = Managed::of(&entities.managed_policies);
+    let mut accounts: HashMap<AccountId, Account> = world
+        .accounts
+        .values()
+        .map(|account| {
+            let compiled = Account {
+                id: account.id.clone(),
+                partition: account.partition.as_str().into(),
+                root_user_enabled: account.root_user_enabled,
+                anonymous_allowed: account.anonymous_allowed,
+                external: account.external,
+                trust_external_identity: account.trust_external_identity,
+                canonical_user_id: account.canonical_user_id.as_deref().map(Into::into),
+                membership: None,
+                roles: HashMap::new(),
+                attachments: Vec::new(),
+            };
+            (account.id.clone(), compiled)
+        })
+        .collect();
+    if let Some(organization) = &entities.organization {
+        let policies = Controls::of(
+            &entities.service_control_policies,
+            &entities.resource_control_policies,
+        );
+        place_members(organization, &policies, &mut accounts);
+    }
+    for role in &entities.roles {
+        if let Some(account) = accounts.get_mut(&role.identity.account) {
+            account.roles.insert(
+                role.identity.name.as_str().into(),
+                role.identity.arn.as_str().into(),
+            );
+        }
+    }
+    attach_resource_policies(&entities.resource_policies, &mut accounts);
+    Snapshot {
+        revision,
+        root_account: world.root_account.clone(),
+        accounts,
+        entities: users(world, &managed)
+            .chain(roles(world, &managed))
+            .collect(),
+        oidc_issuers: oidc_issuers(world),
+        managed_policies: managed.as_session,
+    }
+}
+
+/// Each managed policy in each of the parts it can play; they share their statements.
+struct Managed {
+    as_identity: HashMap<Box<str>, Arc<Policy>>,
+    as_boundary: HashMap<Box<str>, Arc<Policy>>,
+    as_session: HashMap<Box<str>, Arc<Policy>>,
+}
+
+impl Managed {
+    fn of(policies: &[ManagedPolicy]) -> Self {
+        let statements: Vec<(&ManagedPolicy, Arc<[Statement]>)> = policies
+            .iter()
+            .filter_map(|policy| {
+                Some((
+                    policy,
+                    policy
+                        .default_version()?
+                        .document
+                        .statements
+                        .as_slice()
+                        .into(),
+                ))
+            })
+            .collect();
+        let playing = |policy_type: PolicyType| {
+            statements
+                .iter()
+                .map(|(policy, statements)| {
+                    let Identity { arn, at, .. } = &policy.identity;
+                    let file = Arc::clone(&at.file);
+                    let name = arn.as_str().to_owned();
+                    (
+                        arn.as_str().into(),
+                        Arc::new(Policy {
+                            name,
+                            policy_type,
+                            file,
+                            statements: Arc::clone(statements),
+                        }),
+                    )
+                })
+                .collect()
+        };
+        Self {
+            as_identity: playing(PolicyType::Identity),
+            as_boundary: playing(PolicyType::PermissionsBoundary),
+            as_session: playing(PolicyType::Session),
+        }
+    }
+
+    fn identity<'a>(&'a self, attached: &'a [Reference]) -> impl Iterator<Item = Arc<Policy>> + 'a {
+        attached
+            .iter()
+            .filter_map(|reference| self.as_identity.get(&*reference.to).cloned())
+    }
+
+    fn boundary(&self, reference: Option<&Reference>) -> Option<Arc<Policy>> {
+        self.as_boundary.get(&*reference?.to).cloned()
+    }
+}
+
+fn policy(
+    name: String,
+    policy_type: PolicyType,
+    file: &Arc<str>,
+    document: &PolicyDocument,
+) -> Arc<Policy> {
+    let statements = document.statements.as_slice().into();
+    Arc::new(Policy {
+        name,
+        policy_type,
+        file: Arc::clone(file),
+        statements,
+    })
+}
+
+fn inline<'a>(
+    owner: &'a Identity,
+    policies: &'a [InlinePolicy],
+) -> impl Iterator<Item = Arc<Policy>> + 'a {
+    policies.iter().map(|inline| {
+        let name = format!("{}/inline/{}", owner.arn, inline.name);
+        policy(name, PolicyType::Identity, &owner.at.file, &inline.document)
+    })
+}
+
+fn tags(written: &WrittenTags) -> Tags {
+    Tags::new(
+        written
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_str())),
+    )
+}
+
+fn users<'a>(
+    world: &'a World,
+    managed: &'a Managed,
+) -> impl Iterator<Item = (Box<str>, Entity)> + 'a {
+    let mut of_groups: HashMap<(&AccountId, &str), Vec<Arc<Policy>>> = HashMap::new();
+    for group in &world.entities.groups {
+        let policies = inline(&group.identity, &group.inline)
+            .chain(managed.identity(&group.attached))
+            .collect();
+        of_groups.insert((&group.identity.account, &group.identity.name), policies);
+    }
+    world.entities.users.iter().map(move |user| {
+        let identity = &user.identity;
+        let from_groups = user
+            .groups
+            .iter()
+            .filter_map(|group| of_groups.get(&(&identity.account, group.to.as_str())))
+            .flatten()
+            .cloned();
+        let identity_policies = inline(identity, &user.inline)
+            .chain(managed.identity(&user.attached))
+            .chain(from_groups)
+            .collect();
+        let entity = Entity {
+            arn: identity.arn.clone(),
+            account: identity.account.clone(),
+            name: identity.name.as_str().into(),
+            unique_id: identity.unique_id.as_deref().map(Into::into),
+            identity_policies,
+            permissions_boundary: managed.boundary(user.permissions_boundary.as_ref()),
+            tags: tags(&user.tags),
+            disabled: user.disabled,
+            role: None,
+        };
+        (identity.arn.as_str().into(), entity)
+    })
+}
+
+fn roles<'a>(
+    world: &'a World,
+    managed: &'a Managed,
+) -> impl Iterator<Item = (Box<str>, Entity)> + 'a {
+    world.entities.roles.iter().map(|role| {
+        let identity = &role.identity;
+        let trust = policy(
+            format!("{}/trust", identity.arn),
+            PolicyType::Trust,
+            &identity.at.file,
+            &role.trust,
+        );
+        let entity = Entity {
+            arn: identity.arn.clone(),
+            account: identity.account.clone(),
+            name: identity.name.as_str().into(),
+            unique_id: identity.unique_id.as_deref().map(Into::into),
+            identity_policies: inline(identity, &role.inline)
+                .chain(managed.identity(&role.attached))
+                .collect(),
+            permissions_boundary: managed.boundary(role.permissions_boundary.as_ref()),
+            tags: tags(&role.tags),
+            disabled: role.disabled,
+            role: Some(Role {
+                trust,
+                service_linked: role.service_linked,
+                max_session_duration: role.max_session_duration,
+            }),
+        };
+        (identity.arn.as_str().into(), entity)
+    })
+}
+
+fn attach_resource_policies(
+    policies: &[ResourcePolicy],
+    accounts: &mut HashMap<AccountId, Account>,
+) {
+    let mut sorted: Vec<&ResourcePolicy> = policies.iter().collect();
+    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    for file in sorted {
+        let Some(account) = accounts.get_mut(&file.account) else {
+            continue;
+        };
+        let document = file.document.as_ref();
+        let policy = document.map(|document| {
+            policy(
+                file.name.clone(),
+                PolicyType::Resource,
+                &file.at.file,
+                document,
+            )
+        });
+        account.attachments.push(Attachment::new(
+            file.scopes.clone(),
+            policy,
+            file.required,
+            tags(&file.tags),
+        ));
+    }
+}
+
+/// The issuers that trust policies name: a bare `host/path`, or the ARN of an OIDC provider. There is no other place
+/// where a store registers one.
+fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
+    world
+        .entities
+        .roles
+        .iter()
+        .flat_map(|role| &role.trust.statements)
+        .filter_map(|statement| statement.principal.as_ref())
+        .flat_map(|principal| &principal.entries)
+        .filter_map(|entry| match entry {
+            PrincipalEntry::Federated(provider) => oidc_issuer(provider),
+            _ => None,
+        })
+        .map(|issuer| issuer.to_ascii_lowercase().into())
+        .collect()
+}
+
+/// `host/path` of a provider given by its ARN or by just that; none for SAML providers.
+pub fn oidc_issuer(provider: &str) -> Option<&str> {
+    match provider.split_once(":oidc-provider/") {
+        Some((_, issuer)) => Some(issuer),
+        None => (!provider.starts_with("arn:")).then_some(provider),
+    }
+}
+
+/// SCPs and RCPs by name.
+struct Controls {
+    service_control: HashMap<String, Arc<Policy>>,
+    resource_control: HashMap<String, Arc<Policy>>,
+}
+
+impl Controls {
+    fn of(service_control: &[ControlPolicy], resource_control: &[ControlPolicy]) -> Self {
+        let by_name = |policies: &[ControlPolicy], policy_type: PolicyType| {
+            policies
+                .iter()
+                .map(|control| {
+                    let file = control
+                        .at
+                        .file
+                        .strip_suffix(".json")
+                        .unwrap_or(&control.at.file)
+                        .to_owned();
+                    (
+                        control.name.clone(),
+                        policy(file, policy_type, &control.at.file, &control.document),
+                    )
+                })
+                .collect::<HashMap<_, _>>()
+        };
+        let mut service_control = by_name(service_control, PolicyType::ServiceControl);
+        service_control.extend(full_aws_access());
+        Self {
+            service_control,
+            resource_control: by_name(resource_control, PolicyType::ResourceControl),
+        }
+    }
+
+    fn level(&self, attached: &ControlAttachments) -> Level {
+        let find = |policies: &HashMap<String, Arc<Policy>>, names: &[Reference]| {
+            names
+                .iter()
+                .filter_map(|name| policies.get(&name.to).cloned())
+                .collect::<Vec<_>>()
+        };
+        Level {
+            service_control: find(&self.service_control, &attached.service_control),
+            resource_control: find(&self.resource_control, &attached.resource_control),
+        }
+    }
+}
+
+/// The built-in SCP that allows everything.
+fn full_aws_access() -> Option<(String, Arc<Policy>)> {
+    let syntax = Syntax {
+        wildcards: true,
+        variables: false,
+    };
+    let everything = Statement {
+        sid: None,
+        effect: Effect::Allow,
+        principal: None,
+        actions: Listed::Any(vec![ActionPattern::parse("*").ok()?]),
+        resources: Some(Listed::Any(vec![ResourcePattern::parse("*", syntax).ok()?])),
+        conditions: Vec::new(),
+        span: 0..0,
+        line: 0,
+    };
+    let policy = Policy {
+        name: FULL_AWS_ACCESS.to_owned(),
+        policy_type: PolicyType::ServiceControl,
+        file: "".into(),
+        statements: [everything].into(),
+    };
+    Some((FULL_AWS_ACCESS.to_owned(), Arc::new(policy)))
+}
+
+/// The control policies of one node.
+#[derive(Clone)]
+struct Level {
+    service_control: Vec<Arc<Policy>>,
+    resource_control: Vec<Arc<Policy>>,
+}
+
+/// Gives each account of the organization its path and its levels (E-20 to E-27).
+fn place_members(
+    organization: &Organization,
+    controls: &Controls,
+    accounts: &mut HashMap<AccountId, Account>,
+) {
+    // Depth first, with the way from the root to each unit.
+    let mut open: Vec<(&OrganizationalUnit, String, Vec<Level>)> = vec![(
+        &organization.root,
+        format!("{}/", organization.id),
+        Vec::new(),
+    )];
+    while let Some((unit, above, mut levels)) = open.pop() {
+        let path = format!("{above}{}/", unit.id);
+        levels.push(controls.level(&unit.attached));
+        for member in &unit.accounts {
+            let mut levels = levels.clone();
+            levels.push(controls.level(&member.attached));
+            let is_subject = member.id != organization.management_account;
+            let membership = Membership {
+                organization: organization.id.as_str().into(),
+                path: path.as_str().into(),
+                service_control: (is_subject && organization.service_control_enabled).then(|| {
+                    levels
+                        .iter()
+                        .map(|level| level.service_control.clone())
+                        .collect()
+                }),
+                resource_control: (is_subject && organization.resource_control_enabled).then(
+                    || {
+                        levels
+                            .iter()
+                            .map(|level| level.resource_control.clone())
+                            .collect()
+                    },
+                ),
+            };
+            if let Some(account) = accounts.get_mut(&member.id) {
+                account.membership = Some(membership);
+            }
+        }
+        open.extend(
+            unit.units
+                .iter()
+                .map(|below| (below, path.clone(), levels.clone())),
+        );
+    }
 }

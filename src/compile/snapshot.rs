@@ -1,9 +1,13 @@
-//! The tables that the engine reads.
+//! The tables that the engine reads: who exists, what is attached to them, and which resources have policies.
 
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use crate::context::ContextKey;
 use crate::language::document::{PolicyType, Statement};
+use crate::language::pattern::{NoVariables, Reach, ResourcePattern};
+use crate::name::{AccountId, Arn, Resource};
 
 /// A content hash of a store: equal on every replica that serves the same files. It has no order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -32,12 +36,12 @@ impl fmt::Display for Revision {
 pub struct Policy {
     /// The ARN, `<entity ARN>/inline/<name>`, `<role ARN>/trust`, `session/<index>`, or the file without `.json`.
     pub name: String,
-    /// What it counts as.
+    /// What it counts as; one managed policy may be here twice, as identity policy and as boundary.
     pub policy_type: PolicyType,
-    /// The file that holds it, relative to the store; empty for session policies.
+    /// The file that holds it, relative to the store; empty for session policies in a request.
     pub file: Arc<str>,
     /// In source order.
-    pub statements: Vec<Statement>,
+    pub statements: Arc<[Statement]>,
 }
 
 /// A world compiled for asking: immutable, complete, one revision.
@@ -45,4 +49,218 @@ pub struct Policy {
 pub struct Snapshot {
     /// The revision of the store it was made from.
     pub revision: Revision,
+    pub(super) root_account: Option<AccountId>,
+    pub(super) accounts: HashMap<AccountId, Account>,
+    /// By ARN; roles too.
+    pub(super) entities: HashMap<Box<str>, Entity>,
+    /// By ARN: what a session's `policy_arns` may name.
+    pub(super) managed_policies: HashMap<Box<str>, Arc<Policy>>,
+    /// Host and path, folded, of each OIDC issuer that a trust policy names: its claims are nobody's to set (K-1).
+    pub(super) oidc_issuers: HashSet<Box<str>>,
+}
+
+/// An account of the store, or one that it declares as external.
+#[derive(Debug)]
+pub struct Account {
+    /// The account.
+    pub id: AccountId,
+    /// Its partition; a principal of another one is another principal.
+    pub partition: Box<str>,
+    /// E-50.
+    pub root_user_enabled: bool,
+    /// E-51.
+    pub anonymous_allowed: bool,
+    ///
+    pub external: bool,
+    ///
+    pub trust_external_identity: bool,
+    /// P-1.
+    pub canonical_user_id: Option<Box<str>>,
+    /// Its place in the organization.
+    pub membership: Option<Membership>,
+    /// The ARN of each role, by name: session ARNs have lost the path (T-30).
+    pub(super) roles: HashMap<Box<str>, Box<str>>,
+    /// Its resource policies, sorted by file.
+    pub(super) attachments: Vec<Attachment>,
+}
+
+/// An account's place in an organization.
+#[derive(Debug)]
+pub struct Membership {
+    /// `o-…`.
+    pub organization: Box<str>,
+    /// `o-x/r-y/ou-z/`.
+    pub path: Box<str>,
+    /// One level of SCPs per node from the root to the account (E-21); none where SCPs are not in play (E-20, E-30).
+    pub service_control: Option<Vec<Vec<Arc<Policy>>>>,
+    /// Likewise RCPs, without the built-in one that every level has (E-26).
+    pub resource_control: Option<Vec<Vec<Arc<Policy>>>>,
+}
+
+/// A user or a role.
+#[derive(Debug)]
+pub struct Entity {
+    /// Its ARN.
+    pub arn: Arn,
+    /// Its account.
+    pub account: AccountId,
+    /// Its friendly name.
+    pub name: Box<str>,
+    /// `AIDA…`, `AROA…`.
+    pub unique_id: Option<Box<str>>,
+    /// Inline and attached ones, those of its groups included (E-8).
+    pub identity_policies: Vec<Arc<Policy>>,
+    /// At most one (E-8).
+    pub permissions_boundary: Option<Arc<Policy>>,
+    /// Its tags.
+    pub tags: Tags,
+    /// Disabled entities are unknown (E-3).
+    pub disabled: bool,
+    /// What only roles have.
+    pub role: Option<Role>,
+}
+
+/// What only roles have.
+#[derive(Debug)]
+pub struct Role {
+    /// Its trust policy (T-1).
+    pub trust: Arc<Policy>,
+    /// E-27.
+    pub service_linked: bool,
+    /// Seconds (T-31).
+    pub max_session_duration: u32,
+}
+
+/// Tags, found by key ignoring ASCII case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags(Vec<(ContextKey, Box<str>)>);
+
+impl Tags {
+    /// INVARIANT: keys are unique ignoring case; whoever read them has checked it.
+    pub fn new<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(
+            tags.into_iter()
+                .map(|(key, value)| (ContextKey::new(key), value.into()))
+                .collect(),
+        )
+    }
+
+    /// The value of the tag whose key is `folded` in lower case.
+    pub fn get(&self, folded: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key.folded() == folded)
+            .map(|(_, value)| &**value)
+    }
+}
+
+/// A file of `resource-policies/`: what holds for the resources it covers.
+#[derive(Debug)]
+pub struct Attachment {
+    pub(super) scopes: Vec<ResourcePattern>,
+    /// None where the file only gives tags.
+    pub policy: Option<Arc<Policy>>,
+    /// E-45.
+    pub required: bool,
+    tags: Tags,
+}
+
+impl Attachment {
+    pub(super) fn new(
+        scopes: Vec<ResourcePattern>,
+        policy: Option<Arc<Policy>>,
+        required: bool,
+        tags: Tags,
+    ) -> Self {
+        Self {
+            scopes,
+            policy,
+            required,
+            tags,
+        }
+    }
+
+    /// Whether one of its scopes covers `resource` (E-10: NARROW).
+    fn covers(&self, resource: &Resource) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| scope.matches(resource, Reach::Narrow, &NoVariables) == Some(true))
+    }
+
+    fn names(&self, resource: &Resource) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| scope.as_str() == resource.as_str())
+    }
+}
+
+impl Account {
+    /// The attachments that cover `resource`, in the order of their files.
+    pub fn attachments_of<'s>(
+        &'s self,
+        resource: &Resource,
+    ) -> impl Iterator<Item = &'s Attachment> {
+        self.attachments
+            .iter()
+            .filter(move |attachment| attachment.covers(resource))
+    }
+
+    /// A tag that the store gives `resource`: an exact ARN wins over a pattern, then the first file.
+    pub fn resource_tag<'s>(&'s self, resource: &Resource, folded: &str) -> Option<&'s str> {
+        let tagged = || {
+            self.attachments_of(resource)
+                .filter_map(|file| Some((file, file.tags.get(folded)?)))
+        };
+        tagged()
+            .find(|(file, _)| file.names(resource))
+            .or_else(|| tagged().next())
+            .map(|(_, value)| value)
+    }
+}
+
+impl Snapshot {
+    /// The account called `id`.
+    pub fn account(&self, id: &str) -> Option<&Account> {
+        self.accounts.get(id)
+    }
+
+    /// All accounts, in no order.
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.values()
+    }
+
+    /// The account of the store's root; else the only one there is (the defaults of E-6).
+    pub fn default_owner(&self) -> Option<&AccountId> {
+        self.root_account
+            .as_ref()
+            .or_else(|| match self.accounts.len() {
+                1 => self.accounts.keys().next(),
+                _ => None,
+            })
+    }
+
+    /// The user or role with this ARN, unless it is disabled (E-3).
+    pub fn entity(&self, arn: &str) -> Option<&Entity> {
+        self.entities.get(arn).filter(|entity| !entity.disabled)
+    }
+
+    /// The role of this name (P-4).
+    pub fn role_named(&self, account: &str, name: &str) -> Option<&Entity> {
+        self.entity(self.account(account)?.roles.get(name)?)
+    }
+
+    /// A managed policy, as a session policy.
+    pub fn session_policy(&self, arn: &str) -> Option<&Arc<Policy>> {
+        self.managed_policies.get(arn)
+    }
+
+    /// Whether a trust policy names this OIDC issuer, `host/path` (K-1).
+    pub fn has_oidc_issuer(&self, folded: &str) -> bool {
+        self.oidc_issuers.contains(folded)
+    }
+
+    /// How many users and roles there are, disabled ones included.
+    pub fn n_principals(&self) -> usize {
+        self.entities.len()
+    }
 }

@@ -1,0 +1,194 @@
+//! What a condition says about the values of its key (section 4 of the semantics).
+
+use std::borrow::Cow;
+use std::ops::Not;
+
+use crate::language::condition::{Condition, Operand, Qualifier};
+use crate::language::operand::{
+    Instant, Number, arn_fields, equal_ignoring_case, parse_address, parse_bool, parse_bytes,
+};
+use crate::language::pattern::{Atom, Template, Variables};
+
+/// Kleene's three values (C-2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    /// No.
+    False,
+    /// The request does not say it clearly enough (C-9): no Allow, but a Deny (C-3).
+    Indeterminate,
+    /// Yes.
+    True,
+}
+
+impl Truth {
+    /// AND: the least of both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::False, _) | (_, Self::False) => Self::False,
+            (Self::True, Self::True) => Self::True,
+            _ => Self::Indeterminate,
+        }
+    }
+
+    /// OR: the most of both.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        !(!self).and(!other)
+    }
+}
+
+impl Not for Truth {
+    type Output = Self;
+
+    fn not(self) -> Self {
+        match self {
+            Self::False => Self::True,
+            Self::Indeterminate => Self::Indeterminate,
+            Self::True => Self::False,
+        }
+    }
+}
+
+impl From<bool> for Truth {
+    fn from(value: bool) -> Self {
+        if value { Self::True } else { Self::False }
+    }
+}
+
+/// The values of a context key in a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Values<'a> {
+    /// The key has none; the empty list counts as this too (C-7).
+    Absent,
+    /// It has one, but nobody said which (T-43).
+    Unknown,
+    /// Exactly one.
+    One(Cow<'a, str>),
+    /// As given; two or more, since a list of one is its element (C-10).
+    Many(&'a [Box<str>]),
+}
+
+impl<'a> Values<'a> {
+    /// `Absent` for `None`.
+    pub fn maybe(value: Option<&'a str>) -> Self {
+        value.map_or(Self::Absent, |value| Self::One(Cow::Borrowed(value)))
+    }
+
+    /// A list as the request holds it.
+    pub fn list(values: &'a [Box<str>]) -> Self {
+        match values {
+            [] => Self::Absent,
+            [one] => Self::One(Cow::Borrowed(one)),
+            many => Self::Many(many),
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        let (one, many): (_, &[Box<str>]) = match self {
+            Self::Absent | Self::Unknown => (None, &[]),
+            Self::One(value) => (Some(&**value), &[]),
+            Self::Many(values) => (None, values),
+        };
+        one.into_iter().chain(many.iter().map(|value| &**value))
+    }
+}
+
+/// Whether `condition` holds for `values`: the reference form at the end of section 4.1.
+pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Variables) -> Truth {
+    let operator = condition.operator;
+    let is_absent = *values == Values::Absent;
+    if *values == Values::Unknown {
+        return Truth::Indeterminate; // T-43
+    }
+    if let Operand::Null(expects_absent) = condition.operand {
+        // C-60: a lone empty string is neither there nor not.
+        let is_empty_string = matches!(values, Values::One(value) if value.is_empty());
+        return if is_empty_string {
+            Truth::Indeterminate
+        } else {
+            Truth::from(is_absent == expects_absent)
+        };
+    }
+    // C-8: under a set qualifier only empty strings are no values.
+    let is_empty_set = operator.qualifier.is_some() && values.all().all(str::is_empty);
+    if is_absent || is_empty_set {
+        return match operator.qualifier {
+            Some(Qualifier::ForAllValues) => Truth::True,
+            Some(Qualifier::ForAnyValue) if operator.if_exists => Truth::Indeterminate, // C-74
+            Some(Qualifier::ForAnyValue) => Truth::False,
+            None => Truth::from(operator.if_exists || operator.base.is_negated()), // C-6
+        };
+    }
+    let one = |value: &str| {
+        let any = any_of(&condition.operand, value, variables);
+        if operator.base.is_negated() {
+            !any
+        } else {
+            any
+        }
+    };
+    match (operator.qualifier, values) {
+        (Some(Qualifier::ForAllValues), _) => values.all().map(one).fold(Truth::True, Truth::and),
+        (Some(Qualifier::ForAnyValue), _) => values.all().map(one).fold(Truth::False, Truth::or),
+        (None, Values::One(value)) => one(value),
+        (None, _) => Truth::Indeterminate, // C-10
+    }
+}
+
+/// Whether `value` compares with one of the policy's values. A variable without a value compares with nothing (V-9);
+/// a request value that cannot be read is INDETERMINATE.
+fn any_of(operand: &Operand, value: &str, variables: &impl Variables) -> Truth {
+    let read = |holds: Option<bool>| holds.map_or(Truth::Indeterminate, Truth::from);
+    match operand {
+        Operand::StringEquals(texts) | Operand::StringLike(texts) => Truth::from(
+            texts
+                .iter()
+                .any(|text| text.matches(value, variables) == Some(true)),
+        ),
+        Operand::StringEqualsIgnoreCase(texts) => Truth::from(
+            texts
+                .iter()
+                .any(|text| equals_ignoring_case(text, value, variables)),
+        ),
+        Operand::Numeric(relation, numbers) => read(Number::parse(value).map(|given| {
+            numbers
+                .iter()
+                .any(|number| relation.holds(given.order(number)))
+        })),
+        Operand::Date(relation, instants) => read(Instant::parse(value).map(|given| {
+            instants
+                .iter()
+                .any(|instant| relation.holds(given.cmp(instant)))
+        })),
+        Operand::Bool(expected) => read(parse_bool(value).map(|given| given == *expected)),
+        Operand::Binary(expected) => {
+            read(parse_bytes(value).map(|given| expected.contains(&given)))
+        }
+        Operand::IpAddress(networks) => read(
+            parse_address(value)
+                .map(|address| networks.iter().any(|network| network.contains(&address))),
+        ),
+        Operand::Arn(patterns) => read(arn_fields(value).map(|arn| {
+            patterns
+                .iter()
+                .any(|pattern| pattern.matches(&arn, variables) == Some(true))
+        })),
+        Operand::Null(_) => Truth::Indeterminate,
+    }
+}
+
+fn equals_ignoring_case(text: &Template, value: &str, variables: &impl Variables) -> bool {
+    let Some(atoms) = text.resolve(variables) else {
+        return false;
+    };
+    let parts = atoms.iter().map(|atom| match atom {
+        Atom::Text(text) => &**text,
+        // Never there: these templates are cut without wildcards.
+        Atom::AnyOne | Atom::AnyRun => "",
+    });
+    equal_ignoring_case(parts, [value].into_iter())
+}
+
+#[cfg(test)]
+mod tests;
