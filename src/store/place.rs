@@ -19,7 +19,6 @@ pub struct Place<'p> {
 
 /// What kind of thing belongs into a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the files and folders of a store, by their names")]
 pub enum Kind {
     Account,
     User,
@@ -48,34 +47,22 @@ impl Kind {
             _ => MAX_ENTITY_BYTES,
         }
     }
-
-    /// What the file should hold, for messages.
-    pub fn noun(self) -> &'static str {
-        match self {
-            Self::Account => "account",
-            Self::User => "user",
-            Self::Group => "group",
-            Self::Role => "role",
-            Self::ManagedPolicy => "managed policy",
-            Self::ResourcePolicy => "resource policy",
-            Self::HttpMapping => "HTTP mapping",
-            Self::Organization => "organization",
-            Self::ServiceControlPolicy => "service control policy",
-            Self::ResourceControlPolicy => "resource control policy",
-            Self::Elsewhere => "account dump",
-        }
-    }
 }
 
 impl<'p> Place<'p> {
     /// Reads `path`, relative to the root, with `/` between its parts and `.json` at its end.
     pub fn of(path: &'p str) -> Self {
         let policy_name = path.strip_suffix(".json").unwrap_or(path);
-        let (account_folder, below) = match path.strip_prefix("accounts/").and_then(|rest| rest.split_once('/')) {
+        let (account_folder, below) = match path
+            .strip_prefix("accounts/")
+            .and_then(|rest| rest.split_once('/'))
+        {
             Some((folder, below)) => (Some(folder), below),
             None => (None, path),
         };
-        let (folders, name) = below.rsplit_once('/').map_or(("", below), |(folders, name)| (folders, name));
+        let (folders, name) = below
+            .rsplit_once('/')
+            .map_or(("", below), |(folders, name)| (folders, name));
         let stem = name.strip_suffix(".json").unwrap_or(name);
         let (top, deeper) = folders.split_once('/').unwrap_or((folders, ""));
         let kind = match (top, stem) {
@@ -87,18 +74,35 @@ impl<'p> Place<'p> {
             ("roles", _) => Kind::Role,
             ("managed-policies", _) => Kind::ManagedPolicy,
             ("resource-policies", _) => Kind::ResourcePolicy,
-            ("service-control-policies", _) if account_folder.is_none() => Kind::ServiceControlPolicy,
-            ("resource-control-policies", _) if account_folder.is_none() => Kind::ResourceControlPolicy,
+            ("service-control-policies", _) if account_folder.is_none() => {
+                Kind::ServiceControlPolicy
+            }
+            ("resource-control-policies", _) if account_folder.is_none() => {
+                Kind::ResourceControlPolicy
+            }
             _ => Kind::Elsewhere,
         };
-        let iam_path = if deeper.is_empty() { "/".to_owned() } else { format!("/{deeper}/") };
-        Self { account_folder, kind, iam_path, stem, policy_name }
+        let iam_path = if deeper.is_empty() {
+            "/".to_owned()
+        } else {
+            format!("/{deeper}/")
+        };
+        Self {
+            account_folder,
+            kind,
+            iam_path,
+            stem,
+            policy_name,
+        }
     }
 }
 
 /// Whether the folder at `path` holds policy tests, which the loader skips.
 pub fn is_tests_folder(path: &str) -> bool {
-    let below = path.strip_prefix("accounts/").and_then(|rest| rest.split_once('/')).map_or(path, |(_, below)| below);
+    let below = path
+        .strip_prefix("accounts/")
+        .and_then(|rest| rest.split_once('/'))
+        .map_or(path, |(_, below)| below);
     below == "tests"
 }
 
@@ -117,14 +121,26 @@ mod tests {
         assert_eq!((place.kind, place.account_folder), (Kind::User, None));
         assert_eq!((place.iam_path.as_str(), place.stem), ("/eng/db/", "alice"));
         let place = Place::of("accounts/444455556666/managed-policies/ReadOrders.json");
-        assert_eq!((place.kind, place.account_folder), (Kind::ManagedPolicy, Some("444455556666")));
+        assert_eq!(
+            (place.kind, place.account_folder),
+            (Kind::ManagedPolicy, Some("444455556666"))
+        );
         assert_eq!((place.iam_path.as_str(), place.stem), ("/", "ReadOrders"));
-        assert_eq!(Place::of("resource-policies/a/b.json").policy_name, "resource-policies/a/b");
+        assert_eq!(
+            Place::of("resource-policies/a/b.json").policy_name,
+            "resource-policies/a/b"
+        );
     }
 
     #[test]
     fn a_place_that_says_nothing_is_elsewhere() {
-        for path in ["alice.json", "user/alice.json", "accounts/1/organization.json", "accounts/1/x/users/a.json", "accounts/x.json"] {
+        for path in [
+            "alice.json",
+            "user/alice.json",
+            "accounts/1/organization.json",
+            "accounts/1/x/users/a.json",
+            "accounts/x.json",
+        ] {
             assert_eq!(Place::of(path).kind, Kind::Elsewhere, "{path}");
         }
         assert!(is_tests_folder("tests") && is_tests_folder("accounts/1/tests"));

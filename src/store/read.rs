@@ -59,7 +59,10 @@ impl Stamp {
     /// When the file was changed last, since 1970, by the clock of its file system.
     pub fn changed_at(&self) -> Duration {
         let (seconds, nanoseconds) = self.changed;
-        Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanoseconds).unwrap_or(0))
+        Duration::new(
+            u64::try_from(seconds).unwrap_or(0),
+            u32::try_from(nanoseconds).unwrap_or(0),
+        )
     }
 }
 
@@ -80,8 +83,6 @@ pub struct Files {
 pub struct File {
     /// Below the root, with `/` between its parts; without the `..data` it was read through.
     pub path: Arc<str>,
-    /// What it looked like when it was read.
-    pub stamp: Stamp,
     /// Of its bytes.
     pub digest: ContentDigest,
     /// Its bytes.
@@ -100,7 +101,11 @@ pub struct Listing {
 impl Listing {
     /// When the newest of the files was changed, since 1970.
     pub fn newest_change(&self) -> Duration {
-        self.stamps.iter().map(|(_, stamp)| stamp.changed_at()).max().unwrap_or_default()
+        self.stamps
+            .iter()
+            .map(|(_, stamp)| stamp.changed_at())
+            .max()
+            .unwrap_or_default()
     }
 }
 
@@ -129,27 +134,44 @@ impl Survey {
 
     /// What it shows.
     pub fn listing(&self) -> Listing {
-        let stamps = self.seen.iter().map(|seen| (Arc::clone(&seen.path), seen.stamp)).collect();
-        Listing { stamps, findings: self.findings.clone() }
+        let stamps = self
+            .seen
+            .iter()
+            .map(|seen| (Arc::clone(&seen.path), seen.stamp))
+            .collect();
+        Listing {
+            stamps,
+            findings: self.findings.clone(),
+        }
     }
 
     /// Whether file `index` of the listing still has the content of `digest`; one that cannot be read has not.
     pub fn still_holds(&self, index: usize, digest: &ContentDigest) -> bool {
-        self.seen.get(index).is_some_and(|seen| matches!(read_one(seen), Ok(file) if file.digest == *digest))
+        self.seen
+            .get(index)
+            .is_some_and(|seen| matches!(read_one(seen), Ok(file) if file.digest == *digest))
     }
 }
 
 /// Reads the whole store at `root`, and gives the listing it was read by.
 pub fn files(root: &Path) -> (Files, Listing) {
+    files_of(root, Survey::of(root))
+}
+
+/// Like [`files`], when the first look has been taken.
+pub fn files_of(root: &Path, first: Survey) -> (Files, Listing) {
+    let mut survey = first;
     for attempt in 0..MAX_TRIES {
-        let survey = Survey::of(root);
         let listing = survey.listing();
-        if let Some(files) = read_all(&survey)
-            && Survey::of(root).listing() == listing
+        let files = read_all(&survey);
+        survey = Survey::of(root);
+        if let Some(files) = files
+            && survey.listing() == listing
         {
             return (files, listing);
         }
         std::thread::sleep(pause_before_retry(attempt));
+        survey = Survey::of(root);
     }
     let finding = Finding::error(
         Code::UNREADABLE,
@@ -157,7 +179,13 @@ pub fn files(root: &Path) -> (Files, Listing) {
         format!("the store changed each of the {MAX_TRIES} times it was read"),
     )
     .help("write a new version beside it and swap a link");
-    (Files { files: Vec::new(), findings: vec![finding] }, Listing::default())
+    (
+        Files {
+            files: Vec::new(),
+            findings: vec![finding],
+        },
+        Listing::default(),
+    )
 }
 
 /// The revision of a store: the first 32 hexadecimal digits of SHA-256 over its files, sorted by the bytes of their
@@ -172,7 +200,12 @@ pub fn revision<'f>(files: impl IntoIterator<Item = (&'f str, &'f ContentDigest)
         hasher.update(path.as_bytes());
         hasher.update(digest);
     }
-    let hex: String = hasher.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let hex: String = hasher
+        .finalize()
+        .iter()
+        .take(16)
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     Revision::new(&hex)
 }
 
@@ -189,15 +222,29 @@ fn read_all(survey: &Survey) -> Option<Files> {
     let total: u64 = survey.seen.iter().map(|seen| seen.stamp.n_bytes).sum();
     if total > MAX_STORE_BYTES {
         let message = format!("the store has {total} bytes; at most {MAX_STORE_BYTES} are read");
-        findings.push(Finding::error(Code::TOO_LARGE, Location::file(WHOLE_STORE), message));
-        return Some(Files { files: Vec::new(), findings });
+        findings.push(Finding::error(
+            Code::TOO_LARGE,
+            Location::file(WHOLE_STORE),
+            message,
+        ));
+        return Some(Files {
+            files: Vec::new(),
+            findings,
+        });
     }
     let mut files = Vec::with_capacity(survey.seen.len());
     for seen in &survey.seen {
         let max_bytes = Place::of(&seen.path).kind.max_bytes();
         if seen.stamp.n_bytes > max_bytes {
-            let message = format!("the file has {} bytes; at most {max_bytes} are read here", seen.stamp.n_bytes);
-            findings.push(Finding::error(Code::TOO_LARGE, Location::file(Arc::clone(&seen.path)), message));
+            let message = format!(
+                "the file has {} bytes; at most {max_bytes} are read here",
+                seen.stamp.n_bytes
+            );
+            findings.push(Finding::error(
+                Code::TOO_LARGE,
+                Location::file(Arc::clone(&seen.path)),
+                message,
+            ));
             continue;
         }
         match read_one(seen) {
@@ -223,24 +270,40 @@ fn read_one(seen: &Seen) -> Result<File, ReadError> {
     let mut options = OpenOptions::new();
     // Should a FIFO have taken the file's place since, opening it must not wait for a writer.
     options.read(true).custom_flags(libc::O_NONBLOCK);
-    let mut file = seen.base.open_with(&seen.below_base, &options).map_err(gone_or)?;
+    let mut file = seen
+        .base
+        .open_with(&seen.below_base, &options)
+        .map_err(gone_or)?;
     let is_as_seen = |file: &cap_std::fs::File| {
-        file.metadata().map(|metadata| metadata.is_file() && Stamp::of(&metadata) == seen.stamp).map_err(ReadError::Io)
+        file.metadata()
+            .map(|metadata| metadata.is_file() && Stamp::of(&metadata) == seen.stamp)
+            .map_err(ReadError::Io)
     };
     if !is_as_seen(&file)? {
         return Err(ReadError::Changed);
     }
     let mut bytes = Vec::with_capacity(usize::try_from(seen.stamp.n_bytes).unwrap_or(0));
-    file.by_ref().take(seen.stamp.n_bytes + 1).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    file.by_ref()
+        .take(seen.stamp.n_bytes + 1)
+        .read_to_end(&mut bytes)
+        .map_err(ReadError::Io)?;
     if bytes.len() as u64 != seen.stamp.n_bytes || !is_as_seen(&file)? {
         return Err(ReadError::Changed);
     }
     let digest = Sha256::digest(&bytes).into();
-    Ok(File { path: Arc::clone(&seen.path), stamp: seen.stamp, digest, bytes })
+    Ok(File {
+        path: Arc::clone(&seen.path),
+        digest,
+        bytes,
+    })
 }
 
 fn unreadable(path: impl Into<Arc<str>>, error: &io::Error) -> Finding {
-    Finding::error(Code::UNREADABLE, Location::file(path), format!("cannot be read: {error}"))
+    Finding::error(
+        Code::UNREADABLE,
+        Location::file(path),
+        format!("cannot be read: {error}"),
+    )
 }
 
 /// A folder still to be listed.
@@ -268,18 +331,28 @@ struct Walk {
 
 impl Walk {
     fn of(root: &Path) -> Self {
-        let mut walk = Self { survey: Survey::default(), n_folders: 0 };
+        let mut walk = Self {
+            survey: Survey::default(),
+            n_folders: 0,
+        };
         match Dir::open_ambient_dir(root, ambient_authority()) {
             Ok(dir) => walk.run(Arc::new(dir)),
             Err(error) => walk.survey.findings.push(no_root(root, &error)),
         }
-        walk.survey.seen.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+        walk.survey
+            .seen
+            .sort_unstable_by(|a, b| a.path.cmp(&b.path));
         walk.survey.findings.sort_unstable();
         walk
     }
 
     fn run(&mut self, root: Arc<Dir>) {
-        let mut folders = vec![Folder { path: String::new(), base: root, below_base: ".".into(), above: Vec::new() }];
+        let mut folders = vec![Folder {
+            path: String::new(),
+            base: root,
+            below_base: ".".into(),
+            above: Vec::new(),
+        }];
         while let Some(folder) = folders.pop() {
             self.n_folders += 1;
             if self.survey.seen.len() > MAX_FILES || self.n_folders > MAX_FILES {
@@ -294,13 +367,24 @@ impl Walk {
 
     /// Lists `folder`, through its `..data` if it has one.
     fn list(&mut self, mut folder: Folder, folders: &mut Vec<Folder>) {
-        let place = if folder.path.is_empty() { WHOLE_STORE.to_owned() } else { folder.path.clone() };
-        let opened = folder.base.open_dir(&folder.below_base).and_then(|dir| Ok((dir.dir_metadata()?, dir)));
+        let place = if folder.path.is_empty() {
+            WHOLE_STORE.to_owned()
+        } else {
+            folder.path.clone()
+        };
+        let opened = folder
+            .base
+            .open_dir(&folder.below_base)
+            .and_then(|dir| Ok((dir.dir_metadata()?, dir)));
         let dir = match opened {
             Ok((metadata, dir)) => {
                 let identity = (metadata.dev(), metadata.ino());
                 if folder.above.contains(&identity) {
-                    self.error(Code::BAD_LINK, &place, "the link leads back to a folder it stands in");
+                    self.error(
+                        Code::BAD_LINK,
+                        &place,
+                        "the link leads back to a folder it stands in",
+                    );
                     return;
                 }
                 folder.above.push(identity);
@@ -310,7 +394,11 @@ impl Walk {
         };
         let mut names = BTreeSet::new();
         let mut has_data = false;
-        match dir.entries().and_then(|entries| entries.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()) {
+        match dir.entries().and_then(|entries| {
+            entries
+                .map(|entry| Ok(entry?.file_name()))
+                .collect::<io::Result<Vec<_>>>()
+        }) {
             Ok(all) => {
                 for name in all {
                     has_data |= name == "..data";
@@ -330,10 +418,19 @@ impl Walk {
     }
 
     /// Lists `folder/..data` under the names of `folder`, and takes those names out of `names` which only lead there.
-    fn list_data(&mut self, folder: &Folder, dir: &Dir, names: &mut BTreeSet<String>, folders: &mut Vec<Folder>) {
+    fn list_data(
+        &mut self,
+        folder: &Folder,
+        dir: &Dir,
+        names: &mut BTreeSet<String>,
+        folders: &mut Vec<Folder>,
+    ) {
         let place = join(&folder.path, "..data");
         let listed = dir.open_dir("..data").and_then(|data| {
-            let all = data.entries()?.map(|entry| Ok(entry?.file_name())).collect::<io::Result<Vec<_>>>()?;
+            let all = data
+                .entries()?
+                .map(|entry| Ok(entry?.file_name()))
+                .collect::<io::Result<Vec<_>>>()?;
             Ok((Arc::new(data), all))
         });
         let (data, all) = match listed {
@@ -341,7 +438,10 @@ impl Walk {
             Err(error) => return self.access_error(&place, &error),
         };
         // The links beside `..data` are for people; the kubelet takes away those of the last version a moment later.
-        names.retain(|name| !dir.read_link_contents(name).is_ok_and(|target| target.starts_with("..data")));
+        names.retain(|name| {
+            !dir.read_link_contents(name)
+                .is_ok_and(|target| target.starts_with("..data"))
+        });
         let mut inner = BTreeSet::new();
         for name in all {
             self.keep_name(&folder.path, &name, &mut inner);
@@ -362,7 +462,11 @@ impl Walk {
         let Some(text) = name.to_str() else {
             let lossy = name.to_string_lossy();
             if !is_skipped(&lossy) {
-                self.error(Code::UNKNOWN_FILE, &join(folder, &lossy), "the name of this file is not UTF-8");
+                self.error(
+                    Code::UNKNOWN_FILE,
+                    &join(folder, &lossy),
+                    "the name of this file is not UTF-8",
+                );
             }
             return;
         };
@@ -371,11 +475,23 @@ impl Walk {
         }
     }
 
-    fn visit(&mut self, folder: &Folder, name: String, base: Arc<Dir>, below_base: PathBuf, folders: &mut Vec<Folder>) {
+    fn visit(
+        &mut self,
+        folder: &Folder,
+        name: String,
+        base: Arc<Dir>,
+        below_base: PathBuf,
+        folders: &mut Vec<Folder>,
+    ) {
         let path = join(&folder.path, &name);
         match base.metadata(&below_base) {
             Ok(metadata) => {
-                let entry = Entry { name, base, below_base, metadata };
+                let entry = Entry {
+                    name,
+                    base,
+                    below_base,
+                    metadata,
+                };
                 self.sort(folder, path, entry, folders);
             }
             Err(_) if is_skipped(&name) => {}
@@ -384,40 +500,78 @@ impl Walk {
     }
 
     fn sort(&mut self, folder: &Folder, path: String, entry: Entry, folders: &mut Vec<Folder>) {
-        let Entry { name, base, below_base, metadata } = entry;
+        let Entry {
+            name,
+            base,
+            below_base,
+            metadata,
+        } = entry;
         let is_json = name.ends_with(".json");
         if metadata.is_dir() {
             if is_json {
-                self.error(Code::NOT_A_FILE, &path, "this is a directory with the name of a file");
+                self.error(
+                    Code::NOT_A_FILE,
+                    &path,
+                    "this is a directory with the name of a file",
+                );
             } else if !place::is_tests_folder(&path) {
-                folders.push(Folder { path, base, below_base, above: folder.above.clone() });
+                folders.push(Folder {
+                    path,
+                    base,
+                    below_base,
+                    above: folder.above.clone(),
+                });
             }
         } else if is_skipped(&name) {
         } else if !is_json {
-            let finding = Finding::warning(Code::IGNORED_FILE, Location::file(path), "only `*.json` is read");
+            let finding = Finding::warning(
+                Code::IGNORED_FILE,
+                Location::file(path),
+                "only `*.json` is read",
+            );
             self.survey.findings.push(finding);
         } else if metadata.is_file() {
             let stamp = Stamp::of(&metadata);
-            self.survey.seen.push(Seen { path: path.into(), stamp, base, below_base });
+            self.survey.seen.push(Seen {
+                path: path.into(),
+                stamp,
+                base,
+                below_base,
+            });
         } else {
             self.error(Code::NOT_A_FILE, &path, "this is no regular file");
         }
     }
 
     fn error(&mut self, code: Code, path: &str, message: impl Into<String>) {
-        self.survey.findings.push(Finding::error(code, Location::file(path), message));
+        self.survey
+            .findings
+            .push(Finding::error(code, Location::file(path), message));
     }
 
     /// A file or folder that the listing has, and that cannot be reached.
     fn access_error(&mut self, path: &str, error: &io::Error) {
-        let leads_out = error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
+        let leads_out =
+            error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
         let finding = if leads_out {
-            Finding::error(Code::BAD_LINK, Location::file(path), "the link leads out of the store")
-                .help("put the file into the store, or make it a relative link that stays inside")
+            Finding::error(
+                Code::BAD_LINK,
+                Location::file(path),
+                "the link leads out of the store",
+            )
+            .help("put the file into the store, or make it a relative link that stays inside")
         } else if error.raw_os_error() == Some(libc::ELOOP) {
-            Finding::error(Code::BAD_LINK, Location::file(path), "the link leads back to itself")
+            Finding::error(
+                Code::BAD_LINK,
+                Location::file(path),
+                "the link leads back to itself",
+            )
         } else if error.kind() == io::ErrorKind::NotFound {
-            Finding::error(Code::BAD_LINK, Location::file(path), "the link leads nowhere")
+            Finding::error(
+                Code::BAD_LINK,
+                Location::file(path),
+                "the link leads nowhere",
+            )
         } else {
             unreadable(path, error)
         };
@@ -430,13 +584,20 @@ fn no_root(root: &Path, error: &io::Error) -> Finding {
     let (code, message) = match error.kind() {
         io::ErrorKind::NotFound => (Code::EMPTY_STORE, format!("there is no directory `{root}`")),
         io::ErrorKind::NotADirectory => (Code::NOT_A_FILE, format!("`{root}` is not a directory")),
-        _ => (Code::UNREADABLE, format!("the directory `{root}` cannot be read: {error}")),
+        _ => (
+            Code::UNREADABLE,
+            format!("the directory `{root}` cannot be read: {error}"),
+        ),
     };
     Finding::error(code, Location::file(WHOLE_STORE), message)
 }
 
 fn join(folder: &str, name: &str) -> String {
-    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+    if folder.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{folder}/{name}")
+    }
 }
 
 /// Files that are there for people and editors.
@@ -444,6 +605,7 @@ fn is_skipped(name: &str) -> bool {
     name.starts_with('.')
         || name.starts_with("README")
         || name.starts_with("LICENSE")
-        || [".md", "~", ".tmp", ".swp"].iter().any(|end| name.ends_with(end))
+        || [".md", "~", ".tmp", ".swp"]
+            .iter()
+            .any(|end| name.ends_with(end))
 }
-

@@ -1,11 +1,566 @@
 //! Entities → World: names resolved, dangling ones found.
+//!
+//! Everything that can be wrong between two files is found here, so that a [`World`] can be compiled without asking
+//! again. What is wrong within one file was found while it was read.
 
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::Hash;
+use std::sync::Arc;
+
+use super::entity::{Account, Group, Identity, Reference, ResourcePolicy, Role, User};
 use super::{Entities, World};
-use crate::language::finding::Finding;
-use crate::name::AccountId;
+use crate::language::document::{PolicyDocument, PrincipalEntry};
+use crate::language::finding::{Code, Finding, Location, did_you_mean};
+use crate::name::{AccountId, Arn, Principal};
+
+mod organization;
+
+/// What may exist beside the entities at hand, because its file could not be read: what refers to it is not reported
+/// as dangling, since the file has its own finding.
+#[derive(Clone, Debug, Default)]
+pub struct Missing {
+    /// Names of entities, or stems of files.
+    pub names: BTreeSet<String>,
+    /// Whether it may be anything.
+    pub anything: bool,
+}
+
+impl Missing {
+    /// Whether `target`, a name or an ARN, may be among it.
+    fn may_be(&self, target: &str) -> bool {
+        let name = target.rsplit('/').next().unwrap_or(target);
+        self.anything || self.names.contains(name)
+    }
+}
 
 /// Checks `entities` as a whole. Returns every finding, and no world if one of them is an error.
 pub fn world(entities: Entities, root_account: Option<AccountId>) -> (Option<World>, Vec<Finding>) {
-    let _ = (entities, root_account);
-    (None, Vec::new())
+    world_beside(entities, root_account, &Missing::default())
+}
+
+/// Like [`world`], for a store of which some files could not be read: finds what else is wrong with it.
+pub fn world_beside(
+    entities: Entities,
+    root_account: Option<AccountId>,
+    missing: &Missing,
+) -> (Option<World>, Vec<Finding>) {
+    let mut findings = Vec::new();
+    let accounts = accounts(&entities, &mut findings);
+    if accounts.is_empty() && is_empty(&entities) && !missing.anything && missing.names.is_empty() {
+        findings.push(
+            Finding::error(
+                Code::EMPTY_STORE,
+                Location::file("."),
+                "the store has neither an account nor an entity",
+            )
+            .help("put an `account.json` there: that alone says that there are no policies"),
+        );
+    }
+    let names = Names::of(&entities);
+    let mut check = Check {
+        accounts: &accounts,
+        names: &names,
+        missing,
+        findings: &mut findings,
+    };
+    check.names_are_unique(&entities);
+    check.references(&entities);
+    check.principals(&entities);
+    check.resource_policies(&entities.resource_policies);
+    organization::check(&entities, missing, &mut findings);
+    findings.sort();
+    if findings.iter().any(Finding::is_error) {
+        return (None, findings);
+    }
+    let world = World {
+        root_account,
+        accounts,
+        entities,
+    };
+    (Some(world), findings)
+}
+
+/// Whether a store says nothing at all. An organization or a policy that nobody has yet is something.
+fn is_empty(entities: &Entities) -> bool {
+    entities.managed_policies.is_empty()
+        && entities.organization.is_none()
+        && entities.service_control_policies.is_empty()
+        && entities.resource_control_policies.is_empty()
+}
+
+/// Users, groups, roles and managed policies, as what they have in common; with the word for each.
+fn identities(entities: &Entities) -> impl Iterator<Item = (&'static str, &Identity)> {
+    let users = entities.users.iter().map(|user| ("user", &user.identity));
+    let groups = entities
+        .groups
+        .iter()
+        .map(|group| ("group", &group.identity));
+    let roles = entities.roles.iter().map(|role| ("role", &role.identity));
+    let policies = entities
+        .managed_policies
+        .iter()
+        .map(|policy| ("managed policy", &policy.identity));
+    users.chain(groups).chain(roles).chain(policies)
+}
+
+/// The declared accounts, and those that an entity or the organization speaks of.
+fn accounts(entities: &Entities, findings: &mut Vec<Finding>) -> BTreeMap<AccountId, Account> {
+    let mut accounts: BTreeMap<AccountId, Account> = BTreeMap::new();
+    for account in &entities.accounts {
+        if let Some(first) = accounts.get(&account.id) {
+            let message = format!(
+                "account `{}` is declared in `{}` already",
+                account.id, first.at.file
+            );
+            findings.push(Finding::error(
+                Code::DUPLICATE_ENTITY,
+                account.at.clone(),
+                message,
+            ));
+            continue;
+        }
+        accounts.insert(account.id.clone(), account.clone());
+    }
+    // Entities first: their ARNs tell the partition.
+    for (what, identity) in identities(entities) {
+        if identity.account.is_aws() {
+            continue;
+        }
+        let partition = identity.arn.partition();
+        let account = accounts
+            .entry(identity.account.clone())
+            .or_insert_with(|| undeclared(&identity.account, partition, &identity.at));
+        if account.partition != partition {
+            let message = format!(
+                "the {what} `{}` is in partition `{partition}`, and its account in `{}`",
+                identity.arn, account.partition
+            );
+            let help = "give the account's `account.json` its `Partition`";
+            findings
+                .push(Finding::error(Code::CONTRADICTION, identity.at.clone(), message).help(help));
+        }
+    }
+    let default_partition = entities
+        .accounts
+        .first()
+        .map_or("aws", |account| &account.partition)
+        .to_owned();
+    for (id, at) in organization::accounts(entities) {
+        accounts
+            .entry(id.clone())
+            .or_insert_with(|| undeclared(id, &default_partition, at));
+    }
+    for policy in &entities.resource_policies {
+        accounts
+            .entry(policy.account.clone())
+            .or_insert_with(|| undeclared(&policy.account, &default_partition, &policy.at));
+    }
+    accounts
+}
+
+/// An account that nothing declares: all its switches are off.
+fn undeclared(id: &AccountId, partition: &str, at: &Location) -> Account {
+    Account {
+        id: id.clone(),
+        partition: partition.to_owned(),
+        alias: None,
+        root_user_enabled: false,
+        anonymous_allowed: false,
+        external: false,
+        trust_external_identity: false,
+        canonical_user_id: None,
+        at: at.clone(),
+    }
+}
+
+/// Who can be referred to.
+struct Names<'e> {
+    policies: BTreeSet<&'e str>,
+    groups: BTreeSet<(&'e AccountId, &'e str)>,
+    /// ARNs of users and roles.
+    principals: BTreeSet<&'e str>,
+    roles: BTreeSet<(&'e AccountId, &'e str)>,
+    unique_ids: BTreeSet<&'e str>,
+}
+
+impl<'e> Names<'e> {
+    fn of(entities: &'e Entities) -> Self {
+        let users = || entities.users.iter().map(|user| &user.identity);
+        let roles = || entities.roles.iter().map(|role| &role.identity);
+        let named = |identity: &'e Identity| (&identity.account, identity.name.as_str());
+        Self {
+            policies: entities
+                .managed_policies
+                .iter()
+                .map(|policy| policy.identity.arn.as_str())
+                .collect(),
+            groups: entities
+                .groups
+                .iter()
+                .map(|group| named(&group.identity))
+                .collect(),
+            principals: users()
+                .chain(roles())
+                .map(|identity| identity.arn.as_str())
+                .collect(),
+            roles: roles().map(named).collect(),
+            unique_ids: users()
+                .chain(roles())
+                .filter_map(|identity| identity.unique_id.as_deref())
+                .collect(),
+        }
+    }
+}
+
+struct Check<'c> {
+    accounts: &'c BTreeMap<AccountId, Account>,
+    names: &'c Names<'c>,
+    missing: &'c Missing,
+    findings: &'c mut Vec<Finding>,
+}
+
+impl Check<'_> {
+    fn error(&mut self, code: Code, at: &Location, message: String, help: Option<String>) {
+        let mut finding = Finding::error(code, at.clone(), message);
+        finding.help = help;
+        self.findings.push(finding);
+    }
+
+    fn warning(&mut self, code: Code, at: &Location, message: String) {
+        self.findings
+            .push(Finding::warning(code, at.clone(), message));
+    }
+
+    /// One entity of each name, ignoring case, per account and kind (G-40). AWS's own policies are told apart by
+    /// their ARNs alone: AWS has used one name on two paths.
+    fn names_are_unique(&mut self, entities: &Entities) {
+        let mut first = First::default();
+        let mut first_arn = First::default();
+        let mut first_id = First::default();
+        for (what, identity) in identities(entities) {
+            let folded = identity.name.to_ascii_lowercase();
+            let other = if identity.account.is_aws() {
+                first_arn.seen_before(identity.arn.as_str(), identity)
+            } else {
+                first.seen_before((what, &identity.account, folded), identity)
+            };
+            if let Some(other) = other {
+                let message = if other.name == identity.name {
+                    format!(
+                        "there is a {what} `{}` already: `{}`",
+                        identity.name,
+                        place_of(other)
+                    )
+                } else {
+                    format!(
+                        "there is a {what} `{}` already, and case makes no difference: `{}`",
+                        other.name,
+                        place_of(other)
+                    )
+                };
+                self.error(Code::DUPLICATE_ENTITY, &identity.at, message, None);
+            }
+            // A unique id stands for one principal in policies (G-24). Policies' ids are never asked for.
+            if matches!(what, "user" | "role")
+                && let Some(id) = identity.unique_id.as_deref()
+                && let Some(other) = first_id.seen_before(id, identity)
+            {
+                let message = format!("the unique id `{id}` belongs to `{}` already", other.arn);
+                self.error(Code::DUPLICATE_ENTITY, &identity.at, message, None);
+            }
+        }
+        let mut first_scp: HashMap<&str, &Location> = HashMap::new();
+        for policy in &entities.service_control_policies {
+            self.control_policy_is_unique(&policy.name, &policy.at, &mut first_scp);
+        }
+        let mut first_rcp: HashMap<&str, &Location> = HashMap::new();
+        for policy in &entities.resource_control_policies {
+            self.control_policy_is_unique(&policy.name, &policy.at, &mut first_rcp);
+        }
+    }
+
+    fn control_policy_is_unique<'e>(
+        &mut self,
+        name: &'e str,
+        at: &'e Location,
+        first: &mut HashMap<&'e str, &'e Location>,
+    ) {
+        if let Some(other) = first.insert(name, at) {
+            let message = format!("there is a policy `{name}` already: `{}`", other.file);
+            self.error(Code::DUPLICATE_ENTITY, at, message, None);
+        }
+    }
+
+    /// Every attachment, boundary and membership leads somewhere (G-38).
+    fn references(&mut self, entities: &Entities) {
+        for user in &entities.users {
+            let User {
+                identity,
+                groups,
+                attached,
+                permissions_boundary,
+                ..
+            } = user;
+            for group in groups {
+                self.group_exists(identity, group);
+            }
+            self.at_most(10, groups.len(), "groups of one user", identity);
+            self.policies_exist(identity, attached, permissions_boundary.as_ref());
+        }
+        for Group {
+            identity, attached, ..
+        } in &entities.groups
+        {
+            self.policies_exist(identity, attached, None);
+        }
+        for role in &entities.roles {
+            let Role {
+                identity,
+                attached,
+                permissions_boundary,
+                ..
+            } = role;
+            self.policies_exist(identity, attached, permissions_boundary.as_ref());
+        }
+    }
+
+    /// A count that AWS limits (G-39).
+    fn at_most(&mut self, limit: usize, n: usize, what: &str, identity: &Identity) {
+        if n > limit {
+            let message =
+                format!("{n} {what} are more than the {limit} that AWS allows by default");
+            self.warning(Code::AWS_QUOTA, &identity.at, message);
+        }
+    }
+
+    fn group_exists(&mut self, user: &Identity, group: &Reference) {
+        if self
+            .names
+            .groups
+            .contains(&(&user.account, group.to.as_str()))
+            || self.missing.may_be(&group.to)
+        {
+            return;
+        }
+        let candidates = self
+            .names
+            .groups
+            .iter()
+            .filter(|(account, _)| **account == user.account);
+        let guess = did_you_mean(&group.to, candidates.map(|(_, name)| *name));
+        let message = format!("account `{}` has no group `{}`", user.account, group.to);
+        self.error(Code::DANGLING_REFERENCE, &group.at, message, guess);
+    }
+
+    fn policies_exist(
+        &mut self,
+        owner: &Identity,
+        attached: &[Reference],
+        boundary: Option<&Reference>,
+    ) {
+        self.at_most(10, attached.len(), "attached policies", owner);
+        let attached = attached
+            .iter()
+            .map(|reference| (reference, "attached policy"));
+        let boundary = boundary
+            .into_iter()
+            .map(|reference| (reference, "permissions boundary"));
+        for (Reference { to, at }, what) in attached.chain(boundary) {
+            let account = Arn::parse(to).ok().map(|arn| arn.account().to_owned());
+            if let Some(account) = &account
+                && account != "aws"
+                && account != owner.account.as_str()
+            {
+                let message = format!(
+                    "the {what} `{to}` belongs to another account than `{}`",
+                    owner.arn
+                );
+                self.error(Code::DANGLING_REFERENCE, at, message, None);
+            } else if !self.names.policies.contains(to.as_str()) && !self.missing.may_be(to) {
+                let message = format!("the store has no {what} `{to}`");
+                let help = self.help_for_policy(to, account.as_deref());
+                self.error(Code::DANGLING_REFERENCE, at, message, Some(help));
+            }
+        }
+    }
+
+    fn help_for_policy(&self, arn: &str, account: Option<&str>) -> String {
+        let near = did_you_mean(
+            arn,
+            self.names
+                .policies
+                .iter()
+                .copied()
+                .filter(|policy| differs_little(policy, arn)),
+        );
+        near.unwrap_or_else(|| match account {
+            Some("aws") => "put it into `accounts/aws/managed-policies/`".to_owned(),
+            Some(_) => "put it into `managed-policies/` of its account, or detach it".to_owned(),
+            None => "give the full ARN, such as `arn:aws:iam::111122223333:policy/ReadOrders`"
+                .to_owned(),
+        })
+    }
+
+    /// Principals of resource and trust policies that nobody is (G-24).
+    fn principals(&mut self, entities: &Entities) {
+        for role in &entities.roles {
+            self.principals_of(&role.trust, &role.identity.at, "/AssumeRolePolicyDocument");
+        }
+        for policy in &entities.resource_policies {
+            if let Some(document) = &policy.document {
+                self.principals_of(document, &policy.at, "/Policy");
+            }
+        }
+    }
+
+    fn principals_of(&mut self, document: &PolicyDocument, at: &Location, below: &str) {
+        for (index, statement) in document.statements.iter().enumerate() {
+            let place = || Location {
+                file: Arc::clone(&at.file),
+                line: statement.line,
+                column: 1,
+                pointer: format!("{}{below}", at.pointer),
+            };
+            let which = statement.sid.as_ref().map_or_else(
+                || format!("statement {index}"),
+                |sid| format!("statement `{sid}`"),
+            );
+            for entry in statement
+                .principal
+                .iter()
+                .flat_map(|principal| &principal.entries)
+            {
+                match entry {
+                    PrincipalEntry::Entity(arn) if !self.is_known(arn) => {
+                        let message = format!(
+                            "{which} names `{arn}`, which its account in the store does not have"
+                        );
+                        self.warning(Code::UNKNOWN_PRINCIPAL, &place(), message);
+                    }
+                    PrincipalEntry::Id(id) => self.principal_id(id, &which, &place()),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    /// Whether the store has the entity behind `arn`, or cannot know: another account's, or a federated user's.
+    fn is_known(&self, arn: &Arn) -> bool {
+        let Ok(account) = AccountId::parse(arn.account()) else {
+            return true;
+        };
+        if self
+            .accounts
+            .get(&account)
+            .is_none_or(|account| account.external)
+            || self.missing.may_be(arn.resource())
+        {
+            return true;
+        }
+        match Principal::parse(arn.as_str()) {
+            Ok(Principal::User(arn) | Principal::Role(arn)) => {
+                self.names.principals.contains(arn.as_str())
+            }
+            Ok(Principal::AssumedRole { role, .. }) => {
+                self.names.roles.contains(&(&account, &*role)) || self.missing.may_be(&role)
+            }
+            _ => true,
+        }
+    }
+
+    /// An account by its name, or the unique id of a user or role (G-24).
+    fn principal_id(&mut self, id: &str, which: &str, at: &Location) {
+        let is_account =
+            AccountId::parse(id).is_ok_and(|account| self.accounts.contains_key(&account));
+        if is_account || self.names.unique_ids.contains(id) || self.missing.anything {
+            return;
+        }
+        if is_unique_id(id) {
+            let message =
+                format!("{which} names the unique id `{id}`, which nobody in the store has");
+            self.warning(Code::ORPHANED_PRINCIPAL_ID, at, message);
+        } else {
+            let message =
+                format!("{which} names `{id}`, which is no account of the store and no unique id");
+            let guess = did_you_mean(id, self.accounts.keys().map(AccountId::as_str));
+            self.error(Code::INVALID_PRINCIPAL, at, message, guess);
+        }
+    }
+
+    /// Scopes speak of their own account's resources, and no two accounts claim the same ones (E-6, E-10).
+    fn resource_policies(&mut self, policies: &[ResourcePolicy]) {
+        let mut claimed: HashMap<&str, &ResourcePolicy> = HashMap::new();
+        for policy in policies {
+            for scope in &policy.scopes {
+                let account_field = scope.as_str().splitn(6, ':').nth(4).unwrap_or("");
+                let is_pattern = account_field.contains(['*', '?']);
+                if account_field.is_empty() || is_pattern || account_field == "aws" {
+                    let first = claimed.entry(scope.as_str()).or_insert(policy);
+                    if first.account != policy.account {
+                        let message = format!(
+                            "scope `{}` is claimed by account `{}` already, in `{}`: nothing says whose these resources are",
+                            scope.as_str(),
+                            first.account,
+                            first.at.file
+                        );
+                        self.error(Code::CONTRADICTION, &policy.at, message, None);
+                    }
+                } else if account_field != policy.account.as_str() {
+                    let message = format!(
+                        "scope `{}` speaks of account `{account_field}`, and this file belongs to `{}`",
+                        scope.as_str(),
+                        policy.account
+                    );
+                    let help =
+                        format!("move it below `accounts/{account_field}/resource-policies/`");
+                    self.error(Code::CONTRADICTION, &policy.at, message, Some(help));
+                }
+            }
+        }
+    }
+}
+
+/// Finds what stands twice.
+struct First<'e, K>(HashMap<K, &'e Identity>);
+
+impl<K> Default for First<'_, K> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<'e, K: Hash + Eq> First<'e, K> {
+    /// The identity that had `key` first, if it was another one.
+    fn seen_before(&mut self, key: K, identity: &'e Identity) -> Option<&'e Identity> {
+        let mut is_new = false;
+        let first = *self.0.entry(key).or_insert_with(|| {
+            is_new = true;
+            identity
+        });
+        (!is_new).then_some(first)
+    }
+}
+
+/// Where an entity stands, for people: the file, and the place in a dump.
+fn place_of(identity: &Identity) -> String {
+    format!("{}{}", identity.at.file, identity.at.pointer)
+}
+
+/// Four capitals, then 12 or more of `[A-Z0-9]` (G-24).
+fn is_unique_id(text: &str) -> bool {
+    let (prefix, rest) = text.split_at_checked(4).unwrap_or_default();
+    prefix.bytes().all(|byte| byte.is_ascii_uppercase())
+        && rest.len() >= 12
+        && rest
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
+}
+
+/// Whether two ARNs are worth comparing: `did_you_mean` allows more slips in longer texts than one name may have.
+fn differs_little(known: &str, wanted: &str) -> bool {
+    let name = |arn: &'_ str| arn.rsplit('/').next().map(str::to_ascii_lowercase);
+    let (Some(known), Some(wanted)) = (name(known), name(wanted)) else {
+        return false;
+    };
+    strsim::damerau_levenshtein(&known, &wanted) <= 2
 }

@@ -48,11 +48,18 @@ pub fn account(
         && id.is_aws()
     {
         report
-            .error(Code::INVALID_VALUE, &node.span, "`aws` is no account of yours: it owns the AWS-managed policies")
+            .error(
+                Code::INVALID_VALUE,
+                &node.span,
+                "`aws` is no account of yours: it owns the AWS-managed policies",
+            )
             .help("put those into `accounts/aws/managed-policies/`");
     }
     let partition = members.text("Partition", report).filter(|(text, node)| {
-        let fits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        let fits = !text.is_empty()
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
         if !fits {
             let message = format!("partition `{text}` must be a name such as `aws` or `aws-cn`");
             report.error(Code::INVALID_VALUE, &node.span, message);
@@ -64,7 +71,11 @@ pub fn account(
     let id = folder.id.clone().or(declared.map(|(id, _)| id))?;
     Some(Account {
         id,
-        partition: partition.map(|(text, _)| text).or(default_partition).unwrap_or("aws").to_owned(),
+        partition: partition
+            .map(|(text, _)| text)
+            .or(default_partition)
+            .unwrap_or("aws")
+            .to_owned(),
         alias: alias.map(|(text, _)| text.to_owned()),
         root_user_enabled: members.flag("RootUserEnabled", report),
         anonymous_allowed: members.flag("AnonymousAllowed", report),

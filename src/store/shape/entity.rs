@@ -22,9 +22,24 @@ pub struct Naming {
     pub id: &'static str,
 }
 
-const USER: Naming = Naming { what: "the user", resource: "user", name: "UserName", id: "UserId" };
-const GROUP: Naming = Naming { what: "the group", resource: "group", name: "GroupName", id: "GroupId" };
-const ROLE: Naming = Naming { what: "the role", resource: "role", name: "RoleName", id: "RoleId" };
+const USER: Naming = Naming {
+    what: "the user",
+    resource: "user",
+    name: "UserName",
+    id: "UserId",
+};
+const GROUP: Naming = Naming {
+    what: "the group",
+    resource: "group",
+    name: "GroupName",
+    id: "GroupId",
+};
+const ROLE: Naming = Naming {
+    what: "the role",
+    resource: "role",
+    name: "RoleName",
+    id: "RoleId",
+};
 
 /// Reads one entry of `UserDetailList`.
 pub fn user(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<User> {
@@ -40,13 +55,22 @@ pub fn user(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<User> {
         "Tags",
         "Disabled",
     ];
-    let members = Members::of(node, USER.what, &read, &["CreateDate", "PasswordLastUsed"], reading.report)?;
+    let members = Members::of(
+        node,
+        USER.what,
+        &read,
+        &["CreateDate", "PasswordLastUsed"],
+        reading.report,
+    )?;
     let identity = identity(&USER, &members, reading);
     let report = &mut *reading.report;
     let mut groups = Vec::new();
     for node in members.list("GroupList", report) {
         if let Some(name) = string(node, "GroupList", report) {
-            groups.push(Reference { to: name.to_owned(), at: report.location(&node.span) });
+            groups.push(Reference {
+                to: name.to_owned(),
+                at: report.location(&node.span),
+            });
         }
     }
     let attached = attached(&members, report);
@@ -54,18 +78,37 @@ pub fn user(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<User> {
     let permissions_boundary = permissions_boundary(&members, report);
     let tags = tags(&members, report);
     let disabled = members.flag("Disabled", report);
-    Some(User { identity: identity?, groups, attached, inline, permissions_boundary, tags, disabled })
+    Some(User {
+        identity: identity?,
+        groups,
+        attached,
+        inline,
+        permissions_boundary,
+        tags,
+        disabled,
+    })
 }
 
 /// Reads one entry of `GroupDetailList`.
 pub fn group(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<Group> {
-    let read = ["GroupName", "Path", "Arn", "GroupId", "AttachedManagedPolicies", "GroupPolicyList"];
+    let read = [
+        "GroupName",
+        "Path",
+        "Arn",
+        "GroupId",
+        "AttachedManagedPolicies",
+        "GroupPolicyList",
+    ];
     let members = Members::of(node, GROUP.what, &read, &["CreateDate"], reading.report)?;
     let identity = identity(&GROUP, &members, reading);
     let report = &mut *reading.report;
     let attached = attached(&members, report);
     let inline = inline(&members, "GroupPolicyList", report);
-    Some(Group { identity: identity?, attached, inline })
+    Some(Group {
+        identity: identity?,
+        attached,
+        inline,
+    })
 }
 
 /// Reads one entry of `RoleDetailList`.
@@ -84,7 +127,12 @@ pub fn role(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<Role> {
         "Disabled",
         "ServiceLinked",
     ];
-    let unread = ["CreateDate", "Description", "InstanceProfileList", "RoleLastUsed"];
+    let unread = [
+        "CreateDate",
+        "Description",
+        "InstanceProfileList",
+        "RoleLastUsed",
+    ];
     let members = Members::of(node, ROLE.what, &read, &unread, reading.report)?;
     let identity = identity(&ROLE, &members, reading);
     let report = &mut *reading.report;
@@ -113,13 +161,22 @@ pub fn role(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<Role> {
 /// An hour where the file does not say; from an hour to twelve (T-31).
 fn max_session_duration(members: &Members<'_, '_>, report: &mut Report<'_>) -> u32 {
     const DEFAULT: u32 = 3_600;
-    let Some(node) = members.get("MaxSessionDuration") else { return DEFAULT };
+    let Some(node) = members.get("MaxSessionDuration") else {
+        return DEFAULT;
+    };
     let seconds = match node.value {
-        Value::Number(text) => text.parse().ok().filter(|seconds| (3_600..=43_200).contains(seconds)),
+        Value::Number(text) => text
+            .parse()
+            .ok()
+            .filter(|seconds| (3_600..=43_200).contains(seconds)),
         _ => None,
     };
     if seconds.is_none() {
-        report.error(Code::INVALID_VALUE, &node.span, "`MaxSessionDuration` must be a number of seconds from 3600 to 43200");
+        report.error(
+            Code::INVALID_VALUE,
+            &node.span,
+            "`MaxSessionDuration` must be a number of seconds from 3600 to 43200",
+        );
     }
     seconds.unwrap_or(DEFAULT)
 }
@@ -133,7 +190,11 @@ struct ArnParts {
 }
 
 /// Works out name, path, account and ARN: from the file's members, else from its place. What stands twice must agree.
-pub fn identity(naming: &Naming, members: &Members<'_, '_>, reading: &mut Reading<'_, '_>) -> Option<Identity> {
+pub fn identity(
+    naming: &Naming,
+    members: &Members<'_, '_>,
+    reading: &mut Reading<'_, '_>,
+) -> Option<Identity> {
     let what = naming.what;
     let report = &mut *reading.report;
     let n_errors = report.n_errors();
@@ -151,7 +212,11 @@ pub fn identity(naming: &Naming, members: &Members<'_, '_>, reading: &mut Readin
     };
     let Some(name) = name else {
         if arn.is_none() && members.get(naming.name).is_none() {
-            report.error(Code::MISSING_MEMBER, &members.node.span, format!("{what} needs the member `{}`", naming.name));
+            report.error(
+                Code::MISSING_MEMBER,
+                &members.node.span,
+                format!("{what} needs the member `{}`", naming.name),
+            );
         }
         return None;
     };
@@ -163,7 +228,11 @@ pub fn identity(naming: &Naming, members: &Members<'_, '_>, reading: &mut Readin
             format!("the name `{name}` must be made of letters, digits and `_+=,.@-`"),
         );
     }
-    let default_path = if reading.is_dump { "/" } else { reading.place.iam_path.as_str() };
+    let default_path = if reading.is_dump {
+        "/"
+    } else {
+        reading.place.iam_path.as_str()
+    };
     let path = match (path_member, &parts) {
         (Some((path, _)), _) => path,
         (None, Some(parts)) => &parts.path,
@@ -171,29 +240,44 @@ pub fn identity(naming: &Naming, members: &Members<'_, '_>, reading: &mut Readin
     };
     if !is_path(path) {
         let span = path_member.map_or(&members.node.span, |(_, node)| &node.span);
-        let message = format!("the path `{path}` must be `/`, or begin and end with `/` and hold no blanks");
+        let message =
+            format!("the path `{path}` must be `/`, or begin and end with `/` and hold no blanks");
         report.error(Code::INVALID_NAME, span, message);
     }
     if let (Some((text, node)), Some(parts)) = (arn, &parts) {
         if parts.name != name {
-            let message = format!("`{text}` names `{}`, and `{}` is `{name}`", parts.name, naming.name);
+            let message = format!(
+                "`{text}` names `{}`, and `{}` is `{name}`",
+                parts.name, naming.name
+            );
             report.error(Code::CONTRADICTION, &node.span, message);
         }
         if parts.path != path {
-            let message = format!("`{text}` has the path `{}`, and `Path` is `{path}`", parts.path);
+            let message = format!(
+                "`{text}` has the path `{}`, and `Path` is `{path}`",
+                parts.path
+            );
             report.error(Code::CONTRADICTION, &node.span, message);
         }
     }
     let at = report.location(&members.node.span);
     let owner = &reading.owner;
     let account = match (&parts, owner.id) {
-        (Some(parts), Some(owner_id)) if parts.account != *owner_id && !reading.may_belong_to(&parts.account) => {
+        (Some(parts), Some(owner_id))
+            if parts.account != *owner_id && !reading.may_belong_to(&parts.account) =>
+        {
             if let Some((text, node)) = arn {
                 let report = &mut *reading.report;
-                let message = format!("`{text}` belongs to account `{}`, and this place to `{owner_id}`", parts.account);
+                let message = format!(
+                    "`{text}` belongs to account `{}`, and this place to `{owner_id}`",
+                    parts.account
+                );
                 report
                     .error(Code::CONTRADICTION, &node.span, message)
-                    .help(format!("move it below `accounts/{}/`, or leave `Arn` out", parts.account));
+                    .help(format!(
+                        "move it below `accounts/{}/`, or leave `Arn` out",
+                        parts.account
+                    ));
             }
             return None;
         }
@@ -211,28 +295,54 @@ pub fn identity(naming: &Naming, members: &Members<'_, '_>, reading: &mut Readin
     };
     let report = &mut *reading.report;
     if account.is_aws() && naming.resource != "policy" {
-        let message = format!("{what} `{name}` cannot belong to `aws`, which owns managed policies only");
+        let message =
+            format!("{what} `{name}` cannot belong to `aws`, which owns managed policies only");
         report.error(Code::INVALID_VALUE, &members.node.span, message);
     }
+    let (name, path) = (name.to_owned(), path.to_owned());
     let arn = match parts {
         Some(parts) => parts.arn,
-        None => Arn::parse(&format!("arn:{}:iam::{account}:{}{path}{name}", owner.partition, naming.resource)).ok()?,
+        None => Arn::parse(&format!(
+            "arn:{}:iam::{account}:{}{path}{name}",
+            owner.partition, naming.resource
+        ))
+        .ok()?,
     };
     if report.n_errors() > n_errors {
         return None;
     }
     let unique_id = unique_id.map(|(text, _)| text.to_owned());
-    Some(Identity { arn, account, name: name.to_owned(), path: path.to_owned(), unique_id, at })
+    Some(Identity {
+        arn,
+        account,
+        name,
+        path,
+        unique_id,
+        at,
+    })
 }
 
-fn arn_parts(naming: &Naming, text: &str, node: &Node<'_>, report: &mut Report<'_>) -> Option<ArnParts> {
+fn arn_parts(
+    naming: &Naming,
+    text: &str,
+    node: &Node<'_>,
+    report: &mut Report<'_>,
+) -> Option<ArnParts> {
     let parts = Arn::parse(text).ok().and_then(|arn| {
         let account = AccountId::parse(arn.account()).ok()?;
-        let below = arn.resource().strip_prefix(naming.resource).filter(|rest| rest.starts_with('/'))?;
+        let below = arn
+            .resource()
+            .strip_prefix(naming.resource)
+            .filter(|rest| rest.starts_with('/'))?;
         let (path, name) = below.rsplit_once('/')?;
         let (path, name) = (format!("{path}/"), name.to_owned());
         let fits = arn.service() == "iam" && arn.region().is_empty() && !name.is_empty();
-        fits.then_some(ArnParts { account, path, name, arn })
+        fits.then_some(ArnParts {
+            account,
+            path,
+            name,
+            arn,
+        })
     });
     if parts.is_none() {
         let message = format!(
@@ -254,16 +364,24 @@ fn attached(members: &Members<'_, '_>, report: &mut Report<'_>) -> Vec<Reference
     let mut references = Vec::new();
     for node in members.list("AttachedManagedPolicies", report) {
         let what = "an attached policy";
-        let Some(policy) = Members::of(node, what, &["PolicyName", "PolicyArn"], &[], report) else { continue };
+        let Some(policy) = Members::of(node, what, &["PolicyName", "PolicyArn"], &[], report)
+        else {
+            continue;
+        };
         let name = policy.text("PolicyName", report);
-        let Some((arn, arn_node)) = policy.required_text("PolicyArn", what, report) else { continue };
+        let Some((arn, arn_node)) = policy.required_text("PolicyArn", what, report) else {
+            continue;
+        };
         if let Some((name, _)) = name
             && arn.rsplit('/').next() != Some(name)
         {
             let message = format!("`PolicyArn` is `{arn}`, and `PolicyName` is `{name}`");
             report.error(Code::CONTRADICTION, &arn_node.span, message);
         }
-        references.push(Reference { to: arn.to_owned(), at: report.location(&arn_node.span) });
+        references.push(Reference {
+            to: arn.to_owned(),
+            at: report.location(&arn_node.span),
+        });
     }
     references
 }
@@ -282,7 +400,10 @@ fn permissions_boundary(members: &Members<'_, '_>, report: &mut Report<'_>) -> O
         report.error(Code::INVALID_VALUE, &node.span, message);
     }
     let (arn, node) = members.required_text("PermissionsBoundaryArn", what, report)?;
-    Some(Reference { to: arn.to_owned(), at: report.location(&node.span) })
+    Some(Reference {
+        to: arn.to_owned(),
+        at: report.location(&node.span),
+    })
 }
 
 /// Reads the inline policies in `list`; each name stands there once.
@@ -291,21 +412,33 @@ fn inline(members: &Members<'_, '_>, list: &str, report: &mut Report<'_>) -> Vec
     let mut names = std::collections::BTreeSet::new();
     for node in members.list(list, report) {
         let what = "an inline policy";
-        let Some(policy) = Members::of(node, what, &["PolicyName", "PolicyDocument"], &[], report) else { continue };
+        let Some(policy) = Members::of(node, what, &["PolicyName", "PolicyDocument"], &[], report)
+        else {
+            continue;
+        };
         let name = policy.required_text("PolicyName", what, report);
         if let Some((name, node)) = name {
             if !is_entity_name(name) {
-                let message = format!("the name `{name}` must be made of letters, digits and `_+=,.@-`");
+                let message =
+                    format!("the name `{name}` must be made of letters, digits and `_+=,.@-`");
                 report.error(Code::INVALID_NAME, &node.span, message);
             }
             if !names.insert(name) {
-                report.error(Code::DUPLICATE_ENTITY, &node.span, format!("there is an inline policy `{name}` already"));
+                report.error(
+                    Code::DUPLICATE_ENTITY,
+                    &node.span,
+                    format!("there is an inline policy `{name}` already"),
+                );
             }
         }
         let document = policy.required("PolicyDocument", what, report);
-        let document = document.and_then(|node| parse::document(node, PolicyType::Identity, report));
+        let document =
+            document.and_then(|node| parse::document(node, PolicyType::Identity, report));
         if let (Some((name, _)), Some(document)) = (name, document) {
-            policies.push(InlinePolicy { name: name.to_owned(), document });
+            policies.push(InlinePolicy {
+                name: name.to_owned(),
+                document,
+            });
         }
     }
     policies
@@ -316,15 +449,27 @@ pub fn tags(members: &Members<'_, '_>, report: &mut Report<'_>) -> Tags {
     let mut tags = Tags::new();
     let mut keys = std::collections::BTreeSet::new();
     for node in members.list("Tags", report) {
-        let Some(tag) = Members::of(node, "a tag", &["Key", "Value"], &[], report) else { continue };
+        let Some(tag) = Members::of(node, "a tag", &["Key", "Value"], &[], report) else {
+            continue;
+        };
         let key = tag.required_text("Key", "a tag", report);
         let value = tag.required_text("Value", "a tag", report);
-        let (Some((key, key_node)), Some((value, _))) = (key, value) else { continue };
+        let (Some((key, key_node)), Some((value, _))) = (key, value) else {
+            continue;
+        };
         if key.is_empty() {
-            report.error(Code::EMPTY_STRING, &key_node.span, "the key of a tag is empty");
+            report.error(
+                Code::EMPTY_STRING,
+                &key_node.span,
+                "the key of a tag is empty",
+            );
         }
         if !keys.insert(key.to_lowercase()) {
-            report.error(Code::DUPLICATE_TAG, &key_node.span, format!("the tag `{key}` stands twice, ignoring case"));
+            report.error(
+                Code::DUPLICATE_TAG,
+                &key_node.span,
+                format!("the tag `{key}` stands twice, ignoring case"),
+            );
         }
         tags.push((key.to_owned(), value.to_owned()));
     }
@@ -332,9 +477,11 @@ pub fn tags(members: &Members<'_, '_>, report: &mut Report<'_>) -> Tags {
     if tags.len() > max_tags
         && let Some(node) = members.get("Tags")
     {
-        let message = format!("{} tags are more than the {max_tags} that AWS allows", tags.len());
+        let message = format!(
+            "{} tags are more than the {max_tags} that AWS allows",
+            tags.len()
+        );
         report.warning(Code::AWS_QUOTA, &node.span, message);
     }
     tags
 }
-

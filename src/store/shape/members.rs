@@ -14,9 +14,19 @@ pub struct Members<'n, 't> {
 
 impl<'n, 't> Members<'n, 't> {
     /// Takes `node` for `what`, an object that may have the members `read` and, without a look at them, `unread`.
-    pub fn of(node: &'n Node<'t>, what: &str, read: &[&str], unread: &[&str], report: &mut Report<'_>) -> Option<Self> {
+    pub fn of(
+        node: &'n Node<'t>,
+        what: &str,
+        read: &[&str],
+        unread: &[&str],
+        report: &mut Report<'_>,
+    ) -> Option<Self> {
         let Value::Object(members) = &node.value else {
-            report.error(Code::WRONG_TYPE, &node.span, format!("{what} must be an object, not {}", node.kind()));
+            report.error(
+                Code::WRONG_TYPE,
+                &node.span,
+                format!("{what} must be an object, not {}", node.kind()),
+            );
             return None;
         };
         for member in repeated(members) {
@@ -30,7 +40,11 @@ impl<'n, 't> Members<'n, 't> {
             } else if !read.contains(&name) {
                 let guess = did_you_mean(name, read.iter().chain(unread).copied());
                 report
-                    .error(Code::UNKNOWN_MEMBER, &member.name_span, format!("unknown member `{name}` of {what}"))
+                    .error(
+                        Code::UNKNOWN_MEMBER,
+                        &member.name_span,
+                        format!("unknown member `{name}` of {what}"),
+                    )
                     .maybe_help(guess);
             }
         }
@@ -39,14 +53,26 @@ impl<'n, 't> Members<'n, 't> {
 
     /// The value of `name`.
     pub fn get(&self, name: &str) -> Option<&'n Node<'t>> {
-        self.members.iter().find(|member| member.name == name).map(|member| &member.value)
+        self.members
+            .iter()
+            .find(|member| member.name == name)
+            .map(|member| &member.value)
     }
 
     /// The value of `name`, which must be there.
-    pub fn required(&self, name: &str, what: &str, report: &mut Report<'_>) -> Option<&'n Node<'t>> {
+    pub fn required(
+        &self,
+        name: &str,
+        what: &str,
+        report: &mut Report<'_>,
+    ) -> Option<&'n Node<'t>> {
         let value = self.get(name);
         if value.is_none() {
-            report.error(Code::MISSING_MEMBER, &self.node.span, format!("{what} needs the member `{name}`"));
+            report.error(
+                Code::MISSING_MEMBER,
+                &self.node.span,
+                format!("{what} needs the member `{name}`"),
+            );
         }
         value
     }
@@ -58,7 +84,12 @@ impl<'n, 't> Members<'n, 't> {
     }
 
     /// The string at `name`, which must be there.
-    pub fn required_text(&self, name: &str, what: &str, report: &mut Report<'_>) -> Option<(&'n str, &'n Node<'t>)> {
+    pub fn required_text(
+        &self,
+        name: &str,
+        what: &str,
+        report: &mut Report<'_>,
+    ) -> Option<(&'n str, &'n Node<'t>)> {
         let node = self.required(name, what, report)?;
         Some((string(node, name, report)?, node))
     }
@@ -67,7 +98,10 @@ impl<'n, 't> Members<'n, 't> {
     pub fn flag(&self, name: &str, report: &mut Report<'_>) -> bool {
         match self.get(name) {
             None => false,
-            Some(Node { value: Value::Bool(flag), .. }) => *flag,
+            Some(Node {
+                value: Value::Bool(flag),
+                ..
+            }) => *flag,
             Some(node) => {
                 let message = format!("`{name}` must be true or false, not {}", node.kind());
                 report.error(Code::WRONG_TYPE, &node.span, message);
@@ -80,7 +114,10 @@ impl<'n, 't> Members<'n, 't> {
     pub fn list(&self, name: &str, report: &mut Report<'_>) -> &'n [Node<'t>] {
         match self.get(name) {
             None => &[],
-            Some(Node { value: Value::Array(elements), .. }) => elements,
+            Some(Node {
+                value: Value::Array(elements),
+                ..
+            }) => elements,
             Some(node) => {
                 let message = format!("`{name}` must be a list, not {}", node.kind());
                 report.error(Code::WRONG_TYPE, &node.span, message);
@@ -95,10 +132,18 @@ pub fn string<'n>(node: &'n Node<'_>, name: &str, report: &mut Report<'_>) -> Op
     let text = node.as_str();
     match text {
         None => {
-            report.error(Code::WRONG_TYPE, &node.span, format!("`{name}` must be a string, not {}", node.kind()));
+            report.error(
+                Code::WRONG_TYPE,
+                &node.span,
+                format!("`{name}` must be a string, not {}", node.kind()),
+            );
         }
         Some(text) if text.contains('\0') => {
-            report.error(Code::NUL_CHARACTER, &node.span, format!("`{name}` holds the character U+0000"));
+            report.error(
+                Code::NUL_CHARACTER,
+                &node.span,
+                format!("`{name}` holds the character U+0000"),
+            );
             return None;
         }
         Some(_) => {}
@@ -109,13 +154,17 @@ pub fn string<'n>(node: &'n Node<'_>, name: &str, report: &mut Report<'_>) -> Op
 /// Reports every repeated name anywhere below `node`, a value that is not read otherwise.
 pub fn no_member_twice(node: &Node<'_>, report: &mut Report<'_>) {
     match &node.value {
-        Value::Array(elements) => elements.iter().for_each(|element| no_member_twice(element, report)),
+        Value::Array(elements) => elements
+            .iter()
+            .for_each(|element| no_member_twice(element, report)),
         Value::Object(members) => {
             for member in repeated(members) {
                 let message = format!("member `{}` stands twice", member.name);
                 report.error(Code::DUPLICATE_MEMBER, &member.name_span, message);
             }
-            members.iter().for_each(|member| no_member_twice(&member.value, report));
+            members
+                .iter()
+                .for_each(|member| no_member_twice(&member.value, report));
         }
         _ => {}
     }
@@ -124,5 +173,8 @@ pub fn no_member_twice(node: &Node<'_>, report: &mut Report<'_>) {
 /// Each member whose name stands further up already.
 fn repeated<'n, 't>(members: &'n [Member<'t>]) -> Vec<&'n Member<'t>> {
     let mut seen = std::collections::BTreeSet::new();
-    members.iter().filter(|member| !seen.insert(member.name.as_ref())).collect()
+    members
+        .iter()
+        .filter(|member| !seen.insert(member.name.as_ref()))
+        .collect()
 }

@@ -12,6 +12,7 @@ use super::read::File;
 use crate::language::document::PolicyType;
 use crate::language::finding::{Code, Finding, Location, did_you_mean};
 use crate::language::json::{self, Node, Value};
+use crate::language::parse;
 use crate::language::report::{Base, Report};
 use crate::name::AccountId;
 use crate::world::Entities;
@@ -30,7 +31,12 @@ use members::Members;
 const MAX_FILE_DEPTH: usize = 64;
 
 /// The lists of a dump.
-const DUMP_LISTS: [&str; 4] = ["UserDetailList", "GroupDetailList", "RoleDetailList", "Policies"];
+const DUMP_LISTS: [&str; 4] = [
+    "UserDetailList",
+    "GroupDetailList",
+    "RoleDetailList",
+    "Policies",
+];
 
 /// What the files of a store say.
 #[derive(Debug, Default)]
@@ -117,8 +123,14 @@ impl Reader {
         for (name, declaration) in folders {
             let id = name.and_then(place::account_of_folder);
             if let (Some(name), None) = (name, &id) {
-                let message = format!("the folder `{name}` is no account id: 12 digits, or letters, digits, `_` and `-`");
-                let finding = Finding::error(Code::INVALID_NAME, Location::file(format!("accounts/{name}")), message);
+                let message = format!(
+                    "the folder `{name}` is no account id: 12 digits, or letters, digits, `_` and `-`"
+                );
+                let finding = Finding::error(
+                    Code::INVALID_NAME,
+                    Location::file(format!("accounts/{name}")),
+                    message,
+                );
                 self.shaped.findings.push(finding);
             }
             let mut owner = FolderOwner {
@@ -127,7 +139,9 @@ impl Reader {
                 id,
             };
             if let Some(file) = declaration {
-                let folder = Folder { id: owner.id.clone() };
+                let folder = Folder {
+                    id: owner.id.clone(),
+                };
                 let default = root_partition.as_deref();
                 let account = self.account(file, &folder, default);
                 match account {
@@ -163,12 +177,26 @@ impl Reader {
         }
     }
 
-    fn account(&mut self, file: &File, folder: &Folder, default_partition: Option<&str>) -> Option<Account> {
+    fn account(
+        &mut self,
+        file: &File,
+        folder: &Folder,
+        default_partition: Option<&str>,
+    ) -> Option<Account> {
         let mut account = None;
         let place = Place::of(&file.path);
         let findings = with_json(file, |node, report| {
-            let owner = Owner { id: None, partition: "aws", is_broken: false };
-            let mut reading = Reading { report, place: &place, owner, is_dump: false };
+            let owner = Owner {
+                id: None,
+                partition: "aws",
+                is_broken: false,
+            };
+            let mut reading = Reading {
+                report,
+                place: &place,
+                owner,
+                is_dump: false,
+            };
             account = account::account(node, folder, default_partition, &mut reading);
         });
         let has_errors = findings.iter().any(Finding::is_error);
@@ -182,19 +210,37 @@ impl Reader {
         if place.kind == Kind::Account {
             return;
         }
-        let owner = self.owners.get(&place.account_folder.map(str::to_owned)).cloned();
+        let owner = self
+            .owners
+            .get(&place.account_folder.map(str::to_owned))
+            .cloned();
         let mut was_json = false;
         let findings = with_json(file, |node, report| {
             was_json = true;
             let is_dump = DUMP_LISTS.iter().any(|list| node.member(list).is_some());
             let owner = match &owner {
-                Some(owner) => {
-                    Owner { id: owner.id.as_ref(), partition: &owner.partition, is_broken: owner.is_broken }
-                }
-                None => Owner { id: None, partition: "aws", is_broken: true },
+                Some(owner) => Owner {
+                    id: owner.id.as_ref(),
+                    partition: &owner.partition,
+                    is_broken: owner.is_broken,
+                },
+                None => Owner {
+                    id: None,
+                    partition: "aws",
+                    is_broken: true,
+                },
             };
-            let mut reading = Reading { report, place: &place, owner, is_dump };
-            if is_dump { self.dump(node, &mut reading) } else { self.one(node, &mut reading) }
+            let mut reading = Reading {
+                report,
+                place: &place,
+                owner,
+                is_dump,
+            };
+            if is_dump {
+                self.dump(node, &mut reading)
+            } else {
+                self.one(node, &mut reading)
+            }
         });
         if !was_json && place.kind == Kind::Elsewhere {
             self.shaped.missing.anything = true;
@@ -209,10 +255,17 @@ impl Reader {
         let what = "a dump of an account";
         let mut read = DUMP_LISTS.to_vec();
         read.extend(["IsTruncated", "Marker", "NextToken"]);
-        let Some(members) = Members::of(node, what, &read, &["ResponseMetadata"], reading.report) else { return };
+        let Some(members) = Members::of(node, what, &read, &["ResponseMetadata"], reading.report)
+        else {
+            return;
+        };
         for name in ["IsTruncated", "Marker", "NextToken"] {
             match members.get(name) {
-                None | Some(Node { value: Value::Bool(false) | Value::Null, .. }) => {}
+                None
+                | Some(Node {
+                    value: Value::Bool(false) | Value::Null,
+                    ..
+                }) => {}
                 Some(node) => {
                     let message = format!("the dump is not complete: it has `{name}`");
                     reading.report.error(Code::TRUNCATED_DUMP, &node.span, message).help(
@@ -221,7 +274,11 @@ impl Reader {
                 }
             }
         }
-        for (list, kind) in DUMP_LISTS.into_iter().zip([Kind::User, Kind::Group, Kind::Role, Kind::ManagedPolicy]) {
+        for (list, kind) in
+            DUMP_LISTS
+                .into_iter()
+                .zip([Kind::User, Kind::Group, Kind::Role, Kind::ManagedPolicy])
+        {
             for node in members.list(list, reading.report) {
                 let n_errors = reading.report.n_errors();
                 self.entity(kind, node, reading);
@@ -255,7 +312,8 @@ impl Reader {
             Kind::Account => {}
             Kind::HttpMapping => {
                 if !matches!(node.value, Value::Object(_)) {
-                    let message = format!("the HTTP mapping must be an object, not {}", node.kind());
+                    let message =
+                        format!("the HTTP mapping must be an object, not {}", node.kind());
                     reading.report.error(Code::WRONG_TYPE, &node.span, message);
                 }
                 members::no_member_twice(node, reading.report);
@@ -269,7 +327,9 @@ impl Reader {
                 let policy = policy::control_policy(node, PolicyType::ResourceControl, reading);
                 entities.resource_control_policies.extend(policy);
             }
-            Kind::ResourcePolicy => entities.resource_policies.extend(policy::resource_policy(node, reading)),
+            Kind::ResourcePolicy => entities
+                .resource_policies
+                .extend(policy::resource_policy(node, reading)),
             kind @ (Kind::User | Kind::Group | Kind::Role | Kind::ManagedPolicy) => {
                 self.entity(kind, node, reading);
                 if reading.report.n_errors() > n_errors {
@@ -294,7 +354,9 @@ impl Reader {
             Kind::Group => entities.groups.extend(entity::group(node, reading)),
             Kind::Role => entities.roles.extend(entity::role(node, reading)),
             _ => {
-                let Some(policy) = policy::managed_policy(node, reading) else { return };
+                let Some(policy) = policy::managed_policy(node, reading) else {
+                    return;
+                };
                 if policy.identity.account.is_aws() {
                     let says = policy::fingerprint(node);
                     let arn = policy.identity.arn.as_str();
@@ -326,22 +388,168 @@ fn unknown_file(node: &Node<'_>, reading: &mut Reading<'_, '_>) {
     ];
     const FILES: [&str; 3] = ["account.json", "organization.json", "http-mapping.json"];
     let below = match reading.place.account_folder {
-        Some(folder) => reading.place.policy_name.get("accounts/".len() + folder.len() + 1..).unwrap_or(""),
+        Some(folder) => reading
+            .place
+            .policy_name
+            .get("accounts/".len() + folder.len() + 1..)
+            .unwrap_or(""),
         None => reading.place.policy_name,
     };
     let guess = match below.split_once('/') {
-        Some((folder, _)) if FOLDERS.contains(&folder) || folder == "organization" => {
-            Some("organizations and control policies are described once, in the store's root".to_owned())
-        }
+        Some((folder, _)) if FOLDERS.contains(&folder) || folder == "organization" => Some(
+            "organizations and control policies are described once, in the store's root".to_owned(),
+        ),
         Some((folder, _)) => did_you_mean(folder, FOLDERS),
-        None if below == "organization" => Some("the organization is described once, in the store's root".to_owned()),
+        None if below == "organization" => {
+            Some("the organization is described once, in the store's root".to_owned())
+        }
         None => did_you_mean(&format!("{below}.json"), FILES),
     };
     let help = guess.unwrap_or_else(|| {
         "put it where a store has such files (`users/`, `roles/`, `managed-policies/`, …), or outside of the store".to_owned()
     });
     let message = "neither the place nor the shape of this file says what it holds";
-    reading.report.error(Code::UNKNOWN_FILE, &node.span, message).help(help);
+    reading
+        .report
+        .error(Code::UNKNOWN_FILE, &node.span, message)
+        .help(help);
+}
+
+/// Every finding about one file on its own, outside of a store. Its members tell what it holds; where they don't, the
+/// folder that it stands in.
+pub fn lone_file(file: &File, folder: Option<Kind>) -> Vec<Finding> {
+    with_json(file, |node, report| {
+        let mut place = Place::of(&file.path);
+        place.iam_path = "/".to_owned();
+        place.account_folder = None;
+        let is_dump = DUMP_LISTS.iter().any(|list| node.member(list).is_some());
+        let is_document = node.member("Statement").is_some();
+        let kind = match (kind_of(node), folder) {
+            (Some(Kind::ServiceControlPolicy), Some(kind @ Kind::ResourceControlPolicy)) => {
+                Some(kind)
+            }
+            (Some(kind), _) => Some(kind),
+            (None, Some(Kind::User | Kind::Group | Kind::Role | Kind::ResourcePolicy))
+                if is_document =>
+            {
+                None
+            }
+            (None, folder) => folder,
+        };
+        place.kind = match kind {
+            Some(kind) => kind,
+            None => return lone_document(node, report),
+        };
+        let mut reader = Reader::default();
+        // Whose it is, nothing can say here, and nobody asks.
+        let owner = Owner {
+            id: None,
+            partition: "aws",
+            is_broken: true,
+        };
+        if place.kind == Kind::Account {
+            // Any id will do for a folder's account: the file alone need not name it.
+            let folder = Folder {
+                id: account_id_in(node),
+            };
+            account::account(
+                node,
+                &folder,
+                None,
+                &mut Reading {
+                    report,
+                    place: &place,
+                    owner,
+                    is_dump,
+                },
+            );
+            return;
+        }
+        let mut reading = Reading {
+            report,
+            place: &place,
+            owner,
+            is_dump,
+        };
+        if is_dump {
+            reader.dump(node, &mut reading)
+        } else {
+            reader.one(node, &mut reading)
+        }
+    })
+}
+
+fn account_id_in(node: &Node<'_>) -> Option<AccountId> {
+    let text = node
+        .member("AccountId")
+        .map_or(Some("account"), |member| member.value.as_str());
+    text.and_then(|text| AccountId::parse(text).ok())
+}
+
+/// What a file outside of a store's folders holds, by its members; none for a policy document.
+fn kind_of(node: &Node<'_>) -> Option<Kind> {
+    let has = |names: &[&str]| names.iter().any(|name| node.member(name).is_some());
+    if has(&["Statement"]) {
+        return None;
+    }
+    let table: [(&[&str], Kind); 8] = [
+        (&DUMP_LISTS, Kind::Elsewhere),
+        (
+            &["UserName", "UserId", "UserPolicyList", "GroupList"],
+            Kind::User,
+        ),
+        (&["GroupName", "GroupId", "GroupPolicyList"], Kind::Group),
+        (
+            &[
+                "RoleName",
+                "RoleId",
+                "RolePolicyList",
+                "AssumeRolePolicyDocument",
+            ],
+            Kind::Role,
+        ),
+        (
+            &["PolicyName", "PolicyVersionList", "DefaultVersionId"],
+            Kind::ManagedPolicy,
+        ),
+        (
+            &["Resource", "ResourcePolicyRequired"],
+            Kind::ResourcePolicy,
+        ),
+        (&["ManagementAccountId", "Root"], Kind::Organization),
+        (&["AccountId"], Kind::Account),
+    ];
+    if let Some((_, kind)) = table.into_iter().find(|(names, _)| has(names)) {
+        return Some(kind);
+    }
+    let described = &node.member("Policy")?.value;
+    let policy_type = described
+        .member("PolicySummary")
+        .and_then(|summary| summary.value.member("Type"));
+    match policy_type.and_then(|member| member.value.as_str()) {
+        Some("RESOURCE_CONTROL_POLICY") => Some(Kind::ResourceControlPolicy),
+        _ => Some(Kind::ServiceControlPolicy),
+    }
+}
+
+/// A bare document: identity-based, or resource-based if a statement names principals.
+fn lone_document(node: &Node<'_>, report: &mut Report<'_>) {
+    let statements = node
+        .member("Statement")
+        .map(|member| member.value.one_or_many())
+        .unwrap_or_default();
+    let names_principals = |statement: &Node<'_>| {
+        statement
+            .member("Principal")
+            .or(statement.member("NotPrincipal"))
+            .is_some()
+    };
+    let policy_type = if statements.iter().any(names_principals) {
+        PolicyType::Resource
+    } else {
+        PolicyType::Identity
+    };
+    parse::document(node, policy_type, report);
 }
 
 /// Parses `file` and lets `read` look at it; gives all findings.
@@ -367,13 +575,25 @@ fn with_json(file: &File, read: impl FnOnce(&Node<'_>, &mut Report<'_>)) -> Vec<
 
 /// The text of a file: UTF-8 without a byte order mark (G-1).
 pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
-    let at = |line, column| Location { file: Arc::clone(path), line, column, pointer: String::new() };
+    let at = |line, column| Location {
+        file: Arc::clone(path),
+        line,
+        column,
+        pointer: String::new(),
+    };
     if bytes.starts_with(b"\xef\xbb\xbf") {
-        let finding = Finding::error(Code::BYTE_ORDER_MARK, at(1, 1), "the file begins with a byte order mark");
+        let finding = Finding::error(
+            Code::BYTE_ORDER_MARK,
+            at(1, 1),
+            "the file begins with a byte order mark",
+        );
         return Err(finding.help("save it as UTF-8 without one"));
     }
     std::str::from_utf8(bytes).map_err(|error| {
-        let good = bytes.get(..error.valid_up_to()).and_then(|good| std::str::from_utf8(good).ok()).unwrap_or("");
+        let good = bytes
+            .get(..error.valid_up_to())
+            .and_then(|good| std::str::from_utf8(good).ok())
+            .unwrap_or("");
         let (line, column) = crate::language::report::line_and_column(good, good.len());
         Finding::error(Code::NOT_UTF8, at(line, column), "the file is not UTF-8")
     })

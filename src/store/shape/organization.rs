@@ -25,14 +25,22 @@ struct Enabled {
 pub fn organization(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<Organization> {
     let report = &mut *reading.report;
     let what = "the organization";
-    let members = Members::of(node, what, &["Id", "ManagementAccountId", "Root"], &[], report)?;
+    let members = Members::of(
+        node,
+        what,
+        &["Id", "ManagementAccountId", "Root"],
+        &[],
+        report,
+    )?;
     let id = members.required_text("Id", what, report);
     let management_account = members
         .required_text("ManagementAccountId", what, report)
         .and_then(|(text, node)| account_id(text, node, report));
     let root = members.required("Root", what, report)?;
-    let enabled =
-        Enabled { service_control: root.member(SCPS).is_some(), resource_control: root.member(RCPS).is_some() };
+    let enabled = Enabled {
+        service_control: root.member(SCPS).is_some(),
+        resource_control: root.member(RCPS).is_some(),
+    };
     let root = unit(root, "the root", enabled, report);
     Some(Organization {
         id: id?.0.to_owned(),
@@ -43,16 +51,27 @@ pub fn organization(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<Or
     })
 }
 
-fn unit(node: &Node<'_>, what: &str, enabled: Enabled, report: &mut Report<'_>) -> Option<OrganizationalUnit> {
+fn unit(
+    node: &Node<'_>,
+    what: &str,
+    enabled: Enabled,
+    report: &mut Report<'_>,
+) -> Option<OrganizationalUnit> {
     let read = ["Id", "Name", SCPS, RCPS, "OrganizationalUnits", "Accounts"];
     let members = Members::of(node, what, &read, &["Arn"], report)?;
     let id = members.required_text("Id", what, report);
     let name = members.text("Name", report);
     let attached = attachments(&members, enabled, report);
     let units = members.list("OrganizationalUnits", report);
-    let units = units.iter().filter_map(|node| unit(node, "an organizational unit", enabled, report)).collect();
+    let units = units
+        .iter()
+        .filter_map(|node| unit(node, "an organizational unit", enabled, report))
+        .collect();
     let accounts = members.list("Accounts", report);
-    let accounts = accounts.iter().filter_map(|node| member_account(node, enabled, report)).collect();
+    let accounts = accounts
+        .iter()
+        .filter_map(|node| member_account(node, enabled, report))
+        .collect();
     Some(OrganizationalUnit {
         id: id?.0.to_owned(),
         name: name.map(|(text, _)| text.to_owned()),
@@ -63,20 +82,40 @@ fn unit(node: &Node<'_>, what: &str, enabled: Enabled, report: &mut Report<'_>) 
     })
 }
 
-fn member_account(node: &Node<'_>, enabled: Enabled, report: &mut Report<'_>) -> Option<MemberAccount> {
+fn member_account(
+    node: &Node<'_>,
+    enabled: Enabled,
+    report: &mut Report<'_>,
+) -> Option<MemberAccount> {
     let what = "an account of the organization";
-    let members = Members::of(node, what, &["Id", "Name", SCPS, RCPS], &["Arn", "Email"], report)?;
-    let id = members.required_text("Id", what, report).and_then(|(text, node)| account_id(text, node, report));
+    let members = Members::of(
+        node,
+        what,
+        &["Id", "Name", SCPS, RCPS],
+        &["Arn", "Email"],
+        report,
+    )?;
+    let id = members
+        .required_text("Id", what, report)
+        .and_then(|(text, node)| account_id(text, node, report));
     members.text("Name", report);
     let attached = attachments(&members, enabled, report);
-    Some(MemberAccount { id: id?, attached, at: report.location(&node.span) })
+    Some(MemberAccount {
+        id: id?,
+        attached,
+        at: report.location(&node.span),
+    })
 }
 
 fn account_id(text: &str, node: &Node<'_>, report: &mut Report<'_>) -> Option<AccountId> {
     match AccountId::parse(text) {
         Ok(id) if !id.is_aws() => Some(id),
         Ok(_) => {
-            report.error(Code::INVALID_VALUE, &node.span, "`aws` is no account of an organization");
+            report.error(
+                Code::INVALID_VALUE,
+                &node.span,
+                "`aws` is no account of an organization",
+            );
             None
         }
         Err(malformed) => {
@@ -86,24 +125,45 @@ fn account_id(text: &str, node: &Node<'_>, report: &mut Report<'_>) -> Option<Ac
     }
 }
 
-fn attachments(members: &Members<'_, '_>, enabled: Enabled, report: &mut Report<'_>) -> ControlAttachments {
+fn attachments(
+    members: &Members<'_, '_>,
+    enabled: Enabled,
+    report: &mut Report<'_>,
+) -> ControlAttachments {
     let service_control = names(members, SCPS, enabled.service_control, report);
     let mut resource_control = names(members, RCPS, enabled.resource_control, report);
     // In force on every node, listed or not (E-26).
     resource_control.retain(|reference| reference.to != RCP_FULL_AWS_ACCESS);
-    ControlAttachments { service_control, resource_control }
+    ControlAttachments {
+        service_control,
+        resource_control,
+    }
 }
 
-fn names(members: &Members<'_, '_>, list: &str, enabled: bool, report: &mut Report<'_>) -> Vec<Reference> {
+fn names(
+    members: &Members<'_, '_>,
+    list: &str,
+    enabled: bool,
+    report: &mut Report<'_>,
+) -> Vec<Reference> {
     if let (Some(node), false) = (members.get(list), enabled) {
         report
-            .error(Code::CONTRADICTION, &node.span, format!("`{list}` is not enabled: the root does not have it"))
+            .error(
+                Code::CONTRADICTION,
+                &node.span,
+                format!("`{list}` is not enabled: the root does not have it"),
+            )
             .help(format!("give the root its own `{list}`"));
     }
     let mut references = Vec::new();
     for node in members.list(list, report) {
-        let Some(name) = string(node, list, report) else { continue };
-        references.push(Reference { to: name.to_owned(), at: report.location(&node.span) });
+        let Some(name) = string(node, list, report) else {
+            continue;
+        };
+        references.push(Reference {
+            to: name.to_owned(),
+            at: report.location(&node.span),
+        });
     }
     references
 }

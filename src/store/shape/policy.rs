@@ -13,9 +13,22 @@ use crate::language::report::Report;
 use crate::world::entity::{ManagedPolicy, PolicyVersion, ResourcePolicy};
 use crate::world::organization::ControlPolicy;
 
-const POLICY: Naming = Naming { what: "the managed policy", resource: "policy", name: "PolicyName", id: "PolicyId" };
+const POLICY: Naming = Naming {
+    what: "the managed policy",
+    resource: "policy",
+    name: "PolicyName",
+    id: "PolicyId",
+};
 
-const ENTRY: &[&str] = &["PolicyName", "Path", "Arn", "PolicyId", "DefaultVersionId", "PolicyVersionList", "Tags"];
+const ENTRY: &[&str] = &[
+    "PolicyName",
+    "Path",
+    "Arn",
+    "PolicyId",
+    "DefaultVersionId",
+    "PolicyVersionList",
+    "Tags",
+];
 const ENTRY_UNREAD: &[&str] = &[
     "AttachmentCount",
     "PermissionsBoundaryUsageCount",
@@ -36,32 +49,54 @@ pub fn managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<
     tags(&members, report);
     let versions = versions(&members, report);
     let (versions, default_version) = versions?;
-    Some(ManagedPolicy { identity: identity?, versions, default_version })
+    Some(ManagedPolicy {
+        identity: identity?,
+        versions,
+        default_version,
+    })
 }
 
 /// Whether `node` is an entry of `Policies`: it has a member that documents do not have, and no `Statement`.
 fn is_entry(node: &Node<'_>) -> bool {
     let has = |name: &&str| node.member(name).is_some();
-    node.member("Statement").is_none() && (ENTRY.iter().any(|name| has(name)) || ENTRY_UNREAD.iter().any(|name| has(name)))
+    node.member("Statement").is_none()
+        && (ENTRY.iter().any(|name| has(name)) || ENTRY_UNREAD.iter().any(|name| has(name)))
 }
 
 fn bare_managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<ManagedPolicy> {
     let document = parse::document(node, PolicyType::Identity, reading.report);
-    let empty = Node { span: node.span.clone(), value: Value::Object(Vec::new()) };
+    let empty = Node {
+        span: node.span.clone(),
+        value: Value::Object(Vec::new()),
+    };
     let members = Members::of(&empty, POLICY.what, &[], &[], reading.report)?;
     let identity = identity(&POLICY, &members, reading);
-    let version = PolicyVersion { id: "v1".to_owned(), document: document? };
-    Some(ManagedPolicy { identity: identity?, versions: vec![version], default_version: 0 })
+    let version = PolicyVersion {
+        id: "v1".to_owned(),
+        document: document?,
+    };
+    Some(ManagedPolicy {
+        identity: identity?,
+        versions: vec![version],
+        default_version: 0,
+    })
 }
 
 /// Reads `PolicyVersionList`: the versions, and which of them is the default (G-36).
-fn versions(members: &Members<'_, '_>, report: &mut Report<'_>) -> Option<(Vec<PolicyVersion>, usize)> {
+fn versions(
+    members: &Members<'_, '_>,
+    report: &mut Report<'_>,
+) -> Option<(Vec<PolicyVersion>, usize)> {
     let list = members.required("PolicyVersionList", POLICY.what, report)?;
     let nodes = members.list("PolicyVersionList", report);
     if let Value::Array(elements) = &list.value
         && elements.is_empty()
     {
-        report.error(Code::EMPTY_LIST, &list.span, "`PolicyVersionList` holds no version");
+        report.error(
+            Code::EMPTY_LIST,
+            &list.span,
+            "`PolicyVersionList` holds no version",
+        );
         return None;
     }
     let n_errors = report.n_errors();
@@ -71,14 +106,24 @@ fn versions(members: &Members<'_, '_>, report: &mut Report<'_>) -> Option<(Vec<P
     for node in nodes {
         let what = "a policy version";
         let read = ["VersionId", "IsDefaultVersion", "Document"];
-        let Some(version) = Members::of(node, what, &read, &["CreateDate"], report) else { continue };
+        let Some(version) = Members::of(node, what, &read, &["CreateDate"], report) else {
+            continue;
+        };
         let id = version.required_text("VersionId", what, report);
         if let Some((id, node)) = id {
             if !is_version_id(id) {
-                report.error(Code::INVALID_VALUE, &node.span, format!("version id `{id}` must be `v1`, `v2`, and so on"));
+                report.error(
+                    Code::INVALID_VALUE,
+                    &node.span,
+                    format!("version id `{id}` must be `v1`, `v2`, and so on"),
+                );
             }
             if ids.contains(&id) {
-                report.error(Code::DUPLICATE_ENTITY, &node.span, format!("there is a version `{id}` already"));
+                report.error(
+                    Code::DUPLICATE_ENTITY,
+                    &node.span,
+                    format!("there is a version `{id}` already"),
+                );
             }
             ids.push(id);
         }
@@ -86,9 +131,13 @@ fn versions(members: &Members<'_, '_>, report: &mut Report<'_>) -> Option<(Vec<P
             defaults.push((versions.len(), id, node));
         }
         let document = version.required("Document", what, report);
-        let document = document.and_then(|node| parse::document(node, PolicyType::Identity, report));
+        let document =
+            document.and_then(|node| parse::document(node, PolicyType::Identity, report));
         if let (Some((id, _)), Some(document)) = (id, document) {
-            versions.push(PolicyVersion { id: id.to_owned(), document });
+            versions.push(PolicyVersion {
+                id: id.to_owned(),
+                document,
+            });
         }
     }
     let named = members.text("DefaultVersionId", report);
@@ -97,42 +146,65 @@ fn versions(members: &Members<'_, '_>, report: &mut Report<'_>) -> Option<(Vec<P
             if let (Some((named, _)), Some((id, _))) = (named, id)
                 && named != *id
             {
-                let message = format!("version `{id}` is the default, and `DefaultVersionId` is `{named}`");
-                report.error(Code::CONTRADICTION, &node.span, message).help("change both, or leave `DefaultVersionId` out");
+                let message =
+                    format!("version `{id}` is the default, and `DefaultVersionId` is `{named}`");
+                report
+                    .error(Code::CONTRADICTION, &node.span, message)
+                    .help("change both, or leave `DefaultVersionId` out");
             }
             Some(*index)
         }
         ([], Some((named, node))) => {
             let index = ids.iter().position(|id| *id == named);
             if index.is_none() {
-                report.error(Code::DEFAULT_VERSION, &node.span, format!("there is no version `{named}` to be the default"));
+                report.error(
+                    Code::DEFAULT_VERSION,
+                    &node.span,
+                    format!("there is no version `{named}` to be the default"),
+                );
             }
             index
         }
         ([], None) => {
             report
-                .error(Code::DEFAULT_VERSION, &list.span, "no version is the default")
+                .error(
+                    Code::DEFAULT_VERSION,
+                    &list.span,
+                    "no version is the default",
+                )
                 .help("give one of them `\"IsDefaultVersion\": true`");
             None
         }
         ([.., (_, _, node)], _) => {
-            let message = format!("{} versions are the default; only one may be", defaults.len());
+            let message = format!(
+                "{} versions are the default; only one may be",
+                defaults.len()
+            );
             report.error(Code::DEFAULT_VERSION, &node.span, message);
             None
         }
     };
     let max_versions = 5;
     if nodes.len() > max_versions {
-        let message = format!("{} versions are more than the {max_versions} that AWS keeps", nodes.len());
+        let message = format!(
+            "{} versions are more than the {max_versions} that AWS keeps",
+            nodes.len()
+        );
         report.warning(Code::AWS_QUOTA, &list.span, message);
     }
     // With an error above, the indexes need not fit: nobody may see them.
-    if report.n_errors() > n_errors { None } else { Some((versions, default?)) }
+    if report.n_errors() > n_errors {
+        None
+    } else {
+        Some((versions, default?))
+    }
 }
 
 fn is_version_id(id: &str) -> bool {
     let digits = id.strip_prefix('v').unwrap_or("");
-    !digits.is_empty() && !digits.starts_with('0') && digits.bytes().all(|byte| byte.is_ascii_digit())
+    !digits.is_empty()
+        && !digits.starts_with('0')
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Reads a file of `resource-policies/`.
@@ -154,13 +226,19 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
         .iter()
         .filter_map(|node| parse::scope(node, report))
         .collect();
-    let document = members.get("Policy").and_then(|node| parse::document(node, PolicyType::Resource, report));
+    let document = members
+        .get("Policy")
+        .and_then(|node| parse::document(node, PolicyType::Resource, report));
     let tags = tags(&members, report);
     let required = members.flag("ResourcePolicyRequired", report);
     let Some(account) = reading.owner.id.cloned() else {
         if !reading.owner.is_broken {
             report
-                .error(Code::UNKNOWN_ACCOUNT, &node.span, "nothing says to which account the resources belong")
+                .error(
+                    Code::UNKNOWN_ACCOUNT,
+                    &node.span,
+                    "nothing says to which account the resources belong",
+                )
                 .help("put an `account.json` with an `AccountId` into the store's root");
         }
         return None;
@@ -169,24 +247,48 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
         return None;
     }
     if account.is_aws() {
-        report.error(Code::INVALID_VALUE, &node.span, "`aws` owns managed policies only, no resources");
+        report.error(
+            Code::INVALID_VALUE,
+            &node.span,
+            "`aws` owns managed policies only, no resources",
+        );
         return None;
     }
     let name = reading.place.policy_name.to_owned();
-    Some(ResourcePolicy { account, name, scopes, document, tags, required, at: report.location(&node.span) })
+    Some(ResourcePolicy {
+        account,
+        name,
+        scopes,
+        document,
+        tags,
+        required,
+        at: report.location(&node.span),
+    })
 }
 
 /// Reads an SCP or RCP: a bare document, or what `aws organizations describe-policy` prints.
-pub fn control_policy(node: &Node<'_>, policy_type: PolicyType, reading: &mut Reading<'_, '_>) -> Option<ControlPolicy> {
+pub fn control_policy(
+    node: &Node<'_>,
+    policy_type: PolicyType,
+    reading: &mut Reading<'_, '_>,
+) -> Option<ControlPolicy> {
     let report = &mut *reading.report;
     let document = match node.member("Policy") {
         Some(_) => described(node, policy_type, report),
         None => parse::document(node, policy_type, report),
     };
-    Some(ControlPolicy { name: reading.place.stem.to_owned(), document: document?, at: report.location(&node.span) })
+    Some(ControlPolicy {
+        name: reading.place.stem.to_owned(),
+        document: document?,
+        at: report.location(&node.span),
+    })
 }
 
-fn described(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Option<PolicyDocument> {
+fn described(
+    node: &Node<'_>,
+    policy_type: PolicyType,
+    report: &mut Report<'_>,
+) -> Option<PolicyDocument> {
     let what = "the description of a policy";
     let outer = Members::of(node, what, &["Policy"], &["ResponseMetadata"], report)?;
     let policy = outer.required("Policy", what, report)?;
@@ -201,7 +303,11 @@ fn described(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) 
         if let Some((found, node)) = summary.and_then(|summary| summary.text("Type", report))
             && found != expected
         {
-            report.error(Code::CONTRADICTION, &node.span, format!("this is a `{found}`, and the folder holds each `{expected}`"));
+            report.error(
+                Code::CONTRADICTION,
+                &node.span,
+                format!("this is a `{found}`, and the folder holds each `{expected}`"),
+            );
         }
     }
     let content = policy.required("Content", what, report)?;
@@ -211,19 +317,31 @@ fn described(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) 
 /// What the default version of the managed policy at `node` says, whatever its layout: equal texts, equal documents.
 /// Two dumps hold the same AWS-managed policy twice, and only a difference is worth an error.
 pub fn fingerprint(node: &Node<'_>) -> String {
-    let list = node.member("PolicyVersionList").map(|member| member.value.one_or_many()).unwrap_or_default();
+    let list = node
+        .member("PolicyVersionList")
+        .map(|member| member.value.one_or_many())
+        .unwrap_or_default();
     let is_default = |version: &&Node<'_>| {
-        version.member("IsDefaultVersion").is_some_and(|member| member.value.value == Value::Bool(true))
+        version
+            .member("IsDefaultVersion")
+            .is_some_and(|member| member.value.value == Value::Bool(true))
     };
-    let document = list.iter().find(is_default).and_then(|version| version.member("Document")).map(|member| &member.value);
+    let document = list
+        .iter()
+        .find(is_default)
+        .and_then(|version| version.member("Document"))
+        .map(|member| &member.value);
     let document = document.unwrap_or(node);
     let mut text = String::new();
     match document.as_str() {
         None => canonical(document, &mut text),
         Some(embedded) => {
+            let is_encoded = embedded.trim_start().starts_with('%');
             let decoded = percent_encoding::percent_decode_str(embedded).decode_utf8_lossy();
-            let source = if embedded.trim_start().starts_with('{') { embedded } else { &decoded };
-            match json::parse(source, parse::MAX_DOCUMENT_DEPTH) {
+            match json::parse(
+                if is_encoded { &decoded } else { embedded },
+                parse::MAX_DOCUMENT_DEPTH,
+            ) {
                 Ok(document) => canonical(&document, &mut text),
                 Err(_) => text.push_str(embedded),
             }

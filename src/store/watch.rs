@@ -1,0 +1,567 @@
+//! Hot reload: whatever hints that the store has changed leads to the same check on one thread of its own.
+//!
+//! ```text
+//! file event ─┐                                   ┌─ nothing differs: done
+//! SIGHUP     ─┼─▶ settle ─▶ stamps and digests ───┤
+//! every 5 s  ─┘                                   └─ read, build, compile ─▶ publish, or keep the last good one
+//! ```
+//!
+//! Events are hints and nothing more: which files they name is never asked, and a lost one costs five seconds. The
+//! store's path is resolved anew at each check, so that it may be a link that somebody swaps, or a folder that goes
+//! away and comes back.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use anyhow::Context as _;
+use notify::event::ModifyKind;
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use tracing::{debug, error, info, warn};
+
+use super::read::{self, Listing, Survey};
+use super::{Loaded, Origin, load_files};
+use crate::compile::snapshot::Revision;
+use crate::engine::live::{Generation, Live};
+use crate::language::finding::Finding;
+
+/// How long nothing may happen before a change counts as written.
+const QUIET: Duration = Duration::from_millis(20);
+/// The longest that constant writing can put a check off.
+const MAX_SETTLE: Duration = Duration::from_millis(500);
+/// How often the files are looked at without a hint.
+const POLL: Duration = Duration::from_secs(5);
+/// How often is looked whether the first generation has been published.
+const FIRST_GENERATION: Duration = Duration::from_millis(5);
+/// In how many polls every file is digested once, whatever its stamp says: once a minute.
+const N_SLICES: usize = 12;
+/// Two writes within this time may leave the same stamp: file systems count time in ticks.
+const STAMP_GRAIN: Duration = Duration::from_millis(50);
+/// The most links that the store's path may lead through, as for the kernel.
+const MAX_LINKS: usize = 40;
+
+/// Keeps a [`Live`] up to date with a store; ends when it is dropped.
+#[derive(Debug)]
+pub struct Watcher {
+    signals: Arc<Signals>,
+    status: Arc<Mutex<Status>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is known about a watched store and its reloads.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The revision in force.
+    pub revision: Revision,
+    /// When the store was last found changed, or found unchanged at request.
+    pub last_attempt: SystemTime,
+    /// When the revision in force was loaded.
+    pub last_success: SystemTime,
+    /// How long the last load took, good or not.
+    pub last_duration: Duration,
+    /// Whether the store has changed to something that does not load.
+    pub is_stale: bool,
+    /// Warnings of the revision in force; while stale, everything about the store that does not load.
+    pub findings: Vec<Finding>,
+    /// How many files the revision in force has.
+    pub n_files: usize,
+    /// How many statements.
+    pub n_statements: usize,
+    /// How many users and roles.
+    pub n_principals: usize,
+    /// What became of changes.
+    pub reloads: Reloads,
+}
+
+/// How many reloads had which result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// A new revision took over.
+    pub published: u64,
+    /// The files were touched, and say what they said.
+    pub unchanged: u64,
+    /// The store did not load; the last good revision stayed.
+    pub refused: u64,
+}
+
+impl Watcher {
+    /// Begins to watch the store at `root`. The snapshot of `loaded` is for the caller to publish to `live`, before or
+    /// after; until then nothing else is.
+    pub fn start(root: PathBuf, live: Arc<Live>, loaded: &Loaded) -> anyhow::Result<Self> {
+        let root = std::path::absolute(&root)
+            .with_context(|| format!("the store's path `{}`", root.display()))?;
+        let (wake, woken) = sync_channel(1);
+        let signals = Arc::new(Signals {
+            wake,
+            must_stop: AtomicBool::new(false),
+            must_digest: AtomicBool::new(false),
+            must_rewatch: AtomicBool::new(false),
+        });
+        let now = SystemTime::now();
+        let status = Arc::new(Mutex::new(Status {
+            revision: loaded.snapshot.revision.clone(),
+            last_attempt: now,
+            last_success: now,
+            last_duration: Duration::ZERO,
+            is_stale: false,
+            findings: loaded.findings.clone(),
+            n_files: loaded.n_files,
+            n_statements: loaded.n_statements,
+            n_principals: loaded.n_principals,
+            reloads: Reloads::default(),
+        }));
+        let reloader = Reloader {
+            root,
+            live,
+            signals: Arc::clone(&signals),
+            status: Arc::clone(&status),
+            watched: None,
+            can_watch: true,
+            seen: loaded.origin.clone(),
+            next_slice: 0,
+            distrusts_stamps: is_fresh(&loaded.origin.listing),
+        };
+        let thread = std::thread::Builder::new()
+            .name("store-watch".into())
+            .spawn(move || reloader.run(&woken))
+            .context("the thread that watches the store")?;
+        Ok(Self {
+            signals,
+            status,
+            thread: Some(thread),
+        })
+    }
+
+    /// Has every file read and digested now, whatever its stamp says (SIGHUP).
+    pub fn request_reload(&self) {
+        self.signals.must_digest.store(true, Ordering::Release);
+        self.signals.wake();
+    }
+
+    /// What is known now.
+    pub fn status(&self) -> Status {
+        lock(&self.status).clone()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.signals.must_stop.store(true, Ordering::Release);
+        self.signals.wake();
+        if let Some(thread) = self.thread.take() {
+            // It ends by itself; a panic in it has been logged.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How others speak to the reloading thread.
+#[derive(Debug)]
+struct Signals {
+    /// Holds one wake-up: a thousand events while a store is read are one reason to look again.
+    wake: SyncSender<()>,
+    must_stop: AtomicBool,
+    must_digest: AtomicBool,
+    /// The system's watching has failed in some way since it was set up.
+    must_rewatch: AtomicBool,
+}
+
+impl Signals {
+    fn wake(&self) {
+        // Full: it will wake anyway. Closed: nobody is left to wake.
+        let _ = self.wake.try_send(());
+    }
+}
+
+/// The state of a panicked holder is as good as any: each write to it is one assignment.
+fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
+    status.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What runs on the thread.
+struct Reloader {
+    root: PathBuf,
+    live: Arc<Live>,
+    signals: Arc<Signals>,
+    status: Arc<Mutex<Status>>,
+    watched: Option<Watched>,
+    /// Whether watching worked when it was last tried.
+    can_watch: bool,
+    /// What was last read, in force or refused.
+    seen: Origin,
+    next_slice: usize,
+    /// The files were so new when they were read that a later write may have left the same stamp.
+    distrusts_stamps: bool,
+}
+
+/// The system's watch, and what it was set up for.
+struct Watched {
+    places: Places,
+    /// Dropping it ends the watch.
+    _watcher: RecommendedWatcher,
+}
+
+/// Why there is a check.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reason {
+    Event,
+    Poll,
+}
+
+impl Reloader {
+    fn run(mut self, woken: &Receiver<()>) {
+        self.watch();
+        // Whoever started us publishes the first generation: ours, if there was a newer one, must come after it.
+        while self.live.load().is_none() {
+            if self.signals.must_stop.load(Ordering::Acquire) {
+                return;
+            }
+            std::thread::sleep(FIRST_GENERATION);
+        }
+        self.check_safely(Reason::Event);
+        let mut next_poll = Instant::now() + POLL;
+        loop {
+            let reason =
+                match woken.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {
+                    Ok(()) => Reason::Event,
+                    Err(RecvTimeoutError::Timeout) => Reason::Poll,
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
+            if reason == Reason::Event {
+                settle(woken);
+            }
+            if self.signals.must_stop.load(Ordering::Acquire) {
+                return;
+            }
+            if reason == Reason::Poll {
+                next_poll = Instant::now() + POLL;
+            }
+            self.watch();
+            self.check_safely(reason);
+        }
+    }
+
+    /// A fault in here must cost one check, not all that would have followed.
+    fn check_safely(&mut self, reason: Reason) {
+        if catch_unwind(AssertUnwindSafe(|| self.check(reason))).is_err() {
+            error!(
+                "the store could not be checked because of an internal error; the last good revision stays"
+            );
+            let mut status = lock(&self.status);
+            status.is_stale = true;
+            status.reloads.refused += 1;
+        }
+    }
+
+    /// Looks whether the store differs from what was last read, and if so, reloads it.
+    fn check(&mut self, reason: Reason) {
+        let must_digest = self.signals.must_digest.swap(false, Ordering::AcqRel);
+        let survey = Survey::of(&self.root);
+        let is_poll = reason == Reason::Poll;
+        let is_untouched = survey.listing() == self.seen.listing;
+        if is_untouched {
+            let all = must_digest || (is_poll && self.distrusts_stamps);
+            let differs = all || (is_poll && self.slice_differs(&survey));
+            if !differs {
+                return;
+            }
+        }
+        let begun = Instant::now();
+        let (files, listing) = read::files_of(&self.root, survey);
+        self.distrusts_stamps = is_fresh(&listing);
+        let origin = Origin::of(&files, listing);
+        if origin.revision == self.seen.revision && files.findings == self.seen.read_findings {
+            self.seen = origin;
+            let mut status = lock(&self.status);
+            status.last_attempt = SystemTime::now();
+            // Our own second look at very new files is no reload that anybody asked for.
+            status.reloads.unchanged += u64::from(must_digest || !is_untouched);
+            return;
+        }
+        lock(&self.status).last_attempt = SystemTime::now();
+        self.seen = origin.clone();
+        match load_files(files, origin) {
+            Ok(loaded) => self.publish(loaded, begun),
+            Err(refused) => self.refuse(refused.findings, begun),
+        }
+    }
+
+    /// Whether one of the next few files has another content than was read, behind an unchanged stamp.
+    fn slice_differs(&mut self, survey: &Survey) -> bool {
+        let stamps = &self.seen.listing.stamps;
+        let n_files = stamps.len().div_ceil(N_SLICES).max(1);
+        let first = self.next_slice * n_files;
+        self.next_slice = if first + n_files >= stamps.len() {
+            0
+        } else {
+            self.next_slice + 1
+        };
+        stamps
+            .iter()
+            .enumerate()
+            .skip(first)
+            .take(n_files)
+            .any(|(index, (path, _))| {
+                let digests = &self.seen.digests;
+                let known = digests
+                    .binary_search_by(|(other, _)| other.cmp(path))
+                    .ok()
+                    .and_then(|at| digests.get(at));
+                known.is_some_and(|(_, digest)| !survey.still_holds(index, digest))
+            })
+    }
+
+    fn publish(&self, loaded: Loaded, begun: Instant) {
+        let Loaded {
+            snapshot,
+            findings,
+            n_files,
+            n_statements,
+            n_principals,
+            ..
+        } = loaded;
+        let revision = snapshot.revision.clone();
+        let is_in_force = lock(&self.status).revision == revision;
+        log(&findings);
+        // Refused files that were put back as they were: the generation in force is the one they make.
+        let old = if is_in_force {
+            None
+        } else {
+            self.live.publish(Arc::new(Generation { snapshot }))
+        };
+        let took = begun.elapsed();
+        {
+            let mut status = lock(&self.status);
+            status.last_success = SystemTime::now();
+            status.last_duration = took;
+            status.is_stale = false;
+            status.findings = findings;
+            status.n_files = n_files;
+            status.n_statements = n_statements;
+            status.n_principals = n_principals;
+            status.revision = revision.clone();
+            if is_in_force {
+                status.reloads.unchanged += 1;
+            } else {
+                status.reloads.published += 1;
+            }
+        }
+        let milliseconds = took.as_millis();
+        if is_in_force {
+            info!(%revision, "the store is again what is in force");
+        } else {
+            info!(%revision, n_files, n_statements, n_principals, milliseconds, "the store was reloaded");
+        }
+        // Unless a request still runs on it, the old generation ends here and delays nobody.
+        drop(old);
+    }
+
+    fn refuse(&self, findings: Vec<Finding>, begun: Instant) {
+        log(&findings);
+        let n_errors = findings.iter().filter(|finding| finding.is_error()).count();
+        let mut status = lock(&self.status);
+        error!(revision = %status.revision, n_errors, "the store does not load: the last good revision stays in force");
+        status.last_duration = begun.elapsed();
+        status.is_stale = true;
+        status.findings = findings;
+        status.reloads.refused += 1;
+    }
+
+    /// Sets the system's watch up, or anew if the store's path leads elsewhere by now.
+    fn watch(&mut self) {
+        let must_rewatch = self.signals.must_rewatch.swap(false, Ordering::AcqRel);
+        let places = Places::of(&self.root);
+        if !must_rewatch
+            && self
+                .watched
+                .as_ref()
+                .is_some_and(|watched| watched.places == places)
+        {
+            return;
+        }
+        self.watched = None;
+        match watch(&places, &self.signals) {
+            Ok(watcher) => {
+                if !self.can_watch {
+                    info!("the store is watched again");
+                }
+                self.can_watch = true;
+                self.watched = Some(Watched {
+                    places,
+                    _watcher: watcher,
+                });
+            }
+            Err(cause) => {
+                if self.can_watch {
+                    let seconds = POLL.as_secs();
+                    warn!(%cause, "the store cannot be watched: changes are noticed within {seconds} seconds only");
+                }
+                self.can_watch = false;
+            }
+        }
+    }
+}
+
+fn log(findings: &[Finding]) {
+    for finding in findings {
+        if finding.is_error() {
+            error!(%finding, "in the store");
+        } else {
+            warn!(%finding, "in the store");
+        }
+    }
+}
+
+/// Waits until nothing has happened for a moment, but not for ever.
+fn settle(woken: &Receiver<()>) {
+    let end = Instant::now() + MAX_SETTLE;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() || woken.recv_timeout(QUIET.min(left)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether a file was changed so shortly ago that it may change again without another stamp.
+fn is_fresh(listing: &Listing) -> bool {
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    listing.newest_change() + STAMP_GRAIN > now
+}
+
+/// What has to be watched for a store.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Places {
+    /// The root, with all below; its identity changes when it is replaced.
+    root: PathBuf,
+    identity: Option<(u64, u64)>,
+    /// Folders in which something stands that the root is reached by: a link, or the root itself.
+    outer: BTreeSet<PathBuf>,
+    /// Those things.
+    steps: BTreeSet<PathBuf>,
+}
+
+impl Places {
+    fn of(root: &Path) -> Self {
+        use std::os::unix::fs::MetadataExt;
+        let identity = std::fs::metadata(root)
+            .ok()
+            .map(|metadata| (metadata.dev(), metadata.ino()));
+        let mut places = Self {
+            root: root.to_owned(),
+            identity,
+            ..Self::default()
+        };
+        places.step(root);
+        let mut open = vec![root.to_owned()];
+        let mut n_links = 0;
+        while let Some(path) = open.pop() {
+            let mut prefix = PathBuf::new();
+            for component in path.components() {
+                prefix.push(component);
+                let Ok(target) = std::fs::read_link(&prefix) else {
+                    continue;
+                };
+                n_links += 1;
+                if places.step(&prefix) && n_links < MAX_LINKS {
+                    // A path with `..` in it is followed as it is: the system resolves it.
+                    open.push(
+                        prefix
+                            .parent()
+                            .map_or(target.clone(), |folder| folder.join(&target)),
+                    );
+                }
+            }
+        }
+        places
+    }
+
+    /// Adds something that the root is reached by; gives whether it is new.
+    fn step(&mut self, path: &Path) -> bool {
+        // A folder that is gone is waited for where it will come back.
+        let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
+        self.outer.extend(folder.map(Path::to_owned));
+        // Of what is gone, the first missing part will come back first.
+        let folder_is_parent = folder == path.parent();
+        if !folder_is_parent
+            && let Some(missing) = path.ancestors().find(|part| part.parent() == folder)
+        {
+            self.steps.insert(missing.to_owned());
+        }
+        self.steps.insert(path.to_owned())
+    }
+
+    /// Whether `event` can be about the store: not what merely happens beside it.
+    fn concern(&self, event: &Event) -> bool {
+        if matches!(event.kind, EventKind::Access(_)) {
+            // Our own reading makes these.
+            return false;
+        }
+        event.need_rescan()
+            || event.paths.is_empty()
+            || event.paths.iter().any(|path| {
+                path.starts_with(&self.root)
+                    || self.steps.contains(path)
+                    || self.outer.contains(path)
+            })
+    }
+
+    /// Whether `event` says that the root, or a link to it, has gone or come: its watch may be one of a folder that is
+    /// no more, even where the new one has got the old one's number.
+    fn is_replacement(&self, event: &Event) -> bool {
+        let is_move = matches!(
+            event.kind,
+            EventKind::Create(_)
+                | EventKind::Remove(_)
+                | EventKind::Modify(ModifyKind::Name(_))
+                | EventKind::Any
+        );
+        is_move
+            && event
+                .paths
+                .iter()
+                .any(|path| self.steps.contains(path) || self.outer.contains(path))
+    }
+}
+
+/// Sets up the system's watch.
+fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedWatcher> {
+    let concerned = places.clone();
+    let signals = Arc::clone(signals);
+    let mut watcher =
+        notify::recommended_watcher(move |event: notify::Result<Event>| match event {
+            Ok(event) => {
+                if concerned.concern(&event) {
+                    if concerned.is_replacement(&event) {
+                        signals.must_rewatch.store(true, Ordering::Release);
+                    }
+                    signals.wake();
+                }
+            }
+            Err(cause) => {
+                warn!(%cause, "watching the store failed");
+                signals.must_rewatch.store(true, Ordering::Release);
+                signals.wake();
+            }
+        })?;
+    for folder in &places.outer {
+        // A folder that may be passed through but not read; the poll sees a swap there.
+        if let Err(cause) = watcher.watch(folder, RecursiveMode::NonRecursive) {
+            debug!(%cause, folder = %folder.display(), "a folder above the store cannot be watched");
+        }
+    }
+    if places.identity.is_some() {
+        watcher.watch(&places.root, RecursiveMode::Recursive)?;
+    }
+    Ok(watcher)
+}
+
+#[cfg(test)]
+mod tests;

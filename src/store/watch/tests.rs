@@ -1,0 +1,235 @@
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::store::load;
+
+/// A store in a folder of a temporary directory, so that the folder itself can be replaced.
+struct Fixture {
+    parent: TempDir,
+    root: PathBuf,
+}
+
+struct Running {
+    live: Arc<Live>,
+    watcher: Watcher,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let parent = TempDir::new().unwrap();
+        let root = parent.path().join("policies");
+        shop(&root, "{}");
+        Self { parent, root }
+    }
+
+    fn start(&self) -> Running {
+        let loaded = load(&self.root).unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
+        let live = Arc::new(Live::default());
+        let watcher = Watcher::start(self.root.clone(), Arc::clone(&live), &loaded).unwrap();
+        live.publish(Arc::new(Generation {
+            snapshot: loaded.snapshot,
+        }));
+        Running { live, watcher }
+    }
+}
+
+fn shop(root: &Path, user: &str) {
+    fs::create_dir_all(root.join("users")).unwrap();
+    fs::write(root.join("account.json"), r#"{"AccountId":"111122223333"}"#).unwrap();
+    fs::write(root.join("users/ann.json"), user).unwrap();
+}
+
+/// What a store of [`shop`] has as its revision.
+fn revision_with(user: &str) -> Revision {
+    let root = TempDir::new().unwrap();
+    shop(root.path(), user);
+    load(root.path())
+        .unwrap_or_else(|refused| panic!("{:#?}", refused.findings))
+        .snapshot
+        .revision
+}
+
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::yield_now();
+    }
+}
+
+impl Running {
+    fn revision(&self) -> Revision {
+        self.live.load().as_ref().unwrap().snapshot.revision.clone()
+    }
+
+    #[track_caller]
+    fn becomes(&self, user: &str) {
+        let wanted = revision_with(user);
+        eventually("the new revision is in force", || {
+            self.revision() == wanted && !self.watcher.status().is_stale
+        });
+    }
+
+    #[track_caller]
+    fn goes_stale(&self) -> Status {
+        eventually("the store is stale", || self.watcher.status().is_stale);
+        self.watcher.status()
+    }
+}
+
+const DISABLED: &str = r#"{"Disabled":true}"#;
+
+#[test]
+fn a_changed_file_is_published() {
+    let fixture = Fixture::new();
+    let running = fixture.start();
+    fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
+    running.becomes(DISABLED);
+    let status = running.watcher.status();
+    assert_eq!(status.revision, running.revision());
+    assert!(status.reloads.published >= 1 && status.last_success >= status.last_attempt);
+}
+
+#[test]
+fn an_editors_rename_and_a_new_folder_are_noticed() {
+    let fixture = Fixture::new();
+    let running = fixture.start();
+    fs::write(fixture.root.join("users/.ann.json.swp"), DISABLED).unwrap();
+    fs::rename(
+        fixture.root.join("users/.ann.json.swp"),
+        fixture.root.join("users/ann.json"),
+    )
+    .unwrap();
+    running.becomes(DISABLED);
+    fs::create_dir_all(fixture.root.join("groups/eng")).unwrap();
+    let before = running.revision();
+    fs::write(fixture.root.join("groups/eng/devs.json"), "{}").unwrap();
+    eventually("the group is in force", || running.revision() != before);
+}
+
+#[test]
+fn a_store_that_does_not_load_leaves_the_last_good_one() {
+    let fixture = Fixture::new();
+    let running = fixture.start();
+    let good = running.revision();
+    fs::write(fixture.root.join("users/ann.json"), "{").unwrap();
+    let status = running.goes_stale();
+    assert_eq!(running.revision(), good);
+    assert_eq!((status.findings.len(), &status.revision), (1, &good));
+    assert!(status.reloads.refused >= 1);
+    // Put back as it was: nothing to publish, and no longer stale.
+    fs::write(fixture.root.join("users/ann.json"), "{}").unwrap();
+    running.becomes("{}");
+    assert_eq!(running.watcher.status().findings, []);
+}
+
+#[test]
+fn an_empty_or_vanished_store_leaves_the_last_good_one_and_may_come_back() {
+    let fixture = Fixture::new();
+    let running = fixture.start();
+    fs::remove_dir_all(&fixture.root).unwrap();
+    running.goes_stale();
+    fs::create_dir(&fixture.root).unwrap();
+    shop(&fixture.root, DISABLED);
+    running.becomes(DISABLED);
+    // Its new folder is watched like the old one.
+    fs::write(fixture.root.join("users/ann.json"), "{}").unwrap();
+    running.becomes("{}");
+}
+
+#[test]
+fn a_link_to_the_store_may_be_swapped() {
+    let fixture = Fixture::new();
+    let parent = fixture.parent.path();
+    fs::rename(&fixture.root, parent.join("v1")).unwrap();
+    symlink("v1", &fixture.root).unwrap();
+    let running = fixture.start();
+    for (version, user) in [("v2", DISABLED), ("v3", "{}"), ("v4", DISABLED)] {
+        shop(&parent.join(version), user);
+        symlink(version, parent.join("next")).unwrap();
+        fs::rename(parent.join("next"), &fixture.root).unwrap();
+        running.becomes(user);
+    }
+}
+
+#[test]
+fn a_config_map_swap_is_one_change() {
+    let fixture = Fixture::new();
+    let root = &fixture.root;
+    fs::remove_dir_all(root).unwrap();
+    shop(&root.join("..v1"), "{}");
+    symlink("..v1", root.join("..data")).unwrap();
+    for name in ["account.json", "users"] {
+        symlink(format!("..data/{name}"), root.join(name)).unwrap();
+    }
+    let running = fixture.start();
+    for (version, old, user) in [
+        ("..v2", "..v1", DISABLED),
+        ("..v3", "..v2", "{}"),
+        ("..v4", "..v3", DISABLED),
+    ] {
+        shop(&root.join(version), user);
+        symlink(version, root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+        fs::remove_dir_all(root.join(old)).unwrap();
+        running.becomes(user);
+        assert_eq!(running.watcher.status().reloads.refused, 0);
+    }
+}
+
+#[test]
+fn a_requested_reload_digests_everything_and_swaps_nothing_that_is_the_same() {
+    let fixture = Fixture::new();
+    let running = fixture.start();
+    let first = Arc::as_ptr(running.live.load().as_ref().unwrap());
+    running.watcher.request_reload();
+    eventually("it was looked at", || {
+        running.watcher.status().reloads.unchanged >= 1
+    });
+    assert_eq!(Arc::as_ptr(running.live.load().as_ref().unwrap()), first);
+    let reloads = running.watcher.status().reloads;
+    assert_eq!((reloads.published, reloads.refused), (0, 0));
+}
+
+#[test]
+fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
+    let fixture = Fixture::new();
+    let loaded = load(&fixture.root).unwrap_or_else(|_| panic!());
+    let listing = Survey::of(&fixture.root);
+    let digest_of = |index: usize| loaded.origin.digests.get(index).unwrap().1;
+    assert!(listing.still_holds(0, &digest_of(0)));
+    assert!(!listing.still_holds(0, &digest_of(1)));
+}
+
+#[test]
+fn only_what_the_store_is_reached_by_is_watched_above_it() {
+    let fixture = Fixture::new();
+    let parent = fixture.parent.path();
+    fs::create_dir_all(parent.join("work/abc")).unwrap();
+    fs::rename(&fixture.root, parent.join("work/abc/policies")).unwrap();
+    symlink("work/abc", parent.join("current")).unwrap();
+    let places = Places::of(&parent.join("current/policies"));
+    assert!(places.identity.is_some());
+    assert!(places.outer.contains(parent), "the link stands there");
+    assert!(places.steps.contains(&parent.join("current")));
+    let event = |path: PathBuf| Event::new(EventKind::Any).add_path(path);
+    assert!(places.concern(&event(parent.join("current"))));
+    assert!(places.concern(&event(parent.join("current/policies/users/ann.json"))));
+    assert!(!places.concern(&event(parent.join("something-else"))));
+    let gone = Places::of(&parent.join("a/b/c"));
+    assert_eq!(gone.identity, None);
+    assert!(
+        gone.concern(&event(parent.join("a"))),
+        "it comes back part by part"
+    );
+}
