@@ -236,16 +236,19 @@ pub struct Resolved {
 
 impl Config {
     /// Puts the layers over each other and reads every setting. `variables` are those of the process; only `IAMD_*`
-    /// are looked at. `file` is the text of the configuration file.
+    /// are looked at. `file` is the configuration file's name and text.
     pub fn resolve(
         flags: &Layer,
         variables: impl IntoIterator<Item = (String, String)>,
-        file: Option<&str>,
+        file: Option<(&str, &str)>,
     ) -> anyhow::Result<Resolved> {
         let (variables, warnings) = variable_layer(variables);
-        let file = file
-            .map_or_else(|| Ok(Layer::new()), file_layer)
-            .context("the configuration file")?;
+        let file = match file {
+            Some((name, text)) => {
+                file_layer(text).with_context(|| format!("the configuration file `{name}`"))?
+            }
+            None => Layer::new(),
+        };
         let mut sources = BTreeMap::new();
         let mut texts = BTreeMap::new();
         for setting in SETTINGS {
@@ -633,6 +636,7 @@ mod tests {
     }
 
     fn error(flags: &Layer, file: Option<&str>) -> String {
+        let file = file.map(|text| ("iamd.yaml", text));
         format!(
             "{:#}",
             Config::resolve(flags, variables(&[]), file).unwrap_err()
@@ -660,8 +664,12 @@ mod tests {
             ("IAMD_STORE", "from-variable"),
             ("IAMD_DRAIN_TIMEOUT", "2s"),
         ]);
-        let resolved =
-            Config::resolve(&flags(&[("store", "from-flag")]), variables, Some(file)).unwrap();
+        let resolved = Config::resolve(
+            &flags(&[("store", "from-flag")]),
+            variables,
+            Some(("iamd.yaml", file)),
+        )
+        .unwrap();
         assert_eq!(resolved.config.store, PathBuf::from("from-flag"));
         assert_eq!(resolved.config.drain_timeout, Duration::from_secs(2));
         assert_eq!(resolved.config.limits.max_list_values, 7);
@@ -681,7 +689,7 @@ mod tests {
         let file = Config::resolve(
             &Layer::new(),
             variables(&[]),
-            Some("listen: ['127.0.0.1:1', 'unix:/x']"),
+            Some(("iamd.yaml", "listen: ['127.0.0.1:1', 'unix:/x']")),
         )
         .unwrap();
         assert_eq!(file.config.listen, expected);
@@ -699,7 +707,7 @@ mod tests {
     fn an_unknown_key_is_an_error_and_an_unknown_variable_a_warning() {
         assert_eq!(
             error(&Layer::new(), Some("drain_timeot: 1s")),
-            "the configuration file: unknown key `drain_timeot`: did you mean `drain_timeout`?"
+            "the configuration file `iamd.yaml`: unknown key `drain_timeot`: did you mean `drain_timeout`?"
         );
         let kubernetes = variables(&[
             ("IAMD_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
@@ -737,7 +745,7 @@ mod tests {
             "a",
         ] {
             assert!(
-                Config::resolve(&Layer::new(), variables(&[]), Some(bad)).is_err(),
+                Config::resolve(&Layer::new(), variables(&[]), Some(("iamd.yaml", bad))).is_err(),
                 "{bad}"
             );
         }
@@ -803,7 +811,14 @@ mod tests {
 
     #[test]
     fn every_default_in_the_table_is_read() {
-        assert!(Config::resolve(&Layer::new(), variables(&[]), Some("# nothing\n\n")).is_ok());
+        assert!(
+            Config::resolve(
+                &Layer::new(),
+                variables(&[]),
+                Some(("iamd.yaml", "# nothing\n\n"))
+            )
+            .is_ok()
+        );
         let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
         assert!(
             keys.iter().all(|key| key

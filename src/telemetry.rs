@@ -23,7 +23,7 @@ pub struct Logging {
 /// `message` and the event's own fields beside them.
 pub fn start(logging: &Logging) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
-        .parse(&logging.filter)
+        .parse(directives(&logging.filter))
         .with_context(|| format!("`{}` is neither a log level nor a filter", logging.filter))?;
     let on_terminal = std::io::stderr().is_terminal();
     let json = match logging.format {
@@ -48,6 +48,14 @@ pub fn start(logging: &Logging) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))?;
     log_panics();
     Ok(())
+}
+
+/// A bare level is that of iamd; the libraries below it then only warn: their frames and polls would drown it.
+fn directives(filter: &str) -> String {
+    match filter {
+        "warn" | "info" | "debug" | "trace" => format!("warn,iamd={filter}"),
+        _ => filter.to_owned(),
+    }
 }
 
 /// A panic is a log line like any other; the default hook would write several lines that are no JSON.

@@ -1,6 +1,6 @@
 //! `iamd serve`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,12 +41,11 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
     }
     let variables = variables()?;
     let path = path.or_else(|| std::env::var_os("IAMD_CONFIG").map(PathBuf::from));
-    let read = |path: PathBuf| {
-        std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read the configuration file `{}`", path.display()))
-    };
-    let file = path.map(read).transpose()?;
-    let resolved = Config::resolve(&settings, variables, file.as_deref())?;
+    let file = path.map(|path| read(&path)).transpose()?;
+    let file = file
+        .as_ref()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let resolved = Config::resolve(&settings, variables, file)?;
     telemetry::start(&logging(&resolved))?;
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
@@ -66,6 +65,14 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
         tracing::error!("{error:#}");
         Status::Refused
     }))
+}
+
+/// The configuration file's name and text.
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration file `{name}`"))?;
+    Ok((name, text))
 }
 
 /// The variables that may be settings.

@@ -85,14 +85,14 @@ fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
     Ok(endpoint.connect_timeout(CLIENT_TIMEOUT).tcp_nodelay(true))
 }
 
-/// An error and its causes, joined with colons.
+/// An error and its causes, joined with colons; a cause that only repeats the one before is left out.
 fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let mut texts = vec![error.to_string()];
     let mut next = error.source();
     while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        texts.push(cause.to_string());
         next = cause.source();
     }
-    text
+    texts.dedup();
+    texts.join(": ")
 }
