@@ -176,16 +176,24 @@ fn begin(
                 .iter()
                 .filter(|finding| finding.is_error())
                 .count();
-            tracing::error!(
-                n_errors,
-                "the store `{}` does not load",
-                config.store.display()
-            );
+            let store = config.store.display();
+            tracing::error!(%store, n_errors, "the store does not load");
             return Ok(None);
         }
     };
     log(&loaded.findings);
-    let watcher = Watcher::start(config.store.clone(), Arc::clone(live), loaded)?;
+    let Loaded {
+        n_files,
+        n_statements,
+        n_principals,
+        ..
+    } = loaded;
+    let watcher = Watcher::start(config.store.clone(), Arc::clone(live), &loaded)?;
+    let revision = loaded.snapshot.revision.clone();
+    live.publish(Arc::new(Generation {
+        snapshot: loaded.snapshot,
+    }));
+    tracing::info!(%revision, n_files, n_statements, n_principals, "the store is loaded");
     Ok(Some(watcher))
 }
 
@@ -216,13 +224,12 @@ fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("signals cannot be caught")
 }
 
-/// Logs each finding; a store that does not load is told in full.
+/// Logs each finding, as a reload does.
 fn log(findings: &[Finding]) {
     for finding in findings {
-        let (code, file) = (finding.code.as_str(), &*finding.at.file);
         match finding.severity {
-            Severity::Error => tracing::error!(code, file, "{finding}"),
-            Severity::Warning => tracing::warn!(code, file, "{finding}"),
+            Severity::Error => tracing::error!(%finding, "in the store"),
+            Severity::Warning => tracing::warn!(%finding, "in the store"),
         }
     }
 }

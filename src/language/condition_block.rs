@@ -26,6 +26,8 @@ pub(super) const GLOBAL_KEYS: &[&str] = &[
     "aws:principalarn",
     "aws:principalisawsservice",
     "aws:principalorgid",
+    // In AWS's own AWSSSOServiceRolePolicy, if not in its documentation.
+    "aws:principalorgmasteraccountid",
     "aws:principalorgpaths",
     "aws:principalservicename",
     "aws:principalservicenameslist",
@@ -41,6 +43,7 @@ pub(super) const GLOBAL_KEYS: &[&str] = &[
     "aws:sourceidentity",
     "aws:sourceip",
     "aws:sourceorgid",
+    "aws:sourceowner",
     "aws:sourceorgpaths",
     "aws:sourcevpc",
     "aws:sourcevpce",

@@ -207,15 +207,23 @@ fn conditions(
                 .help(format!("add `\"Null\": {{\"{key}\": \"false\"}}`"));
         }
         if qualifier.is_some() && if_exists {
-            let message =
-                format!("`IfExists` has no clear meaning with a set qualifier, here on `{key}`");
+            let message = match for_all {
+                true => {
+                    format!("`ForAllValues:` holds without `{key}` anyway: `IfExists` adds nothing")
+                }
+                false => format!(
+                    "`ForAnyValue:` with `IfExists` has no clear meaning where `{key}` is missing"
+                ),
+            };
             report
                 .warning(
                     Code::IFEXISTS_WITH_SET_QUALIFIER,
                     &at.condition(condition),
                     message,
                 )
-                .help("write two statements, one of them with `Null`");
+                .help(
+                    "remove `IfExists`; for the missing key, write a second statement with `Null`",
+                );
         }
         if is_allow
             && base.is_negated()

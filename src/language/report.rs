@@ -72,18 +72,8 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// The line and the column, both from 1, of byte `offset`; columns count Unicode scalar values.
     fn line_and_column(&self, offset: usize) -> (u32, u32) {
-        let line = self.line_starts.partition_point(|start| *start <= offset);
-        let start = self.line_starts.get(line.saturating_sub(1)).copied();
-        let before = self.text.as_bytes().get(start.unwrap_or(0)..offset);
-        // Bytes that begin a character: an offset need not lie between two.
-        let begins = |byte: &&u8| **byte & 0xC0 != 0x80;
-        let column = before.unwrap_or_default().iter().filter(begins).count() + 1;
-        (
-            u32::try_from(line).unwrap_or(u32::MAX),
-            u32::try_from(column).unwrap_or(u32::MAX),
-        )
+        place(self.text, &self.line_starts, offset)
     }
 
     /// The source text at `span`.
@@ -177,6 +167,24 @@ impl Added<'_> {
             finding.help = Some(help.into());
         }
     }
+}
+
+/// The line and the column, both from 1, of byte `offset`; columns count Unicode scalar values.
+pub fn line_and_column(text: &str, offset: usize) -> (u32, u32) {
+    place(text, &line_starts(text), offset)
+}
+
+fn place(text: &str, line_starts: &[usize], offset: usize) -> (u32, u32) {
+    let line = line_starts.partition_point(|start| *start <= offset);
+    let start = line_starts.get(line.saturating_sub(1)).copied();
+    let before = text.as_bytes().get(start.unwrap_or(0)..offset);
+    // Bytes that begin a character: an offset need not lie between two.
+    let begins = |byte: &&u8| **byte & 0xC0 != 0x80;
+    let column = before.unwrap_or_default().iter().filter(begins).count() + 1;
+    (
+        u32::try_from(line).unwrap_or(u32::MAX),
+        u32::try_from(column).unwrap_or(u32::MAX),
+    )
 }
 
 /// The offset of the first byte of each line; there is one at least.

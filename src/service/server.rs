@@ -87,3 +87,6 @@ pub async fn serve(
         .await
         .context("the server stopped")
 }
+
+#[cfg(test)]
+mod tests;

@@ -307,6 +307,7 @@ fn every_policy_of_the_corpus_is_read_as_its_label_or_our_rules_say() {
     let mut wrong = Vec::new();
     for &(file, label, policy_type) in FILES {
         let (mut n_parsed, mut n_rejected, mut n_disagreed) = (0, 0, 0);
+        let mut warnings: BTreeMap<&str, usize> = BTreeMap::new();
         for record in records(file, label, policy_type) {
             let place = format!("{file}:{} ({})", record.line, record.id);
             let outcome = Outcome::of(&record, &place);
@@ -338,9 +339,18 @@ fn every_policy_of_the_corpus_is_read_as_its_label_or_our_rules_say() {
             } else {
                 &mut n_parsed
             }) += 1;
+            for finding in outcome
+                .findings
+                .iter()
+                .filter(|finding| !finding.is_error())
+            {
+                *warnings.entry(finding.code.as_str()).or_default() += 1;
+            }
             seen.insert(key);
         }
-        println!("{file}: {n_parsed} parsed, {n_rejected} rejected; {n_disagreed} not as labelled");
+        println!(
+            "{file}: {n_parsed} parsed, {n_rejected} rejected; {n_disagreed} not as labelled; {warnings:?}"
+        );
     }
     for key in disagreements.keys().chain(rejections.keys()) {
         assert!(

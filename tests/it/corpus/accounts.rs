@@ -32,7 +32,7 @@ fn add_aws_managed(root: &Path, name: &str, document: &str) {
 }
 
 fn load(root: &Path) -> Loaded {
-    store::load(root).unwrap_or_else(|Refused { findings }| panic!("refused:{}", list(&findings)))
+    store::load(root).unwrap_or_else(|Refused { findings, .. }| panic!("refused:{}", list(&findings)))
 }
 
 fn refused(root: &Path) -> Refused {
@@ -127,7 +127,7 @@ fn dumps_load_or_are_refused_for_what_they_lack() {
     for (dump, wanted) in DUMPS {
         let root = store_of(dump);
         let findings = match store::load(root.path()) {
-            Ok(Loaded { findings, .. }) | Err(Refused { findings }) => findings,
+            Ok(Loaded { findings, .. }) | Err(Refused { findings, .. }) => findings,
         };
         let errors: Vec<_> = findings
             .into_iter()
@@ -151,7 +151,7 @@ fn dumps_load_or_are_refused_for_what_they_lack() {
 #[test]
 fn a_missing_aws_managed_policy_is_named_where_it_is_attached_and_can_be_added() {
     let root = store_of("cloudsplaining-authz-v2");
-    let Refused { findings } = refused(root.path());
+    let Refused { findings, .. } = refused(root.path());
     let errors: Vec<_> = findings
         .iter()
         .filter(|finding| finding.is_error())
