@@ -1,5 +1,6 @@
 //! Collecting findings while a text is read.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -9,6 +10,8 @@ use super::json::{self, Node};
 /// The findings about one text, with what is needed to say where each stands.
 pub struct Report<'t> {
     text: &'t str,
+    /// Made when the first place is asked for.
+    lines: OnceCell<Lines>,
     root: Option<&'t Node<'t>>,
     place: Base,
     findings: Vec<Finding>,
@@ -28,6 +31,7 @@ impl<'t> Report<'t> {
     pub fn new(base: Base, text: &'t str) -> Self {
         Self {
             text,
+            lines: OnceCell::new(),
             root: None,
             place: base,
             findings: Vec::new(),
@@ -46,7 +50,8 @@ impl<'t> Report<'t> {
             .map_or_else(String::new, |root| root.pointer_to(span.start));
         match &self.place {
             Base::File(file) => {
-                let (line, column) = line_and_column(self.text, span.start);
+                let lines = self.lines.get_or_init(|| Lines::of(self.text));
+                let (line, column) = lines.find(self.text, span.start);
                 Location {
                     file: Arc::clone(file),
                     line,
@@ -149,6 +154,52 @@ impl Added<'_> {
     }
 }
 
+/// Every few bytes of a text, the line and the column there: a dump of a whole account on one line has many places.
+#[derive(Debug)]
+struct Lines {
+    /// Offset, line and column; ascending, the first is the text's begin.
+    marks: Vec<(usize, u32, u32)>,
+}
+
+impl Lines {
+    const DISTANCE: usize = 1024;
+
+    fn of(text: &str) -> Self {
+        let mut marks = vec![(0, 1, 1)];
+        let (mut last, mut line, mut column) = (0, 1u32, 1u32);
+        for (offset, character) in text.char_indices() {
+            if offset >= last + Self::DISTANCE {
+                marks.push((offset, line, column));
+                last = offset;
+            }
+            if character == '\n' {
+                line = line.saturating_add(1);
+                column = 1;
+            } else {
+                column = column.saturating_add(1);
+            }
+        }
+        Self { marks }
+    }
+
+    /// What [`line_and_column`] gives.
+    fn find(&self, text: &str, offset: usize) -> (u32, u32) {
+        let after = self.marks.partition_point(|(mark, _, _)| *mark <= offset);
+        let mark = after.checked_sub(1).and_then(|at| self.marks.get(at));
+        let (from, line, column) = mark.copied().unwrap_or((0, 1, 1));
+        match text.get(from..offset) {
+            Some(between) => {
+                let (lines_down, in_line) = line_and_column(between, between.len());
+                match lines_down {
+                    1 => (line, column.saturating_add(in_line - 1)),
+                    _ => (line.saturating_add(lines_down - 1), in_line),
+                }
+            }
+            None => line_and_column(text, offset),
+        }
+    }
+}
+
 /// The line and the column, both from 1, of byte `offset`; columns count Unicode scalar values.
 pub fn line_and_column(text: &str, offset: usize) -> (u32, u32) {
     let before: &str = text.get(..offset).unwrap_or(text);
@@ -164,4 +215,28 @@ pub fn line_and_column(text: &str, offset: usize) -> (u32, u32) {
         u32::try_from(line).unwrap_or(u32::MAX),
         u32::try_from(column).unwrap_or(u32::MAX),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_found_from_marks_as_from_the_begin() {
+        for text in [
+            "",
+            "one line",
+            &"äb\nc".repeat(2_000),
+            &"x".repeat(5_000),
+            &"\n".repeat(3_000),
+        ] {
+            let lines = Lines::of(text);
+            for offset in 0..=text.len() + 1 {
+                if offset % 7 == 0 || offset + 2 > text.len() {
+                    let expected = line_and_column(text, offset);
+                    assert_eq!(lines.find(text, offset), expected, "{offset}");
+                }
+            }
+        }
+    }
 }
