@@ -1,6 +1,5 @@
 //! Collecting findings while a text is read.
 
-use std::cell::OnceCell;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,8 +9,8 @@ use super::json::{self, Node};
 /// The findings about one text, with what is needed to say where each stands.
 pub struct Report<'t> {
     text: &'t str,
-    /// Made when the first place is asked for.
-    lines: OnceCell<Lines>,
+    /// Dumps have many statements on few lines, and each asks for its place.
+    marks: Vec<Mark>,
     root: Option<&'t Node<'t>>,
     place: Base,
     findings: Vec<Finding>,
@@ -31,7 +30,7 @@ impl<'t> Report<'t> {
     pub fn new(base: Base, text: &'t str) -> Self {
         Self {
             text,
-            lines: OnceCell::new(),
+            marks: marks(text),
             root: None,
             place: base,
             findings: Vec::new(),
@@ -50,8 +49,7 @@ impl<'t> Report<'t> {
             .map_or_else(String::new, |root| root.pointer_to(span.start));
         match &self.place {
             Base::File(file) => {
-                let lines = self.lines.get_or_init(|| Lines::of(self.text));
-                let (line, column) = lines.find(self.text, span.start);
+                let (line, column) = self.line_and_column(span.start);
                 Location {
                     file: Arc::clone(file),
                     line,
@@ -64,6 +62,23 @@ impl<'t> Report<'t> {
                 ..outer.clone()
             },
         }
+    }
+
+    /// The line on which `span` begins, as [`Report::location`] gives it.
+    pub fn line(&self, span: &Range<usize>) -> u32 {
+        match &self.place {
+            Base::File(_) => self.line_and_column(span.start).0,
+            Base::Embedded(outer) => outer.line,
+        }
+    }
+
+    fn line_and_column(&self, offset: usize) -> (u32, u32) {
+        place(self.text, &self.marks, offset)
+    }
+
+    /// The source text at `span`.
+    pub fn source(&self, span: &Range<usize>) -> &'t str {
+        self.text.get(span.clone()).unwrap_or("")
     }
 
     /// Adds an error at `span`; returns it for `help`.
@@ -98,7 +113,7 @@ impl<'t> Report<'t> {
         let message = match &self.place {
             Base::File(_) => error.message.clone(),
             Base::Embedded(_) => {
-                let (line, column) = line_and_column(self.text, error.offset);
+                let (line, column) = self.line_and_column(error.offset);
                 format!(
                     "{} (line {line}, column {column} of the document in this string)",
                     error.message
@@ -154,67 +169,65 @@ impl Added<'_> {
     }
 }
 
-/// Every few bytes of a text, the line and the column there: a dump of a whole account on one line has many places.
-#[derive(Debug)]
-struct Lines {
-    /// Offset, line and column; ascending, the first is the text's begin.
-    marks: Vec<(usize, u32, u32)>,
-}
-
-impl Lines {
-    const DISTANCE: usize = 1024;
-
-    fn of(text: &str) -> Self {
-        let mut marks = vec![(0, 1, 1)];
-        let (mut last, mut line, mut column) = (0, 1u32, 1u32);
-        for (offset, character) in text.char_indices() {
-            if offset >= last + Self::DISTANCE {
-                marks.push((offset, line, column));
-                last = offset;
-            }
-            if character == '\n' {
-                line = line.saturating_add(1);
-                column = 1;
-            } else {
-                column = column.saturating_add(1);
-            }
-        }
-        Self { marks }
-    }
-
-    /// What [`line_and_column`] gives.
-    fn find(&self, text: &str, offset: usize) -> (u32, u32) {
-        let after = self.marks.partition_point(|(mark, _, _)| *mark <= offset);
-        let mark = after.checked_sub(1).and_then(|at| self.marks.get(at));
-        let (from, line, column) = mark.copied().unwrap_or((0, 1, 1));
-        match text.get(from..offset) {
-            Some(between) => {
-                let (lines_down, in_line) = line_and_column(between, between.len());
-                match lines_down {
-                    1 => (line, column.saturating_add(in_line - 1)),
-                    _ => (line.saturating_add(lines_down - 1), in_line),
-                }
-            }
-            None => line_and_column(text, offset),
-        }
-    }
-}
-
 /// The line and the column, both from 1, of byte `offset`; columns count Unicode scalar values.
 pub fn line_and_column(text: &str, offset: usize) -> (u32, u32) {
-    let before: &str = text.get(..offset).unwrap_or(text);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
-    (
-        u32::try_from(line).unwrap_or(u32::MAX),
-        u32::try_from(column).unwrap_or(u32::MAX),
-    )
+    place(text, &marks(text), offset)
+}
+
+/// A byte offset in a text, with the line and the column there.
+#[derive(Clone, Copy)]
+struct Mark {
+    offset: usize,
+    line: u32,
+    column: u32,
+}
+
+impl Mark {
+    const START: Self = Self {
+        offset: 0,
+        line: 1,
+        column: 1,
+    };
+
+    /// The mark behind `byte`, which stands at this one. Columns count the bytes that begin a character: an offset
+    /// need not lie between two.
+    fn after(self, byte: u8) -> Self {
+        let offset = self.offset + 1;
+        let (line, column) = match byte {
+            b'\n' => (self.line.saturating_add(1), 1),
+            _ if byte & 0xC0 == 0x80 => (self.line, self.column),
+            _ => (self.line, self.column.saturating_add(1)),
+        };
+        Self {
+            offset,
+            line,
+            column,
+        }
+    }
+}
+
+fn place(text: &str, marks: &[Mark], offset: usize) -> (u32, u32) {
+    let after = marks.partition_point(|mark| mark.offset <= offset);
+    let mark = after.checked_sub(1).and_then(|at| marks.get(at)).copied();
+    let mark = mark.unwrap_or(Mark::START);
+    let rest = text.as_bytes().get(mark.offset..).unwrap_or_default();
+    let between = rest.iter().take(offset.saturating_sub(mark.offset));
+    let found = between.fold(mark, |mark, byte| mark.after(*byte));
+    (found.line, found.column)
+}
+
+/// One mark for each so many bytes; the text's begin is the first.
+fn marks(text: &str) -> Vec<Mark> {
+    const DISTANCE: usize = 1024;
+    let mut marks = vec![Mark::START];
+    let mut mark = Mark::START;
+    for byte in text.bytes() {
+        mark = mark.after(byte);
+        if mark.offset.is_multiple_of(DISTANCE) {
+            marks.push(mark);
+        }
+    }
+    marks
 }
 
 #[cfg(test)]
@@ -222,21 +235,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_found_from_marks_as_from_the_begin() {
+    fn places_are_found_from_any_mark_as_from_the_begin() {
         for text in [
             "",
             "one line",
-            &"äb\nc".repeat(2_000),
-            &"x".repeat(5_000),
+            &"äb\nc".repeat(700),
+            &"x".repeat(3_000),
             &"\n".repeat(3_000),
         ] {
-            let lines = Lines::of(text);
-            for offset in 0..=text.len() + 1 {
-                if offset % 7 == 0 || offset + 2 > text.len() {
-                    let expected = line_and_column(text, offset);
-                    assert_eq!(lines.find(text, offset), expected, "{offset}");
-                }
+            let marks = marks(text);
+            for offset in 0..=text.len() {
+                assert_eq!(
+                    place(text, &marks, offset),
+                    place(text, &[Mark::START], offset),
+                    "{offset}"
+                );
             }
         }
+        assert_eq!(line_and_column("aä\nbä", 5), (2, 2));
     }
 }
