@@ -7,6 +7,7 @@ pub mod context;
 pub mod engine;
 pub mod language;
 pub mod name;
+pub mod scenario;
 pub mod service;
 pub mod store;
 pub mod telemetry;

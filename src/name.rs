@@ -216,6 +216,10 @@ impl Principal {
         if !arn.region().is_empty() {
             return Err(malformed("has a region, which IAM identities never have"));
         }
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+        if !arn.partition().bytes().all(fits) {
+            return Err(malformed("has no valid partition"));
+        }
         AccountId::parse(arn.account()).map_err(|_| malformed("has no valid account id"))?;
         let (kind, rest) = arn
             .resource()

@@ -13,7 +13,7 @@ use super::report::Report;
 use crate::context::ContextKey;
 
 /// The `aws:` keys that AWS documents, folded; tag families apart.
-const GLOBAL_KEYS: &[&str] = &[
+pub(super) const GLOBAL_KEYS: &[&str] = &[
     "aws:calledvia",
     "aws:calledviafirst",
     "aws:calledvialast",
@@ -26,6 +26,8 @@ const GLOBAL_KEYS: &[&str] = &[
     "aws:principalarn",
     "aws:principalisawsservice",
     "aws:principalorgid",
+    // In AWS's own AWSSSOServiceRolePolicy, if not in its documentation.
+    "aws:principalorgmasteraccountid",
     "aws:principalorgpaths",
     "aws:principalservicename",
     "aws:principalservicenameslist",
@@ -41,6 +43,7 @@ const GLOBAL_KEYS: &[&str] = &[
     "aws:sourceidentity",
     "aws:sourceip",
     "aws:sourceorgid",
+    "aws:sourceowner",
     "aws:sourceorgpaths",
     "aws:sourcevpc",
     "aws:sourcevpce",

@@ -1,9 +1,597 @@
-//! Lints.
+//! Legal, but surely not meant: warnings about a document that parsed.
+//!
+//! What can be seen at one value (an odd `Sid`, a short ARN) the parser reports while it reads. Here are the lints that
+//! look at a whole statement. Each fires only where the statement cannot mean what it seems to say: a lint that cries
+//! wolf is soon switched off, and the next true one with it.
 
-use super::document::{PolicyDocument, PolicyType};
+use std::ops::Range;
+
+use super::condition::{Condition, Operand, Operator, Qualifier};
+use super::condition_block::GLOBAL_KEYS;
+use super::document::{
+    Effect, Listed, PolicyDocument, PolicyType, PrincipalElement, PrincipalEntry, Statement,
+};
+use super::finding::Code;
+use super::json::{Node, Value};
+use super::pattern::{ActionPattern, Piece, ResourcePattern, Template, Variable};
 use super::report::Report;
+use crate::context::{ContextKey, KeyKind};
+use crate::name::{Action, Arn, Principal};
 
-/// Lints `document`.
-pub fn lint(document: &PolicyDocument, policy_type: PolicyType, report: &mut Report<'_>) {
-    let _ = (document, policy_type, report);
+/// The `aws:` keys with more than one value, folded (section 4.9).
+const MULTIVALUED: &[&str] = &[
+    "aws:calledvia",
+    "aws:principalorgpaths",
+    "aws:principalservicenameslist",
+    "aws:resourceorgpaths",
+    "aws:sourceorgpaths",
+    "aws:tagkeys",
+    "aws:vpceorgpaths",
+];
+
+/// What a client writes into its own request, folded.
+const CLIENT_CONTROLLED: &[&str] = &["aws:referer", "aws:useragent"];
+
+/// The actions that a trust policy decides (T-6).
+const TRUST_ACTIONS: &[&str] = &[
+    "sts:AssumeRole",
+    "sts:AssumeRoleWithSAML",
+    WEB_IDENTITY,
+    "sts:SetSourceIdentity",
+    "sts:TagSession",
+];
+
+const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
+
+/// The claims that tie a token to a user or an application (T-23); some providers have names of their own for them.
+const IDENTIFYING_CLAIMS: &[&str] = &["sub", "aud", "oaud", "app_id", "user_id"];
+
+/// Lints `document`, which was parsed from `node`.
+pub fn lint(
+    document: &PolicyDocument,
+    policy_type: PolicyType,
+    node: &Node<'_>,
+    report: &mut Report<'_>,
+) {
+    size(policy_type, node, report);
+    let statements = node
+        .member("Statement")
+        .map_or(&[][..], |member| member.value.one_or_many());
+    for (statement, node) in document.statements.iter().zip(statements) {
+        let at = Place { node };
+        conditions(statement, policy_type, &at, report);
+        client_controlled(statement, &at, report);
+        deny_list_style(statement, &at, report);
+        if let Some(principal) = &statement.principal {
+            not_principal(principal, &at, report);
+        }
+        if policy_type == PolicyType::Trust {
+            useless_actions(statement, &at, report);
+            web_identity(statement, &at, report);
+        }
+    }
 }
+
+/// Lints what a resource policy says of resources that its `scopes` never attach it to (E-13); `node` is the policy.
+///
+/// It asks whether the two patterns could meet if every wildcard and variable stood for anything: so it may stay silent
+/// where they don't, but never warns where they do.
+pub fn scope(
+    document: &PolicyDocument,
+    scopes: &[ResourcePattern],
+    node: &Node<'_>,
+    report: &mut Report<'_>,
+) {
+    let statements = node
+        .member("Statement")
+        .map_or(&[][..], |member| member.value.one_or_many());
+    for (index, statement) in document.statements.iter().enumerate() {
+        let Some(Listed::Any(patterns)) = &statement.resources else {
+            continue;
+        };
+        for (entry, pattern) in patterns.iter().enumerate() {
+            if scopes.iter().any(|scope| can_meet(scope, pattern)) {
+                continue;
+            }
+            // A document inside a string has no nodes in this file.
+            let span = statements.get(index).map_or_else(
+                || node.span.clone(),
+                |node| Place { node }.entry("Resource", entry),
+            );
+            let message = format!(
+                "resource `{}` lies outside of what the policy is attached to: it never applies",
+                pattern.as_str()
+            );
+            report
+                .warning(Code::RESOURCE_OUTSIDE_SCOPE, &span, message)
+                .help("widen the `Resource` beside the policy, or remove this one");
+        }
+    }
+}
+
+/// Finds the places of a statement's parts.
+struct Place<'n, 't> {
+    node: &'n Node<'t>,
+}
+
+impl Place<'_, '_> {
+    /// Of an element's name; of the statement if there is no such element.
+    fn element(&self, name: &str) -> Range<usize> {
+        self.node
+            .member(name)
+            .map_or_else(|| self.node.span.clone(), |member| member.name_span.clone())
+    }
+
+    /// Of one entry of an element.
+    fn entry(&self, name: &str, index: usize) -> Range<usize> {
+        self.node
+            .member(name)
+            .and_then(|member| member.value.one_or_many().get(index))
+            .map_or_else(|| self.element(name), |entry| entry.span.clone())
+    }
+
+    /// Of a condition key's name.
+    fn condition(&self, condition: &Condition) -> Range<usize> {
+        self.node
+            .member("Condition")
+            .and_then(|block| {
+                let Value::Object(operators) = &block.value.value else {
+                    return None;
+                };
+                operators
+                    .iter()
+                    .filter(|member| Operator::parse(&member.name) == Some(condition.operator))
+                    .find_map(|member| member.value.member(&condition.spelled))
+            })
+            .map_or_else(
+                || self.element("Condition"),
+                |member| member.name_span.clone(),
+            )
+    }
+}
+
+/// G-39. White space counts in control policies only. A document cannot say whether it is a managed or an inline
+/// policy, and AWS's own exceed what yours may have, so identity policies have no limit here.
+fn size(policy_type: PolicyType, node: &Node<'_>, report: &mut Report<'_>) {
+    let (limit, white_space_counts) = match policy_type {
+        PolicyType::PermissionsBoundary => (6_144, false),
+        PolicyType::Session | PolicyType::Trust => (2_048, false),
+        PolicyType::ServiceControl | PolicyType::ResourceControl => (5_120, true),
+        PolicyType::Identity | PolicyType::Resource => return,
+    };
+    let source = report.source(&node.span);
+    let n_characters = source
+        .chars()
+        .filter(|character| white_space_counts || !character.is_whitespace())
+        .count();
+    if n_characters > limit {
+        let message = format!(
+            "the policy has {n_characters} characters, more than the {limit} that AWS allows"
+        );
+        report.warning(Code::AWS_QUOTA, &node.span, message);
+    }
+}
+
+/// C-73, C-74, V-9.
+fn conditions(
+    statement: &Statement,
+    policy_type: PolicyType,
+    at: &Place<'_, '_>,
+    report: &mut Report<'_>,
+) {
+    let is_allow = statement.effect == Effect::Allow;
+    for condition in &statement.conditions {
+        let Operator {
+            qualifier,
+            if_exists,
+            base,
+        } = condition.operator;
+        let key = &condition.spelled;
+        let for_all = qualifier == Some(Qualifier::ForAllValues);
+        if for_all && is_single_valued(&condition.key) {
+            let message = format!(
+                "`ForAllValues:` tests a set, but `{key}` has one value at most, and holds when it has none"
+            );
+            report
+                .warning(
+                    Code::FORALLVALUES_ON_SINGLE_VALUED,
+                    &at.condition(condition),
+                    message,
+                )
+                .help("use the operator without `ForAllValues:`");
+        }
+        if for_all && is_allow && !is_required(&condition.key, &statement.conditions) {
+            let message = format!("`ForAllValues:` allows requests without `{key}`");
+            report
+                .warning(Code::FORALLVALUES_ALLOW, &at.condition(condition), message)
+                .help(format!("add `\"Null\": {{\"{key}\": \"false\"}}`"));
+        }
+        if qualifier.is_some() && if_exists {
+            let message = match for_all {
+                true => {
+                    format!("`ForAllValues:` holds without `{key}` anyway: `IfExists` adds nothing")
+                }
+                false => format!(
+                    "`ForAnyValue:` with `IfExists` has no clear meaning where `{key}` is missing"
+                ),
+            };
+            report
+                .warning(
+                    Code::IFEXISTS_WITH_SET_QUALIFIER,
+                    &at.condition(condition),
+                    message,
+                )
+                .help(
+                    "remove `IfExists`; for the missing key, write a second statement with `Null`",
+                );
+        }
+        if is_allow
+            && base.is_negated()
+            && let Some(variable) = condition
+                .operand
+                .variables()
+                .into_iter()
+                .find(|variable| may_lack_value(variable, policy_type))
+        {
+            let name = variable.key.folded();
+            let message = format!(
+                "`{key}` counts as different where `${{{name}}}` has no value: the statement then allows"
+            );
+            report
+                .warning(
+                    Code::ALLOW_NEGATED_VARIABLE,
+                    &at.condition(condition),
+                    message,
+                )
+                .help(format!(
+                    "add `\"Null\": {{\"{name}\": \"false\"}}`, or give the variable a default"
+                ));
+        }
+    }
+}
+
+fn is_single_valued(key: &ContextKey) -> bool {
+    let is_tag = matches!(
+        key.kind(),
+        KeyKind::PrincipalTag | KeyKind::ResourceTag | KeyKind::RequestTag
+    );
+    is_tag || GLOBAL_KEYS.contains(&key.folded()) && !MULTIVALUED.contains(&key.folded())
+}
+
+/// Whether another condition is false where `key` is missing, so that `ForAllValues:` cannot be true for nothing.
+fn is_required(key: &ContextKey, conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| {
+        let speaks_of_it = condition.key == *key
+            // Tags in the request imply tag keys (section 4.9).
+            || key.kind() == KeyKind::TagKeys && condition.key.kind() == KeyKind::RequestTag;
+        speaks_of_it && is_false_when_missing(condition)
+    })
+}
+
+/// C-6.
+fn is_false_when_missing(condition: &Condition) -> bool {
+    let Operator {
+        qualifier,
+        base,
+        if_exists,
+    } = condition.operator;
+    match (&condition.operand, qualifier) {
+        (Operand::Null(must_be_absent), _) => !must_be_absent,
+        (_, Some(Qualifier::ForAllValues)) => false,
+        // Indeterminate is no Allow either (C-74).
+        (_, Some(Qualifier::ForAnyValue)) => true,
+        (_, None) => !if_exists && !base.is_negated(),
+    }
+}
+
+/// V-9: whether a request can leave the variable without a value.
+fn may_lack_value(variable: &Variable, policy_type: PolicyType) -> bool {
+    use KeyKind as K;
+    // Who has an identity policy is a user or a session: their account, ARN and type are always known.
+    let is_attached_to_principals = !matches!(
+        policy_type,
+        PolicyType::Resource | PolicyType::ResourceControl | PolicyType::Trust
+    );
+    let is_always_known = match variable.key.kind() {
+        K::CurrentTime | K::EpochTime | K::SecureTransport | K::ViaAwsService => true,
+        K::PrincipalArn | K::PrincipalAccount | K::PrincipalType | K::PrincipalIsAwsService => {
+            is_attached_to_principals
+        }
+        _ => false,
+    };
+    variable.default.is_none() && !is_always_known
+}
+
+/// Section 4.9: who allows by such a key allows everybody who knows what to write.
+fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
+    if statement.effect != Effect::Allow {
+        return;
+    }
+    let is_controlled = |key: &ContextKey| CLIENT_CONTROLLED.contains(&key.folded());
+    for condition in &statement.conditions {
+        let variables = condition.operand.variables();
+        let mut keys = variables
+            .iter()
+            .map(|variable| &variable.key)
+            .chain([&condition.key]);
+        if let Some(key) = keys.find(|key| is_controlled(key)) {
+            let message = format!(
+                "this Allow depends on `{}`, which the client writes itself",
+                key.folded()
+            );
+            report
+                .warning(
+                    Code::CLIENT_CONTROLLED_KEY,
+                    &at.condition(condition),
+                    message,
+                )
+                .help("allow by who asks, or from which network");
+        }
+    }
+    let Some(Listed::Any(resources)) = &statement.resources else {
+        return;
+    };
+    for (index, resource) in resources.iter().enumerate() {
+        let mut variables = resource.fields().iter().flat_map(Template::variables);
+        if let Some(variable) = variables.find(|variable| is_controlled(&variable.key)) {
+            let message = format!(
+                "this Allow covers what the client writes into `{}`",
+                variable.key.folded()
+            );
+            report.warning(
+                Code::CLIENT_CONTROLLED_KEY,
+                &at.entry("Resource", index),
+                message,
+            );
+        }
+    }
+}
+
+/// M-11: a Deny of listing on all ARNs of a service, which does not cover the resource `*` that lists are asked for.
+fn deny_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
+    let (Effect::Deny, Listed::Any(actions), Some(Listed::Any(resources))) =
+        (statement.effect, &statement.actions, &statement.resources)
+    else {
+        return;
+    };
+    if resources.iter().any(ResourcePattern::is_everything) {
+        return;
+    }
+    let Some(whole) = resources.iter().position(covers_whole_service) else {
+        return;
+    };
+    let Some(list) = actions.iter().find(|action| is_list_action(action)) else {
+        return;
+    };
+    let message = format!(
+        "`{}` is mostly asked for the resource `*`, which no ARN pattern covers: this Deny lets it through",
+        list.as_str()
+    );
+    report
+        .warning(Code::DENY_LIST_STYLE, &at.entry("Resource", whole), message)
+        .help("add `\"*\"` to `Resource`");
+}
+
+/// `arn:app:orders:::*`, `arn:app:orders:*`: everything that has an ARN.
+fn covers_whole_service(pattern: &ResourcePattern) -> bool {
+    let is_only_wildcard = |field: &Template| matches!(field.pieces(), [Piece::AnyRun]);
+    // Behind partition and service.
+    let behind = pattern.fields().iter().skip(2);
+    let mut n_behind = 0;
+    let all_open = behind
+        .inspect(|_| n_behind += 1)
+        .all(|field| field.pieces().is_empty() || is_only_wildcard(field));
+    all_open && n_behind > 0 && pattern.fields().last().is_some_and(is_only_wildcard)
+}
+
+fn is_list_action(action: &ActionPattern) -> bool {
+    let folded = action.as_str().to_ascii_lowercase();
+    let Some((service, name)) = folded.split_once(':') else {
+        return false;
+    };
+    // S3 lists inside of a bucket, and so on the bucket's ARN.
+    let is_inside = service == "s3" && (name.starts_with("listbucket") || name.ends_with("parts"));
+    name.starts_with("list") && !is_inside
+}
+
+/// P-8, P-10.
+fn not_principal(principal: &PrincipalElement, at: &Place<'_, '_>, report: &mut Report<'_>) {
+    if !principal.negated {
+        return;
+    }
+    let place = at.element("NotPrincipal");
+    let everyone = |entry: &PrincipalEntry| {
+        matches!(entry, PrincipalEntry::Everyone | PrincipalEntry::EveryAws)
+    };
+    if principal.entries.iter().any(everyone) {
+        report
+            .warning(
+                Code::NOTPRINCIPAL_EVERYONE,
+                &place,
+                "`NotPrincipal` with `*` exempts everybody: the Deny never applies",
+            )
+            .help("name those to exempt");
+        return;
+    }
+    for entry in &principal.entries {
+        let PrincipalEntry::Entity(arn) = entry else {
+            continue;
+        };
+        if let Some(missing) = missing_of_chain(arn, &principal.entries) {
+            let message = format!("`{arn}` is not exempt unless {missing} is listed too");
+            report
+                .warning(Code::NOTPRINCIPAL_INCOMPLETE, &place, message)
+                .help("list the whole chain: the session, its role, and the account");
+        }
+    }
+}
+
+/// What `entries` lack for `arn` to be exempt: its account, and a session's role.
+fn missing_of_chain(arn: &Arn, entries: &[PrincipalEntry]) -> Option<String> {
+    let lists_account = entries.iter().any(|entry| match entry {
+        PrincipalEntry::Account { account, partition } => {
+            account.as_str() == arn.account()
+                && partition
+                    .as_deref()
+                    .is_none_or(|partition| partition == arn.partition())
+        }
+        // An account that the store declares (G-24).
+        PrincipalEntry::Id(id) => **id == *arn.account(),
+        _ => false,
+    });
+    if !lists_account {
+        return Some(format!("account `{}`", arn.account()));
+    }
+    let Ok(Principal::AssumedRole { role, .. }) = Principal::parse(arn.as_str()) else {
+        return None;
+    };
+    let lists_role = entries.iter().any(|entry| {
+        matches!(entry, PrincipalEntry::Entity(other)
+            if other.account() == arn.account()
+                && other.resource().starts_with("role/")
+                && other.resource().rsplit('/').next() == Some(&*role))
+    });
+    (!lists_role).then(|| format!("its role `{role}`"))
+}
+
+/// T-6.
+fn useless_actions(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
+    let Listed::Any(actions) = &statement.actions else {
+        return;
+    };
+    for (index, action) in actions.iter().enumerate() {
+        if !TRUST_ACTIONS.iter().any(|useful| covers(action, useful)) {
+            let message = format!("`{}` is never asked of a trust policy", action.as_str());
+            report
+                .warning(
+                    Code::USELESS_TRUST_ACTION,
+                    &at.entry("Action", index),
+                    message,
+                )
+                .help("a trust policy decides `sts:AssumeRole*`, `sts:TagSession` and `sts:SetSourceIdentity`");
+        }
+    }
+}
+
+fn covers(pattern: &ActionPattern, action: &str) -> bool {
+    Action::parse(action).is_ok_and(|action| pattern.matches(&action))
+}
+
+/// T-23.
+fn web_identity(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
+    let (Effect::Allow, Some(principal)) = (statement.effect, &statement.principal) else {
+        return;
+    };
+    let covered = match &statement.actions {
+        Listed::Any(actions) => actions.iter().any(|action| covers(action, WEB_IDENTITY)),
+        Listed::Not(actions) => !actions.iter().any(|action| covers(action, WEB_IDENTITY)),
+    };
+    if !covered {
+        return;
+    }
+    for entry in &principal.entries {
+        let PrincipalEntry::Federated(provider) = entry else {
+            continue;
+        };
+        let Some(issuer) = issuer(provider) else {
+            continue;
+        };
+        let ties = |condition: &Condition| {
+            condition
+                .key
+                .folded()
+                .strip_prefix(issuer.as_str())
+                .and_then(|claim| claim.strip_prefix(':'))
+                .is_some_and(|claim| IDENTIFYING_CLAIMS.contains(&claim))
+        };
+        if !statement.conditions.iter().any(ties) {
+            let message = format!("every user of `{issuer}` may assume the role");
+            report
+                .warning(
+                    Code::OIDC_TRUST_WITHOUT_CONDITION,
+                    &at.element("Principal"),
+                    message,
+                )
+                .help(format!(
+                    "add a condition on `{issuer}:sub` or `{issuer}:aud`"
+                ));
+        }
+    }
+}
+
+/// The issuer of an OIDC provider, folded as condition keys are; none for SAML.
+fn issuer(provider: &str) -> Option<String> {
+    let issuer = match provider.strip_prefix("arn:") {
+        Some(behind) => behind.split_once(":oidc-provider/")?.1,
+        None => provider,
+    };
+    Some(issuer.to_ascii_lowercase())
+}
+
+/// Whether some ARN could be covered by both patterns, if every wildcard crossed colons and every variable were `*`.
+fn can_meet(one: &ResourcePattern, other: &ResourcePattern) -> bool {
+    one.is_everything() || other.is_everything() || intersect(&symbols(one), &symbols(other))
+}
+
+/// One step of a pattern.
+#[derive(Clone, Copy, PartialEq)]
+enum Symbol {
+    One(char),
+    AnyOne,
+    AnyRun,
+}
+
+fn symbols(pattern: &ResourcePattern) -> Vec<Symbol> {
+    let mut symbols = Vec::new();
+    for (index, field) in pattern.fields().iter().enumerate() {
+        if index > 0 {
+            symbols.push(Symbol::One(':'));
+        }
+        for piece in field.pieces() {
+            match piece {
+                Piece::Text(text) => symbols.extend(text.chars().map(Symbol::One)),
+                Piece::AnyOne => symbols.push(Symbol::AnyOne),
+                Piece::AnyRun | Piece::Variable(_) => symbols.push(Symbol::AnyRun),
+            }
+        }
+    }
+    if pattern.is_short() {
+        // In a Deny it is also tried with `:*` behind it (M-12).
+        symbols.push(Symbol::AnyRun);
+    }
+    symbols
+}
+
+/// Whether some text matches both: the reachable pairs of places, row by row, in O(one × other).
+fn intersect(one: &[Symbol], other: &[Symbol]) -> bool {
+    // Whether the rest of `one` from the row's place meets the rest of `other` from each place; from the end backwards.
+    let mut below = vec![false; other.len() + 1];
+    for row in (0..=one.len()).rev() {
+        let mut here = vec![false; other.len() + 1];
+        for column in (0..=other.len()).rev() {
+            let (a, b) = (one.get(row).copied(), other.get(column).copied());
+            let down = below.get(column).copied().unwrap_or(false);
+            let right = here.get(column + 1).copied().unwrap_or(false);
+            let across = below.get(column + 1).copied().unwrap_or(false);
+            let meets = match (a, b) {
+                (None, None) => true,
+                (Some(Symbol::AnyRun), _) | (_, Some(Symbol::AnyRun)) => {
+                    // Either run may be empty; or it takes one more step of the other.
+                    (a == Some(Symbol::AnyRun) && (down || b.is_some() && right))
+                        || (b == Some(Symbol::AnyRun) && (right || a.is_some() && down))
+                }
+                (Some(Symbol::One(x)), Some(Symbol::One(y))) => x == y && across,
+                (Some(_), Some(_)) => across,
+                (None, Some(_)) | (Some(_), None) => false,
+            };
+            if let Some(place) = here.get_mut(column) {
+                *place = meets;
+            }
+        }
+        below = here;
+    }
+    below.first().copied().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests;

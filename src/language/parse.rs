@@ -4,6 +4,7 @@
 //! what its missing half denied (G-37).
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use percent_encoding::percent_decode_str;
@@ -164,16 +165,15 @@ pub fn check_tree(node: &Node<'_>, report: &mut Report<'_>) {
             .iter()
             .for_each(|element| check_tree(element, report)),
         Value::Object(members) => {
-            let mut seen: Vec<&str> = Vec::with_capacity(members.len());
+            let mut seen = BTreeSet::new();
             for member in members {
                 check_characters(&member.name, &member.name_span, report);
-                if seen.contains(&&*member.name) {
+                if !seen.insert(&*member.name) {
                     let message = format!("member `{}` stands twice in one object", member.name);
                     report
                         .error(Code::DUPLICATE_MEMBER, &member.name_span, message)
                         .help("keep one of them");
                 }
-                seen.push(&member.name);
                 check_tree(&member.value, report);
             }
         }
@@ -214,11 +214,12 @@ fn document_object(
         policy_type,
         version,
     };
-    let statements: Vec<Statement> = statement_nodes(node, report)
+    let nodes = statement_nodes(node, report);
+    let statements: Vec<Statement> = nodes
         .iter()
         .filter_map(|node| parser.statement(node, report))
         .collect();
-    check_sids(&statements, policy_type, report);
+    check_sids(nodes, policy_type, report);
     let document = PolicyDocument {
         version,
         id,
@@ -227,7 +228,7 @@ fn document_object(
     if report.n_errors() > n_errors {
         return None;
     }
-    lint::lint(&document, policy_type, report);
+    lint::lint(&document, policy_type, node, report);
     Some(document)
 }
 
@@ -331,23 +332,24 @@ fn statement_nodes<'n, 't>(node: &'n Node<'t>, report: &mut Report<'_>) -> &'n [
     }
 }
 
-/// G-10: unique in a document; in a resource policy only a lint.
-fn check_sids(statements: &[Statement], policy_type: PolicyType, report: &mut Report<'_>) {
-    for (index, statement) in statements.iter().enumerate() {
-        let Some(sid) = &statement.sid else { continue };
-        if !statements
-            .iter()
-            .take(index)
-            .any(|earlier| earlier.sid.as_ref() == Some(sid))
-        {
+/// G-10: unique in a document; in a resource policy only a lint. Statements with other faults are looked at too.
+fn check_sids(statements: &[Node<'_>], policy_type: PolicyType, report: &mut Report<'_>) {
+    let mut seen = BTreeSet::new();
+    for statement in statements {
+        let Some(sid) = statement.member("Sid").map(|member| &member.value) else {
             continue;
+        };
+        let Some(text) = sid.as_str().filter(|text| !text.is_empty()) else {
+            continue;
+        };
+        if !seen.insert(text) {
+            let message = format!("`Sid` `{text}` stands twice in one document");
+            match policy_type {
+                PolicyType::Resource => report.warning(Code::DUPLICATE_SID, &sid.span, message),
+                _ => report.error(Code::DUPLICATE_SID, &sid.span, message),
+            }
+            .help("give each statement its own");
         }
-        let message = format!("`Sid` `{sid}` stands twice in one document");
-        match policy_type {
-            PolicyType::Resource => report.warning(Code::DUPLICATE_SID, &statement.span, message),
-            _ => report.error(Code::DUPLICATE_SID, &statement.span, message),
-        }
-        .help("give each statement its own");
     }
 }
 
@@ -389,7 +391,7 @@ impl Parser {
             resources: resources?,
             conditions: conditions?,
             span: node.span.clone(),
-            line: report.location(&node.span).line,
+            line: report.line(&node.span),
         })
     }
 
@@ -894,6 +896,13 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
         );
         None
     };
+    // G-26 compares these as they are: a text that no request can bring matches nobody, like any other unknown name.
+    let suspicious = |report: &mut Report<'_>, help: &str| {
+        let message = format!("`{kind}` principal `{text}` is none that could ever ask");
+        report
+            .warning(Code::UNKNOWN_PRINCIPAL, &node.span, message)
+            .help(help);
+    };
     if text == "*" && kind == "AWS" {
         return Some(PrincipalEntry::EveryAws);
     }
@@ -946,19 +955,34 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
         }
         "AWS" if is_entity_name(text) => Some(PrincipalEntry::Id(text.into())),
         "AWS" => invalid(report, "must be `*`, an account, an ARN or a unique id"),
-        "Service" if is_service_principal(text) => Some(PrincipalEntry::Service(text.into())),
-        "Service" => invalid(report, "must be a dotted name such as `ec2.amazonaws.com`"),
-        "Federated" if text.starts_with("arn:") => match Principal::parse(text) {
-            Ok(Principal::Provider(_)) => Some(PrincipalEntry::Federated(text.into())),
-            _ => invalid(report, "must be the ARN of an OIDC or SAML provider"),
-        },
-        "Federated" if text.contains("://") || text.contains(char::is_whitespace) => invalid(
-            report,
-            "must be a provider's ARN, or the issuer's host and path without a scheme",
-        ),
-        "Federated" => Some(PrincipalEntry::Federated(text.into())),
+        "Service" => {
+            if !is_service_principal(text) {
+                suspicious(
+                    report,
+                    "a service is a dotted name such as `ec2.amazonaws.com`",
+                );
+            }
+            Some(PrincipalEntry::Service(text.into()))
+        }
+        "Federated" => {
+            if !is_provider(text) {
+                suspicious(
+                    report,
+                    "a provider is an ARN, or the issuer's host and path without a scheme",
+                );
+            }
+            Some(PrincipalEntry::Federated(text.into()))
+        }
         _ => Some(PrincipalEntry::CanonicalUser(text.into())),
     }
+}
+
+/// G-26: the ARN of an OIDC or SAML provider, or an issuer.
+fn is_provider(text: &str) -> bool {
+    if text.starts_with("arn:") {
+        return matches!(Principal::parse(text), Ok(Principal::Provider(_)));
+    }
+    !text.contains("://") && !text.contains(char::is_whitespace)
 }
 
 #[cfg(test)]

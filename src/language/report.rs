@@ -9,6 +9,8 @@ use super::json::{self, Node};
 /// The findings about one text, with what is needed to say where each stands.
 pub struct Report<'t> {
     text: &'t str,
+    /// Where each line begins: dumps have many statements, and each asks for its line.
+    line_starts: Vec<usize>,
     root: Option<&'t Node<'t>>,
     place: Base,
     findings: Vec<Finding>,
@@ -28,6 +30,7 @@ impl<'t> Report<'t> {
     pub fn new(base: Base, text: &'t str) -> Self {
         Self {
             text,
+            line_starts: line_starts(text),
             root: None,
             place: base,
             findings: Vec::new(),
@@ -46,7 +49,7 @@ impl<'t> Report<'t> {
             .map_or_else(String::new, |root| root.pointer_to(span.start));
         match &self.place {
             Base::File(file) => {
-                let (line, column) = line_and_column(self.text, span.start);
+                let (line, column) = self.line_and_column(span.start);
                 Location {
                     file: Arc::clone(file),
                     line,
@@ -59,6 +62,23 @@ impl<'t> Report<'t> {
                 ..outer.clone()
             },
         }
+    }
+
+    /// The line on which `span` begins, as [`Report::location`] gives it.
+    pub fn line(&self, span: &Range<usize>) -> u32 {
+        match &self.place {
+            Base::File(_) => self.line_and_column(span.start).0,
+            Base::Embedded(outer) => outer.line,
+        }
+    }
+
+    fn line_and_column(&self, offset: usize) -> (u32, u32) {
+        place(self.text, &self.line_starts, offset)
+    }
+
+    /// The source text at `span`.
+    pub fn source(&self, span: &Range<usize>) -> &'t str {
+        self.text.get(span.clone()).unwrap_or("")
     }
 
     /// Adds an error at `span`; returns it for `help`.
@@ -93,7 +113,7 @@ impl<'t> Report<'t> {
         let message = match &self.place {
             Base::File(_) => error.message.clone(),
             Base::Embedded(_) => {
-                let (line, column) = line_and_column(self.text, error.offset);
+                let (line, column) = self.line_and_column(error.offset);
                 format!(
                     "{} (line {line}, column {column} of the document in this string)",
                     error.message
@@ -151,17 +171,24 @@ impl Added<'_> {
 
 /// The line and the column, both from 1, of byte `offset`; columns count Unicode scalar values.
 pub fn line_and_column(text: &str, offset: usize) -> (u32, u32) {
-    let before: &str = text.get(..offset).unwrap_or(text);
-    let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-    let column = before
-        .rsplit('\n')
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .count()
-        + 1;
+    place(text, &line_starts(text), offset)
+}
+
+fn place(text: &str, line_starts: &[usize], offset: usize) -> (u32, u32) {
+    let line = line_starts.partition_point(|start| *start <= offset);
+    let start = line_starts.get(line.saturating_sub(1)).copied();
+    let before = text.as_bytes().get(start.unwrap_or(0)..offset);
+    // Bytes that begin a character: an offset need not lie between two.
+    let begins = |byte: &&u8| **byte & 0xC0 != 0x80;
+    let column = before.unwrap_or_default().iter().filter(begins).count() + 1;
     (
         u32::try_from(line).unwrap_or(u32::MAX),
         u32::try_from(column).unwrap_or(u32::MAX),
     )
+}
+
+/// The offset of the first byte of each line; there is one at least.
+fn line_starts(text: &str) -> Vec<usize> {
+    let behind_newlines = text.match_indices('\n').map(|(at, _)| at + 1);
+    std::iter::once(0).chain(behind_newlines).collect()
 }

@@ -169,7 +169,10 @@ fn statements_are_closed_and_complete() {
         id,
     );
     let twice = format!(r#"{{"Statement":[{{"Sid":"a",{ALL}}},{{"Sid":"a",{ALL}}}]}}"#);
-    rejects(&twice, id, Code::DUPLICATE_SID, "/Statement/1");
+    rejects(&twice, id, Code::DUPLICATE_SID, "/Statement/1/Sid");
+    // Other faults of a statement hide nothing.
+    let broken = format!(r#"{{"Statement":[{{"Sid":"a"}},{{"Sid":"a",{ALL}}}]}}"#);
+    rejects(&broken, id, Code::DUPLICATE_SID, "/Statement/1/Sid");
 }
 
 #[test]
@@ -351,9 +354,9 @@ fn each_policy_type_has_its_elements() {
             "/Service",
         ),
         (
-            r#"{"Service":"lambda"}"#,
+            r#"{"AWS":"arn:<partition>:iam::111111111111:root"}"#,
             Code::INVALID_PRINCIPAL,
-            "/Service",
+            "/AWS",
         ),
         (
             r#"{"Federated":"*"}"#,
@@ -478,4 +481,41 @@ fn a_finding_says_where_what_and_how() {
         4,
         "every finding at once: {findings:?}"
     );
+}
+
+#[test]
+fn a_principal_that_nobody_can_be_is_taken_as_it_is_and_reported() {
+    let policy = |principal: &str| {
+        statement(&format!(
+            r#""Effect":"Allow","Action":"a:b","Principal":{principal}"#
+        ))
+    };
+    // G-26 knows no wrong names, only exact ones.
+    for nobody in [
+        r#"{"Service":"lambda"}"#,
+        r#"{"Service":["%s"]}"#,
+        r#"{"Federated":"https://oidc.example.com"}"#,
+        r#"{"Federated":"arn:aws:s3:::bucket"}"#,
+    ] {
+        let (document, found) = parse(
+            &policy(nobody),
+            PolicyType::Resource,
+            Base::File("p.json".into()),
+        );
+        assert!(document.is_some(), "{nobody}: {found:?}");
+        let codes: Vec<Code> = found.iter().map(|finding| finding.code).collect();
+        assert_eq!(codes, [Code::UNKNOWN_PRINCIPAL], "{nobody}");
+    }
+    for somebody in [
+        r#"{"Service":"billing.svc.internal"}"#,
+        r#"{"Federated":"oidc.example.com/id/ABC"}"#,
+        r#"{"Federated":"arn:aws:iam::111111111111:saml-provider/corp"}"#,
+    ] {
+        let (_, found) = parse(
+            &policy(somebody),
+            PolicyType::Resource,
+            Base::File("p.json".into()),
+        );
+        assert!(found.is_empty(), "{somebody}: {found:?}");
+    }
 }

@@ -8,8 +8,8 @@ use super::members::Members;
 use crate::language::document::{PolicyDocument, PolicyType};
 use crate::language::finding::Code;
 use crate::language::json::{self, Node, Value};
-use crate::language::parse;
 use crate::language::report::Report;
+use crate::language::{lint, parse};
 use crate::world::entity::{ManagedPolicy, PolicyVersion, ResourcePolicy};
 use crate::world::organization::ControlPolicy;
 
@@ -226,9 +226,13 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
         .iter()
         .filter_map(|node| parse::scope(node, report))
         .collect();
-    let document = members
-        .get("Policy")
-        .and_then(|node| parse::document(node, PolicyType::Resource, report));
+    let document = members.get("Policy").and_then(|node| {
+        let document = parse::document(node, PolicyType::Resource, report)?;
+        if report.n_errors() == n_errors {
+            lint::scope(&document, &scopes, node, report);
+        }
+        Some(document)
+    });
     let tags = tags(&members, report);
     let required = members.flag("ResourcePolicyRequired", report);
     let Some(account) = reading.owner.id.cloned() else {

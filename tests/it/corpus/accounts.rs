@@ -1,0 +1,382 @@
+//! What `aws iam get-account-authorization-details` prints is a store as it is, or is refused for a reason we can name.
+
+use std::fs;
+use std::path::Path;
+
+use iamd::engine::authorize;
+use iamd::engine::decision::{Decision, Reason};
+use iamd::engine::request::{RawRequest, RawSession, Request};
+use iamd::language::finding::Code;
+use iamd::store::{self, Loaded, Refused};
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+use super::{corpus, list, read};
+
+/// As AWS publishes it; the corpus lacks it.
+const ADMINISTRATOR_ACCESS: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
+
+/// A store that is nothing but the dump.
+fn store_of(dump: &str) -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    let text = read(&corpus().join("accounts").join(format!("{dump}.json.gz")));
+    fs::write(root.path().join("authorization-details.json"), text).unwrap();
+    root
+}
+
+/// Adds an AWS-managed policy where the store looks for it.
+fn add_aws_managed(root: &Path, name: &str, document: &str) {
+    let folder = root.join("accounts/aws/managed-policies");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(format!("{name}.json")), document).unwrap();
+}
+
+fn load(root: &Path) -> Loaded {
+    store::load(root).unwrap_or_else(|Refused { findings, .. }| panic!("refused:{}", list(&findings)))
+}
+
+fn refused(root: &Path) -> Refused {
+    store::load(root)
+        .err()
+        .expect("it loads, but should be refused")
+}
+
+/// A question about one of the dumps, with the answer that its policies give.
+struct Question {
+    principal: &'static str,
+    action: &'static str,
+    resource: &'static str,
+    /// When the session began; without it, a long-term credential or a session that does not say.
+    issued_at: Option<&'static str>,
+    expect: Reason,
+    /// The policy and the index of the statement that settles it; none for an implicit deny.
+    by: Option<(&'static str, usize)>,
+}
+
+fn ask(loaded: &Loaded, question: &Question) -> Decision {
+    let session = question.issued_at.map(|at| RawSession {
+        issued_at: Some(at.parse().unwrap()),
+        ..RawSession::default()
+    });
+    let raw = RawRequest {
+        principal: question.principal.into(),
+        action: question.action.into(),
+        resource: question.resource.into(),
+        session,
+        ..RawRequest::default()
+    };
+    let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let request = Request::parse(raw, at).unwrap_or_else(|error| panic!("{error}"));
+    authorize(&loaded.snapshot, &request).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn check(loaded: &Loaded, questions: &[Question]) {
+    for question in questions {
+        let decision = ask(loaded, question);
+        let place = format!(
+            "{} {} {}",
+            question.principal, question.action, question.resource
+        );
+        assert_eq!(decision.reason(), question.expect, "{place}");
+        let by: Vec<_> = decision
+            .determining()
+            .iter()
+            .map(|it| (it.policy.name.as_str(), it.index))
+            .collect();
+        assert_eq!(by, Vec::from_iter(question.by), "{place}");
+    }
+}
+
+#[test]
+fn dumps_load_or_are_refused_for_what_they_lack() {
+    /// The codes of all errors; none: it loads as it is.
+    const DUMPS: &[(&str, &[Code])] = &[
+        ("cloudsplaining-authz", &[]),
+        ("cloudsplaining-example", &[]),
+        ("cloudsplaining-overrides", &[]),
+        // AdministratorAccess is attached, but not in the dump (G-38).
+        ("cloudsplaining-authz-v2", &[Code::DANGLING_REFERENCE]),
+        // The same, and a boundary that lies in an account of which nothing is known.
+        ("derived-localstack-localstack", &[Code::DANGLING_REFERENCE]),
+        // A resource's bare name where its ARN belongs (G-28), and the missing AdministratorAccess.
+        (
+            "derived-aws-cloudformation-aws-cloudformation-templates",
+            &[Code::DANGLING_REFERENCE, Code::INVALID_RESOURCE],
+        ),
+        // The same; a number for a Sid (G-10); and roles whose names differ only in case (G-40).
+        (
+            "derived-aws-samples-serverless-patterns",
+            &[
+                Code::DANGLING_REFERENCE,
+                Code::DUPLICATE_ENTITY,
+                Code::INVALID_RESOURCE,
+                Code::WRONG_TYPE,
+            ],
+        ),
+        // Bare names for resources, and `states.${AWS::Region}.amazonaws.com` as a principal (V-4).
+        (
+            "derived-eksctl-io-eksctl",
+            &[Code::INVALID_RESOURCE, Code::MISPLACED_VARIABLE],
+        ),
+        // Bare names for resources; policies and boundaries that exist nowhere.
+        (
+            "derived-aws-serverless-application-model",
+            &[Code::DANGLING_REFERENCE, Code::INVALID_RESOURCE],
+        ),
+    ];
+    for (dump, wanted) in DUMPS {
+        let root = store_of(dump);
+        let findings = match store::load(root.path()) {
+            Ok(Loaded { findings, .. }) | Err(Refused { findings, .. }) => findings,
+        };
+        let errors: Vec<_> = findings
+            .into_iter()
+            .filter(|finding| finding.is_error())
+            .collect();
+        let mut codes: Vec<Code> = errors.iter().map(|finding| finding.code).collect();
+        codes.sort();
+        codes.dedup();
+        assert_eq!(&codes, wanted, "{dump}:{}", list(&errors));
+        println!(
+            "{dump}: {}",
+            if errors.is_empty() {
+                "loads".into()
+            } else {
+                format!("{} errors", errors.len())
+            }
+        );
+    }
+}
+
+#[test]
+fn a_missing_aws_managed_policy_is_named_where_it_is_attached_and_can_be_added() {
+    let root = store_of("cloudsplaining-authz-v2");
+    let Refused { findings, .. } = refused(root.path());
+    let errors: Vec<_> = findings
+        .iter()
+        .filter(|finding| finding.is_error())
+        .collect();
+    let [finding] = errors.as_slice() else {
+        panic!("{}", list(&findings))
+    };
+    assert_eq!(finding.code, Code::DANGLING_REFERENCE);
+    assert_eq!(&*finding.at.file, "authorization-details.json");
+    assert!(
+        finding
+            .at
+            .pointer
+            .starts_with("/GroupDetailList/0/AttachedManagedPolicies/0"),
+        "{finding}"
+    );
+    assert!(
+        finding
+            .message
+            .contains("`arn:aws:iam::aws:policy/AdministratorAccess`"),
+        "{finding}"
+    );
+
+    add_aws_managed(root.path(), "AdministratorAccess", ADMINISTRATOR_ACCESS);
+    let loaded = load(root.path());
+    let administrator = Some(("arn:aws:iam::aws:policy/AdministratorAccess", 0));
+    let onboarding = Some((
+        "arn:aws:iam::012345678901:role/GOAT/inline/SsmOnboardingInlinePolicy",
+        0,
+    ));
+    check(
+        &loaded,
+        &[
+            // Three allows. The user has no policy of his own, but his group GOAT has AdministratorAccess.
+            Question {
+                principal: "arn:aws:iam::012345678901:user/BlakeBortles",
+                action: "iam:CreateUser",
+                resource: "arn:aws:iam::012345678901:user/new",
+                issued_at: None,
+                expect: Reason::AllowIdentity,
+                by: administrator,
+            },
+            Question {
+                principal: "arn:aws:iam::012345678901:user/BlakeBortles",
+                action: "s3:ListAllMyBuckets",
+                resource: "*",
+                issued_at: None,
+                expect: Reason::AllowIdentity,
+                by: administrator,
+            },
+            // The inline policy of the role allows reading and writing objects, wherever they are. The bucket's ARN names no
+            // account: it belongs to the only one of the store (E-6).
+            Question {
+                principal: "arn:aws:sts::012345678901:assumed-role/GOAT/s1",
+                action: "s3:GetObject",
+                resource: "arn:aws:s3:::reports/2026.csv",
+                issued_at: None,
+                expect: Reason::AllowIdentity,
+                by: onboarding,
+            },
+            // Three denies. Deleting an object is not in that policy.
+            Question {
+                principal: "arn:aws:sts::012345678901:assumed-role/GOAT/s1",
+                action: "s3:DeleteObject",
+                resource: "arn:aws:s3:::reports/2026.csv",
+                issued_at: None,
+                expect: Reason::ImplicitDenyIdentity,
+                by: None,
+            },
+            // The role has the name of the group, but groups lend their policies to users alone (E-9).
+            Question {
+                principal: "arn:aws:sts::012345678901:assumed-role/GOAT/s1",
+                action: "iam:CreateUser",
+                resource: "arn:aws:iam::012345678901:user/new",
+                issued_at: None,
+                expect: Reason::ImplicitDenyIdentity,
+                by: None,
+            },
+            // Nobody of that name in the dump: names are case-sensitive (M-16, E-3).
+            Question {
+                principal: "arn:aws:iam::012345678901:user/blakebortles",
+                action: "s3:ListAllMyBuckets",
+                resource: "*",
+                issued_at: None,
+                expect: Reason::ImplicitDenyUnknownPrincipal,
+                by: None,
+            },
+        ],
+    );
+}
+
+/// The largest dump: a laboratory account of privilege escalations, and a sample account. Resources are named with their
+/// account, since of two accounts neither is the default owner (E-6).
+#[test]
+fn a_large_account_dump_is_served_as_it_is() {
+    let root = store_of("cloudsplaining-example");
+    let loaded = load(root.path());
+    check(
+        &loaded,
+        &[
+            // A user. Her group has `privesc-sre-admin-policy`: Allow iam:*, ec2:*, s3:* on *.
+            Question {
+                principal: "arn:aws:iam::200611803367:user/privesc-sre-user",
+                action: "iam:CreatePolicyVersion",
+                resource: "arn:aws:iam::200611803367:policy/deny-all",
+                issued_at: None,
+                expect: Reason::AllowIdentity,
+                by: Some((
+                    "arn:aws:iam::200611803367:policy/privesc-sre-admin-policy",
+                    0,
+                )),
+            },
+            Question {
+                principal: "arn:aws:iam::200611803367:user/privesc-sre-user",
+                action: "EC2:runinstances",
+                resource: "arn:aws:ec2:eu-west-1:200611803367:instance/*",
+                issued_at: None,
+                expect: Reason::AllowIdentity,
+                by: Some((
+                    "arn:aws:iam::200611803367:policy/privesc-sre-admin-policy",
+                    0,
+                )),
+            },
+            // `fn4-exploitableNotAction`: Allow NotAction [iam:Update*, iam:Create*, iam:Attach*] on *. PutUserPolicy is none of them…
+            Question {
+                principal: "arn:aws:iam::200611803367:user/fn4-exploitableNotAction-user",
+                action: "iam:PutUserPolicy",
+                resource: "arn:aws:iam::200611803367:user/fn4-exploitableNotAction-user",
+                issued_at: None,
+                expect: Reason::AllowIdentity,
+                by: Some((
+                    "arn:aws:iam::200611803367:policy/fn4-exploitableNotAction",
+                    0,
+                )),
+            },
+            // …CreateUser is one, and NotAction in an Allow denies nothing by itself (M-6).
+            Question {
+                principal: "arn:aws:iam::200611803367:user/fn4-exploitableNotAction-user",
+                action: "iam:CreateUser",
+                resource: "arn:aws:iam::200611803367:user/new",
+                issued_at: None,
+                expect: Reason::ImplicitDenyIdentity,
+                by: None,
+            },
+            // `fp1-allow-and-deny`: Allow iam:* on *, and then Deny the same.
+            Question {
+                principal: "arn:aws:iam::200611803367:user/fp1-allow-and-deny-user",
+                action: "iam:ListUsers",
+                resource: "*",
+                issued_at: None,
+                expect: Reason::ExplicitDenyIdentity,
+                by: Some(("arn:aws:iam::200611803367:policy/fp1-allow-and-deny", 1)),
+            },
+            // `fn3-exploitableConditionConstraint`: only with a token issued after 2020 began. An access key has none (C-6).
+            Question {
+                principal: "arn:aws:iam::200611803367:user/fn3-exploitableConditionConstraint-user",
+                action: "iam:CreatePolicyVersion",
+                resource: "arn:aws:iam::200611803367:policy/deny-all",
+                issued_at: None,
+                expect: Reason::ImplicitDenyIdentity,
+                by: None,
+            },
+            // A role session. The same policy, now with a token: issued after 2020 began…
+            Question {
+                principal: "arn:aws:sts::200611803367:assumed-role/fn3-exploitableConditionConstraint-role/s1",
+                action: "iam:CreatePolicyVersion",
+                resource: "arn:aws:iam::200611803367:policy/deny-all",
+                issued_at: Some("2025-12-31T23:00:00Z"),
+                expect: Reason::AllowIdentity,
+                by: Some((
+                    "arn:aws:iam::200611803367:policy/fn3-exploitableConditionConstraint",
+                    0,
+                )),
+            },
+            // …and before.
+            Question {
+                principal: "arn:aws:sts::200611803367:assumed-role/fn3-exploitableConditionConstraint-role/s1",
+                action: "iam:CreatePolicyVersion",
+                resource: "arn:aws:iam::200611803367:policy/deny-all",
+                issued_at: Some("2019-12-31T23:00:00Z"),
+                expect: Reason::ImplicitDenyIdentity,
+                by: None,
+            },
+            // `fn2-exploitableResourceConstraint`: on arn:aws:iam::*:policy/fn2-*, in whichever account…
+            Question {
+                principal: "arn:aws:sts::200611803367:assumed-role/fn2-exploitableResourceConstraint-role/s1",
+                action: "iam:CreatePolicyVersion",
+                resource: "arn:aws:iam::200611803367:policy/fn2-exploitableResourceConstraint",
+                issued_at: None,
+                expect: Reason::AllowIdentity,
+                by: Some((
+                    "arn:aws:iam::200611803367:policy/fn2-exploitableResourceConstraint",
+                    0,
+                )),
+            },
+            // …but on no policy of another name.
+            Question {
+                principal: "arn:aws:sts::200611803367:assumed-role/fn2-exploitableResourceConstraint-role/s1",
+                action: "iam:CreatePolicyVersion",
+                resource: "arn:aws:iam::200611803367:policy/deny-all",
+                issued_at: None,
+                expect: Reason::ImplicitDenyIdentity,
+                by: None,
+            },
+            // `fp4-nonExploitableResourceConstraint`: on arn:aws:iam::aws:policy/fp4-*, which every account shares (E-7).
+            Question {
+                principal: "arn:aws:sts::200611803367:assumed-role/fp4-nonExploitableResourceConstraint-role/s1",
+                action: "iam:CreatePolicyVersion",
+                resource: "arn:aws:iam::aws:policy/fp4-x",
+                issued_at: None,
+                expect: Reason::AllowIdentity,
+                by: Some((
+                    "arn:aws:iam::200611803367:policy/fp4-nonExploitableResourceConstraint",
+                    0,
+                )),
+            },
+            // `fp2-allow-all` and `deny-all` are both attached: a Deny wins wherever it stands (E-15).
+            Question {
+                principal: "arn:aws:sts::200611803367:assumed-role/fp2-allow-and-deny-multiple-policies-role/s1",
+                action: "s3:ListAllMyBuckets",
+                resource: "*",
+                issued_at: None,
+                expect: Reason::ExplicitDenyIdentity,
+                by: Some(("arn:aws:iam::200611803367:policy/deny-all", 0)),
+            },
+        ],
+    );
+}
