@@ -1,3 +1,5 @@
 //! The `iamd` program.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    iamd::cli::main()
+}

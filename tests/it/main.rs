@@ -1,2 +1,17 @@
-//! x
+//! The one test program: what iamd does, seen from outside.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
+
+mod cli;
 mod corpus;
+mod reload;
+mod rooms;
+mod rules;
+mod scenarios;
+mod serve;
+mod support;

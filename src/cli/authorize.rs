@@ -1,0 +1,178 @@
+//! `iamd authorize`.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, bail};
+use jiff::Timestamp;
+
+use super::lines::{Line, Lines};
+use super::{Common, Output, Status, load, report};
+use crate::config::{Limits, MAX_MESSAGE_BYTES};
+use crate::service::client::Client;
+use crate::service::question::{Answer, NoAnswer, Question};
+
+/// Ask whether a principal may do an action on a resource
+///
+/// Exits with 0 when it may and 1 when it may not. With `--requests` the exit status says whether every line was
+/// answered (0) or not (2), whatever the answers are.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Who asks: an ARN, a service principal, or `*` for the anonymous
+    #[arg(
+        long,
+        required_unless_present = "requests",
+        conflicts_with = "requests"
+    )]
+    principal: Option<String>,
+    /// What they want to do: `orders:Refund`
+    #[arg(
+        long,
+        required_unless_present = "requests",
+        conflicts_with = "requests"
+    )]
+    action: Option<String>,
+    /// To what: an ARN, or `*` for an action without a resource
+    #[arg(
+        long,
+        required_unless_present = "requests",
+        conflicts_with = "requests"
+    )]
+    resource: Option<String>,
+    /// A context entry, repeatable: `aws:SourceIp=10.0.0.7` is a string, `orders:amount:=50` any JSON value
+    #[arg(
+        long = "context",
+        value_name = "KEY=VALUE",
+        conflicts_with = "requests"
+    )]
+    context: Vec<String>,
+    /// The facts of the session, a JSON object or a file with one: `{"tags": {"team": "blue"}}`
+    #[arg(long, value_name = "JSON|FILE", conflicts_with = "requests")]
+    session: Option<String>,
+    /// The account that owns the resource, where neither its ARN nor the store says
+    #[arg(long, value_name = "ACCOUNT", conflicts_with = "requests")]
+    resource_account: Option<String>,
+    /// Given back in the answer
+    #[arg(long, value_name = "ID", conflicts_with = "requests")]
+    request_id: Option<String>,
+    /// Answer JSON Lines of AuthorizeRequest from a file or from stdin (`-`), each with a line, in order
+    #[arg(long, value_name = "FILE|-")]
+    requests: Option<PathBuf>,
+    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
+    #[arg(long, value_name = "ADDR", conflicts_with = "store")]
+    server: Option<String>,
+}
+
+/// Whoever answers: a store, here, or a server.
+type Ask = Box<dyn Fn(Question) -> Result<Answer, NoAnswer>>;
+
+pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
+    if let Some(path) = &args.requests {
+        let input = open(path)?;
+        let Some(ask) = asker(&args, common)? else {
+            return Ok(Status::Refused);
+        };
+        return answer_lines(input, out, &ask);
+    }
+    let question = question(&args)?;
+    let Some(ask) = asker(&args, common)? else {
+        return Ok(Status::Refused);
+    };
+    let answer = match ask(question) {
+        Ok(answer) => answer,
+        Err(no_answer) => bail!("{no_answer}"),
+    };
+    match common.output {
+        Output::Text => writeln!(out, "{answer}")?,
+        Output::Json => writeln!(out, "{}", answer.to_json())?,
+    }
+    Ok(if answer.is_allowed() {
+        Status::Fine
+    } else {
+        Status::No
+    })
+}
+
+/// `None` when the store does not load, which has been reported.
+fn asker(args: &Args, common: &Common) -> anyhow::Result<Option<Ask>> {
+    if let Some(address) = &args.server {
+        let client = Client::connect(address)?;
+        return Ok(Some(Box::new(move |question| client.ask(question))));
+    }
+    let Ok(snapshot) = load(&common.store()) else {
+        return Ok(None);
+    };
+    Ok(Some(Box::new(move |question| {
+        question.decide(&snapshot, &Limits::DEFAULT, Timestamp::now())
+    })))
+}
+
+fn question(args: &Args) -> anyhow::Result<Question> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default(); // clap requires them
+    let mut question = Question::new(
+        text(&args.principal),
+        text(&args.action),
+        text(&args.resource),
+    );
+    for entry in &args.context {
+        let Some((key, value)) = entry.split_once('=') else {
+            bail!("`--context {entry}` has no value: write `key=text` or `key:=json`");
+        };
+        match key.strip_suffix(':') {
+            Some(key) => question.context_json(key, value)?,
+            None => question.context_text(key, value),
+        }
+    }
+    if let Some(session) = &args.session {
+        let is_json = session.trim_start().starts_with('{');
+        let read = || {
+            std::fs::read_to_string(session)
+                .with_context(|| format!("cannot read the session file `{session}`"))
+        };
+        question.session_json(&if is_json { session.clone() } else { read()? })?;
+    }
+    question.resource_account(text(&args.resource_account));
+    question.request_id(text(&args.request_id));
+    Ok(question)
+}
+
+fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(io::stdin().lock()));
+    }
+    let file = File::open(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    Ok(Box::new(file))
+}
+
+/// One line for each non-blank line, in order. A line without an answer says why, and the next one is read.
+fn answer_lines(input: impl Read, out: &mut impl Write, ask: &Ask) -> anyhow::Result<Status> {
+    let mut lines = Lines::new(input, MAX_MESSAGE_BYTES);
+    let (mut n_lines, mut n_unanswered) = (0u64, 0u64);
+    while let Some(line) = lines.next(|| out.flush())? {
+        let answer = match line {
+            Line::TooLong => Err(NoAnswer::line_too_long(MAX_MESSAGE_BYTES)),
+            Line::Whole(bytes) if bytes.trim_ascii().is_empty() => continue,
+            Line::Whole(bytes) => match std::str::from_utf8(bytes) {
+                Ok(text) => Question::from_json(text).and_then(ask),
+                Err(_) => Err(NoAnswer::not_utf8()),
+            },
+        };
+        n_lines += 1;
+        match answer {
+            Ok(answer) => writeln!(out, "{}", answer.to_json())?,
+            Err(no_answer) => {
+                n_unanswered += 1;
+                writeln!(out, "{}", no_answer.to_json())?;
+            }
+        }
+    }
+    out.flush()?;
+    if n_unanswered > 0 {
+        report(format_args!(
+            "error: {n_unanswered} of {n_lines} lines have no answer"
+        ));
+        return Ok(Status::Refused);
+    }
+    Ok(Status::Fine)
+}

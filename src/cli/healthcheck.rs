@@ -1,0 +1,40 @@
+//! `iamd healthcheck`.
+
+use std::io::Write;
+
+use super::{Common, Output, Status, report};
+use crate::config::DEFAULT_SERVER;
+use crate::service::client::Client;
+
+/// Ask a running server whether it is serving: exits with 0 when it is, else with 1
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The server: `127.0.0.1:50051`, `unix:/path`
+    #[arg(long, value_name = "ADDR", default_value = DEFAULT_SERVER)]
+    server: String,
+    /// The gRPC service to ask about; empty: the server as a whole
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "",
+        hide_default_value = true
+    )]
+    service: String,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
+    let asked = Client::connect(&args.server).and_then(|client| client.is_serving(&args.service));
+    let is_serving = asked.unwrap_or_else(|error| {
+        report(format_args!("error: {error:#}"));
+        false
+    });
+    match common.output {
+        Output::Text => writeln!(
+            out,
+            "{}",
+            if is_serving { "serving" } else { "not serving" }
+        )?,
+        Output::Json => writeln!(out, r#"{{"serving":{is_serving}}}"#)?,
+    }
+    Ok(if is_serving { Status::Fine } else { Status::No })
+}

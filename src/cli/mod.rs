@@ -1,0 +1,150 @@
+//! The terminal: one file per subcommand.
+//!
+//! Answers go to stdout, everything else to stderr. A command says how it went by its [`Status`].
+
+mod authorize;
+mod completions;
+mod healthcheck;
+mod lines;
+mod serve;
+mod validate;
+
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::compile::snapshot::Snapshot;
+use crate::config::DEFAULT_STORE;
+use crate::store;
+
+/// AWS-IAM-style authorization for your own services, as a sidecar
+#[derive(Debug, Parser)]
+#[command(
+    name = "iamd",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit status: 0 allowed or fine, 1 denied or findings of severity error, 2 a usage or input error."
+)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const COMMON: &str = "Options of every command";
+
+/// The options of every command.
+#[derive(Debug, Args)]
+struct Common {
+    /// The policy store [env: IAMD_STORE] [default: policies]
+    #[arg(long, value_name = "DIR", global = true, help_heading = COMMON)]
+    store: Option<PathBuf>,
+    /// How results are printed
+    #[arg(long, value_name = "FORMAT", value_enum, default_value = "text", global = true, help_heading = COMMON)]
+    output: Output,
+}
+
+/// For people, or for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Args),
+    Authorize(authorize::Args),
+    Validate(validate::Args),
+    Healthcheck(healthcheck::Args),
+    Completions(completions::Args),
+}
+
+/// How a command went; its number is the exit status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    /// Allowed, or fine.
+    Fine = 0,
+    /// Denied, findings of severity error, not serving.
+    No = 1,
+    /// A usage or input error; a store that does not load.
+    Refused = 2,
+}
+
+/// Runs the program: reads the command line, runs the command, and gives its exit status.
+pub fn main() -> ExitCode {
+    let Cli { common, command } = Cli::parse();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let ran = match command {
+        Command::Serve(args) => serve::run(args, &common),
+        Command::Authorize(args) => authorize::run(args, &common, &mut out),
+        Command::Validate(args) => validate::run(&args, &common, &mut out),
+        Command::Healthcheck(args) => healthcheck::run(&args, &common, &mut out),
+        Command::Completions(args) => completions::run(&args, &mut out),
+    };
+    let ran = ran.and_then(|status| Ok(out.flush().map(|()| status)?));
+    let status = ran.unwrap_or_else(|error| {
+        if !is_broken_pipe(&error) {
+            report(format_args!("error: {error:#}"));
+        }
+        Status::Refused
+    });
+    ExitCode::from(status as u8)
+}
+
+/// Whether the reader of stdout has gone: `iamd … | head` is no error worth a word.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Writes a line to stderr. If nobody can read it there is nobody to tell.
+fn report(line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
+}
+
+impl Common {
+    /// The store's path: the flag over the variable over the default.
+    fn store(&self) -> PathBuf {
+        let variable = || std::env::var_os("IAMD_STORE").map(PathBuf::from);
+        self.store
+            .clone()
+            .or_else(variable)
+            .unwrap_or_else(|| PathBuf::from(DEFAULT_STORE))
+    }
+}
+
+/// Loads the store at `root`, or reports all that is wrong with it.
+fn load(root: &Path) -> Result<Snapshot, Status> {
+    store::load(root)
+        .map(|loaded| loaded.snapshot)
+        .map_err(|refused| {
+            for finding in &refused.findings {
+                report(format_args!("{finding}"));
+            }
+            report(format_args!(
+                "error: the store `{}` does not load",
+                root.display()
+            ));
+            Status::Refused
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

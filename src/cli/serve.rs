@@ -1,0 +1,304 @@
+//! `iamd serve`.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use super::{Common, Status};
+use crate::config::{self, Config, Layer, Resolved, SETTINGS, Setting, Source};
+use crate::engine::live::{Generation, Live};
+use crate::language::finding::{Finding, Severity};
+use crate::service::server::{self, Listeners, Readiness};
+use crate::store::watch::Watcher;
+use crate::store::{self, Loaded, Refused};
+use crate::telemetry::{self, Logging};
+
+/// The settings that were given as flags.
+#[derive(Debug)]
+pub(super) struct Args {
+    config: Option<PathBuf>,
+    settings: Layer,
+}
+
+/// After the end of the drain, what is left to stop gets this long.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
+    let Args {
+        config: path,
+        mut settings,
+    } = args;
+    if let Some(store) = &common.store {
+        let store = store
+            .to_str()
+            .context("the path of the store is not UTF-8")?;
+        settings.insert("store".to_owned(), vec![store.to_owned()]);
+    }
+    let variables = variables()?;
+    let path = path.or_else(|| std::env::var_os("IAMD_CONFIG").map(PathBuf::from));
+    let file = path.map(|path| read(&path)).transpose()?;
+    let file = file
+        .as_ref()
+        .map(|(name, text)| (name.as_str(), text.as_str()));
+    let resolved = Config::resolve(&settings, variables, file)?;
+    telemetry::start(&logging(&resolved))?;
+    for warning in &resolved.warnings {
+        tracing::warn!("{warning}");
+    }
+    let config = resolved.config;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(n_threads) = config.worker_threads {
+        runtime.worker_threads(n_threads);
+    }
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .context("the threads cannot be started")?;
+    let served = runtime.block_on(serve(Arc::new(config)));
+    runtime.shutdown_timeout(FAREWELL); // a store still being read would hold up the end
+    Ok(served.unwrap_or_else(|error| {
+        tracing::error!("{error:#}");
+        Status::Refused
+    }))
+}
+
+/// The configuration file's name and text.
+fn read(path: &Path) -> anyhow::Result<(String, String)> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .with_context(|| format!("cannot read the configuration file `{name}`"))?;
+    Ok((name, text))
+}
+
+/// The variables that may be settings.
+fn variables() -> anyhow::Result<Vec<(String, String)>> {
+    let mut variables = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        let Some(name) = name
+            .into_string()
+            .ok()
+            .filter(|name| name.starts_with("IAMD_"))
+        else {
+            continue;
+        };
+        let Ok(value) = value.into_string() else {
+            bail!("the variable `{name}` is not UTF-8")
+        };
+        variables.push((name, value));
+    }
+    Ok(variables)
+}
+
+/// `RUST_LOG` counts where no setting says anything.
+fn logging(resolved: &Resolved) -> Logging {
+    let config = &resolved.config;
+    let is_default = resolved.sources.get("log_level") == Some(&Source::Default);
+    let rust_log = std::env::var("RUST_LOG")
+        .ok()
+        .filter(|filter| is_default && !filter.is_empty());
+    Logging {
+        filter: rust_log.unwrap_or_else(|| config.log_level.clone()),
+        format: config.log_format,
+        colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
+}
+
+/// Binds, loads, serves, drains.
+async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
+    // First of all: a signal during the load must not kill the process.
+    let (mut stop_signals, mut hang_up) = (Stop::new()?, listen(SignalKind::hangup())?);
+    let listeners = Listeners::bind(&config).await?;
+    let live = Arc::new(Live::default());
+    let readiness = Arc::new(Readiness::new());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let mut serving = tokio::spawn({
+        let (live, readiness, config) = (
+            Arc::clone(&live),
+            Arc::clone(&readiness),
+            Arc::clone(&config),
+        );
+        async move {
+            let stop = async {
+                let _ = stopped.await; // dropped without a word means stop as well
+            };
+            server::serve(listeners, live, &readiness, &config, stop).await
+        }
+    });
+
+    let root = config.store.clone();
+    let loading = tokio::task::spawn_blocking(move || store::load(&root));
+    let loaded = tokio::select! {
+        loaded = loading => loaded.context("loading the store failed")?,
+        () = stop_signals.signal() => return Ok(Status::Fine),
+    };
+    let Some(watcher) = begin(&config, loaded, &live)? else {
+        return Ok(Status::Refused);
+    };
+    readiness.ready();
+
+    loop {
+        tokio::select! {
+            _ = hang_up.recv() => watcher.request_reload(),
+            () = stop_signals.signal() => break,
+            ended = &mut serving => return ended.context("the server failed")?.map(|()| Status::Fine),
+        }
+    }
+    tracing::info!("draining");
+    readiness.draining();
+    let _ = stop.send(()); // the server ended by itself: there is nothing to stop
+    tokio::select! {
+        _ = serving => tracing::info!("drained"),
+        () = tokio::time::sleep(config.drain_timeout) => {
+            tracing::warn!("calls were still in flight when the drain timeout was over");
+        }
+        () = stop_signals.signal() => tracing::warn!("stopped by a second signal"),
+    }
+    Ok(Status::Fine)
+}
+
+/// Puts the loaded store in force and watches it; `None` if it did not load, with every finding logged.
+fn begin(
+    config: &Config,
+    loaded: Result<Loaded, Refused>,
+    live: &Arc<Live>,
+) -> anyhow::Result<Option<Watcher>> {
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(refused) => {
+            log(&refused.findings);
+            let n_errors = refused
+                .findings
+                .iter()
+                .filter(|finding| finding.is_error())
+                .count();
+            let store = config.store.display();
+            tracing::error!(%store, n_errors, "the store does not load");
+            return Ok(None);
+        }
+    };
+    log(&loaded.findings);
+    let Loaded {
+        n_files,
+        n_statements,
+        n_principals,
+        ..
+    } = loaded;
+    let watcher = Watcher::start(config.store.clone(), Arc::clone(live), &loaded)?;
+    let revision = loaded.snapshot.revision.clone();
+    live.publish(Arc::new(Generation {
+        snapshot: loaded.snapshot,
+    }));
+    tracing::info!(%revision, n_files, n_statements, n_principals, "the store is loaded");
+    Ok(Some(watcher))
+}
+
+/// The signals that end a server.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> anyhow::Result<Self> {
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    /// The next of them.
+    async fn signal(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
+    signal(kind).context("signals cannot be caught")
+}
+
+/// Logs each finding, as a reload does.
+fn log(findings: &[Finding]) {
+    for finding in findings {
+        match finding.severity {
+            Severity::Error => tracing::error!(%finding, "in the store"),
+            Severity::Warning => tracing::warn!(%finding, "in the store"),
+        }
+    }
+}
+
+impl FromArgMatches for Args {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut settings = Layer::new();
+        for setting in own_settings() {
+            if let Some(values) = matches.get_many::<String>(setting.key) {
+                settings.insert(setting.key.to_owned(), values.cloned().collect());
+            }
+        }
+        Ok(Self {
+            config: matches.get_one::<PathBuf>("config").cloned(),
+            settings,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The flags are made from the table of settings, so that none can be missing or differ.
+impl clap::Args for Args {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help("A configuration file in YAML, with the keys of these flags [env: IAMD_CONFIG]");
+        command
+            .about("Run the sidecar; without flags it serves ./policies on 127.0.0.1:50051")
+            .after_help(
+                "Every flag --a-b has the variable IAMD_A_B and the key a_b of the configuration file: the flag wins \
+                 over the variable, the variable over the file. SIGHUP reads the store anew; SIGTERM ends the server \
+                 once the calls in flight are answered.",
+            )
+            .arg(file)
+            .args(own_settings().map(flag))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+/// All settings but `store`, which every command has.
+fn own_settings() -> impl Iterator<Item = &'static Setting> {
+    SETTINGS.iter().filter(|setting| setting.key != "store")
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let variable = config::variable(setting.key);
+    let help = format!(
+        "{} [env: {variable}] [default: {}]",
+        setting.help, setting.default
+    );
+    let flag = Arg::new(setting.key)
+        .long(config::flag(setting.key))
+        .help(help);
+    match (setting.key, setting.value) {
+        ("listen", value) => flag.value_name(value).action(ArgAction::Append),
+        (_, "") => flag
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .value_name("true|false"),
+        (_, value) => flag.value_name(value),
+    }
+}

@@ -1,0 +1,130 @@
+//! `iamd validate`.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::bail;
+use serde::Serialize;
+
+use super::{Common, Output, Status};
+use crate::language::finding::{Finding, Severity};
+use crate::store;
+
+/// Check a store, or single policy and entity files
+///
+/// Prints every finding with its place and how to mend it. Exits with 1 when one of them is an error; warnings never
+/// keep a store from loading.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// Store directories and files; none: the store
+    #[arg(value_name = "DIR|FILE")]
+    paths: Vec<PathBuf>,
+}
+
+pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
+    let store = [common.store()];
+    let paths = if args.paths.is_empty() {
+        &store
+    } else {
+        args.paths.as_slice()
+    };
+    let mut findings = Vec::new();
+    for path in paths {
+        if let Err(error) = std::fs::metadata(path) {
+            bail!("cannot read `{}`: {error}", path.display());
+        }
+        findings.extend(
+            store::validate(path)
+                .into_iter()
+                .map(|finding| seen_from_here(path, finding)),
+        );
+    }
+    let n_errors = findings.iter().filter(|finding| finding.is_error()).count();
+    let n_warnings = findings.len() - n_errors;
+    match common.output {
+        Output::Json => {
+            let findings = findings.iter().map(Row::of).collect();
+            let report = Report {
+                findings,
+                errors: n_errors,
+                warnings: n_warnings,
+            };
+            writeln!(out, "{}", serde_json::to_string_pretty(&report)?)?;
+        }
+        Output::Text => {
+            for finding in &findings {
+                writeln!(out, "{finding}")?;
+            }
+            writeln!(
+                out,
+                "{}, {}",
+                counted(n_errors, "error"),
+                counted(n_warnings, "warning")
+            )?;
+        }
+    }
+    Ok(if n_errors > 0 {
+        Status::No
+    } else {
+        Status::Fine
+    })
+}
+
+/// Findings name files from the store's root; here they are named so that one can open them.
+fn seen_from_here(path: &Path, mut finding: Finding) -> Finding {
+    let place = match &*finding.at.file {
+        _ if !path.is_dir() => path.to_path_buf(),
+        "." | "" => path.to_path_buf(),
+        file => path.join(file),
+    };
+    finding.at.file = place.to_string_lossy().into();
+    finding
+}
+
+fn counted(number: usize, what: &str) -> String {
+    match number {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{number} {what}s"),
+    }
+}
+
+#[derive(Serialize)]
+struct Report<'f> {
+    findings: Vec<Row<'f>>,
+    errors: usize,
+    warnings: usize,
+}
+
+/// One finding; `line` and `column` are 0 and `pointer` is empty when the file as a whole is meant.
+#[derive(Serialize)]
+struct Row<'f> {
+    file: &'f str,
+    line: u32,
+    column: u32,
+    pointer: &'f str,
+    severity: &'static str,
+    code: &'static str,
+    message: &'f str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    help: Option<&'f str>,
+}
+
+impl<'f> Row<'f> {
+    fn of(finding: &'f Finding) -> Self {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        Self {
+            file: &finding.at.file,
+            line: finding.at.line,
+            column: finding.at.column,
+            pointer: &finding.at.pointer,
+            severity,
+            code: finding.code.as_str(),
+            message: &finding.message,
+            help: finding.help.as_deref(),
+        }
+    }
+}

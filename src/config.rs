@@ -1,0 +1,830 @@
+//! Every option of `iamd serve`: its type, default and reason; and the limits that requests are held to.
+//!
+//! A setting `a_b` is the flag `--a-b`, the variable `IAMD_A_B` and the key `a_b` of the configuration file, in
+//! this order of precedence:
+//! ```text
+//! flag ──▶ variable ──▶ file ──▶ default
+//! ```
+//! All four are texts until [`Config::resolve`] reads them, so each setting is read by one parser, and an error can
+//! name the place that the text came from. No setting can change a decision: what can is in the store.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::{Context as _, anyhow, bail};
+use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
+
+use crate::language::finding::did_you_mean;
+
+/// Where a store is looked for when nobody says.
+pub const DEFAULT_STORE: &str = "policies";
+
+/// Where a running server is looked for when nobody says.
+pub const DEFAULT_SERVER: &str = "127.0.0.1:50051";
+
+/// How long a command waits for a server's answer: longer than the server's own deadline, short enough not to hang.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When to ask again a server that has no snapshot yet: loading takes well under a second for most stores.
+pub const NOT_READY_RETRY: Duration = Duration::from_millis(200);
+
+/// The longest header list that a call may bring.
+pub const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
+
+/// Streams that a peer may reset before they were accepted, and before the connection is closed (rapid reset).
+pub const MAX_PENDING_RESET_STREAMS: usize = 20;
+
+/// Streams that iamd may reset because of the peer's faults before the connection is closed.
+pub const MAX_LOCAL_ERROR_RESET_STREAMS: usize = 1024;
+
+/// How often a silent connection is asked whether its peer is still there, and how long the peer may take to say so.
+pub const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// How long accepting pauses when the system has no descriptor left: without a pause the loop would spin.
+pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+
+/// What one question may measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The encoded size of one question.
+    pub max_question_bytes: usize,
+    /// Entries of `context`, `session.tags` and `session.claims`, each.
+    pub max_context_entries: usize,
+    /// Values of one list.
+    pub max_list_values: usize,
+    /// Bytes of one string.
+    pub max_string_bytes: usize,
+}
+
+impl Limits {
+    /// The limits of a server that is not told others, and of the command line.
+    pub const DEFAULT: Self = Self {
+        max_question_bytes: 64 * 1024,
+        max_context_entries: 256,
+        max_list_values: 1024,
+        max_string_bytes: 16 * 1024,
+    };
+}
+
+/// The longest message that a server takes if it is not told otherwise; also the longest line of `--requests`.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The effective settings of `iamd serve`.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each is described in `SETTINGS`")]
+pub struct Config {
+    pub store: PathBuf,
+    pub listen: Vec<Address>,
+    pub insecure_plaintext: bool,
+    pub drain_timeout: Duration,
+    pub default_deadline: Duration,
+    pub log_level: String,
+    pub log_format: LogFormat,
+    pub worker_threads: Option<usize>,
+    pub max_message_bytes: usize,
+    pub limits: Limits,
+    pub max_streams_per_connection: u32,
+    pub max_connections: usize,
+}
+
+/// One setting, as the help, the variables and the configuration file know it.
+#[derive(Debug)]
+pub struct Setting {
+    /// `drain_timeout`.
+    pub key: &'static str,
+    /// What its value looks like: `ADDR`.
+    pub value: &'static str,
+    /// The default as one would write it.
+    pub default: &'static str,
+    /// One sentence for the help.
+    pub help: &'static str,
+}
+
+const fn setting(
+    key: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        key,
+        value,
+        default,
+        help,
+    }
+}
+
+/// Every setting. Those without a value to show are switches; `listen` is a list.
+pub const SETTINGS: &[Setting] = &[
+    setting("store", "DIR", DEFAULT_STORE, "The policy store"),
+    setting(
+        "listen",
+        "ADDR",
+        DEFAULT_SERVER,
+        "Address for gRPC: IP:PORT (port 0: chosen by the system and logged) or unix:/path; may be repeated",
+    ),
+    setting(
+        "insecure_plaintext",
+        "",
+        "false",
+        "Listen without encryption beyond loopback and Unix sockets: anybody on the path can read and change answers",
+    ),
+    setting(
+        "drain_timeout",
+        "DURATION",
+        "5s",
+        "How long calls in flight may take to end after SIGTERM",
+    ),
+    setting(
+        "default_deadline",
+        "DURATION",
+        "1s",
+        "When an Authorize call ends whose client set no deadline",
+    ),
+    setting(
+        "log_level",
+        "LEVEL",
+        "info",
+        "error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`",
+    ),
+    setting(
+        "log_format",
+        "FORMAT",
+        "auto",
+        "auto, json or text; auto is text on a terminal and JSON lines elsewhere",
+    ),
+    setting(
+        "worker_threads",
+        "N",
+        "auto",
+        "Threads that answer calls; auto is one per available processor",
+    ),
+    setting(
+        "max_message_bytes",
+        "SIZE",
+        "4MiB",
+        "The longest message; a longer one is OUT_OF_RANGE",
+    ),
+    setting(
+        "max_question_bytes",
+        "SIZE",
+        "64KiB",
+        "The longest question; a longer one is INVALID_ARGUMENT",
+    ),
+    setting(
+        "max_context_entries",
+        "N",
+        "256",
+        "Entries of one question's context, tags or claims",
+    ),
+    setting(
+        "max_list_values",
+        "N",
+        "1024",
+        "Values of one list in a question",
+    ),
+    setting(
+        "max_string_bytes",
+        "SIZE",
+        "16KiB",
+        "The longest string in a question",
+    ),
+    setting(
+        "max_streams_per_connection",
+        "N",
+        "100",
+        "Calls in flight on one connection",
+    ),
+    setting(
+        "max_connections",
+        "N",
+        "1024",
+        "Open connections; those beyond are closed at once",
+    ),
+];
+
+/// Where a setting's value was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// On the command line.
+    Flag,
+    /// In the variable of this name.
+    Variable(String),
+    /// In the configuration file.
+    File,
+    /// Nowhere.
+    Default,
+}
+
+/// The texts of settings, by key; a list has several.
+pub type Layer = BTreeMap<String, Vec<String>>;
+
+/// A configuration, and what its user should be told about it.
+#[derive(Debug)]
+pub struct Resolved {
+    /// The settings.
+    pub config: Config,
+    /// Where each setting came from.
+    pub sources: BTreeMap<&'static str, Source>,
+    /// Variables that look like settings and are none.
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Puts the layers over each other and reads every setting. `variables` are those of the process; only `IAMD_*`
+    /// are looked at. `file` is the configuration file's name and text.
+    pub fn resolve(
+        flags: &Layer,
+        variables: impl IntoIterator<Item = (String, String)>,
+        file: Option<(&str, &str)>,
+    ) -> anyhow::Result<Resolved> {
+        let (variables, warnings) = variable_layer(variables);
+        let file = match file {
+            Some((name, text)) => {
+                file_layer(text).with_context(|| format!("the configuration file `{name}`"))?
+            }
+            None => Layer::new(),
+        };
+        let mut sources = BTreeMap::new();
+        let mut texts = BTreeMap::new();
+        for setting in SETTINGS {
+            let (source, values) = if let Some(values) = flags.get(setting.key) {
+                (Source::Flag, values.clone())
+            } else if let Some((name, value)) = variables.get(setting.key) {
+                let is_list = setting.key == "listen";
+                let split = value
+                    .split(',')
+                    .map(|part| part.trim().to_owned())
+                    .collect();
+                (
+                    Source::Variable(name.clone()),
+                    if is_list { split } else { vec![value.clone()] },
+                )
+            } else if let Some(values) = file.get(setting.key) {
+                (Source::File, values.clone())
+            } else {
+                (Source::Default, vec![setting.default.to_owned()])
+            };
+            sources.insert(setting.key, source);
+            texts.insert(setting.key, values);
+        }
+        let texts = Texts {
+            texts,
+            sources: &sources,
+        };
+        let config = Self {
+            store: texts.read("store", |text| Ok(PathBuf::from(text)))?,
+            listen: texts.read_all("listen", Address::from_str)?,
+            insecure_plaintext: texts.read("insecure_plaintext", switch)?,
+            drain_timeout: texts.read("drain_timeout", duration)?,
+            default_deadline: texts.read("default_deadline", duration)?,
+            log_level: texts.read("log_level", |text| Ok(text.to_owned()))?,
+            log_format: texts.read("log_format", LogFormat::from_str)?,
+            worker_threads: texts.read("worker_threads", |text| match text {
+                "auto" => Ok(None),
+                _ => count(text).map(Some),
+            })?,
+            max_message_bytes: texts.read("max_message_bytes", size)?,
+            limits: Limits {
+                max_question_bytes: texts.read("max_question_bytes", size)?,
+                max_context_entries: texts.read("max_context_entries", count)?,
+                max_list_values: texts.read("max_list_values", count)?,
+                max_string_bytes: texts.read("max_string_bytes", size)?,
+            },
+            max_streams_per_connection: texts.read("max_streams_per_connection", |text| {
+                u32::try_from(count(text)?).context("is too large")
+            })?,
+            max_connections: texts.read("max_connections", count)?,
+        };
+        config.check()?;
+        Ok(Resolved {
+            config,
+            sources,
+            warnings,
+        })
+    }
+
+    /// What no single setting can tell.
+    fn check(&self) -> anyhow::Result<()> {
+        let open = self.listen.iter().find(|address| !address.is_local());
+        if let Some(address) = open
+            && !self.insecure_plaintext
+        {
+            bail!(
+                "cannot listen on `{address}` without encryption: listen on loopback or a Unix socket, or write \
+                 `--insecure-plaintext` to accept that anybody on the path can read and change answers"
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The variable of a setting: `IAMD_DRAIN_TIMEOUT` for `drain_timeout`.
+pub fn variable(key: &str) -> String {
+    format!("IAMD_{}", key.to_ascii_uppercase())
+}
+
+/// The flag of a setting, without the dashes: `drain-timeout` for `drain_timeout`.
+pub fn flag(key: &str) -> String {
+    key.replace('_', "-")
+}
+
+/// The values of the `IAMD_*` variables by key, each with the variable's name; and a warning for each that is no setting.
+fn variable_layer(
+    variables: impl IntoIterator<Item = (String, String)>,
+) -> (BTreeMap<&'static str, (String, String)>, Vec<String>) {
+    let mut layer = BTreeMap::new();
+    let mut warnings = Vec::new();
+    let mut log = None;
+    for (name, value) in variables {
+        if !name.starts_with("IAMD_") || name == "IAMD_CONFIG" {
+            continue;
+        }
+        if name == "IAMD_LOG" {
+            log = Some((name, value));
+        } else if let Some(setting) = SETTINGS
+            .iter()
+            .find(|setting| variable(setting.key) == name)
+        {
+            layer.insert(setting.key, (name, value));
+        } else {
+            let known: Vec<String> = SETTINGS
+                .iter()
+                .map(|setting| variable(setting.key))
+                .collect();
+            let guess = did_you_mean(&name, known.iter().map(String::as_str));
+            let guess = guess.map(|guess| format!(": {guess}")).unwrap_or_default();
+            warnings.push(format!(
+                "the variable `{name}` is no setting of iamd and is ignored{guess}"
+            ));
+        }
+    }
+    if let Some(log) = log {
+        layer.entry("log_level").or_insert(log); // the short name that Rust programs often have
+    }
+    warnings.sort();
+    (layer, warnings)
+}
+
+/// Reads a configuration file: a flat YAML mapping from keys to scalars or lists of them.
+fn file_layer(text: &str) -> anyhow::Result<Layer> {
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
+        return Ok(Layer::new());
+    }
+    let read: BTreeMap<String, Scalars> = serde_saphyr::from_str(text)
+        .map_err(|error| anyhow!("not a flat YAML mapping: {}", one_line(&error)))?;
+    let mut layer = Layer::new();
+    for (key, Scalars(values)) in read {
+        if !SETTINGS.iter().any(|setting| setting.key == key) {
+            let guess = did_you_mean(&key, SETTINGS.iter().map(|setting| setting.key));
+            let guess = guess.map(|guess| format!(": {guess}")).unwrap_or_default();
+            bail!("unknown key `{key}`{guess}");
+        }
+        layer.insert(key, values);
+    }
+    Ok(layer)
+}
+
+/// The YAML reader draws the place under its message; the first line says it all.
+fn one_line(error: &impl fmt::Display) -> String {
+    error
+        .to_string()
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The texts of all settings, read one by one.
+struct Texts<'s> {
+    texts: BTreeMap<&'static str, Vec<String>>,
+    sources: &'s BTreeMap<&'static str, Source>,
+}
+
+impl Texts<'_> {
+    fn read_all<T>(
+        &self,
+        key: &str,
+        parse: impl Fn(&str) -> anyhow::Result<T>,
+    ) -> anyhow::Result<Vec<T>> {
+        let place = match self.sources.get(key) {
+            Some(Source::Flag) => format!("`--{}`", flag(key)),
+            Some(Source::Variable(name)) => format!("the variable `{name}`"),
+            _ => format!("the key `{key}` of the configuration file"),
+        };
+        let texts = self.texts.get(key).map(Vec::as_slice).unwrap_or_default();
+        if texts.is_empty() {
+            bail!("{place} is empty");
+        }
+        texts
+            .iter()
+            .map(|text| parse(text).with_context(|| format!("{place}: `{text}`")))
+            .collect()
+    }
+
+    fn read<T>(&self, key: &str, parse: impl Fn(&str) -> anyhow::Result<T>) -> anyhow::Result<T> {
+        let mut values = self.read_all(key, parse)?;
+        match (values.pop(), values.is_empty()) {
+            (Some(value), true) => Ok(value),
+            _ => bail!("`{key}` takes one value, not a list"),
+        }
+    }
+}
+
+fn switch(text: &str) -> anyhow::Result<bool> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => bail!("must be `true` or `false`"),
+    }
+}
+
+fn count(text: &str) -> anyhow::Result<usize> {
+    match text.parse() {
+        Ok(0) | Err(_) => bail!("must be a whole number of at least 1"),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// `500ms`, `5s`, `2m`, `1h`.
+fn duration(text: &str) -> anyhow::Result<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
+    let millis_per_unit: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => bail!("must be a number with one of the units ms, s, m and h, such as `5s`"),
+    };
+    let millis = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(millis_per_unit));
+    millis
+        .map(Duration::from_millis)
+        .context("is no number that iamd can count")
+}
+
+/// `65536`, `64KiB`, `4MiB`; in bytes.
+fn size(text: &str) -> anyhow::Result<usize> {
+    let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
+        (number, 1024)
+    } else if let Some(number) = text.strip_suffix("MiB") {
+        (number, 1024 * 1024)
+    } else {
+        (text, 1)
+    };
+    let bytes = number
+        .trim_end()
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit));
+    match bytes {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => bail!("must be a number of bytes, or one with the unit KiB or MiB"),
+    }
+}
+
+/// Where a server listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// `127.0.0.1:50051`.
+    Tcp(SocketAddr),
+    /// `unix:/run/iamd/iamd.sock`.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
+            Self::Unix(_) => true,
+        }
+    }
+}
+
+impl FromStr for Address {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            if path.is_empty() {
+                bail!("names no socket: write `unix:/path`");
+            }
+            return Ok(Self::Unix(path.into()));
+        }
+        // No other name is looked up: what it means could change between two starts.
+        if let Some(port) = text.strip_prefix("localhost:")
+            && let Ok(port) = port.parse()
+        {
+            return Ok(Self::Tcp(SocketAddr::new(
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                port,
+            )));
+        }
+        match text.parse() {
+            Ok(address) => Ok(Self::Tcp(address)),
+            Err(_) => bail!(
+                "must be IP:PORT, such as `127.0.0.1:50051` or `[::1]:50051`, or `unix:/path`"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON lines elsewhere.
+    Auto,
+    /// JSON lines.
+    Json,
+    /// For people.
+    Text,
+}
+
+impl FromStr for LogFormat {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "json" => Ok(Self::Json),
+            "text" => Ok(Self::Text),
+            _ => bail!("must be `auto`, `json` or `text`"),
+        }
+    }
+}
+
+/// A scalar of the configuration file, or a list of them, as texts.
+struct Scalars(Vec<String>);
+
+impl<'de> Deserialize<'de> for Scalars {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMany;
+        impl<'de> Visitor<'de> for OneOrMany {
+            type Value = Scalars;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a scalar or a list of scalars")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Scalars, E> {
+                Ok(Scalars(vec![value.to_string()]))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Scalars, E> {
+                Ok(Scalars(vec![value.to_string()]))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Scalars, E> {
+                Ok(Scalars(vec![value.to_string()]))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Scalars, E> {
+                Ok(Scalars(vec![value.to_string()]))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Scalars, E> {
+                Ok(Scalars(vec![value.to_owned()]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Scalars, A::Error> {
+                let mut all = Vec::new();
+                while let Some(Scalars(one)) = seq.next_element()? {
+                    if one.len() != 1 {
+                        return Err(A::Error::custom("a list may not hold a list"));
+                    }
+                    all.extend(one);
+                }
+                Ok(Scalars(all))
+            }
+        }
+        deserializer.deserialize_any(OneOrMany)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    fn flags(pairs: &[(&str, &str)]) -> Layer {
+        pairs
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()]))
+            .collect()
+    }
+
+    fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
+    }
+
+    fn error(flags: &Layer, file: Option<&str>) -> String {
+        let file = file.map(|text| ("iamd.yaml", text));
+        format!(
+            "{:#}",
+            Config::resolve(flags, variables(&[]), file).unwrap_err()
+        )
+    }
+
+    #[test]
+    fn without_any_setting_the_defaults_hold() {
+        let config = Config::resolve(&Layer::new(), variables(&[("HOME", "/x")]), None)
+            .unwrap()
+            .config;
+        assert_eq!(config.limits, Limits::DEFAULT);
+        assert_eq!(config.max_message_bytes, MAX_MESSAGE_BYTES);
+        assert_eq!(config.listen, [DEFAULT_SERVER.parse().unwrap()]);
+        assert_eq!(config.store, PathBuf::from("policies"));
+        assert_eq!(config.drain_timeout, Duration::from_secs(5));
+        assert_eq!(config.worker_threads, None);
+    }
+
+    #[test]
+    fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
+        let file =
+            "# mine\nstore: from-file\ndrain_timeout: 3s\nmax_list_values: 7\nlog_format: json\n";
+        let variables = variables(&[
+            ("IAMD_STORE", "from-variable"),
+            ("IAMD_DRAIN_TIMEOUT", "2s"),
+        ]);
+        let resolved = Config::resolve(
+            &flags(&[("store", "from-flag")]),
+            variables,
+            Some(("iamd.yaml", file)),
+        )
+        .unwrap();
+        assert_eq!(resolved.config.store, PathBuf::from("from-flag"));
+        assert_eq!(resolved.config.drain_timeout, Duration::from_secs(2));
+        assert_eq!(resolved.config.limits.max_list_values, 7);
+        assert_eq!(resolved.sources.get("store"), Some(&Source::Flag));
+        assert_eq!(
+            resolved.sources.get("drain_timeout"),
+            Some(&Source::Variable("IAMD_DRAIN_TIMEOUT".into()))
+        );
+        assert_eq!(resolved.sources.get("log_format"), Some(&Source::File));
+        assert_eq!(resolved.sources.get("listen"), Some(&Source::Default));
+    }
+
+    #[test]
+    fn listen_is_a_list_everywhere() {
+        let expected: Vec<Address> =
+            vec!["127.0.0.1:1".parse().unwrap(), "unix:/x".parse().unwrap()];
+        let file = Config::resolve(
+            &Layer::new(),
+            variables(&[]),
+            Some(("iamd.yaml", "listen: ['127.0.0.1:1', 'unix:/x']")),
+        )
+        .unwrap();
+        assert_eq!(file.config.listen, expected);
+        let variable = variables(&[("IAMD_LISTEN", "127.0.0.1:1, unix:/x")]);
+        assert_eq!(
+            Config::resolve(&Layer::new(), variable, None)
+                .unwrap()
+                .config
+                .listen,
+            expected
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_and_an_unknown_variable_a_warning() {
+        assert_eq!(
+            error(&Layer::new(), Some("drain_timeot: 1s")),
+            "the configuration file `iamd.yaml`: unknown key `drain_timeot`: did you mean `drain_timeout`?"
+        );
+        let kubernetes = variables(&[
+            ("IAMD_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+            ("IAMD_STOR", "x"),
+        ]);
+        let warnings = Config::resolve(&Layer::new(), kubernetes, None)
+            .unwrap()
+            .warnings;
+        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert!(
+            warnings
+                .iter()
+                .any(|warning| warning.ends_with("did you mean `IAMD_STORE`?")),
+            "{warnings:?}"
+        );
+    }
+
+    #[test]
+    fn an_error_names_the_place_and_the_text() {
+        assert_eq!(
+            error(&flags(&[("drain_timeout", "5")]), None),
+            "`--drain-timeout`: `5`: must be a number with one of the units ms, s, m and h, such as `5s`"
+        );
+        assert!(
+            error(&Layer::new(), Some("max_list_values: 0"))
+                .starts_with("the key `max_list_values` of the configuration file: `0`: ")
+        );
+        for bad in [
+            "store: [a, b]",
+            "store: {a: b}",
+            "- a",
+            "listen: []",
+            "store: 1\nstore: 2",
+            "max_list_values: ~",
+            "a",
+        ] {
+            assert!(
+                Config::resolve(&Layer::new(), variables(&[]), Some(("iamd.yaml", bad))).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn beyond_loopback_needs_a_written_out_word() {
+        for open in [
+            "0.0.0.0:50051",
+            "[::]:50051",
+            "192.0.2.1:1",
+            "[::ffff:192.0.2.1]:1",
+        ] {
+            assert!(
+                error(&flags(&[("listen", open)]), None).contains("--insecure-plaintext"),
+                "{open}"
+            );
+            let accepted = flags(&[("listen", open), ("insecure_plaintext", "true")]);
+            assert!(
+                Config::resolve(&accepted, variables(&[]), None).is_ok(),
+                "{open}"
+            );
+        }
+        for local in [
+            "127.0.0.1:0",
+            "127.9.9.9:1",
+            "[::1]:1",
+            "localhost:1",
+            "unix:/run/iamd.sock",
+            "unix:///run/iamd.sock",
+        ] {
+            assert!(
+                Config::resolve(&flags(&[("listen", local)]), variables(&[]), None).is_ok(),
+                "{local}"
+            );
+        }
+        for bad in [
+            "",
+            "50051",
+            ":50051",
+            "example.com:1",
+            "unix:",
+            "127.0.0.1",
+            "127.0.0.1:65536",
+        ] {
+            assert!(Address::from_str(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_and_durations_have_units() {
+        assert_eq!(size("64KiB").unwrap(), 65_536);
+        assert_eq!(size("12").unwrap(), 12);
+        assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
+        assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
+        for bad in ["", "0", "-1", "1KB", "1.5MiB", "99999999999999999999MiB"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+        for bad in ["", "5", "s", "1.5s", "5 s", "-5s", "99999999999999999h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_default_in_the_table_is_read() {
+        assert!(
+            Config::resolve(
+                &Layer::new(),
+                variables(&[]),
+                Some(("iamd.yaml", "# nothing\n\n"))
+            )
+            .is_ok()
+        );
+        let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+        assert!(
+            keys.iter().all(|key| key
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte == b'_')),
+            "{keys:?}"
+        );
+    }
+}

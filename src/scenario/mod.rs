@@ -1,0 +1,520 @@
+//! Policy unit tests: questions, each with the answer that is expected of a store.
+//!
+//! ```yaml
+//! - name: a boundary that is silent about the action denies implicitly
+//!   rules: [E-48]                        # optional: what it shows
+//!   store: ../stores/boundary            # a directory, or a mapping from path to content; absent: the store beside
+//!   ask: { principal: "arn:aws:iam::111122223333:user/alice", action: "orders:Refund", resource: "*" }
+//!   at: 2024-06-01T00:00:00Z             # optional: the clock
+//!   expect: { decision: deny, reason: implicit_deny_permissions_boundary }
+//! ```
+//!
+//! Reading is strict: a misspelt member would make a test show something else than its author thinks. Only values of
+//! `context` and `claims` may be what no request can hold; how they are refused is worth a scenario.
+
+pub mod value;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde_saphyr::Spanned;
+
+use crate::engine::decision::Reason;
+use crate::engine::request::{RawRequest, RawSession, RequestError};
+use crate::language::finding::{Code, did_you_mean};
+use value::Value;
+
+/// One test.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scenario {
+    /// The file and the line it begins on: `tests/refunds.yaml:12`.
+    pub place: String,
+    /// What it shows, as a sentence.
+    pub name: String,
+    /// The rules it stands for.
+    pub rules: Vec<String>,
+    /// What is asked.
+    pub store: StoreSource,
+    /// What is asked of it, and what should come out.
+    pub test: Test,
+}
+
+/// Where the store of a scenario is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum StoreSource {
+    /// Not said: the store whose `tests/` folder holds the file.
+    Beside,
+    /// A directory, relative to the folder of the file.
+    Directory(PathBuf),
+    /// Written out: content by path below the root.
+    Files(BTreeMap<String, String>),
+}
+
+/// What is tried.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Test {
+    /// The store is loaded and must be refused with an error of this code.
+    Load(Code),
+    /// A question is asked.
+    Question {
+        /// The question.
+        ask: Box<Ask>,
+        /// The clock; none: now.
+        at: Option<Timestamp>,
+        /// The answer.
+        expect: Expect,
+    },
+}
+
+/// The answer that is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// A decision; where no reason is given, any will do.
+    Decision {
+        /// `allow` or `deny`.
+        allowed: bool,
+        /// Why.
+        reason: Option<Reason>,
+    },
+    /// The question is malformed.
+    InvalidArgument,
+}
+
+/// A question as the scenario puts it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Ask {
+    /// INVARIANT: everything but the values of `context` and of the session's `claims`, which stand below.
+    request: RawRequest,
+    /// The context, malformed values included.
+    pub context: Vec<(String, Value)>,
+    /// The session's claims, malformed values included.
+    pub claims: Vec<(String, Value)>,
+    /// Comes back with the answer.
+    pub request_id: String,
+}
+
+impl Ask {
+    /// The question, or why a value makes it malformed.
+    pub fn to_request(&self) -> Result<RawRequest, RequestError> {
+        let mut request = self.request.clone();
+        request.context = context_values("context", &self.context)?;
+        if let Some(session) = &mut request.session {
+            session.claims = context_values("session.claims", &self.claims)?;
+        }
+        Ok(request)
+    }
+
+    /// The question without `context` and the session's `claims`.
+    pub fn without_values(&self) -> &RawRequest {
+        &self.request
+    }
+}
+
+fn context_values(
+    field: &str,
+    values: &[(String, Value)],
+) -> Result<Vec<(String, crate::context::ContextValue)>, RequestError> {
+    let read = |(key, value): &(String, Value)| match value.to_context_value() {
+        Ok(value) => Ok((key.clone(), value)),
+        Err(why) => Err(RequestError::invalid(
+            format!("{field}[{key:?}]"),
+            why.to_string(),
+        )),
+    };
+    values.iter().map(read).collect()
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidArgument => f.write_str("invalid_argument"),
+            Self::Decision { allowed, reason } => {
+                f.write_str(if *allowed { "allow" } else { "deny" })?;
+                reason.map_or(Ok(()), |reason| {
+                    write!(f, " {}", reason.label().to_ascii_lowercase())
+                })
+            }
+        }
+    }
+}
+
+/// A test that cannot be read, in words for its author.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ScenarioError {
+    /// The file and the line.
+    pub place: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for ScenarioError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+impl std::error::Error for ScenarioError {}
+
+/// Reads `text`, the content of `file`: a YAML or JSON list of scenarios. Gives every scenario that cannot be read
+/// its error, and then no scenario at all: a test that silently does not run is worse than none.
+pub fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, Vec<ScenarioError>> {
+    // YAML 1.2 alone: `on` and `010` are strings, as they are for everybody who thinks in JSON.
+    let options = serde_saphyr::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        with_snippet: false,
+    };
+    let list: Vec<Spanned<Value>> =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+            let line = error.location().map_or(1, |location| location.line());
+            vec![ScenarioError {
+                place: format!("{file}:{line}"),
+                message: format!("no list of scenarios: {error}"),
+            }]
+        })?;
+
+    let (mut scenarios, mut errors) = (Vec::new(), Vec::new());
+    for item in list {
+        let place = format!("{file}:{}", item.referenced.line());
+        match read_scenario(place.clone(), &item.value) {
+            Ok(scenario) => scenarios.push(scenario),
+            Err(message) => errors.push(ScenarioError { place, message }),
+        }
+    }
+    if errors.is_empty() {
+        Ok(scenarios)
+    } else {
+        Err(errors)
+    }
+}
+
+fn read_scenario(place: String, value: &Value) -> Result<Scenario, String> {
+    let members = Members::of(
+        value,
+        "a scenario",
+        &["name", "rules", "store", "ask", "at", "expect"],
+    )?;
+    let name = members.text("name")?;
+    if name.is_empty() {
+        return Err("a scenario needs a `name`".into());
+    }
+    let in_scenario = |message: String| format!("`{name}`: {message}");
+    let rules = members.texts("rules").map_err(in_scenario)?;
+    let store = read_store(members.get("store")).map_err(in_scenario)?;
+    let test = read_test(&members).map_err(in_scenario)?;
+    Ok(Scenario {
+        place,
+        name,
+        rules,
+        store,
+        test,
+    })
+}
+
+fn read_store(value: Option<&Value>) -> Result<StoreSource, String> {
+    match value {
+        None => Ok(StoreSource::Beside),
+        Some(Value::String(path)) if !path.is_empty() => {
+            Ok(StoreSource::Directory(PathBuf::from(path)))
+        }
+        Some(Value::Map(files)) => {
+            let file = |(path, content): &(String, Value)| {
+                let is_below_root = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+                if !is_below_root {
+                    return Err(format!(
+                        "store file `{path}` must be a path below the store's root"
+                    ));
+                }
+                let content = match content {
+                    Value::String(text) => text.clone(),
+                    other => other.to_json(),
+                };
+                Ok((path.clone(), content))
+            };
+            files
+                .iter()
+                .map(file)
+                .collect::<Result<_, _>>()
+                .map(StoreSource::Files)
+        }
+        Some(other) => Err(format!(
+            "`store` must be a directory or a mapping from path to content, not {}",
+            other.kind()
+        )),
+    }
+}
+
+fn read_test(members: &Members<'_>) -> Result<Test, String> {
+    let at = members.timestamp("at")?;
+    let value = members.get("expect").ok_or("a scenario needs `expect`")?;
+    let expect = Members::of(value, "`expect`", &["decision", "reason", "error", "load"])?;
+    if expect.get("load").is_some() {
+        let code = expect.only("load")?;
+        let known = Code::ALL.iter().map(|(code, _)| *code);
+        let code = known
+            .clone()
+            .find(|known| known.as_str() == code)
+            .ok_or_else(|| {
+                let guess = did_you_mean(&code, known.map(Code::as_str));
+                with_guess(format!("there is no finding code `{code}`"), guess)
+            })?;
+        if members.get("ask").is_some() || at.is_some() {
+            return Err(
+                "a store that does not load can't be asked: leave out `ask` and `at`, or `load`"
+                    .into(),
+            );
+        }
+        return Ok(Test::Load(code));
+    }
+    let expect = if expect.get("error").is_some() {
+        match expect.only("error")?.as_str() {
+            "invalid_argument" => Expect::InvalidArgument,
+            other => {
+                return Err(format!(
+                    "`error` can only be `invalid_argument`, not `{other}`"
+                ));
+            }
+        }
+    } else {
+        read_decision(&expect)?
+    };
+    let ask = Box::new(read_ask(
+        members.get("ask").ok_or("a scenario needs `ask`")?,
+    )?);
+    Ok(Test::Question { ask, at, expect })
+}
+
+fn read_decision(expect: &Members<'_>) -> Result<Expect, String> {
+    let allowed = match expect.text("decision")?.as_str() {
+        "allow" => true,
+        "deny" => false,
+        "" => return Err("`expect` needs `decision`, `error` or `load`".into()),
+        other => {
+            return Err(format!(
+                "`decision` must be `allow` or `deny`, not `{other}`"
+            ));
+        }
+    };
+    let label = expect.text("reason")?;
+    if label.is_empty() {
+        return Ok(Expect::Decision {
+            allowed,
+            reason: None,
+        });
+    }
+    let labels: Vec<_> = Reason::ALL
+        .iter()
+        .map(|(reason, label)| (*reason, label.to_ascii_lowercase()))
+        .collect();
+    let Some((reason, _)) = labels.iter().find(|(_, known)| *known == label) else {
+        let guess = did_you_mean(&label, labels.iter().map(|(_, label)| label.as_str()));
+        return Err(with_guess(format!("there is no reason `{label}`"), guess));
+    };
+    if reason.is_allow() != allowed {
+        return Err(format!("reason `{label}` contradicts the decision"));
+    }
+    Ok(Expect::Decision {
+        allowed,
+        reason: Some(*reason),
+    })
+}
+
+fn read_ask(value: &Value) -> Result<Ask, String> {
+    const MEMBERS: &[&str] = &[
+        "principal",
+        "action",
+        "resource",
+        "context",
+        "session",
+        "resource_account",
+        "request_id",
+    ];
+    let members = Members::of(value, "`ask`", MEMBERS)?;
+    let mut request = RawRequest {
+        principal: members.text("principal")?,
+        action: members.text("action")?,
+        resource: members.text("resource")?,
+        resource_account: members.text("resource_account")?,
+        ..RawRequest::default()
+    };
+    let mut claims = Vec::new();
+    if let Some(session) = members.get("session") {
+        let (session, of_session) = read_session(session)?;
+        request.session = Some(session);
+        claims = of_session;
+    }
+    Ok(Ask {
+        request,
+        context: members.map("context")?,
+        claims,
+        request_id: members.text("request_id")?,
+    })
+}
+
+/// The session without its claims, and the claims.
+fn read_session(value: &Value) -> Result<(RawSession, Vec<(String, Value)>), String> {
+    const MEMBERS: &[&str] = &[
+        "policies",
+        "policy_arns",
+        "tags",
+        "source_identity",
+        "issued_at",
+        "expires_at",
+        "mfa_at",
+        "transitive_tag_keys",
+        "claims",
+        "federated_provider",
+        "parent",
+    ];
+    let members = Members::of(value, "`session`", MEMBERS)?;
+    let tag = |(key, value): (String, Value)| match value {
+        Value::String(text) => Ok((key, text)),
+        other => Err(format!(
+            "session tag `{key}` must be a string, not {}",
+            other.kind()
+        )),
+    };
+    let session = RawSession {
+        policies: members.policies()?,
+        policy_arns: members.texts("policy_arns")?,
+        tags: members
+            .map("tags")?
+            .into_iter()
+            .map(tag)
+            .collect::<Result<_, _>>()?,
+        source_identity: members.text("source_identity")?,
+        issued_at: members.timestamp("issued_at")?,
+        expires_at: members.timestamp("expires_at")?,
+        mfa_at: members.timestamp("mfa_at")?,
+        transitive_tag_keys: members.texts("transitive_tag_keys")?,
+        claims: Vec::new(),
+        federated_provider: members.text("federated_provider")?,
+        parent: members.text("parent")?,
+    };
+    Ok((session, members.map("claims")?))
+}
+
+/// The members of a mapping, all of them known. Names may be written in lowerCamelCase too, as in proto3 JSON.
+struct Members<'v>(Vec<(String, &'v Value)>);
+
+impl<'v> Members<'v> {
+    fn of(value: &'v Value, what: &str, known: &[&str]) -> Result<Self, String> {
+        let Value::Map(members) = value else {
+            return Err(format!("{what} must be a mapping, not {}", value.kind()));
+        };
+        let mut named: Vec<(String, &Value)> = Vec::new();
+        for (spelled, value) in members {
+            let name = snake_case(spelled);
+            if !known.contains(&name.as_str()) {
+                let guess = did_you_mean(&name, known.iter().copied());
+                return Err(with_guess(
+                    format!("{what} has no member `{spelled}`"),
+                    guess,
+                ));
+            }
+            if named.iter().any(|(other, _)| *other == name) {
+                return Err(format!("{what} has the member `{name}` twice"));
+            }
+            named.push((name, value));
+        }
+        Ok(Self(named))
+    }
+
+    fn get(&self, name: &str) -> Option<&'v Value> {
+        self.0
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| *value)
+    }
+
+    /// The string called `name`; empty where it is absent.
+    fn text(&self, name: &str) -> Result<String, String> {
+        match self.get(name) {
+            None => Ok(String::new()),
+            Some(Value::String(text)) => Ok(text.clone()),
+            Some(other) => Err(format!("`{name}` must be a string, not {}", other.kind())),
+        }
+    }
+
+    /// The string called `name`, which must have no member beside it.
+    fn only(&self, name: &str) -> Result<String, String> {
+        if self.0.len() != 1 {
+            return Err(format!("`{name}` stands alone"));
+        }
+        self.text(name)
+    }
+
+    fn texts(&self, name: &str) -> Result<Vec<String>, String> {
+        let text = |value: &Value| match value {
+            Value::String(text) => Ok(text.clone()),
+            other => Err(format!(
+                "`{name}` must be a list of strings, and holds {}",
+                other.kind()
+            )),
+        };
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::List(elements)) => elements.iter().map(text).collect(),
+            Some(other) => Err(format!("`{name}` must be a list, not {}", other.kind())),
+        }
+    }
+
+    /// Session policies: JSON text as on the wire, or mappings for readability.
+    fn policies(&self) -> Result<Vec<String>, String> {
+        let policy = |value: &Value| match value {
+            Value::String(text) => Ok(text.clone()),
+            Value::Map(_) => Ok(value.to_json()),
+            other => Err(format!(
+                "a session policy must be a string or a mapping, not {}",
+                other.kind()
+            )),
+        };
+        match self.get("policies") {
+            None => Ok(Vec::new()),
+            Some(Value::List(elements)) => elements.iter().map(policy).collect(),
+            Some(other) => Err(format!("`policies` must be a list, not {}", other.kind())),
+        }
+    }
+
+    fn map(&self, name: &str) -> Result<Vec<(String, Value)>, String> {
+        match self.get(name) {
+            None => Ok(Vec::new()),
+            Some(Value::Map(members)) => Ok(members.clone()),
+            Some(other) => Err(format!("`{name}` must be a mapping, not {}", other.kind())),
+        }
+    }
+
+    fn timestamp(&self, name: &str) -> Result<Option<Timestamp>, String> {
+        let text = self.text(name)?;
+        if text.is_empty() {
+            return Ok(None);
+        }
+        text.parse().map(Some).map_err(|error| {
+            format!("`{name}` must be a time like `2024-06-01T00:00:00Z`: {error}")
+        })
+    }
+}
+
+fn snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for c in name.chars() {
+        if c.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(c.to_ascii_lowercase());
+    }
+    snake
+}
+
+fn with_guess(message: String, guess: Option<String>) -> String {
+    match guess {
+        Some(guess) => format!("{message}; {guess}"),
+        None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests;

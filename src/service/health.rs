@@ -1,0 +1,186 @@
+//! `grpc.health.v1`: whether iamd answers questions.
+//!
+//! Own code rather than tonic-health's: its watches never end, so every client that watches would hold up each drain
+//! until it is cut, and they refuse unknown names where the protocol asks for `SERVICE_UNKNOWN`.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::sync::watch;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Request, Response, Status};
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_server::Health;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
+
+use super::pb::authorization_service_server::SERVICE_NAME;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// No snapshot yet.
+    Loading,
+    Ready,
+    Draining,
+}
+
+/// Whether the server is ready: off until the first good snapshot, and off again once it drains.
+#[derive(Debug)]
+pub struct Readiness(watch::Sender<State>);
+
+impl Readiness {
+    /// Not ready.
+    pub fn new() -> Self {
+        Self(watch::Sender::new(State::Loading))
+    }
+
+    /// The first good snapshot is there.
+    pub fn ready(&self) {
+        self.0.send_replace(State::Ready);
+    }
+
+    /// No more questions, please.
+    pub fn draining(&self) {
+        self.0.send_replace(State::Draining);
+    }
+
+    /// The service that tells clients.
+    pub(super) fn service(&self) -> HealthDoor {
+        HealthDoor(self.0.subscribe())
+    }
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The door for health checks.
+#[derive(Debug)]
+pub(super) struct HealthDoor(watch::Receiver<State>);
+
+/// The empty name is the server as a whole.
+fn is_known(service: &str) -> bool {
+    service.is_empty() || service == SERVICE_NAME
+}
+
+fn status(state: State) -> ServingStatus {
+    match state {
+        State::Ready => ServingStatus::Serving,
+        State::Loading | State::Draining => ServingStatus::NotServing,
+    }
+}
+
+#[tonic::async_trait]
+impl Health for HealthDoor {
+    async fn check(
+        &self,
+        request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let service = request.into_inner().service;
+        if !is_known(&service) {
+            return Err(Status::not_found(format!(
+                "this server has no service `{service}`"
+            )));
+        }
+        Ok(Response::new(HealthCheckResponse {
+            status: status(*self.0.borrow()).into(),
+        }))
+    }
+
+    type WatchStream = Watch;
+
+    async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Watch>, Status> {
+        let is_known = is_known(&request.into_inner().service);
+        Ok(Response::new(Watch {
+            states: WatchStream::new(self.0.clone()),
+            is_known,
+            has_ended: false,
+        }))
+    }
+}
+
+/// The state now and at each change, until the server drains.
+#[derive(Debug)]
+pub(super) struct Watch {
+    states: WatchStream<State>,
+    is_known: bool,
+    has_ended: bool,
+}
+
+impl Stream for Watch {
+    type Item = Result<HealthCheckResponse, Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let Some(state) = ready!(Pin::new(&mut self.states).poll_next(cx)) else {
+            return Poll::Ready(None);
+        };
+        self.has_ended = state == State::Draining;
+        let status = if self.is_known {
+            status(state)
+        } else {
+            ServingStatus::ServiceUnknown
+        };
+        Poll::Ready(Some(Ok(HealthCheckResponse {
+            status: status.into(),
+        })))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use tokio_stream::StreamExt;
+    use tonic::Code;
+
+    use super::*;
+
+    fn about(service: &str) -> Request<HealthCheckRequest> {
+        Request::new(HealthCheckRequest {
+            service: service.to_owned(),
+        })
+    }
+
+    #[tokio::test]
+    async fn readiness_turns_on_with_the_snapshot_and_off_with_the_drain() {
+        let readiness = Readiness::new();
+        let door = readiness.service();
+        for name in ["", "iamd.v1.AuthorizationService"] {
+            let check = async || door.check(about(name)).await.unwrap().into_inner().status();
+            readiness.0.send_replace(State::Loading);
+            assert_eq!(check().await, ServingStatus::NotServing);
+            readiness.ready();
+            assert_eq!(check().await, ServingStatus::Serving);
+            readiness.draining();
+            assert_eq!(check().await, ServingStatus::NotServing);
+        }
+        assert_eq!(
+            door.check(about("iamd.v1.Other")).await.unwrap_err().code(),
+            Code::NotFound
+        );
+    }
+
+    #[tokio::test]
+    async fn a_watch_tells_every_change_and_ends_with_the_drain() {
+        let readiness = Readiness::new();
+        let door = readiness.service();
+        let mut watch = door.watch(about("")).await.unwrap().into_inner();
+        let mut unknown = door.watch(about("other")).await.unwrap().into_inner();
+        let mut next = async || watch.next().await.map(|item| item.unwrap().status());
+        assert_eq!(next().await, Some(ServingStatus::NotServing));
+        readiness.ready();
+        assert_eq!(next().await, Some(ServingStatus::Serving));
+        readiness.draining();
+        assert_eq!(next().await, Some(ServingStatus::NotServing));
+        assert_eq!(next().await, None);
+        assert_eq!(
+            unknown.next().await.unwrap().unwrap().status(),
+            ServingStatus::ServiceUnknown
+        );
+    }
+}

@@ -1,0 +1,92 @@
+//! The server: bind, serve with limits, drain.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic_health::pb::health_server::HealthServer;
+
+use super::deadline::Deadline;
+use super::grpc::Door;
+pub use super::health::Readiness;
+use super::listen::{Listener, accept_all};
+use super::pb;
+use super::pb::authorization_service_server::AuthorizationServiceServer;
+use crate::config::{
+    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
+    MAX_PENDING_RESET_STREAMS,
+};
+use crate::engine::live::Live;
+
+/// Bound sockets. Until they are served, the system keeps connections waiting.
+#[derive(Debug)]
+pub struct Listeners(Vec<Listener>);
+
+impl Listeners {
+    /// Binds every address that the configuration names, or none.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let mut listeners = Vec::with_capacity(config.listen.len());
+        for address in &config.listen {
+            listeners.push(Listener::bind(address).await?);
+        }
+        Ok(Self(listeners))
+    }
+}
+
+/// Answers calls until `stop` is done, then drains: no new connections, and the calls in flight may end. Returns
+/// when the last connection is closed; cutting that short is up to the caller.
+pub async fn serve(
+    listeners: Listeners,
+    live: Arc<Live>,
+    readiness: &Readiness,
+    config: &Config,
+    stop: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let door = Door {
+        live,
+        limits: config.limits,
+    };
+    let authorization =
+        AuthorizationServiceServer::new(door).max_decoding_message_size(config.max_message_bytes);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let routes = Routes::new(authorization)
+        .add_service(HealthServer::new(readiness.service()))
+        .add_service(
+            reflection()
+                .build_v1()
+                .context("reflection has no descriptors")?,
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()
+                .context("reflection has no descriptors")?,
+        );
+    let (keepalive_interval, keepalive_timeout) = KEEPALIVE;
+    let connections = accept_all(listeners.0, config.max_connections);
+    Server::builder()
+        .max_concurrent_streams(config.max_streams_per_connection)
+        .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
+        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESET_STREAMS))
+        .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESET_STREAMS))
+        .http2_keepalive_interval(Some(keepalive_interval))
+        .http2_keepalive_timeout(Some(keepalive_timeout))
+        .serve_with_incoming_shutdown(
+            Deadline {
+                inner: routes.prepare(),
+                default: config.default_deadline,
+            },
+            connections,
+            stop,
+        )
+        .await
+        .context("the server stopped")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,414 @@
+//! A changed store is answered from, and nobody ever sees half of a change.
+
+use std::collections::HashMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use iamd::service::pb;
+use tempfile::TempDir;
+
+use crate::support::{
+    Client, PATIENCE, Server, allow, ann_asks, eventually, revision, store_allowing,
+    until_revision, user, write, write_by_rename, write_store,
+};
+
+const GET: &str = "orders:Get";
+const REFUND: &str = "orders:Refund";
+
+/// Ann's file when she may do `action`.
+fn ann_may(action: &str) -> String {
+    user("ann", &allow(action))
+}
+
+/// The revision of the store in which ann may do `action`, from a copy of it.
+fn revision_allowing(action: &str) -> String {
+    revision(store_allowing(action).path())
+}
+
+async fn decision(client: &mut Client, action: &str) -> (String, pb::Decision) {
+    let answer = client
+        .authorize(ann_asks(action))
+        .await
+        .unwrap()
+        .into_inner();
+    (answer.revision.clone(), answer.decision())
+}
+
+/// Waits until ann may do `action` by the store in which she may do nothing else.
+async fn until_allowed(client: &mut Client, action: &str) {
+    let answer = until_revision(client, &revision_allowing(action)).await;
+    let expected = if action == GET {
+        pb::Decision::Allow
+    } else {
+        pb::Decision::Deny
+    };
+    assert_eq!(answer.decision(), expected);
+}
+
+#[tokio::test]
+async fn a_changed_policy_is_live_while_everybody_asks() {
+    const N_CLIENTS: usize = 8;
+    const N_CHANGES: usize = 30;
+    let store = store_allowing(GET);
+    // Which action each store that ever existed allows. Nothing else may be seen, and nothing mixed.
+    let allowed_by: Arc<HashMap<String, &str>> = Arc::new(
+        [GET, REFUND]
+            .into_iter()
+            .map(|action| (revision_allowing(action), action))
+            .collect(),
+    );
+    assert_eq!(allowed_by.len(), 2);
+
+    let server = Server::start(store.path());
+    let mut watcher = server.client().await;
+    let (stop, n_answers) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let mut clients = tokio::task::JoinSet::new();
+    for number in 0..N_CLIENTS {
+        let mut client = server.client().await;
+        let (stop, n_answers, allowed_by) = (
+            Arc::clone(&stop),
+            Arc::clone(&n_answers),
+            Arc::clone(&allowed_by),
+        );
+        clients.spawn(async move {
+            let mut n_asked = number; // so that they do not ask in step
+            while !stop.load(Ordering::Relaxed) {
+                let action = if n_asked.is_multiple_of(2) {
+                    GET
+                } else {
+                    REFUND
+                };
+                let answer = client
+                    .authorize(ann_asks(action))
+                    .await
+                    .expect("no call fails")
+                    .into_inner();
+                let allows = allowed_by
+                    .get(&answer.revision)
+                    .expect("a revision of a whole store");
+                let expected = if *allows == action {
+                    pb::Decision::Allow
+                } else {
+                    pb::Decision::Deny
+                };
+                assert_eq!(
+                    answer.decision(),
+                    expected,
+                    "{action} by revision {}",
+                    answer.revision
+                );
+                n_answers.fetch_add(1, Ordering::Relaxed);
+                n_asked += 1;
+            }
+        });
+    }
+
+    let mut latencies = Vec::new();
+    for change in 0..N_CHANGES {
+        let action = if change % 2 == 0 { REFUND } else { GET };
+        let text = ann_may(action);
+        // Both ways of writing; a plain one may be seen half-written, and must then be waited for.
+        if change % 4 < 2 {
+            write(store.path(), "users/ann.json", &text);
+        } else {
+            write_by_rename(store.path(), "users/ann.json", &text);
+        }
+        let written = Instant::now();
+        until_allowed(&mut watcher, action).await;
+        latencies.push(written.elapsed());
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+    latencies.sort();
+    println!(
+        "{N_CHANGES} changes, {} answers; write to first new answer: median {:?}, worst {:?}",
+        n_answers.load(Ordering::Relaxed),
+        latencies[N_CHANGES / 2],
+        latencies[N_CHANGES - 1]
+    );
+}
+
+/// Once a client has seen a revision, none of its later answers is from an older one.
+#[tokio::test]
+async fn nobody_goes_back_in_time() {
+    let store = store_allowing("orders:Version0");
+    let versions: Vec<String> = (0..12)
+        .map(|n| revision_allowing(&format!("orders:Version{n}")))
+        .collect();
+    let server = Server::start(store.path());
+    let mut watcher = server.client().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let mut client = server.client().await;
+        let (stop, versions) = (Arc::clone(&stop), versions.clone());
+        clients.spawn(async move {
+            let mut newest = 0;
+            while !stop.load(Ordering::Relaxed) {
+                let (revision, _) = decision(&mut client, GET).await;
+                let version = versions
+                    .iter()
+                    .position(|known| *known == revision)
+                    .expect("a known revision");
+                assert!(version >= newest, "version {version} after {newest}");
+                newest = version;
+            }
+        });
+    }
+    for (n, version) in versions.iter().enumerate().skip(1) {
+        write_by_rename(
+            store.path(),
+            "users/ann.json",
+            &ann_may(&format!("orders:Version{n}")),
+        );
+        until_revision(&mut watcher, version).await;
+    }
+    stop.store(true, Ordering::Relaxed);
+    while let Some(ended) = clients.join_next().await {
+        ended.unwrap();
+    }
+}
+
+/// What is wrong with a file, and where the finding must point.
+#[tokio::test]
+async fn a_store_that_does_not_load_leaves_the_last_good_one_answering() {
+    let store = store_allowing(GET);
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    let good = ann_may(GET);
+    let truncated = &good[..good.len() - 20];
+    let last_line = truncated.lines().count();
+    let misspelt = good.replace("\"Action\"", "\"Acton\"");
+    let cases = [
+        (
+            "truncated",
+            truncated.to_owned(),
+            format!("users/ann.json:{last_line}:"),
+            "syntax",
+        ),
+        (
+            "misspelt",
+            misspelt.clone(),
+            "users/ann.json:4:".to_owned(),
+            "unknown-member",
+        ),
+        (
+            "empty",
+            String::new(),
+            "users/ann.json:1:1".to_owned(),
+            "syntax",
+        ),
+        (
+            "no policy",
+            good.replace("2012-10-17", "2012-10-18"),
+            "users/ann.json:4:".to_owned(),
+            "invalid-version",
+        ),
+    ];
+    for (what, bad, place, code) in cases {
+        let n_before = server.log().len();
+        write_by_rename(store.path(), "users/ann.json", &bad);
+        let finding = eventually(&format!("the finding about the {what} file"), async || {
+            assert_eq!(
+                decision(&mut client, GET).await,
+                (revision_allowing(GET), pb::Decision::Allow),
+                "{what}"
+            );
+            let log = server.log();
+            log.get(n_before..)?
+                .iter()
+                .find(|line| line.contains(&place) && line.contains(code))
+                .cloned()
+        })
+        .await;
+        assert!(
+            finding.contains("ERROR") || finding.contains("WARN"),
+            "{what}: {finding}"
+        );
+        assert_eq!(
+            decision(&mut client, REFUND).await.1,
+            pb::Decision::Deny,
+            "{what}"
+        );
+
+        // Mended, with another content than before, so that it can be told apart.
+        write_by_rename(store.path(), "users/ann.json", &ann_may(REFUND));
+        until_allowed(&mut client, REFUND).await;
+        write_by_rename(store.path(), "users/ann.json", &good);
+        until_allowed(&mut client, GET).await;
+    }
+}
+
+#[tokio::test]
+async fn files_and_folders_come_and_go() {
+    let store = store_allowing(GET);
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+
+    // A folder vanishes: that is a store without users.
+    fs::remove_dir_all(store.path().join("users")).unwrap();
+    eventually("a store without users", async || {
+        let answer = client.authorize(ann_asks(GET)).await.unwrap().into_inner();
+        (answer.reason() == pb::Reason::ImplicitDenyUnknownPrincipal).then_some(())
+    })
+    .await;
+
+    // It comes back: the new folder is watched like the old one.
+    write(store.path(), "users/ann.json", &ann_may(REFUND));
+    until_allowed(&mut client, REFUND).await;
+    write(store.path(), "users/ann.json", &ann_may(GET));
+    until_allowed(&mut client, GET).await;
+
+    // A new file in a new sub-folder.
+    write(
+        store.path(),
+        "users/eng/bob.json",
+        &user("bob", &allow(GET)),
+    );
+    let with_bob = revision(store.path());
+    until_revision(&mut client, &with_bob).await;
+    write(
+        store.path(),
+        "users/eng/bob.json",
+        &user("bob", &allow(REFUND)),
+    );
+    until_revision(&mut client, &revision(store.path())).await;
+}
+
+#[tokio::test]
+async fn a_store_that_vanishes_is_kept_until_there_is_another() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("policies");
+    write_store(&root, GET);
+    let server = Server::start(&root);
+    let mut client = server.client().await;
+    let n_before = server.log().len();
+    fs::remove_dir_all(&root).unwrap();
+    eventually("a word about it", async || {
+        assert_eq!(
+            decision(&mut client, GET).await.1,
+            pb::Decision::Allow,
+            "the last good one answers"
+        );
+        (server.log().len() > n_before).then_some(())
+    })
+    .await;
+    write_store(&root, REFUND);
+    until_allowed(&mut client, REFUND).await;
+    write_store(&root, GET);
+    until_allowed(&mut client, GET).await;
+}
+
+/// As a kubelet mounts and updates a ConfigMap: everything is reached through `..data`, whose swap is the change.
+#[tokio::test]
+async fn a_config_map_changes_as_a_whole() {
+    let mount = TempDir::new().unwrap();
+    let root = mount.path();
+    let publish = |version: &str, action: &str| {
+        write_store(&root.join(version), action);
+        symlink(version, root.join("..data_tmp")).unwrap();
+        fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+    };
+    publish("..2026_01", GET);
+    for name in ["account.json", "users"] {
+        symlink(Path::new("..data").join(name), root.join(name)).unwrap();
+    }
+    let server = Server::start(root);
+    let mut client = server.client().await;
+    assert_eq!(decision(&mut client, GET).await.1, pb::Decision::Allow);
+
+    let mut old = "..2026_01".to_owned();
+    for (n, action) in [REFUND, GET, REFUND].into_iter().enumerate() {
+        let new = format!("..2026_1{n}");
+        publish(&new, action);
+        fs::remove_dir_all(root.join(&old)).unwrap();
+        old = new;
+        eventually(&format!("swap {n}"), async || {
+            let answers = [
+                decision(&mut client, GET).await,
+                decision(&mut client, REFUND).await,
+            ];
+            let allows = |index: usize| answers[index].1 == pb::Decision::Allow;
+            let expected = if action == GET {
+                allows(0) && !allows(1)
+            } else {
+                allows(1) && !allows(0)
+            };
+            expected.then_some(())
+        })
+        .await;
+    }
+}
+
+/// As git-sync does it: the store's path is a link that changes its target.
+#[tokio::test]
+async fn a_store_behind_a_link_follows_the_link() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path().join("current");
+    let publish = |version: &str, action: &str| {
+        write_store(&folder.path().join(version), action);
+        let next = folder.path().join("next");
+        symlink(version, &next).unwrap();
+        fs::rename(next, &root).unwrap();
+    };
+    publish("one", GET);
+    let server = Server::start(&root);
+    let mut client = server.client().await;
+    assert_eq!(decision(&mut client, GET).await.1, pb::Decision::Allow);
+    publish("two", REFUND);
+    until_allowed(&mut client, REFUND).await;
+    // And the new target is watched as the old one was.
+    write(&folder.path().join("two"), "users/ann.json", &ann_may(GET));
+    until_allowed(&mut client, GET).await;
+}
+
+#[tokio::test]
+async fn sighup_looks_again_and_ends_nothing() {
+    let store = store_allowing(GET);
+    let mut server = Server::start(store.path());
+    let mut client = server.client().await;
+    for _ in 0..3 {
+        server.signal("HUP");
+        assert_eq!(
+            decision(&mut client, GET).await,
+            (revision_allowing(GET), pb::Decision::Allow)
+        );
+    }
+    write(store.path(), "users/ann.json", &ann_may(REFUND));
+    server.signal("HUP");
+    until_allowed(&mut client, REFUND).await;
+    assert!(server.is_running());
+}
+
+/// Constant writing may not keep a change from ever being seen.
+#[tokio::test]
+async fn a_busy_folder_is_read_all_the_same() {
+    let store = store_allowing(GET);
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let writer = {
+        let (stop, root) = (Arc::clone(&stop), store.path().to_owned());
+        std::thread::spawn(move || {
+            let began = Instant::now();
+            while !stop.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
+                // A dot-file is no part of the store, but wakes whoever watches the folder.
+                fs::write(root.join("users/.busy"), format!("{:?}", began.elapsed())).unwrap();
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        })
+    };
+    write_by_rename(store.path(), "users/ann.json", &ann_may(REFUND));
+    until_allowed(&mut client, REFUND).await;
+    stop.store(true, Ordering::Relaxed);
+    writer.join().unwrap();
+}

@@ -1,0 +1,551 @@
+//! The stair of `docs/architecture.md`: which room may use which, and what no room holds.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// One line per room, from the top of the stair to its foot: the rooms above that it may use.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("name", &[]),
+    ("context", &["name"]),
+    ("language", &["name", "context"]),
+    ("world", &["name", "context", "language"]),
+    ("compile", &["name", "context", "language", "world"]),
+    (
+        "engine",
+        &["name", "context", "language", "world", "compile"],
+    ),
+    (
+        "analysis",
+        &["name", "context", "language", "world", "compile", "engine"],
+    ),
+    (
+        "scenario",
+        &["name", "context", "language", "engine", "analysis"],
+    ),
+    ("config", &["language"]),
+    ("telemetry", &["config"]),
+    (
+        "store",
+        &[
+            "name",
+            "context",
+            "language",
+            "world",
+            "compile",
+            "engine",
+            "config",
+            "telemetry",
+        ],
+    ),
+    (
+        "service",
+        &[
+            "name",
+            "context",
+            "language",
+            "compile",
+            "engine",
+            "analysis",
+            "config",
+            "telemetry",
+        ],
+    ),
+    (
+        "cli",
+        &[
+            "name",
+            "context",
+            "language",
+            "world",
+            "compile",
+            "engine",
+            "analysis",
+            "scenario",
+            "config",
+            "telemetry",
+            "store",
+            "service",
+        ],
+    ),
+];
+
+/// The last room whose answers depend on nothing but what it is given.
+const LAST_PURE_ROOM: &str = "scenario";
+
+/// Rooms that read or write the shapes of files and messages.
+const ROOMS_WITH_SHAPES: &[&str] = &["store", "service", "config", "scenario", "cli"];
+
+/// What reaches out of the process, or brings in what differs from run to run.
+const IMPURE: &[&[&str]] = &[
+    &["std", "fs"],
+    &["std", "net", "TcpListener"],
+    &["std", "net", "TcpStream"],
+    &["std", "net", "ToSocketAddrs"],
+    &["std", "net", "UdpSocket"],
+    &["std", "env"],
+    &["std", "os"],
+    &["std", "process"],
+    &["std", "thread"],
+    &["std", "io", "stdin"],
+    &["std", "io", "stdout"],
+    &["std", "io", "stderr"],
+    &["SystemTime"],
+    &["RandomState"],
+    &["Instant", "now"],
+    &["Timestamp", "now"],
+    &["Zoned", "now"],
+    &["tokio"],
+    &["tonic"],
+    &["prost"],
+    &["notify"],
+    &["cap_std"],
+    &["tracing"],
+    &["rand"],
+];
+
+const MAX_LINES: usize = 700;
+
+struct Source {
+    /// Below `src/`.
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// `name` of `name.rs`, `language` of `language/json.rs`.
+    fn room(&self) -> &str {
+        let first = self
+            .path
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_str()
+            .unwrap();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+
+    /// How many `super` lead from the file to the crate's root.
+    fn depth(&self) -> usize {
+        let n_parts = self.path.components().count();
+        if self.path.ends_with("mod.rs") {
+            n_parts - 1
+        } else {
+            n_parts
+        }
+    }
+
+    fn is_tests(&self) -> bool {
+        self.path.ends_with("tests.rs")
+            || self
+                .path
+                .components()
+                .any(|part| part.as_os_str() == "tests")
+    }
+
+    /// All paths but those in tests, which may bring what they need.
+    fn shipped_paths(&self) -> Vec<UsedPath> {
+        let mut paths = paths(&self.text);
+        paths.retain(|used| !used.in_tests && !self.is_tests());
+        paths
+    }
+
+    fn is(&self, path: &str) -> bool {
+        self.path == Path::new(path)
+    }
+}
+
+fn sources() -> Vec<Source> {
+    fn collect(folder: &Path, root: &Path, sources: &mut Vec<Source>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, root, sources);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                sources.push(Source {
+                    path: path.strip_prefix(root).unwrap().to_owned(),
+                    text,
+                });
+            }
+        }
+    }
+    let root = crate::support::repository().join("src");
+    let mut sources = Vec::new();
+    collect(&root, &root, &mut sources);
+    sources.sort_by(|a, b| a.path.cmp(&b.path));
+    assert!(sources.len() > 20, "the sources are there");
+    sources
+}
+
+fn assert_none(what: &str, violations: &BTreeSet<String>) {
+    assert!(
+        violations.is_empty(),
+        "{what}:\n  {}",
+        violations.iter().cloned().collect::<Vec<_>>().join("\n  ")
+    );
+}
+
+#[test]
+fn a_room_only_uses_rooms_above_it() {
+    let mut violations = BTreeSet::new();
+    for source in sources() {
+        let path = source.path.display();
+        if source.is("lib.rs") {
+            continue; // The front door names every room.
+        }
+        let room = source.room();
+        let allowed: &[&str] = match ROOMS.iter().find(|(name, _)| *name == room) {
+            Some((_, allowed)) => allowed,
+            None if room == "main" => &["cli"],
+            None => {
+                violations.insert(format!("{path}: `{room}` is no room"));
+                continue;
+            }
+        };
+        for used in paths(&source.text) {
+            let other = match used.segments.first().map(String::as_str) {
+                Some("crate" | "iamd") => used.segments.get(1).map_or("", String::as_str),
+                Some("super") => {
+                    let n_supers = used
+                        .segments
+                        .iter()
+                        .take_while(|segment| *segment == "super")
+                        .count();
+                    if n_supers < source.depth() + used.n_modules {
+                        continue;
+                    }
+                    violations.insert(format!(
+                        "{path}: `{used}` leaves the room: begin with `crate::`"
+                    ));
+                    continue;
+                }
+                _ => continue,
+            };
+            if other != room && !allowed.contains(&other) {
+                violations.insert(format!("{path}: `{room}` may not use `{used}`"));
+            }
+        }
+    }
+    assert_none("the stair is broken", &violations);
+}
+
+#[test]
+fn the_stair_goes_down_only() {
+    for (index, (room, allowed)) in ROOMS.iter().enumerate() {
+        for other in *allowed {
+            let above = ROOMS[..index].iter().any(|(name, _)| name == other);
+            assert!(above, "`{room}` uses `{other}`, which is not above it");
+        }
+    }
+    let uses = |room: &str, other: &str| {
+        ROOMS
+            .iter()
+            .any(|(name, allowed)| *name == room && allowed.contains(&other))
+    };
+    assert!(
+        !uses("store", "service") && !uses("service", "store"),
+        "one publishes to a `Live`, the other loads from it"
+    );
+}
+
+#[test]
+fn pure_rooms_reach_for_nothing_outside() {
+    let n_pure = ROOMS
+        .iter()
+        .position(|(room, _)| *room == LAST_PURE_ROOM)
+        .unwrap()
+        + 1;
+    let mut violations = BTreeSet::new();
+    for source in sources() {
+        if !ROOMS[..n_pure]
+            .iter()
+            .any(|(room, _)| *room == source.room())
+        {
+            continue;
+        }
+        for used in source.shipped_paths() {
+            for impure in IMPURE {
+                // A crate stands at the beginning of a path, a type anywhere.
+                let is_crate = impure[0].starts_with(|c: char| c.is_ascii_lowercase());
+                let mut windows = used.segments.windows(impure.len());
+                let found = if is_crate {
+                    windows.next().is_some_and(|w| w == *impure)
+                } else {
+                    windows.any(|w| w == *impure)
+                };
+                if found {
+                    violations.insert(format!("{}: `{used}`", source.path.display()));
+                }
+            }
+        }
+    }
+    assert_none(
+        "a pure room reaches outside: let the caller bring what it needs",
+        &violations,
+    );
+}
+
+#[test]
+fn domain_types_know_nothing_of_files_and_messages() {
+    let mut violations = BTreeSet::new();
+    for source in sources() {
+        for used in source.shipped_paths() {
+            let first = used.segments.first().map_or("", String::as_str);
+            let is_serde = matches!(
+                first,
+                "serde" | "serde_json" | "serde_saphyr" | "serde_core"
+            );
+            let may_serde =
+                source.is("language/json.rs") || ROOMS_WITH_SHAPES.contains(&source.room());
+            let is_wire = first.starts_with("prost")
+                || first.starts_with("tonic")
+                || used.segments.iter().any(|s| s == "pb");
+            let may_wire = source.room() == "service";
+            if (is_serde && !may_serde) || (is_wire && !may_wire) {
+                violations.insert(format!("{}: `{used}`", source.path.display()));
+            }
+        }
+    }
+    assert_none(
+        "shapes of files and messages outside of their rooms",
+        &violations,
+    );
+}
+
+#[test]
+fn long_files_say_why() {
+    let mut violations = BTreeSet::new();
+    for source in sources() {
+        let n_lines = source.text.lines().count();
+        let page = source
+            .text
+            .lines()
+            .take_while(|line| line.starts_with("//!"));
+        if n_lines > MAX_LINES
+            && !page
+                .into_iter()
+                .any(|line| line.to_lowercase().contains("long because"))
+        {
+            violations.insert(format!("{}: {n_lines} lines", source.path.display()));
+        }
+    }
+    assert_none(
+        "find the seam, or say `Long because …` in the module page",
+        &violations,
+    );
+}
+
+/// A path as it stands in the source, groups of `use` written out.
+struct UsedPath {
+    segments: Vec<String>,
+    /// How many modules of the same file it stands in.
+    n_modules: usize,
+    /// Whether one of them is called `tests`.
+    in_tests: bool,
+}
+
+impl std::fmt::Display for UsedPath {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.segments.join("::"))
+    }
+}
+
+/// All paths of more than one segment.
+fn paths(source: &str) -> Vec<UsedPath> {
+    let tokens = tokens(source);
+    let token = |index: usize| tokens.get(index).map_or("", String::as_str);
+    let mut found = Vec::new();
+    // The modules of this file that are open, each with the brace depth inside of it.
+    let mut modules: Vec<(usize, &str)> = Vec::new();
+    let mut depth = 0usize;
+    let mut index = 0;
+    while index < tokens.len() {
+        match token(index) {
+            "{" => depth += 1,
+            "}" => {
+                depth = depth.saturating_sub(1);
+                modules.retain(|(opened, _)| *opened <= depth);
+            }
+            "mod" if token(index + 2) == "{" => modules.push((depth + 1, token(index + 1))),
+            _ if is_name(token(index)) && token(index + 1) == "::" => {
+                let mut segments = Vec::new();
+                index = read_path(&tokens, index, &mut Vec::new(), &mut segments);
+                let written_out = segments.into_iter().filter(|segments| segments.len() > 1);
+                let in_tests = modules.iter().any(|(_, name)| *name == "tests");
+                found.extend(written_out.map(|segments| UsedPath {
+                    segments,
+                    n_modules: modules.len(),
+                    in_tests,
+                }));
+                continue;
+            }
+            _ => {}
+        }
+        index += 1;
+    }
+    found
+}
+
+/// Reads the path that begins at `index`; returns the index behind it.
+fn read_path(
+    tokens: &[String],
+    mut index: usize,
+    prefix: &mut Vec<String>,
+    found: &mut Vec<Vec<String>>,
+) -> usize {
+    let token = |index: usize| tokens.get(index).map_or("", String::as_str);
+    let n_before = prefix.len();
+    loop {
+        if token(index) == "{" {
+            index += 1;
+            while !matches!(token(index), "}" | "") {
+                index = read_path(tokens, index, prefix, found);
+                // Behind a member there may be `as name`, and a comma.
+                while !matches!(token(index), "," | "}" | "") {
+                    index += 1;
+                }
+                index += usize::from(token(index) == ",");
+            }
+            index += 1;
+            break;
+        }
+        if !is_name(token(index)) && token(index) != "*" {
+            found.push(prefix.clone());
+            break;
+        }
+        prefix.push(token(index).to_owned());
+        index += 1;
+        if token(index) != "::" {
+            found.push(prefix.clone());
+            break;
+        }
+        index += 1;
+    }
+    prefix.truncate(n_before);
+    index
+}
+
+fn is_name(token: &str) -> bool {
+    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
+}
+
+/// Names, `::` and single characters; comments, texts, characters and lifetimes left out.
+fn tokens(source: &str) -> Vec<String> {
+    let text: Vec<char> = source.chars().collect();
+    let at = |index: usize| text.get(index).copied().unwrap_or('\0');
+    let mut tokens = Vec::new();
+    let mut index = 0;
+    while index < text.len() {
+        let c = at(index);
+        if c == '/' && at(index + 1) == '/' {
+            while index < text.len() && at(index) != '\n' {
+                index += 1;
+            }
+        } else if c == '/' && at(index + 1) == '*' {
+            let mut depth = 0;
+            loop {
+                match (at(index), at(index + 1)) {
+                    ('/', '*') => (depth, index) = (depth + 1, index + 2),
+                    ('*', '/') => (depth, index) = (depth - 1, index + 2),
+                    _ => index += 1,
+                }
+                if depth == 0 || index >= text.len() {
+                    break;
+                }
+            }
+        } else if c == '"' {
+            index = behind_string(&text, index);
+        } else if c == '\'' {
+            if at(index + 1) == '\\' {
+                index += 3;
+                while index < text.len() && at(index) != '\'' {
+                    index += 1;
+                }
+                index += 1;
+            } else if at(index + 2) == '\'' {
+                index += 3;
+            } else {
+                index += 1;
+                while at(index).is_alphanumeric() || at(index) == '_' {
+                    index += 1;
+                }
+            }
+        } else if c.is_alphanumeric() || c == '_' {
+            let start = index;
+            while at(index).is_alphanumeric() || at(index) == '_' {
+                index += 1;
+            }
+            let word: String = text[start..index].iter().collect();
+            if matches!(word.as_str(), "r" | "br" | "cr") && matches!(at(index), '"' | '#') {
+                index = behind_raw_string(&text, index);
+            } else {
+                tokens.push(word);
+            }
+        } else if c == ':' && at(index + 1) == ':' {
+            tokens.push("::".to_owned());
+            index += 2;
+        } else {
+            if !c.is_whitespace() {
+                tokens.push(c.to_string());
+            }
+            index += 1;
+        }
+    }
+    tokens
+}
+
+fn behind_string(text: &[char], start: usize) -> usize {
+    let mut index = start + 1;
+    while index < text.len() && text[index] != '"' {
+        index += if text[index] == '\\' { 2 } else { 1 };
+    }
+    index + 1
+}
+
+fn behind_raw_string(text: &[char], start: usize) -> usize {
+    let n_hashes = text[start..].iter().take_while(|c| **c == '#').count();
+    let mut index = start + n_hashes;
+    if text.get(index) != Some(&'"') {
+        return index; // A raw name: `r#type`.
+    }
+    index += 1;
+    let closes = |index: usize| {
+        text[index] == '"'
+            && text[index + 1..].iter().take_while(|c| **c == '#').count() >= n_hashes
+    };
+    while index < text.len() && !closes(index) {
+        index += 1;
+    }
+    index + 1 + n_hashes
+}
+
+#[test]
+fn paths_are_found_where_they_stand() {
+    let source = r###"
+        use crate::{engine::{self, live::Live as Now}, store}; // crate::comment
+        /* crate::block /* nested */ */
+        use std::{fmt, fs::File};
+        fn f<'a>(x: &'a str) -> crate::name::Arn { g::<crate::world::World>("crate::text", r#"crate::"raw"#, 'c', '\'') }
+        mod tests { use super::super::x; mod inner { fn f() { std::time::Instant::now(); } } }
+        use super::*;
+    "###;
+    let found: Vec<String> = paths(source)
+        .iter()
+        .map(|p| format!("{p} {}", p.n_modules))
+        .collect();
+    let expected = [
+        "crate::engine::self 0",
+        "crate::engine::live::Live 0",
+        "crate::store 0",
+        "std::fmt 0",
+        "std::fs::File 0",
+        "crate::name::Arn 0",
+        "crate::world::World 0",
+        "super::super::x 1",
+        "std::time::Instant::now 2",
+        "super::* 0",
+    ];
+    assert_eq!(found, expected);
+}

@@ -1,0 +1,546 @@
+//! Every scenario of `tests/scenarios` gets the same answer from all runners.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
+use std::thread;
+
+use iamd::engine::request::{RawSession, Request};
+use iamd::language::finding::Finding;
+use iamd::scenario::value::Value;
+use iamd::scenario::{self, Ask, Expect, Scenario, StoreSource, Test};
+use iamd::service::pb;
+use iamd::store::{self, Loaded, Refused};
+use jiff::Timestamp;
+use prost_types::value::Kind;
+use tempfile::TempDir;
+use tonic::Code;
+
+use crate::support::{Client, Server, files_below, iamd, repository, run};
+
+/// What a runner got, in the words of `expect`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Got {
+    /// `allow allow_identity`, `invalid_argument: principal: …`.
+    Answer { label: String, detail: String },
+    /// Codes of the errors that refused the store, and the findings.
+    Refused {
+        codes: BTreeSet<String>,
+        findings: String,
+    },
+    /// It loads.
+    Loads,
+}
+
+impl Got {
+    fn decision(allowed: bool, label: &str) -> Self {
+        let decision = if allowed { "allow" } else { "deny" };
+        Self::Answer {
+            label: format!("{decision} {}", label.to_ascii_lowercase()),
+            detail: String::new(),
+        }
+    }
+
+    fn invalid_argument(detail: impl Into<String>) -> Self {
+        Self::Answer {
+            label: "invalid_argument".into(),
+            detail: detail.into(),
+        }
+    }
+
+    fn refused(findings: &[Finding]) -> Self {
+        let errors = || findings.iter().filter(|finding| finding.is_error());
+        Self::Refused {
+            codes: errors()
+                .map(|finding| finding.code.as_str().to_owned())
+                .collect(),
+            findings: errors()
+                .map(|finding| format!("\n      {finding}"))
+                .collect(),
+        }
+    }
+
+    fn meets(&self, test: &Test) -> bool {
+        match (self, test) {
+            (Self::Refused { codes, .. }, Test::Load(code)) => codes.contains(code.as_str()),
+            (Self::Answer { label, .. }, Test::Question { expect, .. }) => match expect {
+                Expect::Decision { reason: None, .. } => {
+                    label.split(' ').next() == Some(expect.to_string().as_str())
+                }
+                _ => *label == expect.to_string(),
+            },
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Got {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer { label, detail } if detail.is_empty() => f.write_str(label),
+            Self::Answer { label, detail } => write!(f, "{label}: {detail}"),
+            Self::Refused { findings, .. } => write!(f, "the store does not load:{findings}"),
+            Self::Loads => f.write_str("the store loads"),
+        }
+    }
+}
+
+/// All scenarios, in the order of their files; read once for all tests.
+pub fn read_scenarios() -> Vec<Scenario> {
+    static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(read_scenario_files);
+    SCENARIOS.clone()
+}
+
+fn read_scenario_files() -> Vec<Scenario> {
+    let mut scenarios = Vec::new();
+    let mut errors = Vec::new();
+    for path in files_below(
+        &repository().join("tests/scenarios"),
+        &["yaml", "yml", "json"],
+    ) {
+        let text = fs::read_to_string(&path).unwrap();
+        let name = path.strip_prefix(repository()).unwrap().to_str().unwrap();
+        match scenario::parse(name, &text) {
+            Ok(read) => scenarios.extend(read),
+            Err(wrong) => errors.extend(wrong.iter().map(ToString::to_string)),
+        }
+    }
+    assert!(
+        errors.is_empty(),
+        "these scenarios cannot be read:\n  {}",
+        errors.join("\n  ")
+    );
+    assert!(!scenarios.is_empty(), "the scenarios are there");
+    scenarios
+}
+
+/// The stores of scenarios as directories; those written out in a file lie in temporary ones, equal ones in the same.
+struct Stores {
+    written: BTreeMap<StoreSource, TempDir>,
+}
+
+impl Stores {
+    fn of(scenarios: &[Scenario]) -> Self {
+        let mut written = BTreeMap::new();
+        for scenario in scenarios {
+            if let StoreSource::Files(files) = &scenario.store
+                && !written.contains_key(&scenario.store)
+            {
+                let folder = TempDir::new().unwrap();
+                for (path, content) in files {
+                    crate::support::write(folder.path(), path, content);
+                }
+                written.insert(scenario.store.clone(), folder);
+            }
+        }
+        Self { written }
+    }
+
+    fn directory(&self, scenario: &Scenario) -> PathBuf {
+        let (file, _line) = scenario.place.rsplit_once(':').unwrap();
+        let folder = repository().join(file).parent().unwrap().to_owned();
+        match &scenario.store {
+            StoreSource::Files(_) => self.written[&scenario.store].path().to_owned(),
+            StoreSource::Directory(path) => {
+                let directory = folder.join(path);
+                directory.canonicalize().unwrap_or_else(|error| {
+                    panic!("{}: {}: {error}", scenario.place, path.display())
+                })
+            }
+            StoreSource::Beside => panic!("{}: a scenario of ours names its store", scenario.place),
+        }
+    }
+}
+
+/// Scenarios by the store that they ask: loading is what costs.
+fn by_store<'s>(scenarios: &'s [Scenario], stores: &Stores) -> Vec<(PathBuf, Vec<&'s Scenario>)> {
+    let mut by_store: BTreeMap<PathBuf, Vec<&Scenario>> = BTreeMap::new();
+    for scenario in scenarios {
+        by_store
+            .entry(stores.directory(scenario))
+            .or_default()
+            .push(scenario);
+    }
+    by_store.into_iter().collect()
+}
+
+/// Panics with every scenario that came out otherwise than expected.
+fn assert_all_met(runner: &str, results: Vec<(&Scenario, Got)>) {
+    let n_results = results.len();
+    let mut wrong: Vec<_> = results
+        .into_iter()
+        .filter(|(scenario, got)| !got.meets(&scenario.test))
+        .collect();
+    wrong.sort_by(|(a, _), (b, _)| a.place.cmp(&b.place));
+    let tell = |(scenario, got): &(&Scenario, Got)| {
+        let expected = match &scenario.test {
+            Test::Load(code) => format!("the store refused with `{code}`"),
+            Test::Question { expect, .. } => expect.to_string(),
+        };
+        let rules = scenario.rules.join(", ");
+        format!(
+            "{}: `{}` ({rules})\n    expected  {expected}\n    got       {got}",
+            scenario.place, scenario.name
+        )
+    };
+    println!("{n_results} scenarios by the {runner}");
+    assert!(n_results > 0, "the {runner} had something to do");
+    assert!(
+        wrong.is_empty(),
+        "{} of {n_results} scenarios got another answer from the {runner}:\n\n{}\n",
+        wrong.len(),
+        wrong.iter().map(tell).collect::<Vec<_>>().join("\n")
+    );
+}
+
+#[test]
+fn scenarios_are_answered_by_the_engine() {
+    let scenarios = read_scenarios();
+    let stores = Stores::of(&scenarios);
+    let mut results = Vec::new();
+    for (directory, scenarios) in by_store(&scenarios, &stores) {
+        let loaded = store::load(&directory);
+        results.extend(
+            scenarios
+                .into_iter()
+                .map(|scenario| (scenario, by_engine(scenario, &loaded))),
+        );
+    }
+    assert_all_met("engine", results);
+}
+
+fn by_engine(scenario: &Scenario, loaded: &Result<Loaded, Refused>) -> Got {
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(refused) => return Got::refused(&refused.findings),
+    };
+    let Test::Question { ask, at, .. } = &scenario.test else {
+        return Got::Loads;
+    };
+    let decision = ask
+        .to_request()
+        .and_then(|raw| Request::parse(raw, at.unwrap_or_else(Timestamp::now)))
+        .and_then(|request| iamd::engine::authorize(&loaded.snapshot, &request));
+    match decision {
+        Ok(decision) => Got::decision(decision.is_allowed(), decision.reason().label()),
+        Err(error) => Got::invalid_argument(error.to_string()),
+    }
+}
+
+/// Scenarios with a clock are left out: `Authorize` has none.
+#[test]
+fn scenarios_are_answered_by_the_binary_over_grpc() {
+    let mut scenarios = read_scenarios();
+    scenarios.retain(|scenario| matches!(scenario.test, Test::Question { at: None, .. }));
+    let stores = Stores::of(&scenarios);
+    let queue = Mutex::new(by_store(&scenarios, &stores));
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..N_SERVERS_AT_ONCE {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .enable_all()
+                    .build()
+                    .unwrap();
+                loop {
+                    let next = queue.lock().unwrap().pop();
+                    let Some((directory, scenarios)) = next else {
+                        break;
+                    };
+                    let got = runtime.block_on(ask_server(&directory, &scenarios));
+                    results.lock().unwrap().extend(got);
+                }
+            });
+        }
+    });
+    assert_all_met("binary over gRPC", results.into_inner().unwrap());
+}
+
+/// A server spends most of its short life in starting: a few side by side keep the processors busy.
+const N_SERVERS_AT_ONCE: usize = 4;
+
+async fn ask_server<'s>(directory: &Path, scenarios: &[&'s Scenario]) -> Vec<(&'s Scenario, Got)> {
+    let mut server = Server::start(directory);
+    let Some(mut client) = server.client_unless_it_ends().await else {
+        let findings = server
+            .log()
+            .iter()
+            .map(|line| format!("\n      {line}"))
+            .collect::<String>();
+        let got = Got::Refused {
+            codes: BTreeSet::new(),
+            findings,
+        };
+        return scenarios
+            .iter()
+            .map(|scenario| (*scenario, got.clone()))
+            .collect();
+    };
+    let mut results = Vec::new();
+    for scenario in scenarios {
+        let Test::Question { ask, .. } = &scenario.test else {
+            continue;
+        };
+        results.push((*scenario, over_grpc(&mut client, ask).await));
+    }
+    results
+}
+
+async fn over_grpc(client: &mut Client, ask: &Ask) -> Got {
+    match client.authorize(to_wire(ask)).await {
+        Ok(response) => {
+            let response = response.into_inner();
+            let label = response
+                .reason()
+                .as_str_name()
+                .trim_start_matches("REASON_");
+            let reason_allows = label.starts_with("ALLOW_");
+            let allowed = response.decision() == pb::Decision::Allow;
+            if response.request_id != ask.request_id {
+                return Got::Answer {
+                    label: "another request id".into(),
+                    detail: response.request_id,
+                };
+            }
+            if allowed != reason_allows || response.decision() == pb::Decision::Unspecified {
+                let detail = format!("{:?} because {label}", response.decision());
+                return Got::Answer {
+                    label: "a contradiction".into(),
+                    detail,
+                };
+            }
+            Got::decision(allowed, label)
+        }
+        Err(status) if status.code() == Code::InvalidArgument => {
+            Got::invalid_argument(status.message())
+        }
+        Err(status) => Got::Answer {
+            label: "status".into(),
+            detail: format!("{status:?}"),
+        },
+    }
+}
+
+/// A store that must not load ends `iamd serve` with status 2 and the finding on stderr.
+#[test]
+fn stores_that_must_not_load_are_refused_by_the_binary() {
+    let mut scenarios = read_scenarios();
+    scenarios.retain(|scenario| matches!(scenario.test, Test::Load(_)));
+    let stores = Stores::of(&scenarios);
+    let mut results = Vec::new();
+    for (directory, scenarios) in by_store(&scenarios, &stores) {
+        let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
+        command.arg(&directory);
+        // It would serve until the end of time: the mark of a store that loads after all is that it says so.
+        let got = match crate::support::run_until_it_serves(command) {
+            None => Got::Loads,
+            Some(finished) if finished.status == Some(2) => {
+                let named = |code: &str| finished.stderr.contains(&format!("[{code}]"));
+                let all = iamd::language::finding::Code::ALL
+                    .iter()
+                    .map(|(code, _)| code.as_str());
+                Got::Refused {
+                    codes: all.filter(|code| named(code)).map(str::to_owned).collect(),
+                    findings: format!("\n{}", finished.stderr),
+                }
+            }
+            Some(finished) => Got::Answer {
+                label: format!("status {:?}", finished.status),
+                detail: finished.stderr,
+            },
+        };
+        results.extend(
+            scenarios
+                .into_iter()
+                .map(|scenario| (scenario, got.clone())),
+        );
+    }
+    assert_all_met("binary at start-up", results);
+}
+
+/// The question as it goes over the wire, malformed values included.
+fn to_wire(ask: &Ask) -> pb::AuthorizeRequest {
+    let raw = ask.without_values();
+    let entry = |(key, value): &(String, Value)| (key.clone(), Some(wire_value(value)));
+    let context = ask.context.iter().map(entry);
+    pb::AuthorizeRequest {
+        principal: raw.principal.clone(),
+        action: raw.action.clone(),
+        resource: raw.resource.clone(),
+        context: context
+            .map(|(key, value)| pb::authorize_request::ContextEntry { key, value })
+            .collect(),
+        session: raw.session.as_ref().map(|session| {
+            let claims = ask.claims.iter().map(entry);
+            let claims = claims
+                .map(|(key, value)| pb::session_context::ClaimsEntry { key, value })
+                .collect();
+            wire_session(session, claims)
+        }),
+        resource_account: raw.resource_account.clone(),
+        request_id: ask.request_id.clone(),
+    }
+}
+
+fn wire_session(
+    session: &RawSession,
+    claims: Vec<pb::session_context::ClaimsEntry>,
+) -> pb::SessionContext {
+    let tag = |(key, value): &(String, String)| pb::session_context::TagsEntry {
+        key: key.clone(),
+        value: value.clone(),
+    };
+    pb::SessionContext {
+        policies: session.policies.clone(),
+        policy_arns: session.policy_arns.clone(),
+        tags: session.tags.iter().map(tag).collect(),
+        source_identity: session.source_identity.clone(),
+        issued_at: session.issued_at.map(wire_timestamp),
+        expires_at: session.expires_at.map(wire_timestamp),
+        mfa_at: session.mfa_at.map(wire_timestamp),
+        transitive_tag_keys: session.transitive_tag_keys.clone(),
+        claims,
+        federated_provider: session.federated_provider.clone(),
+        parent: session.parent.clone(),
+    }
+}
+
+fn wire_timestamp(at: Timestamp) -> prost_types::Timestamp {
+    let nanoseconds = at.as_nanosecond();
+    let (seconds, nanos) = (
+        nanoseconds.div_euclid(1_000_000_000),
+        nanoseconds.rem_euclid(1_000_000_000),
+    );
+    prost_types::Timestamp {
+        seconds: seconds.try_into().unwrap(),
+        nanos: nanos.try_into().unwrap(),
+    }
+}
+
+fn wire_value(value: &Value) -> prost_types::Value {
+    let kind = match value {
+        Value::Null => Kind::NullValue(0),
+        Value::Bool(value) => Kind::BoolValue(*value),
+        Value::Integer(number) => Kind::NumberValue(*number as f64),
+        Value::Float(number) => Kind::NumberValue(*number),
+        Value::String(text) => Kind::StringValue(text.clone()),
+        Value::List(elements) => Kind::ListValue(prost_types::ListValue {
+            values: elements.iter().map(wire_value).collect(),
+        }),
+        Value::Map(members) => {
+            let fields = members
+                .iter()
+                .map(|(name, value)| (name.clone(), wire_value(value)))
+                .collect();
+            Kind::StructValue(prost_types::Struct { fields })
+        }
+    };
+    prost_types::Value { kind: Some(kind) }
+}
+
+/// One more way to ask: `iamd authorize --requests`, over the stores with the most questions.
+#[test]
+fn scenarios_are_answered_by_the_command_line() {
+    let mut scenarios = read_scenarios();
+    scenarios.retain(|scenario| matches!(scenario.test, Test::Question { at: None, .. }));
+    let stores = Stores::of(&scenarios);
+    let mut groups = by_store(&scenarios, &stores);
+    groups.sort_by_key(|(_, scenarios)| std::cmp::Reverse(scenarios.len()));
+    let mut results = Vec::new();
+    for (directory, scenarios) in groups.into_iter().take(N_STORES_FOR_THE_COMMAND_LINE) {
+        let asks = scenarios
+            .iter()
+            .filter_map(|scenario| match &scenario.test {
+                Test::Question { ask, .. } => Some(json_line(ask)),
+                Test::Load(_) => None,
+            });
+        let mut command = iamd(["authorize", "--requests", "-", "--store"]);
+        command.arg(&directory);
+        let finished = run(command, &asks.collect::<String>());
+        let answers: Vec<&str> = finished.stdout.lines().collect();
+        assert_eq!(
+            answers.len(),
+            scenarios.len(),
+            "{}: {}",
+            directory.display(),
+            finished.stderr
+        );
+        for (scenario, answer) in scenarios.into_iter().zip(answers) {
+            let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
+            let got = match (
+                answer["decision"].as_str(),
+                answer["reason"].as_str(),
+                answer["error"]["code"].as_str(),
+            ) {
+                (Some(decision), Some(reason), None) => Got::decision(
+                    decision == "DECISION_ALLOW",
+                    reason.trim_start_matches("REASON_"),
+                ),
+                (None, None, Some("INVALID_ARGUMENT")) => {
+                    Got::invalid_argument(answer["error"].to_string())
+                }
+                _ => Got::Answer {
+                    label: "neither answer nor error".into(),
+                    detail: answer.to_string(),
+                },
+            };
+            results.push((scenario, got));
+        }
+    }
+    assert_all_met("command line", results);
+}
+
+const N_STORES_FOR_THE_COMMAND_LINE: usize = 40;
+
+/// The question in proto3 JSON.
+fn json_line(ask: &Ask) -> String {
+    let raw = ask.without_values();
+    let text = |text: &str| Value::String(text.to_owned());
+    let texts = |texts: &[String]| Value::List(texts.iter().map(|element| text(element)).collect());
+    let mut members = vec![
+        ("principal", text(&raw.principal)),
+        ("action", text(&raw.action)),
+        ("resource", text(&raw.resource)),
+        ("context", Value::Map(ask.context.clone())),
+        ("resourceAccount", text(&raw.resource_account)),
+        ("requestId", text(&ask.request_id)),
+    ];
+    if let Some(session) = &raw.session {
+        let time = |at: Option<Timestamp>| at.map(|at| text(&at.to_string()));
+        let tags = session
+            .tags
+            .iter()
+            .map(|(key, value)| (key.clone(), text(value)))
+            .collect();
+        let mut facts = vec![
+            ("policies", texts(&session.policies)),
+            ("policyArns", texts(&session.policy_arns)),
+            ("tags", Value::Map(tags)),
+            ("sourceIdentity", text(&session.source_identity)),
+            ("transitiveTagKeys", texts(&session.transitive_tag_keys)),
+            ("claims", Value::Map(ask.claims.clone())),
+            ("federatedProvider", text(&session.federated_provider)),
+            ("parent", text(&session.parent)),
+        ];
+        for (name, at) in [
+            ("issuedAt", session.issued_at),
+            ("expiresAt", session.expires_at),
+            ("mfaAt", session.mfa_at),
+        ] {
+            facts.extend(time(at).map(|at| (name, at)));
+        }
+        members.push(("session", map(facts)));
+    }
+    format!("{}\n", map(members).to_json())
+}
+
+fn map(members: Vec<(&str, Value)>) -> Value {
+    Value::Map(
+        members
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
+}

@@ -1,0 +1,977 @@
+//! `iamd serve` as its clients and its operators see it: the real binary on a port of its own.
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use iamd::service::pb;
+use pb::authorization_service_client::AuthorizationServiceClient;
+use prost::Message;
+use prost_types::FileDescriptorProto;
+use prost_types::value::Kind;
+use tempfile::TempDir;
+use tokio_stream::StreamExt;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_types::StatusExt;
+
+use crate::support::{
+    ANN, ORDER, Server, allow, ann_asks, eventually, health, iamd, log_field, ready, revision, run,
+    run_until_it_serves, store_allowing, user, write, write_store,
+};
+
+const SERVICE: &str = "iamd.v1.AuthorizationService";
+
+fn context(key: &str, kind: Option<Kind>) -> pb::authorize_request::ContextEntry {
+    pb::authorize_request::ContextEntry {
+        key: key.to_owned(),
+        value: Some(prost_types::Value { kind }),
+    }
+}
+
+fn text(value: &str) -> Option<Kind> {
+    Some(Kind::StringValue(value.to_owned()))
+}
+
+fn list(values: impl IntoIterator<Item = Kind>) -> Option<Kind> {
+    let values = values
+        .into_iter()
+        .map(|kind| prost_types::Value { kind: Some(kind) })
+        .collect();
+    Some(Kind::ListValue(prost_types::ListValue { values }))
+}
+
+/// Asserts a status with the details that the contract promises: the field, and the kind of fault.
+fn assert_refused(status: &Status, field: &str, reason: &str) {
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    let details = status.get_error_details();
+    let violations = details
+        .bad_request()
+        .map(|bad| bad.field_violations.clone())
+        .unwrap_or_default();
+    assert!(
+        violations.iter().any(|violation| violation.field == field),
+        "{field} is not among {violations:?}"
+    );
+    assert!(
+        violations
+            .iter()
+            .all(|violation| !violation.description.is_empty()),
+        "{violations:?}"
+    );
+    let info = details.error_info().unwrap();
+    assert_eq!(
+        (info.domain.as_str(), info.reason.as_str()),
+        ("iamd", reason),
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_question_gets_its_decision() {
+    let store = store_allowing("orders:Get");
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+
+    let request = pb::AuthorizeRequest {
+        request_id: "r-1".into(),
+        ..ann_asks("orders:Get")
+    };
+    let allowed = client.authorize(request).await.unwrap().into_inner();
+    assert_eq!(allowed.decision(), pb::Decision::Allow);
+    assert_eq!(allowed.reason(), pb::Reason::AllowIdentity);
+    assert_eq!(allowed.request_id, "r-1");
+    assert_eq!(
+        allowed.revision,
+        revision(store.path()),
+        "the same on every replica"
+    );
+    let [statement] = allowed.determining_statements.as_slice() else {
+        panic!("{allowed:?}")
+    };
+    assert_eq!(statement.policy, format!("{ANN}/inline/inline"));
+    assert_eq!(
+        (
+            statement.sid.as_str(),
+            statement.index,
+            statement.file.as_str()
+        ),
+        ("One", 0, "users/ann.json")
+    );
+    assert_eq!(statement.r#type(), pb::PolicyType::Identity);
+
+    let denied = client
+        .authorize(ann_asks("orders:Refund"))
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(denied.decision(), pb::Decision::Deny);
+    assert_eq!(denied.reason(), pb::Reason::ImplicitDenyIdentity);
+    assert!(denied.determining_statements.is_empty(), "{denied:?}");
+
+    let stranger = pb::AuthorizeRequest {
+        principal: ANN.replace("ann", "bob"),
+        ..ann_asks("orders:Get")
+    };
+    let stranger = client.authorize(stranger).await.unwrap().into_inner();
+    assert_eq!(
+        stranger.reason(),
+        pb::Reason::ImplicitDenyUnknownPrincipal,
+        "E-3: no error"
+    );
+}
+
+#[tokio::test]
+async fn a_malformed_question_is_told_its_field() {
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    let good = ann_asks("orders:Get");
+    let with = |entries: Vec<pb::authorize_request::ContextEntry>| pb::AuthorizeRequest {
+        context: entries,
+        ..good.clone()
+    };
+    let session = |session| pb::AuthorizeRequest {
+        session: Some(session),
+        ..good.clone()
+    };
+
+    let invalid = [
+        (
+            "principal",
+            pb::AuthorizeRequest {
+                principal: String::new(),
+                ..good.clone()
+            },
+        ),
+        (
+            "principal",
+            pb::AuthorizeRequest {
+                principal: "ann".into(),
+                ..good.clone()
+            },
+        ),
+        (
+            "action",
+            pb::AuthorizeRequest {
+                action: "orders:*".into(),
+                ..good.clone()
+            },
+        ),
+        (
+            "action",
+            pb::AuthorizeRequest {
+                action: String::new(),
+                ..good.clone()
+            },
+        ),
+        (
+            "resource",
+            pb::AuthorizeRequest {
+                resource: "order/1".into(),
+                ..good.clone()
+            },
+        ),
+        (
+            "resource",
+            pb::AuthorizeRequest {
+                resource: String::new(),
+                ..good.clone()
+            },
+        ),
+        (
+            "resource_account",
+            pb::AuthorizeRequest {
+                resource_account: "a b".into(),
+                ..good.clone()
+            },
+        ),
+        (
+            "context[\"app:x\"]",
+            with(vec![context("app:x", Some(Kind::NullValue(0)))]),
+        ),
+        ("context[\"app:x\"]", with(vec![context("app:x", None)])),
+        (
+            "context[\"app:x\"]",
+            with(vec![context(
+                "app:x",
+                Some(Kind::StructValue(prost_types::Struct::default())),
+            )]),
+        ),
+        (
+            "context[\"app:x\"]",
+            with(vec![context("app:x", list([Kind::NullValue(0)]))]),
+        ),
+        (
+            "context[\"app:x\"]",
+            with(vec![context("app:x", list([list([]).unwrap()]))]),
+        ),
+        (
+            "context[\"app:x\"]",
+            with(vec![context(
+                "app:x",
+                Some(Kind::NumberValue(9_007_199_254_740_992.0)),
+            )]),
+        ),
+        (
+            "context[\"app:x\"]",
+            with(vec![context("app:x", Some(Kind::NumberValue(-1e300)))]),
+        ),
+        (
+            "context[\"app:x\"]",
+            with(vec![context("app:x", Some(Kind::NumberValue(f64::NAN)))]),
+        ),
+        (
+            "context[\"app:x\"]",
+            with(vec![context(
+                "app:x",
+                list([Kind::NumberValue(f64::INFINITY)]),
+            )]),
+        ),
+    ];
+    for (field, request) in invalid {
+        let status = client.authorize(request).await.unwrap_err();
+        assert_refused(&status, field, "INVALID_REQUEST");
+    }
+
+    // An entry without a value: an absent message, as some encoders write it.
+    let bare = pb::authorize_request::ContextEntry {
+        key: "app:x".into(),
+        value: None,
+    };
+    assert_refused(
+        &client.authorize(with(vec![bare])).await.unwrap_err(),
+        "context[\"app:x\"]",
+        "INVALID_REQUEST",
+    );
+
+    // A user takes session policies from nobody.
+    let of_a_user = session(pb::SessionContext {
+        policies: vec![allow("*")],
+        ..pb::SessionContext::default()
+    });
+    let status = client.authorize(of_a_user).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+
+    assert!(
+        client.authorize(good).await.is_ok(),
+        "and the server is none the worse"
+    );
+}
+
+#[tokio::test]
+async fn keys_that_iamd_derives_are_nobody_elses() {
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    for key in [
+        "aws:PrincipalTag/role",
+        "AWS:principalarn",
+        "aws:CurrentTime",
+        "aws:MultiFactorAuthPresent",
+        "aws:username",
+    ] {
+        let request = pb::AuthorizeRequest {
+            context: vec![context(key, text("admin"))],
+            ..ann_asks("orders:Get")
+        };
+        let status = client.authorize(request).await.unwrap_err();
+        assert_refused(
+            &status,
+            &format!("context[{key:?}]"),
+            "RESERVED_CONTEXT_KEY",
+        ); // K-1
+    }
+    let free = pb::AuthorizeRequest {
+        context: vec![context("aws:SourceIp", text("10.0.0.1"))],
+        ..ann_asks("orders:Get")
+    };
+    assert!(client.authorize(free).await.is_ok(), "K-2");
+}
+
+/// A map on the wire is a list of entries: what a client repeats must be refused, not decided by its last word.
+#[tokio::test]
+async fn a_context_key_that_stands_twice_is_refused() {
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    for (first, second) in [
+        ("app:x", "app:x"),
+        ("app:x", "APP:X"),
+        ("app:Team", "app:tEAM"),
+    ] {
+        let entries = vec![
+            context(first, text("1")),
+            context("app:y", text("0")),
+            context(second, text("2")),
+        ];
+        let request = pb::AuthorizeRequest {
+            context: entries,
+            ..ann_asks("orders:Get")
+        };
+        let status = client.authorize(request).await.unwrap_err();
+        assert_eq!(
+            status.code(),
+            Code::InvalidArgument,
+            "C-4: {first} {second}: {status:?}"
+        );
+        assert_eq!(
+            status.get_error_details().error_info().unwrap().reason,
+            "INVALID_REQUEST"
+        );
+    }
+}
+
+/// The same by hand, byte for byte, so that nothing between the test and the wire can tidy up.
+#[tokio::test]
+async fn repeated_keys_are_seen_in_the_raw_bytes() {
+    fn field(number: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).unwrap();
+        assert!(length < 128, "one byte of length");
+        [&[number << 3 | 2, length], content].concat()
+    }
+    let entry = |key: &str, value: &str| {
+        let value = field(3, value.as_bytes()); // Value.string_value
+        field(4, &[field(1, key.as_bytes()), field(2, &value)].concat()) // AuthorizeRequest.context
+    };
+    let question = [
+        field(1, ANN.as_bytes()),
+        field(2, b"orders:Get"),
+        field(3, ORDER.as_bytes()),
+    ]
+    .concat();
+
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    server.client().await;
+    let ask = async |bytes: Vec<u8>| {
+        let mut client = tonic::client::Grpc::new(server.channel());
+        client.ready().await.unwrap();
+        let path = "/iamd.v1.AuthorizationService/Authorize"
+            .try_into()
+            .unwrap();
+        let response: Result<tonic::Response<Vec<u8>>, _> = client
+            .unary(tonic::Request::new(bytes), path, RawBytes)
+            .await;
+        response.map(tonic::Response::into_inner)
+    };
+    let once = [question.clone(), entry("app:x", "1"), entry("app:y", "2")].concat();
+    let answer = pb::AuthorizeResponse::decode(ask(once).await.unwrap().as_slice()).unwrap();
+    assert_eq!(answer.decision(), pb::Decision::Allow);
+    for second in ["app:x", "App:X"] {
+        let twice = [question.clone(), entry("app:x", "1"), entry(second, "1")].concat();
+        assert_eq!(
+            ask(twice).await.unwrap_err().code(),
+            Code::InvalidArgument,
+            "C-4: {second}"
+        );
+    }
+    let status = ask(vec![0x0a, 0xff]).await.unwrap_err();
+    assert!(
+        matches!(status.code(), Code::Internal | Code::InvalidArgument),
+        "no protobuf at all: {status:?}"
+    );
+}
+
+/// Messages as the bytes that they are.
+#[derive(Clone, Copy)]
+struct RawBytes;
+
+impl tonic::codec::Codec for RawBytes {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl tonic::codec::Encoder for RawBytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn encode(
+        &mut self,
+        bytes: Vec<u8>,
+        out: &mut tonic::codec::EncodeBuf<'_>,
+    ) -> Result<(), Status> {
+        prost::bytes::BufMut::put_slice(out, &bytes);
+        Ok(())
+    }
+}
+
+impl tonic::codec::Decoder for RawBytes {
+    type Item = Vec<u8>;
+    type Error = Status;
+
+    fn decode(
+        &mut self,
+        bytes: &mut tonic::codec::DecodeBuf<'_>,
+    ) -> Result<Option<Vec<u8>>, Status> {
+        let n_bytes = prost::bytes::Buf::remaining(bytes);
+        Ok(Some(
+            prost::bytes::Buf::copy_to_bytes(bytes, n_bytes).to_vec(),
+        ))
+    }
+}
+
+#[tokio::test]
+async fn what_is_over_a_limit_is_refused_and_what_is_at_it_is_not() {
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    let entries = |n: usize| {
+        (0..n)
+            .map(|i| context(&format!("app:{i}"), text("v")))
+            .collect::<Vec<_>>()
+    };
+    let strings = |n: usize| list((0..n).map(|_| Kind::StringValue("v".into())));
+    let long = |n: usize| text(&"v".repeat(n));
+    let cases = [
+        ("entries", entries(256), entries(257)),
+        (
+            "values of a list",
+            vec![context("app:l", strings(1024))],
+            vec![context("app:l", strings(1025))],
+        ),
+        (
+            "bytes of a string",
+            vec![context("app:s", long(16 * 1024))],
+            vec![context("app:s", long(16 * 1024 + 1))],
+        ),
+        (
+            "bytes of a question",
+            (0..3)
+                .map(|i| context(&format!("app:{i}"), long(16_000)))
+                .collect(),
+            (0..5)
+                .map(|i| context(&format!("app:{i}"), long(16_000)))
+                .collect(),
+        ),
+    ];
+    for (what, at_limit, above) in cases {
+        let request = |context| pb::AuthorizeRequest {
+            context,
+            ..ann_asks("orders:Get")
+        };
+        let answer = client.authorize(request(at_limit)).await;
+        assert_eq!(
+            answer.unwrap().into_inner().decision(),
+            pb::Decision::Allow,
+            "{what}"
+        );
+        let status = client.authorize(request(above)).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{what}: {status:?}");
+        assert_eq!(
+            status.get_error_details().error_info().unwrap().reason,
+            "TOO_LARGE",
+            "{what}"
+        );
+    }
+
+    let huge = pb::AuthorizeRequest {
+        context: vec![context("app:s", long(5 << 20))],
+        ..ann_asks("orders:Get")
+    };
+    let status = client.authorize(huge).await.unwrap_err();
+    assert_eq!(
+        status.code(),
+        Code::OutOfRange,
+        "a message above 4 MiB: {status:?}"
+    );
+    assert!(
+        client.authorize(ann_asks("orders:Get")).await.is_ok(),
+        "and the connection lives on"
+    );
+}
+
+#[tokio::test]
+async fn health_knows_its_services() {
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    server.client().await;
+    let channel = server.channel();
+    assert_eq!(health(&channel, "").await, Ok(ServingStatus::Serving));
+    assert_eq!(health(&channel, SERVICE).await, Ok(ServingStatus::Serving));
+    assert_eq!(
+        health(&channel, "no.such.Service").await,
+        Err(Code::NotFound)
+    );
+
+    let address = server.address();
+    let serving = run(iamd(["healthcheck", "--server", &address]), "");
+    assert_eq!(serving.status, Some(0), "{serving:?}");
+    drop(server);
+    let gone = run(iamd(["healthcheck", "--server", &address]), "");
+    assert_eq!(gone.status, Some(1), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_client_needs_no_proto_files() {
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    server.client().await;
+    let channel = server.channel();
+    for (version, reflect) in [("v1", true), ("v1alpha", false)] {
+        let ask = async |question: Ask| {
+            if reflect {
+                reflect_v1(&channel, question).await
+            } else {
+                reflect_v1alpha(&channel, question).await
+            }
+        };
+        let Answer::Services(services) = ask(Ask::Services).await else {
+            panic!("{version}")
+        };
+        for service in [SERVICE, "grpc.health.v1.Health"] {
+            assert!(
+                services.iter().any(|listed| listed == service),
+                "{version}: {service} in {services:?}"
+            );
+        }
+        // A load tester looks up the method, others the service or a message.
+        for symbol in [
+            SERVICE,
+            "iamd.v1.AuthorizationService.Authorize",
+            "iamd.v1.AuthorizeRequest",
+        ] {
+            let Answer::Files(files) = ask(Ask::Symbol(symbol)).await else {
+                panic!("{version}: {symbol}")
+            };
+            let files: Vec<_> = files
+                .iter()
+                .map(|file| FileDescriptorProto::decode(file.as_slice()).unwrap())
+                .collect();
+            let message = files
+                .iter()
+                .flat_map(|file| &file.message_type)
+                .find(|m| m.name() == "AuthorizeRequest")
+                .unwrap();
+            let field = message
+                .field
+                .iter()
+                .find(|field| field.name() == "resource_account")
+                .unwrap();
+            assert_eq!(field.json_name(), "resourceAccount", "{version}: {symbol}");
+            assert!(
+                field.json_name.is_some(),
+                "written out: some tools read camelCase only then"
+            );
+            let map = message
+                .nested_type
+                .iter()
+                .find(|nested| nested.name() == "ContextEntry")
+                .unwrap();
+            assert!(
+                map.options
+                    .as_ref()
+                    .is_some_and(|options| options.map_entry()),
+                "clients see a map"
+            );
+        }
+        assert!(
+            matches!(ask(Ask::Symbol("no.such.Symbol")).await, Answer::Nothing),
+            "{version}"
+        );
+    }
+}
+
+enum Ask {
+    Services,
+    Symbol(&'static str),
+}
+
+enum Answer {
+    Services(Vec<String>),
+    Files(Vec<Vec<u8>>),
+    Nothing,
+}
+
+/// The two versions of the reflection protocol differ in the package of their types only.
+macro_rules! reflect {
+    ($name:ident, $version:ident) => {
+        async fn $name(channel: &Channel, question: Ask) -> Answer {
+            use protocol::server_reflection_request::MessageRequest;
+            use protocol::server_reflection_response::MessageResponse;
+            use tonic_reflection::pb::$version as protocol;
+
+            let question = match question {
+                Ask::Services => MessageRequest::ListServices(String::new()),
+                Ask::Symbol(symbol) => MessageRequest::FileContainingSymbol(symbol.to_owned()),
+            };
+            let request = protocol::ServerReflectionRequest {
+                host: String::new(),
+                message_request: Some(question),
+            };
+            let mut client =
+                protocol::server_reflection_client::ServerReflectionClient::new(channel.clone());
+            let stream = client
+                .server_reflection_info(tokio_stream::once(request))
+                .await;
+            let answer = match stream {
+                Ok(stream) => stream.into_inner().next().await,
+                Err(_) => None,
+            };
+            match answer
+                .and_then(Result::ok)
+                .and_then(|response| response.message_response)
+            {
+                Some(MessageResponse::ListServicesResponse(list)) => Answer::Services(
+                    list.service
+                        .into_iter()
+                        .map(|service| service.name)
+                        .collect(),
+                ),
+                Some(MessageResponse::FileDescriptorResponse(files)) => {
+                    Answer::Files(files.file_descriptor_proto)
+                }
+                _ => Answer::Nothing,
+            }
+        }
+    };
+}
+reflect!(reflect_v1, v1);
+reflect!(reflect_v1alpha, v1alpha);
+
+#[tokio::test]
+async fn a_unix_socket_is_a_listener_like_any_other() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let store = store_allowing("orders:Get");
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("iamd.sock");
+    let listen = format!("unix:{}", socket.display());
+    for _ in 0..2 {
+        // The second time a socket of a dead process lies there.
+        let server = Server::start_with(store.path(), &["--listen", &listen]);
+        let channel = Endpoint::from_shared(format!("unix://{}", socket.display()))
+            .unwrap()
+            .connect_lazy();
+        ready(&channel, &server).await;
+        let mut client = AuthorizationServiceClient::new(channel);
+        let answer = client
+            .authorize(ann_asks("orders:Get"))
+            .await
+            .unwrap()
+            .into_inner();
+        assert_eq!(answer.decision(), pb::Decision::Allow);
+        let mode = fs::metadata(&socket).unwrap().permissions().mode();
+        assert_eq!(mode & 0o007, 0, "nobody else may connect: {mode:o}");
+        drop(server);
+        assert!(socket.exists(), "it was killed, so nobody tidied up");
+    }
+}
+
+#[tokio::test]
+async fn several_listeners_give_the_same_answers() {
+    let store = store_allowing("orders:Get");
+    let folder = TempDir::new().unwrap();
+    let socket = folder.path().join("iamd.sock");
+    let options = [
+        "--listen",
+        "127.0.0.1:0",
+        "--listen",
+        &format!("unix:{}", socket.display()),
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let server = Server::start_with(store.path(), &options);
+    server.client().await;
+    let addresses: Vec<String> = eventually("three addresses", async || {
+        let found: Vec<String> = server
+            .log()
+            .iter()
+            .filter_map(|line| log_field(line, "address"))
+            .collect();
+        (found.len() == 3).then_some(found)
+    })
+    .await;
+    for address in addresses {
+        let uri = if address.starts_with("unix:") {
+            format!("unix://{}", socket.display())
+        } else {
+            assert!(
+                !address.ends_with(":0"),
+                "the port that was chosen: {address}"
+            );
+            format!("http://{address}")
+        };
+        let mut client =
+            AuthorizationServiceClient::new(Endpoint::from_shared(uri).unwrap().connect_lazy());
+        assert_eq!(
+            client
+                .authorize(ann_asks("orders:Get"))
+                .await
+                .unwrap()
+                .into_inner()
+                .decision(),
+            pb::Decision::Allow
+        );
+    }
+}
+
+#[test]
+fn nobody_listens_in_plaintext_beyond_loopback_by_accident() {
+    let store = store_allowing("*");
+    let mut command = iamd(["serve", "--listen", "0.0.0.0:0", "--store"]);
+    command.arg(store.path());
+    let finished = run_until_it_serves(command).expect("it must not serve");
+    assert_eq!(finished.status, Some(2), "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("--insecure-plaintext"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_so() {
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    let address = server.address();
+    let mut command = iamd(["serve", "--listen", &address, "--store"]);
+    command.arg(store.path());
+    let finished = run(command, "");
+    assert_eq!(finished.status, Some(2), "{}", finished.stderr);
+    assert!(finished.stderr.contains(&address), "{}", finished.stderr);
+}
+
+#[test]
+fn a_store_that_does_not_load_at_start_ends_the_process_with_all_that_is_wrong() {
+    let store = store_allowing("*");
+    write(
+        store.path(),
+        "users/bob.json",
+        &user("bob", &allow("*").replace("Effect", "Efect")),
+    );
+    write(
+        store.path(),
+        "groups/support.json",
+        "{\n  \"GroupName\": \"support\",\n",
+    );
+    write(store.path(), "managed-policies/Empty.json", "");
+    let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
+    command.arg(store.path());
+    let finished = run(command, "");
+    assert_eq!(finished.status, Some(2), "{finished:?}");
+    assert_eq!(finished.stdout, "");
+    for part in [
+        "users/bob.json:4:",
+        "[unknown-member]",
+        "did you mean `Effect`?",
+        "groups/support.json:",
+        "[syntax]",
+        "managed-policies/Empty.json:1:1",
+    ] {
+        assert!(
+            finished.stderr.contains(part),
+            "{part} in:\n{}",
+            finished.stderr
+        );
+    }
+}
+
+#[test]
+fn without_a_store_nothing_is_served() {
+    let folder = TempDir::new().unwrap();
+    for store in [folder.path().to_owned(), folder.path().join("none")] {
+        let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
+        command.arg(&store);
+        let finished = run(command, "");
+        assert_eq!(finished.status, Some(2), "{finished:?}");
+        assert!(!finished.stderr.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn sigterm_drains_and_ends_well() {
+    let store = store_allowing("orders:Get");
+    let mut server = Server::start(store.path());
+    let mut client = server.client().await;
+    let mut watch = watch_health(&server).await;
+    assert_eq!(
+        watch.next().await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
+    client.authorize(ann_asks("orders:Get")).await.unwrap();
+
+    let began = Instant::now();
+    server.signal("TERM");
+    let next = watch.next().await;
+    assert!(
+        next.as_ref().is_none_or(|update| update
+            .as_ref()
+            .is_ok_and(|health| health.status() == ServingStatus::NotServing)),
+        "readiness goes first: {next:?}"
+    );
+    drop(watch);
+    assert_eq!(server.exit_status().code(), Some(0), "{:?}", server.log());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "idle connections hold nobody up: {:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        client
+            .authorize(ann_asks("orders:Get"))
+            .await
+            .unwrap_err()
+            .code(),
+        Code::Unavailable
+    );
+}
+
+#[tokio::test]
+async fn calls_in_flight_are_cut_at_the_drain_timeout() {
+    let store = store_allowing("*");
+    let mut server = Server::start_with(
+        store.path(),
+        &["--listen", "127.0.0.1:0", "--drain-timeout", "200ms"],
+    );
+    server.client().await;
+    let _held = hold_a_call(&server).await;
+    server.signal("TERM");
+    assert_eq!(server.exit_status().code(), Some(0), "{:?}", server.log());
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_it_at_once() {
+    let store = store_allowing("*");
+    let mut server = Server::start_with(
+        store.path(),
+        &["--listen", "127.0.0.1:0", "--drain-timeout", "1h"],
+    );
+    server.client().await;
+    let _held = hold_a_call(&server).await;
+    server.signal("TERM");
+    // The first signal has been seen once the listener is gone or health says so; then comes the second.
+    let channel = server.channel();
+    eventually("the drain", async || {
+        (health(&channel, "").await != Ok(ServingStatus::Serving)).then_some(())
+    })
+    .await;
+    server.signal("TERM");
+    server.exit_status();
+}
+
+/// A call that stays in flight: a stream of questions that never ends.
+async fn hold_a_call(server: &Server) -> impl Sized + use<> {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+
+    let mut client = ServerReflectionClient::new(server.channel());
+    client
+        .server_reflection_info(tokio_stream::pending())
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+async fn watch_health(server: &Server) -> tonic::Streaming<tonic_health::pb::HealthCheckResponse> {
+    let request = HealthCheckRequest {
+        service: SERVICE.to_owned(),
+    };
+    HealthClient::new(server.channel())
+        .watch(request)
+        .await
+        .unwrap()
+        .into_inner()
+}
+
+#[tokio::test]
+async fn a_deadline_of_the_client_is_its_own_error() {
+    let store = store_allowing("*");
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    let mut request = tonic::Request::new(ann_asks("orders:Get"));
+    request.set_timeout(Duration::from_nanos(1));
+    let status = client.authorize(request).await.unwrap_err();
+    // Which side notices first is open; that it is no answer is not.
+    assert!(
+        matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
+        "{status:?}"
+    );
+}
+
+#[tokio::test]
+async fn calls_side_by_side_do_not_mix() {
+    let store = TempDir::new().unwrap();
+    write_store(store.path(), "orders:Get");
+    let server = Server::start(store.path());
+    let client = server.client().await;
+    let mut calls = tokio::task::JoinSet::new();
+    for i in 0..500 {
+        let mut client = client.clone();
+        calls.spawn(async move {
+            let action = if i % 2 == 0 {
+                "orders:Get"
+            } else {
+                "orders:Refund"
+            };
+            let request = pb::AuthorizeRequest {
+                request_id: i.to_string(),
+                ..ann_asks(action)
+            };
+            (i, client.authorize(request).await.unwrap().into_inner())
+        });
+    }
+    while let Some(call) = calls.join_next().await {
+        let (i, answer) = call.unwrap();
+        assert_eq!(answer.request_id, i.to_string());
+        assert_eq!(answer.decision() == pb::Decision::Allow, i % 2 == 0);
+    }
+}
+
+/// While the store is being read there is a listener, and no answer: never a deny that nobody decided.
+#[tokio::test]
+async fn before_the_first_snapshot_there_is_no_answer() {
+    const N_USERS: usize = 2_000;
+    let store = store_allowing("orders:Get");
+    for n in 0..N_USERS {
+        let name = format!("user{n}");
+        write(
+            store.path(),
+            &format!("users/{name}.json"),
+            &user(&name, &allow("orders:Get")),
+        );
+    }
+    let server = Server::start(store.path());
+    let channel = server.channel();
+    let mut client = AuthorizationServiceClient::new(channel.clone());
+    let n_refused = AtomicUsize::new(0);
+    eventually("the first answer", async || {
+        let was_ready = health(&channel, SERVICE).await == Ok(ServingStatus::Serving);
+        match client.authorize(ann_asks("orders:Get")).await {
+            Ok(answer) => {
+                assert_eq!(answer.into_inner().decision(), pb::Decision::Allow);
+                Some(())
+            }
+            Err(status) => {
+                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+                assert!(!was_ready, "it said that it was ready");
+                let details = status.get_error_details();
+                assert_eq!(
+                    details.error_info().unwrap().reason,
+                    "NOT_READY",
+                    "{status:?}"
+                );
+                assert!(details.retry_info().is_some(), "{status:?}");
+                n_refused.fetch_add(1, Ordering::Relaxed);
+                None
+            }
+        }
+    })
+    .await;
+    println!(
+        "{} calls came before the store was read",
+        n_refused.into_inner()
+    );
+}

@@ -1,0 +1,428 @@
+//! What the tests share: the repository's places, stores made for a test, the real binary and its clients.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use iamd::service::pb;
+use pb::authorization_service_client::AuthorizationServiceClient;
+use tempfile::TempDir;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+
+/// How long a test waits for what must come. Far beyond what it takes, so that a busy machine fails no test.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often a condition is looked at while waiting for it.
+const PACE: Duration = Duration::from_millis(2);
+
+pub type Client = AuthorizationServiceClient<Channel>;
+
+/// The folder that holds `Cargo.toml`.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// All files below `folder` with one of the extensions, sorted.
+pub fn files_below(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let Ok(entries) = fs::read_dir(folder) else {
+        return files;
+    };
+    for entry in entries {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_below(&path, extensions));
+        } else if path
+            .extension()
+            .is_some_and(|found| extensions.iter().any(|extension| found == *extension))
+        {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Writes `text` to `path` below `folder`, with the folders on the way.
+pub fn write(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// Writes `text` beside `path` and renames it into its place, as editors do.
+pub fn write_by_rename(folder: &Path, path: &str, text: &str) {
+    let path = folder.join(path);
+    let beside = path.with_extension("json.tmp");
+    fs::write(&beside, text).unwrap();
+    fs::rename(beside, path).unwrap();
+}
+
+pub const ACCOUNT: &str = "111111111111";
+pub const ANN: &str = "arn:aws:iam::111111111111:user/ann";
+pub const ORDER: &str = "arn:app:orders:::order/1";
+
+/// The file of a user with one inline policy.
+pub fn user(name: &str, document: &str) -> String {
+    format!(
+        r#"{{
+  "UserName": "{name}",
+  "UserPolicyList": [
+    {{"PolicyName": "inline", "PolicyDocument": {document}}}
+  ]
+}}
+"#
+    )
+}
+
+/// A document that allows `action` on everything.
+pub fn allow(action: &str) -> String {
+    format!(
+        r#"{{"Version": "2012-10-17", "Statement": [{{"Sid": "One", "Effect": "Allow", "Action": "{action}", "Resource": "*"}}]}}"#
+    )
+}
+
+/// Writes the store in which ann may do `action`.
+pub fn write_store(root: &Path, action: &str) {
+    write(
+        root,
+        "account.json",
+        &format!(r#"{{"AccountId": "{ACCOUNT}"}}"#),
+    );
+    write(root, "users/ann.json", &user("ann", &allow(action)));
+}
+
+/// A store in which ann may do `action`.
+pub fn store_allowing(action: &str) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    write_store(folder.path(), action);
+    folder
+}
+
+/// The revision that every replica gives the store at `root`.
+pub fn revision(root: &Path) -> String {
+    iamd::store::load(root)
+        .unwrap()
+        .snapshot
+        .revision
+        .to_string()
+}
+
+/// A question of ann about order 1.
+pub fn ann_asks(action: &str) -> pb::AuthorizeRequest {
+    pb::AuthorizeRequest {
+        principal: ANN.to_owned(),
+        action: action.to_owned(),
+        resource: ORDER.to_owned(),
+        ..pb::AuthorizeRequest::default()
+    }
+}
+
+/// The real binary, without the settings of whoever runs the tests.
+pub fn iamd(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_iamd"));
+    for (name, _) in std::env::vars_os() {
+        let name_text = name.to_string_lossy();
+        if name_text.starts_with("IAMD_") || matches!(&*name_text, "RUST_LOG" | "NO_COLOR") {
+            command.env_remove(&name);
+        }
+    }
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// A running `iamd serve`; it ends with the value.
+pub struct Server {
+    child: Child,
+    log: Arc<Log>,
+    /// Ends with the process's stderr.
+    reader: Option<thread::JoinHandle<()>>,
+}
+
+/// What a process has written to stderr so far.
+#[derive(Default)]
+struct Log {
+    lines: Mutex<Vec<String>>,
+    grew: Condvar,
+}
+
+impl Server {
+    /// `iamd serve` on a port of its own, with the store at `root`, listening but perhaps not ready.
+    pub fn start(root: &Path) -> Self {
+        Self::start_with(root, &["--listen", "127.0.0.1:0"])
+    }
+
+    /// The same with the options of the caller.
+    pub fn start_with(root: &Path, options: &[&str]) -> Self {
+        let mut command = iamd(["serve", "--store"]);
+        command.arg(root).args(options);
+        Self::spawn(command)
+    }
+
+    /// Runs `command` and collects what it logs.
+    pub fn spawn(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Log::default());
+        let grown = Arc::clone(&log);
+        let reader = thread::spawn(move || {
+            for line in stderr.lines() {
+                let Ok(line) = line else { break };
+                grown.lines.lock().unwrap().push(line);
+                grown.grew.notify_all();
+            }
+        });
+        Self {
+            child,
+            log,
+            reader: Some(reader),
+        }
+    }
+
+    /// Waits until a line of the log satisfies `wanted`.
+    pub fn wait_for_log<T>(&self, what: &str, wanted: impl Fn(&str) -> Option<T>) -> T {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.log.lines.lock().unwrap();
+        loop {
+            if let Some(found) = lines.iter().find_map(|line| wanted(line)) {
+                return found;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            assert!(
+                !left.is_zero(),
+                "{what} never came; the log:\n{}",
+                lines.join("\n")
+            );
+            lines = self.log.grew.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+
+    /// What was logged so far, line by line.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lines.lock().unwrap().clone()
+    }
+
+    /// Everything it logged, once it has ended.
+    pub fn whole_log(&mut self) -> Vec<String> {
+        self.exit_status();
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        self.log()
+    }
+
+    /// Where it listens: the first address that it logs.
+    pub fn address(&self) -> String {
+        self.wait_for_log("the address", |line| log_field(line, "address"))
+    }
+
+    /// A channel to it. Waits for nothing.
+    pub fn channel(&self) -> Channel {
+        Endpoint::from_shared(format!("http://{}", self.address()))
+            .unwrap()
+            .connect_lazy()
+    }
+
+    /// A client of it, once it is ready.
+    pub async fn client(&self) -> Client {
+        let channel = self.channel();
+        ready(&channel, self).await;
+        AuthorizationServiceClient::new(channel)
+    }
+
+    /// The same, or nothing if the process ends without ever being ready.
+    pub async fn client_unless_it_ends(&mut self) -> Option<Client> {
+        let address = eventually("the address or the end", async || {
+            let found = self
+                .log()
+                .iter()
+                .find_map(|line| log_field(line, "address"));
+            if found.is_none() && !self.is_running() {
+                Some(None)
+            } else {
+                found.map(Some)
+            }
+        });
+        address.await?;
+        let channel = self.channel();
+        eventually("readiness or the end", async || {
+            if health(&channel, "").await == Ok(ServingStatus::Serving) {
+                return Some(Some(AuthorizationServiceClient::new(channel.clone())));
+            }
+            (!self.is_running()).then_some(None)
+        })
+        .await
+    }
+
+    /// Sends it a signal: `TERM`, `HUP`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("sh")
+            .arg("-c")
+            .arg(format!("kill -{name} {}", self.child.id()))
+            .status()
+            .unwrap();
+        assert!(status.success(), "kill -{name}");
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    pub fn exit_status(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(
+                Instant::now() < deadline,
+                "it does not end; the log:\n{}",
+                self.log().join("\n")
+            );
+            thread::sleep(PACE);
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+/// Waits until the server behind `channel` says that it serves.
+pub async fn ready(channel: &Channel, server: &Server) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let answer = health(channel, "").await;
+        if answer == Ok(ServingStatus::Serving) {
+            return;
+        }
+        let log = || server.log().join("\n");
+        assert!(
+            Instant::now() < deadline,
+            "never ready: {answer:?}; the log:\n{}",
+            log()
+        );
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// The health of `service`, or the status.
+pub async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, tonic::Code> {
+    let request = HealthCheckRequest {
+        service: service.to_owned(),
+    };
+    let answer = HealthClient::new(channel.clone()).check(request).await;
+    answer
+        .map(|response| response.into_inner().status())
+        .map_err(|status| status.code())
+}
+
+/// Looks again and again until `condition` gives something.
+pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = condition().await {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "{what} never came");
+        tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Asks until the answer comes from `revision`.
+pub async fn until_revision(client: &mut Client, revision: &str) -> pb::AuthorizeResponse {
+    eventually(&format!("revision {revision}"), async || {
+        let answer = client
+            .authorize(ann_asks("orders:Get"))
+            .await
+            .unwrap()
+            .into_inner();
+        (answer.revision == revision).then_some(answer)
+    })
+    .await
+}
+
+/// The member `name` of a log line, wherever the log format puts fields.
+pub fn log_field(line: &str, name: &str) -> Option<String> {
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let value = line.get(name).or_else(|| line.get("fields")?.get(name))?;
+    Some(
+        value
+            .as_str()
+            .map_or_else(|| value.to_string(), str::to_owned),
+    )
+}
+
+/// What a finished process gave.
+#[derive(Debug)]
+pub struct Finished {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// Runs `iamd serve` to its end; nothing if it becomes ready, and is ended.
+pub fn run_until_it_serves(command: Command) -> Option<Finished> {
+    let mut server = Server::spawn(command);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    if runtime.block_on(server.client_unless_it_ends()).is_some() {
+        return None;
+    }
+    let status = server.exit_status().code();
+    Some(Finished {
+        status,
+        stdout: String::new(),
+        stderr: server.whole_log().join("\n"),
+    })
+}
+
+/// Runs `command` to its end with `input` on its standard input.
+pub fn run(mut command: Command, input: &str) -> Finished {
+    use std::io::Write as _;
+
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // A process that ends early closes the pipe: no fault of this side.
+    let writer = thread::spawn(move || _ = stdin.write_all(input.as_bytes()));
+    let mut stderr = child.stderr.take().unwrap();
+    let errors = thread::spawn(move || {
+        let mut text = String::new();
+        stderr.read_to_string(&mut text).unwrap();
+        text
+    });
+    let mut stdout = String::new();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut stdout)
+        .unwrap();
+    let status = child.wait().unwrap().code();
+    writer.join().unwrap();
+    Finished {
+        status,
+        stdout,
+        stderr: errors.join().unwrap(),
+    }
+}
