@@ -1,7 +1,7 @@
 //! A gRPC client over one connection, as thin as the generated code allows.
 
+use iamd::service::pb::Decision;
 use iamd::service::pb::authorization_service_client::AuthorizationServiceClient;
-use iamd::service::pb::{AuthorizeRequest, Decision};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
@@ -22,19 +22,23 @@ pub struct Answer {
 impl Client {
     /// Connects to `address`, a host and a port.
     pub async fn connect(address: &str) -> anyhow::Result<Self> {
-        let channel = Endpoint::from_shared(format!("http://{address}"))?.tcp_nodelay(true).connect().await?;
+        let channel = Endpoint::from_shared(format!("http://{address}"))?
+            .tcp_nodelay(true)
+            .connect()
+            .await?;
         Ok(Self(AuthorizationServiceClient::new(channel)))
     }
 
     /// Asks one question and waits for its answer.
     pub async fn ask(&mut self, question: &Question) -> Result<Answer, Status> {
-        let request = AuthorizeRequest {
-            principal: question.principal.clone(),
-            action: question.action.clone(),
-            resource: question.resource.clone(),
-            ..AuthorizeRequest::default()
-        };
-        let answer = self.0.authorize(request).await?.into_inner();
-        Ok(Answer { is_allowed: answer.decision() == Decision::Allow, revision: answer.revision })
+        let answer = self
+            .0
+            .authorize(question.request.clone())
+            .await?
+            .into_inner();
+        Ok(Answer {
+            is_allowed: answer.decision() == Decision::Allow,
+            revision: answer.revision,
+        })
     }
 }

@@ -29,14 +29,21 @@ impl Samples {
     pub fn quantile(&mut self, share: f64) -> Duration {
         self.0.sort_unstable();
         let rank = (share * self.0.len() as f64).ceil() as usize;
-        self.0.get(rank.saturating_sub(1)).copied().unwrap_or_default()
+        self.0
+            .get(rank.saturating_sub(1))
+            .copied()
+            .unwrap_or_default()
     }
 }
 
 /// `1.23 ms`, `45.6 µs`: three digits that mean something.
 pub fn time(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
-    if micros < 1_000.0 { format!("{micros:.1} µs") } else { format!("{:.2} ms", micros / 1e3) }
+    if micros < 1_000.0 {
+        format!("{micros:.1} µs")
+    } else {
+        format!("{:.2} ms", micros / 1e3)
+    }
 }
 
 /// Kibibytes as `12.3 MiB`.
@@ -58,8 +65,12 @@ pub fn head(title: &str, columns: &[&str]) {
 
 /// Prints what the figures depend on: the machine, and how busy it was before we began.
 pub fn print_conditions() -> anyhow::Result<()> {
-    let cpu = fs::read_to_string("/proc/cpuinfo").context("this benchmark reads /proc: it needs Linux")?;
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or("\t: unknown");
+    let cpu = fs::read_to_string("/proc/cpuinfo")
+        .context("this benchmark reads /proc: it needs Linux")?;
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name"))
+        .unwrap_or("\t: unknown");
     let load = fs::read_to_string("/proc/loadavg")?;
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease")?;
     println!(

@@ -3,12 +3,12 @@
 //! Closed loops: each client sends its next question when it has the answer to the last. One client shows the
 //! latency of an idle server; many show how much it answers when client and server share the machine's cores.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use serde_json::Value;
 
 use crate::client::Client;
 use crate::figures::{Samples, head, row, time};
@@ -35,13 +35,21 @@ pub fn measure(worlds: &[World]) -> anyhow::Result<()> {
     let ghz = find_ghz()?;
     head(
         &format!("Calls over loopback ({N_CALLS} calls a round, median of {N_ROUNDS} rounds)"),
-        &["store", "client", "calls/s", "p50", "p99", "server CPU per call"],
+        &[
+            "store",
+            "client",
+            "calls/s",
+            "p50",
+            "p99",
+            "server CPU per call",
+        ],
     );
     for world in worlds {
         let server = Server::start(world.path(), world.first_question()?)?;
         closed_loop(&server, &world.questions, 1, N_WARM_UP_CALLS)?;
         for n_clients in [1, 8] {
-            let round = median_round(|| closed_loop(&server, &world.questions, n_clients, N_CALLS))?;
+            let round =
+                median_round(|| closed_loop(&server, &world.questions, n_clients, N_CALLS))?;
             print_round(world, &format!("closed loop, {n_clients}"), &round);
         }
         for n_clients in [1, 8, 50] {
@@ -53,7 +61,9 @@ pub fn measure(worlds: &[World]) -> anyhow::Result<()> {
 }
 
 fn median_round(mut run: impl FnMut() -> anyhow::Result<Round>) -> anyhow::Result<Round> {
-    let mut rounds = (0..N_ROUNDS).map(|_| run()).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut rounds = (0..N_ROUNDS)
+        .map(|_| run())
+        .collect::<anyhow::Result<Vec<_>>>()?;
     rounds.sort_by(|a, b| a.calls_per_second.total_cmp(&b.calls_per_second));
     Ok(rounds.swap_remove(N_ROUNDS / 2))
 }
@@ -70,8 +80,15 @@ fn print_round(world: &World, client: &str, round: &Round) {
 }
 
 /// `n_clients` connections ask the questions in turn, all on one thread, until they have `n_calls` answers together.
-fn closed_loop(server: &Server, questions: &[Question], n_clients: usize, n_calls: usize) -> anyhow::Result<Round> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+fn closed_loop(
+    server: &Server,
+    questions: &[Question],
+    n_clients: usize,
+    n_calls: usize,
+) -> anyhow::Result<Round> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut clients = Vec::new();
         for _ in 0..n_clients {
@@ -82,7 +99,9 @@ fn closed_loop(server: &Server, questions: &[Question], n_clients: usize, n_call
         let mut loops = tokio::task::JoinSet::new();
         for client in clients {
             let (questions, address) = (questions.to_vec(), server.address.clone());
-            loops.spawn(async move { ask_in_turn(client, &questions, n_calls / n_clients, begin, &address).await });
+            loops.spawn(async move {
+                ask_in_turn(client, &questions, n_calls / n_clients, begin, &address).await
+            });
         }
         let mut latencies = Samples::default();
         while let Some(samples) = loops.join_next().await {
@@ -109,42 +128,100 @@ async fn ask_in_turn(
     let mut latencies = Samples::default();
     for question in questions.iter().cycle().take(n_calls) {
         let sent = Instant::now();
-        let answer = client.ask(question).await.with_context(|| format!("asking {address}"))?;
+        let answer = client
+            .ask(question)
+            .await
+            .with_context(|| format!("asking {address}"))?;
         latencies.push(sent.elapsed());
-        ensure!(answer.is_allowed == question.is_allowed, "{} got {answer:?}", question.label);
-        ensure!(begin.elapsed() < ROUND_AT_MOST, "a round took over {ROUND_AT_MOST:?}");
+        ensure!(
+            answer.is_allowed == question.is_allowed,
+            "{} got {answer:?}",
+            question.label
+        );
+        ensure!(
+            begin.elapsed() < ROUND_AT_MOST,
+            "a round took over {ROUND_AT_MOST:?}"
+        );
     }
     Ok(latencies)
 }
 
 /// A run of ghz by reflection, without a proto file; anything but OK fails.
-fn by_ghz(ghz: &Path, server: &Server, question: &Question, n_clients: usize) -> anyhow::Result<Round> {
+fn by_ghz(
+    ghz: &Path,
+    server: &Server,
+    question: &Question,
+    n_clients: usize,
+) -> anyhow::Result<Round> {
+    let request = &question.request;
     let data = serde_json::json!({
-        "principal": question.principal, "action": question.action, "resource": question.resource,
+        "principal": request.principal, "action": request.action, "resource": request.resource,
     });
     let cpu_before = server.cpu()?;
-    let output = Command::new(ghz)
-        .args(["--insecure", "--call", "iamd.v1.AuthorizationService.Authorize", "--format", "json"])
+    // ghz's own `--max-duration` sets the number of calls aside.
+    let output = Command::new("timeout")
+        .arg(ROUND_AT_MOST.as_secs().to_string())
+        .arg(ghz)
+        .args([
+            "--insecure",
+            "--call",
+            "iamd.v1.AuthorizationService.Authorize",
+            "--format",
+            "json",
+        ])
         .args(["--data", &data.to_string()])
-        .args(["--total", &N_CALLS.to_string(), "--max-duration", "60s", "--timeout", "10s"])
-        .args(["--concurrency", &n_clients.to_string(), "--connections", &n_clients.min(8).to_string()])
+        .args(["--total", &N_CALLS.to_string(), "--timeout", "10s"])
+        .args([
+            "--concurrency",
+            &n_clients.to_string(),
+            "--connections",
+            &n_clients.min(8).to_string(),
+        ])
         .arg(&server.address)
         .output()?;
     let cpu = server.cpu()?.saturating_sub(cpu_before);
-    ensure!(output.status.success(), "ghz failed: {}", String::from_utf8_lossy(&output.stderr));
-    let report: Value = serde_json::from_slice(&output.stdout)?;
-    let statuses = &report["statusCodeDistribution"];
-    ensure!(statuses["OK"] == N_CALLS, "not every call of ghz was OK: {statuses}");
-    let quantile = |percentage: u64| {
-        let found = report["latencyDistribution"].as_array()?.iter().find(|entry| entry["percentage"] == percentage)?;
-        Some(Duration::from_nanos(found["latency"].as_u64()?))
+    ensure!(
+        output.status.success(),
+        "ghz failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let report: Report = serde_json::from_slice(&output.stdout)?;
+    ensure!(
+        report.status_code_distribution == HashMap::from([("OK".to_owned(), N_CALLS)]),
+        "not every call of ghz was OK: {:?}",
+        report.status_code_distribution,
+    );
+    let quantile = |percentage: u32| {
+        let found = report
+            .latency_distribution
+            .iter()
+            .find(|quantile| quantile.percentage == percentage);
+        found
+            .map(|quantile| Duration::from_nanos(quantile.latency))
+            .context("ghz reports no such quantile")
     };
     Ok(Round {
-        calls_per_second: report["rps"].as_f64().context("ghz reports no rate")?,
-        p50: quantile(50).context("ghz reports no median")?,
-        p99: quantile(99).context("ghz reports no 99th percentile")?,
+        calls_per_second: report.rps,
+        p50: quantile(50)?,
+        p99: quantile(99)?,
         cpu_per_call: cpu.div_f64(N_CALLS as f64),
     })
+}
+
+/// What of ghz's report we read.
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Report {
+    rps: f64,
+    status_code_distribution: HashMap<String, usize>,
+    latency_distribution: Vec<Quantile>,
+}
+
+/// So many percent of the calls took at most `latency` nanoseconds.
+#[derive(serde::Deserialize)]
+struct Quantile {
+    percentage: u32,
+    latency: u64,
 }
 
 /// The ghz that `tests/peers/install` made, or the one on the `PATH`.
@@ -153,6 +230,9 @@ fn find_ghz() -> anyhow::Result<PathBuf> {
     if installed.is_file() {
         return Ok(installed);
     }
-    Command::new("ghz").arg("--version").output().context("`ghz` is missing: run `tests/peers/install go`")?;
+    Command::new("ghz")
+        .arg("--version")
+        .output()
+        .context("`ghz` is missing: run `tests/peers/install go`")?;
     Ok("ghz".into())
 }

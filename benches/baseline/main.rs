@@ -26,10 +26,14 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     };
     arguments.remove(flag);
-    if let Some(unknown) = arguments.iter().find(|argument| !PARTS.contains(&argument.as_str())) {
+    if let Some(unknown) = arguments
+        .iter()
+        .find(|argument| !PARTS.contains(&argument.as_str()))
+    {
         bail!("unknown part `{unknown}`: one of {}", PARTS.join(", "));
     }
-    let is_wanted = |part: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == part);
+    let is_wanted =
+        |part: &str| arguments.is_empty() || arguments.iter().any(|argument| argument == part);
 
     let worlds = worlds::all()?;
     figures::print_conditions()?;

@@ -95,7 +95,11 @@ pub fn measure(worlds: &[World]) -> anyhow::Result<()> {
 
 /// The user whose policy turns round, as the file says it at try number `try_number`.
 fn user_file(try_number: usize) -> String {
-    let effect = if is_allowed_at(try_number) { "Allow" } else { "Deny" };
+    let effect = if is_allowed_at(try_number) {
+        "Allow"
+    } else {
+        "Deny"
+    };
     let document = json!({
         "Version": "2012-10-17",
         "Statement": [{
@@ -132,23 +136,27 @@ fn expected_revisions(copy: &Path) -> anyhow::Result<(Expected, Vec<String>)> {
     let (mut expected, mut revisions) = (Expected::new(), Vec::new());
     for try_number in 0..=N_TRIES {
         write_user(copy, &user_file(try_number), Write::InPlace)?;
-        let loaded = iamd::store::load(copy).map_err(|refused| anyhow!("{:?}", refused.findings))?;
+        let loaded =
+            iamd::store::load(copy).map_err(|refused| anyhow!("{:?}", refused.findings))?;
         let revision = loaded.snapshot.revision.to_string();
         expected.insert(revision.clone(), (try_number, is_allowed_at(try_number)));
         revisions.push(revision);
     }
-    ensure!(expected.len() == N_TRIES + 1, "each write must make a revision of its own");
+    ensure!(
+        expected.len() == N_TRIES + 1,
+        "each write must make a revision of its own"
+    );
     Ok((expected, revisions))
 }
 
 fn one_store(world: &World, how: Write) -> anyhow::Result<(Samples, Seen)> {
-    let question = Question {
-        label: "the policy that turns round",
-        principal: "arn:aws:iam::111122223333:user/weathercock".to_owned(),
-        action: "orders:Turn".to_owned(),
-        resource: "arn:app:orders:::order/1".to_owned(),
-        is_allowed: is_allowed_at(0),
-    };
+    let question = Question::new(
+        "the policy that turns round",
+        "arn:aws:iam::111122223333:user/weathercock",
+        "orders:Turn",
+        "arn:app:orders:::order/1",
+        is_allowed_at(0),
+    );
     let copy = world.copy()?;
     fs::create_dir_all(copy.path().join("users"))?;
     let (expected, revisions) = expected_revisions(copy.path())?;
@@ -165,7 +173,9 @@ fn one_store(world: &World, how: Write) -> anyhow::Result<(Samples, Seen)> {
     phase.store(Phase::Writing as u8, Ordering::Relaxed);
     let delays = write_and_poll(copy.path(), &server, &question, &revisions, how);
     phase.store(Phase::Over as u8, Ordering::Relaxed);
-    let seen = clients.join().map_err(|_| anyhow!("the asking clients panicked"))??;
+    let seen = clients
+        .join()
+        .map_err(|_| anyhow!("the asking clients panicked"))??;
     Ok((delays?, seen))
 }
 
@@ -177,7 +187,9 @@ fn write_and_poll(
     revisions: &[String],
     how: Write,
 ) -> anyhow::Result<Samples> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut client = Client::connect(&server.address).await?;
         let mut delays = Samples::default();
@@ -189,11 +201,17 @@ fn write_and_poll(
             loop {
                 let answer = client.ask(question).await?;
                 if answer.revision == *revision {
-                    ensure!(answer.is_allowed == is_allowed_at(try_number), "try {try_number} got {answer:?}");
+                    ensure!(
+                        answer.is_allowed == is_allowed_at(try_number),
+                        "try {try_number} got {answer:?}"
+                    );
                     delays.push(begin.elapsed());
                     break;
                 }
-                ensure!(begin.elapsed() < PATIENCE, "the write of try {try_number} was not seen in {PATIENCE:?}");
+                ensure!(
+                    begin.elapsed() < PATIENCE,
+                    "the write of try {try_number} was not seen in {PATIENCE:?}"
+                );
             }
         }
         Ok(delays)
@@ -207,12 +225,19 @@ fn ask_all_the_time(
     expected: &Arc<Expected>,
     phase: &Arc<AtomicU8>,
 ) -> anyhow::Result<Seen> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     runtime.block_on(async {
         let mut loops = tokio::task::JoinSet::new();
         for _ in 0..N_CLIENTS {
             let client = Client::connect(address).await?;
-            loops.spawn(ask_until_over(client, question.clone(), Arc::clone(expected), Arc::clone(phase)));
+            loops.spawn(ask_until_over(
+                client,
+                question.clone(),
+                Arc::clone(expected),
+                Arc::clone(phase),
+            ));
         }
         let mut all = Seen::default();
         while let Some(seen) = loops.join_next().await {
@@ -243,16 +268,27 @@ async fn ask_until_over(
             Ok(answer) => newest = check(&answer, &expected, newest)?,
             Err(_) => seen.n_failed += 1,
         }
-        let samples = if phase == Phase::Quiet as u8 { &mut seen.quiet } else { &mut seen.writing };
+        let samples = if phase == Phase::Quiet as u8 {
+            &mut seen.quiet
+        } else {
+            &mut seen.writing
+        };
         samples.push(sent.elapsed());
     }
 }
 
 /// Checks one answer against the store of its own revision; returns that revision's place in time.
 fn check(answer: &Answer, expected: &Expected, newest: usize) -> anyhow::Result<usize> {
-    let &(place, is_allowed) =
-        expected.get(&answer.revision).with_context(|| format!("a revision that never was: {answer:?}"))?;
-    ensure!(answer.is_allowed == is_allowed, "a wrong answer for its revision, number {place}: {answer:?}");
-    ensure!(place >= newest, "an answer from revision number {place} after one from number {newest}");
+    let &(place, is_allowed) = expected
+        .get(&answer.revision)
+        .with_context(|| format!("a revision that never was: {answer:?}"))?;
+    ensure!(
+        answer.is_allowed == is_allowed,
+        "a wrong answer for its revision, number {place}: {answer:?}"
+    );
+    ensure!(
+        place >= newest,
+        "an answer from revision number {place} after one from number {newest}"
+    );
     Ok(place)
 }

@@ -44,7 +44,11 @@ impl Server {
                 let _ = sender.send(line);
             }
         });
-        let mut server = Self { process, address: String::new(), ready_after: Duration::ZERO };
+        let mut server = Self {
+            process,
+            address: String::new(),
+            ready_after: Duration::ZERO,
+        };
         let mut log = String::new();
         while server.address.is_empty() {
             match lines.recv_timeout(PATIENCE) {
@@ -62,16 +66,24 @@ impl Server {
     }
 
     fn wait_until_ready(&self, question: &Question, begin: Instant) -> anyhow::Result<()> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         runtime.block_on(async {
             let mut client = Client::connect(&self.address).await?;
             loop {
                 match client.ask(question).await {
                     Ok(answer) => {
-                        ensure!(answer.is_allowed == question.is_allowed, "{} got {answer:?}", question.label);
+                        ensure!(
+                            answer.is_allowed == question.is_allowed,
+                            "{} got {answer:?}",
+                            question.label
+                        );
                         return Ok(());
                     }
-                    Err(status) if begin.elapsed() > PATIENCE => bail!("not ready after {PATIENCE:?}: {status}"),
+                    Err(status) if begin.elapsed() > PATIENCE => {
+                        bail!("not ready after {PATIENCE:?}: {status}")
+                    }
                     Err(_) => tokio::time::sleep(Duration::from_micros(200)).await,
                 }
             }
@@ -81,17 +93,28 @@ impl Server {
     /// CPU time that the process has used, user and system, over all its threads.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
-        let (_, fields) = stat.rsplit_once(") ").context("no name in /proc/PID/stat")?;
+        let (_, fields) = stat
+            .rsplit_once(") ")
+            .context("no name in /proc/PID/stat")?;
         // Fields 14 and 15 of the whole line (proc_pid_stat(5)); what is left begins with field 3.
-        let ticks: u64 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u64>().unwrap_or(0)).sum();
+        let ticks: u64 = fields
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().unwrap_or(0))
+            .sum();
         Ok(Duration::from_secs_f64(ticks as f64 / ticks_per_second()?))
     }
 
     /// A line of `/proc/PID/status` in KiB: `VmRSS`, `RssAnon`, `VmHWM`.
     pub fn memory_kib(&self, field: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
-        let number = line.and_then(|line| line.split_whitespace().next()).with_context(|| format!("no `{field}`"))?;
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+        let number = line
+            .and_then(|line| line.split_whitespace().next())
+            .with_context(|| format!("no `{field}`"))?;
         Ok(number.parse()?)
     }
 }
@@ -109,11 +132,16 @@ fn listening_address(line: &str) -> Option<String> {
     if !line.contains("listening") {
         return None;
     }
-    let address = record.get("address").or_else(|| record.get("fields")?.get("address"))?;
+    let address = record
+        .get("address")
+        .or_else(|| record.get("fields")?.get("address"))?;
     Some(address.as_str()?.to_owned())
 }
 
 fn ticks_per_second() -> anyhow::Result<f64> {
-    let output = Command::new("getconf").arg("CLK_TCK").output().context("`getconf` is missing")?;
+    let output = Command::new("getconf")
+        .arg("CLK_TCK")
+        .output()
+        .context("`getconf` is missing")?;
     Ok(String::from_utf8(output.stdout)?.trim().parse()?)
 }

@@ -10,7 +10,15 @@ const N_STARTS: usize = 20;
 pub fn measure(worlds: &[World]) -> anyhow::Result<()> {
     head(
         &format!("Start-up and memory ({N_STARTS} starts each)"),
-        &["store", "files", "start to first answer, median", "max", "RSS after start", "of it anonymous", "peak RSS"],
+        &[
+            "store",
+            "files",
+            "start to first answer, median",
+            "max",
+            "RSS after start",
+            "of it anonymous",
+            "peak RSS",
+        ],
     );
     for world in worlds {
         let mut starts = Samples::default();

@@ -5,6 +5,10 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use iamd::service::pb::authorize_request::ContextEntry;
+use iamd::service::pb::session_context::TagsEntry;
+use iamd::service::pb::{AuthorizeRequest, SessionContext};
+use prost_types::value::Kind;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,11 +31,58 @@ pub struct World {
 pub struct Question {
     /// For messages.
     pub label: &'static str,
-    pub principal: String,
-    pub action: String,
-    pub resource: String,
+    /// As it is sent.
+    pub request: AuthorizeRequest,
     /// The right answer.
     pub is_allowed: bool,
+}
+
+impl Question {
+    /// A question without context.
+    pub fn new(
+        label: &'static str,
+        principal: &str,
+        action: &str,
+        resource: &str,
+        is_allowed: bool,
+    ) -> Self {
+        let [principal, action, resource] = [principal, action, resource].map(str::to_owned);
+        let request = AuthorizeRequest {
+            principal,
+            action,
+            resource,
+            ..AuthorizeRequest::default()
+        };
+        Self {
+            label,
+            request,
+            is_allowed,
+        }
+    }
+
+    fn with_text(mut self, key: &str, text: &str) -> Self {
+        let value = prost_types::Value {
+            kind: Some(Kind::StringValue(text.to_owned())),
+        };
+        self.request.context.push(ContextEntry {
+            key: key.to_owned(),
+            value: Some(value),
+        });
+        self
+    }
+
+    fn with_session_tag(mut self, key: &str, value: &str) -> Self {
+        let tag = TagsEntry {
+            key: key.to_owned(),
+            value: value.to_owned(),
+        };
+        self.request
+            .session
+            .get_or_insert_with(SessionContext::default)
+            .tags
+            .push(tag);
+        self
+    }
 }
 
 impl World {
@@ -58,16 +109,75 @@ pub fn all() -> anyhow::Result<Vec<World>> {
     Ok(vec![shop()?, managed_policies()?])
 }
 
-fn question(label: &'static str, principal: &str, action: &str, resource: &str, is_allowed: bool) -> Question {
-    let [principal, action, resource] = [principal, action, resource].map(str::to_owned);
-    Question { label, principal, action, resource, is_allowed }
-}
-
 /// The example store as it is.
 fn shop() -> anyhow::Result<World> {
     let directory = new_directory()?;
     let n_files = copy_files(&Path::new(ROOT).join("policies"), directory.path())?;
-    Ok(World { name: "policies/".to_owned(), n_files, questions: SHOP_QUESTIONS(), directory })
+    let alice = "arn:aws:iam::111122223333:user/support/alice";
+    let dave = "arn:aws:iam::111122223333:user/finance/dave";
+    let order_service = "arn:aws:sts::111122223333:assumed-role/order-service/pod-1";
+    let customer = "arn:aws:sts::111122223333:assumed-role/customer/web-1001";
+    let questions = vec![
+        Question::new(
+            "support reads an order",
+            alice,
+            "orders:Get",
+            "arn:app:orders:::order/1001/1",
+            true,
+        ),
+        Question::new(
+            "support cancels an order",
+            alice,
+            "orders:Cancel",
+            "arn:app:orders:::order/1001/1",
+            false,
+        ),
+        Question::new(
+            "the service ships an order",
+            order_service,
+            "orders:Ship",
+            "arn:app:orders:::order/1001/1",
+            true,
+        ),
+        Question::new(
+            "a customer's own order",
+            customer,
+            "orders:Get",
+            "arn:app:orders:::order/1001/1",
+            true,
+        )
+        .with_session_tag("customer", "1001"),
+        Question::new(
+            "another customer's order",
+            customer,
+            "orders:Get",
+            "arn:app:orders:::order/7/1",
+            false,
+        )
+        .with_session_tag("customer", "1001"),
+        Question::new(
+            "an invoice from the office",
+            dave,
+            "invoices:Issue",
+            "arn:app:invoices:::invoice/1001/17",
+            true,
+        )
+        .with_text("aws:SourceIp", "203.0.113.20"),
+        Question::new(
+            "an invoice from outside",
+            dave,
+            "invoices:Issue",
+            "arn:app:invoices:::invoice/1001/17",
+            false,
+        )
+        .with_text("aws:SourceIp", "198.51.100.7"),
+    ];
+    Ok(World {
+        name: "policies/".to_owned(),
+        n_files,
+        questions,
+        directory,
+    })
 }
 
 /// What a user of a real account has attached: ten of the policies, as many as AWS allows by default.
@@ -84,6 +194,13 @@ const ATTACHED: [&str; 10] = [
     "SecurityAudit",
 ];
 
+/// What of the corpus' records we read.
+#[derive(serde::Deserialize)]
+struct ManagedPolicy {
+    name: String,
+    document: Value,
+}
+
 /// A thousand of the managed policies that AWS publishes, and a user with ten of them.
 fn managed_policies() -> anyhow::Result<World> {
     let corpus = Path::new(ROOT).join("tests/corpus/managed/policies.jsonl.gz");
@@ -92,18 +209,29 @@ fn managed_policies() -> anyhow::Result<World> {
     flate2::read::GzDecoder::new(file).read_to_string(&mut lines)?;
     let mut policies = Vec::new();
     for line in lines.lines() {
-        let record: Value = serde_json::from_str(line)?;
-        policies.push((record["name"].as_str().context("a policy has a name")?.to_owned(), record["document"].clone()));
+        policies.push(serde_json::from_str::<ManagedPolicy>(line)?);
     }
     // Those that get attached first, so that they are among the thousand.
-    policies.sort_by_key(|(name, _)| !ATTACHED.contains(&name.as_str()));
-    ensure!(policies.len() >= N_MANAGED_POLICIES, "the corpus has only {} managed policies", policies.len());
+    policies.sort_by_key(|policy| !ATTACHED.contains(&policy.name.as_str()));
+    ensure!(
+        policies.len() >= N_MANAGED_POLICIES,
+        "the corpus has only {} managed policies",
+        policies.len()
+    );
     policies.truncate(N_MANAGED_POLICIES);
 
     let directory = new_directory()?;
-    write_json(directory.path(), "account.json", &json!({"AccountId": "111122223333"}))?;
-    for (name, document) in &policies {
-        write_json(directory.path(), &format!("managed-policies/{name}.json"), document)?;
+    write_json(
+        directory.path(),
+        "account.json",
+        &json!({"AccountId": "111122223333"}),
+    )?;
+    for ManagedPolicy { name, document } in &policies {
+        write_json(
+            directory.path(),
+            &format!("managed-policies/{name}.json"),
+            document,
+        )?;
     }
     let attached: Vec<Value> = ATTACHED
         .iter()
@@ -114,18 +242,55 @@ fn managed_policies() -> anyhow::Result<World> {
 
     let analyst = "arn:aws:iam::111122223333:user/analyst";
     let questions = vec![
-        question("read an object", analyst, "s3:GetObject", "arn:aws:s3:::reports/2026/q3.csv", true),
-        question("delete an object", analyst, "s3:DeleteObject", "arn:aws:s3:::reports/2026/q3.csv", false),
-        question("describe instances", analyst, "ec2:DescribeInstances", "*", true),
-        question("send a message", analyst, "sqs:SendMessage", "arn:aws:sqs:eu-central-1:111122223333:jobs", true),
-        question("create a user", analyst, "iam:CreateUser", "arn:aws:iam::111122223333:user/bob", false),
+        Question::new(
+            "read an object",
+            analyst,
+            "s3:GetObject",
+            "arn:aws:s3:::reports/2026/q3.csv",
+            true,
+        ),
+        Question::new(
+            "delete an object",
+            analyst,
+            "s3:DeleteObject",
+            "arn:aws:s3:::reports/2026/q3.csv",
+            false,
+        ),
+        Question::new(
+            "describe instances",
+            analyst,
+            "ec2:DescribeInstances",
+            "*",
+            true,
+        ),
+        Question::new(
+            "send a message",
+            analyst,
+            "sqs:SendMessage",
+            "arn:aws:sqs:eu-central-1:111122223333:jobs",
+            true,
+        ),
+        Question::new(
+            "create a user",
+            analyst,
+            "iam:CreateUser",
+            "arn:aws:iam::111122223333:user/bob",
+            false,
+        ),
     ];
     let n_files = policies.len() + 2;
-    Ok(World { name: format!("{N_MANAGED_POLICIES} managed policies"), n_files, questions, directory })
+    Ok(World {
+        name: format!("{N_MANAGED_POLICIES} managed policies"),
+        n_files,
+        questions,
+        directory,
+    })
 }
 
 fn new_directory() -> anyhow::Result<TempDir> {
-    Ok(tempfile::Builder::new().prefix("iamd-baseline-").tempdir()?)
+    Ok(tempfile::Builder::new()
+        .prefix("iamd-baseline-")
+        .tempdir()?)
 }
 
 fn write_json(root: &Path, path: &str, value: &Value) -> anyhow::Result<()> {

@@ -1,11 +1,459 @@
 //! The order of the layers: the function this program exists for.
 
-use super::decision::Decision;
-use super::request::{Request, RequestError};
-use crate::compile::snapshot::Snapshot;
+use std::iter;
+use std::sync::Arc;
 
-/// Checks `request` against the store and decides it: section 5.5 of the semantics.
+use smallvec::SmallVec;
+
+use super::admit::{Admitted, admit};
+use super::caller::Caller;
+use super::decision::{Decision, Reason, StatementRef};
+use super::derived::Facts;
+use super::layer::{Layer, Verdict, evaluate_set};
+use super::principal::{Strength, cannot_assume, is_trust_action};
+use super::request::{Request, RequestError};
+use super::trace::{Silent, Trace};
+use crate::compile::snapshot::{Account, Membership, Policy, Snapshot};
+use crate::language::document::PolicyType;
+use crate::name::{Principal, Resource};
+
+/// Checks `request` against the store and decides it.
 pub fn authorize(snapshot: &Snapshot, request: &Request) -> Result<Decision, RequestError> {
-    let _ = (snapshot, request);
-    Err(RequestError::invalid("principal", "…"))
+    authorize_with(snapshot, request, &mut Silent)
 }
+
+/// The same, with somebody who listens to every step.
+pub fn authorize_with<T: Trace>(
+    snapshot: &Snapshot,
+    request: &Request,
+    trace: &mut T,
+) -> Result<Decision, RequestError> {
+    let admitted = admit(snapshot, request)?;
+    Ok(decide(snapshot, request, &admitted, trace))
+}
+
+/// Decides one question against one snapshot: section 5.5 of the semantics, line by line.
+fn decide<T: Trace>(
+    snapshot: &Snapshot,
+    request: &Request,
+    admitted: &Admitted<'_>,
+    trace: &mut T,
+) -> Decision {
+    let caller = match Caller::resolve(snapshot, request) {
+        Ok(caller) => caller,
+        Err(reason) => return Decision::without_statements(reason), // E-3, E-5
+    };
+    let owner = admitted.owner.and_then(|owner| snapshot.account(owner));
+    if matches!(caller.principal, Principal::Anonymous)
+        && !owner.is_some_and(|owner| owner.anonymous_allowed)
+    {
+        return Decision::without_statements(Reason::ImplicitDenyUnknownPrincipal); // E-51
+    }
+    let facts = Facts {
+        snapshot,
+        request,
+        caller,
+        owner: admitted.owner,
+        for_trust: false,
+    };
+    let layers = Layers::evaluate(&facts, owner, &admitted.session_policies, trace);
+    let standing = Standing::of(&facts, owner);
+    let reason = combine(standing, &layers.verdicts());
+    layers.into_decision(reason, standing)
+}
+
+/// One verdict per policy type, in the order of E-28.
+#[derive(Clone, Copy, Debug)]
+struct Verdicts {
+    resource_control: Verdict,
+    service_control: Verdict,
+    resource: Verdict,
+    identity: Verdict,
+    permissions_boundary: Verdict,
+    session: Verdict,
+}
+
+/// What the combination of the verdicts depends on besides them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    /// Only a resource policy can allow, for this reason.
+    Outsider(Reason),
+    /// The principal's account owns the resource, or does not.
+    Insider {
+        same_account: bool,
+        resource_policy_required: bool,
+        is_root: bool,
+        is_federated: bool,
+    },
+}
+
+impl Standing {
+    fn of(facts: &Facts<'_>, owner: Option<&Account>) -> Self {
+        match facts.caller.principal {
+            Principal::Anonymous => return Self::Outsider(Reason::AllowAnonymous),
+            Principal::Service(_) => return Self::Outsider(Reason::AllowService),
+            Principal::Provider(_) => return Self::Outsider(Reason::AllowFederated),
+            _ => {}
+        }
+        let request = facts.request;
+        let is_flagged = |owner: &Account| {
+            owner
+                .attachments_of(&request.resource)
+                .any(|file| file.required)
+        };
+        Self::Insider {
+            // an unknown owner is nobody's account.
+            same_account: facts.caller.account.map(|account| account.id.as_str()) == facts.owner,
+            resource_policy_required: is_trust_action(&request.action)
+                || owner.is_some_and(is_flagged), // E-45
+            is_root: facts.caller.is_root(),
+            is_federated: facts.caller.is_federated(),
+        }
+    }
+}
+
+/// The reason that the verdicts lead to: the part of 5.5 that table 5.7 lists.
+fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
+    use Reason as R;
+    use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
+    let denied = [
+        (verdicts.resource_control, R::ExplicitDenyResourceControl),
+        (verdicts.service_control, R::ExplicitDenyServiceControl),
+        (verdicts.resource, R::ExplicitDenyResource),
+        (verdicts.identity, R::ExplicitDenyIdentity),
+        (
+            verdicts.permissions_boundary,
+            R::ExplicitDenyPermissionsBoundary,
+        ),
+        (verdicts.session, R::ExplicitDenySession),
+    ];
+    if let Some((_, reason)) = denied
+        .into_iter()
+        .find(|(verdict, _)| *verdict == ExplicitDeny)
+    {
+        return reason; // E-15: any deny ends it. E-28: the order only picks the label.
+    }
+    if verdicts.resource_control == ImplicitDeny {
+        return R::ImplicitDenyResourceControl;
+    }
+    if verdicts.service_control == ImplicitDeny {
+        return R::ImplicitDenyServiceControl;
+    }
+    let is_granted_by_identity = matches!(verdicts.identity, Allow(_));
+    let (same_account, resource_policy_required, is_root, is_federated) = match standing {
+        Standing::Outsider(reason) => {
+            let is_direct = verdicts.resource == Allow(Strength::Direct);
+            return if is_direct {
+                reason
+            } else {
+                R::ImplicitDenyResource
+            }; // E-51, E-52, T-20
+        }
+        Standing::Insider {
+            same_account,
+            resource_policy_required,
+            is_root,
+            is_federated,
+        } => (
+            same_account,
+            resource_policy_required,
+            is_root,
+            is_federated,
+        ),
+    };
+    if same_account {
+        match verdicts.resource {
+            Allow(Strength::Direct) => return R::AllowResourceDirect, // E-41
+            Allow(Strength::Entity) => {}                             // E-42
+            Allow(Strength::Account) if is_granted_by_identity => {}
+            _ if resource_policy_required && !matches!(verdicts.resource, Allow(_)) => {
+                return R::ImplicitDenyResource;
+            } // E-45
+            _ if is_granted_by_identity => {}
+            _ => return R::ImplicitDenyIdentity, // E-43, E-46
+        }
+    } else {
+        if !matches!(verdicts.resource, Allow(_)) {
+            return R::ImplicitDenyResource;
+        }
+        if !is_granted_by_identity {
+            return R::ImplicitDenyIdentity;
+        }
+    }
+    if verdicts.permissions_boundary == ImplicitDeny {
+        return R::ImplicitDenyPermissionsBoundary;
+    }
+    if verdicts.session == ImplicitDeny || (is_federated && verdicts.session == NotInPlay) {
+        return R::ImplicitDenySession; // E-49
+    }
+    match (is_root, same_account, is_granted_by_identity) {
+        (true, _, _) => R::AllowRoot,
+        (false, false, _) => R::AllowCrossAccount,
+        (false, true, true) => R::AllowIdentity,
+        (false, true, false) => R::AllowResourceEntity,
+    }
+}
+
+/// The verdicts with the statements behind them.
+struct Layers {
+    resource_control: Layer,
+    service_control: Layer,
+    resource: Layer,
+    identity: Layer,
+    permissions_boundary: Layer,
+    session: Layer,
+}
+
+impl Layers {
+    /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
+    /// cannot change the answer (E-15), and the order is that of the labels (E-28).
+    fn evaluate<T: Trace>(
+        facts: &Facts<'_>,
+        owner: Option<&Account>,
+        session_policies: &[&Arc<Policy>],
+        trace: &mut T,
+    ) -> Self {
+        let mut layers = Self::not_in_play();
+        let steps: [(PolicyType, fn(&mut Self) -> &mut Layer); 6] = [
+            (PolicyType::ResourceControl, |layers| {
+                &mut layers.resource_control
+            }),
+            (PolicyType::ServiceControl, |layers| {
+                &mut layers.service_control
+            }),
+            (PolicyType::Resource, |layers| &mut layers.resource),
+            (PolicyType::Identity, |layers| &mut layers.identity),
+            (PolicyType::PermissionsBoundary, |layers| {
+                &mut layers.permissions_boundary
+            }),
+            (PolicyType::Session, |layers| &mut layers.session),
+        ];
+        for (policy_type, place) in steps {
+            let layer = match policy_type {
+                PolicyType::ResourceControl => resource_control(facts, owner, trace),
+                PolicyType::ServiceControl => service_control(facts, trace),
+                PolicyType::Resource | PolicyType::Trust => resource(facts, owner, trace),
+                PolicyType::Identity => identity(facts, trace),
+                PolicyType::PermissionsBoundary => permissions_boundary(facts, trace),
+                PolicyType::Session => session(facts, session_policies, trace),
+            };
+            trace.layer(policy_type, layer.verdict);
+            let is_settled = layer.verdict == Verdict::ExplicitDeny && !T::LISTENS;
+            *place(&mut layers) = layer;
+            if is_settled {
+                break;
+            }
+        }
+        layers
+    }
+
+    fn not_in_play() -> Self {
+        let layer = || Layer::without_statement(Verdict::NotInPlay);
+        Self {
+            resource_control: layer(),
+            service_control: layer(),
+            resource: layer(),
+            identity: layer(),
+            permissions_boundary: layer(),
+            session: layer(),
+        }
+    }
+
+    fn verdicts(&self) -> Verdicts {
+        Verdicts {
+            resource_control: self.resource_control.verdict,
+            service_control: self.service_control.verdict,
+            resource: self.resource.verdict,
+            identity: self.identity.verdict,
+            permissions_boundary: self.permissions_boundary.verdict,
+            session: self.session.verdict,
+        }
+    }
+
+    /// The decision with the statements that settled it: a Deny of the named type, or the Allow that granted, across
+    /// accounts one of each side; none for an implicit deny.
+    fn into_decision(self, reason: Reason, standing: Standing) -> Decision {
+        use Reason as R;
+        let by: [Option<StatementRef>; 2] = match reason {
+            R::ExplicitDenyResourceControl => [self.resource_control.settled_by, None],
+            R::ExplicitDenyServiceControl => [self.service_control.settled_by, None],
+            R::ExplicitDenyResource => [self.resource.settled_by, None],
+            R::ExplicitDenyIdentity => [self.identity.settled_by, None],
+            R::ExplicitDenyPermissionsBoundary => [self.permissions_boundary.settled_by, None],
+            R::ExplicitDenySession => [self.session.settled_by, None],
+            R::AllowIdentity => [self.identity.settled_by, None],
+            R::AllowResourceDirect | R::AllowResourceEntity => [self.resource.settled_by, None],
+            R::AllowService | R::AllowAnonymous | R::AllowFederated => {
+                [self.resource.settled_by, None]
+            }
+            R::AllowCrossAccount => [self.identity.settled_by, self.resource.settled_by],
+            R::AllowRoot => match standing {
+                Standing::Insider {
+                    same_account: false,
+                    ..
+                } => [self.resource.settled_by, None],
+                _ => [None, None],
+            },
+            _ => [None, None],
+        };
+        Decision {
+            reason,
+            determining: by
+                .into_iter()
+                .flatten()
+                .collect::<SmallVec<[StatementRef; 2]>>(),
+        }
+    }
+}
+
+/// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
+fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
+    let in_play = owner.and_then(|owner| owner.membership.as_ref()?.resource_control.as_ref());
+    let Some(levels) = in_play.filter(|_| !facts.caller.is_service_linked()) else {
+        return Layer::without_statement(Verdict::NotInPlay);
+    };
+    let layer = evaluate_set(levels.iter().flatten(), facts, trace);
+    match layer.verdict {
+        Verdict::ExplicitDeny => layer,
+        _ => Layer::without_statement(Verdict::Allow(Strength::Direct)),
+    }
+}
+
+/// E-20 to E-24: every level above the principal's account must allow, and none may deny.
+fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
+    let caller = &facts.caller;
+    let is_subject = !caller.is_outsider() && !caller.is_service_linked();
+    let membership = caller
+        .account
+        .filter(|account| is_subject && !account.external)
+        .and_then(|account| account.membership.as_ref());
+    let Some(Membership {
+        service_control: Some(levels),
+        ..
+    }) = membership
+    else {
+        return Layer::without_statement(Verdict::NotInPlay);
+    };
+    let mut total = Layer::without_statement(Verdict::Allow(Strength::Direct));
+    for level in levels {
+        let layer = evaluate_set(level, facts, trace);
+        match layer.verdict {
+            Verdict::ExplicitDeny if total.verdict != Verdict::ExplicitDeny => total = layer,
+            Verdict::ImplicitDeny | Verdict::NotInPlay
+                if matches!(total.verdict, Verdict::Allow(_)) =>
+            {
+                total = Layer::without_statement(Verdict::ImplicitDeny);
+            }
+            _ => {}
+        }
+        if total.verdict == Verdict::ExplicitDeny && !T::LISTENS {
+            break;
+        }
+    }
+    total
+}
+
+/// E-10, T-1, T-50: the policies attached to the resource, or the trust policy of the role.
+fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
+    let request = facts.request;
+    let attached = || {
+        let files = owner
+            .into_iter()
+            .flat_map(|owner| owner.attachments_of(&request.resource));
+        files.filter_map(|file| file.policy.as_ref())
+    };
+    let attached_layer = match attached().next() {
+        None => Layer::without_statement(Verdict::NotInPlay),
+        Some(_) => evaluate_set(attached(), facts, trace),
+    };
+    let only_denies = |layer: Layer| match layer.verdict {
+        Verdict::ExplicitDeny => layer,
+        _ => Layer::without_statement(Verdict::NotInPlay),
+    };
+    if request.action.as_str() == "iam:passrole" {
+        return only_denies(attached_layer); // T-50: the identity side only
+    }
+    if !is_trust_action(&request.action) {
+        return attached_layer;
+    }
+    // T-1: the role's trust policy alone can allow; a Deny elsewhere still denies.
+    let role = match &request.resource {
+        Resource::Arn(arn) => facts
+            .snapshot
+            .entity(arn.as_str())
+            .and_then(|entity| entity.role.as_ref()),
+        Resource::Any => None,
+    };
+    let Some(role) = role else {
+        return only_denies(attached_layer);
+    };
+    let facts = Facts {
+        for_trust: true,
+        ..*facts
+    };
+    let trust = evaluate_set(iter::once(&role.trust), &facts, trace);
+    match (trust.verdict, attached_layer.verdict) {
+        (Verdict::ExplicitDeny, _) => trust,
+        (_, Verdict::ExplicitDeny) => attached_layer,
+        _ => trust,
+    }
+}
+
+/// E-8; root is allowed everything on this side (E-50), outsiders have no such side, and what an external account
+/// says is not known.
+fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
+    let caller = &facts.caller;
+    let taken_as = |allowed: bool| {
+        Layer::without_statement(if allowed {
+            Verdict::Allow(Strength::Direct)
+        } else {
+            Verdict::ImplicitDeny
+        })
+    };
+    if caller.is_outsider() {
+        return Layer::without_statement(Verdict::NotInPlay);
+    }
+    let layer = match (caller.account, caller.entity) {
+        (Some(account), _) if account.external => taken_as(account.trust_external_identity),
+        _ if caller.is_root() => taken_as(true),
+        (_, Some(entity)) => evaluate_set(&entity.identity_policies, facts, trace),
+        _ => taken_as(false),
+    };
+    match layer.verdict {
+        Verdict::ExplicitDeny => layer,
+        _ if cannot_assume(caller, &facts.request.action) => taken_as(false), // T-9
+        _ => layer,
+    }
+}
+
+/// E-46; never for root, services and the anonymous.
+fn permissions_boundary<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
+    match facts
+        .caller
+        .entity
+        .and_then(|entity| entity.permissions_boundary.as_ref())
+    {
+        Some(boundary) => evaluate_set(iter::once(boundary), facts, trace),
+        None => Layer::without_statement(Verdict::NotInPlay),
+    }
+}
+
+/// E-47: all session policies are one set.
+fn session<T: Trace>(facts: &Facts<'_>, managed: &[&Arc<Policy>], trace: &mut T) -> Layer {
+    if !facts.request.session.has_policies() {
+        return Layer::without_statement(Verdict::NotInPlay);
+    }
+    evaluate_set(
+        facts
+            .request
+            .session
+            .policies
+            .iter()
+            .chain(managed.iter().copied()),
+        facts,
+        trace,
+    )
+}
+
+#[cfg(test)]
+mod tests;

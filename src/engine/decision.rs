@@ -125,6 +125,14 @@ pub struct Decision {
 }
 
 impl Decision {
+    /// A decision that no statement settled.
+    pub(super) fn without_statements(reason: Reason) -> Self {
+        Self {
+            reason,
+            determining: SmallVec::new(),
+        }
+    }
+
     /// Why; and so, whether.
     pub fn reason(&self) -> Reason {
         self.reason

@@ -1,8 +1,14 @@
 //! Snapshot × Request → Decision.
 
+mod admit;
+pub mod caller;
 pub mod decide;
 pub mod decision;
+pub mod derived;
+pub mod layer;
 pub mod live;
+pub mod principal;
 pub mod request;
+pub mod trace;
 
-pub use decide::authorize;
+pub use decide::{authorize, authorize_with};

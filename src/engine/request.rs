@@ -1,12 +1,16 @@
 //! One question, fully parsed.
 
 use std::fmt;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::context::{Context, ContextValue};
-use crate::language::document::PolicyDocument;
-use crate::name::{AccountId, Action, Arn, Principal, Resource};
+use crate::compile::snapshot::{Policy, Tags};
+use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
+use crate::language::document::PolicyType;
+use crate::language::parse;
+use crate::language::report::Base;
+use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource, is_session_name};
 
 /// A question as its caller put it: texts, nothing checked. Each door fills one; [`Request::parse`] does the rest.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,30 +60,374 @@ pub struct Request {
     pub resource: Resource,
     /// The owner of the resource as the caller knows it (E-6).
     pub resource_account: Option<AccountId>,
-    /// What the caller knows about the question.
+    /// What the caller knows about the question; derived keys are not among it (K-1).
     pub context: Context,
-    /// What the caller knows about the session.
-    pub session: Option<Session>,
+    /// The keys of the tags in the request (`aws:TagKeys`), as the caller gave them or as its tags spell them.
+    pub tag_keys: ContextValue,
+    /// What the caller knows about the session; empty if it gave nothing.
+    pub session: Session,
     /// The clock, read once (K-4).
     pub at: Timestamp,
 }
 
-/// The facts of a session.
-#[derive(Clone, Debug)]
+/// The facts of a session, vouched for by the caller (K-7).
+#[derive(Clone, Debug, Default)]
 pub struct Session {
     /// Inline session policies.
-    pub policies: Vec<PolicyDocument>,
+    pub policies: Vec<Arc<Policy>>,
     /// Managed policies as session policies.
     pub policy_arns: Vec<Arn>,
-    /// Session tags, keys unique ignoring case.
-    pub tags: Vec<(String, String)>,
+    /// Session tags.
+    pub tags: Tags,
+    /// T-39.
+    pub source_identity: Option<String>,
+    /// When the credentials were issued; unknown for many sessions (T-43).
+    pub issued_at: Option<Timestamp>,
+    /// From this instant on the session is over (E-5).
+    pub expires_at: Option<Timestamp>,
+    /// When multi-factor authentication took place.
+    pub mfa_at: Option<Timestamp>,
+    /// Keys, lower-cased, of the tags that stay on role chaining (T-36).
+    pub transitive_tag_keys: Vec<String>,
+    /// Claims of the token, by name without the issuer.
+    pub claims: Vec<(String, ContextValue)>,
+    /// The provider that vouched for the session, as given.
+    pub federated_provider: Option<String>,
+    /// The user behind a federated user (E-49).
+    pub parent: Option<Arn>,
 }
 
+impl Session {
+    /// Whether a user's credentials are temporary: the session says when they began, end, or saw a second factor.
+    pub fn is_temporary(&self) -> bool {
+        self.issued_at.is_some() || self.expires_at.is_some() || self.mfa_at.is_some()
+    }
+
+    /// Whether it brings policies of its own (E-47).
+    pub fn has_policies(&self) -> bool {
+        !self.policies.is_empty() || !self.policy_arns.is_empty()
+    }
+}
+
+/// The most session tags (T-34).
+const MAX_SESSION_TAGS: usize = 50;
+/// The longest tag key, in characters (T-34).
+const MAX_TAG_KEY_CHARACTERS: usize = 128;
+/// The longest tag value, in characters (T-34).
+const MAX_TAG_VALUE_CHARACTERS: usize = 256;
+/// The most managed policies in a session (T-40).
+const MAX_SESSION_POLICY_ARNS: usize = 10;
+
 impl Request {
-    /// Checks everything that needs no store.
+    /// Checks everything that needs no store: M-1, M-7, C-4, K-1 and the forms of section 6.
     pub fn parse(raw: RawRequest, at: Timestamp) -> Result<Self, RequestError> {
-        let _ = (raw, at);
-        Err(RequestError::invalid("principal", "…"))
+        let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
+        let action = Action::parse(&raw.action).map_err(at_field("action"))?;
+        let resource = Resource::parse(&raw.resource).map_err(at_field("resource"))?;
+        let resource_account = match raw.resource_account.as_str() {
+            "" => None,
+            text => Some(AccountId::parse(text).map_err(at_field("resource_account"))?),
+        };
+        let context = Context::from_entries(raw.context).map_err(|duplicate| {
+            let message =
+                "this context key stands twice; keys are compared ignoring case".to_owned();
+            RequestError::invalid(context_field(&duplicate.0), message)
+        })?;
+        if let Some(reserved) = context
+            .entries()
+            .iter()
+            .find(|entry| entry.key.is_reserved())
+        {
+            return Err(RequestError::reserved(&reserved.spelled));
+        }
+        let tag_keys = tag_keys(&context)?;
+        check_called_via(&context)?;
+        let session = raw.session.map_or_else(
+            || Ok(Session::default()),
+            |session| parse_session(session, &principal),
+        )?;
+        if matches!(principal, Principal::FederatedUser { .. }) && session.parent.is_none() {
+            let message = "a federated user needs the ARN of the user behind it";
+            return Err(RequestError::invalid("session.parent", message));
+        }
+        Ok(Self {
+            principal,
+            action,
+            resource,
+            resource_account,
+            context,
+            tag_keys,
+            session,
+            at,
+        })
+    }
+}
+
+fn at_field(field: &'static str) -> impl Fn(Malformed) -> RequestError {
+    move |malformed| RequestError::invalid(field, malformed.0)
+}
+
+/// `context["aws:SourceIp"]`.
+fn context_field(key: &str) -> String {
+    format!("context[\"{key}\"]")
+}
+
+/// `aws:TagKeys` follows from the request's tags; a list that says otherwise is refused (section 4.9).
+fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
+    let is_tag = |entry: &&ContextEntry| entry.key.kind() == KeyKind::RequestTag;
+    let key_of =
+        |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
+    let derived: Vec<String> = context
+        .entries()
+        .iter()
+        .filter(is_tag)
+        .filter_map(key_of)
+        .collect();
+    let given = context.get_folded("aws:tagkeys");
+    if derived.is_empty() {
+        return Ok(given.cloned().unwrap_or_default());
+    }
+    if let Some(given) = given {
+        let has =
+            |keys: &[&str], key: &str| keys.iter().any(|other| other.eq_ignore_ascii_case(key));
+        let given: Vec<&str> = given.values().iter().map(|key| &**key).collect();
+        let derived: Vec<&str> = derived.iter().map(String::as_str).collect();
+        if !given.iter().all(|key| has(&derived, key))
+            || !derived.iter().all(|key| has(&given, key))
+        {
+            let message = "the list contradicts the `aws:RequestTag/…` keys beside it";
+            return Err(RequestError::invalid(context_field("aws:TagKeys"), message));
+        }
+    }
+    Ok(ContextValue::list(
+        derived.into_iter().map(ContextValue::string),
+    ))
+}
+
+/// `aws:CalledViaFirst` and `Last` follow from `aws:CalledVia`; values that say otherwise are refused.
+fn check_called_via(context: &Context) -> Result<(), RequestError> {
+    let Some(chain) = context.get_folded("aws:calledvia") else {
+        return Ok(());
+    };
+    let ends = [
+        ("aws:CalledViaFirst", chain.values().first()),
+        ("aws:CalledViaLast", chain.values().last()),
+    ];
+    for (key, derived) in ends {
+        if let Some(given) = context.get(&ContextKey::new(key))
+            && given.values().iter().ne(derived)
+        {
+            return Err(RequestError::invalid(
+                context_field(key),
+                "the value contradicts `aws:CalledVia`",
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn parse_session(raw: RawSession, principal: &Principal) -> Result<Session, RequestError> {
+    check_session_fits(&raw, principal)?;
+    let policies = raw
+        .policies
+        .iter()
+        .enumerate()
+        .map(|(index, text)| session_policy(index, text));
+    let policies = policies.collect::<Result<_, _>>()?;
+    let policy_arns = raw
+        .policy_arns
+        .iter()
+        .enumerate()
+        .map(|(index, text)| policy_arn(index, text, principal));
+    let policy_arns: Vec<Arn> = policy_arns.collect::<Result<_, _>>()?;
+    if policy_arns.len() > MAX_SESSION_POLICY_ARNS {
+        let message = format!("a session takes {MAX_SESSION_POLICY_ARNS} managed policies at most");
+        return Err(RequestError::invalid("session.policy_arns", message));
+    }
+    check_tags(&raw.tags)?;
+    let transitive_tag_keys: Vec<String> = raw
+        .transitive_tag_keys
+        .iter()
+        .map(|key| key.to_ascii_lowercase())
+        .collect();
+    for key in &raw.transitive_tag_keys {
+        if !raw
+            .tags
+            .iter()
+            .any(|(tag, _)| tag.eq_ignore_ascii_case(key))
+        {
+            let message = format!("`{key}` is not among the session's tags");
+            return Err(RequestError::invalid(
+                "session.transitive_tag_keys",
+                message,
+            )); // T-36
+        }
+    }
+    if !raw.source_identity.is_empty() && !is_session_name(&raw.source_identity) {
+        let message = "a source identity has 2 to 64 characters of letters, digits and `_+=,.@-`";
+        return Err(RequestError::invalid("session.source_identity", message)); // T-39
+    }
+    check_claims(&raw.claims)?;
+    Ok(Session {
+        policies,
+        policy_arns,
+        tags: Tags::new(
+            raw.tags
+                .iter()
+                .map(|(key, value)| (key.as_str(), value.as_str())),
+        ),
+        source_identity: given(raw.source_identity),
+        issued_at: raw.issued_at,
+        expires_at: raw.expires_at,
+        mfa_at: raw.mfa_at,
+        transitive_tag_keys,
+        claims: raw.claims,
+        federated_provider: given(raw.federated_provider),
+        parent: parent(&raw.parent, principal)?,
+    })
+}
+
+fn given(text: String) -> Option<String> {
+    (!text.is_empty()).then_some(text)
+}
+
+/// Session policies and tags belong to sessions (product, section 3).
+fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), RequestError> {
+    let is_temporary = raw.issued_at.is_some() || raw.expires_at.is_some() || raw.mfa_at.is_some();
+    let is_session = match principal {
+        Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => true,
+        Principal::User(_) => is_temporary,
+        Principal::Anonymous
+        | Principal::Service(_)
+        | Principal::Root(_)
+        | Principal::Role(_)
+        | Principal::Provider(_) => false,
+    };
+    let given = [
+        ("session.policies", raw.policies.is_empty()),
+        ("session.policy_arns", raw.policy_arns.is_empty()),
+        ("session.tags", raw.tags.is_empty()),
+    ];
+    match given.into_iter().find(|(_, is_empty)| !is_empty) {
+        Some((field, _)) if !is_session => {
+            let message = format!("principal `{principal}` is not a session");
+            Err(RequestError::invalid(field, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn session_policy(index: usize, text: &str) -> Result<Arc<Policy>, RequestError> {
+    let name = format!("session/{index}");
+    let (document, findings) =
+        parse::parse(text, PolicyType::Session, Base::File(name.as_str().into()));
+    let Some(document) = document else {
+        let why: Vec<String> = findings
+            .iter()
+            .filter(|f| f.is_error())
+            .map(ToString::to_string)
+            .collect();
+        return Err(RequestError::invalid(
+            format!("session.policies[{index}]"),
+            why.join("; "),
+        ));
+    };
+    let (policy_type, file) = (PolicyType::Session, "".into());
+    Ok(Arc::new(Policy {
+        name,
+        policy_type,
+        file,
+        statements: document.statements.into(),
+    }))
+}
+
+/// T-40: of the session's account, or AWS-managed.
+fn policy_arn(index: usize, text: &str, principal: &Principal) -> Result<Arn, RequestError> {
+    let field = || format!("session.policy_arns[{index}]");
+    let arn = Arn::parse(text).map_err(|malformed| RequestError::invalid(field(), malformed.0))?;
+    let account = principal.arn().map_or("", Arn::account);
+    let is_policy = arn.service() == "iam" && arn.resource().starts_with("policy/");
+    if !is_policy || (arn.account() != account && arn.account() != "aws") {
+        let message = format!("`{text}` is not the ARN of a managed policy of account `{account}`");
+        return Err(RequestError::invalid(field(), message));
+    }
+    Ok(arn)
+}
+
+/// T-34.
+fn check_tags(tags: &[(String, String)]) -> Result<(), RequestError> {
+    if tags.len() > MAX_SESSION_TAGS {
+        return Err(RequestError::invalid(
+            "session.tags",
+            format!("a session takes {MAX_SESSION_TAGS} tags at most"),
+        ));
+    }
+    for (index, (key, value)) in tags.iter().enumerate() {
+        let problem = if key.is_empty() || key.chars().count() > MAX_TAG_KEY_CHARACTERS {
+            format!("a tag key has 1 to {MAX_TAG_KEY_CHARACTERS} characters")
+        } else if value.chars().count() > MAX_TAG_VALUE_CHARACTERS {
+            format!("a tag value has {MAX_TAG_VALUE_CHARACTERS} characters at most")
+        } else if key
+            .get(..4)
+            .is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"))
+        {
+            "the prefix `aws:` is reserved".to_owned()
+        } else if tags
+            .iter()
+            .take(index)
+            .any(|(earlier, _)| earlier.eq_ignore_ascii_case(key))
+        {
+            "this tag stands twice; keys are compared ignoring case".to_owned()
+        } else {
+            continue;
+        };
+        return Err(RequestError::invalid(
+            format!("session.tags[\"{key}\"]"),
+            problem,
+        ));
+    }
+    Ok(())
+}
+
+fn check_claims(claims: &[(String, ContextValue)]) -> Result<(), RequestError> {
+    for (index, (name, _)) in claims.iter().enumerate() {
+        if claims
+            .iter()
+            .take(index)
+            .any(|(earlier, _)| earlier.eq_ignore_ascii_case(name))
+        {
+            let message = "this claim stands twice; names are compared ignoring case";
+            return Err(RequestError::invalid(
+                format!("session.claims[\"{name}\"]"),
+                message,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The user behind a federated user: of the same account and partition.
+fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError> {
+    let field = "session.parent";
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let Principal::FederatedUser { arn: session, .. } = principal else {
+        return Err(RequestError::invalid(
+            field,
+            format!("principal `{principal}` is no federated user"),
+        ));
+    };
+    match Principal::parse(text).map_err(at_field(field))? {
+        Principal::User(arn)
+            if arn.account() == session.account() && arn.partition() == session.partition() =>
+        {
+            Ok(Some(arn))
+        }
+        _ => Err(RequestError::invalid(
+            field,
+            format!("`{text}` is no user of the account in `{session}`"),
+        )),
     }
 }
 
@@ -112,6 +460,17 @@ impl RequestError {
             kind: RequestErrorKind::Invalid,
             field: field.into(),
             message: message.into(),
+        }
+    }
+
+    /// A context key that only iamd or the session may say (K-1).
+    pub fn reserved(key: &str) -> Self {
+        let message =
+            "iamd derives this key itself; facts of the session go into `session`".to_owned();
+        Self {
+            kind: RequestErrorKind::ReservedContextKey,
+            field: context_field(key),
+            message,
         }
     }
 }

@@ -1,0 +1,203 @@
+//! What must be right about a question before it is decided, and needs the store to know (5.5: validate, owner).
+
+use std::sync::Arc;
+
+use super::derived::is_of;
+use super::principal::is_trust_action;
+use super::request::{Request, RequestError};
+use crate::compile::oidc_issuer;
+use crate::compile::snapshot::{Policy, Snapshot};
+use crate::context::KeyKind;
+use crate::name::{AccountId, Principal, Resource};
+
+/// What a question needs besides itself.
+pub(super) struct Admitted<'a> {
+    /// Whose the resource is (E-6, E-7).
+    pub owner: Option<&'a str>,
+    /// The session's managed policies, found.
+    pub session_policies: Vec<&'a Arc<Policy>>,
+}
+
+/// Checks `request` against the store.
+pub(super) fn admit<'a>(
+    snapshot: &'a Snapshot,
+    request: &'a Request,
+) -> Result<Admitted<'a>, RequestError> {
+    check_claims_in_context(snapshot, request)?;
+    check_assume_role_parameters(snapshot, request)?;
+    let session_policies = request
+        .session
+        .policy_arns
+        .iter()
+        .enumerate()
+        .map(|(index, arn)| {
+            snapshot.session_policy(arn.as_str()).ok_or_else(|| {
+                let field = format!("session.policy_arns[{index}]");
+                RequestError::invalid(field, format!("the store has no managed policy `{arn}`"))
+            })
+        });
+    let session_policies = session_policies.collect::<Result<_, _>>()?;
+    Ok(Admitted {
+        owner: owner(snapshot, request)?,
+        session_policies,
+    })
+}
+
+/// K-1: claims of a registered issuer, and of the session's own, come in `session.claims` only.
+fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(), RequestError> {
+    let own_provider = match &request.principal {
+        Principal::Provider(arn) => Some(arn.as_str()),
+        _ => request.session.federated_provider.as_deref(),
+    };
+    let own_issuer = own_provider.and_then(oidc_issuer);
+    for entry in request
+        .context
+        .entries()
+        .iter()
+        .filter(|entry| entry.key.kind() == KeyKind::Given)
+    {
+        let folded = entry.key.folded();
+        let is_registered = folded.match_indices(':').any(|(at, _)| {
+            folded
+                .get(..at)
+                .is_some_and(|prefix| snapshot.has_oidc_issuer(prefix))
+        });
+        if is_registered || own_issuer.is_some_and(|issuer| is_of(issuer, &entry.key)) {
+            return Err(RequestError::reserved(&entry.spelled));
+        }
+    }
+    Ok(())
+}
+
+/// The shortest and the longest session, in seconds, where the role does not say (T-31).
+const SESSION_SECONDS: std::ops::RangeInclusive<u32> = 900..=43_200;
+/// The longest session of a chained role (T-32).
+const MAX_CHAINED_SECONDS: u32 = 3_600;
+
+/// T-31, T-32, T-37, T-39: what no credentials could be issued for is refused, not decided.
+fn check_assume_role_parameters(
+    snapshot: &Snapshot,
+    request: &Request,
+) -> Result<(), RequestError> {
+    if !is_trust_action(&request.action) {
+        return Ok(());
+    }
+    let given = |key: &str| request.context.get_folded(key);
+    let is_chaining = matches!(
+        request.principal,
+        Principal::AssumedRole { .. } | Principal::Role(_)
+    );
+    if let Some(seconds) = given("sts:durationseconds") {
+        let role = match &request.resource {
+            Resource::Arn(arn) => snapshot
+                .entity(arn.as_str())
+                .and_then(|entity| entity.role.as_ref()),
+            Resource::Any => None,
+        };
+        let of_role = role.map_or(*SESSION_SECONDS.end(), |role| role.max_session_duration);
+        let most = if is_chaining {
+            of_role.min(MAX_CHAINED_SECONDS)
+        } else {
+            of_role
+        };
+        let seconds = match seconds.values() {
+            [one] => one.parse::<u32>().ok(),
+            _ => None,
+        };
+        if !seconds.is_some_and(|seconds| (*SESSION_SECONDS.start()..=most).contains(&seconds)) {
+            let message = format!(
+                "a session of this role lasts {} to {most} seconds",
+                SESSION_SECONDS.start()
+            );
+            return Err(RequestError::invalid(
+                "context[\"sts:DurationSeconds\"]",
+                message,
+            ));
+        }
+    }
+    for entry in request
+        .context
+        .entries()
+        .iter()
+        .filter(|entry| entry.key.kind() == KeyKind::RequestTag)
+    {
+        if request
+            .session
+            .transitive_tag_keys
+            .iter()
+            .any(|inherited| *inherited == entry.key.tag())
+        {
+            let field = format!("context[\"{}\"]", entry.spelled);
+            return Err(RequestError::invalid(
+                field,
+                "the session passes this tag on already",
+            ));
+        }
+    }
+    if let (Some(own), Some(passed)) = (
+        &request.session.source_identity,
+        given("sts:sourceidentity"),
+    ) && passed.values().iter().any(|value| **value != **own)
+    {
+        let message = format!("the session's source identity is `{own}` and cannot be changed");
+        return Err(RequestError::invalid(
+            "context[\"sts:SourceIdentity\"]",
+            message,
+        ));
+    }
+    Ok(())
+}
+
+/// Whose the resource is: the first answer of E-6, or that of E-7.
+fn owner<'a>(
+    snapshot: &'a Snapshot,
+    request: &'a Request,
+) -> Result<Option<&'a str>, RequestError> {
+    let found = match &request.resource {
+        Resource::Any => None,
+        Resource::Arn(arn) => match arn.account() {
+            "" | "aws" => covering_account(snapshot, &request.resource)?,
+            // An account that the store does not hold owns it all the same: nobody's policies speak for it.
+            named => Some(named),
+        },
+    };
+    let given = request.resource_account.as_ref().map(AccountId::as_str);
+    if let (Some(found), Some(given)) = (found, given)
+        && found != given
+    {
+        let message = format!("`{given}` contradicts the resource's account `{found}`");
+        return Err(RequestError::invalid("resource_account", message));
+    }
+    if let Some(owner) = found.or(given) {
+        return Ok(Some(owner));
+    }
+    let belongs_to_everybody = match &request.resource {
+        Resource::Any => true,
+        Resource::Arn(arn) => arn.account() == "aws",
+    };
+    if belongs_to_everybody {
+        let account = request.principal.arn().map_or("", |arn| arn.account());
+        return Ok(snapshot.account(account).map(|account| account.id.as_str())); // E-7
+    }
+    Ok(snapshot.default_owner().map(AccountId::as_str))
+}
+
+/// The one account whose resource policies cover `resource`.
+fn covering_account<'a>(
+    snapshot: &'a Snapshot,
+    resource: &Resource,
+) -> Result<Option<&'a str>, RequestError> {
+    let mut covering = snapshot
+        .accounts()
+        .filter(|account| account.attachments_of(resource).next().is_some());
+    let first = covering.next();
+    match covering.next() {
+        None => Ok(first.map(|account| account.id.as_str())),
+        Some(_) => {
+            let message = format!(
+                "the resource policies of two accounts cover `{resource}`: name the account in the ARN"
+            );
+            Err(RequestError::invalid("resource", message))
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Who asks, as the store knows them.
+
+use crate::compile::snapshot::{Account, Entity, Snapshot};
+use crate::engine::decision::Reason;
+use crate::engine::request::Request;
+use crate::name::{Arn, Principal};
+
+/// A principal found in the store (E-3), or one that needs no finding.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'s> {
+    /// As the request names it.
+    pub principal: &'s Principal,
+    /// The principal's account; none for services and the anonymous.
+    pub account: Option<&'s Account>,
+    /// The user, the role of a session, or the user behind a federated user; none for principals of external
+    /// accounts, whose own side iamd cannot see (E-72).
+    pub entity: Option<&'s Entity>,
+}
+
+impl<'s> Caller<'s> {
+    /// Finds who asks; if the store does not know them or their session is over, the reason to deny.
+    pub fn resolve(snapshot: &'s Snapshot, request: &'s Request) -> Result<Self, Reason> {
+        let principal = &request.principal;
+        let Some(arn) = principal.arn() else {
+            return Ok(Self {
+                principal,
+                account: None,
+                entity: None,
+            });
+        };
+        let unknown = Reason::ImplicitDenyUnknownPrincipal;
+        // a principal of another partition is another principal.
+        let account = snapshot
+            .account(arn.account())
+            .filter(|account| *account.partition == *arn.partition());
+        let account = account.ok_or(unknown)?;
+        let entity = match principal {
+            Principal::Root(_) if !account.root_user_enabled => return Err(unknown), // E-50
+            Principal::Root(_) | Principal::Provider(_) => None,
+            _ if account.external => None,
+            Principal::AssumedRole { role, .. } => {
+                let role = snapshot.role_named(account.id.as_str(), role);
+                Some(
+                    role.filter(|role| role.arn.partition() == arn.partition())
+                        .ok_or(unknown)?,
+                )
+            }
+            Principal::FederatedUser { .. } => {
+                let parent = request.session.parent.as_ref().ok_or(unknown)?;
+                Some(snapshot.entity(parent.as_str()).ok_or(unknown)?)
+            }
+            Principal::User(_) | Principal::Role(_) => {
+                Some(snapshot.entity(arn.as_str()).ok_or(unknown)?)
+            }
+            Principal::Anonymous | Principal::Service(_) => None,
+        };
+        if request
+            .session
+            .expires_at
+            .is_some_and(|end| request.at >= end)
+        {
+            return Err(Reason::ImplicitDenySessionExpired); // E-5
+        }
+        Ok(Self {
+            principal,
+            account: Some(account),
+            entity,
+        })
+    }
+
+    /// Whether only resource policies can allow it: services, the anonymous, identity providers (5.5).
+    pub fn is_outsider(&self) -> bool {
+        matches!(
+            self.principal,
+            Principal::Anonymous | Principal::Service(_) | Principal::Provider(_)
+        )
+    }
+
+    /// Whether it is the root user.
+    pub fn is_root(&self) -> bool {
+        matches!(self.principal, Principal::Root(_))
+    }
+
+    /// Whether it is a federated user's session.
+    pub fn is_federated(&self) -> bool {
+        matches!(self.principal, Principal::FederatedUser { .. })
+    }
+
+    /// Whether it is a session of a role, with or without a name (E-4).
+    pub fn is_role(&self) -> bool {
+        matches!(
+            self.principal,
+            Principal::AssumedRole { .. } | Principal::Role(_)
+        )
+    }
+
+    /// Whether it holds temporary credentials (section 4.9).
+    pub fn is_temporary(&self, request: &Request) -> bool {
+        match self.principal {
+            Principal::User(_) => request.session.is_temporary(),
+            _ => self.is_role() || self.is_federated(),
+        }
+    }
+
+    /// Whether it is a session of a service-linked role (E-27).
+    pub fn is_service_linked(&self) -> bool {
+        self.is_role()
+            && self
+                .entity
+                .and_then(|entity| entity.role.as_ref())
+                .is_some_and(|role| role.service_linked)
+    }
+
+    /// Whether a permissions boundary is attached (P-9); root has none (E-50).
+    pub fn has_boundary(&self) -> bool {
+        self.entity
+            .is_some_and(|entity| entity.permissions_boundary.is_some())
+    }
+
+    /// `aws:PrincipalArn`: the role's ARN for its sessions (K-5); none for outsiders.
+    pub fn arn(&self) -> Option<&'s Arn> {
+        match self.principal {
+            Principal::AssumedRole { .. } => self.entity.map(|role| &role.arn),
+            _ if self.is_outsider() => None,
+            other => other.arn(),
+        }
+    }
+}

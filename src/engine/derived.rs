@@ -1,0 +1,282 @@
+//! Context keys that we fill in and no caller can spoof (section 4.9).
+
+use std::borrow::Cow;
+
+use jiff::Timestamp;
+
+use super::caller::Caller;
+use super::request::Request;
+use crate::compile::oidc_issuer;
+use crate::compile::operator::Values;
+use crate::compile::snapshot::{Account, Snapshot};
+use crate::context::{ContextKey, ContextValue, KeyKind};
+use crate::language::pattern::{Substitute, Variables};
+use crate::name::{Principal, Resource};
+
+/// Everything that is known about one question.
+pub struct Facts<'a> {
+    /// The store.
+    pub snapshot: &'a Snapshot,
+    /// The question.
+    pub request: &'a Request,
+    /// Who asks.
+    pub caller: Caller<'a>,
+    /// Whose the resource is; none if nobody knows (E-6).
+    pub owner: Option<&'a str>,
+    /// Whether the trust policy of a role is being evaluated (T-8).
+    pub for_trust: bool,
+}
+
+impl<'a> Facts<'a> {
+    /// The values of `key`: derived ones from the store and the session, all others as the caller gave them (K-1,
+    /// K-2). A key whose fact is unknown is absent (K-3).
+    pub fn values(&self, key: &ContextKey) -> Values<'a> {
+        use KeyKind as K;
+        let (request, caller) = (self.request, &self.caller);
+        match key.kind() {
+            K::PrincipalArn => Values::maybe(caller.arn().map(|arn| arn.as_str())),
+            K::PrincipalAccount => match caller.principal {
+                Principal::Anonymous => one("anonymous"),
+                Principal::Service(_) | Principal::Provider(_) => Values::Absent,
+                _ => Values::maybe(caller.account.map(|account| account.id.as_str())),
+            },
+            K::PrincipalType => self.principal_type(),
+            K::Username => match (caller.principal, caller.entity) {
+                (Principal::User(_), Some(user)) => one(&user.name),
+                _ => Values::Absent,
+            },
+            K::Userid => self.userid(),
+            K::PrincipalTag => self.principal_tag(key.tag()),
+            K::PrincipalOrgId => organization(self.member()),
+            K::PrincipalOrgPaths => organization_path(self.member()),
+            K::PrincipalIsAwsService => match caller.principal {
+                Principal::Anonymous | Principal::Provider(_) => Values::Absent,
+                Principal::Service(_) => one("true"),
+                _ => one("false"),
+            },
+            K::PrincipalServiceName | K::PrincipalServiceNamesList => match caller.principal {
+                Principal::Service(name) => one(name),
+                _ => Values::Absent,
+            },
+            K::CurrentTime => owned(request.at.to_string()),
+            K::EpochTime => owned(request.at.as_second().to_string()),
+            K::TokenIssueTime if !caller.is_temporary(request) => Values::Absent,
+            K::TokenIssueTime => match request.session.issued_at {
+                Some(issued_at) => owned(issued_at.to_string()),
+                None => Values::Unknown, // T-43
+            },
+            K::MultiFactorAuthPresent if !caller.is_temporary(request) => Values::Absent,
+            K::MultiFactorAuthPresent => one(if request.session.mfa_at.is_some() {
+                "true"
+            } else {
+                "false"
+            }),
+            K::MultiFactorAuthAge if !caller.is_temporary(request) => Values::Absent,
+            K::MultiFactorAuthAge => match request.session.mfa_at {
+                Some(mfa_at) => owned(whole_seconds(mfa_at, request.at).to_string()),
+                None => Values::Absent,
+            },
+            K::SourceIdentity => Values::maybe(request.session.source_identity.as_deref()),
+            K::FederatedProvider => Values::maybe(request.session.federated_provider.as_deref()),
+            K::ResourceAccount => Values::maybe(self.owner),
+            K::ResourceOrgId => organization(self.owner_account()),
+            K::ResourceOrgPaths => organization_path(self.owner_account()),
+            K::ResourceTag => self.resource_tag(key),
+            K::TagKeys => Values::list(request.tag_keys.values()),
+            K::SecureTransport | K::ViaAwsService => match self.given(key) {
+                Values::Absent => one("false"),
+                given => given,
+            },
+            K::CalledViaFirst => self.called_via(key, <[Box<str>]>::first),
+            K::CalledViaLast => self.called_via(key, <[Box<str>]>::last),
+            K::Saml => self.claim(key, "saml"),
+            K::RequestTag | K::CalledVia => self.given(key),
+            K::Given => match self.issuer().filter(|issuer| is_of(issuer, key)) {
+                Some(issuer) => self.claim(key, issuer),
+                None => self.given(key),
+            },
+        }
+    }
+
+    /// As the caller gave it.
+    fn given(&self, key: &ContextKey) -> Values<'a> {
+        self.request
+            .context
+            .get(key)
+            .map_or(Values::Absent, |value| Values::list(value.values()))
+    }
+
+    fn principal_type(&self) -> Values<'a> {
+        match self.caller.principal {
+            Principal::Anonymous => one("Anonymous"),
+            Principal::Service(_) => one("Service"),
+            Principal::Root(_) => one("Account"),
+            Principal::User(_) => one("User"),
+            Principal::Role(_) | Principal::AssumedRole { .. } => one("AssumedRole"),
+            Principal::FederatedUser { .. } => one("FederatedUser"),
+            Principal::Provider(_) => Values::Absent,
+        }
+    }
+
+    fn userid(&self) -> Values<'a> {
+        let account = self
+            .caller
+            .account
+            .map_or("", |account| account.id.as_str());
+        let unique_id = self
+            .caller
+            .entity
+            .and_then(|entity| entity.unique_id.as_deref());
+        match self.caller.principal {
+            Principal::Anonymous => one("anonymous"),
+            Principal::Root(_) => one(account),
+            Principal::User(_) => Values::maybe(unique_id),
+            Principal::AssumedRole { session, .. } => match unique_id {
+                Some(role_id) => owned(format!("{role_id}:{session}")),
+                None => Values::Absent,
+            },
+            Principal::FederatedUser { name, .. } => owned(format!("{account}:{name}")),
+            Principal::Role(_) | Principal::Service(_) | Principal::Provider(_) => Values::Absent, // E-4
+        }
+    }
+
+    /// T-38: session tags overlay the tags of the role or user. External principals have session tags only (E-72).
+    fn principal_tag(&self, folded: &str) -> Values<'a> {
+        let own = || self.caller.entity?.tags.get(folded);
+        Values::maybe(self.request.session.tags.get(folded).or_else(own))
+    }
+
+    /// The account whose place in the organization counts as the principal's.
+    fn member(&self) -> Option<&'a Account> {
+        self.caller.account.filter(|_| !self.caller.is_outsider())
+    }
+
+    fn owner_account(&self) -> Option<&'a Account> {
+        self.snapshot.account(self.owner?)
+    }
+
+    /// Tags of the resource: the store's win over the caller's. In role chaining an inherited transitive tag comes
+    /// before either while the trust policy is read (T-8).
+    fn resource_tag(&self, key: &ContextKey) -> Values<'a> {
+        let (request, folded) = (self.request, key.tag());
+        if self.for_trust
+            && request
+                .session
+                .transitive_tag_keys
+                .iter()
+                .any(|inherited| inherited == folded)
+        {
+            return Values::maybe(request.session.tags.get(folded));
+        }
+        let resource = &request.resource;
+        let entity = match resource {
+            Resource::Arn(arn) => self.snapshot.entity(arn.as_str()),
+            Resource::Any => None,
+        };
+        let of_entity = entity.and_then(|entity| entity.tags.get(folded));
+        match of_entity.or_else(|| self.owner_account()?.resource_tag(resource, folded)) {
+            Some(tag) => one(tag),
+            None => self.given(key),
+        }
+    }
+
+    fn called_via(
+        &self,
+        key: &ContextKey,
+        end: fn(&[Box<str>]) -> Option<&Box<str>>,
+    ) -> Values<'a> {
+        match self.request.context.get_folded("aws:calledvia") {
+            Some(chain) => Values::maybe(end(chain.values()).map(|service| &**service)),
+            None => self.given(key),
+        }
+    }
+
+    /// The OIDC issuer behind the caller, `host/path`.
+    fn issuer(&self) -> Option<&'a str> {
+        match self.caller.principal {
+            Principal::Provider(arn) => oidc_issuer(arn.as_str()),
+            _ => oidc_issuer(self.request.session.federated_provider.as_deref()?),
+        }
+    }
+
+    /// A verified claim of the token (T-22); in the session that came of a SAML assertion only three are left.
+    fn claim(&self, key: &ContextKey, issuer: &str) -> Values<'a> {
+        let Some(name) = key.folded().get(issuer.len() + 1..) else {
+            return Values::Absent;
+        };
+        let is_saml = issuer == "saml";
+        let from_provider = matches!(self.caller.principal, Principal::Provider(_));
+        if is_saml && (self.issuer().is_some() || self.provider().is_none()) {
+            return Values::Absent; // no SAML provider vouched for it
+        }
+        if is_saml && !from_provider && !matches!(name, "sub" | "sub_type" | "namequalifier") {
+            return Values::Absent;
+        }
+        let value: Option<&'a ContextValue> = self
+            .request
+            .session
+            .claims
+            .iter()
+            .find(|(claim, _)| claim.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value);
+        value.map_or(Values::Absent, |value| Values::list(value.values()))
+    }
+
+    /// The provider that vouched for the caller.
+    fn provider(&self) -> Option<&'a str> {
+        match self.caller.principal {
+            Principal::Provider(arn) => Some(arn.as_str()),
+            _ => self.request.session.federated_provider.as_deref(),
+        }
+    }
+}
+
+impl Variables for Facts<'_> {
+    /// V-9: absent, empty and several values are no value.
+    fn substitute(&self, key: &ContextKey) -> Substitute<'_> {
+        match self.values(key) {
+            Values::One(value) if !value.is_empty() => Substitute::Value(value),
+            Values::Many(_) => Substitute::Several,
+            Values::One(_) | Values::Absent | Values::Unknown => Substitute::Missing,
+        }
+    }
+}
+
+/// Whether `key` is a claim of `issuer`: `<issuer>:claim`, ignoring case.
+pub(super) fn is_of(issuer: &str, key: &ContextKey) -> bool {
+    let folded = key.folded();
+    folded
+        .get(..issuer.len())
+        .is_some_and(|prefix| prefix.eq_ignore_ascii_case(issuer))
+        && folded
+            .get(issuer.len()..)
+            .is_some_and(|rest| rest.starts_with(':'))
+}
+
+fn one(value: &str) -> Values<'_> {
+    Values::One(Cow::Borrowed(value))
+}
+
+fn owned<'a>(value: String) -> Values<'a> {
+    Values::One(Cow::Owned(value))
+}
+
+fn organization(account: Option<&Account>) -> Values<'_> {
+    Values::maybe(
+        account
+            .and_then(|account| account.membership.as_ref())
+            .map(|member| &*member.organization),
+    )
+}
+
+fn organization_path(account: Option<&Account>) -> Values<'_> {
+    Values::maybe(
+        account
+            .and_then(|account| account.membership.as_ref())
+            .map(|member| &*member.path),
+    )
+}
+
+fn whole_seconds(from: Timestamp, to: Timestamp) -> i64 {
+    to.duration_since(from).as_secs()
+}

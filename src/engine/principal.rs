@@ -1,0 +1,219 @@
+//! Whether a statement of a resource or trust policy speaks of the caller (section 5.3).
+
+use super::caller::Caller;
+use crate::compile::oidc_issuer;
+use crate::language::document::{Effect, PrincipalElement, PrincipalEntry};
+use crate::name::{Action, Arn, Principal};
+
+/// How much an Allow of a resource policy weighs (P-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Strength {
+    /// It names the account: the account's own policies must allow too (E-43).
+    Account,
+    /// It names the role of the session or the user behind it (E-42).
+    Entity,
+    /// It names the principal itself, or everybody (E-41).
+    Direct,
+}
+
+/// How strongly a statement with this `principal` element and effect speaks of `caller`; `None`: it does not.
+pub(super) fn strength(
+    element: &PrincipalElement,
+    effect: Effect,
+    caller: &Caller<'_>,
+    action: &Action,
+) -> Option<Strength> {
+    if element.negated {
+        return is_caught(&element.entries, caller).then_some(Strength::Direct);
+    }
+    let best = element
+        .entries
+        .iter()
+        .filter_map(|entry| entry_strength(entry, effect, caller, action))
+        .max()?;
+    // T-9: for these callers and questions an Allow never counts for more than the account's.
+    let is_weak = effect == Effect::Allow && cannot_assume(caller, action);
+    Some(if is_weak { Strength::Account } else { best })
+}
+
+/// The questions about a role that its trust policy answers (T-1).
+pub(super) fn is_trust_action(action: &Action) -> bool {
+    action.service() == "sts"
+        && (action.name().starts_with("assumerole")
+            || matches!(action.name(), "tagsession" | "setsourceidentity"))
+}
+
+/// `sts:AssumeRoleWithWebIdentity` and `sts:AssumeRoleWithSAML` (T-20).
+fn is_federation(action: &Action) -> bool {
+    matches!(
+        action.as_str(),
+        "sts:assumerolewithwebidentity" | "sts:assumerolewithsaml"
+    )
+}
+
+/// T-9: root users, federated users and the anonymous assume no roles.
+pub(super) fn cannot_assume(caller: &Caller<'_>, action: &Action) -> bool {
+    let is_barred = matches!(
+        caller.principal,
+        Principal::Root(_) | Principal::FederatedUser { .. } | Principal::Anonymous
+    );
+    is_barred
+        && matches!(
+            action.as_str(),
+            "sts:assumerole" | "sts:tagsession" | "sts:setsourceidentity"
+        )
+}
+
+/// P-1, P-7, T-20: the table, entry by entry.
+fn entry_strength(
+    entry: &PrincipalEntry,
+    effect: Effect,
+    caller: &Caller<'_>,
+    action: &Action,
+) -> Option<Strength> {
+    use PrincipalEntry as E;
+    let is_allow = effect == Effect::Allow;
+    // T-20: a token must not get in by an entry that means signed AWS principals; nor do they by a token's.
+    let needs_federated =
+        is_allow && (is_federation(action) || matches!(caller.principal, Principal::Provider(_)));
+    match entry {
+        E::Federated(provider) => (!is_allow || is_federation(action))
+            .then(|| is_provider(provider, caller, action, is_allow))?
+            .then_some(Strength::Direct),
+        _ if needs_federated => None,
+        E::Everyone => Some(Strength::Direct),
+        // P-7: an Allow does not mean services, a Deny does.
+        E::EveryAws if is_allow && matches!(caller.principal, Principal::Service(_)) => None,
+        E::EveryAws => Some(Strength::Direct),
+        E::Service(name) => {
+            matches!(caller.principal, Principal::Service(service) if service == name)
+                .then_some(Strength::Direct)
+        }
+        E::Entity(arn) => entity_strength(arn, effect, caller),
+        E::Account { .. } | E::CanonicalUser(_) => account_strength(entry, caller),
+        E::Id(id) => account_strength(entry, caller).or_else(|| unique_id_strength(id, caller)),
+    }
+}
+
+/// Whether the caller is this identity provider, given by ARN or, in web identity questions, by its issuer.
+fn is_provider(provider: &str, caller: &Caller<'_>, action: &Action, is_allow: bool) -> bool {
+    let Principal::Provider(arn) = caller.principal else {
+        return false;
+    };
+    let is_oidc = arn.resource().starts_with("oidc-provider/");
+    // Web identities come from OIDC providers, assertions from SAML providers.
+    if is_allow && is_oidc != (action.name() == "assumerolewithwebidentity") {
+        return false;
+    }
+    provider == arn.as_str()
+        || (is_oidc && !provider.starts_with("arn:") && oidc_issuer(arn.as_str()) == Some(provider))
+}
+
+fn entity_strength(arn: &Arn, effect: Effect, caller: &Caller<'_>) -> Option<Strength> {
+    match caller.principal {
+        Principal::User(own) if own == arn => Some(Strength::Direct),
+        Principal::AssumedRole { arn: session, .. } if session == arn => Some(Strength::Direct),
+        Principal::FederatedUser { arn: session, .. } if session == arn => Some(Strength::Direct),
+        Principal::Role(own) if own == arn => Some(Strength::Entity),
+        Principal::AssumedRole {
+            arn: session, role, ..
+        } if caller.entity.is_none() => {
+            is_external_role(arn, effect, session, role).then_some(Strength::Entity)
+        }
+        Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => caller
+            .entity
+            .is_some_and(|entity| entity.arn == *arn)
+            .then_some(Strength::Entity),
+        _ => None,
+    }
+}
+
+/// Of a session of an external account only the role's name is known, not its path (T-30): a Deny takes any path for
+/// it, an Allow none.
+fn is_external_role(arn: &Arn, effect: Effect, session: &Arn, role: &str) -> bool {
+    let is_same_account =
+        arn.account() == session.account() && arn.partition() == session.partition();
+    let name = arn
+        .resource()
+        .strip_prefix("role/")
+        .filter(|_| is_same_account && arn.service() == "iam");
+    match effect {
+        Effect::Allow => name == Some(role),
+        Effect::Deny => name.and_then(|name| name.rsplit('/').next()) == Some(role),
+    }
+}
+
+fn unique_id_strength(id: &str, caller: &Caller<'_>) -> Option<Strength> {
+    let is_own = caller.entity.and_then(|entity| entity.unique_id.as_deref()) == Some(id);
+    is_own.then_some(match caller.principal {
+        Principal::User(_) => Strength::Direct,
+        _ => Strength::Entity,
+    })
+}
+
+/// The last rows of P-1: an entry that names the caller's account.
+fn account_strength(entry: &PrincipalEntry, caller: &Caller<'_>) -> Option<Strength> {
+    let is_member = !caller.is_outsider() && names_account(entry, caller);
+    is_member.then_some(if caller.is_root() {
+        Strength::Direct
+    } else {
+        Strength::Account
+    })
+}
+
+fn names_account(entry: &PrincipalEntry, caller: &Caller<'_>) -> bool {
+    let Some(account) = caller.account else {
+        return false;
+    };
+    match entry {
+        PrincipalEntry::Account {
+            account: id,
+            partition,
+        } => {
+            *id == account.id
+                && partition
+                    .as_ref()
+                    .is_none_or(|partition| *partition == account.partition)
+        }
+        PrincipalEntry::Id(id) => **id == *account.id.as_str(),
+        PrincipalEntry::CanonicalUser(id) => account.canonical_user_id.as_ref() == Some(id),
+        _ => false,
+    }
+}
+
+/// P-8 to P-10: whether a Deny with these `NotPrincipal` entries applies. Only who is listed with the whole chain of
+/// identities is exempt, and nobody with a permissions boundary is.
+fn is_caught(entries: &[PrincipalEntry], caller: &Caller<'_>) -> bool {
+    use PrincipalEntry as E;
+    if caller.has_boundary() {
+        return true; // P-9
+    }
+    let lists = |is_listed: &dyn Fn(&E) -> bool| entries.iter().any(is_listed);
+    if lists(&|entry| *entry == E::Everyone) {
+        return false; // P-10
+    }
+    let lists_arn = |arn: &Arn| lists(&|entry| matches!(entry, E::Entity(listed) if listed == arn));
+    let lists_entity = || {
+        caller.entity.is_some_and(|entity| {
+            let is_id = |entry: &E| matches!((entry, &entity.unique_id), (E::Id(listed), Some(id)) if listed == id);
+            lists_arn(&entity.arn) || lists(&is_id)
+        })
+    };
+    let is_exempt = match caller.principal {
+        Principal::Anonymous => lists(&|entry| *entry == E::EveryAws),
+        Principal::Service(name) => {
+            lists(&|entry| matches!(entry, E::Service(listed) if listed == name))
+        }
+        Principal::Provider(arn) => {
+            lists(&|entry| matches!(entry, E::Federated(listed) if **listed == *arn.as_str()))
+        }
+        _ if lists(&|entry| *entry == E::EveryAws) => true,
+        _ if !lists(&|entry| names_account(entry, caller)) => false,
+        Principal::Root(_) => true,
+        Principal::User(own) => lists_arn(own) || lists_entity(),
+        Principal::Role(own) => lists_arn(own) || lists_entity(),
+        Principal::AssumedRole { arn, .. } => lists_arn(arn) && lists_entity(),
+        Principal::FederatedUser { arn, .. } => lists_arn(arn),
+    };
+    !is_exempt
+}
