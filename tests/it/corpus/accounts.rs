@@ -32,7 +32,8 @@ fn add_aws_managed(root: &Path, name: &str, document: &str) {
 }
 
 fn load(root: &Path) -> Loaded {
-    store::load(root).unwrap_or_else(|Refused { findings, .. }| panic!("refused:{}", list(&findings)))
+    store::load(root)
+        .unwrap_or_else(|Refused { findings, .. }| panic!("refused:{}", list(&findings)))
 }
 
 fn refused(root: &Path) -> Refused {
