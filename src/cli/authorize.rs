@@ -179,7 +179,11 @@ fn answer_lines(input: impl Read, out: &mut impl Write, ask: &Ask) -> anyhow::Re
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    #![expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
 
     use clap::Parser;
 
