@@ -179,14 +179,17 @@ fn answer_lines(input: impl Read, out: &mut impl Write, ask: &Ask) -> anyhow::Re
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    #![expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
 
     use clap::Parser;
 
     use super::*;
     use crate::compile::compile;
     use crate::compile::snapshot::Revision;
-    use crate::world::World;
 
     #[derive(Parser)]
     struct Cli {
@@ -203,12 +206,7 @@ mod tests {
 
     /// Answers from a store without anything in it.
     fn nothing_allowed() -> Ask {
-        let world = World {
-            root_account: None,
-            accounts: Default::default(),
-            entities: Default::default(),
-        };
-        let snapshot = compile(&world, Revision::new("0123"));
+        let snapshot = compile(&Default::default(), Revision::new("0123"));
         let now = Timestamp::UNIX_EPOCH;
         Box::new(move |question| question.decide(&snapshot, &Limits::DEFAULT, now))
     }

@@ -23,6 +23,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod walk;
 pub mod watch;
 
 pub use validate::validate;

@@ -973,3 +973,55 @@ fn the_roots_partition_is_the_default_of_the_others() {
         ]
     );
 }
+
+#[test]
+fn a_load_during_swaps_sees_one_version_or_the_other() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let mounted = TempDir::new().unwrap();
+    let root = mounted.path();
+    let files = ["users/a.json", "users/b.json", "users/c.json"];
+    for (folder, text) in [("..v1", "{}"), ("..v2", "{ }")] {
+        write(&root.join(folder), &[ACCOUNT]);
+        write(&root.join(folder), &files.map(|file| (file, text)));
+    }
+    symlink("..v1", root.join("..data")).unwrap();
+    let revision = |folder: &str| {
+        load(&root.join(folder))
+            .unwrap_or_else(|_| panic!())
+            .snapshot
+            .revision
+    };
+    let versions = [revision("..v1"), revision("..v2")];
+    let must_stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for version in ["..v2", "..v1"].iter().cycle() {
+                symlink(version, root.join("..data_tmp")).unwrap();
+                fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+                if must_stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                // A writer that swaps without a pause would leave no moment to read in.
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        let mut seen = [0; 2];
+        for _ in 0..300 {
+            // Refused is what never held still: no load mixes two versions.
+            if let Ok(loaded) = load(root) {
+                let at = versions
+                    .iter()
+                    .position(|version| *version == loaded.snapshot.revision);
+                if let Some(n) = at.and_then(|at| seen.get_mut(at)) {
+                    *n += 1;
+                } else {
+                    must_stop.store(true, Ordering::Relaxed);
+                    panic!("a mixture of two versions was loaded");
+                }
+            }
+        }
+        must_stop.store(true, Ordering::Relaxed);
+        assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
+    });
+}
