@@ -282,7 +282,7 @@ impl Config {
             insecure_plaintext: texts.read("insecure_plaintext", switch)?,
             drain_timeout: texts.read("drain_timeout", duration)?,
             default_deadline: texts.read("default_deadline", duration)?,
-            log_level: texts.read("log_level", |text| Ok(text.to_owned()))?,
+            log_level: texts.read("log_level", log_filter)?,
             log_format: texts.read("log_format", LogFormat::from_str)?,
             worker_threads: texts.read("worker_threads", |text| match text {
                 "auto" => Ok(None),
@@ -451,6 +451,17 @@ fn count(text: &str) -> anyhow::Result<usize> {
         Ok(0) | Err(_) => bail!("must be a whole number of at least 1"),
         Ok(number) => Ok(number),
     }
+}
+
+/// A level, or a filter: a word that is no level would be a filter too, one that lets nothing through.
+fn log_filter(text: &str) -> anyhow::Result<String> {
+    let is_level = ["error", "warn", "info", "debug", "trace"].contains(&text);
+    if !is_level && !text.contains(['=', ',']) {
+        bail!(
+            "must be error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`"
+        );
+    }
+    Ok(text.to_owned())
 }
 
 /// `500ms`, `5s`, `2m`, `1h`.
@@ -796,11 +807,12 @@ mod tests {
     }
 
     #[test]
-    fn sizes_and_durations_have_units() {
+    fn sizes_and_durations_have_units_and_levels_have_names() {
         assert_eq!(size("64KiB").unwrap(), 65_536);
         assert_eq!(size("12").unwrap(), 12);
         assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
         assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
+        assert!(log_filter("inof").is_err() && log_filter("info,iamd::store=debug").is_ok());
         for bad in ["", "0", "-1", "1KB", "1.5MiB", "99999999999999999999MiB"] {
             assert!(size(bad).is_err(), "{bad}");
         }

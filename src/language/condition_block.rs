@@ -200,9 +200,12 @@ fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
             .split_once('/')
             .is_some_and(|(prefix, tag)| tag.is_empty() && prefix.ends_with(family))
     };
-    let problem = if name.contains("${") {
-        Some("must not hold a policy variable")
-    } else if name.contains(['*', '?']) {
+    if name.contains("${") {
+        let message = format!("condition key `{name}` must not hold a policy variable");
+        report.error(Code::MISPLACED_VARIABLE, &member.name_span, message); // V-4
+        return false;
+    }
+    let problem = if name.contains(['*', '?']) {
         Some("must not hold a wildcard")
     } else if !name
         .split_once(':')

@@ -31,7 +31,7 @@ const MAX_FILES: usize = 250_000;
 /// The most bytes in a store.
 const MAX_STORE_BYTES: u64 = 1 << 30;
 /// How often a store that changes while it is read is read again.
-const MAX_TRIES: u32 = 8;
+const MAX_TRIES: u32 = 20;
 /// What findings about the store as a whole name as their file.
 pub const WHOLE_STORE: &str = ".";
 
@@ -213,7 +213,7 @@ pub fn revision<'f>(files: impl IntoIterator<Item = (&'f str, &'f ContentDigest)
 fn pause_before_retry(attempt: u32) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new().hash_one(attempt);
-    Duration::from_micros(500 + random % (2_000 << attempt.min(6)))
+    Duration::from_micros(200 + random % (1_000 << attempt.min(3)))
 }
 
 /// The texts of all files; none if one of them is not what the listing says.

@@ -896,3 +896,80 @@ fn a_lone_file_is_checked_by_what_it_holds() {
     assert_eq!(codes("broken.json"), [Code::SYNTAX]);
     assert_eq!(codes("absent.json"), [Code::UNREADABLE]);
 }
+
+#[test]
+fn a_file_cut_at_any_byte_is_refused_with_one_finding() {
+    let role =
+        format!(r#"{{"AssumeRolePolicyDocument":{TRUST},"Tags":[{{"Key":"ä","Value":"b"}}]}}"#);
+    let root = shop(&[("users/alice.json", "{}"), ("roles/r.json", &role)]);
+    assert_eq!(findings(root.path()), []);
+    for n_bytes in 0..role.len() {
+        fs::write(
+            root.path().join("roles/r.json"),
+            role.as_bytes().get(..n_bytes).unwrap(),
+        )
+        .unwrap();
+        let found = findings(root.path());
+        let [finding] = found.as_slice() else {
+            panic!("{n_bytes}: {found:#?}")
+        };
+        assert!(
+            matches!(finding.code, Code::SYNTAX | Code::NOT_UTF8),
+            "{finding}"
+        );
+        assert_eq!((&*finding.at.file, finding.at.line), ("roles/r.json", 1));
+    }
+}
+
+#[test]
+fn a_wrong_account_is_said_once_and_not_for_each_of_its_entities() {
+    let root = store(&[
+        ("account.json", r#"{"AccountId":"1 2"}"#),
+        ("users/a.json", "{}"),
+        ("users/b.json", "{}"),
+    ]);
+    refused(&root, Code::INVALID_VALUE, "account.json:1:14 /AccountId");
+    let root = store(&[("account.json", "{}"), ("users/a.json", "{}")]);
+    refused(&root, Code::MISSING_MEMBER, "account.json:1:1");
+    let root = shop(&[("accounts/aws/users/a.json", "{}")]);
+    refused(&root, Code::INVALID_VALUE, "accounts/aws/users/a.json:1:1");
+    let root = shop(&[(
+        "accounts/x/account.json",
+        r#"{"Partition":"app","RootUserEnabled":true,"CanonicalUserId":"c"}"#,
+    )]);
+    let world = world(&root);
+    let account = world.accounts.get(&AccountId::parse("x").unwrap()).unwrap();
+    assert!(account.root_user_enabled && !account.anonymous_allowed);
+    assert_eq!(
+        (
+            account.partition.as_str(),
+            account.canonical_user_id.as_deref()
+        ),
+        ("app", Some("c"))
+    );
+}
+
+#[test]
+fn the_roots_partition_is_the_default_of_the_others() {
+    let root = store(&[
+        (
+            "account.json",
+            r#"{"AccountId":"111122223333","Partition":"aws-cn"}"#,
+        ),
+        ("users/a.json", "{}"),
+        ("accounts/x/users/b.json", "{}"),
+    ]);
+    let arns: Vec<_> = world(&root)
+        .entities
+        .users
+        .iter()
+        .map(|user| user.identity.arn.to_string())
+        .collect();
+    assert_eq!(
+        arns,
+        [
+            "arn:aws-cn:iam::x:user/b",
+            "arn:aws-cn:iam::111122223333:user/a"
+        ]
+    );
+}

@@ -200,6 +200,9 @@ impl Reader {
             account = account::account(node, folder, default_partition, &mut reading);
         });
         let has_errors = findings.iter().any(Finding::is_error);
+        if has_errors {
+            self.shaped.missing.names.insert(place.stem.to_owned());
+        }
         self.shaped.findings.extend(findings);
         account.filter(|_| !has_errors)
     }
