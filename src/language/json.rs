@@ -283,6 +283,7 @@ mod tests {
     #![expect(
         clippy::unwrap_used,
         clippy::panic,
+        clippy::indexing_slicing,
         reason = "a test may fail by panicking"
     )]
 

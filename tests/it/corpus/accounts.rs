@@ -37,9 +37,7 @@ fn load(root: &Path) -> Loaded {
 }
 
 fn refused(root: &Path) -> Refused {
-    store::load(root)
-        .err()
-        .expect("it loads, but should be refused")
+    store::load(root).expect_err("it loads, but should be refused")
 }
 
 /// A question about one of the dumps, with the answer that its policies give.
