@@ -1,4 +1,36 @@
-//! iamd
+//! **iamd** answers one question: may this *principal* do this *action* on this *resource* in this *context*? It
+//! answers as AWS IAM would, from a store of AWS-IAM-style policies on disk.
+//!
+//! Four nouns and three arrows:
+//!
+//! ```text
+//! policy files ──read──▶ World ──compile──▶ Snapshot ─┐
+//!                                                     ├──decide──▶ Decision ──▶ reply
+//! request bytes ──parse──▶ Request ───────────────────┘
+//! ```
+//!
+//! A program that wants decisions without a server loads a store and asks it:
+//!
+//! ```
+//! use std::path::Path;
+//!
+//! use iamd::engine::request::{RawRequest, Request};
+//!
+//! let loaded = iamd::store::load(Path::new("policies")).map_err(|refused| format!("{refused:?}"))?;
+//! let question = RawRequest {
+//!     principal: "*".into(),
+//!     action: "catalog:GetItem".into(),
+//!     resource: "arn:app:catalog:::item/1".into(),
+//!     ..RawRequest::default()
+//! };
+//! let request = Request::parse(question, "2024-06-01T00:00:00Z".parse()?)?;
+//! let decision = iamd::engine::authorize(&loaded.snapshot, &request)?;
+//! println!("{}", decision.reason());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! The rooms, and what goes where, are on the page [`architecture`]; the rules of evaluation, whose IDs the code
+//! cites, on the page [`semantics`].
 
 pub mod cli;
 pub mod compile;
@@ -12,3 +44,13 @@ pub mod service;
 pub mod store;
 pub mod telemetry;
 pub mod world;
+
+#[doc = include_str!("../docs/architecture.md")]
+pub mod architecture {}
+
+#[doc = include_str!("../docs/semantics.md")]
+#[expect(
+    clippy::doc_lazy_continuation,
+    reason = "the law is kept as it was written"
+)]
+pub mod semantics {}

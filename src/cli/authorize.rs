@@ -176,3 +176,125 @@ fn answer_lines(input: impl Read, out: &mut impl Write, ask: &Ask) -> anyhow::Re
     }
     Ok(Status::Fine)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::compile::compile;
+    use crate::compile::snapshot::Revision;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+        #[arg(long)]
+        store: Option<PathBuf>,
+    }
+
+    fn args(words: &str) -> Result<Args, clap::Error> {
+        Cli::try_parse_from(std::iter::once("authorize").chain(words.split(' ')))
+            .map(|cli| cli.args)
+    }
+
+    /// Answers from a store without anything in it.
+    fn nothing_allowed() -> Ask {
+        let snapshot = compile(&Default::default(), Revision::new("0123"));
+        let now = Timestamp::UNIX_EPOCH;
+        Box::new(move |question| question.decide(&snapshot, &Limits::DEFAULT, now))
+    }
+
+    fn answers(input: &[u8]) -> (Vec<serde_json::Value>, Status) {
+        let mut out = Vec::new();
+        let status = answer_lines(input, &mut out, &nothing_allowed()).unwrap();
+        let lines = std::str::from_utf8(&out).unwrap().lines();
+        (
+            lines
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect(),
+            status,
+        )
+    }
+
+    const GOOD: &str =
+        r#"{"principal":"arn:aws:iam::1:user/a","action":"a:b","resource":"*","requestId":"ID"}"#;
+
+    #[test]
+    fn every_line_that_is_not_blank_gets_one_in_the_same_order() {
+        let good = |id: &str| GOOD.replace("ID", id);
+        let input = format!("{}\n\n \t\r\n{}\r\n{}", good("1"), good("2"), good("3"));
+        let (lines, status) = answers(input.as_bytes());
+        let ids: Vec<_> = lines
+            .iter()
+            .map(|line| line["requestId"].as_str().unwrap())
+            .collect();
+        assert_eq!(ids, ["1", "2", "3"]);
+        assert!(
+            lines.iter().all(|line| line["decision"] == "DECISION_DENY"),
+            "{lines:?}"
+        );
+        assert_eq!(status, Status::Fine, "answers never count");
+    }
+
+    #[test]
+    fn a_line_without_an_answer_says_why_and_the_next_is_answered() {
+        let mut input = GOOD.replace("a:b", "*").into_bytes();
+        input.extend_from_slice(b"\n\xff\n");
+        input.extend(std::iter::repeat_n(b' ', MAX_MESSAGE_BYTES + 1));
+        input.push(b'\n');
+        input.extend_from_slice(GOOD.as_bytes());
+        let (lines, status) = answers(&input);
+        let codes: Vec<_> = lines
+            .iter()
+            .map(|line| line["error"]["code"].as_str().unwrap_or(""))
+            .collect();
+        assert_eq!(
+            codes,
+            ["INVALID_ARGUMENT", "INVALID_ARGUMENT", "OUT_OF_RANGE", ""]
+        );
+        assert_eq!(lines.first().unwrap()["requestId"], "ID");
+        assert_eq!(lines.first().unwrap()["error"]["field"], "action");
+        assert_eq!(status, Status::Refused);
+    }
+
+    #[test]
+    fn a_question_is_put_together_from_the_flags() {
+        let flags = "--principal p --action a --resource r --context aws:SourceIp=1=2 --context app:n:=50 \
+                     --session {\"tags\":{\"k\":\"v\"}} --resource-account 1 --request-id 7";
+        let json = r#"{"principal":"p","action":"a","resource":"r","context":{"aws:SourceIp":"1=2","app:n":50},
+            "session":{"tags":{"k":"v"}},"resourceAccount":"1","requestId":"7"}"#;
+        assert_eq!(
+            question(&args(flags).unwrap()).unwrap(),
+            Question::from_json(json).unwrap()
+        );
+        for bad in [
+            "--context x",
+            "--context app:n:=x",
+            "--session {",
+            "--session /no/such/file",
+        ] {
+            let flags = format!("--principal p --action a --resource r {bad}");
+            assert!(question(&args(&flags).unwrap()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn flags_that_exclude_each_other_are_a_usage_error() {
+        for bad in [
+            "--principal p --action a",
+            "--requests - --principal p",
+            "--requests - --context a=b",
+            "--requests - --server x --store y",
+        ] {
+            assert!(args(bad).is_err(), "{bad}");
+        }
+        assert!(args("--requests -").is_ok());
+    }
+}

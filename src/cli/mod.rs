@@ -1,6 +1,6 @@
 //! The terminal: one file per subcommand.
 //!
-//! Answers go to stdout, everything else to stderr. A command says how it went by its [`Status`].
+//! Answers go to stdout, everything else to stderr. A command says how it went by its exit status.
 
 mod authorize;
 mod completions;

@@ -59,7 +59,7 @@ fn decide<T: Trace>(
     let layers = Layers::evaluate(&facts, owner, &admitted.session_policies, trace);
     let standing = Standing::of(&facts, owner);
     let reason = combine(standing, &layers.verdicts());
-    layers.into_decision(reason, standing)
+    layers.into_decision(reason)
 }
 
 /// One verdict per policy type, in the order of E-28.
@@ -194,15 +194,18 @@ fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
     }
 }
 
-/// The verdicts with the statements behind them.
-struct Layers {
-    resource_control: Layer,
-    service_control: Layer,
-    resource: Layer,
-    identity: Layer,
-    permissions_boundary: Layer,
-    session: Layer,
-}
+/// The policy types in the order of E-28: it chooses the label where several would deny.
+const ORDER: [PolicyType; 6] = [
+    PolicyType::ResourceControl,
+    PolicyType::ServiceControl,
+    PolicyType::Resource,
+    PolicyType::Identity,
+    PolicyType::PermissionsBoundary,
+    PolicyType::Session,
+];
+
+/// What each policy type says, and by which statement; in the order of [`ORDER`].
+struct Layers(SmallVec<[Layer; ORDER.len()]>);
 
 impl Layers {
     /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
@@ -213,22 +216,8 @@ impl Layers {
         session_policies: &[&Arc<Policy>],
         trace: &mut T,
     ) -> Self {
-        let mut layers = Self::not_in_play();
-        let steps: [(PolicyType, fn(&mut Self) -> &mut Layer); 6] = [
-            (PolicyType::ResourceControl, |layers| {
-                &mut layers.resource_control
-            }),
-            (PolicyType::ServiceControl, |layers| {
-                &mut layers.service_control
-            }),
-            (PolicyType::Resource, |layers| &mut layers.resource),
-            (PolicyType::Identity, |layers| &mut layers.identity),
-            (PolicyType::PermissionsBoundary, |layers| {
-                &mut layers.permissions_boundary
-            }),
-            (PolicyType::Session, |layers| &mut layers.session),
-        ];
-        for (policy_type, place) in steps {
+        let mut layers = SmallVec::new();
+        for policy_type in ORDER {
             let layer = match policy_type {
                 PolicyType::ResourceControl => resource_control(facts, owner, trace),
                 PolicyType::ServiceControl => service_control(facts, trace),
@@ -239,69 +228,75 @@ impl Layers {
             };
             trace.layer(policy_type, layer.verdict);
             let is_settled = layer.verdict == Verdict::ExplicitDeny && !T::LISTENS;
-            *place(&mut layers) = layer;
+            layers.push(layer);
             if is_settled {
                 break;
             }
         }
-        layers
+        Self(layers)
     }
 
-    fn not_in_play() -> Self {
-        let layer = || Layer::without_statement(Verdict::NotInPlay);
-        Self {
-            resource_control: layer(),
-            service_control: layer(),
-            resource: layer(),
-            identity: layer(),
-            permissions_boundary: layer(),
-            session: layer(),
-        }
+    /// What `policy_type` says; not in play if an earlier type settled the question.
+    fn verdict(&self, policy_type: PolicyType) -> Verdict {
+        let found = ORDER
+            .iter()
+            .zip(&self.0)
+            .find(|(other, _)| **other == policy_type);
+        found.map_or(Verdict::NotInPlay, |(_, layer)| layer.verdict)
     }
 
     fn verdicts(&self) -> Verdicts {
         Verdicts {
-            resource_control: self.resource_control.verdict,
-            service_control: self.service_control.verdict,
-            resource: self.resource.verdict,
-            identity: self.identity.verdict,
-            permissions_boundary: self.permissions_boundary.verdict,
-            session: self.session.verdict,
+            resource_control: self.verdict(PolicyType::ResourceControl),
+            service_control: self.verdict(PolicyType::ServiceControl),
+            resource: self.verdict(PolicyType::Resource),
+            identity: self.verdict(PolicyType::Identity),
+            permissions_boundary: self.verdict(PolicyType::PermissionsBoundary),
+            session: self.verdict(PolicyType::Session),
         }
     }
 
     /// The decision with the statements that settled it: a Deny of the named type, or the Allow that granted, across
-    /// accounts one of each side; none for an implicit deny.
-    fn into_decision(self, reason: Reason, standing: Standing) -> Decision {
+    /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
+    /// another account, that one.
+    fn into_decision(self, reason: Reason) -> Decision {
+        use PolicyType as T;
         use Reason as R;
-        let by: [Option<StatementRef>; 2] = match reason {
-            R::ExplicitDenyResourceControl => [self.resource_control.settled_by, None],
-            R::ExplicitDenyServiceControl => [self.service_control.settled_by, None],
-            R::ExplicitDenyResource => [self.resource.settled_by, None],
-            R::ExplicitDenyIdentity => [self.identity.settled_by, None],
-            R::ExplicitDenyPermissionsBoundary => [self.permissions_boundary.settled_by, None],
-            R::ExplicitDenySession => [self.session.settled_by, None],
-            R::AllowIdentity => [self.identity.settled_by, None],
-            R::AllowResourceDirect | R::AllowResourceEntity => [self.resource.settled_by, None],
-            R::AllowService | R::AllowAnonymous | R::AllowFederated => {
-                [self.resource.settled_by, None]
-            }
-            R::AllowCrossAccount => [self.identity.settled_by, self.resource.settled_by],
-            R::AllowRoot => match standing {
-                Standing::Insider {
-                    same_account: false,
-                    ..
-                } => [self.resource.settled_by, None],
-                _ => [None, None],
-            },
-            _ => [None, None],
+        let by: &[PolicyType] = match reason {
+            R::ExplicitDenyResourceControl => &[T::ResourceControl],
+            R::ExplicitDenyServiceControl => &[T::ServiceControl],
+            R::ExplicitDenyIdentity | R::AllowIdentity => &[T::Identity],
+            R::ExplicitDenyPermissionsBoundary => &[T::PermissionsBoundary],
+            R::ExplicitDenySession => &[T::Session],
+            R::ExplicitDenyResource
+            | R::AllowResourceDirect
+            | R::AllowResourceEntity
+            | R::AllowService
+            | R::AllowAnonymous
+            | R::AllowFederated
+            | R::AllowRoot => &[T::Resource],
+            R::AllowCrossAccount => &[T::Identity, T::Resource],
+            R::ImplicitDenyIdentity
+            | R::ImplicitDenyResource
+            | R::ImplicitDenyPermissionsBoundary
+            | R::ImplicitDenySession
+            | R::ImplicitDenyServiceControl
+            | R::ImplicitDenyResourceControl
+            | R::ImplicitDenyUnknownPrincipal
+            | R::ImplicitDenySessionExpired => &[],
         };
+        let layers = ORDER
+            .iter()
+            .zip(self.0)
+            .filter(|(policy_type, _)| by.contains(policy_type));
+        let mut determining: SmallVec<[StatementRef; 2]> =
+            layers.filter_map(|(_, layer)| layer.settled_by).collect();
+        if reason == R::AllowCrossAccount {
+            determining.reverse(); // the identity side first
+        }
         Decision {
             reason,
-            determining: by
-                .into_iter()
-                .flatten()
-                .collect::<SmallVec<[StatementRef; 2]>>(),
+            determining,
         }
     }
 }

@@ -64,6 +64,11 @@ pub(super) fn cannot_assume(caller: &Caller<'_>, action: &Action) -> bool {
         )
 }
 
+/// What is asked beside a federation call, by the same provider (T-35, T-39).
+fn is_beside_federation(action: &Action) -> bool {
+    matches!(action.as_str(), "sts:tagsession" | "sts:setsourceidentity")
+}
+
 /// P-1, P-7, T-20: the table, entry by entry.
 fn entry_strength(
     entry: &PrincipalEntry,
@@ -77,9 +82,9 @@ fn entry_strength(
     let needs_federated =
         is_allow && (is_federation(action) || matches!(caller.principal, Principal::Provider(_)));
     match entry {
-        E::Federated(provider) => (!is_allow || is_federation(action))
-            .then(|| is_provider(provider, caller, action, is_allow))?
-            .then_some(Strength::Direct),
+        E::Federated(provider) => {
+            is_provider(provider, effect, caller, action).then_some(Strength::Direct)
+        }
         _ if needs_federated => None,
         E::Everyone => Some(Strength::Direct),
         // P-7: an Allow does not mean services, a Deny does.
@@ -95,18 +100,24 @@ fn entry_strength(
     }
 }
 
-/// Whether the caller is this identity provider, given by ARN or, in web identity questions, by its issuer.
-fn is_provider(provider: &str, caller: &Caller<'_>, action: &Action, is_allow: bool) -> bool {
+/// Whether the caller is this identity provider, given by ARN or by its issuer. It can be allowed a federation call
+/// of its own kind and what goes with it (T-20, T-35); denied it can be anything.
+fn is_provider(provider: &str, effect: Effect, caller: &Caller<'_>, action: &Action) -> bool {
     let Principal::Provider(arn) = caller.principal else {
         return false;
     };
     let is_oidc = arn.resource().starts_with("oidc-provider/");
-    // Web identities come from OIDC providers, assertions from SAML providers.
-    if is_allow && is_oidc != (action.name() == "assumerolewithwebidentity") {
+    let is_own_kind = match action.as_str() {
+        "sts:assumerolewithwebidentity" => is_oidc,
+        "sts:assumerolewithsaml" => !is_oidc,
+        _ => is_beside_federation(action),
+    };
+    if effect == Effect::Allow && !is_own_kind {
         return false;
     }
-    provider == arn.as_str()
-        || (is_oidc && !provider.starts_with("arn:") && oidc_issuer(arn.as_str()) == Some(provider))
+    let is_issuer =
+        is_oidc && !provider.starts_with("arn:") && oidc_issuer(arn.as_str()) == Some(provider);
+    provider == arn.as_str() || is_issuer
 }
 
 fn entity_strength(arn: &Arn, effect: Effect, caller: &Caller<'_>) -> Option<Strength> {

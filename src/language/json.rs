@@ -87,22 +87,25 @@ impl<'t> Node<'t> {
         let mut node = self;
         loop {
             let next = match &node.value {
-                Value::Array(elements) => elements
-                    .iter()
-                    .enumerate()
-                    .find(|(_, element)| element.span.contains(&offset))
-                    .map(|(index, element)| (index.to_string(), element)),
-                Value::Object(members) => members
-                    .iter()
-                    .find(|member| {
-                        (member.name_span.start..member.value.span.end).contains(&offset)
-                    })
-                    .map(|member| {
-                        (
-                            member.name.replace('~', "~0").replace('/', "~1"),
-                            &member.value,
-                        )
-                    }),
+                Value::Array(elements) => {
+                    let index = elements.partition_point(|element| element.span.end <= offset);
+                    elements
+                        .get(index)
+                        .filter(|element| element.span.contains(&offset))
+                        .map(|element| (index.to_string(), element))
+                }
+                Value::Object(members) => {
+                    let index = members.partition_point(|member| member.value.span.end <= offset);
+                    members
+                        .get(index)
+                        .filter(|member| member.name_span.start <= offset)
+                        .map(|member| {
+                            (
+                                member.name.replace('~', "~0").replace('/', "~1"),
+                                &member.value,
+                            )
+                        })
+                }
                 _ => None,
             };
             let Some((step, inner)) = next else {
@@ -280,6 +283,7 @@ mod tests {
     #![expect(
         clippy::unwrap_used,
         clippy::panic,
+        clippy::indexing_slicing,
         reason = "a test may fail by panicking"
     )]
 

@@ -7,12 +7,12 @@
 use std::ops::Range;
 
 use super::condition::{Condition, Operand, Operator, Qualifier};
-use super::condition_block::GLOBAL_KEYS;
 use super::document::{
     Effect, Listed, PolicyDocument, PolicyType, PrincipalElement, PrincipalEntry, Statement,
 };
 use super::finding::Code;
 use super::json::{Node, Value};
+use super::parse::GLOBAL_KEYS;
 use super::pattern::{ActionPattern, Piece, ResourcePattern, Template, Variable};
 use super::report::Report;
 use crate::context::{ContextKey, KeyKind};

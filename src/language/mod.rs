@@ -1,7 +1,6 @@
 //! The IAM policy language as people write it.
 
 pub mod condition;
-mod condition_block;
 pub mod document;
 pub mod finding;
 pub mod json;

@@ -130,9 +130,9 @@ fn context_value(
             format!("the list has {n_values} values, the limit is {most}"),
         ));
     }
-    let elements = list.into_iter().enumerate();
-    let scalars = elements
-        .map(|(index, element)| scalar(element.kind, &|| format!("{}[{index}]", field()), limits));
+    let scalars = list
+        .into_iter()
+        .map(|element| scalar(element.kind, &field, limits));
     Ok(ContextValue::list(scalars.collect::<Result<Vec<_>, _>>()?))
 }
 
@@ -188,8 +188,13 @@ fn strings(texts: Vec<String>, field: &str, limits: &Limits) -> Result<Vec<Strin
             format!("the list has {n_values} values, the limit is {most}"),
         ));
     }
-    for (index, text) in texts.iter().enumerate() {
-        check_string(text, &format!("{field}[{index}]"), limits)?;
+    let too_long = |text: &String| text.len() > limits.max_string_bytes;
+    if let Some((index, text)) = texts.iter().enumerate().find(|(_, text)| too_long(text)) {
+        return Err(string_too_large(
+            format!("{field}[{index}]"),
+            text.len(),
+            limits,
+        ));
     }
     Ok(texts)
 }

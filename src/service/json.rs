@@ -1,7 +1,8 @@
 //! Proto3 JSON of questions and answers, for the command line (and later for the HTTP doors).
 //!
-//! Stricter than the usual mapping where laxness could change a decision in silence: unknown, repeated and null
-//! members are malformed. Names are read in lowerCamelCase and in snake_case and written in lowerCamelCase.
+//! Stricter than the usual mapping where laxness could change a decision in silence: unknown and repeated members are
+//! malformed. A null member is an absent one, as proto3 JSON has it; null as a value of a map or a list stays visible,
+//! and is malformed. Names are read in lowerCamelCase and in snake_case and written in lowerCamelCase.
 
 use jiff::Timestamp;
 use prost_types::value::Kind;
@@ -194,7 +195,7 @@ fn members<'n, 't, const N: usize>(
             ));
         }
     }
-    Ok(found)
+    Ok(found.map(|value| value.filter(|value| value.value != json::Value::Null)))
 }
 
 /// The entries of a map. Repeated keys stay, for C-4 to find them.
@@ -302,12 +303,8 @@ fn value_of(node: &Node<'_>, path: &str) -> Result<Value, RequestError> {
         },
         json::Value::String(text) => Kind::StringValue(text.to_string()),
         json::Value::Array(elements) => {
-            let element = |(index, element)| value_of(element, &format!("{path}[{index}]"));
-            let values = elements
-                .iter()
-                .enumerate()
-                .map(element)
-                .collect::<Result<_, _>>()?;
+            let values = elements.iter().map(|element| value_of(element, path));
+            let values = values.collect::<Result<_, _>>()?;
             Kind::ListValue(ListValue { values })
         }
         // Malformed as a whole, so its members don't matter.
@@ -475,10 +472,11 @@ mod tests {
             ("{} {}", ""),
             (r#"{"principle":"x"}"#, "principle"),
             (r#"{"principal":1}"#, "principal"),
-            (r#"{"principal":null}"#, "principal"),
+            (r#"{"principal":null,"principal":"p"}"#, "principal"),
             (r#"{"requestId":"a","request_id":"a"}"#, "request_id"),
             (r#"{"action":"a","action":"a"}"#, "action"),
-            (r#"{"session":null}"#, "session"),
+            (r#"{"session":{"tags":{"a":null}}}"#, r#"session.tags["a"]"#),
+            (r#"{"session":{"policies":[null]}}"#, "session.policies[0]"),
             (r#"{"session":{"Tags":{}}}"#, "session.Tags"),
             (r#"{"session":{"tags":{"a":1}}}"#, r#"session.tags["a"]"#),
             (r#"{"session":{"policies":"{}"}}"#, "session.policies"),
@@ -511,7 +509,7 @@ mod tests {
             (r#"{"context":[]}"#, "context"),
             (r#"{"context":{"app:x":null}}"#, r#"context["app:x"]"#),
             (r#"{"context":{"app:x":{"a":1}}}"#, r#"context["app:x"]"#),
-            (r#"{"context":{"app:x":[1,[2]]}}"#, r#"context["app:x"][1]"#),
+            (r#"{"context":{"app:x":[1,[2]]}}"#, r#"context["app:x"]"#),
             (
                 r#"{"context":{"app:x":9007199254740992}}"#,
                 r#"context["app:x"]"#,
@@ -524,7 +522,7 @@ mod tests {
                 r#"{"context":{"app:x":-9007199254740993}}"#,
                 r#"context["app:x"]"#,
             ),
-            (r#"{"context":{"app:x":[1e400]}}"#, r#"context["app:x"][0]"#),
+            (r#"{"context":{"app:x":[1e400]}}"#, r#"context["app:x"]"#),
         ] {
             assert_eq!(error(text).field, field, "{text}");
         }
@@ -553,6 +551,15 @@ mod tests {
                 .len(),
             2,
             "C-4"
+        );
+    }
+
+    #[test]
+    fn a_null_member_is_an_absent_one() {
+        let nulls = r#"{"principal":"p","session":null,"context":null,"requestId":null}"#;
+        assert_eq!(
+            request(nulls).unwrap(),
+            request(r#"{"principal":"p"}"#).unwrap()
         );
     }
 

@@ -23,6 +23,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod walk;
 pub mod watch;
 
 pub use validate::validate;
@@ -49,8 +50,6 @@ pub struct Loaded {
 pub struct Refused {
     /// Everything that was found, warnings included, sorted by place.
     pub findings: Vec<Finding>,
-    /// What was read, to tell later whether that has changed.
-    pub origin: Origin,
 }
 
 /// The files behind a load, without their content.
@@ -84,7 +83,7 @@ fn load_files(files: Files, origin: Origin) -> Result<Loaded, Refused> {
             n_principals: world.entities.users.len() + world.entities.roles.len(),
             origin,
         }),
-        (None, findings) => Err(Refused { findings, origin }),
+        (None, findings) => Err(Refused { findings }),
     }
 }
 

@@ -896,3 +896,132 @@ fn a_lone_file_is_checked_by_what_it_holds() {
     assert_eq!(codes("broken.json"), [Code::SYNTAX]);
     assert_eq!(codes("absent.json"), [Code::UNREADABLE]);
 }
+
+#[test]
+fn a_file_cut_at_any_byte_is_refused_with_one_finding() {
+    let role =
+        format!(r#"{{"AssumeRolePolicyDocument":{TRUST},"Tags":[{{"Key":"ä","Value":"b"}}]}}"#);
+    let root = shop(&[("users/alice.json", "{}"), ("roles/r.json", &role)]);
+    assert_eq!(findings(root.path()), []);
+    for n_bytes in 0..role.len() {
+        fs::write(
+            root.path().join("roles/r.json"),
+            role.as_bytes().get(..n_bytes).unwrap(),
+        )
+        .unwrap();
+        let found = findings(root.path());
+        let [finding] = found.as_slice() else {
+            panic!("{n_bytes}: {found:#?}")
+        };
+        assert!(
+            matches!(finding.code, Code::SYNTAX | Code::NOT_UTF8),
+            "{finding}"
+        );
+        assert_eq!((&*finding.at.file, finding.at.line), ("roles/r.json", 1));
+    }
+}
+
+#[test]
+fn a_wrong_account_is_said_once_and_not_for_each_of_its_entities() {
+    let root = store(&[
+        ("account.json", r#"{"AccountId":"1 2"}"#),
+        ("users/a.json", "{}"),
+        ("users/b.json", "{}"),
+    ]);
+    refused(&root, Code::INVALID_VALUE, "account.json:1:14 /AccountId");
+    let root = store(&[("account.json", "{}"), ("users/a.json", "{}")]);
+    refused(&root, Code::MISSING_MEMBER, "account.json:1:1");
+    let root = shop(&[("accounts/aws/users/a.json", "{}")]);
+    refused(&root, Code::INVALID_VALUE, "accounts/aws/users/a.json:1:1");
+    let root = shop(&[(
+        "accounts/x/account.json",
+        r#"{"Partition":"app","RootUserEnabled":true,"CanonicalUserId":"c"}"#,
+    )]);
+    let world = world(&root);
+    let account = world.accounts.get(&AccountId::parse("x").unwrap()).unwrap();
+    assert!(account.root_user_enabled && !account.anonymous_allowed);
+    assert_eq!(
+        (
+            account.partition.as_str(),
+            account.canonical_user_id.as_deref()
+        ),
+        ("app", Some("c"))
+    );
+}
+
+#[test]
+fn the_roots_partition_is_the_default_of_the_others() {
+    let root = store(&[
+        (
+            "account.json",
+            r#"{"AccountId":"111122223333","Partition":"aws-cn"}"#,
+        ),
+        ("users/a.json", "{}"),
+        ("accounts/x/users/b.json", "{}"),
+    ]);
+    let arns: Vec<_> = world(&root)
+        .entities
+        .users
+        .iter()
+        .map(|user| user.identity.arn.to_string())
+        .collect();
+    assert_eq!(
+        arns,
+        [
+            "arn:aws-cn:iam::x:user/b",
+            "arn:aws-cn:iam::111122223333:user/a"
+        ]
+    );
+}
+
+#[test]
+fn a_load_during_swaps_sees_one_version_or_the_other() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    let mounted = TempDir::new().unwrap();
+    let root = mounted.path();
+    let files = ["users/a.json", "users/b.json", "users/c.json"];
+    for (folder, text) in [("..v1", "{}"), ("..v2", "{ }")] {
+        write(&root.join(folder), &[ACCOUNT]);
+        write(&root.join(folder), &files.map(|file| (file, text)));
+    }
+    symlink("..v1", root.join("..data")).unwrap();
+    let revision = |folder: &str| {
+        load(&root.join(folder))
+            .unwrap_or_else(|_| panic!())
+            .snapshot
+            .revision
+    };
+    let versions = [revision("..v1"), revision("..v2")];
+    let must_stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for version in ["..v2", "..v1"].iter().cycle() {
+                symlink(version, root.join("..data_tmp")).unwrap();
+                fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
+                if must_stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                // A writer that swaps without a pause would leave no moment to read in.
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        let mut seen = [0; 2];
+        for _ in 0..300 {
+            // Refused is what never held still: no load mixes two versions.
+            if let Ok(loaded) = load(root) {
+                let at = versions
+                    .iter()
+                    .position(|version| *version == loaded.snapshot.revision);
+                if let Some(n) = at.and_then(|at| seen.get_mut(at)) {
+                    *n += 1;
+                } else {
+                    must_stop.store(true, Ordering::Relaxed);
+                    panic!("a mixture of two versions was loaded");
+                }
+            }
+        }
+        must_stop.store(true, Ordering::Relaxed);
+        assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
+    });
+}

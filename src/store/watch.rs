@@ -95,37 +95,8 @@ impl Watcher {
     pub fn start(root: PathBuf, live: Arc<Live>, loaded: &Loaded) -> anyhow::Result<Self> {
         let root = std::path::absolute(&root)
             .with_context(|| format!("the store's path `{}`", root.display()))?;
-        let (wake, woken) = sync_channel(1);
-        let signals = Arc::new(Signals {
-            wake,
-            must_stop: AtomicBool::new(false),
-            must_digest: AtomicBool::new(false),
-            must_rewatch: AtomicBool::new(false),
-        });
-        let now = SystemTime::now();
-        let status = Arc::new(Mutex::new(Status {
-            revision: loaded.snapshot.revision.clone(),
-            last_attempt: now,
-            last_success: now,
-            last_duration: Duration::ZERO,
-            is_stale: false,
-            findings: loaded.findings.clone(),
-            n_files: loaded.n_files,
-            n_statements: loaded.n_statements,
-            n_principals: loaded.n_principals,
-            reloads: Reloads::default(),
-        }));
-        let reloader = Reloader {
-            root,
-            live,
-            signals: Arc::clone(&signals),
-            status: Arc::clone(&status),
-            watched: None,
-            can_watch: true,
-            seen: loaded.origin.clone(),
-            next_slice: 0,
-            distrusts_stamps: is_fresh(&loaded.origin.listing),
-        };
+        let (reloader, woken) = Reloader::new(root, live, loaded);
+        let (signals, status) = (Arc::clone(&reloader.signals), Arc::clone(&reloader.status));
         let thread = std::thread::Builder::new()
             .name("store-watch".into())
             .spawn(move || reloader.run(&woken))
@@ -214,6 +185,41 @@ enum Reason {
 }
 
 impl Reloader {
+    fn new(root: PathBuf, live: Arc<Live>, loaded: &Loaded) -> (Self, Receiver<()>) {
+        let (wake, woken) = sync_channel(1);
+        let signals = Arc::new(Signals {
+            wake,
+            must_stop: AtomicBool::new(false),
+            must_digest: AtomicBool::new(false),
+            must_rewatch: AtomicBool::new(false),
+        });
+        let now = SystemTime::now();
+        let status = Arc::new(Mutex::new(Status {
+            revision: loaded.snapshot.revision.clone(),
+            last_attempt: now,
+            last_success: now,
+            last_duration: Duration::ZERO,
+            is_stale: false,
+            findings: loaded.findings.clone(),
+            n_files: loaded.n_files,
+            n_statements: loaded.n_statements,
+            n_principals: loaded.n_principals,
+            reloads: Reloads::default(),
+        }));
+        let reloader = Self {
+            root,
+            live,
+            signals,
+            status,
+            watched: None,
+            can_watch: true,
+            seen: loaded.origin.clone(),
+            next_slice: 0,
+            distrusts_stamps: is_fresh(&loaded.origin.listing),
+        };
+        (reloader, woken)
+    }
+
     fn run(mut self, woken: &Receiver<()>) {
         self.watch();
         // Whoever started us publishes the first generation: ours, if there was a newer one, must come after it.

@@ -492,7 +492,7 @@ impl Check<'_> {
         let mut claimed: HashMap<&str, &ResourcePolicy> = HashMap::new();
         for policy in policies {
             for scope in &policy.scopes {
-                let account_field = scope.as_str().splitn(6, ':').nth(4).unwrap_or("");
+                let account_field = scope.as_str().split(':').nth(4).unwrap_or("");
                 let is_pattern = account_field.contains(['*', '?']);
                 if account_field.is_empty() || is_pattern || account_field == "aws" {
                     let first = claimed.entry(scope.as_str()).or_insert(policy);

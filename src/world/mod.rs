@@ -13,7 +13,7 @@ use organization::{ControlPolicy, Organization};
 
 /// Everything that a store says, checked as a whole: each reference leads somewhere (G-38), each name is unique
 /// (G-40). [`build::world`] makes it out of [`Entities`].
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
     /// The account of the store's root, the default owner of resources (E-6).
     pub root_account: Option<AccountId>,

@@ -323,7 +323,7 @@ fn denials_are_answers() {
 #[test]
 fn names_are_read_in_both_spellings() {
     let store = store_allowing("orders:Get");
-    let session = r#","session":{"issued_at":"2024-06-01T00:00:00Z","mfaAt":"2024-06-01T00:00:00.5Z"},"resource_account":"1""#;
+    let session = r#","session":{"issued_at":"2024-06-01T00:00:00Z","mfaAt":"2024-06-01T00:00:00.5Z"},"resource_account":"111111111111""#;
     let (finished, answers) = requests(&store, &line_with(session));
     assert_eq!(finished.status, Some(0), "{finished:?}");
     assert_eq!(answers[0]["decision"], "DECISION_ALLOW");
@@ -331,7 +331,7 @@ fn names_are_read_in_both_spellings() {
     assert_eq!(
         finished.status,
         Some(0),
-        "proto3 JSON: null is an absent field: {finished:?}"
+        "proto3 JSON: a null member is an absent one: {finished:?}"
     );
 }
 

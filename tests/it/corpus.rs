@@ -14,8 +14,10 @@ use iamd::language::document::{PolicyDocument, PolicyType, PrincipalEntry};
 use iamd::language::finding::{Code, Finding};
 use iamd::language::parse::parse;
 use iamd::language::report::Base;
+use iamd::store;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tempfile::TempDir;
 
 /// What the corpus says about the records of a file.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -476,4 +478,93 @@ fn broken_json_is_reported_where_another_parser_sees_it() {
         n += 1;
     }
     assert_eq!(n, 18);
+}
+
+/// Puts the document where a store keeps policies of its type.
+fn put(root: &Path, name: &str, record: &Record) {
+    let text = &record.text;
+    let (folder, text) = match record.policy_type {
+        PolicyType::Identity | PolicyType::PermissionsBoundary | PolicyType::Session => {
+            ("managed-policies", text.clone())
+        }
+        PolicyType::ServiceControl => ("service-control-policies", text.clone()),
+        PolicyType::ResourceControl => ("resource-control-policies", text.clone()),
+        PolicyType::Trust => (
+            "roles",
+            format!(r#"{{"AssumeRolePolicyDocument": {text}}}"#),
+        ),
+        PolicyType::Resource => (
+            "resource-policies",
+            format!(r#"{{"Resource": "*", "Policy": {text}}}"#),
+        ),
+    };
+    let folder = root.join(folder);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(format!("{name}.json")), text).unwrap();
+}
+
+fn empty_store() -> TempDir {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(
+        root.path().join("account.json"),
+        r#"{"AccountId": "111122223333"}"#,
+    )
+    .unwrap();
+    root
+}
+
+#[test]
+fn good_policies_load_in_their_place() {
+    let disagreements = table("disagreements.jsonl");
+    let root = empty_store();
+    let mut n_put = 0;
+    for (index, &(file, label, policy_type)) in FILES.iter().enumerate() {
+        for record in records(file, label, policy_type) {
+            let key = (file.to_owned(), record.line);
+            if label != Label::Good {
+                continue;
+            }
+            match disagreements.get(&key) {
+                None => {
+                    put(root.path(), &format!("p{index}-{}", record.line), &record);
+                    n_put += 1;
+                }
+                Some(expected) if !expected.unknown_ids.is_empty() => {
+                    let alone = empty_store();
+                    put(alone.path(), "alone", &record);
+                    let refused = store::load(alone.path()).expect_err(&record.id);
+                    let errors: Vec<_> = refused
+                        .findings
+                        .into_iter()
+                        .filter(Finding::is_error)
+                        .collect();
+                    let [error] = errors.as_slice() else {
+                        panic!("{}:{}", record.id, list(&errors))
+                    };
+                    assert_eq!(error.code, Code::INVALID_PRINCIPAL, "{error}");
+                    assert!(
+                        error
+                            .message
+                            .contains(&format!("`{}`", expected.unknown_ids[0])),
+                        "{error}"
+                    );
+                }
+                Some(_) => {}
+            }
+        }
+    }
+    match store::load(root.path()) {
+        Ok(loaded) => println!(
+            "{n_put} policies loaded with {} warnings",
+            loaded.findings.len()
+        ),
+        Err(refused) => {
+            let errors: Vec<_> = refused
+                .findings
+                .into_iter()
+                .filter(Finding::is_error)
+                .collect();
+            panic!("{} errors:{}", errors.len(), list(&errors));
+        }
+    }
 }

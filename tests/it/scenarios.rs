@@ -235,31 +235,38 @@ fn scenarios_are_answered_by_the_binary_over_grpc() {
     let mut scenarios = read_scenarios();
     scenarios.retain(|scenario| matches!(scenario.test, Test::Question { at: None, .. }));
     let stores = Stores::of(&scenarios);
-    let queue = Mutex::new(by_store(&scenarios, &stores));
-    let results = Mutex::new(Vec::new());
-    thread::scope(|scope| {
-        for _ in 0..N_SERVERS_AT_ONCE {
-            scope.spawn(|| {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .unwrap();
-                loop {
-                    let next = queue.lock().unwrap().pop();
-                    let Some((directory, scenarios)) = next else {
-                        break;
-                    };
-                    let got = runtime.block_on(ask_server(&directory, &scenarios));
-                    results.lock().unwrap().extend(got);
-                }
-            });
-        }
+    let results = side_by_side(by_store(&scenarios, &stores), |(directory, scenarios)| {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(ask_server(&directory, &scenarios))
     });
-    assert_all_met("binary over gRPC", results.into_inner().unwrap());
+    assert_all_met("binary over gRPC", results);
 }
 
 /// A server spends most of its short life in starting: a few side by side keep the processors busy.
 const N_SERVERS_AT_ONCE: usize = 4;
+
+/// What `work` makes of all items, a few of them at a time.
+fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> Vec<R> + Sync) -> Vec<R> {
+    let queue = Mutex::new(items);
+    let results = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..N_SERVERS_AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let Some(item) = queue.lock().unwrap().pop() else {
+                        break;
+                    };
+                    let made = work(item);
+                    results.lock().unwrap().extend(made);
+                }
+            });
+        }
+    });
+    results.into_inner().unwrap()
+}
 
 async fn ask_server<'s>(directory: &Path, scenarios: &[&'s Scenario]) -> Vec<(&'s Scenario, Got)> {
     let mut server = Server::start(directory);
@@ -329,8 +336,7 @@ fn stores_that_must_not_load_are_refused_by_the_binary() {
     let mut scenarios = read_scenarios();
     scenarios.retain(|scenario| matches!(scenario.test, Test::Load(_)));
     let stores = Stores::of(&scenarios);
-    let mut results = Vec::new();
-    for (directory, scenarios) in by_store(&scenarios, &stores) {
+    let results = side_by_side(by_store(&scenarios, &stores), |(directory, scenarios)| {
         let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
         command.arg(&directory);
         // It would serve until the end of time: the mark of a store that loads after all is that it says so.
@@ -351,12 +357,11 @@ fn stores_that_must_not_load_are_refused_by_the_binary() {
                 detail: finished.stderr,
             },
         };
-        results.extend(
-            scenarios
-                .into_iter()
-                .map(|scenario| (scenario, got.clone())),
-        );
-    }
+        scenarios
+            .into_iter()
+            .map(|scenario| (scenario, got.clone()))
+            .collect()
+    });
     assert_all_met("binary at start-up", results);
 }
 

@@ -820,13 +820,9 @@ async fn sigterm_drains_and_ends_well() {
         "idle connections hold nobody up: {:?}",
         began.elapsed()
     );
-    assert_eq!(
-        client
-            .authorize(ann_asks("orders:Get"))
-            .await
-            .unwrap_err()
-            .code(),
-        Code::Unavailable
+    assert!(
+        client.authorize(ann_asks("orders:Get")).await.is_err(),
+        "and nobody answers"
     );
 }
 

@@ -17,7 +17,6 @@ use crate::compile::snapshot::{Revision, Snapshot};
 use crate::config::Layer;
 use crate::engine::live::Generation;
 use crate::service::pb::authorization_service_client::AuthorizationServiceClient;
-use crate::world::World;
 
 /// A server on a Unix socket, in this process.
 struct Running {
@@ -66,12 +65,8 @@ impl Running {
 
     /// Puts a store without anything in it in force.
     fn load_an_empty_store(&self) {
-        let world = World {
-            root_account: None,
-            accounts: Default::default(),
-            entities: Default::default(),
-        };
-        let snapshot: Snapshot = crate::compile::compile(&world, Revision::new("0123"));
+        let snapshot: Snapshot =
+            crate::compile::compile(&Default::default(), Revision::new("0123"));
         self.live.publish(Arc::new(Generation { snapshot }));
         self.readiness.ready();
     }

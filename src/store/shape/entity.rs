@@ -20,25 +20,33 @@ pub struct Naming {
     pub name: &'static str,
     /// `UserId`.
     pub id: &'static str,
+    /// The longest name that AWS takes, in characters (G-39).
+    pub max_name: usize,
 }
+
+/// The longest path that AWS takes.
+const MAX_PATH: usize = 512;
 
 const USER: Naming = Naming {
     what: "the user",
     resource: "user",
     name: "UserName",
     id: "UserId",
+    max_name: 64,
 };
 const GROUP: Naming = Naming {
     what: "the group",
     resource: "group",
     name: "GroupName",
     id: "GroupId",
+    max_name: 128,
 };
 const ROLE: Naming = Naming {
     what: "the role",
     resource: "role",
     name: "RoleName",
     id: "RoleId",
+    max_name: 64,
 };
 
 /// Reads one entry of `UserDetailList`.
@@ -243,6 +251,15 @@ pub fn identity(
         let message =
             format!("the path `{path}` must be `/`, or begin and end with `/` and hold no blanks");
         report.error(Code::INVALID_NAME, span, message);
+    }
+    for (what, text, max) in [("name", name, naming.max_name), ("path", path, MAX_PATH)] {
+        if text.len() > max {
+            let message = format!(
+                "a {what} of {} characters is longer than the {max} that AWS allows",
+                text.len()
+            );
+            report.warning(Code::AWS_QUOTA, name_span, message);
+        }
     }
     if let (Some((text, node)), Some(parts)) = (arn, &parts) {
         if parts.name != name {

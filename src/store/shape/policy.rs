@@ -18,6 +18,7 @@ const POLICY: Naming = Naming {
     resource: "policy",
     name: "PolicyName",
     id: "PolicyId",
+    max_name: 128,
 };
 
 const ENTRY: &[&str] = &[
@@ -58,9 +59,8 @@ pub fn managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<
 
 /// Whether `node` is an entry of `Policies`: it has a member that documents do not have, and no `Statement`.
 fn is_entry(node: &Node<'_>) -> bool {
-    let has = |name: &&str| node.member(name).is_some();
-    node.member("Statement").is_none()
-        && (ENTRY.iter().any(|name| has(name)) || ENTRY_UNREAD.iter().any(|name| has(name)))
+    let has = |names: &[&str]| names.iter().any(|name| node.member(name).is_some());
+    node.member("Statement").is_none() && (has(ENTRY) || has(ENTRY_UNREAD))
 }
 
 fn bare_managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<ManagedPolicy> {

@@ -201,14 +201,82 @@ fn a_requested_reload_digests_everything_and_swaps_nothing_that_is_the_same() {
     assert_eq!((reloads.published, reloads.refused), (0, 0));
 }
 
+/// A reloader without its thread.
+fn reloader(fixture: &Fixture) -> Reloader {
+    let loaded = load(&fixture.root).unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
+    let live = Arc::new(Live::default());
+    let (reloader, _) = Reloader::new(fixture.root.clone(), Arc::clone(&live), &loaded);
+    live.publish(Arc::new(Generation {
+        snapshot: loaded.snapshot,
+    }));
+    reloader
+}
+
+#[test]
+fn a_poll_finds_what_no_event_told() {
+    let fixture = Fixture::new();
+    let mut reloader = reloader(&fixture);
+    fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
+    reloader.check(Reason::Poll);
+    let status = lock(&reloader.status).clone();
+    assert_eq!(status.revision, revision_with(DISABLED));
+    assert_eq!(status.reloads.published, 1);
+}
+
 #[test]
 fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
+    for index in [0, 1] {
+        let fixture = Fixture::new();
+        let mut reloader = reloader(&fixture);
+        reloader.distrusts_stamps = false;
+        // As if another content had been read behind the same stamp.
+        let other = Revision::new("another");
+        reloader.seen.digests.get_mut(index).unwrap().1 = [0; 32];
+        reloader.seen.revision = other.clone();
+        lock(&reloader.status).revision = other;
+        reloader.check(Reason::Event);
+        assert_eq!(
+            lock(&reloader.status).reloads.published,
+            0,
+            "no stamp has changed"
+        );
+        for _ in 0..N_SLICES {
+            reloader.check(Reason::Poll);
+        }
+        assert_eq!(lock(&reloader.status).reloads.published, 1);
+    }
+}
+
+#[test]
+fn files_as_new_as_their_stamps_are_digested_once_more() {
     let fixture = Fixture::new();
-    let loaded = load(&fixture.root).unwrap_or_else(|_| panic!());
-    let listing = Survey::of(&fixture.root);
-    let digest_of = |index: usize| loaded.origin.digests.get(index).unwrap().1;
-    assert!(listing.still_holds(0, &digest_of(0)));
-    assert!(!listing.still_holds(0, &digest_of(1)));
+    let mut reloader = reloader(&fixture);
+    reloader.distrusts_stamps = true;
+    reloader.seen.revision = Revision::new("another");
+    lock(&reloader.status).revision = Revision::new("another");
+    reloader.check(Reason::Poll);
+    assert_eq!(lock(&reloader.status).reloads.published, 1);
+}
+
+#[test]
+fn a_store_that_cannot_be_watched_is_polled() {
+    let fixture = Fixture::new();
+    let mut reloader = reloader(&fixture);
+    let gone = Places {
+        root: fixture.root.join("gone"),
+        identity: Some((0, 0)),
+        ..Places::default()
+    };
+    assert!(watch(&gone, &reloader.signals).is_err());
+    reloader.watch();
+    assert!(reloader.can_watch && reloader.watched.is_some());
+    let places = Places::of(&fixture.root);
+    assert!(
+        reloader
+            .watched
+            .as_ref()
+            .is_some_and(|watched| watched.places == places)
+    );
 }
 
 #[test]

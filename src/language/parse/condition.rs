@@ -2,18 +2,18 @@
 
 use std::borrow::Cow;
 
-use super::condition::{Base, Condition, Operand, Operator, Relation};
-use super::document::Version;
-use super::finding::{Code, did_you_mean};
-use super::json::{Member, Node, Value};
-use super::operand::{Instant, Number, parse_bool, parse_bytes, parse_network};
-use super::parse::list;
-use super::pattern::{ArnPattern, Syntax, Template};
-use super::report::Report;
+use super::list;
 use crate::context::ContextKey;
+use crate::language::condition::{Base, Condition, Operand, Operator, Relation};
+use crate::language::document::Version;
+use crate::language::finding::{Code, did_you_mean};
+use crate::language::json::{Member, Node, Value};
+use crate::language::operand::{Instant, Number, parse_bool, parse_bytes, parse_network};
+use crate::language::pattern::{ArnPattern, Syntax, Template};
+use crate::language::report::Report;
 
 /// The `aws:` keys that AWS documents, folded; tag families apart.
-pub(super) const GLOBAL_KEYS: &[&str] = &[
+pub(in crate::language) const GLOBAL_KEYS: &[&str] = &[
     "aws:calledvia",
     "aws:calledviafirst",
     "aws:calledvialast",
@@ -200,9 +200,12 @@ fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
             .split_once('/')
             .is_some_and(|(prefix, tag)| tag.is_empty() && prefix.ends_with(family))
     };
-    let problem = if name.contains("${") {
-        Some("must not hold a policy variable")
-    } else if name.contains(['*', '?']) {
+    if name.contains("${") {
+        let message = format!("condition key `{name}` must not hold a policy variable");
+        report.error(Code::MISPLACED_VARIABLE, &member.name_span, message); // V-4
+        return false;
+    }
+    let problem = if name.contains(['*', '?']) {
         Some("must not hold a wildcard")
     } else if !name
         .split_once(':')

@@ -1,0 +1,210 @@
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use super::*;
+
+fn flags(pairs: &[(&str, &str)]) -> Layer {
+    pairs
+        .iter()
+        .map(|(key, value)| ((*key).to_owned(), vec![(*value).to_owned()]))
+        .collect()
+}
+
+fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
+}
+
+fn error(flags: &Layer, file: Option<&str>) -> String {
+    let file = file.map(|text| ("iamd.yaml", text));
+    format!(
+        "{:#}",
+        Config::resolve(flags, variables(&[]), file).unwrap_err()
+    )
+}
+
+#[test]
+fn without_any_setting_the_defaults_hold() {
+    let config = Config::resolve(&Layer::new(), variables(&[("HOME", "/x")]), None)
+        .unwrap()
+        .config;
+    assert_eq!(config.limits, Limits::DEFAULT);
+    assert_eq!(config.max_message_bytes, MAX_MESSAGE_BYTES);
+    assert_eq!(config.listen, [DEFAULT_SERVER.parse().unwrap()]);
+    assert_eq!(config.store, PathBuf::from("policies"));
+    assert_eq!(config.drain_timeout, Duration::from_secs(5));
+    assert_eq!(config.worker_threads, None);
+}
+
+#[test]
+fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
+    let file =
+        "# mine\nstore: from-file\ndrain_timeout: 3s\nmax_list_values: 7\nlog_format: json\n";
+    let variables = variables(&[
+        ("IAMD_STORE", "from-variable"),
+        ("IAMD_DRAIN_TIMEOUT", "2s"),
+    ]);
+    let resolved = Config::resolve(
+        &flags(&[("store", "from-flag")]),
+        variables,
+        Some(("iamd.yaml", file)),
+    )
+    .unwrap();
+    assert_eq!(resolved.config.store, PathBuf::from("from-flag"));
+    assert_eq!(resolved.config.drain_timeout, Duration::from_secs(2));
+    assert_eq!(resolved.config.limits.max_list_values, 7);
+    assert_eq!(resolved.sources.get("store"), Some(&Source::Flag));
+    assert_eq!(
+        resolved.sources.get("drain_timeout"),
+        Some(&Source::Variable("IAMD_DRAIN_TIMEOUT".into()))
+    );
+    assert_eq!(resolved.sources.get("log_format"), Some(&Source::File));
+    assert_eq!(resolved.sources.get("listen"), Some(&Source::Default));
+}
+
+#[test]
+fn listen_is_a_list_everywhere() {
+    let expected: Vec<Address> = vec!["127.0.0.1:1".parse().unwrap(), "unix:/x".parse().unwrap()];
+    let file = Config::resolve(
+        &Layer::new(),
+        variables(&[]),
+        Some(("iamd.yaml", "listen: ['127.0.0.1:1', 'unix:/x']")),
+    )
+    .unwrap();
+    assert_eq!(file.config.listen, expected);
+    let variable = variables(&[("IAMD_LISTEN", "127.0.0.1:1, unix:/x")]);
+    assert_eq!(
+        Config::resolve(&Layer::new(), variable, None)
+            .unwrap()
+            .config
+            .listen,
+        expected
+    );
+}
+
+#[test]
+fn an_unknown_key_is_an_error_and_an_unknown_variable_a_warning() {
+    assert_eq!(
+        error(&Layer::new(), Some("drain_timeot: 1s")),
+        "the configuration file `iamd.yaml`: unknown key `drain_timeot`: did you mean `drain_timeout`?"
+    );
+    let kubernetes = variables(&[
+        ("IAMD_PORT_50051_TCP", "tcp://10.0.0.1:50051"),
+        ("IAMD_STOR", "x"),
+    ]);
+    let warnings = Config::resolve(&Layer::new(), kubernetes, None)
+        .unwrap()
+        .warnings;
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    assert!(
+        warnings
+            .iter()
+            .any(|warning| warning.ends_with("did you mean `IAMD_STORE`?")),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn an_error_names_the_place_and_the_text() {
+    assert_eq!(
+        error(&flags(&[("drain_timeout", "5")]), None),
+        "`--drain-timeout`: `5`: must be a number with one of the units ms, s, m and h, such as `5s`"
+    );
+    assert!(
+        error(&Layer::new(), Some("max_list_values: 0"))
+            .starts_with("the key `max_list_values` of the configuration file: `0`: ")
+    );
+    for bad in [
+        "store: [a, b]",
+        "store: {a: b}",
+        "- a",
+        "listen: []",
+        "store: 1\nstore: 2",
+        "max_list_values: ~",
+        "a",
+    ] {
+        assert!(
+            Config::resolve(&Layer::new(), variables(&[]), Some(("iamd.yaml", bad))).is_err(),
+            "{bad}"
+        );
+    }
+}
+
+#[test]
+fn beyond_loopback_needs_a_written_out_word() {
+    for open in [
+        "0.0.0.0:50051",
+        "[::]:50051",
+        "192.0.2.1:1",
+        "[::ffff:192.0.2.1]:1",
+    ] {
+        assert!(
+            error(&flags(&[("listen", open)]), None).contains("--insecure-plaintext"),
+            "{open}"
+        );
+        let accepted = flags(&[("listen", open), ("insecure_plaintext", "true")]);
+        assert!(
+            Config::resolve(&accepted, variables(&[]), None).is_ok(),
+            "{open}"
+        );
+    }
+    for local in [
+        "127.0.0.1:0",
+        "127.9.9.9:1",
+        "[::1]:1",
+        "localhost:1",
+        "unix:/run/iamd.sock",
+        "unix:///run/iamd.sock",
+    ] {
+        assert!(
+            Config::resolve(&flags(&[("listen", local)]), variables(&[]), None).is_ok(),
+            "{local}"
+        );
+    }
+    for bad in [
+        "",
+        "50051",
+        ":50051",
+        "example.com:1",
+        "unix:",
+        "127.0.0.1",
+        "127.0.0.1:65536",
+    ] {
+        assert!(Address::from_str(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn sizes_and_durations_have_units_and_levels_have_names() {
+    assert_eq!(size("64KiB").unwrap(), 65_536);
+    assert_eq!(size("12").unwrap(), 12);
+    assert_eq!(duration("1500ms").unwrap(), Duration::from_millis(1500));
+    assert_eq!(duration("2m").unwrap(), Duration::from_secs(120));
+    assert!(log_filter("inof").is_err() && log_filter("info,iamd::store=debug").is_ok());
+    for bad in ["", "0", "-1", "1KB", "1.5MiB", "99999999999999999999MiB"] {
+        assert!(size(bad).is_err(), "{bad}");
+    }
+    for bad in ["", "5", "s", "1.5s", "5 s", "-5s", "99999999999999999h"] {
+        assert!(duration(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn every_default_in_the_table_is_read() {
+    assert!(
+        Config::resolve(
+            &Layer::new(),
+            variables(&[]),
+            Some(("iamd.yaml", "# nothing\n\n"))
+        )
+        .is_ok()
+    );
+    let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
+    assert!(
+        keys.iter().all(|key| key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_')),
+        "{keys:?}"
+    );
+}
