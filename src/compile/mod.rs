@@ -83,15 +83,8 @@ impl Managed {
         let statements: Vec<(&ManagedPolicy, Arc<[Statement]>)> = policies
             .iter()
             .filter_map(|policy| {
-                Some((
-                    policy,
-                    policy
-                        .default_version()?
-                        .document
-                        .statements
-                        .as_slice()
-                        .into(),
-                ))
+                let document = &policy.default_version()?.document;
+                Some((policy, Arc::clone(&document.statements)))
             })
             .collect();
         let playing = |policy_type: PolicyType| {
@@ -137,7 +130,7 @@ fn policy(
     file: &Arc<str>,
     document: &PolicyDocument,
 ) -> Arc<Policy> {
-    let statements = document.statements.as_slice().into();
+    let statements = Arc::clone(&document.statements);
     Arc::new(Policy {
         name,
         policy_type,
@@ -270,7 +263,7 @@ fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
         .entities
         .roles
         .iter()
-        .flat_map(|role| &role.trust.statements)
+        .flat_map(|role| role.trust.statements.iter())
         .filter_map(|statement| statement.principal.as_ref())
         .flat_map(|principal| &principal.entries)
         .filter_map(|entry| match entry {

@@ -337,7 +337,7 @@ fn session_policy(index: usize, text: &str) -> Result<Arc<Policy>, RequestError>
         name,
         policy_type,
         file,
-        statements: document.statements.into(),
+        statements: document.statements,
     }))
 }
 

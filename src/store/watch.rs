@@ -25,6 +25,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::{debug, error, info, warn};
 
 use super::read::{self, Listing, Survey};
+use super::shape::Memory;
 use super::{Loaded, Origin, load_files};
 use crate::compile::snapshot::Revision;
 use crate::engine::live::{Generation, Live};
@@ -165,6 +166,8 @@ struct Reloader {
     can_watch: bool,
     /// What was last read, in force or refused.
     seen: Origin,
+    /// What the files of the last look say.
+    memory: Memory,
     next_slice: usize,
     /// The files were so new when they were read that a later write may have left the same stamp.
     distrusts_stamps: bool,
@@ -214,6 +217,7 @@ impl Reloader {
             watched: None,
             can_watch: true,
             seen: loaded.origin.clone(),
+            memory: loaded.memory.clone(),
             next_slice: 0,
             distrusts_stamps: is_fresh(&loaded.origin.listing),
         };
@@ -291,9 +295,15 @@ impl Reloader {
         }
         lock(&self.status).last_attempt = SystemTime::now();
         self.seen = origin.clone();
-        match load_files(files, origin) {
-            Ok(loaded) => self.publish(loaded, begun),
-            Err(refused) => self.refuse(refused.findings, begun),
+        match load_files(files, origin, std::mem::take(&mut self.memory)) {
+            Ok(mut loaded) => {
+                self.memory = std::mem::take(&mut loaded.memory);
+                self.publish(loaded, begun);
+            }
+            Err(refused) => {
+                self.memory = refused.memory;
+                self.refuse(refused.findings, begun);
+            }
         }
     }
 
