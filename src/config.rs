@@ -89,6 +89,7 @@ pub struct Config {
     pub limits: Limits,
     pub max_streams_per_connection: u32,
     pub max_connections: usize,
+    pub session_policy_cache_bytes: usize,
 }
 
 /// One setting, as the help, the variables and the configuration file know it.
@@ -205,6 +206,12 @@ pub const SETTINGS: &[Setting] = &[
         "1024",
         "Open connections; those beyond are closed at once",
     ),
+    setting(
+        "session_policy_cache_bytes",
+        "SIZE",
+        "8MiB",
+        "Memory for session policies that were compiled before",
+    ),
 ];
 
 /// Where a setting's value was found.
@@ -299,6 +306,7 @@ impl Config {
                 u32::try_from(count(text)?).context("is too large")
             })?,
             max_connections: texts.read("max_connections", count)?,
+            session_policy_cache_bytes: texts.read("session_policy_cache_bytes", size)?,
         };
         config.check()?;
         Ok(Resolved {
