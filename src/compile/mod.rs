@@ -68,6 +68,12 @@ pub fn compile(world: &World, revision: Revision) -> Snapshot {
             .collect(),
         oidc_issuers: oidc_issuers(world),
         managed_policies: managed.as_session,
+        managed_policy_tags: entities
+            .managed_policies
+            .iter()
+            .filter(|policy| !policy.tags.is_empty())
+            .map(|policy| (policy.identity.arn.as_str().into(), tags(&policy.tags)))
+            .collect(),
     }
 }
 

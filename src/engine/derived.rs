@@ -169,11 +169,10 @@ impl<'a> Facts<'a> {
             return Values::maybe(request.session.tags.get(folded));
         }
         let resource = &request.resource;
-        let entity = match resource {
-            Resource::Arn(arn) => self.snapshot.entity(arn.as_str()),
+        let of_entity = match resource {
+            Resource::Arn(arn) => self.snapshot.entity_tag(arn.as_str(), folded),
             Resource::Any => None,
         };
-        let of_entity = entity.and_then(|entity| entity.tags.get(folded));
         match of_entity.or_else(|| self.owner_account()?.resource_tag(resource, folded)) {
             Some(tag) => one(tag),
             None => self.given(key),
