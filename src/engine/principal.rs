@@ -131,10 +131,11 @@ fn entity_strength(arn: &Arn, effect: Effect, caller: &Caller<'_>) -> Option<Str
         } if caller.entity.is_none() => {
             is_external_role(arn, effect, session, role).then_some(Strength::Entity)
         }
-        Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => caller
+        Principal::AssumedRole { .. } => caller
             .entity
             .is_some_and(|entity| entity.arn == *arn)
             .then_some(Strength::Entity),
+        Principal::FederatedUser { .. } => (caller.parent == Some(arn)).then_some(Strength::Entity),
         _ => None,
     }
 }
