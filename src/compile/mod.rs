@@ -246,7 +246,8 @@ fn attach_resource_policies(
     accounts: &mut HashMap<AccountId, Account>,
 ) {
     let mut sorted: Vec<&ResourcePolicy> = policies.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    // By path, `.json` included: `orders-vip.json` is before `orders.json`.
+    sorted.sort_by(|a, b| a.at.file.cmp(&b.at.file));
     for file in sorted {
         let Some(account) = accounts.get_mut(&file.account) else {
             continue;

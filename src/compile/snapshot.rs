@@ -189,10 +189,11 @@ impl Attachment {
             .any(|scope| scope.matches(resource, Reach::Narrow, &NoVariables) == Some(true))
     }
 
+    /// Whether one of its scopes is this very ARN; a pattern is none, however the resource is spelled (M-9).
     fn names(&self, resource: &Resource) -> bool {
-        self.scopes
-            .iter()
-            .any(|scope| scope.as_str() == resource.as_str())
+        self.scopes.iter().any(|scope| {
+            scope.as_str() == resource.as_str() && !scope.as_str().contains(['*', '?'])
+        })
     }
 }
 
