@@ -6,7 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::compile::snapshot::{Policy, Tags};
-use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
+use crate::context::{Context, ContextEntry, ContextKey, ContextValue};
 use crate::language::document::PolicyType;
 use crate::language::parse;
 use crate::language::report::Base;
@@ -174,15 +174,9 @@ fn context_field(key: &str) -> String {
 
 /// `aws:TagKeys` follows from the request's tags; a list that says otherwise is refused (section 4.9).
 fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
-    let is_tag = |entry: &&ContextEntry| entry.key.kind() == KeyKind::RequestTag;
     let key_of =
         |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
-    let derived: Vec<String> = context
-        .entries()
-        .iter()
-        .filter(is_tag)
-        .filter_map(key_of)
-        .collect();
+    let derived: Vec<String> = context.request_tags().filter_map(key_of).collect();
     let given = context.get_folded("aws:tagkeys");
     if derived.is_empty() {
         return Ok(given.cloned().unwrap_or_default());
