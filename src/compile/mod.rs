@@ -68,6 +68,12 @@ pub fn compile(world: &World, revision: Revision) -> Snapshot {
             .collect(),
         oidc_issuers: oidc_issuers(world),
         managed_policies: managed.as_session,
+        managed_policy_tags: entities
+            .managed_policies
+            .iter()
+            .filter(|policy| !policy.tags.is_empty())
+            .map(|policy| (policy.identity.arn.as_str().into(), tags(&policy.tags)))
+            .collect(),
     }
 }
 
@@ -233,7 +239,8 @@ fn attach_resource_policies(
     accounts: &mut HashMap<AccountId, Account>,
 ) {
     let mut sorted: Vec<&ResourcePolicy> = policies.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    // By path, `.json` included: `orders-vip.json` is before `orders.json`.
+    sorted.sort_by(|a, b| a.at.file.cmp(&b.at.file));
     for file in sorted {
         let Some(account) = accounts.get_mut(&file.account) else {
             continue;

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::session_policy::SessionPolicies;
 use crate::compile::snapshot::{Policy, Tags};
-use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
+use crate::context::{Context, ContextEntry, ContextKey, ContextValue};
 use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource, is_session_name};
 
 /// A question as its caller put it: texts, nothing checked. Each door fills one; [`Request::parse`] does the rest.
@@ -181,15 +181,9 @@ fn context_field(key: &str) -> String {
 
 /// `aws:TagKeys` follows from the request's tags; a list that says otherwise is refused (section 4.9).
 fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
-    let is_tag = |entry: &&ContextEntry| entry.key.kind() == KeyKind::RequestTag;
     let key_of =
         |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
-    let derived: Vec<String> = context
-        .entries()
-        .iter()
-        .filter(is_tag)
-        .filter_map(key_of)
-        .collect();
+    let derived: Vec<String> = context.request_tags().filter_map(key_of).collect();
     let given = context.get_folded("aws:tagkeys");
     if derived.is_empty() {
         return Ok(given.cloned().unwrap_or_default());

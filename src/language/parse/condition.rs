@@ -212,7 +212,7 @@ fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
         .is_some_and(|(prefix, rest)| !prefix.is_empty() && !rest.is_empty())
     {
         Some("must be of the form `prefix:name`")
-    } else if [":principaltag", ":requesttag", ":resourcetag"]
+    } else if ["aws:principaltag", ":requesttag", ":resourcetag"]
         .into_iter()
         .any(is_family)
         || ["aws:principaltag", "aws:requesttag", "aws:resourcetag"].contains(&&*folded)
