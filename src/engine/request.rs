@@ -115,6 +115,8 @@ const MAX_SESSION_TAGS: usize = 50;
 const MAX_TAG_KEY_CHARACTERS: usize = 128;
 /// The longest tag value, in characters (T-34).
 const MAX_TAG_VALUE_CHARACTERS: usize = 256;
+/// How many findings about a session policy its caller is told: an answer must not outgrow its question.
+const MAX_NAMED_FINDINGS: usize = 3;
 /// The most managed policies in a session (T-40).
 const MAX_SESSION_POLICY_ARNS: usize = 10;
 
@@ -325,6 +327,7 @@ fn session_policy(index: usize, text: &str) -> Result<Arc<Policy>, RequestError>
         let why: Vec<String> = findings
             .iter()
             .filter(|f| f.is_error())
+            .take(MAX_NAMED_FINDINGS)
             .map(ToString::to_string)
             .collect();
         return Err(RequestError::invalid(
