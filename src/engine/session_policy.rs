@@ -11,6 +11,8 @@ use crate::language::finding::Finding;
 use crate::language::parse;
 use crate::language::report::Base;
 
+/// How many findings about a session policy its caller is told: an answer must not outgrow its question.
+const MAX_NAMED_FINDINGS: usize = 3;
 /// How many bytes a compiled policy takes for each of its text, about.
 const BYTES_PER_BYTE: usize = 16;
 /// What an entry takes besides.
@@ -68,7 +70,10 @@ fn parse_statements(index: usize, text: &str) -> Result<Arc<[Statement]>, Reques
         (Some(document), _) => Ok(document.statements),
         (None, findings) => {
             let errors = findings.iter().filter(|finding| finding.is_error());
-            let why: Vec<String> = errors.map(Finding::to_string).collect();
+            let why: Vec<String> = errors
+                .take(MAX_NAMED_FINDINGS)
+                .map(Finding::to_string)
+                .collect();
             let field = format!("session.policies[{index}]");
             Err(RequestError::invalid(field, why.join("; ")))
         }

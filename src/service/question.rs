@@ -13,6 +13,7 @@ use crate::config::Limits;
 use crate::engine;
 use crate::engine::request::{Request, RequestError};
 use crate::engine::session_policy::SessionPolicies;
+use crate::language::finding::Escaped;
 
 /// A question as a client would send it. Nothing is checked but its form.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,13 +147,13 @@ impl fmt::Display for Answer {
         for statement in &self.0.determining_statements {
             let name = match statement.sid.as_str() {
                 "" => format!("statement {}", statement.index),
-                sid => format!("statement {} `{sid}`", statement.index),
+                sid => format!("statement {} `{}`", statement.index, Escaped(sid)),
             };
             let file = match statement.file.as_str() {
                 "" => String::new(),
-                file => format!(" in {file}"),
+                file => format!(" in {}", Escaped(file)),
             };
-            writeln!(f, "  {name} of {}{file}", statement.policy)?;
+            writeln!(f, "  {name} of {}{file}", Escaped(&statement.policy))?;
         }
         write!(f, "  revision {}", self.0.revision)
     }
