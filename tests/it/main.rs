@@ -9,6 +9,7 @@
 
 mod cli;
 mod corpus;
+mod hostile;
 mod reload;
 mod rooms;
 mod rules;
