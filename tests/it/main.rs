@@ -9,6 +9,7 @@
 
 mod cli;
 mod corpus;
+mod edits;
 mod hostile;
 mod reload;
 mod rooms;
