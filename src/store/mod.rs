@@ -71,6 +71,13 @@ pub fn load(root: &Path) -> Result<Loaded, Refused> {
     load_files(files, origin)
 }
 
+/// Compiles the store whose files are `texts`, path below the root → content, without a disk.
+pub fn load_texts<'t>(texts: impl IntoIterator<Item = (&'t str, &'t str)>) -> Result<Loaded, Refused> {
+    let files = Files::of_texts(texts);
+    let origin = Origin::of(&files, Listing::default());
+    load_files(files, origin)
+}
+
 /// Makes a snapshot of `files`, which came from `origin`.
 fn load_files(files: Files, origin: Origin) -> Result<Loaded, Refused> {
     let n_files = files.files.len();

@@ -9,9 +9,12 @@
 
 mod cli;
 mod corpus;
+mod laws;
+mod oracle;
 mod reload;
 mod rooms;
 mod rules;
 mod scenarios;
 mod serve;
 mod support;
+mod worlds;
