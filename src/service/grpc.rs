@@ -10,12 +10,14 @@ use super::question::answer;
 use super::{convert, pb};
 use crate::config::Limits;
 use crate::engine::live::Live;
+use crate::engine::session_policy::SessionPolicies;
 
 /// Answers questions from whatever generation is in force.
 #[derive(Debug)]
 pub(super) struct Door {
     pub(super) live: Arc<Live>,
     pub(super) limits: Limits,
+    pub(super) session_policies: SessionPolicies,
 }
 
 #[tonic::async_trait]
@@ -32,6 +34,7 @@ impl AuthorizationService for Door {
         answer(
             &generation.snapshot,
             &self.limits,
+            &self.session_policies,
             request.into_inner(),
             Timestamp::now(),
         )

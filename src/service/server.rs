@@ -19,6 +19,7 @@ use crate::config::{
     MAX_PENDING_RESET_STREAMS,
 };
 use crate::engine::live::Live;
+use crate::engine::session_policy::SessionPolicies;
 
 /// Bound sockets. Until they are served, the system keeps connections waiting.
 #[derive(Debug)]
@@ -47,6 +48,7 @@ pub async fn serve(
     let door = Door {
         live,
         limits: config.limits,
+        session_policies: SessionPolicies::remembering(config.session_policy_cache_bytes),
     };
     let authorization =
         AuthorizationServiceServer::new(door).max_decoding_message_size(config.max_message_bytes);

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 
 use condition::Truth;
 use context::Context;
-use matching::{Reach, covers_action, covers_resource, pieces};
+use matching::{Reach, covers_action, covers_resource};
 use question::{Caller, Kind, Question};
 use store::{Account, Attachment, Node, Policy, Principals, Statement, Store};
 
@@ -208,12 +208,12 @@ fn resolve<'s>(store: &'s Store, question: &Question, mut caller: Caller<'s>) ->
         caller.is_external = true;
         return Some(caller);
     }
-    let parent = question.session().parent;
+    let parent = &question.session().parent;
     caller.entity = match caller.kind {
         Kind::User => account.users.iter().find(|user| user.arn == caller.arn),
         Kind::Role => account.roles.iter().find(|role| role.arn == caller.arn),
         Kind::Session => account.roles.iter().find(|role| role.name == caller.role_name),
-        _ => account.users.iter().find(|user| user.arn == parent), // E-49
+        _ => account.users.iter().find(|user| user.arn == *parent), // E-49
     };
     let is_known = caller.entity.is_some_and(|entity| !entity.is_disabled);
     is_known.then_some(caller)
@@ -268,12 +268,8 @@ fn attachments<'a>(
     account: &'a Account,
     resource: &'a str,
 ) -> impl Iterator<Item = &'a Attachment> {
-    let none = Context::default();
-    let covers = move |scope: &String| {
-        covers_resource(&pieces(scope, false), resource, Reach::Narrow, &none) == Some(true)
-    };
     let policies = account.resource_policies.iter();
-    policies.filter(move |attachment| attachment.scopes.iter().any(&covers))
+    policies.filter(|attachment| attachment.scopes.iter().any(|scope| scope.covers(resource)))
 }
 
 /// `arn:aws:iam::111111111111:role/…`
@@ -357,13 +353,17 @@ fn identity(asked: &Asked<'_>) -> Verdict {
     let everything = Allow(Strength::Direct, BTreeSet::new());
     match caller.kind {
         Kind::Anonymous | Kind::Service | Kind::Provider => NotInPlay,
-        Kind::Root | Kind::Federated if asked.is_assuming() => ImplicitDeny, // T-9
-        Kind::Root => everything,                                           // E-50
+        Kind::Root if asked.is_assuming() => ImplicitDeny, // T-9
+        Kind::Root => everything,                          // E-50
         _ if caller.is_external => match account.is_some_and(|account| account.trust_external_identity) {
             true => everything,
             false => ImplicitDeny,
         },
-        _ => evaluate(asked, "identity", &caller.entity.unwrap().identity),
+        _ => match evaluate(asked, "identity", &caller.entity.unwrap().identity) {
+            // T-9 takes the Allow away; an explicit deny stays what it is.
+            Allow(..) if caller.kind == Kind::Federated && asked.is_assuming() => ImplicitDeny,
+            verdict => verdict,
+        },
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::matching::{Reach, covers_resource, pieces};
 use super::question::{Caller, Kind, Question};
-use super::store::{Store, issuer};
+use super::store::{Scope, Store, issuer};
 
 /// Values by key in lower case; an empty list and an absent key are the same (C-7).
 #[derive(Clone, Debug, Default)]
@@ -197,13 +196,11 @@ fn of_the_resource(
         return;
     };
     // The last to set a tag wins: patterns before exact ARNs, and of each kind the first file last.
-    let none = Context::default();
     for wants_exact in [false, true] {
         for attachment in account.resource_policies.iter().rev() {
-            let covers = |scope: &String| {
-                let is_exact = *scope == question.resource;
-                let covers = covers_resource(&pieces(scope, false), &question.resource, Reach::Narrow, &none);
-                covers == Some(true) && is_exact == wants_exact
+            let covers = |scope: &Scope| {
+                let is_exact = scope.text == question.resource;
+                is_exact == wants_exact && scope.covers(&question.resource)
             };
             if attachment.scopes.iter().any(covers) {
                 for (key, value) in &attachment.tags {

@@ -1,6 +1,7 @@
 //! Questions as their callers put them, what makes one malformed, and who asks (sections 5.1 and 6.3).
 
 use std::collections::BTreeSet;
+use std::sync::LazyLock;
 
 use super::context::is_reserved;
 use super::store::{Entity, Store};
@@ -105,8 +106,9 @@ impl Caller<'_> {
 }
 
 impl Question {
-    pub fn session(&self) -> SessionFacts {
-        self.session.clone().unwrap_or_default()
+    pub fn session(&self) -> &SessionFacts {
+        static NONE: LazyLock<SessionFacts> = LazyLock::new(SessionFacts::default);
+        self.session.as_ref().unwrap_or(&NONE)
     }
 
     pub fn request_tag_keys(&self) -> impl Iterator<Item = &str> {

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value as Json;
 
 use super::condition::Condition;
-use super::matching::{Piece, pieces};
+use super::context::Context;
+use super::matching::{Piece, Reach, covers_resource, pieces};
 
 #[derive(Debug, Default)]
 pub struct Store {
@@ -52,10 +53,30 @@ pub struct Entity {
 /// A file of `resource-policies/`.
 #[derive(Debug)]
 pub struct Attachment {
-    pub scopes: Vec<String>,
+    pub scopes: Vec<Scope>,
     pub policy: Option<Policy>,
     pub tags: Vec<(String, String)>,
     pub is_required: bool,
+}
+
+/// What a resource policy is attached to.
+#[derive(Debug)]
+pub struct Scope {
+    pub text: String,
+    pieces: Vec<Piece>,
+}
+
+impl Scope {
+    fn of(text: String) -> Self {
+        let pieces = pieces(&text, false);
+        Self { text, pieces }
+    }
+
+    /// E-10.
+    pub fn covers(&self, resource: &str) -> bool {
+        let none = Context::default();
+        covers_resource(&self.pieces, resource, Reach::Narrow, &none) == Some(true)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -169,7 +190,7 @@ pub fn read(files: &BTreeMap<String, String>) -> Store {
         } else if rest.starts_with("resource-policies/") {
             let name = path.strip_suffix(".json").unwrap();
             let attachment = Attachment {
-                scopes: strings(&file["Resource"]),
+                scopes: strings(&file["Resource"]).into_iter().map(Scope::of).collect(),
                 policy: file.get("Policy").map(|document| policy(name, document)),
                 tags: tags(file),
                 is_required: flag(file, "ResourcePolicyRequired"),
