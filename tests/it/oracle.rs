@@ -71,7 +71,11 @@ pub fn answer(store: &Store, question: &Question) -> Answer {
     let Some(caller) = resolve(store, question, caller) else {
         return deny("IMPLICIT_DENY_UNKNOWN_PRINCIPAL");
     };
-    if question.session().expires_at.is_some_and(|end| question.at >= end) {
+    if question
+        .session()
+        .expires_at
+        .is_some_and(|end| question.at >= end)
+    {
         return deny("IMPLICIT_DENY_SESSION_EXPIRED"); // E-5
     }
     let owning = owner.and_then(|owner| store.accounts.get(owner));
@@ -101,7 +105,10 @@ fn deny(reason: &str) -> Answer {
 
 fn decided(reason: impl Into<String>, determining: Vec<BTreeSet<Name>>) -> Answer {
     let reason = reason.into();
-    Answer::Decided(Decision { reason, determining })
+    Answer::Decided(Decision {
+        reason,
+        determining,
+    })
 }
 
 /// From the verdicts of all policy types to the answer.
@@ -193,8 +200,15 @@ fn decide(asked: &Asked<'_>, owner: Option<&str>, owning: Option<&Account>) -> A
 }
 
 /// E-3, E-50: whom the store knows. `None`: nobody.
-fn resolve<'s>(store: &'s Store, question: &Question, mut caller: Caller<'s>) -> Option<Caller<'s>> {
-    if matches!(caller.kind, Kind::Anonymous | Kind::Service | Kind::Provider) {
+fn resolve<'s>(
+    store: &'s Store,
+    question: &Question,
+    mut caller: Caller<'s>,
+) -> Option<Caller<'s>> {
+    if matches!(
+        caller.kind,
+        Kind::Anonymous | Kind::Service | Kind::Provider
+    ) {
         return Some(caller);
     }
     let account = store.accounts.get(caller.account.as_ref()?)?;
@@ -212,7 +226,10 @@ fn resolve<'s>(store: &'s Store, question: &Question, mut caller: Caller<'s>) ->
     caller.entity = match caller.kind {
         Kind::User => account.users.iter().find(|user| user.arn == caller.arn),
         Kind::Role => account.roles.iter().find(|role| role.arn == caller.arn),
-        Kind::Session => account.roles.iter().find(|role| role.name == caller.role_name),
+        Kind::Session => account
+            .roles
+            .iter()
+            .find(|role| role.name == caller.role_name),
         _ => account.users.iter().find(|user| user.arn == *parent), // E-49
     };
     let is_known = caller.entity.is_some_and(|entity| !entity.is_disabled);
@@ -291,11 +308,19 @@ fn is_required(question: &Question, owning: Option<&Account>) -> bool {
 
 /// E-20, E-21.
 fn service_control(asked: &Asked<'_>) -> Verdict {
-    let has_account = !matches!(asked.caller.kind, Kind::Anonymous | Kind::Service | Kind::Provider);
-    let is_service_linked = asked.caller.entity.is_some_and(|entity| entity.is_service_linked);
+    let has_account = !matches!(
+        asked.caller.kind,
+        Kind::Anonymous | Kind::Service | Kind::Provider
+    );
+    let is_service_linked = asked
+        .caller
+        .entity
+        .is_some_and(|entity| entity.is_service_linked);
     match &asked.store.organization {
         Some(organization) if organization.has_scps && has_account && !is_service_linked => {
-            levels(asked, asked.caller.account.as_deref(), |node| ("scp", &node.scps))
+            levels(asked, asked.caller.account.as_deref(), |node| {
+                ("scp", &node.scps)
+            })
         }
         _ => NotInPlay,
     }
@@ -303,7 +328,10 @@ fn service_control(asked: &Asked<'_>) -> Verdict {
 
 /// E-25 to E-27.
 fn resource_control(asked: &Asked<'_>, owner: Option<&str>) -> Verdict {
-    let is_service_linked = asked.caller.entity.is_some_and(|entity| entity.is_service_linked);
+    let is_service_linked = asked
+        .caller
+        .entity
+        .is_some_and(|entity| entity.is_service_linked);
     match &asked.store.organization {
         Some(organization) if organization.has_rcps && !is_service_linked => {
             levels(asked, owner, |node| ("rcp", &node.rcps))
@@ -349,16 +377,21 @@ fn levels(
 
 fn identity(asked: &Asked<'_>) -> Verdict {
     let caller = asked.caller;
-    let account = caller.account.as_ref().and_then(|id| asked.store.accounts.get(id));
+    let account = caller
+        .account
+        .as_ref()
+        .and_then(|id| asked.store.accounts.get(id));
     let everything = Allow(Strength::Direct, BTreeSet::new());
     match caller.kind {
         Kind::Anonymous | Kind::Service | Kind::Provider => NotInPlay,
         Kind::Root if asked.is_assuming() => ImplicitDeny, // T-9
         Kind::Root => everything,                          // E-50
-        _ if caller.is_external => match account.is_some_and(|account| account.trust_external_identity) {
-            true => everything,
-            false => ImplicitDeny,
-        },
+        _ if caller.is_external => {
+            match account.is_some_and(|account| account.trust_external_identity) {
+                true => everything,
+                false => ImplicitDeny,
+            }
+        }
         _ => match evaluate(asked, "identity", &caller.entity.unwrap().identity) {
             // T-9 takes the Allow away; an explicit deny stays what it is.
             Allow(..) if caller.kind == Kind::Federated && asked.is_assuming() => ImplicitDeny,
@@ -368,7 +401,11 @@ fn identity(asked: &Asked<'_>) -> Verdict {
 }
 
 fn boundary(asked: &Asked<'_>) -> Verdict {
-    match asked.caller.entity.and_then(|entity| entity.boundary.clone()) {
+    match asked
+        .caller
+        .entity
+        .and_then(|entity| entity.boundary.clone())
+    {
         Some(boundary) => evaluate(asked, "boundary", &[boundary]),
         None => NotInPlay,
     }
@@ -378,9 +415,15 @@ fn boundary(asked: &Asked<'_>) -> Verdict {
 fn session(asked: &Asked<'_>) -> Verdict {
     let session = asked.question.session();
     let inline = session.policies.iter().enumerate().map(|(index, text)| {
-        store::policy(&format!("session/{index}"), &serde_json::from_str(text).unwrap())
+        store::policy(
+            &format!("session/{index}"),
+            &serde_json::from_str(text).unwrap(),
+        )
     });
-    let managed = session.policy_arns.iter().map(|arn| asked.store.managed[arn].clone());
+    let managed = session
+        .policy_arns
+        .iter()
+        .map(|arn| asked.store.managed[arn].clone());
     let policies: Vec<Policy> = inline.chain(managed).collect();
     match policies.as_slice() {
         [] => NotInPlay,
@@ -395,7 +438,10 @@ fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
         return NotInPlay;
     };
     if is_role(&question.resource) && question.is_about_trust() {
-        let role = owning.roles.iter().find(|role| role.arn == question.resource);
+        let role = owning
+            .roles
+            .iter()
+            .find(|role| role.arn == question.resource);
         let Some(trust) = role.and_then(|role| role.trust.clone()) else {
             return NotInPlay;
         };
@@ -406,7 +452,9 @@ fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
         return NotInPlay; // T-50
     }
     let attached = attachments(owning, &question.resource);
-    let policies: Vec<Policy> = attached.filter_map(|attachment| attachment.policy.clone()).collect();
+    let policies: Vec<Policy> = attached
+        .filter_map(|attachment| attachment.policy.clone())
+        .collect();
     match policies.as_slice() {
         [] => NotInPlay,
         policies => evaluate(asked, "resource", policies),
@@ -473,9 +521,14 @@ impl Asked<'_> {
             }
             Some(principals) => {
                 let best = self.strength_among(principals, statement.is_allow);
-                let is_shut_out = matches!(self.caller.kind, Kind::Root | Kind::Federated | Kind::Anonymous);
+                let is_shut_out = matches!(
+                    self.caller.kind,
+                    Kind::Root | Kind::Federated | Kind::Anonymous
+                );
                 match best {
-                    Some(_) if is_shut_out && kind == "trust" && self.is_assuming() => Some(Strength::Account),
+                    Some(_) if is_shut_out && kind == "trust" && self.is_assuming() => {
+                        Some(Strength::Account)
+                    }
                     other => other,
                 }
             }
@@ -522,12 +575,16 @@ impl Asked<'_> {
         let account = if is(Kind::Root) { Direct } else { Account };
         match (kind, value) {
             ("*", _) => Some(Direct),
-            ("AWS", "*") if is(Kind::Service) || is(Kind::Provider) => (!is_allow).then_some(Direct), // P-7
+            ("AWS", "*") if is(Kind::Service) || is(Kind::Provider) => {
+                (!is_allow).then_some(Direct)
+            } // P-7
             ("AWS", "*") => Some(Direct),
             ("Service", name) => (is(Kind::Service) && caller.name == name).then_some(Direct),
             ("Federated", provider) => self.is_provider(provider).then_some(Direct),
             ("CanonicalUser", _) => self.is_account(kind, value).then_some(account),
-            _ if value == caller.arn && (is(Kind::User) || is(Kind::Session) || is(Kind::Federated)) => {
+            _ if value == caller.arn
+                && (is(Kind::User) || is(Kind::Session) || is(Kind::Federated)) =>
+            {
                 Some(Direct)
             }
             _ if self.is_entity(value) && is(Kind::User) => Some(Direct),
@@ -553,7 +610,9 @@ impl Asked<'_> {
         };
         let account = self.store.accounts.get(id);
         match kind {
-            "CanonicalUser" => account.is_some_and(|account| account.canonical_id.as_deref() == Some(value)),
+            "CanonicalUser" => {
+                account.is_some_and(|account| account.canonical_id.as_deref() == Some(value))
+            }
             _ => value == id || value == format!("arn:{}:iam::{id}:root", self.caller.partition),
         }
     }
@@ -566,7 +625,9 @@ impl Asked<'_> {
             return false;
         }
         provider == caller.arn
-            || (is_web && !provider.starts_with("arn:") && caller.arn.ends_with(&format!(":oidc-provider/{provider}")))
+            || (is_web
+                && !provider.starts_with("arn:")
+                && caller.arn.ends_with(&format!(":oidc-provider/{provider}")))
     }
 
     /// P-8 to P-10: whether `NotPrincipal` spares the caller.
@@ -576,7 +637,10 @@ impl Asked<'_> {
             let mut entries = principals.entries.iter();
             entries.any(|(kind, value)| wanted(kind, value))
         };
-        if caller.entity.is_some_and(|entity| entity.boundary.is_some()) {
+        if caller
+            .entity
+            .is_some_and(|entity| entity.boundary.is_some())
+        {
             return false; // P-9
         }
         let is_aws = !matches!(caller.kind, Kind::Service | Kind::Provider);
@@ -587,7 +651,7 @@ impl Asked<'_> {
         let itself = has(&|kind, value| kind == "AWS" && value == caller.arn);
         let entity = has(&|kind, value| kind == "AWS" && self.is_entity(value));
         match caller.kind {
-            Kind::User => entity && account || itself && account,
+            Kind::User => (entity || itself) && account,
             Kind::Session => itself && entity && account,
             Kind::Role => entity && account,
             Kind::Federated => itself && account,

@@ -104,11 +104,19 @@ pub fn world(random: &mut Random) -> World {
     }
     world.files.insert("account.json".into(), root);
     let other = switches(random, B);
-    world.files.insert(format!("accounts/{B}/account.json"), other);
-    world.files.insert(format!("accounts/{M}/account.json"), json!({"AccountId": M}));
+    world
+        .files
+        .insert(format!("accounts/{B}/account.json"), other);
+    world.files.insert(
+        format!("accounts/{M}/account.json"),
+        json!({"AccountId": M}),
+    );
     let trusted = random.chance(50);
-    let external = json!({"AccountId": EXTERNAL, "External": true, "TrustExternalIdentity": trusted});
-    world.files.insert(format!("accounts/{EXTERNAL}/account.json"), external);
+    let external =
+        json!({"AccountId": EXTERNAL, "External": true, "TrustExternalIdentity": trusted});
+    world
+        .files
+        .insert(format!("accounts/{EXTERNAL}/account.json"), external);
 
     managed_policies(random, &mut world);
     identities(random, &mut world, A, "");
@@ -144,9 +152,20 @@ fn switches(random: &mut Random, id: &str) -> Json {
 }
 
 fn managed_policies(random: &mut Random, world: &mut World) {
-    for (account, folder) in [(A, String::new()), (B, format!("accounts/{B}/")), ("aws", "accounts/aws/".into())] {
+    for (account, folder) in [
+        (A, String::new()),
+        (B, format!("accounts/{B}/")),
+        ("aws", "accounts/aws/".into()),
+    ] {
         for index in 0..3 {
-            let current = document(random, if index == 2 { Kind::Boundary } else { Kind::Identity });
+            let current = document(
+                random,
+                if index == 2 {
+                    Kind::Boundary
+                } else {
+                    Kind::Identity
+                },
+            );
             let mut file = current.clone();
             if random.chance(40) {
                 let old = document(random, Kind::Identity);
@@ -157,8 +176,12 @@ fn managed_policies(random: &mut Random, world: &mut World) {
                 random.shuffle(&mut versions);
                 file = json!({"PolicyName": format!("P{index}"), "PolicyVersionList": versions});
             }
-            world.files.insert(format!("{folder}managed-policies/P{index}.json"), file);
-            world.managed.push(format!("arn:aws:iam::{account}:policy/P{index}"));
+            world
+                .files
+                .insert(format!("{folder}managed-policies/P{index}.json"), file);
+            world
+                .managed
+                .push(format!("arn:aws:iam::{account}:policy/P{index}"));
         }
     }
 }
@@ -180,13 +203,14 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
         let mut arns = managed.clone();
         random.shuffle(&mut arns);
         arns.truncate(random.below(3));
-        let attachment = |arn: &String| {
-            json!({"PolicyName": arn.rsplit('/').next(), "PolicyArn": arn})
-        };
+        let attachment =
+            |arn: &String| json!({"PolicyName": arn.rsplit('/').next(), "PolicyArn": arn});
         arns.iter().map(attachment).collect()
     };
     let group = json!({"GroupName": "agents", "GroupPolicyList": inline(random, 2), "AttachedManagedPolicies": attached(random)});
-    world.files.insert(format!("{folder}groups/agents.json"), group);
+    world
+        .files
+        .insert(format!("{folder}groups/agents.json"), group);
 
     for name in ["ann", "bob", "gone"] {
         let mut user = json!({"UserPolicyList": inline(random, 2), "AttachedManagedPolicies": attached(random)});
@@ -204,8 +228,12 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
             path = "eng/";
         }
         decorate(random, &mut user, &managed);
-        world.users.push(format!("arn:aws:iam::{account}:user/{path}{name}"));
-        world.files.insert(format!("{folder}users/{path}{name}.json"), user);
+        world
+            .users
+            .push(format!("arn:aws:iam::{account}:user/{path}{name}"));
+        world
+            .files
+            .insert(format!("{folder}users/{path}{name}.json"), user);
     }
     for name in ["ops", "jobs"] {
         let mut role = json!({
@@ -228,8 +256,12 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
             role["Path"] = json!("/jobs/");
         }
         decorate(random, &mut role, &managed);
-        world.roles.push(format!("arn:aws:iam::{account}:role/{path}{name}"));
-        world.files.insert(format!("{folder}roles/{name}.json"), role);
+        world
+            .roles
+            .push(format!("arn:aws:iam::{account}:role/{path}{name}"));
+        world
+            .files
+            .insert(format!("{folder}roles/{name}.json"), role);
     }
 }
 
@@ -249,7 +281,11 @@ fn tags(random: &mut Random) -> Json {
     let mut tags = Vec::new();
     for key in ["team", "tier"] {
         if random.chance(70) {
-            let key = if random.chance(20) { random.recase(key) } else { key.to_owned() };
+            let key = if random.chance(20) {
+                random.recase(key)
+            } else {
+                key.to_owned()
+            };
             tags.push(json!({"Key": key, "Value": random.pick(words::TAG_VALUES)}));
         }
     }
@@ -257,7 +293,11 @@ fn tags(random: &mut Random) -> Json {
 }
 
 fn resource_policies(random: &mut Random, world: &mut World, folder: &str, most: usize) {
-    let ours = if folder.is_empty() { words::SCOPES } else { words::OTHER_SCOPES };
+    let ours = if folder.is_empty() {
+        words::SCOPES
+    } else {
+        words::OTHER_SCOPES
+    };
     let mut scopes = ours.to_vec();
     random.shuffle(&mut scopes);
     for index in 0..random.below(most) + 1 {
@@ -266,7 +306,8 @@ fn resource_policies(random: &mut Random, world: &mut World, folder: &str, most:
         if mine.is_empty() {
             break;
         }
-        let mut file = json!({"Resource": if mine.len() == 1 { json!(mine[0]) } else { json!(mine) }});
+        let mut file =
+            json!({"Resource": if mine.len() == 1 { json!(mine[0]) } else { json!(mine) }});
         if random.chance(90) {
             file["Policy"] = document(random, Kind::Resource);
         }
@@ -276,25 +317,33 @@ fn resource_policies(random: &mut Random, world: &mut World, folder: &str, most:
         if random.chance(15) {
             file["ResourcePolicyRequired"] = json!(true);
         }
-        world.files.insert(format!("{folder}resource-policies/r{index}.json"), file);
+        world
+            .files
+            .insert(format!("{folder}resource-policies/r{index}.json"), file);
     }
 }
 
 fn organization(random: &mut Random, world: &mut World) {
     for index in 0..3 {
         let scp = document(random, Kind::ServiceControl);
-        world.files.insert(format!("service-control-policies/s{index}.json"), scp);
+        world
+            .files
+            .insert(format!("service-control-policies/s{index}.json"), scp);
         let rcp = document(random, Kind::ResourceControl);
-        world.files.insert(format!("resource-control-policies/c{index}.json"), rcp);
+        world
+            .files
+            .insert(format!("resource-control-policies/c{index}.json"), rcp);
     }
     let has_scps = random.chance(85);
     let has_rcps = random.chance(75);
-    let account = |random: &mut Random, id: &str| attach(random, json!({"Id": id}), has_scps, has_rcps);
+    let account =
+        |random: &mut Random, id: &str| attach(random, json!({"Id": id}), has_scps, has_rcps);
     let mut inner = json!({"Id": "ou-1-inner", "Accounts": [account(random, A)]});
     inner = attach(random, inner, has_scps, has_rcps);
     let mut outer = json!({"Id": "ou-1-outer", "Name": "outer", "OrganizationalUnits": [inner], "Accounts": []});
     outer = attach(random, outer, has_scps, has_rcps);
-    let mut root = json!({"Id": "r-1", "OrganizationalUnits": [outer], "Accounts": [account(random, M)]});
+    let mut root =
+        json!({"Id": "r-1", "OrganizationalUnits": [outer], "Accounts": [account(random, M)]});
     if random.chance(60) {
         let member = account(random, B);
         root["Accounts"].as_array_mut().unwrap().push(member);
@@ -307,18 +356,112 @@ fn organization(random: &mut Random, world: &mut World) {
 /// Control policies on one node of the organization.
 fn attach(random: &mut Random, mut node: Json, has_scps: bool, has_rcps: bool) -> Json {
     if has_scps {
-        let mut scps: Vec<String> = (0..3).filter(|_| random.chance(15)).map(|n| format!("s{n}")).collect();
+        let mut scps: Vec<String> = (0..3)
+            .filter(|_| random.chance(15))
+            .map(|n| format!("s{n}"))
+            .collect();
         if random.chance(90) || scps.is_empty() {
             scps.push("FullAWSAccess".into());
         }
         node["ServiceControlPolicies"] = json!(scps);
     }
     if has_rcps {
-        let mut rcps: Vec<String> = (0..3).filter(|_| random.chance(20)).map(|n| format!("c{n}")).collect();
+        let mut rcps: Vec<String> = (0..3)
+            .filter(|_| random.chance(9))
+            .map(|n| format!("c{n}"))
+            .collect();
         if random.chance(50) {
             rcps.push("RCPFullAWSAccess".into());
         }
         node["ResourceControlPolicies"] = json!(rcps);
     }
     node
+}
+
+/// Every list of policy statements in `json`, wherever it stands; documents that stand as text are left out.
+pub fn statement_lists<'j>(json: &'j mut Json, found: &mut Vec<&'j mut Json>) {
+    match json {
+        Json::Object(members) => {
+            for (name, member) in members {
+                if name == "Statement" {
+                    if !member.is_array() {
+                        *member = json!([member.take()]);
+                    }
+                    found.push(member);
+                } else {
+                    statement_lists(member, found);
+                }
+            }
+        }
+        Json::Array(elements) => {
+            for element in elements {
+                statement_lists(element, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The same JSON with the members of objects and the elements of lists in another order (I-5).
+pub fn permuted(json: &Json, random: &mut Random) -> String {
+    let mut parts: Vec<String> = match json {
+        Json::Object(members) => {
+            let member = |(name, value): (&String, &Json)| {
+                format!("{}: {}", json!(name), permuted(value, random))
+            };
+            members.iter().map(member).collect()
+        }
+        Json::Array(elements) => elements
+            .iter()
+            .map(|element| permuted(element, random))
+            .collect(),
+        other => return other.to_string(),
+    };
+    random.shuffle(&mut parts);
+    match json {
+        Json::Object(_) => format!("{{{}}}", parts.join(", ")),
+        _ => format!("[{}]", parts.join(" , ")),
+    }
+}
+
+/// The same policies with actions and condition keys in other cases (I-7).
+pub fn recased(json: &Json, random: &mut Random) -> Json {
+    let of_strings = |json: &Json, random: &mut Random| match json {
+        Json::Array(elements) => elements
+            .iter()
+            .map(|one| json!(random.recase(one.as_str().unwrap())))
+            .collect(),
+        one => json!(random.recase(one.as_str().unwrap())),
+    };
+    match json {
+        Json::Object(members) => {
+            let mut recased_members = serde_json::Map::new();
+            for (name, value) in members {
+                let value = match name.as_str() {
+                    "Action" | "NotAction" => of_strings(value, random),
+                    "Condition" => keys_recased(value, random),
+                    _ => recased(value, random),
+                };
+                recased_members.insert(name.clone(), value);
+            }
+            json!(recased_members)
+        }
+        Json::Array(elements) => elements
+            .iter()
+            .map(|element| recased(element, random))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+fn keys_recased(condition: &Json, random: &mut Random) -> Json {
+    let mut operators = serde_json::Map::new();
+    for (operator, keys) in condition.as_object().unwrap() {
+        let keys = keys.as_object().unwrap().iter();
+        let keys: serde_json::Map<_, _> = keys
+            .map(|(key, values)| (random.recase(key), values.clone()))
+            .collect();
+        operators.insert(operator.clone(), json!(keys));
+    }
+    json!(operators)
 }

@@ -120,10 +120,10 @@ impl Condition {
         }
         if given.is_empty() {
             return match self.qualifier {
-                Some(Qualifier::ForAllValues) => True,                     // C-71
+                Some(Qualifier::ForAllValues) => True, // C-71
                 Some(Qualifier::ForAnyValue) if self.if_exists => Indeterminate, // C-74
-                Some(Qualifier::ForAnyValue) => False,                     // C-72
-                None => Truth::of(self.if_exists || self.is_negated),      // C-6, C-70
+                Some(Qualifier::ForAnyValue) => False, // C-72
+                None => Truth::of(self.if_exists || self.is_negated), // C-6, C-70
             };
         }
         let one = |given: &String| {
@@ -257,7 +257,10 @@ fn decimal(text: &str) -> Option<(i8, String)> {
 fn instant(text: &str) -> Option<i128> {
     let bytes = text.as_bytes();
     let unsigned = text.strip_prefix('-').unwrap_or(text);
-    if unsigned.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if unsigned
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
         if text.len() == 4 && text == unsigned && !text.contains('.') {
             return None; // C-42
         }
@@ -338,7 +341,9 @@ fn number(text: &str) -> Option<i128> {
 /// The digits after a point.
 fn nanoseconds(fraction: &str) -> Option<i128> {
     let is_digits = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    is_digits.then(|| number(&format!("{fraction:0<9}")[..9])).flatten()
+    is_digits
+        .then(|| number(&format!("{fraction:0<9}")[..9]))
+        .flatten()
 }
 
 fn at(year: i128, month: i128, day: i128, into_the_day: i128) -> Option<i128> {
@@ -353,7 +358,13 @@ fn at(year: i128, month: i128, day: i128, into_the_day: i128) -> Option<i128> {
         return None;
     }
     let leaps = |year: i128| year / 4 - year / 100 + year / 400; // of the years 1 to `year`
-    let before = |year: i128| if year == 0 { -366 } else { (year - 1) * 365 + leaps(year - 1) };
+    let before = |year: i128| {
+        if year == 0 {
+            -366
+        } else {
+            (year - 1) * 365 + leaps(year - 1)
+        }
+    };
     let months: i128 = (1..month).map(length).sum();
     let days = before(year) - before(1970) + months + day - 1;
     Some(days * 86_400_000_000_000 + into_the_day)

@@ -118,7 +118,10 @@ fn of_the_principal(store: &Store, caller: &Caller<'_>, context: &mut Context) {
     };
     context.set_if_any("aws:PrincipalArn", arn);
     context.set_if_any("aws:userid", user_id);
-    context.set_if_any("aws:PrincipalType", Some(kind).filter(|kind| !kind.is_empty()));
+    context.set_if_any(
+        "aws:PrincipalType",
+        Some(kind).filter(|kind| !kind.is_empty()),
+    );
     let anonymous = (caller.kind == Kind::Anonymous).then_some("anonymous");
     context.set_if_any("aws:PrincipalAccount", account.or(anonymous));
     if caller.kind == Kind::User {
@@ -171,7 +174,11 @@ fn of_the_session(question: &Question, caller: &Caller<'_>, context: &mut Contex
     }
     // K: of SAML only three claims outlive the question of the provider itself.
     let is_provider = caller.kind == Kind::Provider;
-    let provider = if is_provider { &caller.arn } else { &session.federated_provider };
+    let provider = if is_provider {
+        &caller.arn
+    } else {
+        &session.federated_provider
+    };
     let lasting = ["sub", "sub_type", "namequalifier"];
     for (name, value) in &session.claims {
         match issuer(provider) {
@@ -184,12 +191,7 @@ fn of_the_session(question: &Question, caller: &Caller<'_>, context: &mut Contex
     }
 }
 
-fn of_the_resource(
-    store: &Store,
-    question: &Question,
-    owner: Option<&str>,
-    context: &mut Context,
-) {
+fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, context: &mut Context) {
     context.set_if_any("aws:ResourceAccount", owner);
     of_the_organization(store, owner, "Resource", context);
     let Some(account) = owner.and_then(|owner| store.accounts.get(owner)) else {

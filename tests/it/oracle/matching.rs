@@ -100,10 +100,7 @@ pub fn text_of(pieces: &[Piece], context: &Context) -> Option<String> {
 
 /// M-3: anchored at both ends.
 pub fn glob(pattern: &[Glyph], text: &[char]) -> bool {
-    let may_take = |crosses: &bool| {
-        text.first()
-            .is_some_and(|first| *crosses || *first != ':')
-    };
+    let may_take = |crosses: &bool| text.first().is_some_and(|first| *crosses || *first != ':');
     match pattern.split_first() {
         None => text.is_empty(),
         Some((Glyph::Char(char), rest)) => text.first() == Some(char) && glob(rest, &text[1..]),
@@ -163,7 +160,12 @@ pub fn covers_resource(
     if resource == "*" {
         return Some(false); // M-11
     }
-    if fields.iter().take(5).flatten().any(|glyph| *glyph == Glyph::Char(':')) {
+    if fields
+        .iter()
+        .take(5)
+        .flatten()
+        .any(|glyph| *glyph == Glyph::Char(':'))
+    {
         return Some(false); // V-3: a variable's text stays inside its field
     }
     let is_short = fields.len() < 6;

@@ -119,8 +119,14 @@ impl Question {
     }
 
     fn context_value(&self, key: &str) -> Vec<String> {
-        let mut found = self.context.iter().filter(|(name, _)| name.eq_ignore_ascii_case(key));
-        found.next().map(|(_, value)| value.texts()).unwrap_or_default()
+        let mut found = self
+            .context
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(key));
+        found
+            .next()
+            .map(|(_, value)| value.texts())
+            .unwrap_or_default()
     }
 
     pub fn is_action(&self, action: &str) -> bool {
@@ -157,7 +163,10 @@ impl Question {
     fn contradicts_its_tags(&self) -> bool {
         let fold = |key: &str| key.to_ascii_lowercase();
         let tags: BTreeSet<String> = self.request_tag_keys().map(fold).collect();
-        let is_given = self.context.iter().any(|(key, _)| key.eq_ignore_ascii_case("aws:TagKeys"));
+        let is_given = self
+            .context
+            .iter()
+            .any(|(key, _)| key.eq_ignore_ascii_case("aws:TagKeys"));
         let keys = self.context_value("aws:TagKeys");
         let keys: BTreeSet<String> = keys.iter().map(|key| fold(key)).collect();
         is_given && !tags.is_empty() && tags != keys
@@ -210,7 +219,9 @@ impl Question {
             _ => longest,
         };
         let is_too_long = |text: &String| {
-            !text.parse().is_ok_and(|seconds: i64| (900..=longest).contains(&seconds))
+            !text
+                .parse()
+                .is_ok_and(|seconds: i64| (900..=longest).contains(&seconds))
         };
         let inherited = |tag: &str| {
             let mut keys = session.transitive_tag_keys.iter();

@@ -133,7 +133,9 @@ pub fn read(files: &BTreeMap<String, String>) -> Store {
     if let Some(root) = json.get("account.json") {
         let id = text(root, "AccountId").unwrap();
         root_partition = text(root, "Partition").unwrap_or(root_partition);
-        store.accounts.insert(id.clone(), account(root, &root_partition));
+        store
+            .accounts
+            .insert(id.clone(), account(root, &root_partition));
         store.root = Some(id);
     }
     for (path, file) in &json {
@@ -190,7 +192,10 @@ pub fn read(files: &BTreeMap<String, String>) -> Store {
         } else if rest.starts_with("resource-policies/") {
             let name = path.strip_suffix(".json").unwrap();
             let attachment = Attachment {
-                scopes: strings(&file["Resource"]).into_iter().map(Scope::of).collect(),
+                scopes: strings(&file["Resource"])
+                    .into_iter()
+                    .map(Scope::of)
+                    .collect(),
                 policy: file.get("Policy").map(|document| policy(name, document)),
                 tags: tags(file),
                 is_required: flag(file, "ResourcePolicyRequired"),
@@ -218,13 +223,18 @@ impl Store {
     }
 
     fn partition(&self, id: &str) -> &str {
-        self.accounts.get(id).map_or("aws", |account| &account.partition)
+        self.accounts
+            .get(id)
+            .map_or("aws", |account| &account.partition)
     }
 
     fn entity(&self, id: &str, below: &str, file: &Json, kind: &str) -> Entity {
         let (name, folder) = name_and_path(below, file, &format!("{kind}Name"));
         let partition = self.partition(id);
-        let arn = format!("arn:{partition}:iam::{id}:{}{folder}{name}", kind.to_lowercase());
+        let arn = format!(
+            "arn:{partition}:iam::{id}:{}{folder}{name}",
+            kind.to_lowercase()
+        );
         let boundary = file.get("PermissionsBoundary").map(|boundary| {
             let arn = text(boundary, "PermissionsBoundaryArn").unwrap();
             self.managed[&arn].clone()
@@ -271,7 +281,11 @@ fn account(file: &Json, root_partition: &str) -> Account {
 fn name_and_path(below: &str, file: &Json, name_member: &str) -> (String, String) {
     let stem = below.strip_suffix(".json").unwrap();
     let (folder, stem) = stem.rsplit_once('/').unwrap_or(("", stem));
-    let folder = if folder.is_empty() { "/".to_owned() } else { format!("/{folder}/") };
+    let folder = if folder.is_empty() {
+        "/".to_owned()
+    } else {
+        format!("/{folder}/")
+    };
     let name = text(file, name_member).unwrap_or(stem.to_owned());
     (name, text(file, "Path").unwrap_or(folder))
 }
@@ -282,7 +296,9 @@ fn default_version(file: &Json) -> &Json {
         None => file,
         Some(versions) => {
             let mut versions = versions.as_array().unwrap().iter();
-            &versions.find(|version| flag(version, "IsDefaultVersion")).unwrap()["Document"]
+            &versions
+                .find(|version| flag(version, "IsDefaultVersion"))
+                .unwrap()["Document"]
         }
     }
 }
@@ -316,12 +332,7 @@ fn organization(file: &Json, json: &BTreeMap<&str, Json>) -> Organization {
     organization
 }
 
-fn walk(
-    node: &Json,
-    above: &[Node],
-    json: &BTreeMap<&str, Json>,
-    organization: &mut Organization,
-) {
+fn walk(node: &Json, above: &[Node], json: &BTreeMap<&str, Json>, organization: &mut Organization) {
     let named = |folder: &str, list: &str| -> Vec<Policy> {
         let load = |name: &Json| {
             let name = format!("{folder}/{}", name.as_str().unwrap());
@@ -385,7 +396,12 @@ fn statement(json: &Json, has_variables: bool) -> Statement {
     let mut conditions = Vec::new();
     for (operator, keys) in json["Condition"].as_object().into_iter().flatten() {
         for (key, values) in keys.as_object().unwrap() {
-            conditions.push(Condition::parse(operator, key, &strings(values), has_variables));
+            conditions.push(Condition::parse(
+                operator,
+                key,
+                &strings(values),
+                has_variables,
+            ));
         }
     }
     Statement {
@@ -396,7 +412,10 @@ fn statement(json: &Json, has_variables: bool) -> Statement {
         is_not_resource: resource.as_ref().is_some_and(|(is_not, _)| *is_not),
         resources: resource.map(|(_, values)| {
             let values = strings(&values);
-            values.iter().map(|text| pieces(text, has_variables)).collect()
+            values
+                .iter()
+                .map(|text| pieces(text, has_variables))
+                .collect()
         }),
         conditions,
     }
@@ -408,7 +427,11 @@ fn principals(is_not: bool, json: &Json) -> Principals {
         None => entries.push(("*".to_owned(), "*".to_owned())),
         Some(kinds) => {
             for (kind, values) in kinds {
-                entries.extend(strings(values).into_iter().map(|value| (kind.clone(), value)));
+                entries.extend(
+                    strings(values)
+                        .into_iter()
+                        .map(|value| (kind.clone(), value)),
+                );
             }
         }
     }
@@ -417,17 +440,24 @@ fn principals(is_not: bool, json: &Json) -> Principals {
 
 /// G-15: a scalar is a list of one.
 fn list(json: &Json) -> Vec<Json> {
-    json.as_array().cloned().unwrap_or_else(|| vec![json.clone()])
+    json.as_array()
+        .cloned()
+        .unwrap_or_else(|| vec![json.clone()])
 }
 
 /// G-18: numbers and Booleans count by their text.
 fn strings(json: &Json) -> Vec<String> {
-    let text = |json: &Json| json.as_str().map_or_else(|| json.to_string(), str::to_owned);
+    let text = |json: &Json| {
+        json.as_str()
+            .map_or_else(|| json.to_string(), str::to_owned)
+    };
     list(json).iter().map(text).collect()
 }
 
 fn array<'j>(json: &'j Json, name: &str) -> &'j [Json] {
-    json.get(name).and_then(Json::as_array).map_or(&[], Vec::as_slice)
+    json.get(name)
+        .and_then(Json::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 fn text(json: &Json, name: &str) -> Option<String> {

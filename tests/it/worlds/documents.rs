@@ -17,7 +17,7 @@ pub fn document(random: &mut Random, kind: Kind) -> Json {
         let resource = random.pick(&["*", "*", "*", "arn:app:*"]);
         statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": resource}));
     }
-    if kind == Kind::Identity && random.chance(30) {
+    if kind == Kind::Identity && random.chance(45) {
         let action = random.pick(&["*", "orders:*", "sts:*"]);
         statements.push(json!({"Effect": "Allow", "Action": action, "Resource": "*"}));
     }
@@ -29,7 +29,9 @@ pub fn document(random: &mut Random, kind: Kind) -> Json {
     let mut document = json!({"Statement": one_or_list(random, statements)});
     match is_2008 {
         false => document["Version"] = json!("2012-10-17"),
-        true if kind == Kind::ServiceControl || random.chance(50) => document["Version"] = json!("2008-10-17"),
+        true if kind == Kind::ServiceControl || random.chance(50) => {
+            document["Version"] = json!("2008-10-17")
+        }
         true => {}
     }
     let is_file = matches!(kind, Kind::ServiceControl | Kind::ResourceControl);
@@ -70,10 +72,22 @@ fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     let mut statement = json!({"Effect": if is_deny { "Deny" } else { "Allow" }});
     let mut actions = some_of(random, words::ACTION_PATTERNS, 3);
     if kind == Kind::Trust {
-        let trust = ["sts:AssumeRole", "sts:*", "sts:AssumeRole*", "sts:TagSession", "sts:AssumeRoleWithWebIdentity", "sts:assumerolewithsaml", "sts:SetSourceIdentity"];
+        let trust = [
+            "sts:AssumeRole",
+            "sts:*",
+            "sts:AssumeRole*",
+            "sts:TagSession",
+            "sts:AssumeRoleWithWebIdentity",
+            "sts:assumerolewithsaml",
+            "sts:SetSourceIdentity",
+        ];
         actions = some_of(random, &trust, 3);
     } else if kind == Kind::Identity && random.chance(25) {
-        actions = some_of(random, &["sts:AssumeRole", "iam:PassRole", "sts:TagSession", "iam:*"], 2);
+        actions = some_of(
+            random,
+            &["sts:AssumeRole", "iam:PassRole", "sts:TagSession", "iam:*"],
+            2,
+        );
     }
     let is_not_action = kind != Kind::ResourceControl && random.chance(8);
     statement[if is_not_action { "NotAction" } else { "Action" }] = actions;
@@ -120,7 +134,13 @@ fn principal(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: boo
         "*".to_owned(),
     ];
     for account in [A, B] {
-        for name in ["user/ann", "user/eng/ann", "user/bob", "role/ops", "role/jobs/ops"] {
+        for name in [
+            "user/ann",
+            "user/eng/ann",
+            "user/bob",
+            "role/ops",
+            "role/jobs/ops",
+        ] {
             aws.push(format!("arn:aws:iam::{account}:{name}"));
         }
         aws.push(format!("AIDAEXAMPLE{account}ANN"));
@@ -133,7 +153,9 @@ fn principal(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: boo
         let chain = match random.below(7) {
             0 => json!("*"),
             1 => json!({"AWS": [format!("arn:aws:iam::{A}:user/ann"), A]}),
-            2 => json!({"AWS": [format!("arn:aws:sts::{A}:assumed-role/ops/s1"), format!("arn:aws:iam::{A}:role/ops"), format!("arn:aws:iam::{A}:root")]}),
+            2 => {
+                json!({"AWS": [format!("arn:aws:sts::{A}:assumed-role/ops/s1"), format!("arn:aws:iam::{A}:role/ops"), format!("arn:aws:iam::{A}:root")]})
+            }
             3 => json!({"Service": "orders.internal", "AWS": A}),
             4 => json!({"AWS": [format!("arn:aws:sts::{A}:federated-user/fred"), A]}),
             _ => json!({"AWS": some_of(random, &aws, 5)}),
@@ -148,14 +170,23 @@ fn principal(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: boo
         };
         return;
     }
-    if random.chance(80) {
+    if random.chance(20) {
+        let roles = [
+            format!("arn:aws:iam::{A}:role/ops"),
+            format!("arn:aws:iam::{A}:role/jobs/ops"),
+        ];
+        entries.insert("AWS".into(), json!(roles));
+    } else if random.chance(80) {
         entries.insert("AWS".into(), some_of(random, &aws, 4));
     }
     if random.chance(30) || entries.is_empty() {
         entries.insert("Service".into(), some_of(random, words::SERVICES, 2));
     }
     if random.chance(10) {
-        entries.insert("CanonicalUser".into(), json!(format!("canonical{}", random.pick(&[A, B]))));
+        entries.insert(
+            "CanonicalUser".into(),
+            json!(format!("canonical{}", random.pick(&[A, B]))),
+        );
     }
     if kind == Kind::Trust && random.chance(50) {
         let providers = [words::OIDC, words::OIDC_ARN, words::SAML_ARN];
@@ -174,7 +205,11 @@ struct Family {
 const FAMILIES: &[Family] = &[
     Family {
         operators: &[
-            "StringEquals", "StringNotEquals", "StringEqualsIgnoreCase", "StringNotEqualsIgnoreCase", "StringLike",
+            "StringEquals",
+            "StringNotEquals",
+            "StringEqualsIgnoreCase",
+            "StringNotEqualsIgnoreCase",
+            "StringLike",
             "StringNotLike",
         ],
         values: words::STRINGS,
@@ -182,7 +217,11 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         operators: &[
-            "NumericEquals", "NumericNotEquals", "NumericLessThan", "NumericLessThanEquals", "NumericGreaterThan",
+            "NumericEquals",
+            "NumericNotEquals",
+            "NumericLessThan",
+            "NumericLessThanEquals",
+            "NumericGreaterThan",
             "NumericGreaterThanEquals",
         ],
         values: words::NUMBERS,
@@ -190,21 +229,41 @@ const FAMILIES: &[Family] = &[
     },
     Family {
         operators: &[
-            "DateEquals", "DateNotEquals", "DateLessThan", "DateLessThanEquals", "DateGreaterThan",
+            "DateEquals",
+            "DateNotEquals",
+            "DateLessThan",
+            "DateLessThanEquals",
+            "DateGreaterThan",
             "DateGreaterThanEquals",
         ],
         values: words::DATES,
         keys: words::DATE_KEYS,
     },
-    Family { operators: &["Bool"], values: words::BOOLEANS, keys: words::BOOLEAN_KEYS },
-    Family { operators: &["BinaryEquals"], values: words::BYTES, keys: &["app:bin"] },
-    Family { operators: &["IpAddress", "NotIpAddress"], values: words::ADDRESSES, keys: words::ADDRESS_KEYS },
+    Family {
+        operators: &["Bool"],
+        values: words::BOOLEANS,
+        keys: words::BOOLEAN_KEYS,
+    },
+    Family {
+        operators: &["BinaryEquals"],
+        values: words::BYTES,
+        keys: &["app:bin"],
+    },
+    Family {
+        operators: &["IpAddress", "NotIpAddress"],
+        values: words::ADDRESSES,
+        keys: words::ADDRESS_KEYS,
+    },
     Family {
         operators: &["ArnEquals", "ArnLike", "ArnNotEquals", "ArnNotLike"],
         values: words::ARNS,
         keys: words::ARN_KEYS,
     },
-    Family { operators: &["Null"], values: &["true", "false", "TRUE"], keys: words::STRING_KEYS },
+    Family {
+        operators: &["Null"],
+        values: &["true", "false", "TRUE"],
+        keys: words::STRING_KEYS,
+    },
 ];
 
 fn condition(random: &mut Random, is_2008: bool) -> Json {
@@ -230,18 +289,32 @@ fn condition(random: &mut Random, is_2008: bool) -> Json {
         if random.chance(5) {
             operator = random.recase(&operator);
         }
-        if block.keys().any(|other| other.eq_ignore_ascii_case(&operator)) {
+        if block
+            .keys()
+            .any(|other| other.eq_ignore_ascii_case(&operator))
+        {
             continue; // G-21
         }
         let mut keys = Map::new();
         for _ in 0..1 + usize::from(random.chance(15)) {
             let any_family = random.chance(8);
-            let from = if any_family { random.pick(FAMILIES) } else { family };
+            let from = if any_family {
+                random.pick(FAMILIES)
+            } else {
+                family
+            };
             let key = *random.pick(from.keys);
-            if keys.keys().any(|other: &String| other.eq_ignore_ascii_case(key)) {
+            if keys
+                .keys()
+                .any(|other: &String| other.eq_ignore_ascii_case(key))
+            {
                 continue;
             }
-            let key = if random.chance(8) { random.recase(key) } else { key.to_owned() };
+            let key = if random.chance(8) {
+                random.recase(key)
+            } else {
+                key.to_owned()
+            };
             keys.insert(key, values(random, family, base, is_2008));
         }
         block.insert(operator, json!(keys));
