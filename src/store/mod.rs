@@ -76,6 +76,15 @@ pub fn load(root: &Path) -> Result<Loaded, Refused> {
     load_files(files, origin, Memory::default())
 }
 
+/// Compiles the store whose files are `texts`, path below the root → content, without a disk.
+pub fn load_texts<'t>(
+    texts: impl IntoIterator<Item = (&'t str, &'t str)>,
+) -> Result<Loaded, Refused> {
+    let files = Files::of_texts(texts);
+    let origin = Origin::of(&files, Listing::default());
+    load_files(files, origin, Memory::default())
+}
+
 /// Makes a snapshot of `files`, which came from `origin`. What `memory` holds of them is not parsed again.
 fn load_files(files: Files, origin: Origin, mut memory: Memory) -> Result<Loaded, Refused> {
     let n_files = files.files.len();
