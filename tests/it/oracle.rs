@@ -300,6 +300,9 @@ fn is_required(question: &Question, owning: Option<&Account>) -> bool {
     if is_role(&question.resource) && question.is_about_trust() {
         return true; // T-1
     }
+    if question.is_action("iam:PassRole") {
+        return false; // T-50: identity side only
+    }
     let mut attachments = owning
         .into_iter()
         .flat_map(|account| attachments(account, &question.resource));
@@ -580,6 +583,7 @@ impl Asked<'_> {
             } // P-7
             ("AWS", "*") => Some(Direct),
             ("Service", name) => (is(Kind::Service) && caller.name == name).then_some(Direct),
+            ("Federated", _) if is_allow && self.is_stranger() => None,
             ("Federated", provider) => self.is_provider(provider).then_some(Direct),
             ("CanonicalUser", _) => self.is_account(kind, value).then_some(account),
             _ if value == caller.arn
@@ -615,6 +619,12 @@ impl Asked<'_> {
             }
             _ => value == id || value == format!("arn:{}:iam::{id}:root", self.caller.partition),
         }
+    }
+
+    /// T-21 and the note on it: a provider of another account than the role's is not registered where it counts.
+    fn is_stranger(&self) -> bool {
+        let account_of = |arn: &str| arn.split(':').nth(4).unwrap_or_default().to_owned();
+        account_of(&self.caller.arn) != account_of(&self.question.resource)
     }
 
     /// T-20.
