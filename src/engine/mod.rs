@@ -9,6 +9,7 @@ pub mod layer;
 pub mod live;
 pub mod principal;
 pub mod request;
+pub mod simulated;
 pub mod trace;
 
-pub use decide::{authorize, authorize_with};
+pub use decide::{authorize, authorize_with, facts};

@@ -14,6 +14,8 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
+use crate::config::DEADLINE_FOR_PEOPLE;
+
 /// Ends the calls of `inner` at their deadline.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline<S> {
@@ -36,8 +38,13 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_authorize = request.uri().path().ends_with("/Authorize");
-        let deadline = client_timeout(request.headers()).or(is_authorize.then_some(self.default));
+        let method = request.uri().path().rsplit('/').next();
+        let default = match method {
+            Some("Authorize") => Some(self.default),
+            Some("Simulate") => Some(DEADLINE_FOR_PEOPLE),
+            _ => None,
+        };
+        let deadline = client_timeout(request.headers()).or(default);
         let answer = self.inner.call(request);
         match deadline {
             None => Box::pin(answer),

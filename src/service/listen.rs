@@ -62,6 +62,16 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Whether only this machine can reach it, as far as its address says.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .is_ok_and(|address| address.ip().to_canonical().is_loopback()),
+            Self::Unix { .. } => true,
+        }
+    }
+
     async fn accept(&self) -> io::Result<Io> {
         match self {
             Self::Tcp(listener) => {
@@ -117,6 +127,9 @@ async fn accept_one_by_one(
     accepted: mpsc::Sender<io::Result<Connection>>,
 ) {
     let mut was_full = false;
+    let entrance = Entrance {
+        is_local: listener.is_local(),
+    };
     loop {
         let io = tokio::select! {
             () = accepted.closed() => return,
@@ -134,7 +147,11 @@ async fn accept_one_by_one(
                 was_full = is_full;
                 if let Ok(place) = place
                     && accepted
-                        .send(Ok(Connection { io, _place: place }))
+                        .send(Ok(Connection {
+                            io,
+                            entrance,
+                            _place: place,
+                        }))
                         .await
                         .is_err()
                 {
@@ -167,6 +184,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct Connection {
     io: Io,
+    entrance: Entrance,
     _place: OwnedSemaphorePermit,
 }
 
@@ -176,10 +194,19 @@ enum Io {
     Unix(UnixStream),
 }
 
-impl Connected for Connection {
-    type ConnectInfo = ();
+/// Where a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entrance {
+    /// Whether it is a listener on loopback or a Unix socket: nobody from elsewhere can come in there.
+    pub(super) is_local: bool,
+}
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+impl Connected for Connection {
+    type ConnectInfo = Entrance;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.entrance
+    }
 }
 
 impl AsyncRead for Connection {
