@@ -14,4 +14,5 @@ mod rooms;
 mod rules;
 mod scenarios;
 mod serve;
+mod simulate;
 mod support;
