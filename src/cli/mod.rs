@@ -18,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::compile::snapshot::Snapshot;
 use crate::config::DEFAULT_STORE;
+use crate::language::finding::Escaped;
 use crate::store;
 
 /// AWS-IAM-style authorization for your own services, as a sidecar
@@ -62,7 +63,7 @@ enum Output {
 enum Command {
     Serve(serve::Args),
     Authorize(authorize::Args),
-    Simulate(simulate::Args),
+    Simulate(Box<simulate::Args>),
     Validate(validate::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
@@ -110,7 +111,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Writes a line to stderr. If nobody can read it there is nobody to tell.
 fn report(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", Escaped(&line.to_string()));
 }
 
 impl Common {

@@ -68,6 +68,12 @@ pub fn compile(world: &World, revision: Revision) -> Snapshot {
             .collect(),
         oidc_issuers: oidc_issuers(world),
         managed_policies: managed.as_session,
+        managed_policy_tags: entities
+            .managed_policies
+            .iter()
+            .filter(|policy| !policy.tags.is_empty())
+            .map(|policy| (policy.identity.arn.as_str().into(), tags(&policy.tags)))
+            .collect(),
     }
 }
 
@@ -83,15 +89,8 @@ impl Managed {
         let statements: Vec<(&ManagedPolicy, Arc<[Statement]>)> = policies
             .iter()
             .filter_map(|policy| {
-                Some((
-                    policy,
-                    policy
-                        .default_version()?
-                        .document
-                        .statements
-                        .as_slice()
-                        .into(),
-                ))
+                let document = &policy.default_version()?.document;
+                Some((policy, Arc::clone(&document.statements)))
             })
             .collect();
         let playing = |policy_type: PolicyType| {
@@ -137,7 +136,7 @@ fn policy(
     file: &Arc<str>,
     document: &PolicyDocument,
 ) -> Arc<Policy> {
-    let statements = document.statements.as_slice().into();
+    let statements = Arc::clone(&document.statements);
     Arc::new(Policy {
         name,
         policy_type,
@@ -240,7 +239,8 @@ fn attach_resource_policies(
     accounts: &mut HashMap<AccountId, Account>,
 ) {
     let mut sorted: Vec<&ResourcePolicy> = policies.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    // By path, `.json` included: `orders-vip.json` is before `orders.json`.
+    sorted.sort_by(|a, b| a.at.file.cmp(&b.at.file));
     for file in sorted {
         let Some(account) = accounts.get_mut(&file.account) else {
             continue;
@@ -270,7 +270,7 @@ fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
         .entities
         .roles
         .iter()
-        .flat_map(|role| &role.trust.statements)
+        .flat_map(|role| role.trust.statements.iter())
         .filter_map(|statement| statement.principal.as_ref())
         .flat_map(|principal| &principal.entries)
         .filter_map(|entry| match entry {

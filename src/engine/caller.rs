@@ -20,6 +20,8 @@ pub struct Caller<'s> {
     pub entity: Option<&'s Entity>,
     /// The permissions boundary (E-46); root has none (E-50).
     pub boundary: Option<&'s Arc<Policy>>,
+    /// The user behind a federated user, known or external (P-1).
+    pub parent: Option<&'s Arn>,
 }
 
 impl<'s> Caller<'s> {
@@ -32,6 +34,7 @@ impl<'s> Caller<'s> {
                 account: None,
                 entity: None,
                 boundary: None,
+                parent: None,
             });
         };
         let (account, entity) = match &request.simulated {
@@ -66,6 +69,7 @@ impl<'s> Caller<'s> {
             principal,
             account: Some(account),
             entity,
+            parent: request.session.parent.as_ref(),
             boundary,
         })
     }

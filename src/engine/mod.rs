@@ -9,6 +9,7 @@ pub mod layer;
 pub mod live;
 pub mod principal;
 pub mod request;
+pub mod session_policy;
 pub mod simulated;
 pub mod trace;
 

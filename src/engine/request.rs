@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
 use crate::compile::snapshot::{Policy, Tags};
-use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
-use crate::language::document::PolicyType;
-use crate::language::parse;
-use crate::language::report::Base;
+use crate::context::{Context, ContextEntry, ContextKey, ContextValue};
 use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource, is_session_name};
 
 /// A question as its caller put it: texts, nothing checked. Each door fills one; [`Request::parse`] does the rest.
@@ -124,13 +122,23 @@ const MAX_SESSION_POLICY_ARNS: usize = 10;
 impl Request {
     /// Checks everything that needs no store: M-1, M-7, C-4, K-1 and the forms of section 6.
     pub fn parse(raw: RawRequest, at: Timestamp) -> Result<Self, RequestError> {
-        Self::read(raw, at, None)
+        Self::parse_with(raw, at, &SessionPolicies::forgetting())
+    }
+
+    /// The same, where the policies of the session may have been seen before.
+    pub fn parse_with(
+        raw: RawRequest,
+        at: Timestamp,
+        session_policies: &SessionPolicies,
+    ) -> Result<Self, RequestError> {
+        Self::read(raw, at, session_policies, None)
     }
 
     /// The same, where a simulation may say any context key.
     pub(super) fn read(
         raw: RawRequest,
         at: Timestamp,
+        session_policies: &SessionPolicies,
         simulated: Option<Box<Simulated>>,
     ) -> Result<Self, RequestError> {
         let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
@@ -156,7 +164,7 @@ impl Request {
         };
         let session = raw.session.map_or_else(
             || Ok(Session::default()),
-            |session| parse_session(session, &principal),
+            |session| parse_session(session, &principal, session_policies),
         )?;
         if matches!(principal, Principal::FederatedUser { .. }) && session.parent.is_none() {
             let message = "a federated user needs the ARN of the user behind it";
@@ -196,10 +204,9 @@ fn check_reserved(context: &Context) -> Result<(), RequestError> {
 
 /// The keys of the tags in the request, as they are spelled.
 fn derived_tag_keys(context: &Context) -> impl Iterator<Item = String> {
-    let is_tag = |entry: &&ContextEntry| entry.key.kind() == KeyKind::RequestTag;
     let key_of =
         |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
-    context.entries().iter().filter(is_tag).filter_map(key_of)
+    context.request_tags().filter_map(key_of)
 }
 
 /// `aws:TagKeys` follows from the request's tags; a list that says otherwise is refused (section 4.9).
@@ -248,13 +255,17 @@ fn check_called_via(context: &Context) -> Result<(), RequestError> {
     Ok(())
 }
 
-fn parse_session(raw: RawSession, principal: &Principal) -> Result<Session, RequestError> {
+fn parse_session(
+    raw: RawSession,
+    principal: &Principal,
+    session_policies: &SessionPolicies,
+) -> Result<Session, RequestError> {
     check_session_fits(&raw, principal)?;
     let policies = raw
         .policies
         .iter()
         .enumerate()
-        .map(|(index, text)| session_policy(index, text));
+        .map(|(index, text)| session_policies.compile(index, text));
     let policies = policies.collect::<Result<_, _>>()?;
     let policy_arns = raw
         .policy_arns
@@ -337,35 +348,6 @@ fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), Req
         }
         _ => Ok(()),
     }
-}
-
-fn session_policy(index: usize, text: &str) -> Result<Arc<Policy>, RequestError> {
-    let field = format!("session.policies[{index}]");
-    inline_policy(text, PolicyType::Session, format!("session/{index}"), field)
-}
-
-/// A policy that stands in the question itself.
-pub(super) fn inline_policy(
-    text: &str,
-    policy_type: PolicyType,
-    name: String,
-    field: String,
-) -> Result<Arc<Policy>, RequestError> {
-    let (document, findings) = parse::parse(text, policy_type, Base::File(name.as_str().into()));
-    let Some(document) = document else {
-        let why: Vec<String> = findings
-            .iter()
-            .filter(|f| f.is_error())
-            .map(ToString::to_string)
-            .collect();
-        return Err(RequestError::invalid(field, why.join("; ")));
-    };
-    Ok(Arc::new(Policy {
-        name,
-        policy_type,
-        file: "".into(),
-        statements: document.statements.into(),
-    }))
 }
 
 /// T-40: of the session's account, or AWS-managed.

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::request::{RawRequest, Request, RequestError, at_field, context_field, inline_policy};
+use super::request::{RawRequest, Request, RequestError, at_field, context_field};
+use super::session_policy::{SessionPolicies, parse_statements};
 use crate::compile::operator::Values;
 use crate::compile::snapshot::{Account, Entity, Policy, Snapshot, Tags};
 use crate::context::{Context, ContextKey};
@@ -100,8 +101,13 @@ impl Request {
             text,
         } in overrides.policies
         {
-            let policy = inline_policy(&text, policy_type, field.clone(), field)?;
-            simulated.policies_mut(policy_type).push(policy);
+            let policy = Policy {
+                statements: parse_statements(&text, policy_type, &field, field.clone())?,
+                name: field,
+                policy_type,
+                file: "".into(),
+            };
+            simulated.policies_mut(policy_type).push(Arc::new(policy));
         }
         if raw.principal.is_empty() && !simulated.identity.is_empty() {
             simulated.leave_unnamed(&raw)?;
@@ -113,7 +119,12 @@ impl Request {
         if simulated.replaces(PolicyType::Identity) {
             simulated.stand_in = stand_in(&principal, parent).map(Arc::new);
         }
-        Self::read(raw, at, Some(Box::new(simulated)))
+        Self::read(
+            raw,
+            at,
+            &SessionPolicies::forgetting(),
+            Some(Box::new(simulated)),
+        )
     }
 }
 

@@ -1,6 +1,7 @@
 //! A policy document as its author wrote it: parsed, checked, nothing resolved.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use super::condition::Condition;
 use super::pattern::{ActionPattern, ResourcePattern};
@@ -32,8 +33,8 @@ pub struct PolicyDocument {
     pub version: Version,
     /// Echoed, never evaluated (G-7).
     pub id: Option<String>,
-    /// In source order; at least one.
-    pub statements: Vec<Statement>,
+    /// In source order; at least one. Shared with whatever is compiled from it.
+    pub statements: Arc<[Statement]>,
 }
 
 /// The version of the language (G-5).

@@ -211,7 +211,7 @@ fn document_object(
     let document = PolicyDocument {
         version,
         id,
-        statements,
+        statements: statements.into(),
     };
     if report.n_errors() > n_errors {
         return None;

@@ -12,6 +12,7 @@ use super::question::answer;
 use super::{convert, pb, simulate};
 use crate::config::Limits;
 use crate::engine::live::Live;
+use crate::engine::session_policy::SessionPolicies;
 
 /// Answers questions from whatever generation is in force.
 #[derive(Debug)]
@@ -20,6 +21,7 @@ pub(super) struct Door {
     pub(super) limits: Limits,
     /// Places for simulations.
     pub(super) simulations: Arc<Semaphore>,
+    pub(super) session_policies: SessionPolicies,
 }
 
 #[tonic::async_trait]
@@ -36,6 +38,7 @@ impl AuthorizationService for Door {
         answer(
             &generation.snapshot,
             &self.limits,
+            &self.session_policies,
             request.into_inner(),
             Timestamp::now(),
         )

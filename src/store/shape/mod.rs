@@ -22,10 +22,13 @@ mod account;
 mod entity;
 mod lone;
 mod members;
+mod memory;
 mod organization;
 mod policy;
 
 use members::Members;
+use memory::Fragment;
+pub use memory::Memory;
 
 pub use lone::lone_file;
 
@@ -60,7 +63,7 @@ struct Folder {
 }
 
 /// To whom the entities of a folder belong.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct FolderOwner {
     id: Option<AccountId>,
     partition: String,
@@ -91,19 +94,26 @@ impl Reading<'_, '_> {
     }
 }
 
-/// Reads all files of a store.
-pub fn entities(files: &[File]) -> Shaped {
-    let mut reader = Reader::default();
+/// Reads all files of a store. What `memory` knows of files with the same content is taken from there, and afterwards
+/// it knows these files and no others.
+pub fn entities(files: &[File], memory: &mut Memory) -> Shaped {
+    let mut reader = Reader {
+        known: std::mem::take(memory),
+        ..Reader::default()
+    };
     reader.read_accounts(files);
     for file in files {
-        reader.read(file);
+        reader.read_or_remember(file);
     }
+    *memory = reader.learned;
     reader.shaped
 }
 
 #[derive(Default)]
 struct Reader {
     shaped: Shaped,
+    known: Memory,
+    learned: Memory,
     /// By the folder's name; `None` is the root.
     owners: BTreeMap<Option<String>, FolderOwner>,
     /// What the AWS-managed policies that were read say, by ARN.
@@ -209,16 +219,66 @@ impl Reader {
         account.filter(|_| !has_errors)
     }
 
+    /// Reads one file, unless the same content was read at the same place before.
+    fn read_or_remember(&mut self, file: &File) {
+        let owner = self.owner_of(file);
+        if let Some(fragment) = self.known.take(file, owner.as_ref()) {
+            self.add(fragment.entities.clone(), fragment.findings.clone());
+            self.learned.keep(file, owner, fragment);
+            return;
+        }
+        let others = std::mem::take(&mut self.shaped);
+        self.read(file);
+        let read = std::mem::replace(&mut self.shaped, others);
+        let is_good = !read.findings.iter().any(Finding::is_error);
+        // What AWS manages may stand in several dumps, so what one of them adds depends on the others.
+        let is_own = !read
+            .entities
+            .managed_policies
+            .iter()
+            .any(|policy| policy.identity.account.is_aws());
+        if is_good && is_own {
+            let fragment = Fragment {
+                entities: read.entities.clone(),
+                findings: read.findings.clone(),
+            };
+            self.learned.keep(file, owner, Arc::new(fragment));
+        }
+        self.shaped.missing.names.extend(read.missing.names);
+        self.shaped.missing.anything |= read.missing.anything;
+        self.add(read.entities, read.findings);
+    }
+
+    fn add(&mut self, more: Entities, findings: Vec<Finding>) {
+        let all = &mut self.shaped.entities;
+        all.users.extend(more.users);
+        all.groups.extend(more.groups);
+        all.roles.extend(more.roles);
+        all.managed_policies.extend(more.managed_policies);
+        all.resource_policies.extend(more.resource_policies);
+        all.service_control_policies
+            .extend(more.service_control_policies);
+        all.resource_control_policies
+            .extend(more.resource_control_policies);
+        if more.organization.is_some() {
+            all.organization = more.organization;
+        }
+        self.shaped.findings.extend(findings);
+    }
+
+    /// Whose folder `file` stands in.
+    fn owner_of(&self, file: &File) -> Option<FolderOwner> {
+        let folder = Place::of(&file.path).account_folder.map(str::to_owned);
+        self.owners.get(&folder).cloned()
+    }
+
     /// Reads one file; `account.json` is known already.
     fn read(&mut self, file: &File) {
         let place = Place::of(&file.path);
         if place.kind == Kind::Account {
             return;
         }
-        let owner = self
-            .owners
-            .get(&place.account_folder.map(str::to_owned))
-            .cloned();
+        let owner = self.owner_of(file);
         let mut was_json = false;
         let findings = with_json(file, |node, report| {
             was_json = true;
@@ -426,15 +486,16 @@ fn with_json(file: &File, read: impl FnOnce(&Node<'_>, &mut Report<'_>)) -> Vec<
         Ok(text) => text,
         Err(finding) => return vec![finding],
     };
-    let mut report = Report::new(Base::File(Arc::clone(&file.path)), text);
+    let base = Base::File(Arc::clone(&file.path));
     match json::parse(text, MAX_FILE_DEPTH) {
         Ok(node) => {
-            let mut report = Report::new(Base::File(Arc::clone(&file.path)), text);
+            let mut report = Report::new(base, text);
             report.about(&node);
             read(&node, &mut report);
             report.into_findings()
         }
         Err(error) => {
+            let mut report = Report::new(base, text);
             report.syntax(&error);
             report.into_findings()
         }
