@@ -351,9 +351,14 @@ fn overrides(
 ) -> Result<RawOverrides, RequestError> {
     let n_entries = question.context.len();
     convert::check_n_entries(n_entries, "context", limits)?;
+    // The empty list is absence too (C-7).
     let is_null = |entry: &pb::simulate_request::ContextEntry| {
         let kind = entry.value.as_ref().and_then(|value| value.kind.as_ref());
-        matches!(kind, Some(Kind::NullValue(_)))
+        match kind {
+            Some(Kind::NullValue(_)) => true,
+            Some(Kind::ListValue(list)) => list.values.is_empty(),
+            _ => false,
+        }
     };
     let (nulls, context) = std::mem::take(&mut question.context)
         .into_iter()

@@ -498,7 +498,7 @@ fn a_result_names_what_aws_names() {
         json!({"allowedByPermissionsBoundary": false})
     );
     let members = json!({"identityPolicies": [policy(json!({"Effect": "Allow", "Action": "orders:Get",
-        "Resource": "arn:app:orders:${app:region}::x", "Condition": {"Null": {"app:other": "true"}}}))]});
+        "Resource": "arn:app:orders:::${app:region}/x", "Condition": {"Null": {"app:other": "true"}}}))]});
     let answer = simulated(&SHOP, &alice("orders:Get", members));
     assert_eq!(
         answer["results"][0]["missingContextValues"],
