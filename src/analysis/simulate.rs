@@ -1,6 +1,7 @@
 //! What a simulation tells of each action on each resource, and of all of them together.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::compile::operator::Values;
 use crate::compile::snapshot::Snapshot;
@@ -48,6 +49,11 @@ pub fn evaluate(
     let matched = heard.statements.iter().filter(|(statement, outcome)| {
         matches!(outcome, Outcome::Applies(_))
             && written(statement).is_some_and(|statement| statement.effect == effect)
+    });
+    // A control policy may be attached to several levels.
+    let mut seen = BTreeSet::new();
+    let matched = matched.filter(|(statement, _)| {
+        seen.insert((Arc::as_ptr(&statement.policy).addr(), statement.index))
     });
     Ok(Evaluation {
         matched: matched
