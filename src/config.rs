@@ -83,6 +83,21 @@ impl Limits {
 /// The longest message that a server takes if it is not told otherwise; also the longest line of `--requests`.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// The encoded size of one simulation: it brings policies along.
+pub const MAX_SIMULATION_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many pairs of an action and a resource one simulation may ask: as many as there are questions in a batch.
+pub const MAX_SIMULATED_PAIRS: usize = 10_000;
+
+/// The encoded size of all results of one simulation: what a client takes that was told no other limit.
+pub const MAX_SIMULATION_RESULT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
+
+/// How many simulations run at once; further ones wait. They may take seconds, and must not crowd out decisions.
+pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
+
+/// When a call for people ends whose client set no deadline.
+pub const DEADLINE_FOR_PEOPLE: Duration = Duration::from_secs(30);
+
 /// The effective settings of `iamd serve`.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each is described in `SETTINGS`")]

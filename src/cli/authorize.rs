@@ -73,7 +73,11 @@ pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::
         let Some(ask) = asker(&args, common)? else {
             return Ok(Status::Refused);
         };
-        return answer_lines(input, out, &ask);
+        return answer_lines(input, out, |line| {
+            Question::from_json(line)
+                .and_then(&ask)
+                .map(|answer| answer.to_json())
+        });
     }
     let question = question(&args)?;
     let Some(ask) = asker(&args, common)? else {
@@ -116,28 +120,45 @@ fn question(args: &Args) -> anyhow::Result<Question> {
         text(&args.resource),
     );
     for entry in &args.context {
-        let Some((key, value)) = entry.split_once('=') else {
-            bail!("`--context {entry}` has no value: write `key=text` or `key:=json`");
-        };
-        match key.strip_suffix(':') {
-            Some(key) => question.context_json(key, value)?,
-            None => question.context_text(key, value),
+        match context_entry(entry)? {
+            (key, Given::Json(value)) => question.context_json(key, value)?,
+            (key, Given::Text(text)) => question.context_text(key, text),
         }
     }
     if let Some(session) = &args.session {
-        let is_json = session.trim_start().starts_with('{');
-        let read = || {
-            std::fs::read_to_string(session)
-                .with_context(|| format!("cannot read the session file `{session}`"))
-        };
-        question.session_json(&if is_json { session.clone() } else { read()? })?;
+        question.session_json(&json_or_file(session, "session")?)?;
     }
     question.resource_account(text(&args.resource_account));
     question.request_id(text(&args.request_id));
     Ok(question)
 }
 
-fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
+/// The value of a context entry on the command line.
+pub(super) enum Given<'a> {
+    Text(&'a str),
+    Json(&'a str),
+}
+
+/// `key=text` or `key:=json`.
+pub(super) fn context_entry(entry: &str) -> anyhow::Result<(&str, Given<'_>)> {
+    let Some((key, value)) = entry.split_once('=') else {
+        bail!("`--context {entry}` has no value: write `key=text` or `key:=json`");
+    };
+    Ok(match key.strip_suffix(':') {
+        Some(key) => (key, Given::Json(value)),
+        None => (key, Given::Text(value)),
+    })
+}
+
+/// A JSON object as it is, or the content of the file that is named; `what` it is, for errors.
+pub(super) fn json_or_file(text: &str, what: &str) -> anyhow::Result<String> {
+    if text.trim_start().starts_with('{') {
+        return Ok(text.to_owned());
+    }
+    std::fs::read_to_string(text).with_context(|| format!("cannot read the {what} file `{text}`"))
+}
+
+pub(super) fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdin().lock()));
     }
@@ -146,21 +167,25 @@ fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
 }
 
 /// One line for each non-blank line, in order. A line without an answer says why, and the next one is read.
-fn answer_lines(input: impl Read, out: &mut impl Write, ask: &Ask) -> anyhow::Result<Status> {
+pub(super) fn answer_lines(
+    input: impl Read,
+    out: &mut impl Write,
+    answer: impl Fn(&str) -> Result<String, NoAnswer>,
+) -> anyhow::Result<Status> {
     let mut lines = Lines::new(input, MAX_MESSAGE_BYTES);
     let (mut n_lines, mut n_unanswered) = (0u64, 0u64);
     while let Some(line) = lines.next(|| out.flush())? {
-        let answer = match line {
+        let answered = match line {
             Line::TooLong => Err(NoAnswer::line_too_long(MAX_MESSAGE_BYTES)),
             Line::Whole(bytes) if bytes.trim_ascii().is_empty() => continue,
             Line::Whole(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Question::from_json(text).and_then(ask),
+                Ok(text) => answer(text),
                 Err(_) => Err(NoAnswer::not_utf8()),
             },
         };
         n_lines += 1;
-        match answer {
-            Ok(answer) => writeln!(out, "{}", answer.to_json())?,
+        match answered {
+            Ok(json) => writeln!(out, "{json}")?,
             Err(no_answer) => {
                 n_unanswered += 1;
                 writeln!(out, "{}", no_answer.to_json())?;
@@ -213,7 +238,9 @@ mod tests {
 
     fn answers(input: &[u8]) -> (Vec<serde_json::Value>, Status) {
         let mut out = Vec::new();
-        let status = answer_lines(input, &mut out, &nothing_allowed()).unwrap();
+        let ask = nothing_allowed();
+        let answer = |line: &str| Question::from_json(line).and_then(&ask);
+        let status = answer_lines(input, &mut out, |line| Ok(answer(line)?.to_json())).unwrap();
         let lines = std::str::from_utf8(&out).unwrap().lines();
         (
             lines

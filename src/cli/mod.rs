@@ -7,6 +7,7 @@ mod completions;
 mod healthcheck;
 mod lines;
 mod serve;
+mod simulate;
 mod validate;
 
 use std::io::{self, BufWriter, Write};
@@ -62,6 +63,7 @@ enum Output {
 enum Command {
     Serve(serve::Args),
     Authorize(authorize::Args),
+    Simulate(Box<simulate::Args>),
     Validate(validate::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
@@ -85,6 +87,7 @@ pub fn main() -> ExitCode {
     let ran = match command {
         Command::Serve(args) => serve::run(args, &common),
         Command::Authorize(args) => authorize::run(args, &common, &mut out),
+        Command::Simulate(args) => simulate::run(&args, &common, &mut out),
         Command::Validate(args) => validate::run(&args, &common, &mut out),
         Command::Healthcheck(args) => healthcheck::run(&args, &common, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),

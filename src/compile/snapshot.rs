@@ -198,6 +198,22 @@ impl Attachment {
 }
 
 impl Account {
+    /// An account with nothing in it.
+    pub fn empty(id: AccountId, partition: &str) -> Self {
+        Self {
+            id,
+            partition: partition.into(),
+            root_user_enabled: false,
+            anonymous_allowed: false,
+            external: false,
+            trust_external_identity: false,
+            canonical_user_id: None,
+            membership: None,
+            roles: HashMap::new(),
+            attachments: Vec::new(),
+        }
+    }
+
     /// The attachments that cover `resource`, in the order of their files.
     pub fn attachments_of<'s>(
         &'s self,

@@ -13,7 +13,7 @@ use super::layer::{Layer, Verdict, evaluate_set};
 use super::principal::{Strength, cannot_assume, is_trust_action};
 use super::request::{Request, RequestError};
 use super::trace::{Silent, Trace};
-use crate::compile::snapshot::{Account, Membership, Policy, Snapshot};
+use crate::compile::snapshot::{Account, Policy, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Action, Principal, Resource};
 
@@ -30,6 +30,19 @@ pub fn authorize_with<T: Trace>(
 ) -> Result<Decision, RequestError> {
     let admitted = admit(snapshot, request)?;
     Ok(decide(snapshot, request, &admitted, trace))
+}
+
+/// What is known about a question; none if it is malformed or nobody known asks it.
+pub fn facts<'a>(snapshot: &'a Snapshot, request: &'a Request) -> Option<Facts<'a>> {
+    let owner = admit(snapshot, request).ok()?.owner;
+    let caller = Caller::resolve(snapshot, request).ok()?;
+    Some(Facts {
+        snapshot,
+        request,
+        caller,
+        owner,
+        for_trust: false,
+    })
 }
 
 /// Decides one question against one snapshot: section 5.5 of the semantics, line by line.
@@ -96,6 +109,11 @@ impl Standing {
             _ => {}
         }
         let request = facts.request;
+        // Policies that are simulated by themselves: nobody's, and so of the same account as everything.
+        let is_unnamed = request
+            .simulated
+            .as_ref()
+            .is_some_and(|simulated| simulated.is_unnamed());
         let is_flagged = |owner: &Account| {
             owner
                 .attachments_of(&request.resource)
@@ -103,10 +121,12 @@ impl Standing {
         };
         Self::Insider {
             // an unknown owner is nobody's account.
-            same_account: facts.caller.account.map(|account| account.id.as_str()) == facts.owner,
+            same_account: is_unnamed
+                || facts.caller.account.map(|account| account.id.as_str()) == facts.owner,
             // E-45; for T-50 only the identity side counts.
-            resource_policy_required: is_trust_action(&request.action)
-                || (!is_pass_role(&request.action) && owner.is_some_and(is_flagged)),
+            resource_policy_required: !is_unnamed
+                && (is_trust_action(&request.action)
+                    || (!is_pass_role(&request.action) && owner.is_some_and(is_flagged))),
             is_root: facts.caller.is_root(),
             is_federated: facts.caller.is_federated(),
         }
@@ -304,35 +324,56 @@ impl Layers {
 
 /// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
 fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
-    let in_play = owner.and_then(|owner| owner.membership.as_ref()?.resource_control.as_ref());
-    let Some(levels) = in_play.filter(|_| !facts.caller.is_service_linked()) else {
+    let stored = owner
+        .filter(|_| facts.keeps(PolicyType::ResourceControl))
+        .and_then(|owner| owner.membership.as_ref()?.resource_control.as_ref());
+    let simulated = facts.simulated(PolicyType::ResourceControl);
+    if (stored.is_none() && simulated.is_empty()) || facts.caller.is_service_linked() {
         return Layer::without_statement(Verdict::NotInPlay);
-    };
-    let layer = evaluate_set(levels.iter().flatten(), facts, trace);
+    }
+    let levels = stored.into_iter().flatten().flatten();
+    let layer = evaluate_set(levels.chain(simulated), facts, trace);
     match layer.verdict {
         Verdict::ExplicitDeny => layer,
         _ => Layer::without_statement(Verdict::Allow(Strength::Direct)),
     }
 }
 
+/// One level without anything of the store's.
+const ONLY_SIMULATED: &[Vec<Arc<Policy>>] = &[Vec::new()];
+
 /// E-20 to E-24: every level above the principal's account must allow, and none may deny.
 fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
     let caller = &facts.caller;
     let is_subject = !caller.is_outsider() && !caller.is_service_linked();
-    let membership = caller
+    let account = caller
         .account
-        .filter(|account| is_subject && !account.external)
-        .and_then(|account| account.membership.as_ref());
-    let Some(Membership {
-        service_control: Some(levels),
-        ..
-    }) = membership
-    else {
-        return Layer::without_statement(Verdict::NotInPlay);
+        .filter(|account| is_subject && !account.external);
+    let membership = account.and_then(|account| account.membership.as_ref());
+    let stored = membership.and_then(|membership| membership.service_control.as_ref());
+    let simulated = facts.simulated(PolicyType::ServiceControl);
+    let levels = match stored {
+        Some(levels) if facts.keeps(PolicyType::ServiceControl) => levels.as_slice(),
+        _ if simulated.is_empty() || account.is_none() => {
+            return Layer::without_statement(Verdict::NotInPlay);
+        }
+        _ => ONLY_SIMULATED,
     };
     let mut total = Layer::without_statement(Verdict::Allow(Strength::Direct));
-    for level in levels {
-        let layer = evaluate_set(level, facts, trace);
+    for (index, level) in levels.iter().enumerate() {
+        // What is simulated is attached to the account, the last level.
+        let is_last = index + 1 == levels.len();
+        let attached = if is_last { simulated } else { &[] };
+        let layer = evaluate_set(level.iter().chain(attached), facts, trace);
+        let layer = match layer.verdict {
+            // Where the store has nothing to add to, FullAWSAccess stands beside what is simulated.
+            Verdict::ImplicitDeny
+                if stored.is_none() && facts.keeps(PolicyType::ServiceControl) =>
+            {
+                Layer::without_statement(Verdict::Allow(Strength::Direct))
+            }
+            _ => layer,
+        };
         match layer.verdict {
             Verdict::ExplicitDeny if total.verdict != Verdict::ExplicitDeny => total = layer,
             Verdict::ImplicitDeny | Verdict::NotInPlay
@@ -354,9 +395,11 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
     let request = facts.request;
     let attached = || {
         let files = owner
+            .filter(|_| facts.keeps(PolicyType::Resource))
             .into_iter()
             .flat_map(|owner| owner.attachments_of(&request.resource));
-        files.filter_map(|file| file.policy.as_ref())
+        let stored = files.filter_map(|file| file.policy.as_ref());
+        stored.chain(facts.simulated(PolicyType::Resource))
     };
     let attached_layer = match attached().next() {
         None => Layer::without_statement(Verdict::NotInPlay),
@@ -380,14 +423,17 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
             .and_then(|entity| entity.role.as_ref()),
         Resource::Any => None,
     };
-    let Some(role) = role else {
+    let stored = role
+        .filter(|_| facts.keeps(PolicyType::Trust))
+        .map(|role| &role.trust);
+    let Some(trust) = facts.simulated(PolicyType::Trust).first().or(stored) else {
         return only_denies(attached_layer);
     };
     let facts = Facts {
         for_trust: true,
         ..*facts
     };
-    let trust = evaluate_set(iter::once(&role.trust), &facts, trace);
+    let trust = evaluate_set(iter::once(trust), &facts, trace);
     // T-21: a provider is registered in the account of the roles that trust it; one of another account is a stranger.
     let is_stranger = match facts.caller.principal {
         Principal::Provider(provider) => facts.owner != Some(provider.account()),
@@ -423,11 +469,18 @@ fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
     if caller.is_outsider() {
         return Layer::without_statement(Verdict::NotInPlay);
     }
+    let is_kept = facts.keeps(PolicyType::Identity);
+    let simulated = facts.simulated(PolicyType::Identity);
     let layer = match (caller.account, caller.entity) {
-        (Some(account), _) if account.external => taken_as(account.trust_external_identity),
+        (Some(account), _) if account.external && is_kept && simulated.is_empty() => {
+            taken_as(account.trust_external_identity)
+        }
         _ if caller.is_root() => taken_as(true),
-        (_, Some(entity)) => evaluate_set(&entity.identity_policies, facts, trace),
-        _ => taken_as(false),
+        (_, entity) => {
+            let stored = entity.filter(|_| is_kept);
+            let stored = stored.map_or(&[][..], |entity| &entity.identity_policies);
+            evaluate_set(stored.iter().chain(simulated), facts, trace)
+        }
     };
     match layer.verdict {
         Verdict::ExplicitDeny => layer,
@@ -438,11 +491,7 @@ fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 
 /// E-46; never for root, services and the anonymous.
 fn permissions_boundary<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
-    match facts
-        .caller
-        .entity
-        .and_then(|entity| entity.permissions_boundary.as_ref())
-    {
+    match facts.caller.boundary {
         Some(boundary) => evaluate_set(iter::once(boundary), facts, trace),
         None => Layer::without_statement(Verdict::NotInPlay),
     }
@@ -450,19 +499,15 @@ fn permissions_boundary<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 
 /// E-47: all session policies are one set.
 fn session<T: Trace>(facts: &Facts<'_>, managed: &[&Arc<Policy>], trace: &mut T) -> Layer {
-    if !facts.request.session.has_policies() {
+    let session = &facts.request.session;
+    let simulated = facts.simulated(PolicyType::Session);
+    let is_kept = session.has_policies() && facts.keeps(PolicyType::Session);
+    if !is_kept && simulated.is_empty() {
         return Layer::without_statement(Verdict::NotInPlay);
     }
-    evaluate_set(
-        facts
-            .request
-            .session
-            .policies
-            .iter()
-            .chain(managed.iter().copied()),
-        facts,
-        trace,
-    )
+    let stored = session.policies.iter().chain(managed.iter().copied());
+    let stored = stored.filter(|_| is_kept);
+    evaluate_set(stored.chain(simulated), facts, trace)
 }
 
 #[cfg(test)]

@@ -48,7 +48,11 @@ impl SessionPolicies {
         let statements = match known {
             Some(statements) => statements,
             None => {
-                let statements = parse_statements(index, text)?;
+                let (name, field) = (
+                    format!("session/{index}"),
+                    format!("session.policies[{index}]"),
+                );
+                let statements = parse_statements(text, PolicyType::Session, &name, field)?;
                 if let Some(cache) = &self.0 {
                     cache.insert(text.into(), Arc::clone(&statements));
                 }
@@ -64,9 +68,14 @@ impl SessionPolicies {
     }
 }
 
-fn parse_statements(index: usize, text: &str) -> Result<Arc<[Statement]>, RequestError> {
-    let base = Base::File(format!("session/{index}").into());
-    match parse::parse(text, PolicyType::Session, base) {
+/// The statements of a policy that stands in the question at `field`.
+pub(super) fn parse_statements(
+    text: &str,
+    policy_type: PolicyType,
+    name: &str,
+    field: String,
+) -> Result<Arc<[Statement]>, RequestError> {
+    match parse::parse(text, policy_type, Base::File(name.into())) {
         (Some(document), _) => Ok(document.statements),
         (None, findings) => {
             let errors = findings.iter().filter(|finding| finding.is_error());
@@ -74,7 +83,6 @@ fn parse_statements(index: usize, text: &str) -> Result<Arc<[Statement]>, Reques
                 .take(MAX_NAMED_FINDINGS)
                 .map(Finding::to_string)
                 .collect();
-            let field = format!("session.policies[{index}]");
             Err(RequestError::invalid(field, why.join("; ")))
         }
     }

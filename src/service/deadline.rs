@@ -14,11 +14,14 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
+use crate::config::DEADLINE_FOR_PEOPLE;
+
 /// Ends the calls of `inner` at their deadline.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline<S> {
     pub(super) inner: S,
-    /// The deadline of an Authorize call whose client set none. Streams, such as the health watch, have none then.
+    /// The deadline of an Authorize call whose client set none. Calls for people have their own; streams, such as the
+    /// health watch, have none then.
     pub(super) default: Duration,
 }
 
@@ -36,8 +39,13 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_authorize = request.uri().path().ends_with("/Authorize");
-        let deadline = client_timeout(request.headers()).or(is_authorize.then_some(self.default));
+        let method = request.uri().path().rsplit('/').next();
+        let default = match method {
+            Some("Authorize") => Some(self.default),
+            Some("Simulate") => Some(DEADLINE_FOR_PEOPLE),
+            _ => None,
+        };
+        let deadline = client_timeout(request.headers()).or(default);
         let answer = self.inner.call(request);
         match deadline {
             None => Box::pin(answer),

@@ -17,6 +17,7 @@ mod json;
 mod listen;
 pub mod question;
 pub mod server;
+pub mod simulate;
 
 /// The types of `proto/iamd/v1/authorization.proto`, which documents them. Maps are lists of their entries, so that
 /// repeated keys stay visible (C-4).

@@ -160,7 +160,7 @@ impl fmt::Display for Answer {
 }
 
 /// What a reason means, for people.
-fn in_words(reason: pb::Reason) -> &'static str {
+pub(super) fn in_words(reason: pb::Reason) -> &'static str {
     use pb::Reason as R;
     match reason {
         R::Unspecified => "without a reason",

@@ -18,5 +18,6 @@ mod rooms;
 mod rules;
 mod scenarios;
 mod serve;
+mod simulate;
 mod support;
 mod worlds;
