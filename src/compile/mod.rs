@@ -7,7 +7,7 @@ pub mod operator;
 pub mod snapshot;
 
 use crate::language::document::{
-    Effect, Listed, PolicyDocument, PolicyType, PrincipalEntry, Statement,
+    Effect, Extent, Listed, PolicyDocument, PolicyType, PrincipalEntry, Statement,
 };
 use crate::language::pattern::{ActionPattern, ResourcePattern, Syntax};
 use crate::name::AccountId;
@@ -18,7 +18,9 @@ use crate::world::entity::{
 use crate::world::organization::{
     ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
 };
-use snapshot::{Account, Attachment, Entity, Membership, Policy, Revision, Role, Snapshot, Tags};
+use snapshot::{
+    Account, Attachment, Entity, GroupShare, Membership, Origin, Policy, Revision, Role, Snapshot, Tags,
+};
 
 /// Compiles `world`.
 pub fn compile(world: &World, revision: Revision) -> Snapshot {
@@ -80,24 +82,23 @@ struct Managed {
 
 impl Managed {
     fn of(policies: &[ManagedPolicy]) -> Self {
-        let statements: Vec<(&ManagedPolicy, Arc<[Statement]>)> = policies
+        let in_force: Vec<(&ManagedPolicy, Arc<[Statement]>, Arc<Origin>)> = policies
             .iter()
             .filter_map(|policy| {
-                Some((
-                    policy,
-                    policy
-                        .default_version()?
-                        .document
-                        .statements
-                        .as_slice()
-                        .into(),
-                ))
+                let version = policy.default_version()?;
+                let origin = Origin {
+                    is_managed: true,
+                    version: Some(version.id.as_str().into()),
+                    ..Origin::of(&version.document)
+                };
+                let statements = version.document.statements.as_slice();
+                Some((policy, statements.into(), Arc::new(origin)))
             })
             .collect();
         let playing = |policy_type: PolicyType| {
-            statements
+            in_force
                 .iter()
-                .map(|(policy, statements)| {
+                .map(|(policy, statements, origin)| {
                     let Identity { arn, at, .. } = &policy.identity;
                     let file = Arc::clone(&at.file);
                     let name = arn.as_str().to_owned();
@@ -108,6 +109,7 @@ impl Managed {
                             policy_type,
                             file,
                             statements: Arc::clone(statements),
+                            origin: Arc::clone(origin),
                         }),
                     )
                 })
@@ -143,6 +145,7 @@ fn policy(
         policy_type,
         file: Arc::clone(file),
         statements,
+        origin: Arc::new(Origin::of(document)),
     })
 }
 
@@ -168,21 +171,29 @@ fn users<'a>(
     world: &'a World,
     managed: &'a Managed,
 ) -> impl Iterator<Item = (Box<str>, Entity)> + 'a {
-    let mut of_groups: HashMap<(&AccountId, &str), Vec<Arc<Policy>>> = HashMap::new();
+    let mut of_groups: HashMap<(&AccountId, &str), (Arc<str>, Vec<Arc<Policy>>)> = HashMap::new();
     for group in &world.entities.groups {
         let policies = inline(&group.identity, &group.inline)
             .chain(managed.identity(&group.attached))
             .collect();
-        of_groups.insert((&group.identity.account, &group.identity.name), policies);
+        let name = &group.identity.name;
+        of_groups.insert(
+            (&group.identity.account, name),
+            (name.as_str().into(), policies),
+        );
     }
     world.entities.users.iter().map(move |user| {
         let identity = &user.identity;
-        let from_groups = user
-            .groups
-            .iter()
-            .filter_map(|group| of_groups.get(&(&identity.account, group.to.as_str())))
-            .flatten()
-            .cloned();
+        let groups = || {
+            user.groups
+                .iter()
+                .filter_map(|group| of_groups.get(&(&identity.account, group.to.as_str())))
+        };
+        let from_groups = groups().flat_map(|(_, policies)| policies).cloned();
+        let shares = groups().map(|(name, policies)| GroupShare {
+            name: Arc::clone(name),
+            n_policies: policies.len(),
+        });
         let identity_policies = inline(identity, &user.inline)
             .chain(managed.identity(&user.attached))
             .chain(from_groups)
@@ -193,6 +204,7 @@ fn users<'a>(
             name: identity.name.as_str().into(),
             unique_id: identity.unique_id.as_deref().map(Into::into),
             identity_policies,
+            groups: shares.collect(),
             permissions_boundary: managed.boundary(user.permissions_boundary.as_ref()),
             tags: tags(&user.tags),
             disabled: user.disabled,
@@ -222,6 +234,7 @@ fn roles<'a>(
             identity_policies: inline(identity, &role.inline)
                 .chain(managed.identity(&role.attached))
                 .collect(),
+            groups: Box::default(),
             permissions_boundary: managed.boundary(role.permissions_boundary.as_ref()),
             tags: tags(&role.tags),
             disabled: role.disabled,
@@ -349,14 +362,14 @@ fn full_aws_access() -> Option<(String, Arc<Policy>)> {
         actions: Listed::Any(vec![ActionPattern::parse("*").ok()?]),
         resources: Some(Listed::Any(vec![ResourcePattern::parse("*", syntax).ok()?])),
         conditions: Vec::new(),
-        span: 0..0,
-        line: 0,
+        extent: Extent::default(),
     };
     let policy = Policy {
         name: FULL_AWS_ACCESS.to_owned(),
         policy_type: PolicyType::ServiceControl,
         file: "".into(),
         statements: [everything].into(),
+        origin: Arc::default(),
     };
     Some((FULL_AWS_ACCESS.to_owned(), Arc::new(policy)))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::compile::snapshot::{Policy, Tags};
+use crate::compile::snapshot::{Origin, Policy, Tags};
 use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
 use crate::language::document::PolicyType;
 use crate::language::parse;
@@ -337,6 +337,7 @@ fn session_policy(index: usize, text: &str) -> Result<Arc<Policy>, RequestError>
         name,
         policy_type,
         file,
+        origin: Arc::new(Origin::of(&document)),
         statements: document.statements.into(),
     }))
 }

@@ -263,7 +263,7 @@ pub(super) fn response(
     }
 }
 
-fn statement_ref(statement: &StatementRef) -> pb::StatementRef {
+pub(super) fn statement_ref(statement: &StatementRef) -> pb::StatementRef {
     pb::StatementRef {
         policy: statement.policy.name.clone(),
         sid: statement.sid().to_owned(),
@@ -273,7 +273,7 @@ fn statement_ref(statement: &StatementRef) -> pb::StatementRef {
     }
 }
 
-fn policy_type(policy_type: PolicyType) -> pb::PolicyType {
+pub(super) fn policy_type(policy_type: PolicyType) -> pb::PolicyType {
     match policy_type {
         PolicyType::Identity => pb::PolicyType::Identity,
         PolicyType::Resource => pb::PolicyType::Resource,
@@ -310,6 +310,16 @@ pub(super) fn not_ready() -> Status {
         Code::Unavailable,
         "no policy store has been loaded yet",
         details,
+    )
+}
+
+/// `PERMISSION_DENIED`: the caller may not use this call. It says nothing about the question.
+pub(super) fn not_permitted() -> Status {
+    let message = "this call discloses policies: it is open on loopback and Unix sockets only";
+    Status::with_error_details(
+        Code::PermissionDenied,
+        message,
+        error_info("NOT_PERMITTED"),
     )
 }
 

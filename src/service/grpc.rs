@@ -6,9 +6,12 @@ use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
 use super::pb::authorization_service_server::AuthorizationService;
+use super::explain::explained;
+use super::listen::Reach;
 use super::question::answer;
 use super::{convert, pb};
 use crate::config::Limits;
+use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
 
 /// Answers questions from whatever generation is in force.
@@ -16,6 +19,8 @@ use crate::engine::live::Live;
 pub(super) struct Door {
     pub(super) live: Arc<Live>,
     pub(super) limits: Limits,
+    /// What explanations do not show.
+    pub(super) redacted: Arc<Redacted>,
 }
 
 #[tonic::async_trait]
@@ -36,5 +41,24 @@ impl AuthorizationService for Door {
             Timestamp::now(),
         )
         .map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ExplainRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
+        Reach::check(&request)?;
+        let Some(generation) = self.live.load_full() else {
+            return Err(convert::not_ready());
+        };
+        let (limits, redacted) = (self.limits, Arc::clone(&self.redacted));
+        // All of a large store takes its time, and the threads that answer `Authorize` must not wait for it.
+        let explaining = tokio::task::spawn_blocking(move || {
+            let question = request.into_inner().into();
+            let now = Timestamp::now();
+            explained(&generation.snapshot, &limits, &redacted, question, now)
+        });
+        let explained = explaining.await.map_err(|_| convert::internal())?;
+        explained.map(Response::new)
     }
 }

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use prost_types::value::Kind;
 use prost_types::{ListValue, NullValue, Struct, Value};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -268,21 +268,22 @@ fn time_of(
         && bytes.get(13) == Some(&b':')
         && bytes.get(16) == Some(&b':');
     match text.parse::<Timestamp>() {
-        Ok(time) if has_form => {
-            // The protocol counts nanoseconds forward from the second before, jiff towards zero.
-            let nanos = time.as_nanosecond().rem_euclid(1_000_000_000);
-            let seconds = time.as_nanosecond().div_euclid(1_000_000_000);
-            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-            Ok(Some(prost_types::Timestamp {
-                seconds,
-                nanos: i32::try_from(nanos).unwrap_or(i32::MAX),
-            }))
-        }
+        Ok(time) if has_form => Ok(Some(wire_time(time))),
         _ => {
             let message =
                 format!("`{text}` is no time as RFC 3339 writes it: `2024-06-01T12:00:00Z`");
             Err(RequestError::invalid(path, message))
         }
+    }
+}
+
+/// A time as the protocol counts it: nanoseconds forward from the second before, where jiff counts towards zero.
+pub(super) fn wire_time(time: Timestamp) -> prost_types::Timestamp {
+    let nanos = time.as_nanosecond().rem_euclid(1_000_000_000);
+    let seconds = time.as_nanosecond().div_euclid(1_000_000_000);
+    prost_types::Timestamp {
+        seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+        nanos: i32::try_from(nanos).unwrap_or(i32::MAX),
     }
 }
 
@@ -357,6 +358,38 @@ pub(super) fn response(response: &pb::AuthorizeResponse) -> String {
         revision: &response.revision,
         request_id: &response.request_id,
     })
+}
+
+/// Writes an `ExplainResponse` on several lines, with all its members.
+pub(super) fn explanation(response: &pb::ExplainResponse) -> String {
+    serde_json::to_string_pretty(response).unwrap_or_default()
+}
+
+/// The name of a decision's number; one that is not known is unspecified.
+pub(super) fn decision_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let decision = pb::Decision::try_from(*number).unwrap_or_default();
+    to.serialize_str(decision.as_str_name())
+}
+
+/// The name of a reason's number.
+pub(super) fn reason_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let reason = pb::Reason::try_from(*number).unwrap_or_default();
+    to.serialize_str(reason.as_str_name())
+}
+
+/// The name of a policy type's number.
+pub(super) fn policy_type_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let policy_type = pb::PolicyType::try_from(*number).unwrap_or_default();
+    to.serialize_str(policy_type.as_str_name())
+}
+
+/// A time in UTC; null for one that is absent or out of range.
+pub(super) fn rfc3339<S: Serializer>(
+    time: &Option<prost_types::Timestamp>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let time = time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
+    time.map(|time| time.to_string()).serialize(to)
 }
 
 #[derive(Serialize)]

@@ -13,7 +13,9 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
+use tonic::{Request, Status};
 
+use super::convert;
 use crate::config::{ACCEPT_BACK_OFF, Address};
 
 /// Who may connect to a Unix socket: its owner and its group, for a sidecar that runs as another user.
@@ -60,6 +62,16 @@ impl Listener {
         };
         tracing::info!(address = %bound, "listening for gRPC");
         Ok(listener)
+    }
+
+    fn reach(&self) -> Reach {
+        let is_local = match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .is_ok_and(|address| Address::Tcp(address).is_local()),
+            Self::Unix { .. } => true,
+        };
+        if is_local { Reach::Local } else { Reach::Network }
     }
 
     async fn accept(&self) -> io::Result<Io> {
@@ -117,6 +129,7 @@ async fn accept_one_by_one(
     accepted: mpsc::Sender<io::Result<Connection>>,
 ) {
     let mut was_full = false;
+    let reach = listener.reach();
     loop {
         let io = tokio::select! {
             () = accepted.closed() => return,
@@ -134,7 +147,11 @@ async fn accept_one_by_one(
                 was_full = is_full;
                 if let Ok(place) = place
                     && accepted
-                        .send(Ok(Connection { io, _place: place }))
+                        .send(Ok(Connection {
+                            io,
+                            reach,
+                            _place: place,
+                        }))
                         .await
                         .is_err()
                 {
@@ -167,6 +184,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct Connection {
     io: Io,
+    reach: Reach,
     _place: OwnedSemaphorePermit,
 }
 
@@ -176,10 +194,32 @@ enum Io {
     Unix(UnixStream),
 }
 
-impl Connected for Connection {
-    type ConnectInfo = ();
+/// Who can reach the listener that a call came in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// Only this machine: loopback or a Unix socket.
+    Local,
+    /// The network.
+    Network,
+}
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+impl Reach {
+    /// Lets in calls that disclose policies (S-12): those from this machine.
+    pub(super) fn check<T>(request: &Request<T>) -> Result<(), Status> {
+        match request.extensions().get::<Self>() {
+            Some(Self::Local) => Ok(()),
+            // A connection that says nothing is nobody's friend.
+            Some(Self::Network) | None => Err(convert::not_permitted()),
+        }
+    }
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Reach;
+
+    fn connect_info(&self) -> Reach {
+        self.reach
+    }
 }
 
 impl AsyncRead for Connection {
