@@ -19,7 +19,8 @@ use crate::world::organization::{
     ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
 };
 use snapshot::{
-    Account, Attachment, Entity, GroupShare, Membership, Origin, Policy, Revision, Role, Snapshot, Tags,
+    Account, Attachment, Entity, GroupShare, Membership, Origin, Policy, Revision, Role, Snapshot,
+    Tags,
 };
 
 /// Compiles `world`.
@@ -80,9 +81,16 @@ struct Managed {
     as_session: HashMap<Box<str>, Arc<Policy>>,
 }
 
+/// A managed policy, by its default version (G-36).
+struct InForce<'w> {
+    policy: &'w ManagedPolicy,
+    statements: Arc<[Statement]>,
+    origin: Arc<Origin>,
+}
+
 impl Managed {
     fn of(policies: &[ManagedPolicy]) -> Self {
-        let in_force: Vec<(&ManagedPolicy, Arc<[Statement]>, Arc<Origin>)> = policies
+        let in_force: Vec<InForce<'_>> = policies
             .iter()
             .filter_map(|policy| {
                 let version = policy.default_version()?;
@@ -92,14 +100,18 @@ impl Managed {
                     ..Origin::of(&version.document)
                 };
                 let statements = version.document.statements.as_slice();
-                Some((policy, statements.into(), Arc::new(origin)))
+                Some(InForce {
+                    policy,
+                    statements: statements.into(),
+                    origin: Arc::new(origin),
+                })
             })
             .collect();
         let playing = |policy_type: PolicyType| {
             in_force
                 .iter()
-                .map(|(policy, statements, origin)| {
-                    let Identity { arn, at, .. } = &policy.identity;
+                .map(|in_force| {
+                    let Identity { arn, at, .. } = &in_force.policy.identity;
                     let file = Arc::clone(&at.file);
                     let name = arn.as_str().to_owned();
                     (
@@ -108,8 +120,8 @@ impl Managed {
                             name,
                             policy_type,
                             file,
-                            statements: Arc::clone(statements),
-                            origin: Arc::clone(origin),
+                            statements: Arc::clone(&in_force.statements),
+                            origin: Arc::clone(&in_force.origin),
                         }),
                     )
                 })
@@ -171,7 +183,9 @@ fn users<'a>(
     world: &'a World,
     managed: &'a Managed,
 ) -> impl Iterator<Item = (Box<str>, Entity)> + 'a {
-    let mut of_groups: HashMap<(&AccountId, &str), (Arc<str>, Vec<Arc<Policy>>)> = HashMap::new();
+    /// The group's name, and its policies.
+    type Shared = (Arc<str>, Vec<Arc<Policy>>);
+    let mut of_groups: HashMap<(&AccountId, &str), Shared> = HashMap::new();
     for group in &world.entities.groups {
         let policies = inline(&group.identity, &group.inline)
             .chain(managed.identity(&group.attached))

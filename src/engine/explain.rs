@@ -99,7 +99,8 @@ impl Explanation {
 
     /// The others that apply. Of an implicit deny these are the Allows that were not enough (S-3).
     pub fn also_applying(&self) -> impl Iterator<Item = &StatementResult> {
-        let applies = |statement: &&StatementResult| matches!(statement.outcome, Outcome::Applies(_));
+        let applies =
+            |statement: &&StatementResult| matches!(statement.outcome, Outcome::Applies(_));
         self.statements
             .iter()
             .filter(applies)

@@ -316,11 +316,7 @@ pub(super) fn not_ready() -> Status {
 /// `PERMISSION_DENIED`: the caller may not use this call. It says nothing about the question.
 pub(super) fn not_permitted() -> Status {
     let message = "this call discloses policies: it is open on loopback and Unix sockets only";
-    Status::with_error_details(
-        Code::PermissionDenied,
-        message,
-        error_info("NOT_PERMITTED"),
-    )
+    Status::with_error_details(Code::PermissionDenied, message, error_info("NOT_PERMITTED"))
 }
 
 /// `INTERNAL`: a fault of iamd. What went wrong is in the log, not in the answer.

@@ -116,7 +116,10 @@ fn response(explanation: &Explanation, answer: pb::AuthorizeResponse) -> pb::Exp
             explanation,
             &[PolicyType::ServiceControl, PolicyType::ResourceControl],
         ),
-        allowed_by_permissions_boundary: allowed_by(explanation, &[PolicyType::PermissionsBoundary]),
+        allowed_by_permissions_boundary: allowed_by(
+            explanation,
+            &[PolicyType::PermissionsBoundary],
+        ),
         cross_account: explanation
             .cross_account
             .as_ref()
@@ -141,7 +144,11 @@ fn response(explanation: &Explanation, answer: pb::AuthorizeResponse) -> pb::Exp
             })
             .collect(),
         to_allow: explanation.to_allow.clone(),
-        statements: explanation.statements.iter().map(statement_result).collect(),
+        statements: explanation
+            .statements
+            .iter()
+            .map(statement_result)
+            .collect(),
     }
 }
 

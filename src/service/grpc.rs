@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::pb::authorization_service_server::AuthorizationService;
 use super::explain::explained;
 use super::listen::Reach;
+use super::pb::authorization_service_server::AuthorizationService;
 use super::question::answer;
 use super::{convert, pb};
 use crate::config::Limits;

@@ -71,7 +71,11 @@ impl Listener {
                 .is_ok_and(|address| Address::Tcp(address).is_local()),
             Self::Unix { .. } => true,
         };
-        if is_local { Reach::Local } else { Reach::Network }
+        if is_local {
+            Reach::Local
+        } else {
+            Reach::Network
+        }
     }
 
     async fn accept(&self) -> io::Result<Io> {

@@ -15,8 +15,8 @@ use super::listen::{Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use crate::config::{
-    Config, KEEPALIVE, PEOPLE_DEADLINE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
-    MAX_PENDING_RESET_STREAMS,
+    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
+    MAX_PENDING_RESET_STREAMS, PEOPLE_DEADLINE,
 };
 use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
@@ -48,9 +48,7 @@ pub async fn serve(
     let door = Door {
         live,
         limits: config.limits,
-        redacted: Arc::new(Redacted::new(
-            config.redact_keys.iter().map(String::as_str),
-        )),
+        redacted: Arc::new(Redacted::new(config.redact_keys.iter().map(String::as_str))),
     };
     let authorization =
         AuthorizationServiceServer::new(door).max_decoding_message_size(config.max_message_bytes);

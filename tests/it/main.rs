@@ -9,6 +9,7 @@
 
 mod cli;
 mod corpus;
+mod explain;
 mod reload;
 mod rooms;
 mod rules;

@@ -24,7 +24,9 @@ pub(super) fn advice(
     match explanation.decision.reason() {
         Reason::ImplicitDenyUnknownPrincipal => return vec![unknown(request)],
         Reason::ImplicitDenySessionExpired => {
-            return vec!["the session has to be renewed: it was over before the question".to_owned()];
+            return vec![
+                "the session has to be renewed: it was over before the question".to_owned(),
+            ];
         }
         _ => {}
     }
@@ -47,7 +49,9 @@ fn unknown(request: &Request) -> String {
             format!("the account of `{arn}` has to be in the store and to say `RootUserEnabled`")
         }
         principal => {
-            format!("the store has to hold `{principal}`, or the role or user behind it, and not disabled")
+            format!(
+                "the store has to hold `{principal}`, or the role or user behind it, and not disabled"
+            )
         }
     }
 }
@@ -63,18 +67,34 @@ fn denies(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
     denies
         .map(|statement| {
             let name = name(statement);
-            if statement.conditions.is_empty() {
+            let missing = statement.resource.iter().flat_map(|resource| {
+                let is_cause = resource.matched_because_missing;
+                resource.policy_values.iter().filter(move |_| is_cause)
+            });
+            let mut causes: Vec<String> = missing
+                .flat_map(|value| &value.missing)
+                .map(|key| format!("`{key}` has no value"))
+                .collect();
+            causes.dedup();
+            causes.extend(statement.conditions.iter().map(in_words));
+            if causes.is_empty() {
                 return format!("{name} must not apply, and it has no condition");
             }
-            let held: Vec<String> = statement.conditions.iter().map(in_words).collect();
-            format!("{name} must not apply: it does while {}", held.join(" and "))
+            format!(
+                "{name} must not apply: it does while {}",
+                causes.join(" and ")
+            )
         })
         .collect()
 }
 
 /// What has to allow, and the Allows that nearly do.
 fn allows(explanation: &Explanation, request: &Request, policy_type: PolicyType) -> Vec<String> {
-    let question = format!("allow `{}` on `{}`", request.action, request.resource.as_str());
+    let question = format!(
+        "allow `{}` on `{}`",
+        request.action,
+        request.resource.as_str()
+    );
     let silent_levels: Vec<String> = explanation
         .of_type(policy_type)
         .iter()
@@ -91,7 +111,10 @@ fn allows(explanation: &Explanation, request: &Request, policy_type: PolicyType)
             None => "a resource policy has to, and nobody knows whose the resource is".to_owned(),
         },
         PolicyType::ServiceControl => {
-            format!("a service control policy at {} has to", silent_levels.join(" and at "))
+            format!(
+                "a service control policy at {} has to",
+                silent_levels.join(" and at ")
+            )
         }
         PolicyType::ResourceControl => "every level of resource control policies has to".to_owned(),
     };
@@ -143,9 +166,17 @@ fn elsewhere(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> 
                 .collect();
             let name = name(statement);
             Some(if missing.is_empty() {
-                format!("{name} allows the action on other resources: {} {}", resource.element, listed.join(", "))
+                format!(
+                    "{name} allows the action on other resources: {} {}",
+                    resource.element,
+                    listed.join(", ")
+                )
             } else {
-                format!("{name} allows the action on {}, but {} has no value", listed.join(", "), missing.join(" and "))
+                format!(
+                    "{name} allows the action on {}, but {} has no value",
+                    listed.join(", "),
+                    missing.join(" and ")
+                )
             })
         })
         .collect()
@@ -168,7 +199,10 @@ fn name(statement: &StatementResult) -> String {
         file => format!(" ({file}:{})", source.extent().start.line),
     };
     let index = source.statement.index;
-    format!("the {effect} in statement {index}{sid} of {}{place}", policy.name)
+    format!(
+        "the {effect} in statement {index}{sid} of {}{place}",
+        policy.name
+    )
 }
 
 /// A condition with the values on both sides.

@@ -146,7 +146,8 @@ pub(super) fn condition(
         holds,
         matched_because_missing: holds == Truth::True && (is_missing || (lacks && is_negated)),
         failed_because_missing: holds == Truth::False && (is_missing || (lacks && !is_negated)),
-        indeterminate: (holds == Truth::Indeterminate).then(|| cause(condition, values, is_missing)),
+        indeterminate: (holds == Truth::Indeterminate)
+            .then(|| cause(condition, values, is_missing)),
         request_values: shown(request_values.into_iter(), is_hidden),
         // What the policy compares with tells as much as what the request says.
         policy_values: if is_hidden && !matches!(condition.operand, Operand::Null(_)) {
@@ -178,7 +179,10 @@ fn cause(condition: &Condition, values: &Values<'_>, is_missing: bool) -> Cause 
 
 fn operand(operand: &Operand, facts: &Facts<'_>, redacted: &Redacted) -> Vec<PolicyValue> {
     fn canonical<T: ToString>(values: &[T]) -> Vec<PolicyValue> {
-        values.iter().map(|value| written(&value.to_string())).collect()
+        values
+            .iter()
+            .map(|value| written(&value.to_string()))
+            .collect()
     }
     match operand {
         Operand::StringEquals(texts)

@@ -154,7 +154,9 @@ impl<'r> Recorder<'r> {
                 Outcome::Applies(strength) => Some(strength),
                 _ => None,
             });
-        strengths.max().map_or(Verdict::ImplicitDeny, Verdict::Allow)
+        strengths
+            .max()
+            .map_or(Verdict::ImplicitDeny, Verdict::Allow)
     }
 
     /// What stands in the way, one after the other: each with the verdict that is in the way.
@@ -207,7 +209,11 @@ impl<'r> Recorder<'r> {
         let mut behind = (self.n_policies + n_shared).saturating_sub(n_policies);
         for group in &entity.groups {
             if behind > 0 && behind <= group.n_policies {
-                let source_type = if is_managed { "group-managed" } else { "group-inline" };
+                let source_type = if is_managed {
+                    "group-managed"
+                } else {
+                    "group-inline"
+                };
                 return (source_type, group.name.to_string());
             }
             behind = behind.saturating_sub(group.n_policies);
@@ -283,7 +289,9 @@ impl Trace for Recorder<'_> {
         };
         let resource = element::resource(written, facts, heard.is_resource, self.redacted);
         // S-7: within reach is also what only a missing variable keeps from the resource.
-        let is_near = resource.as_ref().is_some_and(|element| element.failed_because_missing);
+        let is_near = resource
+            .as_ref()
+            .is_some_and(|element| element.failed_because_missing);
         if heard.is_action && heard.strength.is_some() && (heard.is_resource || is_near) {
             self.missing.extend(heard.missing);
             self.missing.extend(missing_in_resource(written, facts));
@@ -357,7 +365,10 @@ fn nodes(account: Option<&Account>) -> Vec<String> {
     let Some(account) = account else {
         return Vec::new();
     };
-    let path = account.membership.as_ref().map_or("", |member| &member.path);
+    let path = account
+        .membership
+        .as_ref()
+        .map_or("", |member| &member.path);
     let above = path.split('/').skip(1).filter(|node| !node.is_empty());
     above
         .map(str::to_owned)

@@ -46,16 +46,11 @@ pub(super) fn text(response: &pb::ExplainResponse, colour: Colour) -> String {
     let _ = headline(&mut out, response, colour);
     let _ = layers(&mut out, response, colour);
     let _ = notes(&mut out, response, colour);
-    // What stands in a policy or a request is others' text: it must not steer the terminal.
     out.truncate(out.trim_end().len());
     out
 }
 
-fn headline(
-    out: &mut String,
-    response: &pb::ExplainResponse,
-    colour: Colour,
-) -> std::fmt::Result {
+fn headline(out: &mut String, response: &pb::ExplainResponse, colour: Colour) -> std::fmt::Result {
     let is_allowed = response.decision() == pb::Decision::Allow;
     let (tone, decision) = if is_allowed {
         (Tone::Allow, "allow")
@@ -125,10 +120,22 @@ fn layers(out: &mut String, response: &pb::ExplainResponse, colour: Colour) -> s
                 n_other += 1;
                 continue;
             }
+            // The levels above have said what the built-in policy says.
+            let is_built_in = statement
+                .source
+                .as_ref()
+                .is_some_and(|source| source.source_type == "scp" && source.file.is_empty());
+            if is_built_in {
+                continue;
+            }
             self::statement(out, statement, colour)?;
         }
         if n_other > 0 {
-            let what = if n_other == 1 { "statement speaks" } else { "statements speak" };
+            let what = if n_other == 1 {
+                "statement speaks"
+            } else {
+                "statements speak"
+            };
             let line = format!("  {n_other} {what} of other actions");
             writeln!(out, "{}", colour.paint(Tone::Quiet, &line))?;
         }
@@ -196,7 +203,10 @@ fn statement(
     {
         let is_told = !element.matches
             || element.matched_because_missing
-            || element.policy_values.iter().any(|value| value.resolved.is_some());
+            || element
+                .policy_values
+                .iter()
+                .any(|value| value.resolved.is_some());
         if is_told {
             let holds = if element.matches { "true" } else { "false" };
             let line = format!(
@@ -283,7 +293,11 @@ fn named(source: &pb::StatementSource, colour: Colour) -> String {
 fn policy_values(values: &[pb::PolicyValue]) -> String {
     let one = |value: &pb::PolicyValue| match (&value.resolved, value.missing.as_slice()) {
         (_, missing @ [_, ..]) => {
-            format!("{} (no value: {})", quoted(&value.written), printable(&missing.join(", ")))
+            format!(
+                "{} (no value: {})",
+                quoted(&value.written),
+                printable(&missing.join(", "))
+            )
         }
         (Some(resolved), []) => format!("{} = {}", quoted(&value.written), quoted(resolved)),
         (None, []) => quoted(&value.written),
