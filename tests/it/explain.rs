@@ -238,6 +238,7 @@ fn a_boundary_that_is_silent_blocks_what_is_granted() {
         [
             ("rcp", "allowed"),
             ("scp", "allowed"),
+            ("resource", "implicitDeny"),
             ("identity", "allowed"),
             ("boundary", "implicitDeny")
         ],
