@@ -1,6 +1,6 @@
 //! Why a decision came out as it did: section 7 of the semantics.
 //!
-//! The evaluation is the one of `authorize`, with a [`Recorder`] that listens; it notes, and decides nothing.
+//! The evaluation is the one of `authorize`, with a `Recorder` that listens; it notes, and decides nothing.
 //! What it notes is text, so that an [`Explanation`] outlives its snapshot, and values that are to be hidden are
 //! hidden here and nowhere else (S-11).
 
