@@ -44,6 +44,16 @@ pub const MAX_LOCAL_ERROR_RESET_STREAMS: usize = 1024;
 /// How often a silent connection is asked whether its peer is still there, and how long the peer may take to say so.
 pub const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
+/// The most threads that may be asked for: far beyond the processors of any machine, and still started in a moment.
+pub const MAX_WORKER_THREADS: usize = 1024;
+
+/// The most connections that may be allowed: beyond what one process gets descriptors for.
+pub const MAX_MAX_CONNECTIONS: usize = 1 << 20;
+
+/// How long a new connection may take to say that it speaks HTTP/2. From then on keepalive watches over it; before, a
+/// silent one would hold one of the places for ever.
+pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long accepting pauses when the system has no descriptor left: without a pause the loop would spin.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -100,6 +110,7 @@ pub struct Config {
     pub redact_keys: Vec<String>,
     pub max_streams_per_connection: u32,
     pub max_connections: usize,
+    pub session_policy_cache_bytes: usize,
 }
 
 /// One setting, as the help, the variables and the configuration file know it.
@@ -229,6 +240,12 @@ pub const SETTINGS: &[Setting] = &[
         "1024",
         "Open connections; those beyond are closed at once",
     ),
+    setting(
+        "session_policy_cache_bytes",
+        "SIZE",
+        "8MiB",
+        "Memory for session policies that were compiled before",
+    ),
 ];
 
 /// Where a setting's value was found.
@@ -310,7 +327,7 @@ impl Config {
             log_format: texts.read("log_format", LogFormat::from_str)?,
             worker_threads: texts.read("worker_threads", |text| match text {
                 "auto" => Ok(None),
-                _ => count(text).map(Some),
+                _ => at_most(MAX_WORKER_THREADS, text).map(Some),
             })?,
             max_message_bytes: texts.read("max_message_bytes", size)?,
             limits: Limits {
@@ -323,7 +340,9 @@ impl Config {
             max_streams_per_connection: texts.read("max_streams_per_connection", |text| {
                 u32::try_from(count(text)?).context("is too large")
             })?,
-            max_connections: texts.read("max_connections", count)?,
+            max_connections: texts
+                .read("max_connections", |text| at_most(MAX_MAX_CONNECTIONS, text))?,
+            session_policy_cache_bytes: texts.read("session_policy_cache_bytes", size)?,
         };
         config.check()?;
         Ok(Resolved {
@@ -483,6 +502,14 @@ fn count(text: &str) -> anyhow::Result<usize> {
     match text.parse() {
         Ok(0) | Err(_) => bail!("must be a whole number of at least 1"),
         Ok(number) => Ok(number),
+    }
+}
+
+/// A count that the system can bear.
+fn at_most(most: usize, text: &str) -> anyhow::Result<usize> {
+    match count(text)? {
+        number if number > most => bail!("must be at most {most}"),
+        number => Ok(number),
     }
 }
 

@@ -249,13 +249,21 @@ impl Context {
         self.get_folded(key.folded())
     }
 
-    /// The value of the key that is `folded` in lower case.
+    /// The value of the key that is `folded` in lower case; none for the empty list (C-7).
     pub fn get_folded(&self, folded: &str) -> Option<&ContextValue> {
         let at = self
             .0
             .binary_search_by(|entry| (*entry.key.folded).cmp(folded))
             .ok()?;
-        self.0.get(at).map(|entry| &entry.value)
+        let value = self.0.get(at).map(|entry| &entry.value);
+        value.filter(|value| !value.values().is_empty())
+    }
+
+    /// The tags in the request: entries `aws:RequestTag/…` that have a value (C-7).
+    pub fn request_tags(&self) -> impl Iterator<Item = &ContextEntry> {
+        self.0.iter().filter(|entry| {
+            entry.key.kind() == KeyKind::RequestTag && !entry.value.values().is_empty()
+        })
     }
 
     /// All entries, sorted by folded key.

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,11 +37,15 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()?;
         let stderr = process.stderr.take().context("stderr is piped")?;
-        let (sender, lines) = mpsc::channel();
+        let log = Arc::new(Mutex::new(String::new()));
+        let reader = Arc::clone(&log);
         // Reads on for as long as the server lives, so that its log never blocks it.
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                let _ = sender.send(line);
+                if let Ok(mut log) = reader.lock() {
+                    *log += &line;
+                    log.push('\n');
+                }
             }
         });
         let mut server = Self {
@@ -49,43 +53,48 @@ impl Server {
             address: String::new(),
             ready_after: Duration::ZERO,
         };
-        let mut log = String::new();
-        while server.address.is_empty() {
-            match lines.recv_timeout(PATIENCE) {
-                Ok(line) => {
-                    server.address = listening_address(&line).unwrap_or_default();
-                    log += &line;
-                    log.push('\n');
-                }
-                Err(_) => bail!("the server did not say where it listens:\n{log}"),
-            }
-        }
-        server.wait_until_ready(question, begin)?;
+        let ready = server.wait_until_ready(question, &log, begin);
+        ready.with_context(|| format!("the server is not ready; its log:\n{}", text_of(&log)))?;
         server.ready_after = begin.elapsed();
         Ok(server)
     }
 
-    fn wait_until_ready(&self, question: &Question, begin: Instant) -> anyhow::Result<()> {
+    fn wait_until_ready(
+        &mut self,
+        question: &Question,
+        log: &Mutex<String>,
+        begin: Instant,
+    ) -> anyhow::Result<()> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let mut client = Client::connect(&self.address).await?;
+            let mut client = None;
             loop {
-                match client.ask(question).await {
-                    Ok(answer) => {
-                        ensure!(
-                            answer.is_allowed == question.is_allowed,
-                            "{} got {answer:?}",
-                            question.label
-                        );
-                        return Ok(());
-                    }
-                    Err(status) if begin.elapsed() > PATIENCE => {
-                        bail!("not ready after {PATIENCE:?}: {status}")
-                    }
-                    Err(_) => tokio::time::sleep(Duration::from_micros(200)).await,
+                ensure!(begin.elapsed() < PATIENCE, "it took over {PATIENCE:?}");
+                if let Some(status) = self.process.try_wait()? {
+                    bail!("it ended: {status}");
                 }
+                match &mut client {
+                    None => {
+                        if let Some(address) = text_of(log).lines().find_map(listening_address) {
+                            client = Some(Client::connect(&address).await?);
+                            self.address = address;
+                            continue;
+                        }
+                    }
+                    Some(client) => {
+                        if let Ok(answer) = client.ask(question).await {
+                            ensure!(
+                                answer.is_allowed == question.is_allowed,
+                                "{} got {answer:?}",
+                                question.label
+                            );
+                            return Ok(());
+                        }
+                    }
+                }
+                tokio::time::sleep(Duration::from_micros(200)).await;
             }
         })
     }
@@ -124,6 +133,10 @@ impl Drop for Server {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn text_of(log: &Mutex<String>) -> String {
+    log.lock().map(|log| log.clone()).unwrap_or_default()
 }
 
 /// The address in the log line that says where the server listens.

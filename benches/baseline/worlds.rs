@@ -188,7 +188,7 @@ const ATTACHED: [&str; 10] = [
     "AmazonSNSFullAccess",
     "AmazonDynamoDBReadOnlyAccess",
     "CloudWatchReadOnlyAccess",
-    "AWSCloudTrail_ReadOnlyAccess",
+    "AmazonSSMReadOnlyAccess",
     "AmazonRDSReadOnlyAccess",
     "AmazonECS_FullAccess",
     "SecurityAudit",
@@ -219,6 +219,14 @@ fn managed_policies() -> anyhow::Result<World> {
         policies.len()
     );
     policies.truncate(N_MANAGED_POLICIES);
+    let n_attached = policies
+        .iter()
+        .filter(|policy| ATTACHED.contains(&policy.name.as_str()))
+        .count();
+    ensure!(
+        n_attached == ATTACHED.len(),
+        "the corpus lacks a policy that gets attached"
+    );
 
     let directory = new_directory()?;
     write_json(

@@ -19,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::compile::snapshot::Snapshot;
 use crate::config::DEFAULT_STORE;
+use crate::language::finding::Escaped;
 use crate::store;
 
 /// AWS-IAM-style authorization for your own services, as a sidecar
@@ -111,7 +112,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Writes a line to stderr. If nobody can read it there is nobody to tell.
 fn report(line: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", Escaped(&line.to_string()));
 }
 
 impl Common {

@@ -71,6 +71,12 @@ pub fn compile(world: &World, revision: Revision) -> Snapshot {
             .collect(),
         oidc_issuers: oidc_issuers(world),
         managed_policies: managed.as_session,
+        managed_policy_tags: entities
+            .managed_policies
+            .iter()
+            .filter(|policy| !policy.tags.is_empty())
+            .map(|policy| (policy.identity.arn.as_str().into(), tags(&policy.tags)))
+            .collect(),
     }
 }
 
@@ -99,10 +105,10 @@ impl Managed {
                     version: Some(version.id.as_str().into()),
                     ..Origin::of(&version.document)
                 };
-                let statements = version.document.statements.as_slice();
+                let statements = Arc::clone(&version.document.statements);
                 Some(InForce {
                     policy,
-                    statements: statements.into(),
+                    statements,
                     origin: Arc::new(origin),
                 })
             })
@@ -151,7 +157,7 @@ fn policy(
     file: &Arc<str>,
     document: &PolicyDocument,
 ) -> Arc<Policy> {
-    let statements = document.statements.as_slice().into();
+    let statements = Arc::clone(&document.statements);
     Arc::new(Policy {
         name,
         policy_type,
@@ -267,7 +273,8 @@ fn attach_resource_policies(
     accounts: &mut HashMap<AccountId, Account>,
 ) {
     let mut sorted: Vec<&ResourcePolicy> = policies.iter().collect();
-    sorted.sort_by(|a, b| a.name.cmp(&b.name));
+    // By path, `.json` included: `orders-vip.json` is before `orders.json`.
+    sorted.sort_by(|a, b| a.at.file.cmp(&b.at.file));
     for file in sorted {
         let Some(account) = accounts.get_mut(&file.account) else {
             continue;
@@ -297,7 +304,7 @@ fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
         .entities
         .roles
         .iter()
-        .flat_map(|role| &role.trust.statements)
+        .flat_map(|role| role.trust.statements.iter())
         .filter_map(|statement| statement.principal.as_ref())
         .flat_map(|principal| &principal.entries)
         .filter_map(|entry| match entry {

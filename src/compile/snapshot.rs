@@ -85,6 +85,8 @@ pub struct Snapshot {
     pub(super) entities: HashMap<Box<str>, Entity>,
     /// By ARN: what a session's `policy_arns` may name.
     pub(super) managed_policies: HashMap<Box<str>, Arc<Policy>>,
+    /// By ARN: the tags of managed policies, for questions about them.
+    pub(super) managed_policy_tags: HashMap<Box<str>, Tags>,
     /// Host and path, folded, of each OIDC issuer that a trust policy names: its claims are nobody's to set (K-1).
     pub(super) oidc_issuers: HashSet<Box<str>>,
 }
@@ -228,10 +230,11 @@ impl Attachment {
             .any(|scope| scope.matches(resource, Reach::Narrow, &NoVariables) == Some(true))
     }
 
+    /// Whether one of its scopes is this very ARN; a pattern is none, however the resource is spelled (M-9).
     fn names(&self, resource: &Resource) -> bool {
-        self.scopes
-            .iter()
-            .any(|scope| scope.as_str() == resource.as_str())
+        self.scopes.iter().any(|scope| {
+            scope.as_str() == resource.as_str() && !scope.as_str().contains(['*', '?'])
+        })
     }
 }
 
@@ -283,6 +286,15 @@ impl Snapshot {
     /// The user or role with this ARN, unless it is disabled (E-3).
     pub fn entity(&self, arn: &str) -> Option<&Entity> {
         self.entities.get(arn).filter(|entity| !entity.disabled)
+    }
+
+    /// A tag of the user, role or managed policy with this ARN. A disabled one is nobody any more, but still a
+    /// resource with its tags.
+    pub fn entity_tag(&self, arn: &str, folded: &str) -> Option<&str> {
+        let of_entity = self.entities.get(arn).map(|entity| &entity.tags);
+        of_entity
+            .or_else(|| self.managed_policy_tags.get(arn))?
+            .get(folded)
     }
 
     /// The role of this name (P-4).

@@ -208,3 +208,15 @@ fn every_default_in_the_table_is_read() {
         "{keys:?}"
     );
 }
+
+#[test]
+fn a_count_beyond_what_the_system_bears_is_refused() {
+    for (flag, text) in [
+        ("max_connections", "18446744073709551615"),
+        ("worker_threads", "40000"),
+    ] {
+        let flags = Layer::from([(flag.to_owned(), vec![text.to_owned()])]);
+        let error = Config::resolve(&flags, [], None).unwrap_err();
+        assert!(format!("{error:#}").contains("at most"), "{error:#}");
+    }
+}

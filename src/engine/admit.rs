@@ -115,12 +115,7 @@ fn check_assume_role_parameters(
             ));
         }
     }
-    for entry in request
-        .context
-        .entries()
-        .iter()
-        .filter(|entry| entry.key.kind() == KeyKind::RequestTag)
-    {
+    for entry in request.context.request_tags() {
         if request
             .session
             .transitive_tag_keys

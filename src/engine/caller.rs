@@ -15,6 +15,8 @@ pub struct Caller<'s> {
     /// The user, the role of a session, or the user behind a federated user; none for principals of external
     /// accounts, whose own side iamd cannot see (E-72).
     pub entity: Option<&'s Entity>,
+    /// The user behind a federated user, known or external (P-1).
+    pub parent: Option<&'s Arn>,
 }
 
 impl<'s> Caller<'s> {
@@ -26,6 +28,7 @@ impl<'s> Caller<'s> {
                 principal,
                 account: None,
                 entity: None,
+                parent: None,
             });
         };
         let unknown = Reason::ImplicitDenyUnknownPrincipal;
@@ -65,6 +68,7 @@ impl<'s> Caller<'s> {
             principal,
             account: Some(account),
             entity,
+            parent: request.session.parent.as_ref(),
         })
     }
 

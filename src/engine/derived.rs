@@ -43,6 +43,8 @@ impl<'a> Facts<'a> {
             K::PrincipalType => self.principal_type(),
             K::Username => match (caller.principal, caller.entity) {
                 (Principal::User(_), Some(user)) => one(&user.name),
+                // Of an external user the ARN is all there is, and it ends in the name.
+                (Principal::User(arn), None) => Values::maybe(arn.resource().rsplit('/').next()),
                 _ => Values::Absent,
             },
             K::Userid => self.userid(),
@@ -169,11 +171,10 @@ impl<'a> Facts<'a> {
             return Values::maybe(request.session.tags.get(folded));
         }
         let resource = &request.resource;
-        let entity = match resource {
-            Resource::Arn(arn) => self.snapshot.entity(arn.as_str()),
+        let of_entity = match resource {
+            Resource::Arn(arn) => self.snapshot.entity_tag(arn.as_str(), folded),
             Resource::Any => None,
         };
-        let of_entity = entity.and_then(|entity| entity.tags.get(folded));
         match of_entity.or_else(|| self.owner_account()?.resource_tag(resource, folded)) {
             Some(tag) => one(tag),
             None => self.given(key),

@@ -10,6 +10,7 @@ pub mod layer;
 pub mod live;
 pub mod principal;
 pub mod request;
+pub mod session_policy;
 pub mod trace;
 
 pub use decide::{authorize, authorize_with};

@@ -131,10 +131,11 @@ fn entity_strength(arn: &Arn, effect: Effect, caller: &Caller<'_>) -> Option<Str
         } if caller.entity.is_none() => {
             is_external_role(arn, effect, session, role).then_some(Strength::Entity)
         }
-        Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => caller
+        Principal::AssumedRole { .. } => caller
             .entity
             .is_some_and(|entity| entity.arn == *arn)
             .then_some(Strength::Entity),
+        Principal::FederatedUser { .. } => (caller.parent == Some(arn)).then_some(Strength::Entity),
         _ => None,
     }
 }
@@ -210,6 +211,10 @@ fn is_caught(entries: &[PrincipalEntry], caller: &Caller<'_>) -> bool {
             lists_arn(&entity.arn) || lists(&is_id)
         })
     };
+    let lists_external_role = |session: &Arn, role: &str| {
+        let is_listed = |entry: &E| matches!(entry, E::Entity(arn) if is_external_role(arn, Effect::Allow, session, role));
+        caller.entity.is_none() && lists(&is_listed)
+    };
     let is_exempt = match caller.principal {
         Principal::Anonymous => lists(&|entry| *entry == E::EveryAws),
         Principal::Service(name) => {
@@ -223,7 +228,9 @@ fn is_caught(entries: &[PrincipalEntry], caller: &Caller<'_>) -> bool {
         Principal::Root(_) => true,
         Principal::User(own) => lists_arn(own) || lists_entity(),
         Principal::Role(own) => lists_arn(own) || lists_entity(),
-        Principal::AssumedRole { arn, .. } => lists_arn(arn) && lists_entity(),
+        Principal::AssumedRole { arn, role, .. } => {
+            lists_arn(arn) && (lists_entity() || lists_external_role(arn, role))
+        }
         Principal::FederatedUser { arn, .. } => lists_arn(arn),
     };
     !is_exempt

@@ -5,11 +5,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::compile::snapshot::{Origin, Policy, Tags};
-use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
-use crate::language::document::PolicyType;
-use crate::language::parse;
-use crate::language::report::Base;
+use super::session_policy::SessionPolicies;
+use crate::compile::snapshot::{Policy, Tags};
+use crate::context::{Context, ContextEntry, ContextKey, ContextValue};
 use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource, is_session_name};
 
 /// A question as its caller put it: texts, nothing checked. Each door fills one; [`Request::parse`] does the rest.
@@ -121,6 +119,15 @@ const MAX_SESSION_POLICY_ARNS: usize = 10;
 impl Request {
     /// Checks everything that needs no store: M-1, M-7, C-4, K-1 and the forms of section 6.
     pub fn parse(raw: RawRequest, at: Timestamp) -> Result<Self, RequestError> {
+        Self::parse_with(raw, at, &SessionPolicies::forgetting())
+    }
+
+    /// The same, where the policies of the session may have been seen before.
+    pub fn parse_with(
+        raw: RawRequest,
+        at: Timestamp,
+        session_policies: &SessionPolicies,
+    ) -> Result<Self, RequestError> {
         let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
         let action = Action::parse(&raw.action).map_err(at_field("action"))?;
         let resource = Resource::parse(&raw.resource).map_err(at_field("resource"))?;
@@ -144,7 +151,7 @@ impl Request {
         check_called_via(&context)?;
         let session = raw.session.map_or_else(
             || Ok(Session::default()),
-            |session| parse_session(session, &principal),
+            |session| parse_session(session, &principal, session_policies),
         )?;
         if matches!(principal, Principal::FederatedUser { .. }) && session.parent.is_none() {
             let message = "a federated user needs the ARN of the user behind it";
@@ -174,15 +181,9 @@ fn context_field(key: &str) -> String {
 
 /// `aws:TagKeys` follows from the request's tags; a list that says otherwise is refused (section 4.9).
 fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
-    let is_tag = |entry: &&ContextEntry| entry.key.kind() == KeyKind::RequestTag;
     let key_of =
         |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
-    let derived: Vec<String> = context
-        .entries()
-        .iter()
-        .filter(is_tag)
-        .filter_map(key_of)
-        .collect();
+    let derived: Vec<String> = context.request_tags().filter_map(key_of).collect();
     let given = context.get_folded("aws:tagkeys");
     if derived.is_empty() {
         return Ok(given.cloned().unwrap_or_default());
@@ -226,13 +227,17 @@ fn check_called_via(context: &Context) -> Result<(), RequestError> {
     Ok(())
 }
 
-fn parse_session(raw: RawSession, principal: &Principal) -> Result<Session, RequestError> {
+fn parse_session(
+    raw: RawSession,
+    principal: &Principal,
+    session_policies: &SessionPolicies,
+) -> Result<Session, RequestError> {
     check_session_fits(&raw, principal)?;
     let policies = raw
         .policies
         .iter()
         .enumerate()
-        .map(|(index, text)| session_policy(index, text));
+        .map(|(index, text)| session_policies.compile(index, text));
     let policies = policies.collect::<Result<_, _>>()?;
     let policy_arns = raw
         .policy_arns
@@ -291,7 +296,7 @@ fn given(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Session policies and tags belong to sessions (product, section 3).
+/// Session policies, tags and what a token or a call said belong to sessions (K-7).
 fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), RequestError> {
     let is_temporary = raw.issued_at.is_some() || raw.expires_at.is_some() || raw.mfa_at.is_some();
     let is_session = match principal {
@@ -303,43 +308,38 @@ fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), Req
         | Principal::Role(_)
         | Principal::Provider(_) => false,
     };
+    // Who has no session at all cannot have been given these either; roles and providers have their own uses of them.
+    let has_record = is_session || matches!(principal, Principal::Role(_) | Principal::Provider(_));
     let given = [
-        ("session.policies", raw.policies.is_empty()),
-        ("session.policy_arns", raw.policy_arns.is_empty()),
-        ("session.tags", raw.tags.is_empty()),
+        ("session.policies", raw.policies.is_empty(), is_session),
+        (
+            "session.policy_arns",
+            raw.policy_arns.is_empty(),
+            is_session,
+        ),
+        ("session.tags", raw.tags.is_empty(), is_session),
+        ("session.claims", raw.claims.is_empty(), has_record),
+        (
+            "session.federated_provider",
+            raw.federated_provider.is_empty(),
+            has_record,
+        ),
+        (
+            "session.source_identity",
+            raw.source_identity.is_empty(),
+            has_record,
+        ),
     ];
-    match given.into_iter().find(|(_, is_empty)| !is_empty) {
-        Some((field, _)) if !is_session => {
+    match given
+        .into_iter()
+        .find(|(_, is_empty, fits)| !is_empty && !fits)
+    {
+        Some((field, ..)) => {
             let message = format!("principal `{principal}` is not a session");
             Err(RequestError::invalid(field, message))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
-}
-
-fn session_policy(index: usize, text: &str) -> Result<Arc<Policy>, RequestError> {
-    let name = format!("session/{index}");
-    let (document, findings) =
-        parse::parse(text, PolicyType::Session, Base::File(name.as_str().into()));
-    let Some(document) = document else {
-        let why: Vec<String> = findings
-            .iter()
-            .filter(|f| f.is_error())
-            .map(ToString::to_string)
-            .collect();
-        return Err(RequestError::invalid(
-            format!("session.policies[{index}]"),
-            why.join("; "),
-        ));
-    };
-    let (policy_type, file) = (PolicyType::Session, "".into());
-    Ok(Arc::new(Policy {
-        name,
-        policy_type,
-        file,
-        origin: Arc::new(Origin::of(&document)),
-        statements: document.statements.into(),
-    }))
 }
 
 /// T-40: of the session's account, or AWS-managed.

@@ -1,5 +1,7 @@
 //! A policy document as its author wrote it: parsed, checked, nothing resolved.
 
+use std::sync::Arc;
+
 use super::condition::Condition;
 use super::pattern::{ActionPattern, ResourcePattern};
 use crate::name::{AccountId, Arn};
@@ -30,8 +32,8 @@ pub struct PolicyDocument {
     pub version: Version,
     /// Echoed, never evaluated (G-7).
     pub id: Option<String>,
-    /// In source order; at least one.
-    pub statements: Vec<Statement>,
+    /// In source order; at least one. Shared with whatever is compiled from it.
+    pub statements: Arc<[Statement]>,
     /// The RFC 6901 pointer to its `Statement` in the file that holds it.
     pub pointer: String,
     /// Whether `Statement` is a list (G-9).

@@ -1,6 +1,6 @@
 //! Findings: everything that a policy author is ever told.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 /// The stable, documented name of a kind of finding: lower-case with hyphens (`docs/findings.md` lists them).
@@ -300,19 +300,55 @@ impl Finding {
 impl fmt::Display for Finding {
     /// `users/ann.json:3:5: error[unknown-member]: unknown member `Tgas` (at /Tgas); did you mean `Tags`?`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut line = Escaping(f);
         write!(
-            f,
+            line,
             "{}: {}[{}]: {}",
             self.at, self.severity, self.code, self.message
         )?;
         if !self.at.pointer.is_empty() {
-            write!(f, " (at {})", self.at.pointer)?;
+            write!(line, " (at {})", self.at.pointer)?;
         }
         match &self.help {
-            Some(help) => write!(f, "; {help}"),
+            Some(help) => write!(line, "; {help}"),
             None => Ok(()),
         }
     }
+}
+
+/// Shows a text that somebody else wrote on one line, whatever is in it: a name with a line break would forge a line
+/// of the log, one with an escape sequence would speak to the terminal.
+#[derive(Clone, Copy, Debug)]
+pub struct Escaped<'t>(pub &'t str);
+
+impl fmt::Display for Escaped<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaping(f).write_str(self.0)
+    }
+}
+
+/// Writes on, with every character escaped that is not for display.
+struct Escaping<'f, 'w>(&'f mut fmt::Formatter<'w>);
+
+impl fmt::Write for Escaping<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for part in text.split_inclusive(is_not_for_display) {
+            match part.char_indices().next_back() {
+                Some((at, last)) if is_not_for_display(last) => {
+                    self.0.write_str(part.get(..at).unwrap_or_default())?;
+                    write!(self.0, "{}", last.escape_default())?;
+                }
+                _ => self.0.write_str(part)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Controls, line and paragraph separators, and the marks that reorder the text around them.
+fn is_not_for_display(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// The candidate that `word` was probably meant to be, as "did you mean `…`?".
@@ -321,8 +357,12 @@ pub fn did_you_mean<'a>(
     candidates: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
     let folded = word.to_lowercase();
+    let n_characters = folded.chars().count();
     candidates
         .into_iter()
+        // The distance is at least the difference in length. To compute it takes memory and time of one length times
+        // the other, which a word of some megabytes would make gigabytes.
+        .filter(|candidate| n_characters <= 2 * candidate.len() + 1)
         .map(|candidate| {
             (
                 strsim::damerau_levenshtein(&folded, &candidate.to_lowercase()),
@@ -332,4 +372,33 @@ pub fn did_you_mean<'a>(
         .filter(|(distance, candidate)| *distance <= 1 + candidate.len() / 5)
         .min()
         .map(|(_, candidate)| format!("did you mean `{candidate}`?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_stays_on_its_line_and_does_not_speak_to_the_terminal() {
+        let at = Location::file("users/x\u{1b}]0;owned\u{7}\r\nFAKE: error");
+        let finding = Finding::warning(Code::ODD_SID, at, "`a\u{9b}31m\u{2028}\u{202e}` ä")
+            .help("remove `\n`");
+        let shown = finding.to_string();
+        assert_eq!(
+            shown,
+            r"users/x\u{1b}]0;owned\u{7}\r\nFAKE: error: warning[odd-sid]: `a\u{9b}31m\u{2028}\u{202e}` ä; remove `\n`"
+        );
+        assert_eq!(Escaped("\u{1b}").to_string(), r"\u{1b}");
+    }
+
+    #[test]
+    fn a_guess_costs_nothing_for_a_word_that_is_far_too_long() {
+        assert_eq!(
+            did_you_mean("Tgas", ["Path", "Tags"]).as_deref(),
+            Some("did you mean `Tags`?")
+        );
+        // A table of its distances would have billions of cells, and no machine has room for it.
+        let giant = "x".repeat(20_000_000);
+        assert_eq!(did_you_mean(&giant, ["StringEquals"; 100]), None);
+    }
 }

@@ -212,7 +212,7 @@ fn document_object(
     let document = PolicyDocument {
         version,
         id,
-        statements,
+        statements: statements.into(),
         pointer: member.map_or_else(String::new, |member| {
             report.location(&member.name_span).pointer
         }),

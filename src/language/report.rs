@@ -15,6 +15,8 @@ pub struct Report<'t> {
     root: Option<&'t Node<'t>>,
     place: Base,
     findings: Vec<Finding>,
+    /// How many of them are errors: each step asks, and counting anew would take the square of their number.
+    n_errors: usize,
 }
 
 /// Where the text itself stands: a file, or a string inside of one.
@@ -35,6 +37,7 @@ impl<'t> Report<'t> {
             root: None,
             place: base,
             findings: Vec::new(),
+            n_errors: 0,
         }
     }
 
@@ -133,20 +136,19 @@ impl<'t> Report<'t> {
 
     /// Adds findings made elsewhere.
     pub fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
-        self.findings.extend(findings);
+        for finding in findings {
+            self.push(finding);
+        }
     }
 
     /// Whether an error has been reported.
     pub fn has_errors(&self) -> bool {
-        self.findings.iter().any(Finding::is_error)
+        self.n_errors > 0
     }
 
     /// How many errors have been reported; compare before and after a step to see whether it went well.
     pub fn n_errors(&self) -> usize {
-        self.findings
-            .iter()
-            .filter(|finding| finding.is_error())
-            .count()
+        self.n_errors
     }
 
     /// All findings, in the order they were made.
@@ -155,6 +157,7 @@ impl<'t> Report<'t> {
     }
 
     fn push(&mut self, finding: Finding) -> Added<'_> {
+        self.n_errors += usize::from(finding.is_error());
         self.findings.push(finding);
         Added(self.findings.last_mut())
     }

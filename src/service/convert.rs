@@ -1,6 +1,7 @@
 //! Wire ↔ ours: a question as it arrived becomes a [`RawRequest`], a [`Decision`] becomes a response, and whatever
 //! goes wrong becomes a status that no client can take for an allow.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -292,14 +293,28 @@ pub(super) fn refused(error: &RequestError) -> Status {
         RequestErrorKind::ReservedContextKey => "RESERVED_CONTEXT_KEY",
         RequestErrorKind::TooLarge => "TOO_LARGE",
     };
+    let (field, message) = (brief(&error.field), brief(&error.message));
     let mut details = error_info(reason);
-    details.add_bad_request_violation(error.field.as_str(), error.message.as_str());
-    let message = if error.field.is_empty() {
-        error.message.clone()
-    } else {
-        error.to_string()
+    details.add_bad_request_violation(&*field, &*message);
+    let message = match &*field {
+        "" => message.into_owned(),
+        field => format!("{field}: {message}"),
     };
     Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
+/// The most bytes of a text in a status, a mark for what is left out apart.
+const MAX_STATUS_TEXT_BYTES: usize = 512;
+
+/// `text`, cut where it is too long for a status. Statuses travel as headers, percent-encoded and once more in the
+/// details: most clients take 8 KiB of those, and report RESOURCE_EXHAUSTED in place of a status with more.
+pub(super) fn brief(text: &str) -> Cow<'_, str> {
+    if text.len() <= MAX_STATUS_TEXT_BYTES {
+        return text.into();
+    }
+    let mut ends = (0..=MAX_STATUS_TEXT_BYTES).rev();
+    let kept = ends.find_map(|end| text.get(..end)); // between two characters
+    format!("{}…", kept.unwrap_or_default()).into()
 }
 
 /// `UNAVAILABLE`: no store has been loaded yet.

@@ -13,6 +13,7 @@ use super::{convert, pb};
 use crate::config::Limits;
 use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
+use crate::engine::session_policy::SessionPolicies;
 
 /// Answers questions from whatever generation is in force.
 #[derive(Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Door {
     pub(super) limits: Limits,
     /// What explanations do not show.
     pub(super) redacted: Arc<Redacted>,
+    pub(super) session_policies: SessionPolicies,
 }
 
 #[tonic::async_trait]
@@ -37,6 +39,7 @@ impl AuthorizationService for Door {
         answer(
             &generation.snapshot,
             &self.limits,
+            &self.session_policies,
             request.into_inner(),
             Timestamp::now(),
         )

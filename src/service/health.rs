@@ -14,6 +14,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_server::Health;
 use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
+use super::convert::brief;
 use super::pb::authorization_service_server::SERVICE_NAME;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +82,8 @@ impl Health for HealthDoor {
         let service = request.into_inner().service;
         if !is_known(&service) {
             return Err(Status::not_found(format!(
-                "this server has no service `{service}`"
+                "this server has no service `{}`",
+                brief(&service)
             )));
         }
         Ok(Response::new(HealthCheckResponse {

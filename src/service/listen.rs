@@ -1,7 +1,8 @@
 //! Sockets: binding them, and accepting connections up to a limit.
 
+use std::future::Future;
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,12 +12,13 @@ use anyhow::{Context as _, bail};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 use tonic::{Request, Status};
 
 use super::convert;
-use crate::config::{ACCEPT_BACK_OFF, Address};
+use crate::config::{ACCEPT_BACK_OFF, Address, PREFACE_TIMEOUT};
 
 /// Who may connect to a Unix socket: its owner and its group, for a sidecar that runs as another user.
 const SOCKET_MODE: u32 = 0o660;
@@ -33,11 +35,31 @@ pub(super) enum Listener {
 
 /// A socket's file, which goes when the server stops.
 #[derive(Debug)]
-pub(super) struct SocketFile(PathBuf);
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// By device and inode. Whoever removed the file may have put another socket in its place.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            identity: identity(path),
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // who removed it before us has done the same
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path); // who removed it before us has done the same
+        }
     }
 }
 
@@ -54,7 +76,7 @@ impl Listener {
             Address::Unix(path) => {
                 remove_stale_socket(path).await.with_context(failed)?;
                 let listener = UnixListener::bind(path).with_context(failed)?;
-                let _file = SocketFile(path.clone());
+                let _file = SocketFile::of(path);
                 std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE))
                     .with_context(failed)?;
                 (Self::Unix { listener, _file }, address.clone())
@@ -151,11 +173,7 @@ async fn accept_one_by_one(
                 was_full = is_full;
                 if let Ok(place) = place
                     && accepted
-                        .send(Ok(Connection {
-                            io,
-                            reach,
-                            _place: place,
-                        }))
+                        .send(Ok(Connection::new(io, reach, place)))
                         .await
                         .is_err()
                 {
@@ -189,7 +207,37 @@ fn is_the_peers(error: &io::Error) -> bool {
 pub(super) struct Connection {
     io: Io,
     reach: Reach,
+    /// What is left of the preface, and until when it is waited for; none once it has been read.
+    preface: Option<(usize, Pin<Box<Sleep>>)>,
     _place: OwnedSemaphorePermit,
+}
+
+/// `PRI * HTTP/2.0` and what follows it, with which every client begins.
+const PREFACE_BYTES: usize = 24;
+
+impl Connection {
+    fn new(io: Io, reach: Reach, place: OwnedSemaphorePermit) -> Self {
+        let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
+        Self {
+            io,
+            reach,
+            preface: Some((PREFACE_BYTES, timeout)),
+            _place: place,
+        }
+    }
+
+    /// Whether the preface, of which `n_bytes` more have come, is late.
+    fn is_late(&mut self, n_bytes: usize, cx: &mut Context<'_>) -> bool {
+        let Some((left, timeout)) = &mut self.preface else {
+            return false;
+        };
+        *left = left.saturating_sub(n_bytes);
+        if *left == 0 {
+            self.preface = None;
+            return false;
+        }
+        timeout.as_mut().poll(cx).is_ready()
+    }
 }
 
 #[derive(Debug)]
@@ -232,9 +280,20 @@ impl AsyncRead for Connection {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        match &mut self.io {
+        let n_before = buf.filled().len();
+        let read = match &mut self.io {
             Io::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Io::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        let n_bytes = buf.filled().len().saturating_sub(n_before);
+        match read {
+            Poll::Pending if self.is_late(0, cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Poll::Ready(Ok(())) if self.is_late(n_bytes, cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            read => read,
         }
     }
 }
@@ -313,6 +372,40 @@ mod tests {
         std::fs::write(&path, "precious").unwrap();
         assert!(Listener::bind(&address).await.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_another_server_put_in_its_place_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("iamd.sock");
+        let address = Address::Unix(path.clone());
+        let old = Listener::bind(&address).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _new = Listener::bind(&address).await.unwrap();
+        drop(old);
+        assert!(path.exists(), "it is not the one that was bound here");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_preface_ends() {
+        for (sent, is_cut) in [(&b""[..], true), (b"PRI *", true), (&[b'x'; 24], false)] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let places = Arc::new(Semaphore::new(1));
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            let mut connection = Connection::new(Io::Unix(ours), Reach::Local, place);
+            theirs.try_write(sent).unwrap();
+            let read = async {
+                let mut bytes = [0; 64];
+                while connection.read(&mut bytes).await? > 0 {}
+                io::Result::Ok(())
+            };
+            let ended = tokio::time::timeout(2 * PREFACE_TIMEOUT, read).await;
+            match ended {
+                Ok(Err(error)) => assert!(is_cut && error.kind() == io::ErrorKind::TimedOut),
+                Ok(Ok(())) => unreachable!("the peer is still there"),
+                Err(_) => assert!(!is_cut, "{sent:?}"),
+            }
+        }
     }
 
     #[tokio::test]

@@ -14,6 +14,8 @@ use crate::config::Limits;
 use crate::engine;
 use crate::engine::explain::Redacted;
 use crate::engine::request::{Request, RequestError};
+use crate::engine::session_policy::SessionPolicies;
+use crate::language::finding::Escaped;
 
 /// A question as a client would send it. Nothing is checked but its form.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,12 +102,18 @@ impl Question {
         now: Timestamp,
     ) -> Result<Answer, NoAnswer> {
         let request_id = self.0.request_id.clone();
-        answer(snapshot, limits, self.0, now)
-            .map(Answer)
-            .map_err(|status| NoAnswer {
-                request_id,
-                status: Box::new(status),
-            })
+        answer(
+            snapshot,
+            limits,
+            &SessionPolicies::forgetting(),
+            self.0,
+            now,
+        )
+        .map(Answer)
+        .map_err(|status| NoAnswer {
+            request_id,
+            status: Box::new(status),
+        })
     }
 }
 
@@ -113,6 +121,7 @@ impl Question {
 pub(super) fn answer(
     snapshot: &Snapshot,
     limits: &Limits,
+    session_policies: &SessionPolicies,
     mut question: pb::AuthorizeRequest,
     now: Timestamp,
 ) -> Result<pb::AuthorizeResponse, Status> {
@@ -120,7 +129,7 @@ pub(super) fn answer(
     guarded(AssertUnwindSafe(|| {
         let request_id = question.request_id.clone();
         let raw = convert::raw_request(std::mem::take(&mut question), limits)?;
-        let request = Request::parse(raw, now)?;
+        let request = Request::parse_with(raw, now, session_policies)?;
         let decision = engine::authorize(snapshot, &request)?;
         Ok(convert::response(snapshot, &decision, request_id))
     }))
@@ -163,13 +172,13 @@ impl fmt::Display for Answer {
         for statement in &self.0.determining_statements {
             let name = match statement.sid.as_str() {
                 "" => format!("statement {}", statement.index),
-                sid => format!("statement {} `{sid}`", statement.index),
+                sid => format!("statement {} `{}`", statement.index, Escaped(sid)),
             };
             let file = match statement.file.as_str() {
                 "" => String::new(),
-                file => format!(" in {file}"),
+                file => format!(" in {}", Escaped(file)),
             };
-            writeln!(f, "  {name} of {}{file}", statement.policy)?;
+            writeln!(f, "  {name} of {}{file}", Escaped(&statement.policy))?;
         }
         write!(f, "  revision {}", self.0.revision)
     }

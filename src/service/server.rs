@@ -20,6 +20,7 @@ use crate::config::{
 };
 use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
+use crate::engine::session_policy::SessionPolicies;
 
 /// Bound sockets. Until they are served, the system keeps connections waiting.
 #[derive(Debug)]
@@ -49,6 +50,7 @@ pub async fn serve(
         live,
         limits: config.limits,
         redacted: Arc::new(Redacted::new(config.redact_keys.iter().map(String::as_str))),
+        session_policies: SessionPolicies::remembering(config.session_policy_cache_bytes),
     };
     let authorization =
         AuthorizationServiceServer::new(door).max_decoding_message_size(config.max_message_bytes);

@@ -16,6 +16,7 @@ use crate::world::build::world_beside;
 use crate::world::{Entities, World};
 use place::Place;
 use read::{ContentDigest, File, Files, Listing};
+use shape::Memory;
 
 mod place;
 mod read;
@@ -43,6 +44,8 @@ pub struct Loaded {
     pub n_principals: usize,
     /// What it was loaded from, to tell later whether that has changed.
     pub origin: Origin,
+    /// What its files say, so that a reload need not read them again.
+    pub memory: Memory,
 }
 
 /// A store that does not load: at least one of the findings is an error.
@@ -50,6 +53,8 @@ pub struct Loaded {
 pub struct Refused {
     /// Everything that was found, warnings included, sorted by place.
     pub findings: Vec<Finding>,
+    /// What its good files say.
+    pub memory: Memory,
 }
 
 /// The files behind a load, without their content.
@@ -68,13 +73,22 @@ pub struct Origin {
 pub fn load(root: &Path) -> Result<Loaded, Refused> {
     let (files, listing) = read::files(root);
     let origin = Origin::of(&files, listing);
-    load_files(files, origin)
+    load_files(files, origin, Memory::default())
 }
 
-/// Makes a snapshot of `files`, which came from `origin`.
-fn load_files(files: Files, origin: Origin) -> Result<Loaded, Refused> {
+/// Compiles the store whose files are `texts`, path below the root → content, without a disk.
+pub fn load_texts<'t>(
+    texts: impl IntoIterator<Item = (&'t str, &'t str)>,
+) -> Result<Loaded, Refused> {
+    let files = Files::of_texts(texts);
+    let origin = Origin::of(&files, Listing::default());
+    load_files(files, origin, Memory::default())
+}
+
+/// Makes a snapshot of `files`, which came from `origin`. What `memory` holds of them is not parsed again.
+fn load_files(files: Files, origin: Origin, mut memory: Memory) -> Result<Loaded, Refused> {
     let n_files = files.files.len();
-    match world_of(files) {
+    match world_of(files, &mut memory) {
         (Some(world), findings) => Ok(Loaded {
             snapshot: compile(&world, origin.revision.clone()),
             findings,
@@ -82,19 +96,26 @@ fn load_files(files: Files, origin: Origin) -> Result<Loaded, Refused> {
             n_statements: n_statements(&world.entities),
             n_principals: world.entities.users.len() + world.entities.roles.len(),
             origin,
+            memory,
         }),
-        (None, findings) => Err(Refused { findings }),
+        (None, findings) => Err(Refused { findings, memory }),
     }
 }
 
 /// Everything that `files` say, and every finding about them. No world if one of those is an error.
-fn world_of(files: Files) -> (Option<World>, Vec<Finding>) {
+fn world_of(files: Files, memory: &mut Memory) -> (Option<World>, Vec<Finding>) {
     let Files {
         files,
         mut findings,
     } = files;
-    let mut shaped = shape::entities(&files);
-    for finding in findings.iter().filter(|finding| finding.is_error()) {
+    let is_error = |finding: &&Finding| finding.is_error();
+    let unread: Vec<_> = findings
+        .iter()
+        .filter(is_error)
+        .map(|finding| Place::of(&finding.at.file))
+        .collect();
+    let mut shaped = shape::entities(&files, &unread, memory);
+    for finding in findings.iter().filter(is_error) {
         // What could not be read may be what others refer to.
         match finding.at.file.strip_suffix(".json") {
             Some(_) => {

@@ -77,6 +77,23 @@ pub struct Files {
     pub findings: Vec<Finding>,
 }
 
+impl Files {
+    /// Files that never were on a disk.
+    pub fn of_texts<'t>(texts: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
+        let file = |(path, text): (&str, &'t str)| File {
+            path: path.into(),
+            digest: Sha256::digest(text).into(),
+            bytes: text.as_bytes().to_vec(),
+        };
+        let mut files: Vec<File> = texts.into_iter().map(file).collect();
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        Self {
+            files,
+            findings: Vec::new(),
+        }
+    }
+}
+
 /// One file.
 #[derive(Debug)]
 pub struct File {

@@ -15,6 +15,8 @@ use super::*;
 use crate::language::finding::Code;
 use crate::name::AccountId;
 
+mod remembered;
+
 const ALLOW: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"orders:Get","Resource":"*"}]}"#;
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:user/alice"},"Action":"sts:AssumeRole"}}"#;
 const SCP: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"orders:Purge","Resource":"*"}]}"#;
@@ -42,7 +44,7 @@ fn shop(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn world(root: &TempDir) -> World {
-    let (world, findings) = world_of(read::files(root.path()).0);
+    let (world, findings) = world_of(read::files(root.path()).0, &mut Memory::default());
     world.unwrap_or_else(|| panic!("{findings:#?}"))
 }
 

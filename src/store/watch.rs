@@ -16,7 +16,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Context as _;
@@ -25,10 +24,11 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::{debug, error, info, warn};
 
 use super::read::{self, Listing, Survey};
+use super::shape::Memory;
 use super::{Loaded, Origin, load_files};
 use crate::compile::snapshot::Revision;
 use crate::engine::live::{Generation, Live};
-use crate::language::finding::Finding;
+use crate::language::finding::{Code, Finding};
 
 /// How long nothing may happen before a change counts as written.
 const QUIET: Duration = Duration::from_millis(20);
@@ -50,7 +50,6 @@ const MAX_LINKS: usize = 40;
 pub struct Watcher {
     signals: Arc<Signals>,
     status: Arc<Mutex<Status>>,
-    thread: Option<JoinHandle<()>>,
 }
 
 /// What is known about a watched store and its reloads.
@@ -97,15 +96,11 @@ impl Watcher {
             .with_context(|| format!("the store's path `{}`", root.display()))?;
         let (reloader, woken) = Reloader::new(root, live, loaded);
         let (signals, status) = (Arc::clone(&reloader.signals), Arc::clone(&reloader.status));
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("store-watch".into())
             .spawn(move || reloader.run(&woken))
             .context("the thread that watches the store")?;
-        Ok(Self {
-            signals,
-            status,
-            thread: Some(thread),
-        })
+        Ok(Self { signals, status })
     }
 
     /// Has every file read and digested now, whatever its stamp says (SIGHUP).
@@ -124,10 +119,7 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.signals.must_stop.store(true, Ordering::Release);
         self.signals.wake();
-        if let Some(thread) = self.thread.take() {
-            // It ends by itself; a panic in it has been logged.
-            let _ = thread.join();
-        }
+        // The thread ends by itself, and is not waited for: loading a large store takes longer than a drain may.
     }
 }
 
@@ -165,6 +157,8 @@ struct Reloader {
     can_watch: bool,
     /// What was last read, in force or refused.
     seen: Origin,
+    /// What the files of the last look say.
+    memory: Memory,
     next_slice: usize,
     /// The files were so new when they were read that a later write may have left the same stamp.
     distrusts_stamps: bool,
@@ -214,6 +208,7 @@ impl Reloader {
             watched: None,
             can_watch: true,
             seen: loaded.origin.clone(),
+            memory: loaded.memory.clone(),
             next_slice: 0,
             distrusts_stamps: is_fresh(&loaded.origin.listing),
         };
@@ -232,7 +227,7 @@ impl Reloader {
         self.check_safely(Reason::Event);
         let mut next_poll = Instant::now() + POLL;
         loop {
-            let reason =
+            let mut reason =
                 match woken.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {
                     Ok(()) => Reason::Event,
                     Err(RecvTimeoutError::Timeout) => Reason::Poll,
@@ -244,7 +239,9 @@ impl Reloader {
             if self.signals.must_stop.load(Ordering::Acquire) {
                 return;
             }
-            if reason == Reason::Poll {
+            // Where something always happens there is never a timeout, and yet the digests must have their turn.
+            if Instant::now() >= next_poll {
+                reason = Reason::Poll;
                 next_poll = Instant::now() + POLL;
             }
             self.watch();
@@ -271,7 +268,7 @@ impl Reloader {
         let is_poll = reason == Reason::Poll;
         let is_untouched = survey.listing() == self.seen.listing;
         if is_untouched {
-            let all = must_digest || (is_poll && self.distrusts_stamps);
+            let all = must_digest || (is_poll && (self.distrusts_stamps || self.was_unreadable()));
             let differs = all || (is_poll && self.slice_differs(&survey));
             if !differs {
                 return;
@@ -291,10 +288,25 @@ impl Reloader {
         }
         lock(&self.status).last_attempt = SystemTime::now();
         self.seen = origin.clone();
-        match load_files(files, origin) {
-            Ok(loaded) => self.publish(loaded, begun),
-            Err(refused) => self.refuse(refused.findings, begun),
+        match load_files(files, origin, std::mem::take(&mut self.memory)) {
+            Ok(mut loaded) => {
+                self.memory = std::mem::take(&mut loaded.memory);
+                self.publish(loaded, begun);
+            }
+            Err(refused) => {
+                self.memory = refused.memory;
+                self.refuse(refused.findings, begun);
+            }
         }
+    }
+
+    /// Whether something could not be read when it was last tried, for a reason that may go without a change of the
+    /// file: no descriptor left, a file system that stumbled.
+    fn was_unreadable(&self) -> bool {
+        let findings = &self.seen.read_findings;
+        findings
+            .iter()
+            .any(|finding| finding.code == Code::UNREADABLE)
     }
 
     /// Whether one of the next few files has another content than was read, behind an unchanged stamp.
@@ -541,8 +553,11 @@ impl Places {
 fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedWatcher> {
     let concerned = places.clone();
     let signals = Arc::clone(signals);
-    let mut watcher =
-        notify::recommended_watcher(move |event: notify::Result<Event>| match event {
+    // A link that stays inside leads to what is watched anyway; one that leads out must not be followed, or a link to
+    // `/` would have the whole machine watched until the system has no watches left.
+    let without_links = notify::Config::default().with_follow_symlinks(false);
+    let mut watcher = RecommendedWatcher::new(
+        move |event: notify::Result<Event>| match event {
             Ok(event) => {
                 if concerned.concern(&event) {
                     if concerned.is_replacement(&event) {
@@ -556,7 +571,9 @@ fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedW
                 signals.must_rewatch.store(true, Ordering::Release);
                 signals.wake();
             }
-        })?;
+        },
+        without_links,
+    )?;
     for folder in &places.outer {
         // A folder that may be passed through but not read; the poll sees a swap there.
         if let Err(cause) = watcher.watch(folder, RecursiveMode::NonRecursive) {

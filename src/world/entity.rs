@@ -129,6 +129,8 @@ pub struct ManagedPolicy {
     pub versions: Vec<PolicyVersion>,
     /// INVARIANT: the index in `versions` of the only default; the loader holds it.
     pub default_version: usize,
+    /// Its tags, for questions about the policy itself.
+    pub tags: Tags,
 }
 
 impl ManagedPolicy {

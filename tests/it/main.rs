@@ -9,10 +9,15 @@
 
 mod cli;
 mod corpus;
+mod edits;
 mod explain;
+mod hostile;
+mod laws;
+mod oracle;
 mod reload;
 mod rooms;
 mod rules;
 mod scenarios;
 mod serve;
 mod support;
+mod worlds;

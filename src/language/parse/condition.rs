@@ -1,6 +1,7 @@
 //! `Condition` blocks: G-18 to G-22, G-33, G-34 and the V rules for condition values.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::list;
 use crate::context::ContextKey;
@@ -125,15 +126,17 @@ pub(super) fn parse(
 
 /// G-21: names that are equal ignoring case. Equal spellings are `duplicate-member` already.
 fn check_repeated(members: &[Member<'_>], what: &str, report: &mut Report<'_>) {
-    for (index, member) in members.iter().enumerate() {
-        let same = |earlier: &&Member<'_>| {
-            earlier.name.eq_ignore_ascii_case(&member.name) && earlier.name != member.name
-        };
-        if let Some(earlier) = members.iter().take(index).find(same) {
-            let message = format!(
-                "{what} `{}` is `{}` again, in another case",
-                member.name, earlier.name
-            );
+    // By the folded name: to compare each with each takes minutes for the keys that fit into one document.
+    let mut spellings: HashMap<String, Vec<&str>> = HashMap::new();
+    for member in members {
+        let name = &*member.name;
+        let earlier = spellings.entry(name.to_ascii_lowercase()).or_default();
+        let other = earlier.iter().find(|spelled| **spelled != name).copied();
+        if earlier.len() < 2 && !earlier.contains(&name) {
+            earlier.push(name); // of two different ones, one differs from any name
+        }
+        if let Some(earlier) = other {
+            let message = format!("{what} `{name}` is `{earlier}` again, in another case");
             report
                 .error(Code::DUPLICATE_CONDITION, &member.name_span, message)
                 .help("put the values together");
@@ -212,7 +215,7 @@ fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
         .is_some_and(|(prefix, rest)| !prefix.is_empty() && !rest.is_empty())
     {
         Some("must be of the form `prefix:name`")
-    } else if [":principaltag", ":requesttag", ":resourcetag"]
+    } else if ["aws:principaltag", ":requesttag", ":resourcetag"]
         .into_iter()
         .any(is_family)
         || ["aws:principaltag", "aws:requesttag", "aws:resourcetag"].contains(&&*folded)

@@ -261,3 +261,29 @@ fn a_refusal_names_the_field_and_the_reason() {
         "INTERNAL_ERROR"
     );
 }
+
+#[test]
+fn a_status_never_outgrows_what_clients_take() {
+    for text in [
+        "x".repeat(16_000),
+        "\u{1F511}".repeat(4_000),
+        "\r\n".repeat(8_000),
+    ] {
+        let status = refused(&RequestError::invalid(
+            member("context", &text),
+            text.as_str(),
+        ));
+        let headers = status.into_http::<()>().headers().clone();
+        let n_bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 32)
+            .sum();
+        assert!(n_bytes <= 8 * 1024, "{n_bytes}");
+        let details = Status::from_header_map(&headers)
+            .unwrap()
+            .get_error_details();
+        let violations = &details.bad_request().unwrap().field_violations;
+        let violation = violations.first().unwrap();
+        assert!(violation.field.starts_with("context[") && !violation.description.is_empty());
+    }
+}

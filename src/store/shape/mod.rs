@@ -22,10 +22,13 @@ mod account;
 mod entity;
 mod lone;
 mod members;
+mod memory;
 mod organization;
 mod policy;
 
 use members::Members;
+use memory::Fragment;
+pub use memory::Memory;
 
 pub use lone::lone_file;
 
@@ -60,7 +63,7 @@ struct Folder {
 }
 
 /// To whom the entities of a folder belong.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 struct FolderOwner {
     id: Option<AccountId>,
     partition: String,
@@ -91,19 +94,26 @@ impl Reading<'_, '_> {
     }
 }
 
-/// Reads all files of a store.
-pub fn entities(files: &[File]) -> Shaped {
-    let mut reader = Reader::default();
-    reader.read_accounts(files);
+/// Reads all files of a store. What is wrong with the files of `unread` has been said. What `memory` knows of files
+/// with the same content is taken from there, and afterwards it knows these files and no others.
+pub fn entities(files: &[File], unread: &[Place<'_>], memory: &mut Memory) -> Shaped {
+    let mut reader = Reader {
+        known: std::mem::take(memory),
+        ..Reader::default()
+    };
+    reader.read_accounts(files, unread);
     for file in files {
-        reader.read(file);
+        reader.read_or_remember(file);
     }
+    *memory = reader.learned;
     reader.shaped
 }
 
 #[derive(Default)]
 struct Reader {
     shaped: Shaped,
+    known: Memory,
+    learned: Memory,
     /// By the folder's name; `None` is the root.
     owners: BTreeMap<Option<String>, FolderOwner>,
     /// What the AWS-managed policies that were read say, by ARN.
@@ -112,7 +122,7 @@ struct Reader {
 
 impl Reader {
     /// Learns which accounts there are. The root comes first: its partition is the default of the others.
-    fn read_accounts(&mut self, files: &[File]) {
+    fn read_accounts(&mut self, files: &[File], unread: &[Place<'_>]) {
         let mut folders: BTreeMap<Option<&str>, Option<&File>> = BTreeMap::from([(None, None)]);
         for file in files {
             let place = Place::of(&file.path);
@@ -136,7 +146,10 @@ impl Reader {
                 self.shaped.findings.push(finding);
             }
             let mut owner = FolderOwner {
-                is_broken: name.is_some() && id.is_none(),
+                is_broken: (name.is_some() && id.is_none())
+                    || unread
+                        .iter()
+                        .any(|place| place.kind == Kind::Account && place.account_folder == name),
                 partition: root_partition.clone().unwrap_or_else(|| "aws".to_owned()),
                 id,
             };
@@ -209,16 +222,66 @@ impl Reader {
         account.filter(|_| !has_errors)
     }
 
+    /// Reads one file, unless the same content was read at the same place before.
+    fn read_or_remember(&mut self, file: &File) {
+        let owner = self.owner_of(file);
+        if let Some(fragment) = self.known.take(file, owner.as_ref()) {
+            self.add(fragment.entities.clone(), fragment.findings.clone());
+            self.learned.keep(file, owner, fragment);
+            return;
+        }
+        let others = std::mem::take(&mut self.shaped);
+        self.read(file);
+        let read = std::mem::replace(&mut self.shaped, others);
+        let is_good = !read.findings.iter().any(Finding::is_error);
+        // What AWS manages may stand in several dumps, so what one of them adds depends on the others.
+        let is_own = !read
+            .entities
+            .managed_policies
+            .iter()
+            .any(|policy| policy.identity.account.is_aws());
+        if is_good && is_own {
+            let fragment = Fragment {
+                entities: read.entities.clone(),
+                findings: read.findings.clone(),
+            };
+            self.learned.keep(file, owner, Arc::new(fragment));
+        }
+        self.shaped.missing.names.extend(read.missing.names);
+        self.shaped.missing.anything |= read.missing.anything;
+        self.add(read.entities, read.findings);
+    }
+
+    fn add(&mut self, more: Entities, findings: Vec<Finding>) {
+        let all = &mut self.shaped.entities;
+        all.users.extend(more.users);
+        all.groups.extend(more.groups);
+        all.roles.extend(more.roles);
+        all.managed_policies.extend(more.managed_policies);
+        all.resource_policies.extend(more.resource_policies);
+        all.service_control_policies
+            .extend(more.service_control_policies);
+        all.resource_control_policies
+            .extend(more.resource_control_policies);
+        if more.organization.is_some() {
+            all.organization = more.organization;
+        }
+        self.shaped.findings.extend(findings);
+    }
+
+    /// Whose folder `file` stands in.
+    fn owner_of(&self, file: &File) -> Option<FolderOwner> {
+        let folder = Place::of(&file.path).account_folder.map(str::to_owned);
+        self.owners.get(&folder).cloned()
+    }
+
     /// Reads one file; `account.json` is known already.
     fn read(&mut self, file: &File) {
         let place = Place::of(&file.path);
         if place.kind == Kind::Account {
             return;
         }
-        let owner = self
-            .owners
-            .get(&place.account_folder.map(str::to_owned))
-            .cloned();
+        let owner = self.owner_of(file);
         let mut was_json = false;
         let findings = with_json(file, |node, report| {
             was_json = true;
@@ -264,20 +327,19 @@ impl Reader {
         else {
             return;
         };
-        for name in ["IsTruncated", "Marker", "NextToken"] {
-            match members.get(name) {
-                None
-                | Some(Node {
-                    value: Value::Bool(false) | Value::Null,
-                    ..
-                }) => {}
-                Some(node) => {
-                    let message = format!("the dump is not complete: it has `{name}`");
-                    reading.report.error(Code::TRUNCATED_DUMP, &node.span, message).help(
-                        "let `aws iam get-account-authorization-details` run to its end, without `--max-items` or `--no-paginate`",
-                    );
-                }
-            }
+        // All three say the same, and AWS prints two of them: one finding.
+        let more = ["IsTruncated", "Marker", "NextToken"]
+            .into_iter()
+            .find_map(|name| {
+                let node = members.get(name)?;
+                let says_nothing = matches!(node.value, Value::Bool(false) | Value::Null);
+                (!says_nothing).then_some((name, node))
+            });
+        if let Some((name, node)) = more {
+            let message = format!("the dump is not complete: it has `{name}`");
+            reading.report.error(Code::TRUNCATED_DUMP, &node.span, message).help(
+                "let `aws iam get-account-authorization-details` run to its end, without `--max-items` or `--no-paginate`",
+            );
         }
         for (list, kind) in
             DUMP_LISTS
@@ -426,15 +488,16 @@ fn with_json(file: &File, read: impl FnOnce(&Node<'_>, &mut Report<'_>)) -> Vec<
         Ok(text) => text,
         Err(finding) => return vec![finding],
     };
-    let mut report = Report::new(Base::File(Arc::clone(&file.path)), text);
+    let base = Base::File(Arc::clone(&file.path));
     match json::parse(text, MAX_FILE_DEPTH) {
         Ok(node) => {
-            let mut report = Report::new(Base::File(Arc::clone(&file.path)), text);
+            let mut report = Report::new(base, text);
             report.about(&node);
             read(&node, &mut report);
             report.into_findings()
         }
         Err(error) => {
+            let mut report = Report::new(base, text);
             report.syntax(&error);
             report.into_findings()
         }

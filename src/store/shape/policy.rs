@@ -47,13 +47,14 @@ pub fn managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<
     let members = Members::of(node, POLICY.what, ENTRY, ENTRY_UNREAD, reading.report)?;
     let identity = identity(&POLICY, &members, reading);
     let report = &mut *reading.report;
-    tags(&members, report);
+    let tags = tags(&members, report);
     let versions = versions(&members, report);
     let (versions, default_version) = versions?;
     Some(ManagedPolicy {
         identity: identity?,
         versions,
         default_version,
+        tags,
     })
 }
 
@@ -79,6 +80,7 @@ fn bare_managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
         identity: identity?,
         versions: vec![version],
         default_version: 0,
+        tags: Vec::new(),
     })
 }
 

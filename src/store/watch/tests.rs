@@ -95,8 +95,11 @@ fn a_changed_file_is_published() {
     let running = fixture.start();
     fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
     running.becomes(DISABLED);
+    // The status follows what is in force.
+    eventually("the status says so", || {
+        running.watcher.status().revision == running.revision()
+    });
     let status = running.watcher.status();
-    assert_eq!(status.revision, running.revision());
     assert!(status.reloads.published >= 1 && status.last_success >= status.last_attempt);
 }
 
@@ -300,4 +303,45 @@ fn only_what_the_store_is_reached_by_is_watched_above_it() {
         gone.concern(&event(parent.join("a"))),
         "it comes back part by part"
     );
+}
+
+#[test]
+fn a_file_that_could_not_be_read_is_tried_again_though_it_has_not_changed() {
+    let fixture = Fixture::new();
+    let mut reloader = reloader(&fixture);
+    reloader.distrusts_stamps = false;
+    // As if no descriptor had been left when it was the file's turn.
+    let (path, _) = reloader.seen.digests.pop().unwrap();
+    let cause = std::io::Error::other("too many open files");
+    reloader
+        .seen
+        .read_findings
+        .push(read::unreadable(path, &cause));
+    reloader.seen.revision = Revision::new("another");
+    reloader.refuse(reloader.seen.read_findings.clone(), Instant::now());
+    reloader.check(Reason::Event);
+    assert!(lock(&reloader.status).is_stale, "no stamp has changed");
+    reloader.check(Reason::Poll);
+    assert!(!lock(&reloader.status).is_stale);
+}
+
+#[test]
+fn a_link_out_of_the_store_is_not_watched() {
+    let fixture = Fixture::new();
+    let outside = TempDir::new().unwrap();
+    let mut reloader = reloader(&fixture);
+    symlink(outside.path(), fixture.root.join("users/outside")).unwrap();
+    let (wake, woken) = sync_channel(1);
+    let signals = Arc::new(Signals {
+        wake,
+        must_stop: AtomicBool::new(false),
+        must_digest: AtomicBool::new(false),
+        must_rewatch: AtomicBool::new(false),
+    });
+    reloader.signals = signals;
+    reloader.watch();
+    fs::write(outside.path().join("noise.json"), "{}").unwrap();
+    assert!(woken.recv_timeout(Duration::from_millis(200)).is_err());
+    fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
+    assert!(woken.recv_timeout(Duration::from_secs(20)).is_ok());
 }

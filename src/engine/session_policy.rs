@@ -1,0 +1,148 @@
+//! Session policies come as text in the question, the same few again and again: each text is compiled once.
+
+use std::sync::Arc;
+
+use moka::sync::Cache;
+
+use super::request::RequestError;
+use crate::compile::snapshot::{Origin, Policy};
+use crate::language::document::{PolicyType, Statement};
+use crate::language::finding::Finding;
+use crate::language::parse;
+use crate::language::report::Base;
+
+/// How many findings about a session policy its caller is told: an answer must not outgrow its question.
+const MAX_NAMED_FINDINGS: usize = 3;
+/// How many bytes a compiled policy takes for each of its text, about.
+const BYTES_PER_BYTE: usize = 16;
+/// What an entry takes besides.
+const ENTRY_BYTES: usize = 256;
+
+/// Compiles session policies and remembers them by their whole text, so no other text can ever hit. What a text says
+/// depends on nothing else, least of all on the store: a reload leaves these be. Texts with errors are not kept
+/// (K-43).
+#[derive(Clone, Debug)]
+pub struct SessionPolicies(Option<Cache<Arc<str>, Compiled>>);
+
+/// What a text says, and where it says it.
+#[derive(Clone, Debug)]
+struct Compiled {
+    statements: Arc<[Statement]>,
+    origin: Arc<Origin>,
+}
+
+impl SessionPolicies {
+    /// Keeps compiled policies of about `max_bytes` in all; the least used ones go first.
+    pub fn remembering(max_bytes: usize) -> Self {
+        let weigh = |text: &str| {
+            u32::try_from(text.len() * BYTES_PER_BYTE + ENTRY_BYTES).unwrap_or(u32::MAX)
+        };
+        let cache = Cache::builder()
+            .max_capacity(max_bytes as u64)
+            .weigher(move |text: &Arc<str>, _| weigh(text))
+            .build();
+        Self(Some(cache))
+    }
+
+    /// Compiles every text anew: for a few questions.
+    pub fn forgetting() -> Self {
+        Self(None)
+    }
+
+    /// The policy with this text, the session's `index`-th.
+    pub(super) fn compile(&self, index: usize, text: &str) -> Result<Arc<Policy>, RequestError> {
+        let known = self.0.as_ref().and_then(|cache| cache.get(text));
+        let Compiled { statements, origin } = match known {
+            Some(compiled) => compiled,
+            None => {
+                let compiled = parse_document(index, text)?;
+                if let Some(cache) = &self.0 {
+                    cache.insert(text.into(), compiled.clone());
+                }
+                compiled
+            }
+        };
+        Ok(Arc::new(Policy {
+            name: format!("session/{index}"),
+            policy_type: PolicyType::Session,
+            file: "".into(),
+            statements,
+            origin,
+        }))
+    }
+}
+
+fn parse_document(index: usize, text: &str) -> Result<Compiled, RequestError> {
+    let base = Base::File(format!("session/{index}").into());
+    match parse::parse(text, PolicyType::Session, base) {
+        (Some(document), _) => Ok(Compiled {
+            origin: Arc::new(Origin::of(&document)),
+            statements: document.statements,
+        }),
+        (None, findings) => {
+            let errors = findings.iter().filter(|finding| finding.is_error());
+            let why: Vec<String> = errors
+                .take(MAX_NAMED_FINDINGS)
+                .map(Finding::to_string)
+                .collect();
+            let field = format!("session.policies[{index}]");
+            Err(RequestError::invalid(field, why.join("; ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    const ALLOW: &str = r#"{"Statement":{"Effect":"Allow","Action":"a:b","Resource":"*"}}"#;
+
+    fn n_entries(policies: &SessionPolicies) -> u64 {
+        let cache = policies.0.as_ref().unwrap();
+        cache.run_pending_tasks();
+        cache.entry_count()
+    }
+
+    #[test]
+    fn the_same_text_is_compiled_once_and_another_is_another() {
+        let policies = SessionPolicies::remembering(1 << 20);
+        let first = policies.compile(0, ALLOW).unwrap();
+        let again = policies.compile(3, ALLOW).unwrap();
+        assert!(Arc::ptr_eq(&first.statements, &again.statements));
+        assert_eq!(
+            again.name, "session/3",
+            "named by its place in this session"
+        );
+        let other = policies.compile(0, &ALLOW.replace("a:b", "a:c")).unwrap();
+        assert_ne!(first.statements, other.statements);
+        assert_eq!(n_entries(&policies), 2);
+    }
+
+    #[test]
+    fn errors_are_not_remembered() {
+        let policies = SessionPolicies::remembering(1 << 20);
+        for _ in 0..2 {
+            let error = policies.compile(1, r#"{"Statement":[]}"#).unwrap_err();
+            assert_eq!(error.field, "session.policies[1]", "K-43");
+            assert!(error.message.contains("empty-list"), "{error}");
+        }
+        assert_eq!(n_entries(&policies), 0, "K-43");
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let policies = SessionPolicies::remembering(64 * 1024);
+        for index in 0..1_000 {
+            policies
+                .compile(0, &ALLOW.replace("a:b", &format!("a:b{index}")))
+                .unwrap();
+        }
+        assert!(
+            n_entries(&policies) <= 64,
+            "{} of 1,000",
+            n_entries(&policies)
+        );
+    }
+}

@@ -1,0 +1,58 @@
+//! A reload that remembers unchanged files says the same as one that reads everything.
+
+use super::*;
+
+/// Applies each step to one store and compares, after each, what a reader with a memory makes of it with what one
+/// without makes.
+#[test]
+fn what_is_remembered_is_what_would_be_read() {
+    let user = |policy: &str| {
+        format!(r#"{{"UserPolicyList":[{{"PolicyName":"p","PolicyDocument":{policy}}}]}}"#)
+    };
+    let attached = r#"{"AttachedManagedPolicies":[{"PolicyName":"m","PolicyArn":"arn:aws:iam::111122223333:policy/m"}]}"#;
+    let dump = r#"{"UserDetailList":[],"GroupDetailList":[],"RoleDetailList":[],"Policies":[{"PolicyName":"ReadOnly","Arn":"arn:aws:iam::aws:policy/ReadOnly","DefaultVersionId":"v1","PolicyVersionList":[{"VersionId":"v1","IsDefaultVersion":true,"Document":DOC}]}]}"#;
+    let (allow, deny) = (ALLOW.to_owned(), ALLOW.replace("Allow", "Deny"));
+    let steps: Vec<(&str, Option<String>)> = vec![
+        ("users/ann.json", Some(user(&allow))),
+        ("users/bob.json", Some("{}".to_owned())),
+        ("managed-policies/m.json", Some(allow.clone())),
+        ("users/bob.json", Some(attached.to_owned())),
+        ("managed-policies/m.json", Some(deny.clone())),
+        ("managed-policies/m.json", Some("{".to_owned())), // refused
+        ("users/ann.json", Some(user(&deny))), // still refused
+        ("managed-policies/m.json", Some(allow.clone())),
+        ("managed-policies/m.json", None), // refused: bob is attached to it
+        ("users/bob.json", None),
+        ("users/ann.json", Some("{ }".to_owned())),
+        ("users/ann.json", Some(user(&allow))),
+        // The owner of every file changes with this one, not their content.
+        ("account.json", Some(r#"{"AccountId":"444455556666"}"#.to_owned())),
+        ("account.json", Some(r#"{"AccountId":"444455556666","Partition":"aws-cn"}"#.to_owned())),
+        ("account.json", Some(r#"{"AccountId":"#.to_owned())), // refused
+        ("account.json", Some(r#"{"AccountId":"111122223333"}"#.to_owned())),
+        // Two dumps with the same AWS-managed policy, then with two that differ, then one of them goes.
+        ("one.json", Some(dump.replace("DOC", &allow))),
+        ("two.json", Some(dump.replace("DOC", &allow))),
+        ("two.json", Some(dump.replace("DOC", &deny))), // refused
+        ("one.json", None),
+        ("organization.json", Some(r#"{"Id":"o-1","ManagementAccountId":"111122223333","Root":{"Id":"r-1","Accounts":[{"Id":"111122223333"}]}}"#.to_owned())),
+        ("organization.json", None),
+    ];
+    let root = store(&[ACCOUNT]);
+    let mut memory = Memory::default();
+    let (mut n_loaded, mut n_refused) = (0, 0);
+    for (index, (path, text)) in steps.iter().enumerate() {
+        match text {
+            Some(text) => write(root.path(), &[(path, text)]),
+            None => fs::remove_file(root.path().join(path)).unwrap(),
+        }
+        let remembered = world_of(read::files(root.path()).0, &mut memory);
+        let read = world_of(read::files(root.path()).0, &mut Memory::default());
+        assert_eq!(remembered, read, "step {index}: {path}");
+        match read.0 {
+            Some(_) => n_loaded += 1,
+            None => n_refused += 1,
+        }
+    }
+    assert_eq!((n_loaded, n_refused), (17, 5), "the steps do what they say");
+}

@@ -1,0 +1,663 @@
+//! A second evaluator, written from `docs/semantics.md` alone: the engine must answer as it does.
+//!
+//! It reads the files of a store and a question as its caller put it, shares no code with the engine, and obeys each
+//! rule in a few obvious lines. No index, no cache, no short cut. If it is hard to read, it is wrong.
+
+pub mod condition;
+pub mod context;
+pub mod matching;
+pub mod question;
+pub mod store;
+
+use std::collections::BTreeSet;
+
+use condition::Truth;
+use context::Context;
+use matching::{Reach, covers_action, covers_resource};
+use question::{Caller, Kind, Question};
+use store::{Account, Attachment, Node, Policy, Principals, Statement, Store};
+
+/// `identity orders-policy 3`: policy type, policy and index of a statement.
+pub type Name = (&'static str, String, usize);
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// INVALID_ARGUMENT.
+    Refused,
+    Decided(Decision),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// As in the protocol, without `REASON_`.
+    pub reason: String,
+    /// Of each of these sets at least one statement must be named, and none from elsewhere.
+    pub determining: Vec<BTreeSet<Name>>,
+}
+
+/// E-14, with the statements behind it.
+#[derive(Clone, Debug, PartialEq)]
+enum Verdict {
+    NotInPlay,
+    ImplicitDeny,
+    /// The best strength, and the statements that have it.
+    Allow(Strength, BTreeSet<Name>),
+    ExplicitDeny(BTreeSet<Name>),
+}
+
+/// P-1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Strength {
+    Account,
+    Entity,
+    Direct,
+}
+
+use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
+
+/// Section 5.5.
+pub fn answer(store: &Store, question: &Question) -> Answer {
+    // Whatever is malformed is refused before anybody asks who it came from.
+    let Some(caller) = question.caller().filter(|_| !question.is_malformed(store)) else {
+        return Answer::Refused;
+    };
+    let Ok(owner) = owner(store, question, &caller) else {
+        return Answer::Refused;
+    };
+    let owner = owner.as_deref();
+    if !session_policies_exist(store, question, &caller) {
+        return Answer::Refused;
+    }
+    let Some(caller) = resolve(store, question, caller) else {
+        return deny("IMPLICIT_DENY_UNKNOWN_PRINCIPAL");
+    };
+    if question
+        .session()
+        .expires_at
+        .is_some_and(|end| question.at >= end)
+    {
+        return deny("IMPLICIT_DENY_SESSION_EXPIRED"); // E-5
+    }
+    let owning = owner.and_then(|owner| store.accounts.get(owner));
+    if caller.kind == Kind::Anonymous && !owning.is_some_and(|account| account.anonymous_allowed) {
+        return deny("IMPLICIT_DENY_UNKNOWN_PRINCIPAL"); // E-51
+    }
+    let asked = Asked {
+        store,
+        question,
+        caller: &caller,
+        context: &context::context(store, question, &caller, owner),
+    };
+    decide(&asked, owner, owning)
+}
+
+/// Everything that a statement is held against.
+struct Asked<'a> {
+    store: &'a Store,
+    question: &'a Question,
+    caller: &'a Caller<'a>,
+    context: &'a Context,
+}
+
+fn deny(reason: &str) -> Answer {
+    decided(reason, vec![])
+}
+
+fn decided(reason: impl Into<String>, determining: Vec<BTreeSet<Name>>) -> Answer {
+    let reason = reason.into();
+    Answer::Decided(Decision {
+        reason,
+        determining,
+    })
+}
+
+/// From the verdicts of all policy types to the answer.
+fn decide(asked: &Asked<'_>, owner: Option<&str>, owning: Option<&Account>) -> Answer {
+    let caller = asked.caller;
+    let scp = service_control(asked);
+    let rcp = resource_control(asked, owner);
+    let id = identity(asked);
+    let pb = boundary(asked);
+    let se = session(asked);
+    let rs = resource(asked, owning);
+
+    let layers = [
+        ("RESOURCE_CONTROL", &rcp),
+        ("SERVICE_CONTROL", &scp),
+        ("RESOURCE", &rs),
+        ("IDENTITY", &id),
+        ("PERMISSIONS_BOUNDARY", &pb),
+        ("SESSION", &se),
+    ];
+    for (label, verdict) in layers {
+        if let ExplicitDeny(statements) = verdict {
+            return decided(format!("EXPLICIT_DENY_{label}"), vec![statements.clone()]);
+        }
+    }
+    if rcp == ImplicitDeny {
+        return deny("IMPLICIT_DENY_RESOURCE_CONTROL");
+    }
+    if scp == ImplicitDeny {
+        return deny("IMPLICIT_DENY_SERVICE_CONTROL");
+    }
+    let outsider = match caller.kind {
+        Kind::Anonymous => Some("ALLOW_ANONYMOUS"),
+        Kind::Service => Some("ALLOW_SERVICE"),
+        Kind::Provider => Some("ALLOW_FEDERATED"),
+        _ => None,
+    };
+    if let Some(reason) = outsider {
+        return match rs {
+            Allow(Strength::Direct, statements) => decided(reason, vec![statements]),
+            _ => deny("IMPLICIT_DENY_RESOURCE"),
+        };
+    }
+    let is_within = owner.is_some() && caller.account.as_deref() == owner;
+    let is_allowed_by_identity = matches!(id, Allow(..));
+    if is_within {
+        if let Allow(Strength::Direct, statements) = rs {
+            return decided("ALLOW_RESOURCE_DIRECT", vec![statements]); // E-41
+        }
+        if is_required(asked.question, owning) && !matches!(rs, Allow(..)) {
+            return deny("IMPLICIT_DENY_RESOURCE"); // E-45
+        }
+        if !matches!(rs, Allow(Strength::Entity, _)) && !is_allowed_by_identity {
+            return deny("IMPLICIT_DENY_IDENTITY"); // E-43
+        }
+    } else {
+        if !matches!(rs, Allow(..)) {
+            return deny("IMPLICIT_DENY_RESOURCE");
+        }
+        if !is_allowed_by_identity {
+            return deny("IMPLICIT_DENY_IDENTITY");
+        }
+    }
+    if pb == ImplicitDeny {
+        return deny("IMPLICIT_DENY_PERMISSIONS_BOUNDARY");
+    }
+    if se == ImplicitDeny || (caller.kind == Kind::Federated && se == NotInPlay) {
+        return deny("IMPLICIT_DENY_SESSION"); // E-49
+    }
+    let reason = if caller.kind == Kind::Root {
+        "ALLOW_ROOT"
+    } else if !is_within {
+        "ALLOW_CROSS_ACCOUNT"
+    } else if is_allowed_by_identity {
+        "ALLOW_IDENTITY"
+    } else {
+        "ALLOW_RESOURCE_ENTITY"
+    };
+    let granting = match (is_within, is_allowed_by_identity) {
+        (false, _) => vec![id, rs],
+        (true, true) => vec![id],
+        (true, false) => vec![rs],
+    };
+    let statements = granting.into_iter().filter_map(|verdict| match verdict {
+        Allow(_, statements) if !statements.is_empty() => Some(statements),
+        _ => None, // the identity side of root and of trusted accounts has no statement
+    });
+    decided(reason, statements.collect())
+}
+
+/// E-3, E-50: whom the store knows. `None`: nobody.
+fn resolve<'s>(
+    store: &'s Store,
+    question: &Question,
+    mut caller: Caller<'s>,
+) -> Option<Caller<'s>> {
+    if matches!(
+        caller.kind,
+        Kind::Anonymous | Kind::Service | Kind::Provider
+    ) {
+        return Some(caller);
+    }
+    let account = store.accounts.get(caller.account.as_ref()?)?;
+    if account.partition != caller.partition {
+        return None;
+    }
+    if caller.kind == Kind::Root {
+        return account.root_user_enabled.then_some(caller);
+    }
+    if account.is_external {
+        caller.is_external = true;
+        return Some(caller);
+    }
+    let parent = &question.session().parent;
+    caller.entity = match caller.kind {
+        Kind::User => account.users.iter().find(|user| user.arn == caller.arn),
+        Kind::Role => account.roles.iter().find(|role| role.arn == caller.arn),
+        Kind::Session => account
+            .roles
+            .iter()
+            .find(|role| role.name == caller.role_name),
+        _ => account.users.iter().find(|user| user.arn == *parent), // E-49
+    };
+    let is_known = caller.entity.is_some_and(|entity| !entity.is_disabled);
+    is_known.then_some(caller)
+}
+
+/// T-40: of the caller's account, or AWS's own.
+fn session_policies_exist(store: &Store, question: &Question, caller: &Caller<'_>) -> bool {
+    let account = caller.account.as_deref();
+    question.session().policy_arns.iter().all(|arn| {
+        let owner = arn.split(':').nth(4);
+        store.managed.contains_key(arn) && (owner == account || owner == Some("aws"))
+    })
+}
+
+/// E-6, E-7. `Err`: contradictions, which are refused.
+fn owner(store: &Store, question: &Question, caller: &Caller<'_>) -> Result<Option<String>, ()> {
+    let given = Some(question.resource_account.clone()).filter(|account| !account.is_empty());
+    let agreed = |found: Option<String>| match (&found, &given) {
+        (Some(found), Some(given)) if found != given => Err(()),
+        _ => Ok(found),
+    };
+    if question.resource == "*" {
+        return Ok(given.or(caller.account.clone())); // E-7, after what E-6 asks before its defaults
+    }
+    let written = question.resource.split(':').nth(4).unwrap();
+    if !written.is_empty() && written != "aws" {
+        return agreed(Some(written.to_owned()));
+    }
+    let covering: Vec<&String> = store
+        .accounts
+        .iter()
+        .filter(|(_, account)| attachments(account, &question.resource).next().is_some())
+        .map(|(id, _)| id)
+        .collect();
+    match covering.as_slice() {
+        [] => {}
+        [one] => return agreed(Some((*one).clone())),
+        _ => return Err(()),
+    }
+    if given.is_some() {
+        return Ok(given);
+    }
+    if written == "aws" {
+        return Ok(caller.account.clone()); // E-7
+    }
+    let only = (store.accounts.len() == 1).then(|| store.accounts.keys().next().unwrap());
+    Ok(store.root.as_ref().or(only).cloned())
+}
+
+/// E-10.
+fn attachments<'a>(
+    account: &'a Account,
+    resource: &'a str,
+) -> impl Iterator<Item = &'a Attachment> {
+    let policies = account.resource_policies.iter();
+    policies.filter(|attachment| attachment.scopes.iter().any(|scope| scope.covers(resource)))
+}
+
+/// `arn:aws:iam::111111111111:role/…`
+fn is_role(resource: &str) -> bool {
+    let fields: Vec<&str> = resource.splitn(6, ':').collect();
+    fields.len() == 6 && fields[2] == "iam" && fields[5].starts_with("role/")
+}
+
+/// E-45.
+fn is_required(question: &Question, owning: Option<&Account>) -> bool {
+    if is_role(&question.resource) && question.is_about_trust() {
+        return true; // T-1
+    }
+    let mut attachments = owning
+        .into_iter()
+        .flat_map(|account| attachments(account, &question.resource));
+    attachments.any(|attachment| attachment.is_required)
+}
+
+/// E-20, E-21.
+fn service_control(asked: &Asked<'_>) -> Verdict {
+    let has_account = !matches!(
+        asked.caller.kind,
+        Kind::Anonymous | Kind::Service | Kind::Provider
+    );
+    let is_service_linked = asked
+        .caller
+        .entity
+        .is_some_and(|entity| entity.is_service_linked);
+    match &asked.store.organization {
+        Some(organization) if organization.has_scps && has_account && !is_service_linked => {
+            levels(asked, asked.caller.account.as_deref(), |node| {
+                ("scp", &node.scps)
+            })
+        }
+        _ => NotInPlay,
+    }
+}
+
+/// E-25 to E-27.
+fn resource_control(asked: &Asked<'_>, owner: Option<&str>) -> Verdict {
+    let is_service_linked = asked
+        .caller
+        .entity
+        .is_some_and(|entity| entity.is_service_linked);
+    match &asked.store.organization {
+        Some(organization) if organization.has_rcps && !is_service_linked => {
+            levels(asked, owner, |node| ("rcp", &node.rcps))
+        }
+        _ => NotInPlay,
+    }
+}
+
+/// E-21: every level must allow. The management account is none of theirs.
+fn levels(
+    asked: &Asked<'_>,
+    account: Option<&str>,
+    of_node: impl Fn(&Node) -> (&'static str, &Vec<Policy>),
+) -> Verdict {
+    let organization = asked.store.organization.as_ref().unwrap();
+    let path = account.and_then(|account| organization.paths.get(account));
+    let Some(path) = path.filter(|_| account != Some(organization.management.as_str())) else {
+        return NotInPlay;
+    };
+    let verdicts: Vec<Verdict> = path
+        .iter()
+        .map(|node| {
+            let (kind, policies) = of_node(node);
+            evaluate(asked, kind, policies)
+        })
+        .collect();
+    let denies: BTreeSet<Name> = verdicts
+        .iter()
+        .filter_map(|verdict| match verdict {
+            ExplicitDeny(statements) => Some(statements.clone()),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if !denies.is_empty() {
+        ExplicitDeny(denies)
+    } else if verdicts.contains(&ImplicitDeny) {
+        ImplicitDeny
+    } else {
+        Allow(Strength::Direct, BTreeSet::new())
+    }
+}
+
+fn identity(asked: &Asked<'_>) -> Verdict {
+    let caller = asked.caller;
+    let account = caller
+        .account
+        .as_ref()
+        .and_then(|id| asked.store.accounts.get(id));
+    let everything = Allow(Strength::Direct, BTreeSet::new());
+    match caller.kind {
+        Kind::Anonymous | Kind::Service | Kind::Provider => NotInPlay,
+        Kind::Root if asked.is_assuming() => ImplicitDeny, // T-9
+        Kind::Root => everything,                          // E-50
+        _ if caller.is_external => {
+            match account.is_some_and(|account| account.trust_external_identity) {
+                true => everything,
+                false => ImplicitDeny,
+            }
+        }
+        _ => match evaluate(asked, "identity", &caller.entity.unwrap().identity) {
+            // T-9 takes the Allow away; an explicit deny stays what it is.
+            Allow(..) if caller.kind == Kind::Federated && asked.is_assuming() => ImplicitDeny,
+            verdict => verdict,
+        },
+    }
+}
+
+fn boundary(asked: &Asked<'_>) -> Verdict {
+    match asked
+        .caller
+        .entity
+        .and_then(|entity| entity.boundary.clone())
+    {
+        Some(boundary) => evaluate(asked, "boundary", &[boundary]),
+        None => NotInPlay,
+    }
+}
+
+/// E-47: all session policies are one set.
+fn session(asked: &Asked<'_>) -> Verdict {
+    let session = asked.question.session();
+    let inline = session.policies.iter().enumerate().map(|(index, text)| {
+        store::policy(
+            &format!("session/{index}"),
+            &serde_json::from_str(text).unwrap(),
+        )
+    });
+    let managed = session
+        .policy_arns
+        .iter()
+        .map(|arn| asked.store.managed[arn].clone());
+    let policies: Vec<Policy> = inline.chain(managed).collect();
+    match policies.as_slice() {
+        [] => NotInPlay,
+        policies => evaluate(asked, "session", policies),
+    }
+}
+
+/// E-10, T-1, T-50.
+fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
+    let question = asked.question;
+    let Some(owning) = owning else {
+        return NotInPlay;
+    };
+    if is_role(&question.resource) && question.is_about_trust() {
+        let role = owning
+            .roles
+            .iter()
+            .find(|role| role.arn == question.resource);
+        let Some(trust) = role.and_then(|role| role.trust.clone()) else {
+            return NotInPlay;
+        };
+        let context = &context::for_trust(asked.context, question);
+        return evaluate(&Asked { context, ..*asked }, "trust", &[trust]);
+    }
+    if is_role(&question.resource) && question.is_action("iam:PassRole") {
+        return NotInPlay; // T-50
+    }
+    let attached = attachments(owning, &question.resource);
+    let policies: Vec<Policy> = attached
+        .filter_map(|attachment| attachment.policy.clone())
+        .collect();
+    match policies.as_slice() {
+        [] => NotInPlay,
+        policies => evaluate(asked, "resource", policies),
+    }
+}
+
+/// E-14, E-44.
+fn evaluate(asked: &Asked<'_>, kind: &'static str, policies: &[Policy]) -> Verdict {
+    let mut denies = BTreeSet::new();
+    let mut allows: Vec<(Strength, Name)> = Vec::new();
+    for policy in policies {
+        for (index, statement) in policy.statements.iter().enumerate() {
+            let Some(strength) = asked.strength_of(statement, kind) else {
+                continue;
+            };
+            let name = (kind, policy.name.clone(), index);
+            if statement.is_allow {
+                allows.push((strength, name));
+            } else {
+                denies.insert(name);
+            }
+        }
+    }
+    if !denies.is_empty() {
+        return ExplicitDeny(denies);
+    }
+    match allows.iter().map(|(strength, _)| *strength).max() {
+        None => ImplicitDeny,
+        Some(best) => {
+            let of_best = allows.into_iter().filter(|(strength, _)| *strength == best);
+            Allow(best, of_best.map(|(_, name)| name).collect())
+        }
+    }
+}
+
+impl Asked<'_> {
+    /// T-9: the questions of those who assume a role with signed calls.
+    fn is_assuming(&self) -> bool {
+        let question = self.question;
+        question.is_about_trust() && !question.is_federation()
+    }
+
+    /// E-11: with which strength the statement applies; `None`: it does not.
+    fn strength_of(&self, statement: &Statement, kind: &str) -> Option<Strength> {
+        let question = self.question;
+        let is_listed = |pattern: &String| covers_action(pattern, &question.action);
+        if statement.actions.iter().any(is_listed) == statement.is_not_action {
+            return None; // M-6
+        }
+        if !self.is_resource_of(statement) {
+            return None;
+        }
+        let conditions = statement.conditions.iter();
+        match Truth::all(conditions.map(|condition| condition.holds(self.context))) {
+            Truth::False => return None,
+            Truth::Indeterminate if statement.is_allow => return None, // C-3
+            _ => {}
+        }
+        match &statement.principal {
+            _ if kind == "rcp" => Some(Strength::Direct), // E-32
+            None => Some(Strength::Direct),               // P-11
+            Some(principals) if principals.is_not => {
+                (!self.is_exempt(principals)).then_some(Strength::Direct)
+            }
+            Some(principals) => {
+                let best = self.strength_among(principals, statement.is_allow);
+                let is_shut_out = matches!(
+                    self.caller.kind,
+                    Kind::Root | Kind::Federated | Kind::Anonymous
+                );
+                match best {
+                    Some(_) if is_shut_out && kind == "trust" && self.is_assuming() => {
+                        Some(Strength::Account)
+                    }
+                    other => other,
+                }
+            }
+        }
+    }
+
+    /// M-20, V-9.
+    fn is_resource_of(&self, statement: &Statement) -> bool {
+        let Some(patterns) = &statement.resources else {
+            return true; // E-12
+        };
+        let reach = if statement.is_allow == statement.is_not_resource {
+            Reach::Broad
+        } else {
+            Reach::Narrow
+        };
+        let covered: Vec<Option<bool>> = patterns
+            .iter()
+            .map(|pattern| covers_resource(pattern, &self.question.resource, reach, self.context))
+            .collect();
+        if !statement.is_not_resource {
+            covered.contains(&Some(true))
+        } else if statement.is_allow && covered.contains(&None) {
+            false // V-9
+        } else {
+            !covered.contains(&Some(true))
+        }
+    }
+
+    /// P-1, P-2: the best over all entries.
+    fn strength_among(&self, principals: &Principals, is_allow: bool) -> Option<Strength> {
+        let entries = principals.entries.iter();
+        let strengths = entries.map(|(kind, value)| self.strength(kind, value, is_allow));
+        strengths.max().flatten()
+    }
+
+    fn strength(&self, kind: &str, value: &str, is_allow: bool) -> Option<Strength> {
+        use Strength::{Account, Direct, Entity};
+        let caller = self.caller;
+        let is = |kind: Kind| caller.kind == kind;
+        if self.question.is_federation() && is_allow && kind != "Federated" {
+            return None; // T-20
+        }
+        let account = if is(Kind::Root) { Direct } else { Account };
+        match (kind, value) {
+            ("*", _) => Some(Direct),
+            ("AWS", "*") if is(Kind::Service) || is(Kind::Provider) => {
+                (!is_allow).then_some(Direct)
+            } // P-7
+            ("AWS", "*") => Some(Direct),
+            ("Service", name) => (is(Kind::Service) && caller.name == name).then_some(Direct),
+            ("Federated", provider) => self.is_provider(provider).then_some(Direct),
+            ("CanonicalUser", _) => self.is_account(kind, value).then_some(account),
+            _ if value == caller.arn
+                && (is(Kind::User) || is(Kind::Session) || is(Kind::Federated)) =>
+            {
+                Some(Direct)
+            }
+            _ if self.is_entity(value) && is(Kind::User) => Some(Direct),
+            _ if self.is_entity(value) => Some(Entity),
+            _ => self.is_account(kind, value).then_some(account),
+        }
+    }
+
+    /// The user or role that stands behind the caller, by its ARN or its unique id (G-24).
+    fn is_entity(&self, value: &str) -> bool {
+        let caller = self.caller;
+        let is_role = caller.kind == Kind::Role && value == caller.arn;
+        let is_entity = |entity: &store::Entity| {
+            value == entity.arn || Some(value) == entity.unique_id.as_deref()
+        };
+        is_role || caller.entity.is_some_and(is_entity)
+    }
+
+    /// P-3: id, root ARN and canonical id mean the same.
+    fn is_account(&self, kind: &str, value: &str) -> bool {
+        let Some(id) = &self.caller.account else {
+            return false;
+        };
+        let account = self.store.accounts.get(id);
+        match kind {
+            "CanonicalUser" => {
+                account.is_some_and(|account| account.canonical_id.as_deref() == Some(value))
+            }
+            _ => value == id || value == format!("arn:{}:iam::{id}:root", self.caller.partition),
+        }
+    }
+
+    /// T-20.
+    fn is_provider(&self, provider: &str) -> bool {
+        let caller = self.caller;
+        let is_web = self.question.is_action("sts:AssumeRoleWithWebIdentity");
+        if caller.kind != Kind::Provider || is_web != caller.arn.contains(":oidc-provider/") {
+            return false;
+        }
+        provider == caller.arn
+            || (is_web
+                && !provider.starts_with("arn:")
+                && caller.arn.ends_with(&format!(":oidc-provider/{provider}")))
+    }
+
+    /// P-8 to P-10: whether `NotPrincipal` spares the caller.
+    fn is_exempt(&self, principals: &Principals) -> bool {
+        let caller = self.caller;
+        let has = |wanted: &dyn Fn(&str, &str) -> bool| {
+            let mut entries = principals.entries.iter();
+            entries.any(|(kind, value)| wanted(kind, value))
+        };
+        if caller
+            .entity
+            .is_some_and(|entity| entity.boundary.is_some())
+        {
+            return false; // P-9
+        }
+        let is_aws = !matches!(caller.kind, Kind::Service | Kind::Provider);
+        if has(&|kind, value| value == "*" && (kind == "*" || is_aws)) {
+            return true; // P-10
+        }
+        let account = has(&|kind, value| self.is_account(kind, value));
+        let itself = has(&|kind, value| kind == "AWS" && value == caller.arn);
+        let entity = has(&|kind, value| kind == "AWS" && self.is_entity(value));
+        match caller.kind {
+            Kind::User => (entity || itself) && account,
+            Kind::Session => itself && entity && account,
+            Kind::Role => entity && account,
+            Kind::Federated => itself && account,
+            Kind::Root => account,
+            Kind::Service => has(&|kind, value| kind == "Service" && value == caller.name),
+            Kind::Anonymous | Kind::Provider => false,
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! Section 4: condition blocks.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+
+use super::context::Context;
+use super::matching::{Piece, chars, fields, glob, pieces, resolved, text_of};
+
+/// C-2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truth {
+    True,
+    False,
+    Indeterminate,
+}
+
+use Truth::{False, Indeterminate, True};
+
+impl Truth {
+    fn of(holds: bool) -> Self {
+        if holds { True } else { False }
+    }
+
+    fn not(self) -> Self {
+        match self {
+            True => False,
+            False => True,
+            Indeterminate => Indeterminate,
+        }
+    }
+
+    /// C-2: any FALSE, else any INDETERMINATE, else TRUE.
+    pub fn all(truths: impl Iterator<Item = Self>) -> Self {
+        let truths: Vec<_> = truths.collect();
+        if truths.contains(&False) {
+            False
+        } else if truths.contains(&Indeterminate) {
+            Indeterminate
+        } else {
+            True
+        }
+    }
+
+    fn any(truths: impl Iterator<Item = Self>) -> Self {
+        Self::all(truths.map(Self::not)).not()
+    }
+}
+
+/// Operator, key and values, as they stand in a policy.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    pub qualifier: Option<Qualifier>,
+    /// In lower case, without `not`: `stringequals`.
+    pub base: String,
+    pub is_negated: bool,
+    pub if_exists: bool,
+    /// In lower case (C-4).
+    pub key: String,
+    pub values: Vec<Value>,
+}
+
+/// A value, with its pieces where it may hold wildcards or variables.
+#[derive(Clone, Debug)]
+pub struct Value {
+    text: String,
+    pieces: Vec<Piece>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Qualifier {
+    ForAllValues,
+    ForAnyValue,
+}
+
+impl Condition {
+    /// G-20.
+    pub fn parse(operator: &str, key: &str, values: &[String], has_variables: bool) -> Self {
+        let mut name = operator.to_ascii_lowercase();
+        let mut qualifier = None;
+        if let Some(rest) = name.strip_prefix("forallvalues:") {
+            (name, qualifier) = (rest.to_owned(), Some(Qualifier::ForAllValues));
+        } else if let Some(rest) = name.strip_prefix("foranyvalue:") {
+            (name, qualifier) = (rest.to_owned(), Some(Qualifier::ForAnyValue));
+        }
+        let if_exists = name.ends_with("ifexists");
+        name = name.trim_end_matches("ifexists").to_owned();
+        let is_negated = name.contains("not");
+        let value = |text: &String| Value {
+            text: text.clone(),
+            pieces: pieces(text, has_variables),
+        };
+        Self {
+            qualifier,
+            base: name.replace("not", ""),
+            is_negated,
+            if_exists,
+            key: key.to_ascii_lowercase(),
+            values: values.iter().map(value).collect(),
+        }
+    }
+
+    /// The reference form of section 4.1.
+    pub fn holds(&self, context: &Context) -> Truth {
+        if self.key == "aws:tokenissuetime" && context.issue_time_is_unknown {
+            return Indeterminate; // T-43
+        }
+        let mut given = context.get(&self.key);
+        if self.base == "null" {
+            let wants_absence = self.values[0].text.eq_ignore_ascii_case("true");
+            return match given {
+                [only] if only.is_empty() => Indeterminate, // C-60
+                _ => Truth::of(given.is_empty() == wants_absence),
+            };
+        }
+        if self.qualifier.is_some() && given.iter().all(String::is_empty) {
+            given = &[]; // C-8
+        }
+        if given.is_empty() {
+            return match self.qualifier {
+                Some(Qualifier::ForAllValues) => True, // C-71
+                Some(Qualifier::ForAnyValue) if self.if_exists => Indeterminate, // C-74
+                Some(Qualifier::ForAnyValue) => False, // C-72
+                None => Truth::of(self.if_exists || self.is_negated), // C-6, C-70
+            };
+        }
+        let one = |given: &String| {
+            let equals_any = Truth::any(
+                self.values
+                    .iter()
+                    .map(|value| compare(&self.base, given, value, context)),
+            );
+            if self.is_negated {
+                equals_any.not() // C-1: NOR
+            } else {
+                equals_any
+            }
+        };
+        match (self.qualifier, given) {
+            (Some(Qualifier::ForAllValues), _) => Truth::all(given.iter().map(one)),
+            (Some(Qualifier::ForAnyValue), _) => Truth::any(given.iter().map(one)),
+            (None, [only]) => one(only),
+            (None, _) => Indeterminate, // C-10
+        }
+    }
+}
+
+/// Whether the request's value `given` stands to the policy's `value` as `base` says.
+fn compare(base: &str, given: &str, value: &Value, context: &Context) -> Truth {
+    match base {
+        "stringequals" => {
+            let text = text_of(&value.pieces, context);
+            Truth::of(text.is_some_and(|text| text == given)) // C-20
+        }
+        "stringequalsignorecase" => {
+            let text = text_of(&value.pieces, context);
+            Truth::of(text.is_some_and(|text| fold(&text) == fold(given))) // C-21
+        }
+        "stringlike" => {
+            let pattern = resolved(&value.pieces, context);
+            Truth::of(pattern.is_some_and(|pattern| glob(&pattern, &chars(given)))) // C-22
+        }
+        "arnequals" | "arnlike" => arn_like(&value.pieces, given, context),
+        "bool" => match boolean(given) {
+            Some(given) => Truth::of(Some(given) == boolean(&value.text)), // C-50
+            None => Indeterminate,
+        },
+        "binaryequals" => match BASE64_STANDARD.decode(given) {
+            Ok(given) => Truth::of(given == BASE64_STANDARD.decode(&value.text).unwrap()), // C-52
+            Err(_) => Indeterminate,
+        },
+        "ipaddress" => match address(given) {
+            Some(given) => Truth::of(is_inside(given, &value.text)), // C-53
+            None => Indeterminate,                                   // C-55
+        },
+        _ => ordered(base, given, &value.text),
+    }
+}
+
+/// C-32, C-33, C-40: numbers and dates.
+fn ordered(base: &str, given: &str, value: &str) -> Truth {
+    let (relation, ordering) = if let Some(relation) = base.strip_prefix("numeric") {
+        let ordering = decimal(given).map(|given| given.cmp(&decimal(value).unwrap()));
+        (relation, ordering)
+    } else {
+        let relation = base.strip_prefix("date").unwrap();
+        let ordering = instant(given).map(|given| given.cmp(&instant(value).unwrap()));
+        (relation, ordering)
+    };
+    let Some(ordering) = ordering else {
+        return Indeterminate;
+    };
+    Truth::of(match relation {
+        "equals" => ordering == Ordering::Equal,
+        "lessthan" => ordering == Ordering::Less,
+        "lessthanequals" => ordering != Ordering::Greater,
+        "greaterthan" => ordering == Ordering::Greater,
+        "greaterthanequals" => ordering != Ordering::Less,
+        other => panic!("no such relation: {other}"),
+    })
+}
+
+/// C-21: simple case folding of the letters that the generated worlds use.
+fn fold(text: &str) -> String {
+    let one = |char: char| match char {
+        'ς' => 'σ',
+        'ſ' => 's',
+        'ẞ' => 'ß',
+        'İ' | 'ı' => char, // their foldings are full or Turkic, not simple
+        _ => {
+            let mut lower = char.to_lowercase();
+            lower.next().unwrap()
+        }
+    };
+    text.chars().map(one).collect()
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Some(true),
+        "false" => Some(false),
+        _ => None,
+    }
+}
+
+/// C-31: the sign of a number and its digits at fixed places, which compare as the numbers do.
+fn decimal(text: &str) -> Option<(i8, String)> {
+    let (is_negative, unsigned) = match text.as_bytes().first()? {
+        b'-' => (true, &text[1..]),
+        b'+' => (false, &text[1..]),
+        _ => (false, text),
+    };
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_digits(whole) || !is_digits(fraction) {
+        return None;
+    }
+    let digits = format!("{whole:0>60}{fraction:0<60}");
+    let counting = digits.trim_matches('0');
+    if counting.len() > 38 {
+        return None;
+    }
+    if counting.is_empty() {
+        return Some((0, String::new()));
+    }
+    if !is_negative {
+        return Some((1, digits));
+    }
+    // The larger its digits, the smaller a negative number: complement them.
+    let complement = digits.bytes().map(|byte| char::from(b'0' + b'9' - byte));
+    Some((-1, complement.collect()))
+}
+
+/// C-41 to C-44: nanoseconds since 1970.
+fn instant(text: &str) -> Option<i128> {
+    let bytes = text.as_bytes();
+    let unsigned = text.strip_prefix('-').unwrap_or(text);
+    if unsigned
+        .bytes()
+        .all(|byte| byte.is_ascii_digit() || byte == b'.')
+    {
+        if text.len() == 4 && text == unsigned && !text.contains('.') {
+            return None; // C-42
+        }
+        let (seconds, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+        let is_digits = seconds.bytes().all(|byte| byte.is_ascii_digit());
+        if seconds.is_empty() || !is_digits {
+            return None;
+        }
+        // C-41 knows no largest date: whatever is later than this is later than any policy says.
+        let seconds = number(seconds).unwrap_or(i128::MAX).min(1 << 90);
+        let nanos = nanoseconds(fraction)?;
+        let sign = if text == unsigned { 1 } else { -1 };
+        return Some(sign * (seconds * 1_000_000_000 + nanos));
+    }
+    if bytes.len() < 7 || bytes[4] != b'-' || !text.is_ascii() {
+        return None;
+    }
+    let year = number(&text[..4])?;
+    let month = number(&text[5..7])?;
+    if text.len() == 7 {
+        return at(year, month, 1, 0);
+    }
+    if text.len() < 10 || bytes[7] != b'-' {
+        return None;
+    }
+    let day = number(&text[8..10])?;
+    if text.len() == 10 {
+        return at(year, month, day, 0);
+    }
+    let time = text[10..].strip_prefix('T')?;
+    let (time, offset) = match time.strip_suffix('Z') {
+        Some(time) => (time, 0),
+        None => {
+            let (time, offset) = time.split_at_checked(time.len().checked_sub(6)?)?;
+            let sign = match offset.as_bytes()[0] {
+                b'+' => 1,
+                b'-' => -1,
+                _ => return None,
+            };
+            (time, sign * minutes(&offset[1..])?)
+        }
+    };
+    let (clock, rest) = time.split_at_checked(5)?;
+    let minutes = minutes(clock)? - offset;
+    let (seconds, nanos) = match rest.strip_prefix(':') {
+        None if rest.is_empty() => (0, 0),
+        None => return None,
+        Some(seconds) => {
+            let (whole, fraction) = seconds.split_once('.').unwrap_or((seconds, "0"));
+            if whole.len() != 2 {
+                return None;
+            }
+            (number(whole)?, nanoseconds(fraction)?)
+        }
+    };
+    if seconds > 59 {
+        return None; // C-44
+    }
+    let into_the_day = (minutes * 60 + seconds) * 1_000_000_000 + nanos;
+    at(year, month, day, into_the_day)
+}
+
+/// `hh:mm` as minutes.
+fn minutes(text: &str) -> Option<i128> {
+    let (hours, minutes) = text.split_once(':')?;
+    if hours.len() != 2 || minutes.len() != 2 {
+        return None;
+    }
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
+    (hours < 24 && minutes < 60).then_some(hours * 60 + minutes)
+}
+
+fn number(text: &str) -> Option<i128> {
+    let is_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits.then(|| text.parse().ok()).flatten()
+}
+
+/// The digits after a point.
+fn nanoseconds(fraction: &str) -> Option<i128> {
+    let is_digits = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    is_digits
+        .then(|| number(&format!("{fraction:0<9}")[..9]))
+        .flatten()
+}
+
+fn at(year: i128, month: i128, day: i128, into_the_day: i128) -> Option<i128> {
+    let is_leap = |year: i128| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = |month: i128| match month {
+        2 if is_leap(year) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    };
+    if !(1..=12).contains(&month) || !(1..=length(month)).contains(&day) {
+        return None;
+    }
+    let leaps = |year: i128| year / 4 - year / 100 + year / 400; // of the years 1 to `year`
+    let before = |year: i128| {
+        if year == 0 {
+            -366
+        } else {
+            (year - 1) * 365 + leaps(year - 1)
+        }
+    };
+    let months: i128 = (1..month).map(length).sum();
+    let days = before(year) - before(1970) + months + day - 1;
+    Some(days * 86_400_000_000_000 + into_the_day)
+}
+
+/// C-54: a mapped address is the IPv4 address that it holds. `std` knows no leading zeros and no zones (C-55).
+fn address(text: &str) -> Option<IpAddr> {
+    let address: IpAddr = text.parse().ok()?;
+    Some(address.to_canonical())
+}
+
+/// C-53.
+fn is_inside(given: IpAddr, range: &str) -> bool {
+    let (network, length) = match range.split_once('/') {
+        Some((network, length)) => (network, Some(length.parse::<u32>().unwrap())),
+        None => (range, None),
+    };
+    let written: IpAddr = network.parse().unwrap();
+    let network = written.to_canonical();
+    let was_mapped = written != network;
+    let bits = |address: IpAddr| match address {
+        IpAddr::V4(address) => (32, u128::from(u32::from(address))),
+        IpAddr::V6(address) => (128, u128::from(address)),
+    };
+    let (width, network) = bits(network);
+    let (given_width, given) = bits(given);
+    let length = match length {
+        Some(length) if was_mapped => length - 96,
+        Some(length) => length,
+        None => width,
+    };
+    let prefix = |address: u128| address.checked_shr(width - length).unwrap_or(0);
+    width == given_width && prefix(network) == prefix(given)
+}
+
+/// C-65 to C-69.
+fn arn_like(pattern: &[Piece], given: &str, context: &Context) -> Truth {
+    let given: Vec<&str> = given.splitn(6, ':').collect();
+    if given.len() != 6 || given[0] != "arn" {
+        return Indeterminate; // C-68
+    }
+    if pattern == [Piece::Star] {
+        return True; // C-67
+    }
+    let pattern: Option<Vec<_>> = fields(pattern)
+        .iter()
+        .map(|field| resolved(field, context))
+        .collect();
+    let Some(pattern) = pattern else {
+        return False; // V-9
+    };
+    let mut pairs = pattern.iter().zip(given);
+    Truth::of(pairs.all(|(field, given)| glob(field, &chars(given))))
+}

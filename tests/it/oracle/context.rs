@@ -1,0 +1,240 @@
+//! Section 4.9: where context keys come from.
+
+use std::collections::BTreeMap;
+
+use super::question::{Caller, Kind, Question};
+use super::store::{Scope, Store, issuer};
+
+/// Values by key in lower case; an empty list and an absent key are the same (C-7).
+#[derive(Clone, Debug, Default)]
+pub struct Context {
+    pub values: BTreeMap<String, Vec<String>>,
+    /// T-43.
+    pub issue_time_is_unknown: bool,
+}
+
+impl Context {
+    pub fn get(&self, key: &str) -> &[String] {
+        self.values.get(key).map_or(&[], Vec::as_slice)
+    }
+
+    fn set(&mut self, key: &str, values: impl IntoIterator<Item = impl Into<String>>) {
+        let values = values.into_iter().map(Into::into).collect();
+        self.values.insert(key.to_ascii_lowercase(), values);
+    }
+
+    fn set_if_any(&mut self, key: &str, value: Option<impl Into<String>>) {
+        if let Some(value) = value {
+            self.set(key, [value]);
+        }
+    }
+}
+
+/// K-1: what only the engine and the session may say.
+pub fn is_reserved(key: &str, store: &Store) -> bool {
+    let key = key.to_ascii_lowercase();
+    let engine = [
+        "aws:principalarn",
+        "aws:principalaccount",
+        "aws:principaltype",
+        "aws:username",
+        "aws:userid",
+        "aws:principalorgid",
+        "aws:principalorgpaths",
+        "aws:principalisawsservice",
+        "aws:principalservicename",
+        "aws:principalservicenameslist",
+        "aws:currenttime",
+        "aws:epochtime",
+        "aws:tokenissuetime",
+        "aws:multifactorauthpresent",
+        "aws:multifactorauthage",
+        "aws:sourceidentity",
+        "aws:federatedprovider",
+        "aws:resourceaccount",
+        "aws:resourceorgid",
+        "aws:resourceorgpaths",
+    ];
+    let is_claim = |issuer: &String| key.starts_with(&format!("{issuer}:"));
+    engine.contains(&key.as_str())
+        || key.starts_with("aws:principaltag/")
+        || key.starts_with("saml:")
+        || store.issuers.iter().any(is_claim)
+}
+
+/// Everything that conditions and variables can see in `question`.
+pub fn context(
+    store: &Store,
+    question: &Question,
+    caller: &Caller<'_>,
+    owner: Option<&str>,
+) -> Context {
+    let mut context = Context::default();
+    for (key, value) in &question.context {
+        context.set(key, value.texts());
+    }
+    of_the_request(question, &mut context);
+    of_the_principal(store, caller, &mut context);
+    of_the_session(question, caller, &mut context);
+    of_the_resource(store, question, owner, &mut context);
+    context.set("aws:CurrentTime", [rfc_3339(question.at)]);
+    context.set("aws:EpochTime", [question.at.to_string()]);
+    context
+}
+
+fn of_the_request(question: &Question, context: &mut Context) {
+    let tag_keys: Vec<&str> = question.request_tag_keys().collect();
+    if !tag_keys.is_empty() {
+        context.set("aws:TagKeys", tag_keys);
+    }
+    for key in ["aws:SecureTransport", "aws:ViaAWSService"] {
+        if context.get(&key.to_ascii_lowercase()).is_empty() {
+            context.set(key, ["false"]);
+        }
+    }
+    let called_via = context.get("aws:calledvia").to_vec();
+    context.set_if_any("aws:CalledViaFirst", called_via.first().cloned());
+    context.set_if_any("aws:CalledViaLast", called_via.last().cloned());
+}
+
+fn of_the_principal(store: &Store, caller: &Caller<'_>, context: &mut Context) {
+    let account = caller.account.as_deref();
+    let unique_id = caller.entity.and_then(|entity| entity.unique_id.clone());
+    let (arn, kind, user_id) = match caller.kind {
+        Kind::User => (Some(caller.arn.clone()), "User", unique_id),
+        Kind::Role => (caller.role_arn(), "AssumedRole", None), // E-4
+        Kind::Session => {
+            let user_id = unique_id.map(|id| format!("{id}:{}", caller.name));
+            (caller.role_arn(), "AssumedRole", user_id)
+        }
+        Kind::Federated => {
+            let user_id = format!("{}:{}", account.unwrap(), caller.name);
+            (Some(caller.arn.clone()), "FederatedUser", Some(user_id))
+        }
+        Kind::Root => (Some(caller.arn.clone()), "Account", caller.account.clone()),
+        Kind::Anonymous => (None, "Anonymous", Some("anonymous".to_owned())),
+        Kind::Service => (None, "Service", None),
+        Kind::Provider => (None, "", None),
+    };
+    context.set_if_any("aws:PrincipalArn", arn);
+    context.set_if_any("aws:userid", user_id);
+    context.set_if_any(
+        "aws:PrincipalType",
+        Some(kind).filter(|kind| !kind.is_empty()),
+    );
+    let anonymous = (caller.kind == Kind::Anonymous).then_some("anonymous");
+    context.set_if_any("aws:PrincipalAccount", account.or(anonymous));
+    if caller.kind == Kind::User {
+        context.set("aws:username", [&caller.name]);
+    }
+    match caller.kind {
+        Kind::Anonymous | Kind::Provider => {}
+        Kind::Service => {
+            context.set("aws:PrincipalIsAWSService", ["true"]);
+            context.set("aws:PrincipalServiceName", [&caller.name]);
+            context.set("aws:PrincipalServiceNamesList", [&caller.name]);
+        }
+        _ => context.set("aws:PrincipalIsAWSService", ["false"]),
+    }
+    of_the_organization(store, account, "Principal", context);
+    for (key, value) in caller.entity.iter().flat_map(|entity| &entity.tags) {
+        context.set(&format!("aws:PrincipalTag/{key}"), [value]);
+    }
+}
+
+fn of_the_organization(store: &Store, account: Option<&str>, whose: &str, context: &mut Context) {
+    let (Some(organization), Some(account)) = (&store.organization, account) else {
+        return;
+    };
+    let Some(path) = organization.paths.get(account) else {
+        return;
+    };
+    let above = &path[..path.len() - 1];
+    let nodes: String = above.iter().map(|node| format!("{}/", node.id)).collect();
+    context.set(&format!("aws:{whose}OrgID"), [&organization.id]);
+    let path = format!("{}/{nodes}", organization.id);
+    context.set(&format!("aws:{whose}OrgPaths"), [path]);
+}
+
+fn of_the_session(question: &Question, caller: &Caller<'_>, context: &mut Context) {
+    let session = question.session();
+    if caller.is_temporary {
+        context.issue_time_is_unknown = session.issued_at.is_none();
+        context.set_if_any("aws:TokenIssueTime", session.issued_at.map(rfc_3339));
+        let mfa = session.mfa_at.is_some();
+        context.set("aws:MultiFactorAuthPresent", [mfa.to_string()]);
+        let age = session.mfa_at.map(|mfa_at| question.at - mfa_at);
+        context.set_if_any("aws:MultiFactorAuthAge", age.map(|age| age.to_string()));
+    }
+    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    context.set_if_any("aws:SourceIdentity", given(&session.source_identity));
+    context.set_if_any("aws:FederatedProvider", given(&session.federated_provider));
+    for (key, value) in &session.tags {
+        context.set(&format!("aws:PrincipalTag/{key}"), [value]); // T-38
+    }
+    // K: of SAML only three claims outlive the question of the provider itself.
+    let is_provider = caller.kind == Kind::Provider;
+    let provider = if is_provider {
+        &caller.arn
+    } else {
+        &session.federated_provider
+    };
+    let lasting = ["sub", "sub_type", "namequalifier"];
+    for (name, value) in &session.claims {
+        match issuer(provider) {
+            Some(issuer) => context.set(&format!("{issuer}:{name}"), value.texts()),
+            None if is_provider || lasting.contains(&name.as_str()) => {
+                context.set(&format!("saml:{name}"), value.texts());
+            }
+            None => {}
+        }
+    }
+}
+
+fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, context: &mut Context) {
+    context.set_if_any("aws:ResourceAccount", owner);
+    of_the_organization(store, owner, "Resource", context);
+    let Some(account) = owner.and_then(|owner| store.accounts.get(owner)) else {
+        return;
+    };
+    // The last to set a tag wins: patterns before exact ARNs, and of each kind the first file last.
+    for wants_exact in [false, true] {
+        for attachment in account.resource_policies.iter().rev() {
+            let covers = |scope: &Scope| {
+                let is_exact = scope.text == question.resource;
+                is_exact == wants_exact && scope.covers(&question.resource)
+            };
+            if attachment.scopes.iter().any(covers) {
+                for (key, value) in &attachment.tags {
+                    context.set(&format!("aws:ResourceTag/{key}"), [value]);
+                }
+            }
+        }
+    }
+    for entity in account.users.iter().chain(&account.roles) {
+        if entity.arn == question.resource {
+            for (key, value) in &entity.tags {
+                context.set(&format!("aws:ResourceTag/{key}"), [value]);
+            }
+        }
+    }
+}
+
+/// T-8: what a trust policy sees: inherited transitive tags go over the tags of its role.
+pub fn for_trust(context: &Context, question: &Question) -> Context {
+    let mut context = context.clone();
+    let session = question.session();
+    for transitive in &session.transitive_tag_keys {
+        for (key, value) in &session.tags {
+            if key.eq_ignore_ascii_case(transitive) {
+                context.set(&format!("aws:ResourceTag/{key}"), [value]);
+            }
+        }
+    }
+    context
+}
+
+/// Whole seconds since 1970 as RFC 3339 in UTC.
+fn rfc_3339(seconds: i64) -> String {
+    jiff::Timestamp::from_second(seconds).unwrap().to_string()
+}

@@ -1,0 +1,332 @@
+//! Questions as their callers put them, what makes one malformed, and who asks (sections 5.1 and 6.3).
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use super::context::is_reserved;
+use super::store::{Entity, Store};
+
+/// One question, nothing checked; times are whole seconds since 1970.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    pub principal: String,
+    pub action: String,
+    pub resource: String,
+    pub context: Vec<(String, Given)>,
+    pub session: Option<SessionFacts>,
+    /// Empty: not given.
+    pub resource_account: String,
+    pub at: i64,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct SessionFacts {
+    pub policies: Vec<String>,
+    pub policy_arns: Vec<String>,
+    pub tags: Vec<(String, String)>,
+    pub source_identity: String,
+    pub issued_at: Option<i64>,
+    pub expires_at: Option<i64>,
+    pub mfa_at: Option<i64>,
+    pub transitive_tag_keys: Vec<String>,
+    pub claims: Vec<(String, Given)>,
+    pub federated_provider: String,
+    pub parent: String,
+}
+
+/// A value of the context.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Given {
+    Text(String),
+    Number(f64),
+    Bool(bool),
+    List(Vec<Given>),
+}
+
+impl Given {
+    /// C-5: the canonical texts.
+    pub fn texts(&self) -> Vec<String> {
+        match self {
+            Self::Text(text) => vec![text.clone()],
+            Self::Number(number) if *number == 0.0 => vec!["0".into()],
+            Self::Number(number) => vec![number.to_string()],
+            Self::Bool(value) => vec![value.to_string()],
+            Self::List(elements) => elements.iter().flat_map(Self::texts).collect(),
+        }
+    }
+
+    fn is_too_large(&self) -> bool {
+        match self {
+            Self::Number(number) => number.abs() >= 9_007_199_254_740_992.0 || number.is_nan(),
+            Self::List(elements) => elements.iter().any(Self::is_too_large),
+            _ => false,
+        }
+    }
+}
+
+/// E-2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    User,
+    Root,
+    Role,
+    Session,
+    Federated,
+    Service,
+    Anonymous,
+    Provider,
+}
+
+/// Who asks, as far as the texts tell; `entity` once the store was asked.
+#[derive(Debug)]
+pub struct Caller<'s> {
+    pub kind: Kind,
+    pub arn: String,
+    pub partition: String,
+    pub account: Option<String>,
+    /// Of the user or federated user, the session or the service.
+    pub name: String,
+    pub role_name: String,
+    /// The user, the role of a session, or the user behind a federated user.
+    pub entity: Option<&'s Entity>,
+    pub is_external: bool,
+    /// A session, or a user with temporary credentials.
+    pub is_temporary: bool,
+}
+
+impl Caller<'_> {
+    /// With its path; of an external account nobody knows the path.
+    pub fn role_arn(&self) -> Option<String> {
+        match self.kind {
+            Kind::Role => Some(self.arn.clone()),
+            Kind::Session => self.entity.map(|role| role.arn.clone()),
+            _ => None,
+        }
+    }
+}
+
+impl Question {
+    pub fn session(&self) -> &SessionFacts {
+        static NONE: LazyLock<SessionFacts> = LazyLock::new(SessionFacts::default);
+        self.session.as_ref().unwrap_or(&NONE)
+    }
+
+    pub fn request_tag_keys(&self) -> impl Iterator<Item = &str> {
+        self.context.iter().filter_map(|(key, _)| {
+            let (family, tag) = key.split_once('/')?;
+            family.eq_ignore_ascii_case("aws:RequestTag").then_some(tag)
+        })
+    }
+
+    fn context_value(&self, key: &str) -> Vec<String> {
+        let mut found = self
+            .context
+            .iter()
+            .filter(|(name, _)| name.eq_ignore_ascii_case(key));
+        found
+            .next()
+            .map(|(_, value)| value.texts())
+            .unwrap_or_default()
+    }
+
+    pub fn is_action(&self, action: &str) -> bool {
+        self.action.eq_ignore_ascii_case(action)
+    }
+
+    /// T-20.
+    pub fn is_federation(&self) -> bool {
+        self.is_action("sts:AssumeRoleWithWebIdentity") || self.is_action("sts:AssumeRoleWithSAML")
+    }
+
+    /// T-1, T-6: the actions that a trust policy decides.
+    pub fn is_about_trust(&self) -> bool {
+        let others = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
+        self.is_federation() || others.iter().any(|action| self.is_action(action))
+    }
+
+    /// Whether it must be refused; what it needs of the store included.
+    pub fn is_malformed(&self, store: &Store) -> bool {
+        let Some(caller) = self.caller() else {
+            return true;
+        };
+        !is_action(&self.action)
+            || !is_resource(&self.resource)
+            || self.context.iter().any(|(key, _)| is_reserved(key, store)) // K-1
+            || self.context.iter().any(|(_, value)| value.is_too_large()) // C-5
+            || !are_unique(self.context.iter().map(|(key, _)| key.as_str())) // C-4
+            || self.contradicts_its_tags()
+            || self.breaks_session_forms(&caller)
+            || self.breaks_assume_role_forms(&caller, store)
+    }
+
+    /// `aws:TagKeys` beside `aws:RequestTag/…` must say the same.
+    fn contradicts_its_tags(&self) -> bool {
+        let fold = |key: &str| key.to_ascii_lowercase();
+        let tags: BTreeSet<String> = self.request_tag_keys().map(fold).collect();
+        let is_given = self
+            .context
+            .iter()
+            .any(|(key, _)| key.eq_ignore_ascii_case("aws:TagKeys"));
+        let keys = self.context_value("aws:TagKeys");
+        let keys: BTreeSet<String> = keys.iter().map(|key| fold(key)).collect();
+        is_given && !tags.is_empty() && tags != keys
+    }
+
+    /// Product.md, section 3; T-34, T-36, T-39, T-40.
+    fn breaks_session_forms(&self, caller: &Caller<'_>) -> bool {
+        let session = self.session();
+        let brings = !session.policies.is_empty()
+            || !session.policy_arns.is_empty()
+            || !session.tags.is_empty();
+        let may_bring = match caller.kind {
+            Kind::Session | Kind::Federated => true,
+            Kind::User => caller.is_temporary,
+            _ => false,
+        };
+        let keys = || session.tags.iter().map(|(key, _)| key.as_str());
+        let is_tag_of_aws = |key: &str| key.to_ascii_lowercase().starts_with("aws:");
+        let is_passed = |wanted: &String| keys().any(|key| key.eq_ignore_ascii_case(wanted));
+        let source_identity = &session.source_identity;
+        (brings && !may_bring)
+            || keys().any(is_tag_of_aws)
+            || !are_unique(keys())
+            || !session.transitive_tag_keys.iter().all(is_passed)
+            || (!source_identity.is_empty() && !is_session_name(source_identity))
+            || (caller.kind == Kind::Federated && !self.is_parent_of(caller))
+    }
+
+    /// E-49: a federated user is of the account of the user behind it.
+    fn is_parent_of(&self, caller: &Caller<'_>) -> bool {
+        let account = caller.account.as_deref().unwrap_or_default();
+        let prefix = format!("arn:{}:iam::{account}:user/", caller.partition);
+        self.session().parent.starts_with(&prefix)
+    }
+
+    /// T-31, T-32, T-33, T-37, T-39.
+    fn breaks_assume_role_forms(&self, caller: &Caller<'_>, store: &Store) -> bool {
+        if !self.is_about_trust() {
+            return false;
+        }
+        let session = self.session();
+        let role = store
+            .accounts
+            .values()
+            .flat_map(|account| &account.roles)
+            .find(|role| role.arn == self.resource);
+        let longest = role.map_or(43_200, |role| role.max_session_seconds);
+        let longest = match caller.kind {
+            Kind::Session | Kind::Role => longest.min(3_600), // T-32
+            _ => longest,
+        };
+        let is_too_long = |text: &String| {
+            !text
+                .parse()
+                .is_ok_and(|seconds: i64| (900..=longest).contains(&seconds))
+        };
+        let inherited = |tag: &str| {
+            let mut keys = session.transitive_tag_keys.iter();
+            keys.any(|key| key.eq_ignore_ascii_case(tag))
+        };
+        let changes_identity = |identity: &String| {
+            !session.source_identity.is_empty() && *identity != session.source_identity
+        };
+        self.context_value("sts:DurationSeconds").iter().any(is_too_long)
+            || self.request_tag_keys().any(inherited) // T-37
+            || self.context_value("sts:SourceIdentity").iter().any(changes_identity)
+    }
+
+    /// Who asks, by its form alone.
+    pub fn caller<'s>(&self) -> Option<Caller<'s>> {
+        let session = self.session();
+        let facts = [session.issued_at, session.expires_at, session.mfa_at];
+        let mut caller = Caller {
+            kind: Kind::Anonymous,
+            arn: self.principal.clone(),
+            partition: String::new(),
+            account: None,
+            name: self.principal.clone(),
+            role_name: String::new(),
+            entity: None,
+            is_external: false,
+            is_temporary: false,
+        };
+        if self.principal == "*" {
+            return Some(caller);
+        }
+        if !self.principal.contains(':') {
+            caller.kind = Kind::Service;
+            return self.principal.contains('.').then_some(caller);
+        }
+        let fields: Vec<&str> = self.principal.splitn(6, ':').collect();
+        let &["arn", partition, service, "", account, rest] = fields.as_slice() else {
+            return None;
+        };
+        if partition.is_empty() || account.is_empty() {
+            return None;
+        }
+        caller.partition = partition.to_owned();
+        caller.account = Some(account.to_owned());
+        let (family, below) = rest.split_once('/').unwrap_or((rest, ""));
+        let last = below.rsplit('/').next().unwrap_or_default();
+        caller.name = last.to_owned();
+        caller.kind = match (service, family) {
+            ("iam", "root") if rest == "root" => Kind::Root,
+            ("iam", "user") if !last.is_empty() => Kind::User,
+            ("iam", "role") if !last.is_empty() => Kind::Role,
+            ("sts", "assumed-role") => {
+                let (role, name) = below.split_once('/')?;
+                caller.role_name = role.to_owned();
+                caller.name = name.to_owned();
+                if !is_session_name(name) || role.is_empty() {
+                    return None;
+                }
+                Kind::Session
+            }
+            ("sts", "federated-user") if !below.is_empty() => Kind::Federated,
+            ("iam", "oidc-provider" | "saml-provider") if self.is_federation() => Kind::Provider,
+            _ => return None,
+        };
+        caller.is_temporary = match caller.kind {
+            Kind::Session | Kind::Role | Kind::Federated => true,
+            Kind::User => facts.iter().any(Option::is_some),
+            _ => false,
+        };
+        if caller.kind == Kind::Provider {
+            caller.account = None; // T-20: no principal of any account
+        }
+        Some(caller)
+    }
+}
+
+/// M-1.
+fn is_action(text: &str) -> bool {
+    let Some((service, name)) = text.split_once(':') else {
+        return false;
+    };
+    let is_word = |text: &str, more: &str| {
+        let is_fine = |char: char| char.is_ascii_alphanumeric() || more.contains(char);
+        !text.is_empty() && text.chars().all(is_fine)
+    };
+    is_word(service, "._-")
+        && service.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && is_word(name, "._/-")
+}
+
+/// M-7.
+fn is_resource(text: &str) -> bool {
+    let fields: Vec<&str> = text.splitn(6, ':').collect();
+    let is_there = |index: usize| fields.get(index).is_some_and(|field| !field.is_empty());
+    text == "*" || (fields[0] == "arn" && is_there(1) && is_there(2) && is_there(5))
+}
+
+/// T-30.
+fn is_session_name(text: &str) -> bool {
+    let is_fine = |char: char| char.is_ascii_alphanumeric() || "_+=,.@-".contains(char);
+    (2..=64).contains(&text.len()) && text.chars().all(is_fine)
+}
+
+fn are_unique<'t>(keys: impl Iterator<Item = &'t str>) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut keys = keys.map(str::to_ascii_lowercase);
+    keys.all(|key| seen.insert(key))
+}

@@ -1,0 +1,467 @@
+//! Small stores full of collisions, and questions drawn from their own words: what the laws are tried on.
+//!
+//! Everything comes from one seed: the same seed gives the same worlds and questions on every machine.
+
+mod documents;
+mod questions;
+mod words;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value as Json, json};
+
+use documents::{document, session_document};
+pub use questions::question;
+
+/// SplitMix64.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    pub fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    /// True in `percent` of 100 cases.
+    pub fn chance(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    pub fn pick<'t, T>(&mut self, choices: &'t [T]) -> &'t T {
+        &choices[self.below(choices.len())]
+    }
+
+    pub fn shuffle<T>(&mut self, items: &mut [T]) {
+        for end in (1..items.len()).rev() {
+            items.swap(end, self.below(end + 1));
+        }
+    }
+
+    /// Each letter in one case or the other.
+    pub fn recase(&mut self, text: &str) -> String {
+        let one = |char: char| match self.chance(50) {
+            true => char.to_ascii_uppercase(),
+            false => char.to_ascii_lowercase(),
+        };
+        text.chars().map(one).collect()
+    }
+}
+
+/// What kind of document: which elements it may have (G-29).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Identity,
+    Boundary,
+    Session,
+    Resource,
+    Trust,
+    ServiceControl,
+    ResourceControl,
+}
+
+/// A store as its files, path → text, and who may be asked about.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    pub files: BTreeMap<String, Json>,
+    /// ARNs of users, roles (with the name of the role for its sessions) and managed policies.
+    pub users: Vec<String>,
+    pub roles: Vec<String>,
+    pub managed: Vec<String>,
+    /// Texts in place of JSON, for documents whose members are to stand in another order.
+    pub session_documents: Vec<String>,
+}
+
+pub const A: &str = "111111111111";
+pub const B: &str = "222222222222";
+/// The management account.
+pub const M: &str = "999999999999";
+pub const EXTERNAL: &str = "tax-adviser";
+
+impl World {
+    /// The texts that the loader and the oracle read.
+    pub fn texts(&self) -> BTreeMap<String, String> {
+        let text = |(path, json): (&String, &Json)| (path.clone(), json.to_string());
+        self.files.iter().map(text).collect()
+    }
+}
+
+pub fn world(random: &mut Random) -> World {
+    let mut world = World::default();
+    let mut root = switches(random, A);
+    if random.chance(10) {
+        root["Alias"] = json!("shop");
+    }
+    world.files.insert("account.json".into(), root);
+    let other = switches(random, B);
+    world
+        .files
+        .insert(format!("accounts/{B}/account.json"), other);
+    world.files.insert(
+        format!("accounts/{M}/account.json"),
+        json!({"AccountId": M}),
+    );
+    let trusted = random.chance(50);
+    let external =
+        json!({"AccountId": EXTERNAL, "External": true, "TrustExternalIdentity": trusted});
+    world
+        .files
+        .insert(format!("accounts/{EXTERNAL}/account.json"), external);
+
+    managed_policies(random, &mut world);
+    identities(random, &mut world, A, "");
+    identities(random, &mut world, B, &format!("accounts/{B}/"));
+    if random.chance(40) {
+        identities(random, &mut world, M, &format!("accounts/{M}/"));
+    }
+    resource_policies(random, &mut world, "", 4);
+    if random.chance(70) {
+        resource_policies(random, &mut world, &format!("accounts/{B}/"), 3);
+    }
+    if random.chance(60) {
+        organization(random, &mut world);
+    }
+    for _ in 0..3 {
+        let document = session_document(random);
+        world.session_documents.push(document.to_string());
+    }
+    world
+}
+
+fn switches(random: &mut Random, id: &str) -> Json {
+    let mut account = json!({"AccountId": id});
+    for (name, percent) in [("RootUserEnabled", 75), ("AnonymousAllowed", 75)] {
+        if random.chance(percent) {
+            account[name] = json!(true);
+        }
+    }
+    if random.chance(60) {
+        account["CanonicalUserId"] = json!(format!("canonical{id}"));
+    }
+    account
+}
+
+fn managed_policies(random: &mut Random, world: &mut World) {
+    for (account, folder) in [
+        (A, String::new()),
+        (B, format!("accounts/{B}/")),
+        ("aws", "accounts/aws/".into()),
+    ] {
+        for index in 0..3 {
+            let current = document(
+                random,
+                if index == 2 {
+                    Kind::Boundary
+                } else {
+                    Kind::Identity
+                },
+            );
+            let mut file = current.clone();
+            if random.chance(40) {
+                let old = document(random, Kind::Identity);
+                let mut versions = vec![
+                    json!({"VersionId": "v1", "IsDefaultVersion": false, "Document": old}),
+                    json!({"VersionId": "v2", "IsDefaultVersion": true, "Document": current}),
+                ];
+                random.shuffle(&mut versions);
+                file = json!({"PolicyName": format!("P{index}"), "PolicyVersionList": versions});
+            }
+            world
+                .files
+                .insert(format!("{folder}managed-policies/P{index}.json"), file);
+            world
+                .managed
+                .push(format!("arn:aws:iam::{account}:policy/P{index}"));
+        }
+    }
+}
+
+/// ARNs of managed policies that may be attached in `account`.
+fn attachable(world: &World, account: &str) -> Vec<String> {
+    let is_ours = |arn: &&String| arn.contains(account) || arn.contains("::aws:");
+    world.managed.iter().filter(is_ours).cloned().collect()
+}
+
+fn identities(random: &mut Random, world: &mut World, account: &str, folder: &str) {
+    let managed = attachable(world, account);
+    let inline = |random: &mut Random, most: usize| -> Json {
+        let n_policies = random.below(most + 1).max(random.below(2));
+        let policy = |index| json!({"PolicyName": format!("i{index}"), "PolicyDocument": document(random, Kind::Identity)});
+        (0..n_policies).map(policy).collect()
+    };
+    let attached = |random: &mut Random| -> Json {
+        let mut arns = managed.clone();
+        random.shuffle(&mut arns);
+        arns.truncate(random.below(3));
+        let attachment =
+            |arn: &String| json!({"PolicyName": arn.rsplit('/').next(), "PolicyArn": arn});
+        arns.iter().map(attachment).collect()
+    };
+    let group = json!({"GroupName": "agents", "GroupPolicyList": inline(random, 2), "AttachedManagedPolicies": attached(random)});
+    world
+        .files
+        .insert(format!("{folder}groups/agents.json"), group);
+
+    for name in ["ann", "bob", "gone"] {
+        let mut user = json!({"UserPolicyList": inline(random, 2), "AttachedManagedPolicies": attached(random)});
+        let mut path = "";
+        if random.chance(40) {
+            user["GroupList"] = json!(["agents"]);
+        }
+        if random.chance(50) {
+            user["UserId"] = json!(format!("AIDAEXAMPLE{account}{}", name.to_uppercase()));
+        }
+        if name == "gone" && random.chance(25) {
+            user["Disabled"] = json!(true);
+        }
+        if random.chance(20) {
+            path = "eng/";
+        }
+        decorate(random, &mut user, &managed);
+        world
+            .users
+            .push(format!("arn:aws:iam::{account}:user/{path}{name}"));
+        world
+            .files
+            .insert(format!("{folder}users/{path}{name}.json"), user);
+    }
+    for name in ["ops", "jobs"] {
+        let mut role = json!({
+            "RolePolicyList": inline(random, 2),
+            "AttachedManagedPolicies": attached(random),
+            "AssumeRolePolicyDocument": document(random, Kind::Trust),
+        });
+        let mut path = "";
+        if random.chance(50) {
+            role["RoleId"] = json!(format!("AROAEXAMPLE{account}{}", name.to_uppercase()));
+        }
+        if random.chance(50) {
+            role["MaxSessionDuration"] = json!(*random.pick(&[3600, 7200, 43200]));
+        }
+        if name == "jobs" && random.chance(40) {
+            role["ServiceLinked"] = json!(true);
+        }
+        if random.chance(20) {
+            path = "jobs/";
+            role["Path"] = json!("/jobs/");
+        }
+        decorate(random, &mut role, &managed);
+        world
+            .roles
+            .push(format!("arn:aws:iam::{account}:role/{path}{name}"));
+        world
+            .files
+            .insert(format!("{folder}roles/{name}.json"), role);
+    }
+}
+
+/// Boundary and tags.
+fn decorate(random: &mut Random, entity: &mut Json, managed: &[String]) {
+    if random.chance(35) {
+        let arn = random.pick(managed);
+        entity["PermissionsBoundary"] =
+            json!({"PermissionsBoundaryType": "Policy", "PermissionsBoundaryArn": arn});
+    }
+    if random.chance(60) {
+        entity["Tags"] = tags(random);
+    }
+}
+
+fn tags(random: &mut Random) -> Json {
+    let mut tags = Vec::new();
+    for key in ["team", "tier"] {
+        if random.chance(70) {
+            let key = if random.chance(20) {
+                random.recase(key)
+            } else {
+                key.to_owned()
+            };
+            tags.push(json!({"Key": key, "Value": random.pick(words::TAG_VALUES)}));
+        }
+    }
+    json!(tags)
+}
+
+fn resource_policies(random: &mut Random, world: &mut World, folder: &str, most: usize) {
+    let ours = if folder.is_empty() {
+        words::SCOPES
+    } else {
+        words::OTHER_SCOPES
+    };
+    let mut scopes = ours.to_vec();
+    random.shuffle(&mut scopes);
+    for index in 0..random.below(most) + 1 {
+        let n_scopes = 1 + usize::from(random.chance(30));
+        let mine: Vec<&str> = (0..n_scopes).filter_map(|_| scopes.pop()).collect();
+        if mine.is_empty() {
+            break;
+        }
+        let mut file =
+            json!({"Resource": if mine.len() == 1 { json!(mine[0]) } else { json!(mine) }});
+        if random.chance(90) {
+            file["Policy"] = document(random, Kind::Resource);
+        }
+        if random.chance(50) {
+            file["Tags"] = tags(random);
+        }
+        if random.chance(15) {
+            file["ResourcePolicyRequired"] = json!(true);
+        }
+        world
+            .files
+            .insert(format!("{folder}resource-policies/r{index}.json"), file);
+    }
+}
+
+fn organization(random: &mut Random, world: &mut World) {
+    for index in 0..3 {
+        let scp = document(random, Kind::ServiceControl);
+        world
+            .files
+            .insert(format!("service-control-policies/s{index}.json"), scp);
+        let rcp = document(random, Kind::ResourceControl);
+        world
+            .files
+            .insert(format!("resource-control-policies/c{index}.json"), rcp);
+    }
+    let has_scps = random.chance(85);
+    let has_rcps = random.chance(75);
+    let account =
+        |random: &mut Random, id: &str| attach(random, json!({"Id": id}), has_scps, has_rcps);
+    let mut inner = json!({"Id": "ou-1-inner", "Accounts": [account(random, A)]});
+    inner = attach(random, inner, has_scps, has_rcps);
+    let mut outer = json!({"Id": "ou-1-outer", "Name": "outer", "OrganizationalUnits": [inner], "Accounts": []});
+    outer = attach(random, outer, has_scps, has_rcps);
+    let mut root =
+        json!({"Id": "r-1", "OrganizationalUnits": [outer], "Accounts": [account(random, M)]});
+    if random.chance(60) {
+        let member = account(random, B);
+        root["Accounts"].as_array_mut().unwrap().push(member);
+    }
+    root = attach(random, root, has_scps, has_rcps);
+    let organization = json!({"Id": "o-1", "ManagementAccountId": M, "Root": root});
+    world.files.insert("organization.json".into(), organization);
+}
+
+/// Control policies on one node of the organization.
+fn attach(random: &mut Random, mut node: Json, has_scps: bool, has_rcps: bool) -> Json {
+    if has_scps {
+        let mut scps: Vec<String> = (0..3)
+            .filter(|_| random.chance(15))
+            .map(|n| format!("s{n}"))
+            .collect();
+        if random.chance(90) || scps.is_empty() {
+            scps.push("FullAWSAccess".into());
+        }
+        node["ServiceControlPolicies"] = json!(scps);
+    }
+    if has_rcps {
+        let mut rcps: Vec<String> = (0..3)
+            .filter(|_| random.chance(9))
+            .map(|n| format!("c{n}"))
+            .collect();
+        if random.chance(50) {
+            rcps.push("RCPFullAWSAccess".into());
+        }
+        node["ResourceControlPolicies"] = json!(rcps);
+    }
+    node
+}
+
+/// Every list of policy statements in `json`, wherever it stands; documents that stand as text are left out.
+pub fn statement_lists<'j>(json: &'j mut Json, found: &mut Vec<&'j mut Json>) {
+    match json {
+        Json::Object(members) => {
+            for (name, member) in members {
+                if name == "Statement" {
+                    if !member.is_array() {
+                        *member = json!([member.take()]);
+                    }
+                    found.push(member);
+                } else {
+                    statement_lists(member, found);
+                }
+            }
+        }
+        Json::Array(elements) => {
+            for element in elements {
+                statement_lists(element, found);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The same JSON with the members of objects and the elements of lists in another order (I-5).
+pub fn permuted(json: &Json, random: &mut Random) -> String {
+    let mut parts: Vec<String> = match json {
+        Json::Object(members) => {
+            let member = |(name, value): (&String, &Json)| {
+                format!("{}: {}", json!(name), permuted(value, random))
+            };
+            members.iter().map(member).collect()
+        }
+        Json::Array(elements) => elements
+            .iter()
+            .map(|element| permuted(element, random))
+            .collect(),
+        other => return other.to_string(),
+    };
+    random.shuffle(&mut parts);
+    match json {
+        Json::Object(_) => format!("{{{}}}", parts.join(", ")),
+        _ => format!("[{}]", parts.join(" , ")),
+    }
+}
+
+/// The same policies with actions and condition keys in other cases (I-7).
+pub fn recased(json: &Json, random: &mut Random) -> Json {
+    let of_strings = |json: &Json, random: &mut Random| match json {
+        Json::Array(elements) => elements
+            .iter()
+            .map(|one| json!(random.recase(one.as_str().unwrap())))
+            .collect(),
+        one => json!(random.recase(one.as_str().unwrap())),
+    };
+    match json {
+        Json::Object(members) => {
+            let mut recased_members = serde_json::Map::new();
+            for (name, value) in members {
+                let value = match name.as_str() {
+                    "Action" | "NotAction" => of_strings(value, random),
+                    "Condition" => keys_recased(value, random),
+                    _ => recased(value, random),
+                };
+                recased_members.insert(name.clone(), value);
+            }
+            json!(recased_members)
+        }
+        Json::Array(elements) => elements
+            .iter()
+            .map(|element| recased(element, random))
+            .collect(),
+        other => other.clone(),
+    }
+}
+
+fn keys_recased(condition: &Json, random: &mut Random) -> Json {
+    let mut operators = serde_json::Map::new();
+    for (operator, keys) in condition.as_object().unwrap() {
+        let keys = keys.as_object().unwrap().iter();
+        let keys: serde_json::Map<_, _> = keys
+            .map(|(key, values)| (random.recase(key), values.clone()))
+            .collect();
+        operators.insert(operator.clone(), json!(keys));
+    }
+    json!(operators)
+}
