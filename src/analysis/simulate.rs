@@ -92,7 +92,7 @@ struct Heard {
 impl Trace for Heard {
     const LISTENS: bool = true;
 
-    fn statement(&mut self, statement: &StatementRef, outcome: Outcome) {
+    fn statement(&mut self, _: &Facts<'_>, statement: &StatementRef, outcome: Outcome) {
         if !matches!(outcome, Outcome::OtherAction | Outcome::OtherPrincipal) {
             self.statements.push((statement.clone(), outcome));
         }

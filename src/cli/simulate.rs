@@ -7,7 +7,8 @@ use anyhow::bail;
 use clap::ValueEnum;
 use jiff::Timestamp;
 
-use super::authorize::{Given, answer_lines, context_entry, json_or_file, open};
+use super::ask::{Given, context_entry, json_or_file};
+use super::authorize::{answer_lines, open};
 use super::{Common, Output, Status, load};
 use crate::compile::compile;
 use crate::compile::snapshot::Revision;

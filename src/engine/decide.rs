@@ -69,33 +69,41 @@ fn decide<T: Trace>(
         owner: admitted.owner,
         for_trust: false,
     };
+    trace.begin(&facts);
     let layers = Layers::evaluate(&facts, owner, &admitted.session_policies, trace);
     let standing = Standing::of(&facts, owner);
-    let reason = combine(standing, &layers.verdicts());
+    let verdicts = layers.verdicts();
+    let reason = combine(standing, &verdicts);
+    trace.decided(standing, &verdicts, reason);
     layers.into_decision(reason)
 }
 
 /// One verdict per policy type, in the order of E-28.
 #[derive(Clone, Copy, Debug)]
-struct Verdicts {
-    resource_control: Verdict,
-    service_control: Verdict,
-    resource: Verdict,
-    identity: Verdict,
-    permissions_boundary: Verdict,
-    session: Verdict,
+#[expect(missing_docs, reason = "each is of the policy type it is called by")]
+pub struct Verdicts {
+    pub resource_control: Verdict,
+    pub service_control: Verdict,
+    pub resource: Verdict,
+    pub identity: Verdict,
+    pub permissions_boundary: Verdict,
+    pub session: Verdict,
 }
 
 /// What the combination of the verdicts depends on besides them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+pub enum Standing {
     /// Only a resource policy can allow, for this reason.
     Outsider(Reason),
-    /// The principal's account owns the resource, or does not.
+    /// Somebody of an account.
     Insider {
+        /// Whether it is the account that owns the resource.
         same_account: bool,
+        /// E-45.
         resource_policy_required: bool,
+        /// Whether it is the root user (E-50).
         is_root: bool,
+        /// Whether it is a federated user (E-49).
         is_federated: bool,
     },
 }
@@ -134,7 +142,7 @@ impl Standing {
 }
 
 /// The reason that the verdicts lead to: the part of 5.5 that table 5.7 lists.
-fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
+pub(super) fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
     use Reason as R;
     use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
     let denied = [
@@ -216,7 +224,7 @@ fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
 }
 
 /// The policy types in the order of E-28: it chooses the label where several would deny.
-const ORDER: [PolicyType; 6] = [
+pub(super) const ORDER: [PolicyType; 6] = [
     PolicyType::ResourceControl,
     PolicyType::ServiceControl,
     PolicyType::Resource,
@@ -281,44 +289,49 @@ impl Layers {
     /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
     /// another account, that one.
     fn into_decision(self, reason: Reason) -> Decision {
-        use PolicyType as T;
-        use Reason as R;
-        let by: &[PolicyType] = match reason {
-            R::ExplicitDenyResourceControl => &[T::ResourceControl],
-            R::ExplicitDenyServiceControl => &[T::ServiceControl],
-            R::ExplicitDenyIdentity | R::AllowIdentity => &[T::Identity],
-            R::ExplicitDenyPermissionsBoundary => &[T::PermissionsBoundary],
-            R::ExplicitDenySession => &[T::Session],
-            R::ExplicitDenyResource
-            | R::AllowResourceDirect
-            | R::AllowResourceEntity
-            | R::AllowService
-            | R::AllowAnonymous
-            | R::AllowFederated
-            | R::AllowRoot => &[T::Resource],
-            R::AllowCrossAccount => &[T::Identity, T::Resource],
-            R::ImplicitDenyIdentity
-            | R::ImplicitDenyResource
-            | R::ImplicitDenyPermissionsBoundary
-            | R::ImplicitDenySession
-            | R::ImplicitDenyServiceControl
-            | R::ImplicitDenyResourceControl
-            | R::ImplicitDenyUnknownPrincipal
-            | R::ImplicitDenySessionExpired => &[],
-        };
+        let by = settled_by(reason);
         let layers = ORDER
             .iter()
             .zip(self.0)
             .filter(|(policy_type, _)| by.contains(policy_type));
         let mut determining: SmallVec<[StatementRef; 2]> =
             layers.filter_map(|(_, layer)| layer.settled_by).collect();
-        if reason == R::AllowCrossAccount {
+        if reason == Reason::AllowCrossAccount {
             determining.reverse(); // the identity side first
         }
         Decision {
             reason,
             determining,
         }
+    }
+}
+
+/// The policy types whose statements settled it for this reason.
+pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
+    use PolicyType as T;
+    use Reason as R;
+    match reason {
+        R::ExplicitDenyResourceControl => &[T::ResourceControl],
+        R::ExplicitDenyServiceControl => &[T::ServiceControl],
+        R::ExplicitDenyIdentity | R::AllowIdentity => &[T::Identity],
+        R::ExplicitDenyPermissionsBoundary => &[T::PermissionsBoundary],
+        R::ExplicitDenySession => &[T::Session],
+        R::ExplicitDenyResource
+        | R::AllowResourceDirect
+        | R::AllowResourceEntity
+        | R::AllowService
+        | R::AllowAnonymous
+        | R::AllowFederated
+        | R::AllowRoot => &[T::Resource],
+        R::AllowCrossAccount => &[T::Identity, T::Resource],
+        R::ImplicitDenyIdentity
+        | R::ImplicitDenyResource
+        | R::ImplicitDenyPermissionsBoundary
+        | R::ImplicitDenySession
+        | R::ImplicitDenyServiceControl
+        | R::ImplicitDenyResourceControl
+        | R::ImplicitDenyUnknownPrincipal
+        | R::ImplicitDenySessionExpired => &[],
     }
 }
 
@@ -331,12 +344,28 @@ fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace:
     if (stored.is_none() && simulated.is_empty()) || facts.caller.is_service_linked() {
         return Layer::without_statement(Verdict::NotInPlay);
     }
-    let levels = stored.into_iter().flatten().flatten();
-    let layer = evaluate_set(levels.chain(simulated), facts, trace);
-    match layer.verdict {
-        Verdict::ExplicitDeny => layer,
-        _ => Layer::without_statement(Verdict::Allow(Strength::Direct)),
+    let mut total = Layer::without_statement(Verdict::Allow(Strength::Direct));
+    let stored = stored.map_or(&[][..], Vec::as_slice);
+    for index in 0..stored.len().max(1) {
+        // What is simulated is attached to the account, the last level.
+        let is_last = index + 1 >= stored.len();
+        let attached = if is_last { simulated } else { &[] };
+        let level = stored.get(index).into_iter().flatten();
+        let layer = evaluate_set(level.chain(attached), facts, trace);
+        let is_denied = layer.verdict == Verdict::ExplicitDeny;
+        trace.level(if is_denied {
+            layer.verdict
+        } else {
+            Verdict::Allow(Strength::Direct)
+        });
+        if is_denied && total.verdict != Verdict::ExplicitDeny {
+            total = layer;
+        }
+        if is_denied && !T::LISTENS {
+            break;
+        }
     }
+    total
 }
 
 /// One level without anything of the store's.
@@ -374,6 +403,7 @@ fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
             }
             _ => layer,
         };
+        trace.level(layer.verdict);
         match layer.verdict {
             Verdict::ExplicitDeny if total.verdict != Verdict::ExplicitDeny => total = layer,
             Verdict::ImplicitDeny | Verdict::NotInPlay
@@ -405,15 +435,16 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
         None => Layer::without_statement(Verdict::NotInPlay),
         Some(_) => evaluate_set(attached(), facts, trace),
     };
+    if !is_pass_role(&request.action) && !is_trust_action(&request.action) {
+        return attached_layer;
+    }
+    trace.set_aside_allows();
     let only_denies = |layer: Layer| match layer.verdict {
         Verdict::ExplicitDeny => layer,
         _ => Layer::without_statement(Verdict::NotInPlay),
     };
     if is_pass_role(&request.action) {
         return only_denies(attached_layer); // T-50: the identity side only
-    }
-    if !is_trust_action(&request.action) {
-        return attached_layer;
     }
     // T-1: the role's trust policy alone can allow; a Deny elsewhere still denies.
     let role = match &request.resource {

@@ -5,6 +5,7 @@ pub mod caller;
 pub mod decide;
 pub mod decision;
 pub mod derived;
+pub mod explain;
 pub mod layer;
 pub mod live;
 pub mod principal;

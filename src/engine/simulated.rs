@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::request::{RawRequest, Request, RequestError, at_field, context_field};
-use super::session_policy::{SessionPolicies, parse_statements};
+use super::session_policy::{Compiled, SessionPolicies, parse_document};
 use crate::compile::operator::Values;
 use crate::compile::snapshot::{Account, Entity, Policy, Snapshot, Tags};
 use crate::context::{Context, ContextKey};
@@ -101,8 +101,11 @@ impl Request {
             text,
         } in overrides.policies
         {
+            let Compiled { statements, origin } =
+                parse_document(&text, policy_type, &field, field.clone())?;
             let policy = Policy {
-                statements: parse_statements(&text, policy_type, &field, field.clone())?,
+                statements,
+                origin,
                 name: field,
                 policy_type,
                 file: "".into(),
@@ -263,6 +266,7 @@ fn stand_in(principal: &Principal, parent: &str) -> Option<StandIn> {
         name: name.into(),
         unique_id: None,
         identity_policies: Vec::new(),
+        groups: Box::default(),
         permissions_boundary: None,
         tags: Tags::default(),
         disabled: false,

@@ -6,11 +6,13 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use super::explain::explained;
 use super::listen::Entrance;
 use super::pb::authorization_service_server::AuthorizationService;
 use super::question::answer;
 use super::{convert, pb, simulate};
 use crate::config::Limits;
+use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
 use crate::engine::session_policy::SessionPolicies;
 
@@ -21,6 +23,8 @@ pub(super) struct Door {
     pub(super) limits: Limits,
     /// Places for simulations.
     pub(super) simulations: Arc<Semaphore>,
+    /// What explanations do not show.
+    pub(super) redacted: Arc<Redacted>,
     pub(super) session_policies: SessionPolicies,
 }
 
@@ -72,6 +76,25 @@ impl AuthorizationService for Door {
         simulated
             .map_err(|_| convert::internal())?
             .map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ExplainRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
+        check_local(&request)?;
+        let Some(generation) = self.live.load_full() else {
+            return Err(convert::not_ready());
+        };
+        let (limits, redacted) = (self.limits, Arc::clone(&self.redacted));
+        // All of a large store takes its time, and the threads that answer `Authorize` must not wait for it.
+        let explaining = tokio::task::spawn_blocking(move || {
+            let question = request.into_inner().into();
+            let now = Timestamp::now();
+            explained(&generation.snapshot, &limits, &redacted, question, now)
+        });
+        let explained = explaining.await.map_err(|_| convert::internal())?;
+        explained.map(Response::new)
     }
 }
 

@@ -7,7 +7,7 @@
 use jiff::Timestamp;
 use prost_types::value::Kind;
 use prost_types::{ListValue, NullValue, Struct, Value};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -356,6 +356,38 @@ pub(super) fn response(response: &pb::AuthorizeResponse) -> String {
         revision: &response.revision,
         request_id: &response.request_id,
     })
+}
+
+/// Writes an `ExplainResponse` on several lines, with all its members.
+pub(super) fn explanation(response: &pb::ExplainResponse) -> String {
+    serde_json::to_string_pretty(response).unwrap_or_default()
+}
+
+/// The name of a decision's number; one that is not known is unspecified.
+pub(super) fn decision_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let decision = pb::Decision::try_from(*number).unwrap_or_default();
+    to.serialize_str(decision.as_str_name())
+}
+
+/// The name of a reason's number.
+pub(super) fn reason_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let reason = pb::Reason::try_from(*number).unwrap_or_default();
+    to.serialize_str(reason.as_str_name())
+}
+
+/// The name of a policy type's number.
+pub(super) fn policy_type_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let policy_type = pb::PolicyType::try_from(*number).unwrap_or_default();
+    to.serialize_str(policy_type.as_str_name())
+}
+
+/// A time in UTC; null for one that is absent or out of range.
+pub(super) fn rfc3339<S: Serializer>(
+    time: &Option<prost_types::Timestamp>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let time = time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
+    time.map(|time| time.to_string()).serialize(to)
 }
 
 #[derive(Serialize)]

@@ -11,6 +11,7 @@
 pub mod client;
 mod convert;
 mod deadline;
+pub mod explain;
 mod grpc;
 mod health;
 mod json;

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use iamd::compile::snapshot::Snapshot;
 use iamd::context::ContextValue;
 use iamd::engine::decision::{Decision, StatementRef};
+use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::request::{RawRequest, RawSession, Request};
 use iamd::engine::trace::{Outcome, Trace};
@@ -421,7 +422,7 @@ struct Heard(BTreeSet<Name>);
 impl Trace for Heard {
     const LISTENS: bool = true;
 
-    fn statement(&mut self, statement: &StatementRef, outcome: Outcome) {
+    fn statement(&mut self, _: &Facts<'_>, statement: &StatementRef, outcome: Outcome) {
         if let Outcome::Applies(_) = outcome {
             self.0.insert(name(statement));
         }

@@ -10,6 +10,7 @@
 mod cli;
 mod corpus;
 mod edits;
+mod explain;
 mod hostile;
 mod laws;
 mod oracle;
