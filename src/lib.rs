@@ -18,14 +18,15 @@
 //!
 //! let loaded = iamd::store::load(Path::new("policies")).map_err(|refused| format!("{refused:?}"))?;
 //! let question = RawRequest {
-//!     principal: "*".into(),
-//!     action: "catalog:GetItem".into(),
-//!     resource: "arn:app:catalog:::item/1".into(),
+//!     principal: "arn:aws:iam::111122223333:user/support/alice".into(),
+//!     action: "orders:Get".into(),
+//!     resource: "arn:app:orders:::order/1001/1".into(),
 //!     ..RawRequest::default()
 //! };
-//! let request = Request::parse(question, "2024-06-01T00:00:00Z".parse()?)?;
+//! let request = Request::parse(question, "2026-03-01T09:00:00Z".parse()?)?;
 //! let decision = iamd::engine::authorize(&loaded.snapshot, &request)?;
-//! println!("{}", decision.reason());
+//! assert!(decision.is_allowed());
+//! assert_eq!(decision.reason().label(), "ALLOW_IDENTITY");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

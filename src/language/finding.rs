@@ -146,8 +146,6 @@ codes! {
     RESOURCE_OUTSIDE_SCOPE = "resource-outside-scope";
     /// A character outside of AWS's repertoire (G-32).
     UNUSUAL_CHARACTER = "unusual-character";
-    /// A pattern that differs from a known ARN only in case (M-16).
-    CASE_MISMATCH = "case-mismatch";
     /// A size or count above AWS's quotas (G-39).
     AWS_QUOTA = "aws-quota";
 

@@ -153,11 +153,24 @@ impl Question {
         !is_action(&self.action)
             || !is_resource(&self.resource)
             || self.context.iter().any(|(key, _)| is_reserved(key, store)) // K-1
+            || self.context.iter().any(|(key, _)| self.is_own_claim(key)) // the note on K-1
             || self.context.iter().any(|(_, value)| value.is_too_large()) // C-5
             || !are_unique(self.context.iter().map(|(key, _)| key.as_str())) // C-4
             || self.contradicts_its_tags()
             || self.breaks_session_forms(&caller)
             || self.breaks_assume_role_forms(&caller, store)
+    }
+
+    /// A claim of the provider that vouches for the session itself.
+    fn is_own_claim(&self, key: &str) -> bool {
+        let provider = &self.session().federated_provider;
+        let issuer = match provider.split_once(":oidc-provider/") {
+            Some((_, issuer)) => issuer,
+            None if provider.starts_with("arn:") => return false,
+            None => provider,
+        };
+        let prefix = format!("{}:", issuer.to_ascii_lowercase());
+        !issuer.is_empty() && key.to_ascii_lowercase().starts_with(&prefix)
     }
 
     /// `aws:TagKeys` beside `aws:RequestTag/…` must say the same.

@@ -1,0 +1,79 @@
+//! What no setting changes: times and sizes that have one right value, and the limits of a question.
+
+use std::time::Duration;
+
+/// How long a command waits for a server's answer: longer than the server's own deadline, short enough not to hang.
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// When to ask again a server that has no snapshot yet: loading takes well under a second for most stores.
+pub const NOT_READY_RETRY: Duration = Duration::from_millis(200);
+
+/// The longest header list that a call may bring.
+pub const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
+
+/// Streams that a peer may reset before they were accepted, and before the connection is closed (rapid reset).
+pub const MAX_PENDING_RESET_STREAMS: usize = 20;
+
+/// Streams that iamd may reset because of the peer's faults before the connection is closed.
+pub const MAX_LOCAL_ERROR_RESET_STREAMS: usize = 1024;
+
+/// How often a silent connection is asked whether its peer is still there, and how long the peer may take to say so.
+pub const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
+
+/// The most threads that may be asked for: far beyond the processors of any machine, and still started in a moment.
+pub const MAX_WORKER_THREADS: usize = 1024;
+
+/// The most connections that may be allowed: beyond what one process gets descriptors for.
+pub const MAX_MAX_CONNECTIONS: usize = 1 << 20;
+
+/// How long a new connection may take to say that it speaks HTTP/2. From then on keepalive watches over it; before, a
+/// silent one would hold one of the places for ever.
+pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long accepting pauses when the system has no descriptor left: without a pause the loop would spin.
+pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
+
+/// The longest explanation that the command line takes from a server: it names every statement of the store that was
+/// considered.
+pub const MAX_EXPLANATION_BYTES: usize = 256 * 1024 * 1024;
+
+/// What one question may measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The encoded size of one question.
+    pub max_question_bytes: usize,
+    /// Entries of `context`, `session.tags` and `session.claims`, each.
+    pub max_context_entries: usize,
+    /// Values of one list.
+    pub max_list_values: usize,
+    /// Bytes of one string.
+    pub max_string_bytes: usize,
+}
+
+impl Limits {
+    /// The limits of a server that is not told others, and of the command line.
+    pub const DEFAULT: Self = Self {
+        max_question_bytes: 64 * 1024,
+        max_context_entries: 256,
+        max_list_values: 1024,
+        max_string_bytes: 16 * 1024,
+    };
+}
+
+/// The longest message that a server takes if it is not told otherwise; also the longest line of `--requests`.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// The encoded size of one simulation: it brings policies along.
+pub const MAX_SIMULATION_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many pairs of an action and a resource one simulation may ask: as many as there are questions in a batch.
+pub const MAX_SIMULATED_PAIRS: usize = 10_000;
+
+/// The encoded size of all results of one simulation: what a client takes that was told no other limit.
+pub const MAX_SIMULATION_RESULT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
+
+/// How many simulations run at once; further ones wait. They may take seconds, and must not crowd out decisions.
+pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
+
+/// When a call for people ends whose client set no deadline.
+pub const DEADLINE_FOR_PEOPLE: Duration = Duration::from_secs(30);
