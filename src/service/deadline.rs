@@ -14,6 +14,8 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
+use crate::config::DEADLINE_FOR_PEOPLE;
+
 /// Ends the calls of `inner` at their deadline.
 #[derive(Clone, Debug)]
 pub(super) struct Deadline<S> {
@@ -21,8 +23,6 @@ pub(super) struct Deadline<S> {
     /// The deadline of an Authorize call whose client set none. Calls for people have their own; streams, such as the
     /// health watch, have none then.
     pub(super) default: Duration,
-    /// The same for calls that people make: they may take longer.
-    pub(super) for_people: Duration,
 }
 
 impl<S> Service<Request<Body>> for Deadline<S>
@@ -42,7 +42,7 @@ where
         let method = request.uri().path().rsplit('/').next();
         let default = match method {
             Some("Authorize") => Some(self.default),
-            Some("Explain" | "Simulate") => Some(self.for_people),
+            Some("Explain" | "Simulate") => Some(DEADLINE_FOR_PEOPLE),
             _ => None,
         };
         let deadline = client_timeout(request.headers()).or(default);
@@ -133,7 +133,6 @@ mod tests {
         let mut service = Deadline {
             inner: Never,
             default: Duration::from_secs(1),
-            for_people: Duration::from_secs(30),
         };
         let start = tokio::time::Instant::now();
         let call = Request::builder().uri("/iamd.v1.AuthorizationService/Authorize");

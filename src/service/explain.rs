@@ -12,7 +12,7 @@ use super::{convert, json, pb};
 use crate::compile::operator::Truth;
 use crate::compile::snapshot::Snapshot;
 use crate::config::Limits;
-use crate::engine::decision::{Decision, Reason};
+use crate::engine::decision::Decision;
 use crate::engine::explain::{
     ConditionResult, ElementResult, Explanation, PolicyValue, Redacted, Source, StatementResult,
     TypeResult, explain,
@@ -154,15 +154,9 @@ fn response(explanation: &Explanation, answer: pb::AuthorizeResponse) -> pb::Exp
 
 /// S-2: the names of AWS's EvaluationResult.
 fn eval_decision(decision: &Decision) -> &'static str {
-    use Reason as R;
     match decision.reason() {
-        R::ExplicitDenyIdentity
-        | R::ExplicitDenyResource
-        | R::ExplicitDenyPermissionsBoundary
-        | R::ExplicitDenySession
-        | R::ExplicitDenyServiceControl
-        | R::ExplicitDenyResourceControl => "explicitDeny",
         reason if reason.is_allow() => "allowed",
+        reason if reason.is_explicit_deny() => "explicitDeny",
         _ => "implicitDeny",
     }
 }

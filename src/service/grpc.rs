@@ -21,7 +21,7 @@ use crate::engine::session_policy::SessionPolicies;
 pub(super) struct Door {
     pub(super) live: Arc<Live>,
     pub(super) limits: Limits,
-    /// Places for simulations.
+    /// Places for simulations and explanations, which take their time.
     pub(super) simulations: Arc<Semaphore>,
     /// What explanations do not show.
     pub(super) redacted: Arc<Redacted>,
@@ -83,12 +83,15 @@ impl AuthorizationService for Door {
         request: Request<pb::ExplainRequest>,
     ) -> Result<Response<pb::ExplainResponse>, Status> {
         check_local(&request)?;
+        let place = Arc::clone(&self.simulations).acquire_owned().await;
+        let place = place.map_err(|_| convert::internal())?;
         let Some(generation) = self.live.load_full() else {
             return Err(convert::not_ready());
         };
         let (limits, redacted) = (self.limits, Arc::clone(&self.redacted));
         // All of a large store takes its time, and the threads that answer `Authorize` must not wait for it.
         let explaining = tokio::task::spawn_blocking(move || {
+            let _place = place;
             let question = request.into_inner().into();
             let now = Timestamp::now();
             explained(&generation.snapshot, &limits, &redacted, question, now)

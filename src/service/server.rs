@@ -16,7 +16,7 @@ use super::listen::{Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use crate::config::{
-    Config, DEADLINE_FOR_PEOPLE, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
+    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
     MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE,
 };
 use crate::engine::explain::Redacted;
@@ -50,8 +50,8 @@ pub async fn serve(
     let door = Door {
         live,
         limits: config.limits,
-        simulations: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
         redacted: Arc::new(Redacted::new(config.redact_keys.iter().map(String::as_str))),
+        simulations: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
         session_policies: SessionPolicies::remembering(config.session_policy_cache_bytes),
     };
     let authorization =
@@ -86,7 +86,6 @@ pub async fn serve(
             Deadline {
                 inner: routes.prepare(),
                 default: config.default_deadline,
-                for_people: DEADLINE_FOR_PEOPLE,
             },
             connections,
             stop,

@@ -9,8 +9,6 @@ use std::thread;
 
 use iamd::config::Limits;
 use iamd::context::{ContextKey, KeyKind};
-use iamd::engine::decision::Decision;
-use iamd::engine::explain::{Redacted, explain};
 use iamd::engine::request::{RawSession, Request};
 use iamd::language::finding::Finding;
 use iamd::scenario::value::Value;
@@ -24,6 +22,8 @@ use tempfile::TempDir;
 use tonic::{Code, Status};
 
 use crate::support::{Client, Server, files_below, iamd, repository, run};
+
+mod explained;
 
 /// What a runner got, in the words of `expect`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,68 +232,6 @@ fn by_engine(scenario: &Scenario, loaded: &Result<Loaded, Refused>) -> Got {
         Ok(decision) => Got::decision(decision.is_allowed(), decision.reason().label()),
         Err(error) => Got::invalid_argument(error.to_string()),
     }
-}
-
-/// S-1: an explanation never changes the answer, and it names what settled it.
-#[test]
-fn scenarios_are_answered_by_the_engine_with_an_explanation() {
-    let scenarios = read_scenarios();
-    let stores = Stores::of(&scenarios);
-    let mut results = Vec::new();
-    for (directory, scenarios) in by_store(&scenarios, &stores) {
-        let Ok(loaded) = store::load(&directory) else {
-            continue; // the runners above have seen to it
-        };
-        results.extend(
-            scenarios
-                .into_iter()
-                .map(|scenario| (scenario, by_explanation(scenario, &loaded))),
-        );
-    }
-    assert_all_met("engine with an explanation", results);
-}
-
-fn by_explanation(scenario: &Scenario, loaded: &Loaded) -> Got {
-    let Test::Question { ask, at, .. } = &scenario.test else {
-        return Got::Loads;
-    };
-    let at = at.unwrap_or_else(Timestamp::now);
-    let request = ask.to_request().and_then(|raw| Request::parse(raw, at));
-    let asked = request.and_then(|request| {
-        let plain = iamd::engine::authorize(&loaded.snapshot, &request)?;
-        let explained = explain(&loaded.snapshot, &request, &Redacted::default())?;
-        Ok((plain, explained))
-    });
-    let (plain, explained) = match asked {
-        Ok(asked) => asked,
-        Err(error) => return Got::invalid_argument(error.to_string()),
-    };
-    let place = &scenario.place;
-    let decision = &explained.decision;
-    assert_eq!(plain.reason(), decision.reason(), "{place}");
-    let settled = |decision: &Decision| -> Vec<(String, usize)> {
-        let named = decision.determining().iter();
-        named
-            .map(|statement| (statement.policy.name.clone(), statement.index))
-            .collect()
-    };
-    assert_eq!(settled(&plain), settled(decision), "{place}");
-    let deciding: Vec<(String, usize)> = explained
-        .deciding()
-        .map(|statement| &statement.source.statement)
-        .map(|statement| (statement.policy.name.clone(), statement.index))
-        .collect();
-    for settled in settled(decision) {
-        assert!(deciding.contains(&settled), "{place}: S-3: {settled:?}");
-    }
-    let is_refused_outright = explained.per_type.is_empty();
-    let has_advice = !explained.to_allow.is_empty();
-    assert_eq!(has_advice, !decision.is_allowed(), "{place}");
-    assert!(
-        is_refused_outright || explained.per_type.len() == 6,
-        "{place}: S-5"
-    );
-    Got::decision(decision.is_allowed(), decision.reason().label())
 }
 
 /// Without overrides a simulation gives the answer of `Authorize`, whatever the time.
