@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use iamd::compile::snapshot::Snapshot;
 use iamd::context::ContextValue;
@@ -24,10 +27,11 @@ use crate::worlds::{self, Random, World};
 
 const QUESTIONS_A_WORLD: u64 = 250;
 
-/// How many questions, from which seed: `IAMD_LAWS_CASES`, `IAMD_LAWS_SEED`.
+/// How many questions, from which seed, on how many threads: `IAMD_LAWS_CASES`, `IAMD_LAWS_SEED`, `IAMD_LAWS_THREADS`.
 struct Run {
     n_cases: u64,
     seed: u64,
+    n_threads: u64,
 }
 
 impl Run {
@@ -36,6 +40,7 @@ impl Run {
         Self {
             n_cases: number("IAMD_LAWS_CASES").unwrap_or(100_000),
             seed: number("IAMD_LAWS_SEED").unwrap_or(1),
+            n_threads: number("IAMD_LAWS_THREADS").unwrap_or(4),
         }
     }
 }
@@ -51,6 +56,14 @@ struct Shares {
 impl Shares {
     fn count(&mut self, name: impl Into<String>) {
         *self.by_name.entry(name.into()).or_default() += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.n_cases += other.n_cases;
+        self.n_worlds += other.n_worlds;
+        for (name, count) in other.by_name {
+            *self.by_name.entry(name).or_default() += count;
+        }
     }
 
     fn percent(&self, begin: &str) -> f64 {
@@ -74,32 +87,34 @@ impl Shares {
 #[test]
 fn the_engine_answers_as_the_oracle_does() {
     let run = Run::of_environment();
-    let mut shares = Shares::default();
-    let mut differences = Vec::new();
-    let mut told = Instant::now();
-    for index in 0..run.n_cases.div_ceil(QUESTIONS_A_WORLD) {
-        let seed = run.seed.wrapping_mul(1_000_000_007).wrapping_add(index);
-        let case = Case::of_seed(seed);
-        shares.n_worlds += 1;
-        for number in 0..QUESTIONS_A_WORLD {
-            let question = case.question(number);
-            shares.n_cases += 1;
-            if let Some(difference) = case.difference(&question, &mut shares) {
-                differences.push(format!("world {seed}, question {number}: {difference}"));
-            }
+    let n_worlds = run.n_cases.div_ceil(QUESTIONS_A_WORLD);
+    let (next, begun) = (AtomicU64::new(0), Instant::now());
+    let sum = Mutex::new((Shares::default(), Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..run.n_threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= n_worlds || sum.lock().unwrap().1.len() >= 20 {
+                        break;
+                    }
+                    let seed = run.seed.wrapping_mul(1_000_000_007).wrapping_add(index);
+                    let (shares, differences) = compare(seed);
+                    let mut sum = sum.lock().unwrap();
+                    sum.0.add(shares);
+                    sum.1.extend(differences);
+                    if sum.0.n_worlds.is_multiple_of(5_000) {
+                        let (n_cases, n_differences) = (sum.0.n_cases, sum.1.len());
+                        println!(
+                            "{n_cases} questions, {n_differences} differences, {:?}",
+                            begun.elapsed()
+                        );
+                    }
+                }
+            });
         }
-        if told.elapsed() > Duration::from_secs(30) {
-            told = Instant::now();
-            println!(
-                "{} questions, {} differences",
-                shares.n_cases,
-                differences.len()
-            );
-        }
-        if differences.len() >= 20 {
-            break;
-        }
-    }
+    });
+    let (shares, mut differences) = sum.into_inner().unwrap();
     println!("seed {}", run.seed);
     shares.print();
     let n_differences = differences.len();
@@ -117,6 +132,24 @@ fn the_engine_answers_as_the_oracle_does() {
         shares.percent("reason EXPLICIT_DENY") >= 15.0,
         "too few are denied explicitly"
     );
+}
+
+/// All questions to one world.
+fn compare(seed: u64) -> (Shares, Vec<String>) {
+    let case = Case::of_seed(seed);
+    let mut shares = Shares {
+        n_worlds: 1,
+        ..Shares::default()
+    };
+    let mut differences = Vec::new();
+    for number in 0..QUESTIONS_A_WORLD {
+        let question = case.question(number);
+        shares.n_cases += 1;
+        if let Some(difference) = case.difference(&question, &mut shares) {
+            differences.push(format!("world {seed}, question {number}: {difference}"));
+        }
+    }
+    (shares, differences)
 }
 
 /// I-1: what nobody allows is denied.

@@ -401,12 +401,9 @@ fn identity(asked: &Asked<'_>) -> Verdict {
 }
 
 fn boundary(asked: &Asked<'_>) -> Verdict {
-    match asked
-        .caller
-        .entity
-        .and_then(|entity| entity.boundary.clone())
-    {
-        Some(boundary) => evaluate(asked, "boundary", &[boundary]),
+    let entity = asked.caller.entity;
+    match entity.and_then(|entity| entity.boundary.as_ref()) {
+        Some(boundary) => evaluate(asked, "boundary", [boundary]),
         None => NotInPlay,
     }
 }
@@ -420,14 +417,15 @@ fn session(asked: &Asked<'_>) -> Verdict {
             &serde_json::from_str(text).unwrap(),
         )
     });
+    let inline: Vec<Policy> = inline.collect();
     let managed = session
         .policy_arns
         .iter()
-        .map(|arn| asked.store.managed[arn].clone());
-    let policies: Vec<Policy> = inline.chain(managed).collect();
+        .map(|arn| &asked.store.managed[arn]);
+    let policies: Vec<&Policy> = inline.iter().chain(managed).collect();
     match policies.as_slice() {
         [] => NotInPlay,
-        policies => evaluate(asked, "session", policies),
+        _ => evaluate(asked, "session", policies),
     }
 }
 
@@ -438,31 +436,33 @@ fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
         return NotInPlay;
     };
     if is_role(&question.resource) && question.is_about_trust() {
-        let role = owning
-            .roles
-            .iter()
-            .find(|role| role.arn == question.resource);
-        let Some(trust) = role.and_then(|role| role.trust.clone()) else {
+        let mut roles = owning.roles.iter();
+        let role = roles.find(|role| role.arn == question.resource);
+        let Some(trust) = role.and_then(|role| role.trust.as_ref()) else {
             return NotInPlay;
         };
         let context = &context::for_trust(asked.context, question);
-        return evaluate(&Asked { context, ..*asked }, "trust", &[trust]);
+        return evaluate(&Asked { context, ..*asked }, "trust", [trust]);
     }
     if is_role(&question.resource) && question.is_action("iam:PassRole") {
         return NotInPlay; // T-50
     }
     let attached = attachments(owning, &question.resource);
-    let policies: Vec<Policy> = attached
-        .filter_map(|attachment| attachment.policy.clone())
+    let policies: Vec<&Policy> = attached
+        .filter_map(|attachment| attachment.policy.as_ref())
         .collect();
     match policies.as_slice() {
         [] => NotInPlay,
-        policies => evaluate(asked, "resource", policies),
+        _ => evaluate(asked, "resource", policies),
     }
 }
 
 /// E-14, E-44.
-fn evaluate(asked: &Asked<'_>, kind: &'static str, policies: &[Policy]) -> Verdict {
+fn evaluate<'p>(
+    asked: &Asked<'_>,
+    kind: &'static str,
+    policies: impl IntoIterator<Item = &'p Policy>,
+) -> Verdict {
     let mut denies = BTreeSet::new();
     let mut allows: Vec<(Strength, Name)> = Vec::new();
     for policy in policies {

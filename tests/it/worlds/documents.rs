@@ -17,7 +17,7 @@ pub fn document(random: &mut Random, kind: Kind) -> Json {
         let resource = random.pick(&["*", "*", "*", "arn:app:*"]);
         statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": resource}));
     }
-    if kind == Kind::Identity && random.chance(45) {
+    if kind == Kind::Identity && random.chance(55) {
         let action = random.pick(&["*", "orders:*", "sts:*"]);
         statements.push(json!({"Effect": "Allow", "Action": action, "Resource": "*"}));
     }
@@ -63,7 +63,7 @@ fn some_of(random: &mut Random, words: &[&str], most: usize) -> Json {
 fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     let deny_percent = match kind {
         Kind::ResourceControl => 100,
-        Kind::ServiceControl => 55,
+        Kind::ServiceControl => 45,
         Kind::Boundary | Kind::Session => 25,
         Kind::Trust => 12,
         _ => 16,
