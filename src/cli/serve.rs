@@ -148,8 +148,9 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
             ended = &mut serving => return ended.context("the server failed")?.map(|()| Status::Fine),
         }
     }
-    tracing::info!("draining");
     readiness.draining();
+    end_at_the_latest(config.drain_timeout.saturating_add(FAREWELL));
+    tracing::info!("draining");
     let _ = stop.send(()); // the server ended by itself: there is nothing to stop
     tokio::select! {
         _ = serving => tracing::info!("drained"),
@@ -159,6 +160,21 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         () = stop_signals.signal() => tracing::warn!("stopped by a second signal"),
     }
     Ok(Status::Fine)
+}
+
+/// Ends the process after `patience`, if it still runs then. Anything that holds up the end, such as a log that nobody
+/// reads, would otherwise keep the process from it for ever.
+fn end_at_the_latest(patience: Duration) {
+    let end = move || {
+        std::thread::sleep(patience);
+        std::process::exit(0);
+    };
+    if let Err(error) = std::thread::Builder::new()
+        .name("end".to_owned())
+        .spawn(end)
+    {
+        tracing::warn!("the end has no time limit: {error}");
+    }
 }
 
 /// Puts the loaded store in force and watches it; `None` if it did not load, with every finding logged.

@@ -15,7 +15,7 @@ use super::request::{Request, RequestError};
 use super::trace::{Silent, Trace};
 use crate::compile::snapshot::{Account, Membership, Policy, Snapshot};
 use crate::language::document::PolicyType;
-use crate::name::{Principal, Resource};
+use crate::name::{Action, Principal, Resource};
 
 /// Checks `request` against the store and decides it.
 pub fn authorize(snapshot: &Snapshot, request: &Request) -> Result<Decision, RequestError> {
@@ -104,8 +104,9 @@ impl Standing {
         Self::Insider {
             // an unknown owner is nobody's account.
             same_account: facts.caller.account.map(|account| account.id.as_str()) == facts.owner,
+            // E-45; for T-50 only the identity side counts.
             resource_policy_required: is_trust_action(&request.action)
-                || owner.is_some_and(is_flagged), // E-45
+                || (!is_pass_role(&request.action) && owner.is_some_and(is_flagged)),
             is_root: facts.caller.is_root(),
             is_federated: facts.caller.is_federated(),
         }
@@ -365,7 +366,7 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
         Verdict::ExplicitDeny => layer,
         _ => Layer::without_statement(Verdict::NotInPlay),
     };
-    if request.action.as_str() == "iam:passrole" {
+    if is_pass_role(&request.action) {
         return only_denies(attached_layer); // T-50: the identity side only
     }
     if !is_trust_action(&request.action) {
@@ -387,11 +388,25 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
         ..*facts
     };
     let trust = evaluate_set(iter::once(&role.trust), &facts, trace);
+    // T-21: a provider is registered in the account of the roles that trust it; one of another account is a stranger.
+    let is_stranger = match facts.caller.principal {
+        Principal::Provider(provider) => facts.owner != Some(provider.account()),
+        _ => false,
+    };
+    let trust = match trust.verdict {
+        Verdict::Allow(_) if is_stranger => Layer::without_statement(Verdict::ImplicitDeny),
+        _ => trust,
+    };
     match (trust.verdict, attached_layer.verdict) {
         (Verdict::ExplicitDeny, _) => trust,
         (_, Verdict::ExplicitDeny) => attached_layer,
         _ => trust,
     }
+}
+
+/// `iam:PassRole` (T-50).
+fn is_pass_role(action: &Action) -> bool {
+    action.as_str() == "iam:passrole"
 }
 
 /// E-8; root is allowed everything on this side (E-50), outsiders have no such side, and what an external account

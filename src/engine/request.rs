@@ -296,7 +296,7 @@ fn given(text: String) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// Session policies and tags belong to sessions (product, section 3).
+/// Session policies, tags and what a token or a call said belong to sessions (K-7).
 fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), RequestError> {
     let is_temporary = raw.issued_at.is_some() || raw.expires_at.is_some() || raw.mfa_at.is_some();
     let is_session = match principal {
@@ -308,17 +308,37 @@ fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), Req
         | Principal::Role(_)
         | Principal::Provider(_) => false,
     };
+    // Who has no session at all cannot have been given these either; roles and providers have their own uses of them.
+    let has_record = is_session || matches!(principal, Principal::Role(_) | Principal::Provider(_));
     let given = [
-        ("session.policies", raw.policies.is_empty()),
-        ("session.policy_arns", raw.policy_arns.is_empty()),
-        ("session.tags", raw.tags.is_empty()),
+        ("session.policies", raw.policies.is_empty(), is_session),
+        (
+            "session.policy_arns",
+            raw.policy_arns.is_empty(),
+            is_session,
+        ),
+        ("session.tags", raw.tags.is_empty(), is_session),
+        ("session.claims", raw.claims.is_empty(), has_record),
+        (
+            "session.federated_provider",
+            raw.federated_provider.is_empty(),
+            has_record,
+        ),
+        (
+            "session.source_identity",
+            raw.source_identity.is_empty(),
+            has_record,
+        ),
     ];
-    match given.into_iter().find(|(_, is_empty)| !is_empty) {
-        Some((field, _)) if !is_session => {
+    match given
+        .into_iter()
+        .find(|(_, is_empty, fits)| !is_empty && !fits)
+    {
+        Some((field, ..)) => {
             let message = format!("principal `{principal}` is not a session");
             Err(RequestError::invalid(field, message))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

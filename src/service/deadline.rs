@@ -41,14 +41,20 @@ where
         let answer = self.inner.call(request);
         match deadline {
             None => Box::pin(answer),
-            Some(deadline) => Box::pin(async move {
-                match tokio::time::timeout(deadline, answer).await {
-                    Ok(answer) => answer,
-                    Err(_) => {
-                        Ok(Status::deadline_exceeded("the call's deadline has passed").into_http())
+            Some(deadline) => {
+                // The clock starts here and not when the future is first asked: tonic's own starts right after this
+                // call, and would otherwise now and then be first, and answer CANCELLED.
+                let answer = tokio::time::timeout(deadline, answer);
+                Box::pin(async move {
+                    match answer.await {
+                        Ok(answer) => answer,
+                        Err(_) => {
+                            Ok(Status::deadline_exceeded("the call's deadline has passed")
+                                .into_http())
+                        }
                     }
-                }
-            }),
+                })
+            }
         }
     }
 }
@@ -139,6 +145,18 @@ mod tests {
         assert!(
             start.elapsed() >= Duration::from_secs(6),
             "the client's own deadline is not shortened"
+        );
+        let call = Request::builder()
+            .uri("/iamd.v1.AuthorizationService/Authorize")
+            .header("grpc-timeout", "1S");
+        let answer = service.call(call.body(Body::empty()).unwrap());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let start = tokio::time::Instant::now();
+        answer.await.unwrap();
+        assert_eq!(
+            start.elapsed(),
+            Duration::ZERO,
+            "the clock starts with the call"
         );
     }
 }

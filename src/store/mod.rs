@@ -108,8 +108,14 @@ fn world_of(files: Files, memory: &mut Memory) -> (Option<World>, Vec<Finding>) 
         files,
         mut findings,
     } = files;
-    let mut shaped = shape::entities(&files, memory);
-    for finding in findings.iter().filter(|finding| finding.is_error()) {
+    let is_error = |finding: &&Finding| finding.is_error();
+    let unread: Vec<_> = findings
+        .iter()
+        .filter(is_error)
+        .map(|finding| Place::of(&finding.at.file))
+        .collect();
+    let mut shaped = shape::entities(&files, &unread, memory);
+    for finding in findings.iter().filter(is_error) {
         // What could not be read may be what others refer to.
         match finding.at.file.strip_suffix(".json") {
             Some(_) => {

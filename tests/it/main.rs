@@ -9,6 +9,8 @@
 
 mod cli;
 mod corpus;
+mod edits;
+mod hostile;
 mod laws;
 mod oracle;
 mod reload;

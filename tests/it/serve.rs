@@ -859,6 +859,54 @@ async fn a_second_signal_ends_it_at_once() {
     server.exit_status();
 }
 
+#[tokio::test]
+async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+    use std::io::{BufRead as _, BufReader};
+    use std::process::{Child, Command, Stdio};
+
+    struct Running(Child);
+    impl Drop for Running {
+        fn drop(&mut self) {
+            _ = self.0.kill();
+            _ = self.0.wait();
+        }
+    }
+
+    let store = store_allowing("*");
+    let root = store.path().to_str().unwrap();
+    let child = iamd(["serve", "--store", root, "--listen", "127.0.0.1:0"])
+        .args(["--drain-timeout", "1s"])
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut server = Running(child);
+    let mut log = BufReader::new(server.0.stderr.take().unwrap()).lines();
+    assert!(
+        log.any(|line| line.unwrap().contains("the store is loaded")),
+        "it serves"
+    );
+    // From here on nobody reads. More findings than the pipe holds: whoever logs next waits for ever.
+    for index in 0..1_000 {
+        write(store.path(), &format!("users/broken-{index}.json"), "{");
+    }
+    let tasks = format!("/proc/{}/task", server.0.id());
+    eventually("a thread that waits for the log", async || {
+        let waits = |task: &fs::DirEntry| {
+            let call = fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
+            call.split_whitespace().nth(1) == Some("0x2") // its first argument: stderr
+        };
+        let mut tasks = fs::read_dir(&tasks).unwrap().flatten();
+        tasks.any(|task| waits(&task)).then_some(())
+    })
+    .await;
+    let kill = Command::new("kill")
+        .args(["-TERM", &server.0.id().to_string()])
+        .status();
+    assert!(kill.unwrap().success());
+    let status = eventually("the end", async || server.0.try_wait().unwrap()).await;
+    assert_eq!(status.code(), Some(0));
+}
+
 /// A call that stays in flight: a stream of questions that never ends.
 async fn hold_a_call(server: &Server) -> impl Sized + use<> {
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;

@@ -370,6 +370,14 @@ pub fn log_field(line: &str, name: &str) -> Option<String> {
     )
 }
 
+/// The findings of severity error among lines of a log.
+pub fn errors_in<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<String> {
+    lines
+        .filter_map(|line| log_field(line, "finding"))
+        .filter(|finding| finding.contains(": error["))
+        .collect()
+}
+
 /// What a finished process gave.
 #[derive(Debug)]
 pub struct Finished {

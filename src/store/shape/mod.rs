@@ -94,14 +94,14 @@ impl Reading<'_, '_> {
     }
 }
 
-/// Reads all files of a store. What `memory` knows of files with the same content is taken from there, and afterwards
-/// it knows these files and no others.
-pub fn entities(files: &[File], memory: &mut Memory) -> Shaped {
+/// Reads all files of a store. What is wrong with the files of `unread` has been said. What `memory` knows of files
+/// with the same content is taken from there, and afterwards it knows these files and no others.
+pub fn entities(files: &[File], unread: &[Place<'_>], memory: &mut Memory) -> Shaped {
     let mut reader = Reader {
         known: std::mem::take(memory),
         ..Reader::default()
     };
-    reader.read_accounts(files);
+    reader.read_accounts(files, unread);
     for file in files {
         reader.read_or_remember(file);
     }
@@ -122,7 +122,7 @@ struct Reader {
 
 impl Reader {
     /// Learns which accounts there are. The root comes first: its partition is the default of the others.
-    fn read_accounts(&mut self, files: &[File]) {
+    fn read_accounts(&mut self, files: &[File], unread: &[Place<'_>]) {
         let mut folders: BTreeMap<Option<&str>, Option<&File>> = BTreeMap::from([(None, None)]);
         for file in files {
             let place = Place::of(&file.path);
@@ -146,7 +146,10 @@ impl Reader {
                 self.shaped.findings.push(finding);
             }
             let mut owner = FolderOwner {
-                is_broken: name.is_some() && id.is_none(),
+                is_broken: (name.is_some() && id.is_none())
+                    || unread
+                        .iter()
+                        .any(|place| place.kind == Kind::Account && place.account_folder == name),
                 partition: root_partition.clone().unwrap_or_else(|| "aws".to_owned()),
                 id,
             };
@@ -324,20 +327,19 @@ impl Reader {
         else {
             return;
         };
-        for name in ["IsTruncated", "Marker", "NextToken"] {
-            match members.get(name) {
-                None
-                | Some(Node {
-                    value: Value::Bool(false) | Value::Null,
-                    ..
-                }) => {}
-                Some(node) => {
-                    let message = format!("the dump is not complete: it has `{name}`");
-                    reading.report.error(Code::TRUNCATED_DUMP, &node.span, message).help(
-                        "let `aws iam get-account-authorization-details` run to its end, without `--max-items` or `--no-paginate`",
-                    );
-                }
-            }
+        // All three say the same, and AWS prints two of them: one finding.
+        let more = ["IsTruncated", "Marker", "NextToken"]
+            .into_iter()
+            .find_map(|name| {
+                let node = members.get(name)?;
+                let says_nothing = matches!(node.value, Value::Bool(false) | Value::Null);
+                (!says_nothing).then_some((name, node))
+            });
+        if let Some((name, node)) = more {
+            let message = format!("the dump is not complete: it has `{name}`");
+            reading.report.error(Code::TRUNCATED_DUMP, &node.span, message).help(
+                "let `aws iam get-account-authorization-details` run to its end, without `--max-items` or `--no-paginate`",
+            );
         }
         for (list, kind) in
             DUMP_LISTS
