@@ -300,6 +300,9 @@ fn is_required(question: &Question, owning: Option<&Account>) -> bool {
     if is_role(&question.resource) && question.is_about_trust() {
         return true; // T-1
     }
+    if is_role(&question.resource) && question.is_action("iam:PassRole") {
+        return false; // T-50, section 10
+    }
     let mut attachments = owning
         .into_iter()
         .flat_map(|account| attachments(account, &question.resource));
@@ -435,25 +438,39 @@ fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
     let Some(owning) = owning else {
         return NotInPlay;
     };
-    if is_role(&question.resource) && question.is_about_trust() {
-        let mut roles = owning.roles.iter();
-        let role = roles.find(|role| role.arn == question.resource);
-        let Some(trust) = role.and_then(|role| role.trust.as_ref()) else {
-            return NotInPlay;
-        };
-        let context = &context::for_trust(asked.context, question);
-        return evaluate(&Asked { context, ..*asked }, "trust", [trust]);
-    }
-    if is_role(&question.resource) && question.is_action("iam:PassRole") {
-        return NotInPlay; // T-50
-    }
     let attached = attachments(owning, &question.resource);
     let policies: Vec<&Policy> = attached
         .filter_map(|attachment| attachment.policy.as_ref())
         .collect();
-    match policies.as_slice() {
+    let attached = match policies.as_slice() {
         [] => NotInPlay,
         _ => evaluate(asked, "resource", policies),
+    };
+    if !is_role(&question.resource) {
+        return attached;
+    }
+    if question.is_action("iam:PassRole") {
+        return match attached {
+            ExplicitDeny(_) => attached, // section 10: its Deny counts, its Allow does not
+            _ => NotInPlay,
+        };
+    }
+    if !question.is_about_trust() {
+        return attached;
+    }
+    let mut roles = owning.roles.iter();
+    let role = roles.find(|role| role.arn == question.resource);
+    let trust = match role.and_then(|role| role.trust.as_ref()) {
+        None => NotInPlay,
+        Some(trust) => {
+            let context = &context::for_trust(asked.context, question);
+            evaluate(&Asked { context, ..*asked }, "trust", [trust])
+        }
+    };
+    match (trust, attached) {
+        (ExplicitDeny(trust), ExplicitDeny(attached)) => ExplicitDeny(&trust | &attached),
+        (_, ExplicitDeny(attached)) => ExplicitDeny(attached), // section 10
+        (trust, _) => trust,
     }
 }
 
@@ -569,7 +586,8 @@ impl Asked<'_> {
         use Strength::{Account, Direct, Entity};
         let caller = self.caller;
         let is = |kind: Kind| caller.kind == kind;
-        if self.question.is_federation() && is_allow && kind != "Federated" {
+        let is_federated = self.question.is_federation() || is(Kind::Provider);
+        if is_federated && is_allow && kind != "Federated" {
             return None; // T-20
         }
         let account = if is(Kind::Root) { Direct } else { Account };
@@ -580,7 +598,7 @@ impl Asked<'_> {
             } // P-7
             ("AWS", "*") => Some(Direct),
             ("Service", name) => (is(Kind::Service) && caller.name == name).then_some(Direct),
-            ("Federated", provider) => self.is_provider(provider).then_some(Direct),
+            ("Federated", provider) => self.is_provider(provider, is_allow).then_some(Direct),
             ("CanonicalUser", _) => self.is_account(kind, value).then_some(account),
             _ if value == caller.arn
                 && (is(Kind::User) || is(Kind::Session) || is(Kind::Federated)) =>
@@ -588,7 +606,7 @@ impl Asked<'_> {
                 Some(Direct)
             }
             _ if self.is_entity(value) && is(Kind::User) => Some(Direct),
-            _ if self.is_entity(value) => Some(Entity),
+            _ if self.is_entity(value) || self.is_external_role(value, is_allow) => Some(Entity),
             _ => self.is_account(kind, value).then_some(account),
         }
     }
@@ -617,17 +635,33 @@ impl Asked<'_> {
         }
     }
 
-    /// T-20.
-    fn is_provider(&self, provider: &str) -> bool {
+    /// T-20; T-21: an Allow lets in only providers of the role's account, to calls of their own kind.
+    fn is_provider(&self, provider: &str, is_allow: bool) -> bool {
+        let (caller, question) = (self.caller, self.question);
+        let account = |arn: &str| arn.split(':').nth(4).map(str::to_owned);
+        let is_web = caller.arn.contains(":oidc-provider/");
+        let is_its_call = match question.is_federation() {
+            true => question.is_action("sts:AssumeRoleWithWebIdentity") == is_web,
+            false => true, // T-35: tags and the source identity go with either
+        };
+        let may = is_its_call && account(&caller.arn) == account(&question.resource);
+        let issuer = format!(":oidc-provider/{provider}");
+        let is_it = provider == caller.arn || (is_web && caller.arn.ends_with(&issuer));
+        caller.kind == Kind::Provider && is_it && (may || !is_allow)
+    }
+
+    /// P-4, section 10: nobody knows the path of an external session's role; an Allow takes it for none, a Deny for any.
+    fn is_external_role(&self, value: &str, is_allow: bool) -> bool {
         let caller = self.caller;
-        let is_web = self.question.is_action("sts:AssumeRoleWithWebIdentity");
-        if caller.kind != Kind::Provider || is_web != caller.arn.contains(":oidc-provider/") {
+        if !caller.is_external || caller.kind != Kind::Session {
             return false;
         }
-        provider == caller.arn
-            || (is_web
-                && !provider.starts_with("arn:")
-                && caller.arn.ends_with(&format!(":oidc-provider/{provider}")))
+        let account = caller.account.as_deref().unwrap_or_default();
+        let begin = format!("arn:{}:iam::{account}:role/", caller.partition);
+        let Some(role) = value.strip_prefix(&begin) else {
+            return false;
+        };
+        role == caller.role_name || (!is_allow && role.ends_with(&format!("/{}", caller.role_name)))
     }
 
     /// P-8 to P-10: whether `NotPrincipal` spares the caller.
@@ -649,7 +683,9 @@ impl Asked<'_> {
         }
         let account = has(&|kind, value| self.is_account(kind, value));
         let itself = has(&|kind, value| kind == "AWS" && value == caller.arn);
-        let entity = has(&|kind, value| kind == "AWS" && self.is_entity(value));
+        let entity = has(&|kind, value| {
+            kind == "AWS" && (self.is_entity(value) || self.is_external_role(value, true))
+        });
         match caller.kind {
             Kind::User => (entity || itself) && account,
             Kind::Session => itself && entity && account,

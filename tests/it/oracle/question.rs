@@ -283,7 +283,11 @@ impl Question {
                 Kind::Session
             }
             ("sts", "federated-user") if !below.is_empty() => Kind::Federated,
-            ("iam", "oidc-provider" | "saml-provider") if self.is_federation() => Kind::Provider,
+            ("iam", "oidc-provider" | "saml-provider")
+                if self.is_about_trust() && !self.is_action("sts:AssumeRole") =>
+            {
+                Kind::Provider
+            }
             _ => return None,
         };
         caller.is_temporary = match caller.kind {

@@ -200,6 +200,7 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
         "sts:TagSession",
         "sts:SetSourceIdentity",
         "iam:PassRole",
+        "iam:PassRole",
         "iam:GetRole",
         "STS:assumerole",
     ];
@@ -209,6 +210,9 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
             ("sts:AssumeRoleWithWebIdentity", words::OIDC_ARN),
             ("sts:AssumeRoleWithWebIdentity", words::OIDC_ARN),
             ("sts:AssumeRoleWithSAML", words::SAML_ARN),
+            ("sts:AssumeRoleWithWebIdentity", words::SAML_ARN),
+            ("sts:TagSession", words::OIDC_ARN),
+            ("sts:SetSourceIdentity", words::SAML_ARN),
         ]);
         question.action = action.into();
         question.principal = provider.into();
