@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::context::is_reserved;
-use super::store::{Entity, Store};
+use super::store::{Entity, Store, issuer};
 
 /// One question, nothing checked; times are whole seconds since 1970.
 #[derive(Clone, Debug, Default)]
@@ -151,12 +151,28 @@ impl Question {
         };
         !is_action(&self.action)
             || !is_resource(&self.resource)
-            || self.context.iter().any(|(key, _)| is_reserved(key, store)) // K-1
+            || self.claims_in_its_context(&caller, store)
             || self.context.iter().any(|(_, value)| value.is_too_large()) // C-5
             || !are_unique(self.context.iter().map(|(key, _)| key.as_str())) // C-4
             || self.contradicts_its_tags()
             || self.breaks_session_forms(&caller)
             || self.breaks_assume_role_forms(&caller, store)
+    }
+
+    /// K-1; the claims of the session's own provider too (section 10).
+    fn claims_in_its_context(&self, caller: &Caller<'_>, store: &Store) -> bool {
+        let provider = match caller.kind {
+            Kind::Provider => &caller.arn,
+            _ => &self.session().federated_provider,
+        };
+        let own = issuer(provider).filter(|issuer| !issuer.is_empty());
+        let begin = own.map(|issuer| format!("{issuer}:"));
+        let is_own = |key: &str| {
+            let key = key.to_ascii_lowercase();
+            begin.as_ref().is_some_and(|begin| key.starts_with(begin))
+        };
+        let mut keys = self.context.iter().map(|(key, _)| key);
+        keys.any(|key| is_reserved(key, store) || is_own(key))
     }
 
     /// `aws:TagKeys` beside `aws:RequestTag/…` must say the same.
