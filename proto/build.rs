@@ -12,6 +12,41 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 
 const PROTOS: &[&str] = &["iamd/v1/authorization.proto"];
 
+/// The messages that are only ever written as JSON: their text forms follow from their fields.
+const EXPLANATION: &[&str] = &[
+    "ExplainResponse",
+    "StatementRef",
+    "StatementSource",
+    "Position",
+    "TypeResult",
+    "LevelResult",
+    "CrossAccount",
+    "IndeterminateKey",
+    "StatementResult",
+    "ElementResult",
+    "PolicyValue",
+    "ConditionResult",
+];
+
+/// The fields among them that Rust and JSON spell differently, with who writes them.
+const WRITERS: &[(&str, &str)] = &[
+    ("ExplainResponse.decision", "decision_name"),
+    ("ExplainResponse.reason", "reason_name"),
+    ("ExplainResponse.evaluated_at", "rfc3339"),
+    ("StatementRef.type", "policy_type_name"),
+    ("StatementSource.type", "policy_type_name"),
+];
+
+/// The fields among them that are left out where there is nothing to say.
+const ABSENT: &[&str] = &[
+    "ExplainResponse.allowed_by_organizations",
+    "ExplainResponse.allowed_by_permissions_boundary",
+    "ExplainResponse.cross_account",
+    "StatementResult.principal",
+    "StatementResult.resource",
+    "PolicyValue.resolved",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -28,7 +63,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     for file in &mut generated.file {
         file.message_type.iter_mut().for_each(show_map_entries);
     }
-    tonic_prost_build::configure().compile_fds(generated)?;
+    let mut build = tonic_prost_build::configure();
+    for message in EXPLANATION {
+        let path = format!(".iamd.v1.{message}");
+        build = build
+            .message_attribute(&path, "#[derive(serde::Serialize)]")
+            .message_attribute(&path, "#[serde(rename_all = \"camelCase\")]");
+    }
+    for (field, writer) in WRITERS {
+        let attribute = format!("#[serde(serialize_with = \"crate::service::json::{writer}\")]");
+        build = build.field_attribute(format!(".iamd.v1.{field}"), attribute);
+    }
+    for field in ABSENT {
+        let attribute = "#[serde(skip_serializing_if = \"Option::is_none\")]";
+        build = build.field_attribute(format!(".iamd.v1.{field}"), attribute);
+    }
+    build.compile_fds(generated)?;
     Ok(())
 }
 

@@ -57,6 +57,13 @@ pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long accepting pauses when the system has no descriptor left: without a pause the loop would spin.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 
+/// The longest explanation that the command line takes from a server: it names every statement of the store that was
+/// considered.
+pub const MAX_EXPLANATION_BYTES: usize = 256 * 1024 * 1024;
+
+/// The keys whose values explanations do not show if nobody says: the secret that a third party is told by (S-11).
+pub const REDACT_KEYS: &str = "sts:ExternalId";
+
 /// What one question may measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -83,6 +90,21 @@ impl Limits {
 /// The longest message that a server takes if it is not told otherwise; also the longest line of `--requests`.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
+/// The encoded size of one simulation: it brings policies along.
+pub const MAX_SIMULATION_BYTES: usize = 4 * 1024 * 1024;
+
+/// How many pairs of an action and a resource one simulation may ask: as many as there are questions in a batch.
+pub const MAX_SIMULATED_PAIRS: usize = 10_000;
+
+/// The encoded size of all results of one simulation: what a client takes that was told no other limit.
+pub const MAX_SIMULATION_RESULT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
+
+/// How many simulations run at once; further ones wait. They may take seconds, and must not crowd out decisions.
+pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
+
+/// When a call for people ends whose client set no deadline.
+pub const DEADLINE_FOR_PEOPLE: Duration = Duration::from_secs(30);
+
 /// The effective settings of `iamd serve`.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each is described in `SETTINGS`")]
@@ -97,6 +119,7 @@ pub struct Config {
     pub worker_threads: Option<usize>,
     pub max_message_bytes: usize,
     pub limits: Limits,
+    pub redact_keys: Vec<String>,
     pub max_streams_per_connection: u32,
     pub max_connections: usize,
     pub session_policy_cache_bytes: usize,
@@ -129,7 +152,14 @@ const fn setting(
     }
 }
 
-/// Every setting. Those without a value to show are switches; `listen` is a list.
+impl Setting {
+    /// Whether it takes several values: the flag again, commas in the variable, a list in the file.
+    pub fn is_list(&self) -> bool {
+        matches!(self.key, "listen" | "redact_keys")
+    }
+}
+
+/// Every setting. Those without a value to show are switches.
 pub const SETTINGS: &[Setting] = &[
     setting("store", "DIR", DEFAULT_STORE, "The policy store"),
     setting(
@@ -205,6 +235,12 @@ pub const SETTINGS: &[Setting] = &[
         "The longest string in a question",
     ),
     setting(
+        "redact_keys",
+        "KEY",
+        REDACT_KEYS,
+        "Context key whose values explanations do not show, or all that begin so: `aws:RequestTag/*`; may be repeated; `none`: show all",
+    ),
+    setting(
         "max_streams_per_connection",
         "N",
         "100",
@@ -272,7 +308,7 @@ impl Config {
             let (source, values) = if let Some(values) = flags.get(setting.key) {
                 (Source::Flag, values.clone())
             } else if let Some((name, value)) = variables.get(setting.key) {
-                let is_list = setting.key == "listen";
+                let is_list = setting.is_list();
                 let split = value
                     .split(',')
                     .map(|part| part.trim().to_owned())
@@ -312,6 +348,7 @@ impl Config {
                 max_list_values: texts.read("max_list_values", count)?,
                 max_string_bytes: texts.read("max_string_bytes", size)?,
             },
+            redact_keys: redact_keys(texts.read_all("redact_keys", |key| Ok(key.to_owned()))?),
             max_streams_per_connection: texts.read("max_streams_per_connection", |text| {
                 u32::try_from(count(text)?).context("is too large")
             })?,
@@ -462,6 +499,14 @@ fn switch(text: &str) -> anyhow::Result<bool> {
         "true" => Ok(true),
         "false" => Ok(false),
         _ => bail!("must be `true` or `false`"),
+    }
+}
+
+/// `none` alone hides nothing.
+pub fn redact_keys(keys: Vec<String>) -> Vec<String> {
+    match keys.as_slice() {
+        [none] if none == "none" => Vec::new(),
+        _ => keys,
     }
 }
 

@@ -32,6 +32,7 @@
 //! The rooms, and what goes where, are on the page [`architecture`]; the rules of evaluation, whose IDs the code
 //! cites, on the page [`semantics`].
 
+pub mod analysis;
 pub mod cli;
 pub mod compile;
 pub mod config;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 
+use super::ask::{self, Ask};
 use super::lines::{Line, Lines};
 use super::{Common, Output, Status, load, report};
 use crate::config::{Limits, MAX_MESSAGE_BYTES};
@@ -19,45 +20,10 @@ use crate::service::question::{Answer, NoAnswer, Question};
 /// answered (0) or not (2), whatever the answers are.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Who asks: an ARN, a service principal, or `*` for the anonymous
-    #[arg(
-        long,
-        required_unless_present = "requests",
-        conflicts_with = "requests"
-    )]
-    principal: Option<String>,
-    /// What they want to do: `orders:Refund`
-    #[arg(
-        long,
-        required_unless_present = "requests",
-        conflicts_with = "requests"
-    )]
-    action: Option<String>,
-    /// To what: an ARN, or `*` for an action without a resource
-    #[arg(
-        long,
-        required_unless_present = "requests",
-        conflicts_with = "requests"
-    )]
-    resource: Option<String>,
-    /// A context entry, repeatable: `aws:SourceIp=10.0.0.7` is a string, `orders:amount:=50` any JSON value
-    #[arg(
-        long = "context",
-        value_name = "KEY=VALUE",
-        conflicts_with = "requests"
-    )]
-    context: Vec<String>,
-    /// The facts of the session, a JSON object or a file with one: `{"tags": {"team": "blue"}}`
-    #[arg(long, value_name = "JSON|FILE", conflicts_with = "requests")]
-    session: Option<String>,
-    /// The account that owns the resource, where neither its ARN nor the store says
-    #[arg(long, value_name = "ACCOUNT", conflicts_with = "requests")]
-    resource_account: Option<String>,
-    /// Given back in the answer
-    #[arg(long, value_name = "ID", conflicts_with = "requests")]
-    request_id: Option<String>,
+    #[command(flatten)]
+    ask: Ask,
     /// Answer JSON Lines of AuthorizeRequest from a file or from stdin (`-`), each with a line, in order
-    #[arg(long, value_name = "FILE|-")]
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = ask::OPTIONS)]
     requests: Option<PathBuf>,
     /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
     #[arg(long, value_name = "ADDR", conflicts_with = "store")]
@@ -65,7 +31,7 @@ pub(super) struct Args {
 }
 
 /// Whoever answers: a store, here, or a server.
-type Ask = Box<dyn Fn(Question) -> Result<Answer, NoAnswer>>;
+type Answerer = Box<dyn Fn(Question) -> Result<Answer, NoAnswer>>;
 
 pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
     if let Some(path) = &args.requests {
@@ -73,9 +39,13 @@ pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::
         let Some(ask) = asker(&args, common)? else {
             return Ok(Status::Refused);
         };
-        return answer_lines(input, out, &ask);
+        return answer_lines(input, out, |line| {
+            Question::from_json(line)
+                .and_then(&ask)
+                .map(|answer| answer.to_json())
+        });
     }
-    let question = question(&args)?;
+    let question = args.ask.question()?;
     let Some(ask) = asker(&args, common)? else {
         return Ok(Status::Refused);
     };
@@ -95,7 +65,7 @@ pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::
 }
 
 /// `None` when the store does not load, which has been reported.
-fn asker(args: &Args, common: &Common) -> anyhow::Result<Option<Ask>> {
+fn asker(args: &Args, common: &Common) -> anyhow::Result<Option<Answerer>> {
     if let Some(address) = &args.server {
         let client = Client::connect(address)?;
         return Ok(Some(Box::new(move |question| client.ask(question))));
@@ -108,36 +78,7 @@ fn asker(args: &Args, common: &Common) -> anyhow::Result<Option<Ask>> {
     })))
 }
 
-fn question(args: &Args) -> anyhow::Result<Question> {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default(); // clap requires them
-    let mut question = Question::new(
-        text(&args.principal),
-        text(&args.action),
-        text(&args.resource),
-    );
-    for entry in &args.context {
-        let Some((key, value)) = entry.split_once('=') else {
-            bail!("`--context {entry}` has no value: write `key=text` or `key:=json`");
-        };
-        match key.strip_suffix(':') {
-            Some(key) => question.context_json(key, value)?,
-            None => question.context_text(key, value),
-        }
-    }
-    if let Some(session) = &args.session {
-        let is_json = session.trim_start().starts_with('{');
-        let read = || {
-            std::fs::read_to_string(session)
-                .with_context(|| format!("cannot read the session file `{session}`"))
-        };
-        question.session_json(&if is_json { session.clone() } else { read()? })?;
-    }
-    question.resource_account(text(&args.resource_account));
-    question.request_id(text(&args.request_id));
-    Ok(question)
-}
-
-fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
+pub(super) fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
     if path == Path::new("-") {
         return Ok(Box::new(io::stdin().lock()));
     }
@@ -146,21 +87,25 @@ fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
 }
 
 /// One line for each non-blank line, in order. A line without an answer says why, and the next one is read.
-fn answer_lines(input: impl Read, out: &mut impl Write, ask: &Ask) -> anyhow::Result<Status> {
+pub(super) fn answer_lines(
+    input: impl Read,
+    out: &mut impl Write,
+    answer: impl Fn(&str) -> Result<String, NoAnswer>,
+) -> anyhow::Result<Status> {
     let mut lines = Lines::new(input, MAX_MESSAGE_BYTES);
     let (mut n_lines, mut n_unanswered) = (0u64, 0u64);
     while let Some(line) = lines.next(|| out.flush())? {
-        let answer = match line {
+        let answered = match line {
             Line::TooLong => Err(NoAnswer::line_too_long(MAX_MESSAGE_BYTES)),
             Line::Whole(bytes) if bytes.trim_ascii().is_empty() => continue,
             Line::Whole(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => Question::from_json(text).and_then(ask),
+                Ok(text) => answer(text),
                 Err(_) => Err(NoAnswer::not_utf8()),
             },
         };
         n_lines += 1;
-        match answer {
-            Ok(answer) => writeln!(out, "{}", answer.to_json())?,
+        match answered {
+            Ok(json) => writeln!(out, "{json}")?,
             Err(no_answer) => {
                 n_unanswered += 1;
                 writeln!(out, "{}", no_answer.to_json())?;
@@ -205,7 +150,7 @@ mod tests {
     }
 
     /// Answers from a store without anything in it.
-    fn nothing_allowed() -> Ask {
+    fn nothing_allowed() -> Answerer {
         let snapshot = compile(&Default::default(), Revision::new("0123"));
         let now = Timestamp::UNIX_EPOCH;
         Box::new(move |question| question.decide(&snapshot, &Limits::DEFAULT, now))
@@ -213,7 +158,9 @@ mod tests {
 
     fn answers(input: &[u8]) -> (Vec<serde_json::Value>, Status) {
         let mut out = Vec::new();
-        let status = answer_lines(input, &mut out, &nothing_allowed()).unwrap();
+        let ask = nothing_allowed();
+        let answer = |line: &str| Question::from_json(line).and_then(&ask);
+        let status = answer_lines(input, &mut out, |line| Ok(answer(line)?.to_json())).unwrap();
         let lines = std::str::from_utf8(&out).unwrap().lines();
         (
             lines
@@ -271,7 +218,7 @@ mod tests {
         let json = r#"{"principal":"p","action":"a","resource":"r","context":{"aws:SourceIp":"1=2","app:n":50},
             "session":{"tags":{"k":"v"}},"resourceAccount":"1","requestId":"7"}"#;
         assert_eq!(
-            question(&args(flags).unwrap()).unwrap(),
+            args(flags).unwrap().ask.question().unwrap(),
             Question::from_json(json).unwrap()
         );
         for bad in [
@@ -281,7 +228,7 @@ mod tests {
             "--session /no/such/file",
         ] {
             let flags = format!("--principal p --action a --resource r {bad}");
-            assert!(question(&args(&flags).unwrap()).is_err(), "{bad}");
+            assert!(args(&flags).unwrap().ask.question().is_err(), "{bad}");
         }
     }
 

@@ -2,11 +2,14 @@
 //!
 //! Answers go to stdout, everything else to stderr. A command says how it went by its exit status.
 
+mod ask;
 mod authorize;
 mod completions;
+mod explain;
 mod healthcheck;
 mod lines;
 mod serve;
+mod simulate;
 mod validate;
 
 use std::io::{self, BufWriter, Write};
@@ -62,6 +65,8 @@ enum Output {
 enum Command {
     Serve(serve::Args),
     Authorize(authorize::Args),
+    Simulate(Box<simulate::Args>),
+    Explain(explain::Args),
     Validate(validate::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
@@ -85,6 +90,8 @@ pub fn main() -> ExitCode {
     let ran = match command {
         Command::Serve(args) => serve::run(args, &common),
         Command::Authorize(args) => authorize::run(args, &common, &mut out),
+        Command::Simulate(args) => simulate::run(&args, &common, &mut out),
+        Command::Explain(args) => explain::run(args, &common, &mut out),
         Command::Validate(args) => validate::run(&args, &common, &mut out),
         Command::Healthcheck(args) => healthcheck::run(&args, &common, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),

@@ -309,7 +309,7 @@ fn flag(setting: &'static Setting) -> Arg {
         .long(config::flag(setting.key))
         .help(help);
     match (setting.key, setting.value) {
-        ("listen", value) => flag.value_name(value).action(ArgAction::Append),
+        (_, value) if setting.is_list() => flag.value_name(value).action(ArgAction::Append),
         (_, "") => flag
             .num_args(0..=1)
             .require_equals(true)

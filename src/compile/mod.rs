@@ -7,7 +7,7 @@ pub mod operator;
 pub mod snapshot;
 
 use crate::language::document::{
-    Effect, Listed, PolicyDocument, PolicyType, PrincipalEntry, Statement,
+    Effect, Extent, Listed, PolicyDocument, PolicyType, PrincipalEntry, Statement,
 };
 use crate::language::pattern::{ActionPattern, ResourcePattern, Syntax};
 use crate::name::AccountId;
@@ -18,7 +18,10 @@ use crate::world::entity::{
 use crate::world::organization::{
     ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
 };
-use snapshot::{Account, Attachment, Entity, Membership, Policy, Revision, Role, Snapshot, Tags};
+use snapshot::{
+    Account, Attachment, Entity, GroupShare, Membership, Origin, Policy, Revision, Role, Snapshot,
+    Tags,
+};
 
 /// Compiles `world`.
 pub fn compile(world: &World, revision: Revision) -> Snapshot {
@@ -84,20 +87,37 @@ struct Managed {
     as_session: HashMap<Box<str>, Arc<Policy>>,
 }
 
+/// A managed policy, by its default version (G-36).
+struct InForce<'w> {
+    policy: &'w ManagedPolicy,
+    statements: Arc<[Statement]>,
+    origin: Arc<Origin>,
+}
+
 impl Managed {
     fn of(policies: &[ManagedPolicy]) -> Self {
-        let statements: Vec<(&ManagedPolicy, Arc<[Statement]>)> = policies
+        let in_force: Vec<InForce<'_>> = policies
             .iter()
             .filter_map(|policy| {
-                let document = &policy.default_version()?.document;
-                Some((policy, Arc::clone(&document.statements)))
+                let version = policy.default_version()?;
+                let origin = Origin {
+                    is_managed: true,
+                    version: Some(version.id.as_str().into()),
+                    ..Origin::of(&version.document)
+                };
+                let statements = Arc::clone(&version.document.statements);
+                Some(InForce {
+                    policy,
+                    statements,
+                    origin: Arc::new(origin),
+                })
             })
             .collect();
         let playing = |policy_type: PolicyType| {
-            statements
+            in_force
                 .iter()
-                .map(|(policy, statements)| {
-                    let Identity { arn, at, .. } = &policy.identity;
+                .map(|in_force| {
+                    let Identity { arn, at, .. } = &in_force.policy.identity;
                     let file = Arc::clone(&at.file);
                     let name = arn.as_str().to_owned();
                     (
@@ -106,7 +126,8 @@ impl Managed {
                             name,
                             policy_type,
                             file,
-                            statements: Arc::clone(statements),
+                            statements: Arc::clone(&in_force.statements),
+                            origin: Arc::clone(&in_force.origin),
                         }),
                     )
                 })
@@ -142,6 +163,7 @@ fn policy(
         policy_type,
         file: Arc::clone(file),
         statements,
+        origin: Arc::new(Origin::of(document)),
     })
 }
 
@@ -167,21 +189,31 @@ fn users<'a>(
     world: &'a World,
     managed: &'a Managed,
 ) -> impl Iterator<Item = (Box<str>, Entity)> + 'a {
-    let mut of_groups: HashMap<(&AccountId, &str), Vec<Arc<Policy>>> = HashMap::new();
+    /// The group's name, and its policies.
+    type Shared = (Arc<str>, Vec<Arc<Policy>>);
+    let mut of_groups: HashMap<(&AccountId, &str), Shared> = HashMap::new();
     for group in &world.entities.groups {
         let policies = inline(&group.identity, &group.inline)
             .chain(managed.identity(&group.attached))
             .collect();
-        of_groups.insert((&group.identity.account, &group.identity.name), policies);
+        let name = &group.identity.name;
+        of_groups.insert(
+            (&group.identity.account, name),
+            (name.as_str().into(), policies),
+        );
     }
     world.entities.users.iter().map(move |user| {
         let identity = &user.identity;
-        let from_groups = user
-            .groups
-            .iter()
-            .filter_map(|group| of_groups.get(&(&identity.account, group.to.as_str())))
-            .flatten()
-            .cloned();
+        let groups = || {
+            user.groups
+                .iter()
+                .filter_map(|group| of_groups.get(&(&identity.account, group.to.as_str())))
+        };
+        let from_groups = groups().flat_map(|(_, policies)| policies).cloned();
+        let shares = groups().map(|(name, policies)| GroupShare {
+            name: Arc::clone(name),
+            n_policies: policies.len(),
+        });
         let identity_policies = inline(identity, &user.inline)
             .chain(managed.identity(&user.attached))
             .chain(from_groups)
@@ -192,6 +224,7 @@ fn users<'a>(
             name: identity.name.as_str().into(),
             unique_id: identity.unique_id.as_deref().map(Into::into),
             identity_policies,
+            groups: shares.collect(),
             permissions_boundary: managed.boundary(user.permissions_boundary.as_ref()),
             tags: tags(&user.tags),
             disabled: user.disabled,
@@ -221,6 +254,7 @@ fn roles<'a>(
             identity_policies: inline(identity, &role.inline)
                 .chain(managed.identity(&role.attached))
                 .collect(),
+            groups: Box::default(),
             permissions_boundary: managed.boundary(role.permissions_boundary.as_ref()),
             tags: tags(&role.tags),
             disabled: role.disabled,
@@ -349,14 +383,14 @@ fn full_aws_access() -> Option<(String, Arc<Policy>)> {
         actions: Listed::Any(vec![ActionPattern::parse("*").ok()?]),
         resources: Some(Listed::Any(vec![ResourcePattern::parse("*", syntax).ok()?])),
         conditions: Vec::new(),
-        span: 0..0,
-        line: 0,
+        extent: Extent::default(),
     };
     let policy = Policy {
         name: FULL_AWS_ACCESS.to_owned(),
         policy_type: PolicyType::ServiceControl,
         file: "".into(),
         statements: [everything].into(),
+        origin: Arc::default(),
     };
     Some((FULL_AWS_ACCESS.to_owned(), Arc::new(policy)))
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::context::ContextKey;
-use crate::language::document::{PolicyType, Statement};
+use crate::language::document::{PolicyDocument, PolicyType, Statement};
 use crate::language::pattern::{NoVariables, Reach, ResourcePattern};
 use crate::name::{AccountId, Arn, Resource};
 
@@ -42,6 +42,36 @@ pub struct Policy {
     pub file: Arc<str>,
     /// In source order.
     pub statements: Arc<[Statement]>,
+    /// What explanations say about it besides (S-4); the parts that one managed policy plays share it.
+    pub origin: Arc<Origin>,
+}
+
+/// Where a policy came from.
+#[derive(Debug, Default)]
+pub struct Origin {
+    /// Whether it is a policy of its own; else it is embedded in its user, group, role, resource or session.
+    pub is_managed: bool,
+    /// The version that is in force, of a managed policy (G-36).
+    pub version: Option<Box<str>>,
+    /// The document's `Id` (G-7).
+    pub document_id: Option<Box<str>>,
+    /// The RFC 6901 pointer to the document's `Statement` in the file.
+    pub pointer: Box<str>,
+    /// Whether `Statement` is a list.
+    pub is_list: bool,
+}
+
+impl Origin {
+    /// Of a policy that is embedded in something else.
+    pub fn of(document: &PolicyDocument) -> Self {
+        Self {
+            is_managed: false,
+            version: None,
+            document_id: document.id.as_deref().map(Into::into),
+            pointer: document.pointer.as_str().into(),
+            is_list: document.is_list,
+        }
+    }
 }
 
 /// A world compiled for asking: immutable, complete, one revision.
@@ -112,6 +142,8 @@ pub struct Entity {
     pub unique_id: Option<Box<str>>,
     /// Inline and attached ones, those of its groups included (E-8).
     pub identity_policies: Vec<Arc<Policy>>,
+    /// Whose the last of them are, group by group, in their order.
+    pub groups: Box<[GroupShare]>,
     /// At most one (E-8).
     pub permissions_boundary: Option<Arc<Policy>>,
     /// Its tags.
@@ -120,6 +152,15 @@ pub struct Entity {
     pub disabled: bool,
     /// What only roles have.
     pub role: Option<Role>,
+}
+
+/// What a user has from one group.
+#[derive(Debug)]
+pub struct GroupShare {
+    /// The group's name; users of one group share it.
+    pub name: Arc<str>,
+    /// How many policies.
+    pub n_policies: usize,
 }
 
 /// What only roles have.
@@ -198,6 +239,22 @@ impl Attachment {
 }
 
 impl Account {
+    /// An account with nothing in it.
+    pub fn empty(id: AccountId, partition: &str) -> Self {
+        Self {
+            id,
+            partition: partition.into(),
+            root_user_enabled: false,
+            anonymous_allowed: false,
+            external: false,
+            trust_external_identity: false,
+            canonical_user_id: None,
+            membership: None,
+            roles: HashMap::new(),
+            attachments: Vec::new(),
+        }
+    }
+
     /// The attachments that cover `resource`, in the order of their files.
     pub fn attachments_of<'s>(
         &'s self,

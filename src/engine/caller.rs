@@ -1,8 +1,11 @@
 //! Who asks, as the store knows them.
 
-use crate::compile::snapshot::{Account, Entity, Snapshot};
+use std::sync::Arc;
+
+use crate::compile::snapshot::{Account, Entity, Policy, Snapshot};
 use crate::engine::decision::Reason;
 use crate::engine::request::Request;
+use crate::language::document::PolicyType;
 use crate::name::{Arn, Principal};
 
 /// A principal found in the store (E-3), or one that needs no finding.
@@ -15,6 +18,8 @@ pub struct Caller<'s> {
     /// The user, the role of a session, or the user behind a federated user; none for principals of external
     /// accounts, whose own side iamd cannot see (E-72).
     pub entity: Option<&'s Entity>,
+    /// The permissions boundary (E-46); root has none (E-50).
+    pub boundary: Option<&'s Arc<Policy>>,
     /// The user behind a federated user, known or external (P-1).
     pub parent: Option<&'s Arn>,
 }
@@ -28,9 +33,54 @@ impl<'s> Caller<'s> {
                 principal,
                 account: None,
                 entity: None,
+                boundary: None,
                 parent: None,
             });
         };
+        let (account, entity) = match &request.simulated {
+            None => Self::look_up(snapshot, request, arn)?,
+            // E-3 holds for who is in nobody's store; a simulation may bring them along.
+            Some(simulated) => {
+                let stand_in = simulated.stand_in(snapshot);
+                match Self::look_up(snapshot, request, arn) {
+                    Ok(found) if !simulated.is_unnamed() => found,
+                    Ok(_) => stand_in.ok_or(Reason::ImplicitDenyUnknownPrincipal)?,
+                    Err(reason) => stand_in.ok_or(reason)?,
+                }
+            }
+        };
+        if request
+            .session
+            .expires_at
+            .is_some_and(|end| request.at >= end)
+        {
+            return Err(Reason::ImplicitDenySessionExpired); // E-5
+        }
+        let stored = || entity.and_then(|entity| entity.permissions_boundary.as_ref());
+        let boundary = match &request.simulated {
+            None => stored(),
+            Some(simulated) => {
+                let is_kept = !simulated.replaces(PolicyType::PermissionsBoundary);
+                let given = simulated.policies(PolicyType::PermissionsBoundary).first();
+                given.or_else(|| stored().filter(|_| is_kept))
+            }
+        };
+        Ok(Self {
+            principal,
+            account: Some(account),
+            entity,
+            parent: request.session.parent.as_ref(),
+            boundary,
+        })
+    }
+
+    /// The account and the user or role behind `arn`.
+    fn look_up(
+        snapshot: &'s Snapshot,
+        request: &'s Request,
+        arn: &Arn,
+    ) -> Result<(&'s Account, Option<&'s Entity>), Reason> {
+        let principal = &request.principal;
         let unknown = Reason::ImplicitDenyUnknownPrincipal;
         // a principal of another partition is another principal.
         let account = snapshot
@@ -57,19 +107,7 @@ impl<'s> Caller<'s> {
             }
             Principal::Anonymous | Principal::Service(_) => None,
         };
-        if request
-            .session
-            .expires_at
-            .is_some_and(|end| request.at >= end)
-        {
-            return Err(Reason::ImplicitDenySessionExpired); // E-5
-        }
-        Ok(Self {
-            principal,
-            account: Some(account),
-            entity,
-            parent: request.session.parent.as_ref(),
-        })
+        Ok((account, entity))
     }
 
     /// Whether only resource policies can allow it: services, the anonymous, identity providers (5.5).
@@ -117,8 +155,7 @@ impl<'s> Caller<'s> {
 
     /// Whether a permissions boundary is attached (P-9); root has none (E-50).
     pub fn has_boundary(&self) -> bool {
-        self.entity
-            .is_some_and(|entity| entity.permissions_boundary.is_some())
+        self.boundary.is_some()
     }
 
     /// `aws:PrincipalArn`: the role's ARN for its sessions (K-5); none for outsiders.

@@ -13,7 +13,7 @@ use super::layer::{Layer, Verdict, evaluate_set};
 use super::principal::{Strength, cannot_assume, is_trust_action};
 use super::request::{Request, RequestError};
 use super::trace::{Silent, Trace};
-use crate::compile::snapshot::{Account, Membership, Policy, Snapshot};
+use crate::compile::snapshot::{Account, Policy, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Action, Principal, Resource};
 
@@ -30,6 +30,19 @@ pub fn authorize_with<T: Trace>(
 ) -> Result<Decision, RequestError> {
     let admitted = admit(snapshot, request)?;
     Ok(decide(snapshot, request, &admitted, trace))
+}
+
+/// What is known about a question; none if it is malformed or nobody known asks it.
+pub fn facts<'a>(snapshot: &'a Snapshot, request: &'a Request) -> Option<Facts<'a>> {
+    let owner = admit(snapshot, request).ok()?.owner;
+    let caller = Caller::resolve(snapshot, request).ok()?;
+    Some(Facts {
+        snapshot,
+        request,
+        caller,
+        owner,
+        for_trust: false,
+    })
 }
 
 /// Decides one question against one snapshot: section 5.5 of the semantics, line by line.
@@ -56,33 +69,41 @@ fn decide<T: Trace>(
         owner: admitted.owner,
         for_trust: false,
     };
+    trace.begin(&facts);
     let layers = Layers::evaluate(&facts, owner, &admitted.session_policies, trace);
     let standing = Standing::of(&facts, owner);
-    let reason = combine(standing, &layers.verdicts());
+    let verdicts = layers.verdicts();
+    let reason = combine(standing, &verdicts);
+    trace.decided(standing, &verdicts, reason);
     layers.into_decision(reason)
 }
 
 /// One verdict per policy type, in the order of E-28.
 #[derive(Clone, Copy, Debug)]
-struct Verdicts {
-    resource_control: Verdict,
-    service_control: Verdict,
-    resource: Verdict,
-    identity: Verdict,
-    permissions_boundary: Verdict,
-    session: Verdict,
+#[expect(missing_docs, reason = "each is of the policy type it is called by")]
+pub struct Verdicts {
+    pub resource_control: Verdict,
+    pub service_control: Verdict,
+    pub resource: Verdict,
+    pub identity: Verdict,
+    pub permissions_boundary: Verdict,
+    pub session: Verdict,
 }
 
 /// What the combination of the verdicts depends on besides them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+pub enum Standing {
     /// Only a resource policy can allow, for this reason.
     Outsider(Reason),
-    /// The principal's account owns the resource, or does not.
+    /// Somebody of an account.
     Insider {
+        /// Whether it is the account that owns the resource.
         same_account: bool,
+        /// E-45.
         resource_policy_required: bool,
+        /// Whether it is the root user (E-50).
         is_root: bool,
+        /// Whether it is a federated user (E-49).
         is_federated: bool,
     },
 }
@@ -96,6 +117,11 @@ impl Standing {
             _ => {}
         }
         let request = facts.request;
+        // Policies that are simulated by themselves: nobody's, and so of the same account as everything.
+        let is_unnamed = request
+            .simulated
+            .as_ref()
+            .is_some_and(|simulated| simulated.is_unnamed());
         let is_flagged = |owner: &Account| {
             owner
                 .attachments_of(&request.resource)
@@ -103,10 +129,12 @@ impl Standing {
         };
         Self::Insider {
             // an unknown owner is nobody's account.
-            same_account: facts.caller.account.map(|account| account.id.as_str()) == facts.owner,
+            same_account: is_unnamed
+                || facts.caller.account.map(|account| account.id.as_str()) == facts.owner,
             // E-45; for T-50 only the identity side counts.
-            resource_policy_required: is_trust_action(&request.action)
-                || (!is_pass_role(&request.action) && owner.is_some_and(is_flagged)),
+            resource_policy_required: !is_unnamed
+                && (is_trust_action(&request.action)
+                    || (!is_pass_role(&request.action) && owner.is_some_and(is_flagged))),
             is_root: facts.caller.is_root(),
             is_federated: facts.caller.is_federated(),
         }
@@ -114,7 +142,7 @@ impl Standing {
 }
 
 /// The reason that the verdicts lead to: the part of 5.5 that table 5.7 lists.
-fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
+pub(super) fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
     use Reason as R;
     use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
     let denied = [
@@ -196,7 +224,7 @@ fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
 }
 
 /// The policy types in the order of E-28: it chooses the label where several would deny.
-const ORDER: [PolicyType; 6] = [
+pub(super) const ORDER: [PolicyType; 6] = [
     PolicyType::ResourceControl,
     PolicyType::ServiceControl,
     PolicyType::Resource,
@@ -261,38 +289,14 @@ impl Layers {
     /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
     /// another account, that one.
     fn into_decision(self, reason: Reason) -> Decision {
-        use PolicyType as T;
-        use Reason as R;
-        let by: &[PolicyType] = match reason {
-            R::ExplicitDenyResourceControl => &[T::ResourceControl],
-            R::ExplicitDenyServiceControl => &[T::ServiceControl],
-            R::ExplicitDenyIdentity | R::AllowIdentity => &[T::Identity],
-            R::ExplicitDenyPermissionsBoundary => &[T::PermissionsBoundary],
-            R::ExplicitDenySession => &[T::Session],
-            R::ExplicitDenyResource
-            | R::AllowResourceDirect
-            | R::AllowResourceEntity
-            | R::AllowService
-            | R::AllowAnonymous
-            | R::AllowFederated
-            | R::AllowRoot => &[T::Resource],
-            R::AllowCrossAccount => &[T::Identity, T::Resource],
-            R::ImplicitDenyIdentity
-            | R::ImplicitDenyResource
-            | R::ImplicitDenyPermissionsBoundary
-            | R::ImplicitDenySession
-            | R::ImplicitDenyServiceControl
-            | R::ImplicitDenyResourceControl
-            | R::ImplicitDenyUnknownPrincipal
-            | R::ImplicitDenySessionExpired => &[],
-        };
+        let by = settled_by(reason);
         let layers = ORDER
             .iter()
             .zip(self.0)
             .filter(|(policy_type, _)| by.contains(policy_type));
         let mut determining: SmallVec<[StatementRef; 2]> =
             layers.filter_map(|(_, layer)| layer.settled_by).collect();
-        if reason == R::AllowCrossAccount {
+        if reason == Reason::AllowCrossAccount {
             determining.reverse(); // the identity side first
         }
         Decision {
@@ -302,37 +306,104 @@ impl Layers {
     }
 }
 
-/// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
-fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
-    let in_play = owner.and_then(|owner| owner.membership.as_ref()?.resource_control.as_ref());
-    let Some(levels) = in_play.filter(|_| !facts.caller.is_service_linked()) else {
-        return Layer::without_statement(Verdict::NotInPlay);
-    };
-    let layer = evaluate_set(levels.iter().flatten(), facts, trace);
-    match layer.verdict {
-        Verdict::ExplicitDeny => layer,
-        _ => Layer::without_statement(Verdict::Allow(Strength::Direct)),
+/// The policy types whose statements settled it for this reason.
+pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
+    use PolicyType as T;
+    use Reason as R;
+    match reason {
+        R::ExplicitDenyResourceControl => &[T::ResourceControl],
+        R::ExplicitDenyServiceControl => &[T::ServiceControl],
+        R::ExplicitDenyIdentity | R::AllowIdentity => &[T::Identity],
+        R::ExplicitDenyPermissionsBoundary => &[T::PermissionsBoundary],
+        R::ExplicitDenySession => &[T::Session],
+        R::ExplicitDenyResource
+        | R::AllowResourceDirect
+        | R::AllowResourceEntity
+        | R::AllowService
+        | R::AllowAnonymous
+        | R::AllowFederated
+        | R::AllowRoot => &[T::Resource],
+        R::AllowCrossAccount => &[T::Identity, T::Resource],
+        R::ImplicitDenyIdentity
+        | R::ImplicitDenyResource
+        | R::ImplicitDenyPermissionsBoundary
+        | R::ImplicitDenySession
+        | R::ImplicitDenyServiceControl
+        | R::ImplicitDenyResourceControl
+        | R::ImplicitDenyUnknownPrincipal
+        | R::ImplicitDenySessionExpired => &[],
     }
 }
+
+/// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
+fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
+    let stored = owner
+        .filter(|_| facts.keeps(PolicyType::ResourceControl))
+        .and_then(|owner| owner.membership.as_ref()?.resource_control.as_ref());
+    let simulated = facts.simulated(PolicyType::ResourceControl);
+    if (stored.is_none() && simulated.is_empty()) || facts.caller.is_service_linked() {
+        return Layer::without_statement(Verdict::NotInPlay);
+    }
+    let mut total = Layer::without_statement(Verdict::Allow(Strength::Direct));
+    let stored = stored.map_or(&[][..], Vec::as_slice);
+    for index in 0..stored.len().max(1) {
+        // What is simulated is attached to the account, the last level.
+        let is_last = index + 1 >= stored.len();
+        let attached = if is_last { simulated } else { &[] };
+        let level = stored.get(index).into_iter().flatten();
+        let layer = evaluate_set(level.chain(attached), facts, trace);
+        let is_denied = layer.verdict == Verdict::ExplicitDeny;
+        trace.level(if is_denied {
+            layer.verdict
+        } else {
+            Verdict::Allow(Strength::Direct)
+        });
+        if is_denied && total.verdict != Verdict::ExplicitDeny {
+            total = layer;
+        }
+        if is_denied && !T::LISTENS {
+            break;
+        }
+    }
+    total
+}
+
+/// One level without anything of the store's.
+const ONLY_SIMULATED: &[Vec<Arc<Policy>>] = &[Vec::new()];
 
 /// E-20 to E-24: every level above the principal's account must allow, and none may deny.
 fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
     let caller = &facts.caller;
     let is_subject = !caller.is_outsider() && !caller.is_service_linked();
-    let membership = caller
+    let account = caller
         .account
-        .filter(|account| is_subject && !account.external)
-        .and_then(|account| account.membership.as_ref());
-    let Some(Membership {
-        service_control: Some(levels),
-        ..
-    }) = membership
-    else {
-        return Layer::without_statement(Verdict::NotInPlay);
+        .filter(|account| is_subject && !account.external);
+    let membership = account.and_then(|account| account.membership.as_ref());
+    let stored = membership.and_then(|membership| membership.service_control.as_ref());
+    let simulated = facts.simulated(PolicyType::ServiceControl);
+    let levels = match stored {
+        Some(levels) if facts.keeps(PolicyType::ServiceControl) => levels.as_slice(),
+        _ if simulated.is_empty() || account.is_none() => {
+            return Layer::without_statement(Verdict::NotInPlay);
+        }
+        _ => ONLY_SIMULATED,
     };
     let mut total = Layer::without_statement(Verdict::Allow(Strength::Direct));
-    for level in levels {
-        let layer = evaluate_set(level, facts, trace);
+    for (index, level) in levels.iter().enumerate() {
+        // What is simulated is attached to the account, the last level.
+        let is_last = index + 1 == levels.len();
+        let attached = if is_last { simulated } else { &[] };
+        let layer = evaluate_set(level.iter().chain(attached), facts, trace);
+        let layer = match layer.verdict {
+            // Where the store has nothing to add to, FullAWSAccess stands beside what is simulated.
+            Verdict::ImplicitDeny
+                if stored.is_none() && facts.keeps(PolicyType::ServiceControl) =>
+            {
+                Layer::without_statement(Verdict::Allow(Strength::Direct))
+            }
+            _ => layer,
+        };
+        trace.level(layer.verdict);
         match layer.verdict {
             Verdict::ExplicitDeny if total.verdict != Verdict::ExplicitDeny => total = layer,
             Verdict::ImplicitDeny | Verdict::NotInPlay
@@ -354,23 +425,26 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
     let request = facts.request;
     let attached = || {
         let files = owner
+            .filter(|_| facts.keeps(PolicyType::Resource))
             .into_iter()
             .flat_map(|owner| owner.attachments_of(&request.resource));
-        files.filter_map(|file| file.policy.as_ref())
+        let stored = files.filter_map(|file| file.policy.as_ref());
+        stored.chain(facts.simulated(PolicyType::Resource))
     };
     let attached_layer = match attached().next() {
         None => Layer::without_statement(Verdict::NotInPlay),
         Some(_) => evaluate_set(attached(), facts, trace),
     };
+    if !is_pass_role(&request.action) && !is_trust_action(&request.action) {
+        return attached_layer;
+    }
+    trace.set_aside_allows();
     let only_denies = |layer: Layer| match layer.verdict {
         Verdict::ExplicitDeny => layer,
         _ => Layer::without_statement(Verdict::NotInPlay),
     };
     if is_pass_role(&request.action) {
         return only_denies(attached_layer); // T-50: the identity side only
-    }
-    if !is_trust_action(&request.action) {
-        return attached_layer;
     }
     // T-1: the role's trust policy alone can allow; a Deny elsewhere still denies.
     let role = match &request.resource {
@@ -380,14 +454,17 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
             .and_then(|entity| entity.role.as_ref()),
         Resource::Any => None,
     };
-    let Some(role) = role else {
+    let stored = role
+        .filter(|_| facts.keeps(PolicyType::Trust))
+        .map(|role| &role.trust);
+    let Some(trust) = facts.simulated(PolicyType::Trust).first().or(stored) else {
         return only_denies(attached_layer);
     };
     let facts = Facts {
         for_trust: true,
         ..*facts
     };
-    let trust = evaluate_set(iter::once(&role.trust), &facts, trace);
+    let trust = evaluate_set(iter::once(trust), &facts, trace);
     // T-21: a provider is registered in the account of the roles that trust it; one of another account is a stranger.
     let is_stranger = match facts.caller.principal {
         Principal::Provider(provider) => facts.owner != Some(provider.account()),
@@ -423,11 +500,18 @@ fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
     if caller.is_outsider() {
         return Layer::without_statement(Verdict::NotInPlay);
     }
+    let is_kept = facts.keeps(PolicyType::Identity);
+    let simulated = facts.simulated(PolicyType::Identity);
     let layer = match (caller.account, caller.entity) {
-        (Some(account), _) if account.external => taken_as(account.trust_external_identity),
+        (Some(account), _) if account.external && is_kept && simulated.is_empty() => {
+            taken_as(account.trust_external_identity)
+        }
         _ if caller.is_root() => taken_as(true),
-        (_, Some(entity)) => evaluate_set(&entity.identity_policies, facts, trace),
-        _ => taken_as(false),
+        (_, entity) => {
+            let stored = entity.filter(|_| is_kept);
+            let stored = stored.map_or(&[][..], |entity| &entity.identity_policies);
+            evaluate_set(stored.iter().chain(simulated), facts, trace)
+        }
     };
     match layer.verdict {
         Verdict::ExplicitDeny => layer,
@@ -438,11 +522,7 @@ fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 
 /// E-46; never for root, services and the anonymous.
 fn permissions_boundary<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
-    match facts
-        .caller
-        .entity
-        .and_then(|entity| entity.permissions_boundary.as_ref())
-    {
+    match facts.caller.boundary {
         Some(boundary) => evaluate_set(iter::once(boundary), facts, trace),
         None => Layer::without_statement(Verdict::NotInPlay),
     }
@@ -450,19 +530,15 @@ fn permissions_boundary<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 
 /// E-47: all session policies are one set.
 fn session<T: Trace>(facts: &Facts<'_>, managed: &[&Arc<Policy>], trace: &mut T) -> Layer {
-    if !facts.request.session.has_policies() {
+    let session = &facts.request.session;
+    let simulated = facts.simulated(PolicyType::Session);
+    let is_kept = session.has_policies() && facts.keeps(PolicyType::Session);
+    if !is_kept && simulated.is_empty() {
         return Layer::without_statement(Verdict::NotInPlay);
     }
-    evaluate_set(
-        facts
-            .request
-            .session
-            .policies
-            .iter()
-            .chain(managed.iter().copied()),
-        facts,
-        trace,
-    )
+    let stored = session.policies.iter().chain(managed.iter().copied());
+    let stored = stored.filter(|_| is_kept);
+    evaluate_set(stored.chain(simulated), facts, trace)
 }
 
 #[cfg(test)]

@@ -111,6 +111,21 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Whether a Deny statement settled it.
+    pub fn is_explicit_deny(self) -> bool {
+        matches!(
+            self,
+            Self::ExplicitDenyIdentity
+                | Self::ExplicitDenyResource
+                | Self::ExplicitDenyPermissionsBoundary
+                | Self::ExplicitDenySession
+                | Self::ExplicitDenyServiceControl
+                | Self::ExplicitDenyResourceControl
+        )
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.label())

@@ -1,6 +1,7 @@
 //! Context keys that we fill in and no caller can spoof (section 4.9).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -8,8 +9,9 @@ use super::caller::Caller;
 use super::request::Request;
 use crate::compile::oidc_issuer;
 use crate::compile::operator::Values;
-use crate::compile::snapshot::{Account, Snapshot};
+use crate::compile::snapshot::{Account, Policy, Snapshot};
 use crate::context::{ContextKey, ContextValue, KeyKind};
+use crate::language::document::PolicyType;
 use crate::language::pattern::{Substitute, Variables};
 use crate::name::{Principal, Resource};
 
@@ -33,6 +35,11 @@ impl<'a> Facts<'a> {
     pub fn values(&self, key: &ContextKey) -> Values<'a> {
         use KeyKind as K;
         let (request, caller) = (self.request, &self.caller);
+        if let Some(simulated) = &request.simulated
+            && let Some(values) = simulated.values(key, &request.context)
+        {
+            return values;
+        }
         match key.kind() {
             K::PrincipalArn => Values::maybe(caller.arn().map(|arn| arn.as_str())),
             K::PrincipalAccount => match caller.principal {
@@ -97,6 +104,22 @@ impl<'a> Facts<'a> {
                 Some(issuer) => self.claim(key, issuer),
                 None => self.given(key),
             },
+        }
+    }
+
+    /// The policies of this type that a simulation brings; none otherwise.
+    pub(super) fn simulated(&self, policy_type: PolicyType) -> &'a [Arc<Policy>] {
+        match &self.request.simulated {
+            None => &[],
+            Some(simulated) => simulated.policies(policy_type),
+        }
+    }
+
+    /// Whether the store's policies of this type count: always, unless a simulation replaces them.
+    pub(super) fn keeps(&self, policy_type: PolicyType) -> bool {
+        match &self.request.simulated {
+            None => true,
+            Some(simulated) => !simulated.replaces(policy_type),
         }
     }
 

@@ -9,7 +9,7 @@ use super::trace::{Outcome, Trace};
 use crate::compile::operator::{Truth, evaluate};
 use crate::compile::snapshot::Policy;
 use crate::language::document::{Effect, Listed, Statement};
-use crate::language::pattern::{Reach, ResourcePattern};
+use crate::language::pattern::{ActionPattern, Reach, ResourcePattern};
 
 /// What one policy type says. Absent and silent are different things.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,14 +52,15 @@ pub(super) fn evaluate_set<'p, T: Trace>(
     let mut denied_by: Option<StatementRef> = None;
     let mut allowed_by: Option<(Strength, StatementRef)> = None;
     for policy in policies {
+        trace.policy(policy);
         for (index, statement) in policy.statements.iter().enumerate() {
-            let outcome = consider(statement, facts);
+            let outcome = consider(statement, facts, trace);
             let found = || StatementRef {
                 policy: Arc::clone(policy),
                 index,
             };
             if T::LISTENS {
-                trace.statement(&found(), outcome);
+                trace.statement(facts, &found(), outcome);
             }
             let Outcome::Applies(strength) = outcome else {
                 continue;
@@ -96,41 +97,67 @@ pub(super) fn evaluate_set<'p, T: Trace>(
     }
 }
 
-/// Whether a statement applies (E-11). The cheapest questions are asked first; none has a side effect (C-12).
-fn consider(statement: &Statement, facts: &Facts<'_>) -> Outcome {
-    let request = facts.request;
-    let is_action = match &statement.actions {
-        Listed::Any(patterns) => patterns
-            .iter()
-            .any(|pattern| pattern.matches(&request.action)),
-        Listed::Not(patterns) => !patterns
-            .iter()
-            .any(|pattern| pattern.matches(&request.action)), // M-6
-    };
-    if !is_action {
+/// Whether a statement applies (E-11). The cheapest questions are asked first, and if nobody listens none after the
+/// first no: they have no side effects (C-12).
+fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -> Outcome {
+    let is_action = is_action(statement, facts);
+    trace.action(is_action);
+    if !is_action && !T::LISTENS {
         return Outcome::OtherAction;
     }
-    let strength = match &statement.principal {
-        None => Strength::Direct, // P-11
-        Some(element) => {
-            match strength(element, statement.effect, &facts.caller, &request.action) {
-                Some(strength) => strength,
-                None => return Outcome::OtherPrincipal,
-            }
-        }
-    };
-    if !is_resource(statement, facts) {
+    let strength = strength_of(statement, facts);
+    trace.principal(strength);
+    if strength.is_none() && !T::LISTENS {
+        return Outcome::OtherPrincipal;
+    }
+    let is_resource = is_resource(statement, facts);
+    trace.resource(is_resource);
+    if !is_resource && !T::LISTENS {
         return Outcome::OtherResource;
     }
-    let conditions = statement
-        .conditions
-        .iter()
-        .map(|condition| evaluate(condition, &facts.values(&condition.key), facts))
-        .fold(Truth::True, Truth::and);
-    match (conditions, statement.effect) {
+    let mut conditions = Truth::True;
+    for condition in &statement.conditions {
+        let values = facts.values(&condition.key);
+        let holds = evaluate(condition, &values, facts);
+        trace.condition(facts, condition, &values, holds);
+        conditions = conditions.and(holds);
+        if conditions == Truth::False && !T::LISTENS {
+            break;
+        }
+    }
+    match (strength, conditions, statement.effect) {
+        _ if !is_action => Outcome::OtherAction,
+        (None, _, _) => Outcome::OtherPrincipal,
+        _ if !is_resource => Outcome::OtherResource,
         // C-3: what is not clear allows nothing, and denies.
-        (Truth::True, _) | (Truth::Indeterminate, Effect::Deny) => Outcome::Applies(strength),
-        (Truth::Indeterminate, Effect::Allow) | (Truth::False, _) => Outcome::ConditionFails,
+        (Some(strength), Truth::True, _) | (Some(strength), Truth::Indeterminate, Effect::Deny) => {
+            Outcome::Applies(strength)
+        }
+        (Some(_), Truth::Indeterminate, Effect::Allow) | (Some(_), Truth::False, _) => {
+            Outcome::ConditionFails
+        }
+    }
+}
+
+/// M-2 to M-6.
+fn is_action(statement: &Statement, facts: &Facts<'_>) -> bool {
+    let covers = |pattern: &ActionPattern| pattern.matches(&facts.request.action);
+    match &statement.actions {
+        Listed::Any(patterns) => patterns.iter().any(covers),
+        Listed::Not(patterns) => !patterns.iter().any(covers),
+    }
+}
+
+/// P-1 to P-11.
+fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
+    match &statement.principal {
+        None => Some(Strength::Direct), // P-11
+        Some(element) => strength(
+            element,
+            statement.effect,
+            &facts.caller,
+            &facts.request.action,
+        ),
     }
 }
 

@@ -24,6 +24,11 @@ impl Live {
         self.0.load()
     }
 
+    /// The same, to be kept for longer than a moment.
+    pub fn load_full(&self) -> Option<Arc<Generation>> {
+        self.0.load_full()
+    }
+
     /// Puts `generation` in force for every request that loads from now on; running requests end on theirs. Gives
     /// back the one before, for the caller to drop where it delays nobody.
     pub fn publish(&self, generation: Arc<Generation>) -> Option<Arc<Generation>> {

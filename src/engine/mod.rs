@@ -5,11 +5,13 @@ pub mod caller;
 pub mod decide;
 pub mod decision;
 pub mod derived;
+pub mod explain;
 pub mod layer;
 pub mod live;
 pub mod principal;
 pub mod request;
 pub mod session_policy;
+pub mod simulated;
 pub mod trace;
 
-pub use decide::{authorize, authorize_with};
+pub use decide::{authorize, authorize_with, facts};

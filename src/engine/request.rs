@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::session_policy::SessionPolicies;
+use super::simulated::Simulated;
 use crate::compile::snapshot::{Policy, Tags};
 use crate::context::{Context, ContextEntry, ContextKey, ContextValue};
 use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource, is_session_name};
@@ -66,6 +67,8 @@ pub struct Request {
     pub session: Session,
     /// The clock, read once (K-4).
     pub at: Timestamp,
+    /// What a simulation puts in place of what the store says; none for a question that is meant.
+    pub simulated: Option<Box<Simulated>>,
 }
 
 /// The facts of a session, vouched for by the caller (K-7).
@@ -128,6 +131,16 @@ impl Request {
         at: Timestamp,
         session_policies: &SessionPolicies,
     ) -> Result<Self, RequestError> {
+        Self::read(raw, at, session_policies, None)
+    }
+
+    /// The same, where a simulation may say any context key.
+    pub(super) fn read(
+        raw: RawRequest,
+        at: Timestamp,
+        session_policies: &SessionPolicies,
+        simulated: Option<Box<Simulated>>,
+    ) -> Result<Self, RequestError> {
         let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
         let action = Action::parse(&raw.action).map_err(at_field("action"))?;
         let resource = Resource::parse(&raw.resource).map_err(at_field("resource"))?;
@@ -140,15 +153,15 @@ impl Request {
                 "this context key stands twice; keys are compared ignoring case".to_owned();
             RequestError::invalid(context_field(&duplicate.0), message)
         })?;
-        if let Some(reserved) = context
-            .entries()
-            .iter()
-            .find(|entry| entry.key.is_reserved())
-        {
-            return Err(RequestError::reserved(&reserved.spelled));
-        }
-        let tag_keys = tag_keys(&context)?;
-        check_called_via(&context)?;
+        let tag_keys = match simulated {
+            None => {
+                check_reserved(&context)?;
+                check_called_via(&context)?;
+                tag_keys(&context)?
+            }
+            // What is given wins, without a check for contradictions.
+            Some(_) => ContextValue::list(derived_tag_keys(&context).map(ContextValue::string)),
+        };
         let session = raw.session.map_or_else(
             || Ok(Session::default()),
             |session| parse_session(session, &principal, session_policies),
@@ -166,24 +179,39 @@ impl Request {
             tag_keys,
             session,
             at,
+            simulated,
         })
     }
 }
 
-fn at_field(field: &'static str) -> impl Fn(Malformed) -> RequestError {
+pub(super) fn at_field(field: &'static str) -> impl Fn(Malformed) -> RequestError {
     move |malformed| RequestError::invalid(field, malformed.0)
 }
 
 /// `context["aws:SourceIp"]`.
-fn context_field(key: &str) -> String {
+pub(super) fn context_field(key: &str) -> String {
     format!("context[\"{key}\"]")
+}
+
+/// K-1: what only iamd and the session may say.
+fn check_reserved(context: &Context) -> Result<(), RequestError> {
+    let reserved = |entry: &&ContextEntry| entry.key.is_reserved();
+    match context.entries().iter().find(reserved) {
+        Some(entry) => Err(RequestError::reserved(&entry.spelled)),
+        None => Ok(()),
+    }
+}
+
+/// The keys of the tags in the request, as they are spelled.
+fn derived_tag_keys(context: &Context) -> impl Iterator<Item = String> {
+    let key_of =
+        |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
+    context.request_tags().filter_map(key_of)
 }
 
 /// `aws:TagKeys` follows from the request's tags; a list that says otherwise is refused (section 4.9).
 fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
-    let key_of =
-        |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
-    let derived: Vec<String> = context.request_tags().filter_map(key_of).collect();
+    let derived: Vec<String> = derived_tag_keys(context).collect();
     let given = context.get_folded("aws:tagkeys");
     if derived.is_empty() {
         return Ok(given.cloned().unwrap_or_default());

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use super::request::RequestError;
-use crate::compile::snapshot::Policy;
+use crate::compile::snapshot::{Origin, Policy};
 use crate::language::document::{PolicyType, Statement};
 use crate::language::finding::Finding;
 use crate::language::parse;
@@ -22,7 +22,14 @@ const ENTRY_BYTES: usize = 256;
 /// depends on nothing else, least of all on the store: a reload leaves these be. Texts with errors are not kept
 /// (K-43).
 #[derive(Clone, Debug)]
-pub struct SessionPolicies(Option<Cache<Arc<str>, Arc<[Statement]>>>);
+pub struct SessionPolicies(Option<Cache<Arc<str>, Compiled>>);
+
+/// What a text says, and where it says it.
+#[derive(Clone, Debug)]
+pub(super) struct Compiled {
+    pub statements: Arc<[Statement]>,
+    pub origin: Arc<Origin>,
+}
 
 impl SessionPolicies {
     /// Keeps compiled policies of about `max_bytes` in all; the least used ones go first.
@@ -45,14 +52,18 @@ impl SessionPolicies {
     /// The policy with this text, the session's `index`-th.
     pub(super) fn compile(&self, index: usize, text: &str) -> Result<Arc<Policy>, RequestError> {
         let known = self.0.as_ref().and_then(|cache| cache.get(text));
-        let statements = match known {
-            Some(statements) => statements,
+        let Compiled { statements, origin } = match known {
+            Some(compiled) => compiled,
             None => {
-                let statements = parse_statements(index, text)?;
+                let (name, field) = (
+                    format!("session/{index}"),
+                    format!("session.policies[{index}]"),
+                );
+                let compiled = parse_document(text, PolicyType::Session, &name, field)?;
                 if let Some(cache) = &self.0 {
-                    cache.insert(text.into(), Arc::clone(&statements));
+                    cache.insert(text.into(), compiled.clone());
                 }
-                statements
+                compiled
             }
         };
         Ok(Arc::new(Policy {
@@ -60,21 +71,29 @@ impl SessionPolicies {
             policy_type: PolicyType::Session,
             file: "".into(),
             statements,
+            origin,
         }))
     }
 }
 
-fn parse_statements(index: usize, text: &str) -> Result<Arc<[Statement]>, RequestError> {
-    let base = Base::File(format!("session/{index}").into());
-    match parse::parse(text, PolicyType::Session, base) {
-        (Some(document), _) => Ok(document.statements),
+/// The policy that stands in the question at `field`.
+pub(super) fn parse_document(
+    text: &str,
+    policy_type: PolicyType,
+    name: &str,
+    field: String,
+) -> Result<Compiled, RequestError> {
+    match parse::parse(text, policy_type, Base::File(name.into())) {
+        (Some(document), _) => Ok(Compiled {
+            origin: Arc::new(Origin::of(&document)),
+            statements: document.statements,
+        }),
         (None, findings) => {
             let errors = findings.iter().filter(|finding| finding.is_error());
             let why: Vec<String> = errors
                 .take(MAX_NAMED_FINDINGS)
                 .map(Finding::to_string)
                 .collect();
-            let field = format!("session.policies[{index}]");
             Err(RequestError::invalid(field, why.join("; ")))
         }
     }

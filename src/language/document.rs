@@ -1,6 +1,5 @@
 //! A policy document as its author wrote it: parsed, checked, nothing resolved.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use super::condition::Condition;
@@ -35,6 +34,10 @@ pub struct PolicyDocument {
     pub id: Option<String>,
     /// In source order; at least one. Shared with whatever is compiled from it.
     pub statements: Arc<[Statement]>,
+    /// The RFC 6901 pointer to its `Statement` in the file that holds it.
+    pub pointer: String,
+    /// Whether `Statement` is a list (G-9).
+    pub is_list: bool,
 }
 
 /// The version of the language (G-5).
@@ -61,10 +64,25 @@ pub struct Statement {
     pub resources: Option<Listed<ResourcePattern>>,
     /// All must hold (C-1).
     pub conditions: Vec<Condition>,
-    /// Where the statement stands in its text, in bytes.
-    pub span: Range<usize>,
-    /// The line on which it begins, from 1; 0 in an embedded document.
+    /// Where it stands in its file; one of an embedded document, where the string begins that holds the document.
+    pub extent: Extent,
+}
+
+/// Where something stands in its file: from its first to its last character.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Extent {
+    /// The first character.
+    pub start: Position,
+    /// The last one.
+    pub end: Position,
+}
+
+/// A place in a text: both count from 1, columns in Unicode scalar values; 0 where there is no text.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "they are what they are called")]
+pub struct Position {
     pub line: u32,
+    pub column: u32,
 }
 
 /// What a statement does where it applies.

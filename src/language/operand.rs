@@ -2,6 +2,7 @@
 //! comparison. A policy's value that cannot be read rejects its document (G-33); a request's is INDETERMINATE (C-9).
 
 use std::cmp::Ordering;
+use std::fmt;
 use std::net::IpAddr;
 
 use base64::Engine;
@@ -82,6 +83,22 @@ impl<T: AsRef<str>> Number<T> {
     }
 }
 
+impl<T: AsRef<str>> fmt::Display for Number<T> {
+    /// Without leading and trailing zeros.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.negative { "-" } else { "" };
+        let integer = match self.integer.as_ref() {
+            "" => "0",
+            digits => digits,
+        };
+        write!(f, "{sign}{integer}")?;
+        match self.fraction.as_ref() {
+            "" => Ok(()),
+            digits => write!(f, ".{digits}"),
+        }
+    }
+}
+
 /// A point in time, in nanoseconds since 1970 (C-43).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Instant(i128);
@@ -144,6 +161,16 @@ impl Instant {
         // C-41 knows no last date: what lies beyond is taken for the last that is safe to multiply.
         let seconds = digits(seconds)?.min(LAST_SECOND);
         Some(Self(sign * (seconds * NANOSECONDS + fraction)))
+    }
+}
+
+impl fmt::Display for Instant {
+    /// RFC 3339 in UTC; as epoch seconds what no calendar reaches.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_nanosecond(self.0) {
+            Ok(timestamp) => timestamp.fmt(f),
+            Err(_) => (self.0 / NANOSECONDS).fmt(f),
+        }
     }
 }
 

@@ -208,10 +208,15 @@ fn document_object(
         .filter_map(|node| parser.statement(node, report))
         .collect();
     check_sids(nodes, policy_type, report);
+    let member = node.member("Statement");
     let document = PolicyDocument {
         version,
         id,
         statements: statements.into(),
+        pointer: member.map_or_else(String::new, |member| {
+            report.location(&member.name_span).pointer
+        }),
+        is_list: member.is_some_and(|member| matches!(member.value.value, Value::Array(_))),
     };
     if report.n_errors() > n_errors {
         return None;

@@ -662,6 +662,11 @@ impl ArnPattern {
         })
     }
 
+    /// All six fields, `arn` first; none for `*`.
+    pub fn fields(&self) -> &[Template] {
+        &self.fields
+    }
+
     /// The variables it mentions.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.fields.iter().flat_map(Template::variables)

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::document::{Extent, Position};
 use super::finding::{Code, Finding, Location};
 use super::json::{self, Node};
 
@@ -67,11 +68,18 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// The line on which `span` begins, as [`Report::location`] gives it.
-    pub fn line(&self, span: &Range<usize>) -> u32 {
-        match &self.place {
-            Base::File(_) => self.line_and_column(span.start).0,
-            Base::Embedded(outer) => outer.line,
+    /// Where the value at `span` begins, as [`Report::location`] gives it, and where it ends.
+    pub fn extent(&self, span: &Range<usize>) -> Extent {
+        let at = |offset: usize| {
+            let (line, column) = match &self.place {
+                Base::File(_) => self.line_and_column(offset),
+                Base::Embedded(outer) => (outer.line, outer.column),
+            };
+            Position { line, column }
+        };
+        Extent {
+            start: at(span.start),
+            end: at(span.end.saturating_sub(1)),
         }
     }
 

@@ -7,9 +7,14 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
+use super::explain::Explained;
+use super::pb;
 use super::pb::authorization_service_client::AuthorizationServiceClient;
 use super::question::{Answer, NoAnswer, Question};
-use crate::config::CLIENT_TIMEOUT;
+use super::simulate::{Simulation, SimulationAnswer};
+use crate::config::{
+    CLIENT_TIMEOUT, DEADLINE_FOR_PEOPLE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
+};
 
 /// A connection to a server. Every call has a deadline, and nothing is asked twice.
 #[derive(Debug)]
@@ -49,6 +54,41 @@ impl Client {
             .block_on(async { stub.authorize(request).await })
         {
             Ok(response) => Ok(Answer(response.into_inner())),
+            Err(status) => Err(NoAnswer {
+                request_id,
+                status: Box::new(status),
+            }),
+        }
+    }
+
+    /// Asks for a simulation, which may take its time.
+    pub fn simulate(&self, simulation: Simulation) -> Result<SimulationAnswer, NoAnswer> {
+        let request_id = simulation.0.request_id.clone();
+        let stub = AuthorizationServiceClient::new(self.channel.clone());
+        let mut stub = stub.max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let mut request = tonic::Request::new(simulation.0);
+        request.set_timeout(DEADLINE_FOR_PEOPLE);
+        match self
+            .runtime
+            .block_on(async { stub.simulate(request).await })
+        {
+            Ok(response) => Ok(SimulationAnswer(response.into_inner())),
+            Err(status) => Err(NoAnswer {
+                request_id,
+                status: Box::new(status),
+            }),
+        }
+    }
+
+    /// Asks one question, and why it is answered so.
+    pub fn explain(&self, question: Question) -> Result<Explained, NoAnswer> {
+        let request_id = question.0.request_id.clone();
+        let mut stub = AuthorizationServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MAX_EXPLANATION_BYTES);
+        let mut request = tonic::Request::new(pb::ExplainRequest::from(question.0));
+        request.set_timeout(DEADLINE_FOR_PEOPLE);
+        match self.runtime.block_on(async { stub.explain(request).await }) {
+            Ok(response) => Ok(Explained(response.into_inner())),
             Err(status) => Err(NoAnswer {
                 request_id,
                 status: Box::new(status),

@@ -163,7 +163,7 @@ fn scalar(
     }
 }
 
-fn timestamp(
+pub(super) fn timestamp(
     wire: Option<prost_types::Timestamp>,
     field: &str,
 ) -> Result<Option<Timestamp>, RequestError> {
@@ -181,14 +181,22 @@ fn timestamp(
     }
 }
 
-fn strings(texts: Vec<String>, field: &str, limits: &Limits) -> Result<Vec<String>, RequestError> {
-    let (n_values, most) = (texts.len(), limits.max_list_values);
-    if n_values > most {
-        return Err(too_large(
-            field,
-            format!("the list has {n_values} values, the limit is {most}"),
-        ));
+/// The protocol counts nanoseconds forward from the second before, jiff towards zero.
+pub(super) fn wire_timestamp(time: Timestamp) -> prost_types::Timestamp {
+    let nanos = time.as_nanosecond().rem_euclid(1_000_000_000);
+    let seconds = time.as_nanosecond().div_euclid(1_000_000_000);
+    prost_types::Timestamp {
+        seconds: i64::try_from(seconds).unwrap_or(i64::MAX),
+        nanos: i32::try_from(nanos).unwrap_or(i32::MAX),
     }
+}
+
+pub(super) fn strings(
+    texts: Vec<String>,
+    field: &str,
+    limits: &Limits,
+) -> Result<Vec<String>, RequestError> {
+    check_n_values(texts.len(), field, limits)?;
     let too_long = |text: &String| text.len() > limits.max_string_bytes;
     if let Some((index, text)) = texts.iter().enumerate().find(|(_, text)| too_long(text)) {
         return Err(string_too_large(
@@ -200,18 +208,37 @@ fn strings(texts: Vec<String>, field: &str, limits: &Limits) -> Result<Vec<Strin
     Ok(texts)
 }
 
+pub(super) fn check_n_values(
+    n_values: usize,
+    field: &str,
+    limits: &Limits,
+) -> Result<(), RequestError> {
+    let most = limits.max_list_values;
+    if n_values > most {
+        return Err(too_large(
+            field,
+            format!("the list has {n_values} values, the limit is {most}"),
+        ));
+    }
+    Ok(())
+}
+
 fn string(text: String, field: &str, limits: &Limits) -> Result<String, RequestError> {
     check_string(&text, field, limits).map(|()| text)
 }
 
-fn check_string(text: &str, field: &str, limits: &Limits) -> Result<(), RequestError> {
+pub(super) fn check_string(text: &str, field: &str, limits: &Limits) -> Result<(), RequestError> {
     if text.len() > limits.max_string_bytes {
         return Err(string_too_large(field, text.len(), limits));
     }
     Ok(())
 }
 
-fn check_n_entries(n_entries: usize, field: &str, limits: &Limits) -> Result<(), RequestError> {
+pub(super) fn check_n_entries(
+    n_entries: usize,
+    field: &str,
+    limits: &Limits,
+) -> Result<(), RequestError> {
     let most = limits.max_context_entries;
     if n_entries > most {
         return Err(too_large(
@@ -230,7 +257,7 @@ fn string_too_large(field: impl Into<String>, n_bytes: usize, limits: &Limits) -
     )
 }
 
-fn too_large(field: impl Into<String>, message: String) -> RequestError {
+pub(super) fn too_large(field: impl Into<String>, message: String) -> RequestError {
     RequestError {
         kind: RequestErrorKind::TooLarge,
         field: field.into(),
@@ -249,13 +276,8 @@ pub(super) fn response(
     decision: &Decision,
     request_id: String,
 ) -> pb::AuthorizeResponse {
-    let outcome = if decision.is_allowed() {
-        pb::Decision::Allow
-    } else {
-        pb::Decision::Deny
-    };
     pb::AuthorizeResponse {
-        decision: outcome.into(),
+        decision: self::decision(decision.is_allowed()).into(),
         // The numbers of `Reason` are those of the protocol; a test below compares every one.
         reason: i32::from(decision.reason() as u8),
         determining_statements: decision.determining().iter().map(statement_ref).collect(),
@@ -264,7 +286,15 @@ pub(super) fn response(
     }
 }
 
-fn statement_ref(statement: &StatementRef) -> pb::StatementRef {
+pub(super) fn decision(is_allowed: bool) -> pb::Decision {
+    if is_allowed {
+        pb::Decision::Allow
+    } else {
+        pb::Decision::Deny
+    }
+}
+
+pub(super) fn statement_ref(statement: &StatementRef) -> pb::StatementRef {
     pb::StatementRef {
         policy: statement.policy.name.clone(),
         sid: statement.sid().to_owned(),
@@ -274,7 +304,7 @@ fn statement_ref(statement: &StatementRef) -> pb::StatementRef {
     }
 }
 
-fn policy_type(policy_type: PolicyType) -> pb::PolicyType {
+pub(super) fn policy_type(policy_type: PolicyType) -> pb::PolicyType {
     match policy_type {
         PolicyType::Identity => pb::PolicyType::Identity,
         PolicyType::Resource => pb::PolicyType::Resource,
@@ -326,6 +356,12 @@ pub(super) fn not_ready() -> Status {
         "no policy store has been loaded yet",
         details,
     )
+}
+
+/// `PERMISSION_DENIED`: the call discloses policies, and this is no place for that (S-12).
+pub(super) fn not_permitted() -> Status {
+    let message = "this call discloses policies: it is open on loopback and Unix sockets only";
+    Status::with_error_details(Code::PermissionDenied, message, error_info("NOT_PERMITTED"))
 }
 
 /// `INTERNAL`: a fault of iamd. What went wrong is in the log, not in the answer.

@@ -18,8 +18,11 @@ use tower_service::Service;
 #[derive(Clone, Debug)]
 pub(super) struct Deadline<S> {
     pub(super) inner: S,
-    /// The deadline of an Authorize call whose client set none. Streams, such as the health watch, have none then.
+    /// The deadline of an Authorize call whose client set none. Calls for people have their own; streams, such as the
+    /// health watch, have none then.
     pub(super) default: Duration,
+    /// The same for calls that people make: they may take longer.
+    pub(super) for_people: Duration,
 }
 
 impl<S> Service<Request<Body>> for Deadline<S>
@@ -36,8 +39,13 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let is_authorize = request.uri().path().ends_with("/Authorize");
-        let deadline = client_timeout(request.headers()).or(is_authorize.then_some(self.default));
+        let method = request.uri().path().rsplit('/').next();
+        let default = match method {
+            Some("Authorize") => Some(self.default),
+            Some("Explain" | "Simulate") => Some(self.for_people),
+            _ => None,
+        };
+        let deadline = client_timeout(request.headers()).or(default);
         let answer = self.inner.call(request);
         match deadline {
             None => Box::pin(answer),
@@ -125,6 +133,7 @@ mod tests {
         let mut service = Deadline {
             inner: Never,
             default: Duration::from_secs(1),
+            for_people: Duration::from_secs(30),
         };
         let start = tokio::time::Instant::now();
         let call = Request::builder().uri("/iamd.v1.AuthorizationService/Authorize");

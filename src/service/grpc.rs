@@ -3,12 +3,16 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 
+use super::explain::explained;
+use super::listen::Entrance;
 use super::pb::authorization_service_server::AuthorizationService;
 use super::question::answer;
-use super::{convert, pb};
+use super::{convert, pb, simulate};
 use crate::config::Limits;
+use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
 use crate::engine::session_policy::SessionPolicies;
 
@@ -17,6 +21,10 @@ use crate::engine::session_policy::SessionPolicies;
 pub(super) struct Door {
     pub(super) live: Arc<Live>,
     pub(super) limits: Limits,
+    /// Places for simulations.
+    pub(super) simulations: Arc<Semaphore>,
+    /// What explanations do not show.
+    pub(super) redacted: Arc<Redacted>,
     pub(super) session_policies: SessionPolicies,
 }
 
@@ -39,5 +47,63 @@ impl AuthorizationService for Door {
             Timestamp::now(),
         )
         .map(Response::new)
+    }
+
+    async fn simulate(
+        &self,
+        request: Request<pb::SimulateRequest>,
+    ) -> Result<Response<pb::SimulateResponse>, Status> {
+        check_local(&request)?;
+        let place = Arc::clone(&self.simulations).acquire_owned().await;
+        let place = place.map_err(|_| convert::internal())?;
+        let (live, limits) = (Arc::clone(&self.live), self.limits);
+        let question = request.into_inner();
+        // A thread that decides nothing else runs it, for as long as this call is awaited.
+        let awaited = Arc::new(());
+        let is_awaited = Arc::downgrade(&awaited);
+        let simulated = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            let generation = live.load();
+            let Some(generation) = generation.as_deref() else {
+                return Err(convert::not_ready());
+            };
+            let is_wanted = || is_awaited.strong_count() > 0;
+            let now = Timestamp::now();
+            simulate::answer(&generation.snapshot, &limits, question, now, &is_wanted)
+        })
+        .await;
+        drop(awaited);
+        simulated
+            .map_err(|_| convert::internal())?
+            .map(Response::new)
+    }
+
+    async fn explain(
+        &self,
+        request: Request<pb::ExplainRequest>,
+    ) -> Result<Response<pb::ExplainResponse>, Status> {
+        check_local(&request)?;
+        let Some(generation) = self.live.load_full() else {
+            return Err(convert::not_ready());
+        };
+        let (limits, redacted) = (self.limits, Arc::clone(&self.redacted));
+        // All of a large store takes its time, and the threads that answer `Authorize` must not wait for it.
+        let explaining = tokio::task::spawn_blocking(move || {
+            let question = request.into_inner().into();
+            let now = Timestamp::now();
+            explained(&generation.snapshot, &limits, &redacted, question, now)
+        });
+        let explained = explaining.await.map_err(|_| convert::internal())?;
+        explained.map(Response::new)
+    }
+}
+
+/// Calls that disclose policies are for those on this machine (S-12).
+fn check_local<T>(request: &Request<T>) -> Result<(), Status> {
+    let entrance = request.extensions().get::<Entrance>();
+    if entrance.is_some_and(|entrance| entrance.is_local) {
+        Ok(())
+    } else {
+        Err(convert::not_permitted())
     }
 }

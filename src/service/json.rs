@@ -7,11 +7,11 @@
 use jiff::Timestamp;
 use prost_types::value::Kind;
 use prost_types::{ListValue, NullValue, Struct, Value};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::convert::member;
+use super::convert::{member, wire_timestamp};
 use super::pb;
 use crate::engine::request::RequestError;
 use crate::language::finding::did_you_mean;
@@ -29,13 +29,21 @@ pub(super) struct Unreadable {
 
 /// Reads an `AuthorizeRequest`.
 pub(super) fn request(text: &str) -> Result<pb::AuthorizeRequest, Unreadable> {
+    read(text, request_of)
+}
+
+/// Reads a message that may have an id.
+pub(super) fn read<T>(
+    text: &str,
+    read: impl Fn(&Node<'_>) -> Result<T, RequestError>,
+) -> Result<T, Unreadable> {
     let unreadable = |request_id: &str, error| Unreadable {
         request_id: request_id.to_owned(),
         error,
     };
     let root =
         json::parse(text, MAX_DEPTH).map_err(|error| unreadable("", not_json(text, &error)))?;
-    request_of(&root).map_err(|error| {
+    read(&root).map_err(|error| {
         let id = root
             .member("requestId")
             .or_else(|| root.member("request_id"));
@@ -110,7 +118,7 @@ fn request_of(root: &Node<'_>) -> Result<pb::AuthorizeRequest, RequestError> {
     })
 }
 
-fn session_of(node: &Node<'_>, path: &str) -> Result<pb::SessionContext, RequestError> {
+pub(super) fn session_of(node: &Node<'_>, path: &str) -> Result<pb::SessionContext, RequestError> {
     let names = [
         ("policies", "policies"),
         ("policy_arns", "policyArns"),
@@ -165,7 +173,7 @@ fn session_of(node: &Node<'_>, path: &str) -> Result<pb::SessionContext, Request
 }
 
 /// The members of an object by their two names (the same where they don't differ), in the order of `names`.
-fn members<'n, 't, const N: usize>(
+pub(super) fn members<'n, 't, const N: usize>(
     node: &'n Node<'t>,
     path: &str,
     names: [(&str, &str); N],
@@ -199,7 +207,7 @@ fn members<'n, 't, const N: usize>(
 }
 
 /// The entries of a map. Repeated keys stay, for C-4 to find them.
-fn map_of<T>(
+pub(super) fn map_of<T>(
     node: Option<&Node<'_>>,
     path: &str,
     read: impl Fn(&Node<'_>, &str) -> Result<T, RequestError>,
@@ -223,7 +231,7 @@ fn object<'n, 't>(node: &'n Node<'t>, path: &str) -> Result<&'n [Member<'t>], Re
     }
 }
 
-fn text_of(node: Option<&Node<'_>>, path: &str) -> Result<String, RequestError> {
+pub(super) fn text_of(node: Option<&Node<'_>>, path: &str) -> Result<String, RequestError> {
     let Some(node) = node else {
         return Ok(String::new());
     };
@@ -231,7 +239,7 @@ fn text_of(node: Option<&Node<'_>>, path: &str) -> Result<String, RequestError> 
     node.as_str().map(str::to_owned).ok_or_else(wrong)
 }
 
-fn texts_of(node: Option<&Node<'_>>, path: &str) -> Result<Vec<String>, RequestError> {
+pub(super) fn texts_of(node: Option<&Node<'_>>, path: &str) -> Result<Vec<String>, RequestError> {
     let Some(node) = node else {
         return Ok(Vec::new());
     };
@@ -246,7 +254,7 @@ fn texts_of(node: Option<&Node<'_>>, path: &str) -> Result<Vec<String>, RequestE
 }
 
 /// RFC 3339, with `T` between date and time and an offset.
-fn time_of(
+pub(super) fn time_of(
     node: Option<&Node<'_>>,
     path: &str,
 ) -> Result<Option<prost_types::Timestamp>, RequestError> {
@@ -268,16 +276,7 @@ fn time_of(
         && bytes.get(13) == Some(&b':')
         && bytes.get(16) == Some(&b':');
     match text.parse::<Timestamp>() {
-        Ok(time) if has_form => {
-            // The protocol counts nanoseconds forward from the second before, jiff towards zero.
-            let nanos = time.as_nanosecond().rem_euclid(1_000_000_000);
-            let seconds = time.as_nanosecond().div_euclid(1_000_000_000);
-            let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-            Ok(Some(prost_types::Timestamp {
-                seconds,
-                nanos: i32::try_from(nanos).unwrap_or(i32::MAX),
-            }))
-        }
+        Ok(time) if has_form => Ok(Some(wire_timestamp(time))),
         _ => {
             let message =
                 format!("`{text}` is no time as RFC 3339 writes it: `2024-06-01T12:00:00Z`");
@@ -287,7 +286,7 @@ fn time_of(
 }
 
 /// Any JSON value; which of them may stand in a context is not decided here.
-fn value_of(node: &Node<'_>, path: &str) -> Result<Value, RequestError> {
+pub(super) fn value_of(node: &Node<'_>, path: &str) -> Result<Value, RequestError> {
     let kind = match &node.value {
         json::Value::Null => Kind::NullValue(NullValue::NullValue.into()),
         json::Value::Bool(value) => Kind::BoolValue(*value),
@@ -324,7 +323,7 @@ struct Response<'r> {
 }
 
 #[derive(Serialize)]
-struct Statement<'r> {
+pub(super) struct Statement<'r> {
     policy: &'r str,
     sid: &'r str,
     index: u32,
@@ -333,7 +332,7 @@ struct Statement<'r> {
 }
 
 impl<'r> Statement<'r> {
-    fn of(statement: &'r pb::StatementRef) -> Self {
+    pub(super) fn of(statement: &'r pb::StatementRef) -> Self {
         Self {
             policy: &statement.policy,
             sid: &statement.sid,
@@ -357,6 +356,38 @@ pub(super) fn response(response: &pb::AuthorizeResponse) -> String {
         revision: &response.revision,
         request_id: &response.request_id,
     })
+}
+
+/// Writes an `ExplainResponse` on several lines, with all its members.
+pub(super) fn explanation(response: &pb::ExplainResponse) -> String {
+    serde_json::to_string_pretty(response).unwrap_or_default()
+}
+
+/// The name of a decision's number; one that is not known is unspecified.
+pub(super) fn decision_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let decision = pb::Decision::try_from(*number).unwrap_or_default();
+    to.serialize_str(decision.as_str_name())
+}
+
+/// The name of a reason's number.
+pub(super) fn reason_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let reason = pb::Reason::try_from(*number).unwrap_or_default();
+    to.serialize_str(reason.as_str_name())
+}
+
+/// The name of a policy type's number.
+pub(super) fn policy_type_name<S: Serializer>(number: &i32, to: S) -> Result<S::Ok, S::Error> {
+    let policy_type = pb::PolicyType::try_from(*number).unwrap_or_default();
+    to.serialize_str(policy_type.as_str_name())
+}
+
+/// A time in UTC; null for one that is absent or out of range.
+pub(super) fn rfc3339<S: Serializer>(
+    time: &Option<prost_types::Timestamp>,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let time = time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
+    time.map(|time| time.to_string()).serialize(to)
 }
 
 #[derive(Serialize)]
@@ -417,7 +448,7 @@ pub(super) fn code_name(code: tonic::Code) -> &'static str {
     }
 }
 
-fn line(value: &impl Serialize) -> String {
+pub(super) fn line(value: &impl Serialize) -> String {
     // Strings, numbers and lists always serialize; should that change, no text is no answer.
     serde_json::to_string(value).unwrap_or_default()
 }

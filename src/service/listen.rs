@@ -84,6 +84,16 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Whether only this machine can reach it, as far as its address says.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(listener) => listener
+                .local_addr()
+                .is_ok_and(|address| address.ip().to_canonical().is_loopback()),
+            Self::Unix { .. } => true,
+        }
+    }
+
     async fn accept(&self) -> io::Result<Io> {
         match self {
             Self::Tcp(listener) => {
@@ -139,6 +149,9 @@ async fn accept_one_by_one(
     accepted: mpsc::Sender<io::Result<Connection>>,
 ) {
     let mut was_full = false;
+    let entrance = Entrance {
+        is_local: listener.is_local(),
+    };
     loop {
         let io = tokio::select! {
             () = accepted.closed() => return,
@@ -155,7 +168,10 @@ async fn accept_one_by_one(
                 }
                 was_full = is_full;
                 if let Ok(place) = place
-                    && accepted.send(Ok(Connection::new(io, place))).await.is_err()
+                    && accepted
+                        .send(Ok(Connection::new(io, entrance, place)))
+                        .await
+                        .is_err()
                 {
                     return;
                 }
@@ -186,6 +202,7 @@ fn is_the_peers(error: &io::Error) -> bool {
 #[derive(Debug)]
 pub(super) struct Connection {
     io: Io,
+    entrance: Entrance,
     /// What is left of the preface, and until when it is waited for; none once it has been read.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     _place: OwnedSemaphorePermit,
@@ -195,10 +212,11 @@ pub(super) struct Connection {
 const PREFACE_BYTES: usize = 24;
 
 impl Connection {
-    fn new(io: Io, place: OwnedSemaphorePermit) -> Self {
+    fn new(io: Io, entrance: Entrance, place: OwnedSemaphorePermit) -> Self {
         let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
         Self {
             io,
+            entrance,
             preface: Some((PREFACE_BYTES, timeout)),
             _place: place,
         }
@@ -224,10 +242,19 @@ enum Io {
     Unix(UnixStream),
 }
 
-impl Connected for Connection {
-    type ConnectInfo = ();
+/// Where a connection came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Entrance {
+    /// Whether it is a listener on loopback or a Unix socket: nobody from elsewhere can come in there.
+    pub(super) is_local: bool,
+}
 
-    fn connect_info(&self) -> Self::ConnectInfo {}
+impl Connected for Connection {
+    type ConnectInfo = Entrance;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.entrance
+    }
 }
 
 impl AsyncRead for Connection {
@@ -348,7 +375,8 @@ mod tests {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let places = Arc::new(Semaphore::new(1));
             let place = Arc::clone(&places).try_acquire_owned().unwrap();
-            let mut connection = Connection::new(Io::Unix(ours), place);
+            let mut connection =
+                Connection::new(Io::Unix(ours), Entrance { is_local: true }, place);
             theirs.try_write(sent).unwrap();
             let read = async {
                 let mut bytes = [0; 64];

@@ -11,12 +11,14 @@
 pub mod client;
 mod convert;
 mod deadline;
+pub mod explain;
 mod grpc;
 mod health;
 mod json;
 mod listen;
 pub mod question;
 pub mod server;
+pub mod simulate;
 
 /// The types of `proto/iamd/v1/authorization.proto`, which documents them. Maps are lists of their entries, so that
 /// repeated keys stay visible (C-4).

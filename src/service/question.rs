@@ -1,16 +1,18 @@
 //! A question and its answer, for those outside of this room: the wire's types stay inside.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};
 
 use jiff::Timestamp;
 use prost_types::value::Kind;
 use tonic::Status;
 
+use super::explain::{Explained, explained};
 use super::{convert, json, pb};
 use crate::compile::snapshot::Snapshot;
 use crate::config::Limits;
 use crate::engine;
+use crate::engine::explain::Redacted;
 use crate::engine::request::{Request, RequestError};
 use crate::engine::session_policy::SessionPolicies;
 use crate::language::finding::Escaped;
@@ -75,6 +77,23 @@ impl Question {
         self.0.request_id = request_id;
     }
 
+    /// Decides the question here and says why, as a server would. The values of `redacted` keys are not shown.
+    pub fn explain(
+        self,
+        snapshot: &Snapshot,
+        limits: &Limits,
+        redacted: &Redacted,
+        now: Timestamp,
+    ) -> Result<Explained, NoAnswer> {
+        let request_id = self.0.request_id.clone();
+        explained(snapshot, limits, redacted, self.0, now)
+            .map(Explained)
+            .map_err(|status| NoAnswer {
+                request_id,
+                status: Box::new(status),
+            })
+    }
+
     /// Decides the question here, at the time `now`, as a server would.
     pub fn decide(
         self,
@@ -107,14 +126,20 @@ pub(super) fn answer(
     now: Timestamp,
 ) -> Result<pb::AuthorizeResponse, Status> {
     // Nothing that a panic could leave half changed is used afterwards.
-    let decided = catch_unwind(AssertUnwindSafe(|| {
+    guarded(AssertUnwindSafe(|| {
         let request_id = question.request_id.clone();
         let raw = convert::raw_request(std::mem::take(&mut question), limits)?;
         let request = Request::parse_with(raw, now, session_policies)?;
         let decision = engine::authorize(snapshot, &request)?;
         Ok(convert::response(snapshot, &decision, request_id))
-    }));
-    match decided {
+    }))
+}
+
+/// What `decide` makes of a question, or the status that stands in its place.
+pub(super) fn guarded<R>(
+    decide: impl FnOnce() -> Result<R, RequestError> + UnwindSafe,
+) -> Result<R, Status> {
+    match catch_unwind(decide) {
         Ok(Ok(response)) => Ok(response),
         Ok(Err(error)) => Err(convert::refused(&error)),
         Err(_) => Err(convert::internal()), // the panic hook has logged it
@@ -160,7 +185,7 @@ impl fmt::Display for Answer {
 }
 
 /// What a reason means, for people.
-fn in_words(reason: pb::Reason) -> &'static str {
+pub(super) fn in_words(reason: pb::Reason) -> &'static str {
     use pb::Reason as R;
     match reason {
         R::Unspecified => "without a reason",

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
@@ -15,9 +16,10 @@ use super::listen::{Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use crate::config::{
-    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
-    MAX_PENDING_RESET_STREAMS,
+    Config, DEADLINE_FOR_PEOPLE, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
+    MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE,
 };
+use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
 use crate::engine::session_policy::SessionPolicies;
 
@@ -48,6 +50,8 @@ pub async fn serve(
     let door = Door {
         live,
         limits: config.limits,
+        simulations: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
+        redacted: Arc::new(Redacted::new(config.redact_keys.iter().map(String::as_str))),
         session_policies: SessionPolicies::remembering(config.session_policy_cache_bytes),
     };
     let authorization =
@@ -82,6 +86,7 @@ pub async fn serve(
             Deadline {
                 inner: routes.prepare(),
                 default: config.default_deadline,
+                for_people: DEADLINE_FOR_PEOPLE,
             },
             connections,
             stop,

@@ -417,7 +417,7 @@ impl Check<'_> {
         for (index, statement) in document.statements.iter().enumerate() {
             let place = || Location {
                 file: Arc::clone(&at.file),
-                line: statement.line,
+                line: statement.extent.start.line,
                 column: 1,
                 pointer: format!("{}{below}", at.pointer),
             };

@@ -36,7 +36,7 @@ mod random;
 mod tree;
 
 /// How many sequences are run, unless `IAMD_TEST_EDITS` says otherwise.
-const N_SEQUENCES: u64 = 60;
+const N_SEQUENCES: u64 = 20;
 /// How many of them run side by side.
 const N_LANES: usize = 3;
 /// How many clients ask each server.

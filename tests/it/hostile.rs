@@ -17,7 +17,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Client, Finished, Server, allow, ann_asks, errors_in, eventually, iamd, revision,
-    run_until_it_serves, until_revision, user, write, write_by_rename,
+    run_until_it_serves, until_revision, user, vanish, write, write_by_rename,
 };
 
 mod cases;
@@ -488,7 +488,7 @@ async fn a_folder_removed_and_created_again_is_live_in_the_end() {
     let mut client = server.client().await;
     for round in 0..8_u64 {
         for time in 0..=round % 3 {
-            fs::remove_dir_all(&root).unwrap();
+            vanish(&root);
             if time % 2 == 0 {
                 assert_eq!(ask(&mut client).await.decision(), pb::Decision::Allow);
             }

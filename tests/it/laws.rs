@@ -13,6 +13,7 @@ use std::time::Instant;
 use iamd::compile::snapshot::Snapshot;
 use iamd::context::ContextValue;
 use iamd::engine::decision::{Decision, StatementRef};
+use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::request::{RawRequest, RawSession, Request};
 use iamd::engine::trace::{Outcome, Trace};
@@ -535,7 +536,7 @@ struct Heard {
 impl Trace for Heard {
     const LISTENS: bool = true;
 
-    fn statement(&mut self, reference: &StatementRef, outcome: Outcome) {
+    fn statement(&mut self, _: &Facts<'_>, reference: &StatementRef, outcome: Outcome) {
         match outcome {
             Outcome::Applies(_) => _ = self.applying.insert(name(reference)),
             Outcome::ConditionFails => {}

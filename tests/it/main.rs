@@ -10,6 +10,7 @@
 mod cli;
 mod corpus;
 mod edits;
+mod explain;
 mod hostile;
 mod laws;
 mod oracle;
@@ -18,5 +19,6 @@ mod rooms;
 mod rules;
 mod scenarios;
 mod serve;
+mod simulate;
 mod support;
 mod worlds;

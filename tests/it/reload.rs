@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     Client, PATIENCE, Server, allow, ann_asks, eventually, revision, store_allowing,
-    until_revision, user, write, write_by_rename, write_store,
+    until_revision, user, vanish, write, write_by_rename, write_store,
 };
 
 const GET: &str = "orders:Get";
@@ -292,7 +292,7 @@ async fn a_store_that_vanishes_is_kept_until_there_is_another() {
     let server = Server::start(&root);
     let mut client = server.client().await;
     let n_before = server.log().len();
-    fs::remove_dir_all(&root).unwrap();
+    vanish(&root);
     eventually("a word about it", async || {
         assert_eq!(
             decision(&mut client, GET).await.1,

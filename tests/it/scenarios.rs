@@ -7,16 +7,21 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 
+use iamd::config::Limits;
+use iamd::context::{ContextKey, KeyKind};
+use iamd::engine::decision::Decision;
+use iamd::engine::explain::{Redacted, explain};
 use iamd::engine::request::{RawSession, Request};
 use iamd::language::finding::Finding;
 use iamd::scenario::value::Value;
 use iamd::scenario::{self, Ask, Expect, Scenario, StoreSource, Test};
 use iamd::service::pb;
+use iamd::service::simulate::Simulation;
 use iamd::store::{self, Loaded, Refused};
 use jiff::Timestamp;
 use prost_types::value::Kind;
 use tempfile::TempDir;
-use tonic::Code;
+use tonic::{Code, Status};
 
 use crate::support::{Client, Server, files_below, iamd, repository, run};
 
@@ -229,11 +234,128 @@ fn by_engine(scenario: &Scenario, loaded: &Result<Loaded, Refused>) -> Got {
     }
 }
 
-/// Scenarios with a clock are left out: `Authorize` has none.
+/// S-1: an explanation never changes the answer, and it names what settled it.
+#[test]
+fn scenarios_are_answered_by_the_engine_with_an_explanation() {
+    let scenarios = read_scenarios();
+    let stores = Stores::of(&scenarios);
+    let mut results = Vec::new();
+    for (directory, scenarios) in by_store(&scenarios, &stores) {
+        let Ok(loaded) = store::load(&directory) else {
+            continue; // the runners above have seen to it
+        };
+        results.extend(
+            scenarios
+                .into_iter()
+                .map(|scenario| (scenario, by_explanation(scenario, &loaded))),
+        );
+    }
+    assert_all_met("engine with an explanation", results);
+}
+
+fn by_explanation(scenario: &Scenario, loaded: &Loaded) -> Got {
+    let Test::Question { ask, at, .. } = &scenario.test else {
+        return Got::Loads;
+    };
+    let at = at.unwrap_or_else(Timestamp::now);
+    let request = ask.to_request().and_then(|raw| Request::parse(raw, at));
+    let asked = request.and_then(|request| {
+        let plain = iamd::engine::authorize(&loaded.snapshot, &request)?;
+        let explained = explain(&loaded.snapshot, &request, &Redacted::default())?;
+        Ok((plain, explained))
+    });
+    let (plain, explained) = match asked {
+        Ok(asked) => asked,
+        Err(error) => return Got::invalid_argument(error.to_string()),
+    };
+    let place = &scenario.place;
+    let decision = &explained.decision;
+    assert_eq!(plain.reason(), decision.reason(), "{place}");
+    let settled = |decision: &Decision| -> Vec<(String, usize)> {
+        let named = decision.determining().iter();
+        named
+            .map(|statement| (statement.policy.name.clone(), statement.index))
+            .collect()
+    };
+    assert_eq!(settled(&plain), settled(decision), "{place}");
+    let deciding: Vec<(String, usize)> = explained
+        .deciding()
+        .map(|statement| &statement.source.statement)
+        .map(|statement| (statement.policy.name.clone(), statement.index))
+        .collect();
+    for settled in settled(decision) {
+        assert!(deciding.contains(&settled), "{place}: S-3: {settled:?}");
+    }
+    let is_refused_outright = explained.per_type.is_empty();
+    let has_advice = !explained.to_allow.is_empty();
+    assert_eq!(has_advice, !decision.is_allowed(), "{place}");
+    assert!(
+        is_refused_outright || explained.per_type.len() == 6,
+        "{place}: S-5"
+    );
+    Got::decision(decision.is_allowed(), decision.reason().label())
+}
+
+/// Without overrides a simulation gives the answer of `Authorize`, whatever the time.
+#[test]
+fn scenarios_are_answered_by_simulation() {
+    let mut scenarios = read_scenarios();
+    let n_questions = |scenarios: &[Scenario]| {
+        let is_question = |one: &&Scenario| matches!(one.test, Test::Question { .. });
+        scenarios.iter().filter(is_question).count()
+    };
+    let n_all = n_questions(&scenarios);
+    scenarios.retain(|scenario| match &scenario.test {
+        Test::Question { ask, .. } => !overrides(ask),
+        Test::Load(_) => false,
+    });
+    let n_left_out = n_all - scenarios.len();
+    assert!(n_left_out * 20 < n_all, "{n_left_out} of {n_all} left out");
+    let stores = Stores::of(&scenarios);
+    let mut results = Vec::new();
+    for (directory, scenarios) in by_store(&scenarios, &stores) {
+        let loaded = store::load(&directory).unwrap();
+        for scenario in scenarios {
+            let Test::Question { ask, at, .. } = &scenario.test else {
+                continue;
+            };
+            let line = json_line(ask, *at);
+            let answer = Simulation::from_json(&line).and_then(|simulation| {
+                simulation.decide(&loaded.snapshot, &Limits::DEFAULT, Timestamp::now())
+            });
+            let answer = match answer {
+                Ok(answer) => answer.to_json(),
+                Err(no_answer) => no_answer.to_json(),
+            };
+            results.push((scenario, from_json(&answer)));
+        }
+    }
+    assert_all_met("simulation", results);
+}
+
+/// Whether the context says what `Authorize` refuses or takes from the store instead: there a simulation has it
+/// otherwise on purpose.
+fn overrides(ask: &Ask) -> bool {
+    ask.context.iter().any(|(key, value)| {
+        let key = ContextKey::new(key);
+        let from_store = matches!(
+            key.kind(),
+            KeyKind::ResourceTag
+                | KeyKind::TagKeys
+                | KeyKind::CalledViaFirst
+                | KeyKind::CalledViaLast
+        );
+        // A claim: `issuer.example.com/path:sub`.
+        let is_claim = key.kind() == KeyKind::Given && key.folded().contains('.');
+        key.is_reserved() || from_store || is_claim || *value == Value::Null
+    })
+}
+
+/// Scenarios with a clock are asked by `Simulate`: `Authorize` has none.
 #[test]
 fn scenarios_are_answered_by_the_binary_over_grpc() {
     let mut scenarios = read_scenarios();
-    scenarios.retain(|scenario| matches!(scenario.test, Test::Question { at: None, .. }));
+    scenarios.retain(|scenario| matches!(scenario.test, Test::Question { .. }));
     let stores = Stores::of(&scenarios);
     let results = side_by_side(by_store(&scenarios, &stores), |(directory, scenarios)| {
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -287,10 +409,14 @@ async fn ask_server<'s>(directory: &Path, scenarios: &[&'s Scenario]) -> Vec<(&'
     };
     let mut results = Vec::new();
     for scenario in scenarios {
-        let Test::Question { ask, .. } = &scenario.test else {
+        let Test::Question { ask, at, .. } = &scenario.test else {
             continue;
         };
-        results.push((*scenario, over_grpc(&mut client, ask).await));
+        let got = match at {
+            None => over_grpc(&mut client, ask).await,
+            Some(at) => simulated_over_grpc(&mut client, ask, *at).await,
+        };
+        results.push((*scenario, got));
     }
     results
 }
@@ -299,31 +425,73 @@ async fn over_grpc(client: &mut Client, ask: &Ask) -> Got {
     match client.authorize(to_wire(ask)).await {
         Ok(response) => {
             let response = response.into_inner();
-            let label = response
-                .reason()
-                .as_str_name()
-                .trim_start_matches("REASON_");
-            let reason_allows = label.starts_with("ALLOW_");
-            let allowed = response.decision() == pb::Decision::Allow;
-            if response.request_id != ask.request_id {
-                return Got::Answer {
-                    label: "another request id".into(),
-                    detail: response.request_id,
-                };
-            }
-            if allowed != reason_allows || response.decision() == pb::Decision::Unspecified {
-                let detail = format!("{:?} because {label}", response.decision());
-                return Got::Answer {
-                    label: "a contradiction".into(),
-                    detail,
-                };
-            }
-            Got::decision(allowed, label)
+            answered(
+                ask,
+                response.decision(),
+                response.reason(),
+                &response.request_id,
+            )
         }
-        Err(status) if status.code() == Code::InvalidArgument => {
-            Got::invalid_argument(status.message())
+        Err(status) => not_answered(&status),
+    }
+}
+
+async fn simulated_over_grpc(client: &mut Client, ask: &Ask, at: Timestamp) -> Got {
+    let question = to_wire(ask);
+    let context = question.context.into_iter();
+    let simulation = pb::SimulateRequest {
+        principal: question.principal,
+        action: question.action,
+        resource: question.resource,
+        context: context
+            .map(|entry| pb::simulate_request::ContextEntry {
+                key: entry.key,
+                value: entry.value,
+            })
+            .collect(),
+        session: question.session,
+        resource_account: question.resource_account,
+        request_id: question.request_id,
+        evaluation_time: Some(wire_timestamp(at)),
+        ..Default::default()
+    };
+    match client.simulate(simulation).await {
+        Ok(response) => {
+            let response = response.into_inner();
+            answered(
+                ask,
+                response.decision(),
+                response.reason(),
+                &response.request_id,
+            )
         }
-        Err(status) => Got::Answer {
+        Err(status) => not_answered(&status),
+    }
+}
+
+fn answered(ask: &Ask, decision: pb::Decision, reason: pb::Reason, request_id: &str) -> Got {
+    let label = reason.as_str_name().trim_start_matches("REASON_");
+    let allowed = decision == pb::Decision::Allow;
+    if request_id != ask.request_id {
+        return Got::Answer {
+            label: "another request id".into(),
+            detail: request_id.to_owned(),
+        };
+    }
+    if allowed != label.starts_with("ALLOW_") || decision == pb::Decision::Unspecified {
+        let detail = format!("{decision:?} because {label}");
+        return Got::Answer {
+            label: "a contradiction".into(),
+            detail,
+        };
+    }
+    Got::decision(allowed, label)
+}
+
+fn not_answered(status: &Status) -> Got {
+    match status.code() {
+        Code::InvalidArgument => Got::invalid_argument(status.message()),
+        _ => Got::Answer {
             label: "status".into(),
             detail: format!("{status:?}"),
         },
@@ -458,7 +626,7 @@ fn scenarios_are_answered_by_the_command_line() {
         let asks = scenarios
             .iter()
             .filter_map(|scenario| match &scenario.test {
-                Test::Question { ask, .. } => Some(json_line(ask)),
+                Test::Question { ask, .. } => Some(json_line(ask, None)),
                 Test::Load(_) => None,
             });
         let mut command = iamd(["authorize", "--requests", "-", "--store"]);
@@ -473,34 +641,38 @@ fn scenarios_are_answered_by_the_command_line() {
             finished.stderr
         );
         for (scenario, answer) in scenarios.into_iter().zip(answers) {
-            let answer: serde_json::Value = serde_json::from_str(answer).unwrap();
-            let got = match (
-                answer["decision"].as_str(),
-                answer["reason"].as_str(),
-                answer["error"]["code"].as_str(),
-            ) {
-                (Some(decision), Some(reason), None) => Got::decision(
-                    decision == "DECISION_ALLOW",
-                    reason.trim_start_matches("REASON_"),
-                ),
-                (None, None, Some("INVALID_ARGUMENT")) => {
-                    Got::invalid_argument(answer["error"].to_string())
-                }
-                _ => Got::Answer {
-                    label: "neither answer nor error".into(),
-                    detail: answer.to_string(),
-                },
-            };
-            results.push((scenario, got));
+            results.push((scenario, from_json(answer)));
         }
     }
     assert_all_met("command line", results);
 }
 
+/// One line of answer.
+fn from_json(line: &str) -> Got {
+    let answer: serde_json::Value = serde_json::from_str(line).unwrap();
+    match (
+        answer["decision"].as_str(),
+        answer["reason"].as_str(),
+        answer["error"]["code"].as_str(),
+    ) {
+        (Some(decision), Some(reason), None) => Got::decision(
+            decision == "DECISION_ALLOW",
+            reason.trim_start_matches("REASON_"),
+        ),
+        (None, None, Some("INVALID_ARGUMENT")) => {
+            Got::invalid_argument(answer["error"].to_string())
+        }
+        _ => Got::Answer {
+            label: "neither answer nor error".into(),
+            detail: answer.to_string(),
+        },
+    }
+}
+
 const N_STORES_FOR_THE_COMMAND_LINE: usize = 40;
 
-/// The question in proto3 JSON.
-fn json_line(ask: &Ask) -> String {
+/// The question in proto3 JSON; with a clock it is a simulation.
+fn json_line(ask: &Ask, at: Option<Timestamp>) -> String {
     let raw = ask.without_values();
     let text = |text: &str| Value::String(text.to_owned());
     let texts = |texts: &[String]| Value::List(texts.iter().map(|element| text(element)).collect());
@@ -512,6 +684,7 @@ fn json_line(ask: &Ask) -> String {
         ("resourceAccount", text(&raw.resource_account)),
         ("requestId", text(&ask.request_id)),
     ];
+    members.extend(at.map(|at| ("evaluationTime", text(&at.to_string()))));
     if let Some(session) = &raw.session {
         let time = |at: Option<Timestamp>| at.map(|at| text(&at.to_string()));
         let tags = session

@@ -58,6 +58,13 @@ pub fn write(folder: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+/// Takes a folder away in one step: while it is emptied file by file, what is left of it is a store too.
+pub fn vanish(folder: &Path) {
+    let away = folder.with_extension("vanished");
+    fs::rename(folder, &away).unwrap();
+    fs::remove_dir_all(away).unwrap();
+}
+
 /// Writes `text` beside `path` and renames it into its place, as editors do.
 pub fn write_by_rename(folder: &Path, path: &str, text: &str) {
     let path = folder.join(path);

@@ -58,8 +58,7 @@ impl Parser {
             actions: actions?,
             resources: resources?,
             conditions: conditions?,
-            span: node.span.clone(),
-            line: report.line(&node.span),
+            extent: report.extent(&node.span),
         })
     }
 

@@ -112,9 +112,10 @@ impl Question {
     }
 
     pub fn request_tag_keys(&self) -> impl Iterator<Item = &str> {
-        self.context.iter().filter_map(|(key, _)| {
+        self.context.iter().filter_map(|(key, value)| {
             let (family, tag) = key.split_once('/')?;
-            family.eq_ignore_ascii_case("aws:RequestTag").then_some(tag)
+            let is_there = !value.texts().is_empty(); // C-7
+            (is_there && family.eq_ignore_ascii_case("aws:RequestTag")).then_some(tag)
         })
     }
 
@@ -185,7 +186,7 @@ impl Question {
             .any(|(key, _)| key.eq_ignore_ascii_case("aws:TagKeys"));
         let keys = self.context_value("aws:TagKeys");
         let keys: BTreeSet<String> = keys.iter().map(|key| fold(key)).collect();
-        is_given && !tags.is_empty() && tags != keys
+        is_given && !keys.is_empty() && !tags.is_empty() && tags != keys // C-7
     }
 
     /// Product.md, section 3; T-34, T-36, T-39, T-40.
@@ -199,11 +200,17 @@ impl Question {
             Kind::User => caller.is_temporary,
             _ => false,
         };
+        // The note on K-7: who has no session was given nothing by a token either.
+        let is_told = !session.claims.is_empty()
+            || !session.federated_provider.is_empty()
+            || !session.source_identity.is_empty();
+        let may_be_told = may_bring || matches!(caller.kind, Kind::Role | Kind::Provider);
         let keys = || session.tags.iter().map(|(key, _)| key.as_str());
         let is_tag_of_aws = |key: &str| key.to_ascii_lowercase().starts_with("aws:");
         let is_passed = |wanted: &String| keys().any(|key| key.eq_ignore_ascii_case(wanted));
         let source_identity = &session.source_identity;
         (brings && !may_bring)
+            || (is_told && !may_be_told)
             || keys().any(is_tag_of_aws)
             || !are_unique(keys())
             || !session.transitive_tag_keys.iter().all(is_passed)

@@ -1,0 +1,3 @@
+//! Questions about many requests.
+
+pub mod simulate;

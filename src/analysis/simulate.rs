@@ -1,0 +1,188 @@
+//! What a simulation tells of each action on each resource, and of all of them together.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::compile::operator::Values;
+use crate::compile::snapshot::Snapshot;
+use crate::context::ContextKey;
+use crate::engine::decision::{Decision, Reason, StatementRef};
+use crate::engine::derived::Facts;
+use crate::engine::layer::Verdict;
+use crate::engine::request::{Request, RequestError};
+use crate::engine::trace::{Outcome, Trace};
+use crate::engine::{authorize_with, facts};
+use crate::language::document::{Effect, PolicyType, Statement};
+
+/// The decision of one question, with what AWS's simulator tells beside it.
+#[derive(Clone, Debug)]
+pub struct Evaluation {
+    /// As `authorize` decides it.
+    pub decision: Decision,
+    /// Of an explicit deny every Deny that applies, else every Allow that does (S-3).
+    pub matched: Vec<StatementRef>,
+    /// Context keys that reachable statements ask for and that have no value; lower-cased, sorted (S-7).
+    pub missing: Vec<String>,
+    /// Whether service and resource control policies allow; none if there are none in play (S-5).
+    pub allowed_by_organizations: Option<bool>,
+    /// Whether the permissions boundary allows; none if there is none (S-5).
+    pub allowed_by_permissions_boundary: Option<bool>,
+}
+
+/// Decides `request`. Of the lists only the first `most` entries are given.
+pub fn evaluate(
+    snapshot: &Snapshot,
+    request: &Request,
+    most: usize,
+) -> Result<Evaluation, RequestError> {
+    let mut heard = Heard::default();
+    let decision = authorize_with(snapshot, request, &mut heard)?;
+    let effect = if decision.reason().is_explicit_deny() {
+        Effect::Deny
+    } else {
+        Effect::Allow
+    };
+    let missing = match facts(snapshot, request) {
+        Some(facts) => heard.missing(&facts),
+        None => BTreeSet::new(),
+    };
+    let matched = heard.statements.iter().filter(|(statement, outcome)| {
+        matches!(outcome, Outcome::Applies(_))
+            && written(statement).is_some_and(|statement| statement.effect == effect)
+    });
+    // A control policy may be attached to several levels.
+    let mut seen = BTreeSet::new();
+    let matched = matched.filter(|(statement, _)| {
+        seen.insert((Arc::as_ptr(&statement.policy).addr(), statement.index))
+    });
+    Ok(Evaluation {
+        matched: matched
+            .map(|(statement, _)| statement.clone())
+            .take(most)
+            .collect(),
+        missing: missing
+            .into_iter()
+            .map(|key| key.folded().to_owned())
+            .take(most)
+            .collect(),
+        allowed_by_organizations: heard
+            .allowed_by(&[PolicyType::ServiceControl, PolicyType::ResourceControl]),
+        allowed_by_permissions_boundary: heard.allowed_by(&[PolicyType::PermissionsBoundary]),
+        decision,
+    })
+}
+
+/// The reason of all together (E-54): of the first that is denied explicitly, else of the first that is denied, else
+/// of the first; none for none.
+pub fn aggregate(reasons: &[Reason]) -> Option<Reason> {
+    let find = |is_wanted: fn(Reason) -> bool| reasons.iter().copied().find(|one| is_wanted(*one));
+    find(Reason::is_explicit_deny)
+        .or_else(|| find(|reason| !reason.is_allow()))
+        .or_else(|| reasons.first().copied())
+}
+
+/// Everything that was considered on the way to a decision.
+#[derive(Default)]
+struct Heard {
+    /// Those that speak of the action and the principal.
+    statements: Vec<(StatementRef, Outcome)>,
+    layers: Vec<(PolicyType, Verdict)>,
+}
+
+impl Trace for Heard {
+    const LISTENS: bool = true;
+
+    fn statement(&mut self, _: &Facts<'_>, statement: &StatementRef, outcome: Outcome) {
+        if !matches!(outcome, Outcome::OtherAction | Outcome::OtherPrincipal) {
+            self.statements.push((statement.clone(), outcome));
+        }
+    }
+
+    fn layer(&mut self, policy_type: PolicyType, verdict: Verdict) {
+        self.layers.push((policy_type, verdict));
+    }
+}
+
+fn written(statement: &StatementRef) -> Option<&Statement> {
+    statement.policy.statements.get(statement.index)
+}
+
+impl Heard {
+    /// Whether those of `types` that are in play all allow; none if none is.
+    fn allowed_by(&self, types: &[PolicyType]) -> Option<bool> {
+        let in_play = || {
+            self.layers.iter().filter(|(policy_type, verdict)| {
+                types.contains(policy_type) && *verdict != Verdict::NotInPlay
+            })
+        };
+        in_play().next()?;
+        Some(in_play().all(|(_, verdict)| matches!(verdict, Verdict::Allow(_))))
+    }
+
+    /// The keys without a value: of a statement on another resource those of its resource's variables, which may be
+    /// why it is another; of others those of its conditions too.
+    fn missing(&self, facts: &Facts<'_>) -> BTreeSet<ContextKey> {
+        let mut missing = BTreeSet::new();
+        for (statement, outcome) in &self.statements {
+            let facts = Facts {
+                for_trust: statement.policy.policy_type == PolicyType::Trust,
+                ..*facts
+            };
+            let mut note = |key: &ContextKey| {
+                if !missing.contains(key) && facts.values(key) == Values::Absent {
+                    missing.insert(key.clone());
+                }
+            };
+            let Some(statement) = written(statement) else {
+                continue;
+            };
+            let resources = statement
+                .resources
+                .iter()
+                .flat_map(|listed| listed.entries());
+            let fields = resources.flat_map(|pattern| pattern.fields());
+            fields
+                .flat_map(|field| field.variables())
+                .for_each(|variable| note(&variable.key));
+            if *outcome == Outcome::OtherResource {
+                continue;
+            }
+            for condition in &statement.conditions {
+                note(&condition.key);
+                for variable in condition.operand.variables() {
+                    note(&variable.key);
+                }
+            }
+        }
+        missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_restrictive_reason_stands_for_all() {
+        use Reason as R;
+        let of = aggregate;
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[R::AllowRoot, R::AllowIdentity]), Some(R::AllowRoot));
+        let denied = [
+            R::AllowRoot,
+            R::ImplicitDenyIdentity,
+            R::ImplicitDenyResource,
+        ];
+        assert_eq!(
+            of(&denied),
+            Some(R::ImplicitDenyIdentity),
+            "E-54: the first"
+        );
+        let explicitly = [
+            R::ImplicitDenyIdentity,
+            R::ExplicitDenySession,
+            R::ExplicitDenyIdentity,
+        ];
+        assert_eq!(of(&explicitly), Some(R::ExplicitDenySession), "E-54");
+    }
+}

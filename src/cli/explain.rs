@@ -1,0 +1,68 @@
+//! `iamd explain`.
+
+use std::io::{self, IsTerminal, Write};
+
+use anyhow::bail;
+use jiff::Timestamp;
+
+use super::ask::Ask;
+use super::{Common, Output, Status, load};
+use crate::config::{Limits, REDACT_KEYS, redact_keys};
+use crate::engine::explain::Redacted;
+use crate::service::client::Client;
+use crate::service::explain::Colour;
+
+/// Ask a question and why it is answered as it is
+///
+/// Shows what each type of policy says, by which statements, with the values of the policy beside those of the
+/// question, what was missing, and what would have to change for an allow. Exits with 0 when the principal may and 1
+/// when not.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(flatten)]
+    ask: Ask,
+    /// Context keys whose values are not shown, `aws:RequestTag/*` for all that begin so; `none`: show all. A server
+    /// has its own
+    #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = REDACT_KEYS, conflicts_with = "server")]
+    redact_keys: Vec<String>,
+    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
+    #[arg(long, value_name = "ADDR", conflicts_with = "store")]
+    server: Option<String>,
+}
+
+pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
+    let question = args.ask.question()?;
+    let explained = if let Some(address) = &args.server {
+        Client::connect(address)?.explain(question)
+    } else {
+        let Ok(snapshot) = load(&common.store()) else {
+            return Ok(Status::Refused);
+        };
+        let keys = redact_keys(args.redact_keys);
+        let redacted = Redacted::new(keys.iter().map(String::as_str));
+        question.explain(&snapshot, &Limits::DEFAULT, &redacted, Timestamp::now())
+    };
+    let explained = match explained {
+        Ok(explained) => explained,
+        Err(no_answer) => bail!("{no_answer}"),
+    };
+    match common.output {
+        Output::Text => writeln!(out, "{}", explained.to_text(colour()))?,
+        Output::Json => writeln!(out, "{}", explained.to_json())?,
+    }
+    Ok(if explained.is_allowed() {
+        Status::Fine
+    } else {
+        Status::No
+    })
+}
+
+/// Colours are for terminals, and for those who want them.
+fn colour() -> Colour {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stdout().is_terminal() && !is_unwanted {
+        Colour::Terminal
+    } else {
+        Colour::Plain
+    }
+}

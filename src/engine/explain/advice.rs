@@ -1,0 +1,225 @@
+//! What would have to change for a deny to become an allow, in words.
+//!
+//! It says what stands in the way, and which statements come closest to clearing it. It does not say that the way
+//! should be cleared.
+
+use super::recorder::layer_of;
+use super::{ConditionResult, Explanation, StatementResult};
+use crate::compile::operator::Truth;
+use crate::engine::decision::Reason;
+use crate::engine::layer::Verdict;
+use crate::engine::request::Request;
+use crate::engine::trace::Outcome;
+use crate::language::document::{Effect, PolicyType};
+use crate::name::Principal;
+
+/// How many statements that come close are named for one obstacle.
+const MAX_CLOSE: usize = 3;
+
+pub(super) fn advice(
+    explanation: &Explanation,
+    request: &Request,
+    obstacles: &[(PolicyType, Verdict)],
+) -> Vec<String> {
+    match explanation.decision.reason() {
+        Reason::ImplicitDenyUnknownPrincipal => return vec![unknown(request)],
+        Reason::ImplicitDenySessionExpired => {
+            return vec![
+                "the session has to be renewed: it was over before the question".to_owned(),
+            ];
+        }
+        _ => {}
+    }
+    obstacles
+        .iter()
+        .flat_map(|(policy_type, verdict)| match verdict {
+            Verdict::ExplicitDeny => denies(explanation, *policy_type),
+            _ => allows(explanation, request, *policy_type),
+        })
+        .collect()
+}
+
+/// E-3, E-50, E-51.
+fn unknown(request: &Request) -> String {
+    match &request.principal {
+        Principal::Anonymous => {
+            "the account that owns the resource has to say `AnonymousAllowed`".to_owned()
+        }
+        Principal::Root(arn) => {
+            format!("the account of `{arn}` has to be in the store and to say `RootUserEnabled`")
+        }
+        principal => {
+            format!(
+                "the store has to hold `{principal}`, or the role or user behind it, and not disabled"
+            )
+        }
+    }
+}
+
+/// One line for each Deny that applies.
+fn denies(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
+    let applies = |statement: &&StatementResult| {
+        statement.effect == Effect::Deny
+            && layer_of(statement) == policy_type
+            && matches!(statement.outcome, Outcome::Applies(_))
+    };
+    let denies = explanation.statements.iter().filter(applies);
+    denies
+        .map(|statement| {
+            let name = name(statement);
+            let missing = statement.resource.iter().flat_map(|resource| {
+                let is_cause = resource.matched_because_missing;
+                resource.policy_values.iter().filter(move |_| is_cause)
+            });
+            let mut causes: Vec<String> = missing
+                .flat_map(|value| &value.missing)
+                .map(|key| format!("`{key}` has no value"))
+                .collect();
+            causes.dedup();
+            causes.extend(statement.conditions.iter().map(in_words));
+            if causes.is_empty() {
+                return format!("{name} must not apply, and it has no condition");
+            }
+            format!(
+                "{name} must not apply: it does while {}",
+                causes.join(" and ")
+            )
+        })
+        .collect()
+}
+
+/// What has to allow, and the Allows that nearly do.
+fn allows(explanation: &Explanation, request: &Request, policy_type: PolicyType) -> Vec<String> {
+    let question = format!(
+        "allow `{}` on `{}`",
+        request.action,
+        request.resource.as_str()
+    );
+    let silent_levels: Vec<String> = explanation
+        .of_type(policy_type)
+        .iter()
+        .flat_map(|result| &result.levels)
+        .filter(|level| level.verdict == Verdict::ImplicitDeny)
+        .map(|level| format!("`{}`", level.node))
+        .collect();
+    let who = match policy_type {
+        PolicyType::Identity => format!("an identity policy of `{}` has to", request.principal),
+        PolicyType::PermissionsBoundary => "the permissions boundary has to".to_owned(),
+        PolicyType::Session => "a session policy has to".to_owned(),
+        PolicyType::Resource | PolicyType::Trust => match &explanation.resource_account {
+            Some(account) => format!("a resource policy of account `{account}` has to"),
+            None => "a resource policy has to, and nobody knows whose the resource is".to_owned(),
+        },
+        PolicyType::ServiceControl => {
+            format!(
+                "a service control policy at {} has to",
+                silent_levels.join(" and at ")
+            )
+        }
+        PolicyType::ResourceControl => "every level of resource control policies has to".to_owned(),
+    };
+    let mut lines = vec![format!("{who} {question}")];
+    let is_near = |statement: &&StatementResult| {
+        statement.effect == Effect::Allow
+            && statement.counts
+            && layer_of(statement) == policy_type
+            && statement.outcome == Outcome::ConditionFails
+    };
+    let near = explanation.statements.iter().filter(is_near);
+    lines.extend(near.take(MAX_CLOSE).map(|statement| {
+        let lacking = statement
+            .conditions
+            .iter()
+            .filter(|condition| condition.holds != Truth::True);
+        let lacking: Vec<String> = lacking.map(in_words).collect();
+        format!("{} comes close: {}", name(statement), lacking.join(" and "))
+    }));
+    if lines.len() == 1 {
+        lines.extend(elsewhere(explanation, policy_type));
+    }
+    lines
+}
+
+/// Allows of the action that name other resources.
+fn elsewhere(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
+    let is_elsewhere = |statement: &&StatementResult| {
+        statement.effect == Effect::Allow
+            && statement.counts
+            && layer_of(statement) == policy_type
+            && statement.outcome == Outcome::OtherResource
+    };
+    let statements = explanation.statements.iter().filter(is_elsewhere);
+    statements
+        .take(MAX_CLOSE)
+        .filter_map(|statement| {
+            let resource = statement.resource.as_ref()?;
+            let listed: Vec<String> = resource
+                .policy_values
+                .iter()
+                .map(|value| format!("`{}`", value.resolved.as_ref().unwrap_or(&value.written)))
+                .collect();
+            let missing: Vec<String> = resource
+                .policy_values
+                .iter()
+                .flat_map(|value| &value.missing)
+                .map(|key| format!("`{key}`"))
+                .collect();
+            let name = name(statement);
+            Some(if missing.is_empty() {
+                format!(
+                    "{name} allows the action on other resources: {} {}",
+                    resource.element,
+                    listed.join(", ")
+                )
+            } else {
+                format!(
+                    "{name} allows the action on {}, but {} has no value",
+                    listed.join(", "),
+                    missing.join(" and ")
+                )
+            })
+        })
+        .collect()
+}
+
+/// The effect, the statement, its policy and its place.
+fn name(statement: &StatementResult) -> String {
+    let source = &statement.source;
+    let effect = match statement.effect {
+        Effect::Allow => "Allow",
+        Effect::Deny => "Deny",
+    };
+    let sid = match source.statement.sid() {
+        "" => String::new(),
+        sid => format!(" `{sid}`"),
+    };
+    let policy = &source.statement.policy;
+    let place = match &*policy.file {
+        "" => String::new(),
+        file => format!(" ({file}:{})", source.extent().start.line),
+    };
+    let index = source.statement.index;
+    format!(
+        "the {effect} in statement {index}{sid} of {}{place}",
+        policy.name
+    )
+}
+
+/// A condition with the values on both sides.
+fn in_words(condition: &ConditionResult) -> String {
+    let quoted = |values: &[String]| {
+        let quoted: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+        quoted.join(", ")
+    };
+    let wanted: Vec<String> = condition
+        .policy_values
+        .iter()
+        .map(|value| value.resolved.as_ref().unwrap_or(&value.written).clone())
+        .collect();
+    let is = match condition.request_values.as_slice() {
+        [] => "absent".to_owned(),
+        values => quoted(values),
+    };
+    let ConditionResult { key, operator, .. } = condition;
+    format!("`{key}` is {is} ({operator} {})", quoted(&wanted))
+}

@@ -1,0 +1,267 @@
+//! The elements of a statement as text, beside what the question says.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::{Cause, ConditionResult, ElementResult, PolicyValue, REDACTED, Redacted};
+use crate::compile::operator::{Truth, Values};
+use crate::context::ContextKey;
+use crate::engine::derived::Facts;
+use crate::language::condition::{Condition, Operand, Qualifier};
+use crate::language::document::{Effect, Listed, PrincipalEntry, Statement};
+use crate::language::pattern::{Atom, Substitute, Template, Variables};
+
+/// The values of variables as they may be shown.
+struct Shown<'a> {
+    facts: &'a Facts<'a>,
+    redacted: &'a Redacted,
+}
+
+impl Variables for Shown<'_> {
+    fn substitute(&self, key: &ContextKey) -> Substitute<'_> {
+        match self.facts.substitute(key) {
+            Substitute::Value(_) if self.redacted.hides(key) => Substitute::Value(REDACTED.into()),
+            other => other,
+        }
+    }
+}
+
+pub(super) fn action(statement: &Statement, facts: &Facts<'_>, matches: bool) -> ElementResult {
+    let element = match &statement.actions {
+        Listed::Any(_) => "Action",
+        Listed::Not(_) => "NotAction",
+    };
+    let patterns = statement.actions.entries().iter();
+    ElementResult {
+        element,
+        matches,
+        policy_values: patterns.map(|pattern| written(pattern.as_str())).collect(),
+        request_value: facts.request.action.as_str().to_owned(),
+        matched_because_missing: false,
+        failed_because_missing: false,
+    }
+}
+
+pub(super) fn principal(
+    statement: &Statement,
+    facts: &Facts<'_>,
+    matches: bool,
+) -> Option<ElementResult> {
+    let element = statement.principal.as_ref()?;
+    Some(ElementResult {
+        element: if element.negated {
+            "NotPrincipal"
+        } else {
+            "Principal"
+        },
+        matches,
+        policy_values: element
+            .entries
+            .iter()
+            .map(|entry| written(&entry_text(entry)))
+            .collect(),
+        request_value: facts.request.principal.to_string(),
+        matched_because_missing: false,
+        failed_because_missing: false,
+    })
+}
+
+fn entry_text(entry: &PrincipalEntry) -> String {
+    use PrincipalEntry as E;
+    match entry {
+        E::Everyone => "*".to_owned(),
+        E::EveryAws => "AWS: *".to_owned(),
+        E::Account {
+            account,
+            partition: None,
+        } => format!("AWS: {account}"),
+        E::Account {
+            account,
+            partition: Some(partition),
+        } => format!("AWS: arn:{partition}:iam::{account}:root"),
+        E::Entity(arn) => format!("AWS: {arn}"),
+        E::Id(id) => format!("AWS: {id}"),
+        E::Service(name) => format!("Service: {name}"),
+        E::Federated(provider) => format!("Federated: {provider}"),
+        E::CanonicalUser(id) => format!("CanonicalUser: {id}"),
+    }
+}
+
+pub(super) fn resource(
+    statement: &Statement,
+    facts: &Facts<'_>,
+    matches: bool,
+    redacted: &Redacted,
+) -> Option<ElementResult> {
+    let listed = statement.resources.as_ref()?;
+    let policy_values: Vec<PolicyValue> = listed
+        .entries()
+        .iter()
+        .map(|pattern| {
+            let fields: Vec<&Template> = pattern.fields().iter().collect();
+            with_variables(pattern.as_str(), "arn:", &fields, facts, redacted)
+        })
+        .collect();
+    let lacks = policy_values.iter().any(|value| !value.missing.is_empty());
+    let (element, may_widen) = match (listed, statement.effect) {
+        (Listed::Any(_), _) => ("Resource", false),
+        (Listed::Not(_), Effect::Allow) => ("NotResource", false),
+        (Listed::Not(_), Effect::Deny) => ("NotResource", true), // V-9
+    };
+    Some(ElementResult {
+        element,
+        matches,
+        request_value: facts.request.resource.as_str().to_owned(),
+        matched_because_missing: matches && lacks && may_widen,
+        failed_because_missing: !matches && lacks,
+        policy_values,
+    })
+}
+
+pub(super) fn condition(
+    condition: &Condition,
+    facts: &Facts<'_>,
+    values: &Values<'_>,
+    holds: Truth,
+    redacted: &Redacted,
+) -> ConditionResult {
+    let operator = condition.operator;
+    let request_values: Vec<&str> = match values {
+        Values::Absent | Values::Unknown => Vec::new(),
+        Values::One(value) => vec![value],
+        Values::Many(values) => values.iter().map(|value| &**value).collect(),
+    };
+    // C-8: under a qualifier nothing but empty strings is nothing.
+    let is_missing = *values == Values::Absent
+        || (operator.qualifier.is_some()
+            && *values != Values::Unknown
+            && request_values.iter().all(|value| value.is_empty()));
+    let is_hidden = redacted.hides(&condition.key);
+    let policy_values = operand(&condition.operand, facts, redacted);
+    let lacks = policy_values.iter().any(|value| !value.missing.is_empty());
+    let is_negated = operator.base.is_negated();
+    ConditionResult {
+        operator: operator.name(),
+        key: condition.spelled.to_string(),
+        holds,
+        matched_because_missing: holds == Truth::True && (is_missing || (lacks && is_negated)),
+        failed_because_missing: holds == Truth::False && (is_missing || (lacks && !is_negated)),
+        indeterminate: (holds == Truth::Indeterminate)
+            .then(|| cause(condition, values, is_missing)),
+        request_values: shown(request_values.into_iter(), is_hidden),
+        // What the policy compares with tells as much as what the request says.
+        policy_values: if is_hidden && !matches!(condition.operand, Operand::Null(_)) {
+            policy_values.iter().map(|_| written(REDACTED)).collect()
+        } else {
+            policy_values
+        },
+    }
+}
+
+fn shown<'v>(values: impl Iterator<Item = &'v str>, is_hidden: bool) -> Vec<String> {
+    values
+        .map(|value| if is_hidden { REDACTED } else { value }.to_owned())
+        .collect()
+}
+
+fn cause(condition: &Condition, values: &Values<'_>, is_missing: bool) -> Cause {
+    let operator = condition.operator;
+    match values {
+        Values::Unknown => Cause::UnknownIssueTime,
+        _ if matches!(condition.operand, Operand::Null(_)) => Cause::EmptyString,
+        _ if is_missing && operator.qualifier == Some(Qualifier::ForAnyValue) => {
+            Cause::MissingUnderIfExists
+        }
+        Values::Many(_) if operator.qualifier.is_none() => Cause::SeveralValues,
+        _ => Cause::Unreadable,
+    }
+}
+
+fn operand(operand: &Operand, facts: &Facts<'_>, redacted: &Redacted) -> Vec<PolicyValue> {
+    fn canonical<T: ToString>(values: &[T]) -> Vec<PolicyValue> {
+        values
+            .iter()
+            .map(|value| written(&value.to_string()))
+            .collect()
+    }
+    match operand {
+        Operand::StringEquals(texts)
+        | Operand::StringEqualsIgnoreCase(texts)
+        | Operand::StringLike(texts) => texts
+            .iter()
+            .map(|text| with_variables(text.as_str(), "", &[text], facts, redacted))
+            .collect(),
+        Operand::Arn(patterns) => patterns
+            .iter()
+            .map(|pattern| {
+                let fields: Vec<&Template> = pattern.fields().iter().collect();
+                let texts: Vec<&str> = fields.iter().map(|field| field.as_str()).collect();
+                let text = if texts.is_empty() {
+                    "*".to_owned()
+                } else {
+                    texts.join(":")
+                };
+                with_variables(&text, "", &fields, facts, redacted)
+            })
+            .collect(),
+        Operand::Numeric(_, numbers) => canonical(numbers),
+        Operand::Date(_, instants) => canonical(instants),
+        Operand::Bool(value) | Operand::Null(value) => vec![written(&value.to_string())],
+        Operand::Binary(values) => values
+            .iter()
+            .map(|bytes| written(&STANDARD.encode(bytes)))
+            .collect(),
+        Operand::IpAddress(networks) => canonical(networks),
+    }
+}
+
+fn written(text: &str) -> PolicyValue {
+    PolicyValue {
+        written: text.to_owned(),
+        ..PolicyValue::default()
+    }
+}
+
+/// A text that stands in a policy as `prefix` and `fields` joined with colons, with what its variables stand for.
+fn with_variables(
+    text: &str,
+    prefix: &str,
+    fields: &[&Template],
+    facts: &Facts<'_>,
+    redacted: &Redacted,
+) -> PolicyValue {
+    let variables = || fields.iter().flat_map(|field| field.variables());
+    if variables().next().is_none() {
+        return written(text);
+    }
+    let has_value = |substitute: Substitute<'_>, has_default: bool| match substitute {
+        Substitute::Value(_) => true,
+        Substitute::Missing => has_default,
+        Substitute::Several => false,
+    };
+    let missing = variables()
+        .filter(|variable| !has_value(facts.substitute(&variable.key), variable.default.is_some()))
+        .map(|variable| variable.key.folded().to_owned())
+        .collect();
+    let shown = Shown { facts, redacted };
+    let resolved: Option<Vec<String>> = fields
+        .iter()
+        .map(|field| {
+            let atoms = field.resolve(&shown)?;
+            Some(atoms.iter().map(atom_text).collect())
+        })
+        .collect();
+    PolicyValue {
+        written: text.to_owned(),
+        resolved: resolved.map(|fields| format!("{prefix}{}", fields.join(":"))),
+        missing,
+    }
+}
+
+fn atom_text<'a>(atom: &'a Atom<'_>) -> &'a str {
+    match atom {
+        Atom::Text(text) => text,
+        Atom::AnyOne => "?",
+        Atom::AnyRun => "*",
+    }
+}

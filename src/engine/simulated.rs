@@ -1,0 +1,278 @@
+//! What a simulation puts in place of what the store and the session say.
+//!
+//! It rides on the [`Request`], so that a simulated question takes the same way through the engine as one that is
+//! meant: each layer adds the policies of its type, and `Facts::values` asks here first.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::request::{RawRequest, Request, RequestError, at_field, context_field};
+use super::session_policy::{Compiled, SessionPolicies, parse_document};
+use crate::compile::operator::Values;
+use crate::compile::snapshot::{Account, Entity, Policy, Snapshot, Tags};
+use crate::context::{Context, ContextKey};
+use crate::language::document::PolicyType;
+use crate::name::{AccountId, Arn, Principal};
+
+/// What a simulation says besides the question: texts, nothing checked.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RawOverrides {
+    /// The context keys that are to be absent.
+    pub absent: Vec<String>,
+    /// The policies that the store does not have.
+    pub policies: Vec<RawPolicy>,
+    /// The types of which the store's policies do not count.
+    pub replace: Vec<PolicyType>,
+}
+
+/// A policy of a simulation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RawPolicy {
+    /// What it counts as.
+    pub policy_type: PolicyType,
+    /// Where it stands in the question, which is also its name: `identity_policies[0]`.
+    pub field: String,
+    /// The document.
+    pub text: String,
+}
+
+/// What a simulation says besides the question.
+#[derive(Clone, Debug, Default)]
+pub struct Simulated {
+    absent: Vec<ContextKey>,
+    identity: Vec<Arc<Policy>>,
+    resource: Vec<Arc<Policy>>,
+    permissions_boundary: Vec<Arc<Policy>>,
+    session: Vec<Arc<Policy>>,
+    service_control: Vec<Arc<Policy>>,
+    resource_control: Vec<Arc<Policy>>,
+    trust: Vec<Arc<Policy>>,
+    replace: Vec<PolicyType>,
+    stand_in: Option<Arc<StandIn>>,
+    is_unnamed: bool,
+}
+
+/// Whoever asks without being in the store: they have nothing but what the simulation gives them.
+#[derive(Debug)]
+struct StandIn {
+    account: Account,
+    entity: Entity,
+}
+
+/// The principal of policies that are simulated by themselves. Its account is nobody's, so no statement names it.
+const UNNAMED: &str = "arn:aws:iam::simulated:user/simulated";
+
+/// What says who the principal is; of an unnamed one nobody knows.
+const KEYS_OF_THE_NAMED: &[&str] = &[
+    "aws:PrincipalArn",
+    "aws:PrincipalAccount",
+    "aws:PrincipalType",
+    "aws:username",
+    "aws:userid",
+];
+
+/// Every type of policy.
+const EVERY_TYPE: &[PolicyType] = &[
+    PolicyType::Identity,
+    PolicyType::Resource,
+    PolicyType::PermissionsBoundary,
+    PolicyType::Session,
+    PolicyType::ServiceControl,
+    PolicyType::ResourceControl,
+    PolicyType::Trust,
+];
+
+impl Request {
+    /// Like [`Request::parse`], for a question that is only simulated: any context key may be given, and policies.
+    pub fn simulate(
+        mut raw: RawRequest,
+        overrides: RawOverrides,
+        at: Timestamp,
+    ) -> Result<Self, RequestError> {
+        let mut simulated = Simulated {
+            absent: absent(&overrides.absent, &raw)?,
+            replace: overrides.replace,
+            ..Simulated::default()
+        };
+        for RawPolicy {
+            policy_type,
+            field,
+            text,
+        } in overrides.policies
+        {
+            let Compiled { statements, origin } =
+                parse_document(&text, policy_type, &field, field.clone())?;
+            let policy = Policy {
+                statements,
+                origin,
+                name: field,
+                policy_type,
+                file: "".into(),
+            };
+            simulated.policies_mut(policy_type).push(Arc::new(policy));
+        }
+        if raw.principal.is_empty() && !simulated.identity.is_empty() {
+            simulated.leave_unnamed(&raw)?;
+            raw.principal = UNNAMED.to_owned();
+        }
+        let parent = raw.session.as_ref().map_or("", |session| &session.parent);
+        let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
+        simulated.check_fits(&principal)?;
+        if simulated.replaces(PolicyType::Identity) {
+            simulated.stand_in = stand_in(&principal, parent).map(Arc::new);
+        }
+        Self::read(
+            raw,
+            at,
+            &SessionPolicies::forgetting(),
+            Some(Box::new(simulated)),
+        )
+    }
+}
+
+impl Simulated {
+    /// The policies of one type that it brings.
+    pub fn policies(&self, policy_type: PolicyType) -> &[Arc<Policy>] {
+        match policy_type {
+            PolicyType::Identity => &self.identity,
+            PolicyType::Resource => &self.resource,
+            PolicyType::PermissionsBoundary => &self.permissions_boundary,
+            PolicyType::Session => &self.session,
+            PolicyType::ServiceControl => &self.service_control,
+            PolicyType::ResourceControl => &self.resource_control,
+            PolicyType::Trust => &self.trust,
+        }
+    }
+
+    fn policies_mut(&mut self, policy_type: PolicyType) -> &mut Vec<Arc<Policy>> {
+        match policy_type {
+            PolicyType::Identity => &mut self.identity,
+            PolicyType::Resource => &mut self.resource,
+            PolicyType::PermissionsBoundary => &mut self.permissions_boundary,
+            PolicyType::Session => &mut self.session,
+            PolicyType::ServiceControl => &mut self.service_control,
+            PolicyType::ResourceControl => &mut self.resource_control,
+            PolicyType::Trust => &mut self.trust,
+        }
+    }
+
+    /// Whether the store's policies of this type do not count.
+    pub fn replaces(&self, policy_type: PolicyType) -> bool {
+        self.replace.contains(&policy_type)
+    }
+
+    /// Whether its policies are tried by themselves, for nobody in particular.
+    pub fn is_unnamed(&self) -> bool {
+        self.is_unnamed
+    }
+
+    /// What it says of `key`, if it says anything: what is given wins over what would be derived.
+    pub(super) fn values<'a>(&self, key: &ContextKey, context: &'a Context) -> Option<Values<'a>> {
+        match context.get(key) {
+            Some(value) => Some(Values::list(value.values())),
+            None => self.absent.contains(key).then_some(Values::Absent),
+        }
+    }
+
+    /// The principal in place of one that the store does not know.
+    pub(super) fn stand_in<'s>(
+        &'s self,
+        snapshot: &'s Snapshot,
+    ) -> Option<(&'s Account, Option<&'s Entity>)> {
+        let StandIn { account, entity } = self.stand_in.as_deref()?;
+        let stored = snapshot.account(account.id.as_str());
+        let stored =
+            stored.filter(|stored| !self.is_unnamed && stored.partition == account.partition);
+        Some((stored.unwrap_or(account), Some(entity)))
+    }
+
+    /// Nobody in particular asks: no policy of the store speaks of them.
+    fn leave_unnamed(&mut self, raw: &RawRequest) -> Result<(), RequestError> {
+        let needs_name = [
+            ("the session", raw.session.is_some()),
+            ("a resource policy", !self.resource.is_empty()),
+            ("a trust policy", !self.trust.is_empty()),
+        ];
+        if let Some((what, _)) = needs_name.into_iter().find(|(_, is_given)| *is_given) {
+            let message = format!("{what} needs a principal");
+            return Err(RequestError::invalid("principal", message));
+        }
+        self.is_unnamed = true;
+        self.replace = EVERY_TYPE.to_vec();
+        let unknown = KEYS_OF_THE_NAMED.iter().map(|key| ContextKey::new(key));
+        self.absent.extend(unknown);
+        Ok(())
+    }
+
+    /// Policies that nobody like `principal` can have are a mistake, not a simulation without effect.
+    fn check_fits(&self, principal: &Principal) -> Result<(), RequestError> {
+        let is_entity = !matches!(
+            principal,
+            Principal::Anonymous
+                | Principal::Service(_)
+                | Principal::Provider(_)
+                | Principal::Root(_)
+        );
+        let policies = self.identity.iter();
+        let policies = policies.chain(&self.permissions_boundary);
+        match policies.chain(&self.session).next() {
+            Some(policy) if !is_entity => {
+                let message = format!("principal `{principal}` has no policies of this type");
+                Err(RequestError::invalid(policy.name.as_str(), message))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The keys that are to be absent; none may be given as well (C-4).
+fn absent(keys: &[String], raw: &RawRequest) -> Result<Vec<ContextKey>, RequestError> {
+    let mut given: Vec<ContextKey> = raw
+        .context
+        .iter()
+        .map(|(key, _)| ContextKey::new(key))
+        .collect();
+    let n_values = given.len();
+    for key in keys {
+        let folded = ContextKey::new(key);
+        if given.contains(&folded) {
+            let message = "this context key stands twice; keys are compared ignoring case";
+            return Err(RequestError::invalid(context_field(key), message));
+        }
+        given.push(folded);
+    }
+    Ok(given.split_off(n_values))
+}
+
+/// A user or role with no policies, no tags and no groups, called as `principal` says.
+fn stand_in(principal: &Principal, parent: &str) -> Option<StandIn> {
+    let arn = match principal {
+        Principal::User(arn) | Principal::Role(arn) => arn.clone(),
+        Principal::AssumedRole { arn, role, .. } => {
+            let (partition, account) = (arn.partition(), arn.account());
+            Arn::parse(&format!("arn:{partition}:iam::{account}:role/{role}")).ok()?
+        }
+        Principal::FederatedUser { .. } => Arn::parse(parent).ok()?,
+        Principal::Anonymous
+        | Principal::Service(_)
+        | Principal::Root(_)
+        | Principal::Provider(_) => return None,
+    };
+    let account = AccountId::parse(arn.account()).ok()?;
+    let name = arn.resource().rsplit('/').next().unwrap_or_default();
+    let entity = Entity {
+        account: account.clone(),
+        name: name.into(),
+        unique_id: None,
+        identity_policies: Vec::new(),
+        groups: Box::default(),
+        permissions_boundary: None,
+        tags: Tags::default(),
+        disabled: false,
+        role: None,
+        arn,
+    };
+    let account = Account::empty(account, entity.arn.partition());
+    Some(StandIn { account, entity })
+}
