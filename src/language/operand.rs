@@ -104,6 +104,8 @@ impl<T: AsRef<str>> fmt::Display for Number<T> {
 pub struct Instant(i128);
 
 const NANOSECONDS: i128 = 1_000_000_000;
+/// Far beyond any date.
+const LAST_SECOND: i128 = i128::MAX / NANOSECONDS - 1;
 
 impl Instant {
     /// Reads the W3C profile of ISO 8601 or epoch seconds (C-41); exactly four digits are ambiguous and neither
@@ -156,8 +158,8 @@ impl Instant {
             Some((seconds, fraction)) => (seconds, nanoseconds(fraction)?),
             None => (unsigned, 0),
         };
-        // 20 digits: far beyond any date, and safe to multiply.
-        let seconds = Some(digits(seconds)?).filter(|_| seconds.len() <= 20)?;
+        // C-41 knows no last date: what lies beyond is taken for the last that is safe to multiply.
+        let seconds = digits(seconds)?.min(LAST_SECOND);
         Some(Self(sign * (seconds * NANOSECONDS + fraction)))
     }
 }

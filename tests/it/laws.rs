@@ -5,7 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::time::{Duration, Instant};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Instant;
 
 use iamd::compile::snapshot::Snapshot;
 use iamd::context::ContextValue;
@@ -14,7 +17,7 @@ use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::request::{RawRequest, RawSession, Request};
 use iamd::engine::trace::{Outcome, Trace};
-use iamd::language::document::PolicyType;
+use iamd::language::document::{Listed, PolicyType};
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
@@ -25,18 +28,26 @@ use crate::worlds::{self, Random, World};
 
 const QUESTIONS_A_WORLD: u64 = 250;
 
-/// How many questions, from which seed: `IAMD_LAWS_CASES`, `IAMD_LAWS_SEED`.
+/// How many questions, from which seed, on how many threads: `IAMD_LAWS_CASES`, `IAMD_LAWS_SEED`, `IAMD_LAWS_THREADS`.
 struct Run {
     n_cases: u64,
     seed: u64,
+    n_threads: u64,
 }
 
 impl Run {
     fn of_environment() -> Self {
         let number = |name: &str| env::var(name).ok().map(|text| text.parse().expect(name));
+        // Without optimisation a question costs ten times as much.
+        let usual = if cfg!(debug_assertions) {
+            40_000
+        } else {
+            100_000
+        };
         Self {
-            n_cases: number("IAMD_LAWS_CASES").unwrap_or(100_000),
+            n_cases: number("IAMD_LAWS_CASES").unwrap_or(usual),
             seed: number("IAMD_LAWS_SEED").unwrap_or(1),
+            n_threads: number("IAMD_LAWS_THREADS").unwrap_or(4),
         }
     }
 }
@@ -46,12 +57,23 @@ impl Run {
 struct Shares {
     n_cases: u64,
     n_worlds: u64,
+    /// The questions with a listener.
+    n_heard: u64,
     by_name: BTreeMap<String, u64>,
 }
 
 impl Shares {
     fn count(&mut self, name: impl Into<String>) {
         *self.by_name.entry(name.into()).or_default() += 1;
+    }
+
+    fn add(&mut self, other: Self) {
+        self.n_cases += other.n_cases;
+        self.n_worlds += other.n_worlds;
+        self.n_heard += other.n_heard;
+        for (name, count) in other.by_name {
+            *self.by_name.entry(name).or_default() += count;
+        }
     }
 
     fn percent(&self, begin: &str) -> f64 {
@@ -66,7 +88,12 @@ impl Shares {
     fn print(&self) {
         println!("{} questions in {} worlds", self.n_cases, self.n_worlds);
         for (name, count) in &self.by_name {
-            let percent = *count as f64 * 100.0 / self.n_cases as f64;
+            let of = if name.starts_with("heard") {
+                self.n_heard
+            } else {
+                self.n_cases
+            };
+            let percent = *count as f64 * 100.0 / of as f64;
             println!("  {percent:6.2} %  {name}");
         }
     }
@@ -75,32 +102,34 @@ impl Shares {
 #[test]
 fn the_engine_answers_as_the_oracle_does() {
     let run = Run::of_environment();
-    let mut shares = Shares::default();
-    let mut differences = Vec::new();
-    let mut told = Instant::now();
-    for index in 0..run.n_cases.div_ceil(QUESTIONS_A_WORLD) {
-        let seed = run.seed.wrapping_mul(1_000_000_007).wrapping_add(index);
-        let case = Case::of_seed(seed);
-        shares.n_worlds += 1;
-        for number in 0..QUESTIONS_A_WORLD {
-            let question = case.question(number);
-            shares.n_cases += 1;
-            if let Some(difference) = case.difference(&question, &mut shares) {
-                differences.push(format!("world {seed}, question {number}: {difference}"));
-            }
+    let n_worlds = run.n_cases.div_ceil(QUESTIONS_A_WORLD);
+    let (next, begun) = (AtomicU64::new(0), Instant::now());
+    let sum = Mutex::new((Shares::default(), Vec::new()));
+    thread::scope(|scope| {
+        for _ in 0..run.n_threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= n_worlds || sum.lock().unwrap().1.len() >= 20 {
+                        break;
+                    }
+                    let seed = run.seed.wrapping_mul(1_000_000_007).wrapping_add(index);
+                    let (shares, differences) = compare(seed);
+                    let mut sum = sum.lock().unwrap();
+                    sum.0.add(shares);
+                    sum.1.extend(differences);
+                    if sum.0.n_worlds.is_multiple_of(5_000) {
+                        let (n_cases, n_differences) = (sum.0.n_cases, sum.1.len());
+                        println!(
+                            "{n_cases} questions, {n_differences} differences, {:?}",
+                            begun.elapsed()
+                        );
+                    }
+                }
+            });
         }
-        if told.elapsed() > Duration::from_secs(30) {
-            told = Instant::now();
-            println!(
-                "{} questions, {} differences",
-                shares.n_cases,
-                differences.len()
-            );
-        }
-        if differences.len() >= 20 {
-            break;
-        }
-    }
+    });
+    let (shares, mut differences) = sum.into_inner().unwrap();
     println!("seed {}", run.seed);
     shares.print();
     let n_differences = differences.len();
@@ -118,6 +147,24 @@ fn the_engine_answers_as_the_oracle_does() {
         shares.percent("reason EXPLICIT_DENY") >= 15.0,
         "too few are denied explicitly"
     );
+}
+
+/// All questions to one world.
+fn compare(seed: u64) -> (Shares, Vec<String>) {
+    let case = Case::of_seed(seed);
+    let mut shares = Shares {
+        n_worlds: 1,
+        ..Shares::default()
+    };
+    let mut differences = Vec::new();
+    for number in 0..QUESTIONS_A_WORLD {
+        let question = case.question(number);
+        shares.n_cases += 1;
+        if let Some(difference) = case.difference(&question, &mut shares) {
+            differences.push(format!("world {seed}, question {number}: {difference}"));
+        }
+    }
+    (shares, differences)
 }
 
 /// I-1: what nobody allows is denied.
@@ -337,6 +384,9 @@ impl Case {
     fn difference(&self, question: &Question, shares: &mut Shares) -> Option<String> {
         let by_engine = ask(&self.snapshot, question);
         let by_oracle = oracle::answer(&self.store, question);
+        for feature in asked(question) {
+            shares.count(format!("asked: {feature}"));
+        }
         match (&by_oracle, &by_engine) {
             (Answer::Refused, Err(_)) => {
                 shares.count("refused");
@@ -344,6 +394,13 @@ impl Case {
             }
             (Answer::Decided(expected), Ok(decision)) => {
                 shares.count(format!("reason {}", expected.reason));
+                // A part of all questions is enough, of every kind.
+                if question.context.len() == 7 {
+                    shares.n_heard += 1;
+                    for feature in listen(&self.snapshot, question, decision).features {
+                        shares.count(format!("heard: {feature}"));
+                    }
+                }
                 let names: BTreeSet<Name> = decision.determining().iter().map(name).collect();
                 let is_same = expected.reason == decision.reason().label();
                 let all: BTreeSet<&Name> = expected.determining.iter().flatten().collect();
@@ -399,32 +456,121 @@ fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
     let request = Request::parse(raw, at).map_err(|error| error.to_string())?;
     let decision =
         iamd::engine::authorize(snapshot, &request).map_err(|error| error.to_string())?;
-    if question.context.len().is_multiple_of(4) {
-        check_with_a_listener(snapshot, &request, &decision);
-    }
     Ok(decision)
 }
 
-/// S-1: who listens changes nothing, and hears of every statement that settled the question.
-fn check_with_a_listener(snapshot: &Snapshot, request: &Request, plain: &Decision) {
-    let mut heard = Heard::default();
-    let decision = iamd::engine::authorize_with(snapshot, request, &mut heard).unwrap();
-    assert_eq!(decision.reason(), plain.reason(), "{request:?}");
-    for statement in plain.determining() {
-        assert!(heard.0.contains(&name(statement)), "{request:?}");
-    }
+/// What is worth counting in a question.
+fn asked(question: &Question) -> Vec<&'static str> {
+    let session = question.session();
+    let is = |part: &str| question.principal.contains(part);
+    let is_list =
+        |value: &Given, n: fn(usize) -> bool| matches!(value, Given::List(list) if n(list.len()));
+    let has_list =
+        |n: fn(usize) -> bool| question.context.iter().any(|(_, value)| is_list(value, n));
+    let features = [
+        ("a user", is(":user/")),
+        ("a role session", is(":assumed-role/")),
+        ("a role", is(":role/")),
+        ("a federated user", is(":federated-user/")),
+        ("a root user", is(":root")),
+        ("a service", !is(":") && is(".")),
+        ("the anonymous", question.principal == "*"),
+        ("a provider", is("-provider/")),
+        ("an external account", is(worlds::EXTERNAL)),
+        ("of trust", question.is_about_trust()),
+        ("of passing", question.is_action("iam:PassRole")),
+        (
+            "with session policies",
+            !session.policies.is_empty() || !session.policy_arns.is_empty(),
+        ),
+        ("with session tags", !session.tags.is_empty()),
+        ("with MFA", session.mfa_at.is_some()),
+        ("with claims", !session.claims.is_empty()),
+        ("with an owner", !question.resource_account.is_empty()),
+        (
+            "with request tags",
+            question.request_tag_keys().next().is_some(),
+        ),
+        ("with an empty list", has_list(|n| n == 0)),
+        ("with several values", has_list(|n| n > 1)),
+        (
+            "with an empty text",
+            question
+                .context
+                .iter()
+                .any(|(_, value)| *value == Given::Text(String::new())),
+        ),
+        ("of no resource in particular", question.resource == "*"),
+        (
+            "with wildcards in the resource",
+            question.resource.contains(['*', '?']) && question.resource != "*",
+        ),
+    ];
+    features
+        .into_iter()
+        .filter(|(_, holds)| *holds)
+        .map(|(name, _)| name)
+        .collect()
 }
 
-/// The statements that apply.
+/// S-1: who listens changes nothing, and hears of every statement that settled the question.
+fn listen(snapshot: &Snapshot, question: &Question, plain: &Decision) -> Heard {
+    let at = Timestamp::from_second(question.at).unwrap();
+    let request = Request::parse(to_raw(question).unwrap(), at).unwrap();
+    let mut heard = Heard::default();
+    let decision = iamd::engine::authorize_with(snapshot, &request, &mut heard).unwrap();
+    assert_eq!(decision.reason(), plain.reason(), "{question:?}");
+    for statement in plain.determining() {
+        assert!(heard.applying.contains(&name(statement)), "{question:?}");
+    }
+    heard
+}
+
+/// The statements that apply, and what those have whose condition was asked for.
 #[derive(Default)]
-struct Heard(BTreeSet<Name>);
+struct Heard {
+    applying: BTreeSet<Name>,
+    features: BTreeSet<String>,
+}
 
 impl Trace for Heard {
     const LISTENS: bool = true;
 
-    fn statement(&mut self, _: &Facts<'_>, statement: &StatementRef, outcome: Outcome) {
-        if let Outcome::Applies(_) = outcome {
-            self.0.insert(name(statement));
+    fn statement(&mut self, _: &Facts<'_>, reference: &StatementRef, outcome: Outcome) {
+        match outcome {
+            Outcome::Applies(_) => _ = self.applying.insert(name(reference)),
+            Outcome::ConditionFails => {}
+            _ => return,
+        }
+        let statement = &reference.policy.statements[reference.index];
+        self.features
+            .insert(format!("statement of {:?}", reference.policy.policy_type));
+        for condition in &statement.conditions {
+            self.features
+                .insert(format!("operator {:?}", condition.operator.base));
+            if let Some(qualifier) = condition.operator.qualifier {
+                self.features.insert(format!("qualifier {qualifier:?}"));
+            }
+            if condition.operator.if_exists {
+                self.features.insert("suffix IfExists".into());
+            }
+        }
+        let not_forms = [
+            ("NotAction", matches!(statement.actions, Listed::Not(_))),
+            (
+                "NotResource",
+                matches!(statement.resources, Some(Listed::Not(_))),
+            ),
+            (
+                "NotPrincipal",
+                statement
+                    .principal
+                    .as_ref()
+                    .is_some_and(|element| element.negated),
+            ),
+        ];
+        for (element, _) in not_forms.iter().filter(|(_, is_there)| *is_there) {
+            self.features.insert(format!("element {element}"));
         }
     }
 

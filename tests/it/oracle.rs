@@ -6,6 +6,7 @@
 pub mod condition;
 pub mod context;
 pub mod matching;
+mod principal;
 pub mod question;
 pub mod store;
 
@@ -15,7 +16,7 @@ use condition::Truth;
 use context::Context;
 use matching::{Reach, covers_action, covers_resource};
 use question::{Caller, Kind, Question};
-use store::{Account, Attachment, Node, Policy, Principals, Statement, Store};
+use store::{Account, Attachment, Node, Policy, Statement, Store};
 
 /// `identity orders-policy 3`: policy type, policy and index of a statement.
 pub type Name = (&'static str, String, usize);
@@ -289,19 +290,13 @@ fn attachments<'a>(
     policies.filter(|attachment| attachment.scopes.iter().any(|scope| scope.covers(resource)))
 }
 
-/// `arn:aws:iam::111111111111:role/…`
-fn is_role(resource: &str) -> bool {
-    let fields: Vec<&str> = resource.splitn(6, ':').collect();
-    fields.len() == 6 && fields[2] == "iam" && fields[5].starts_with("role/")
-}
-
 /// E-45.
 fn is_required(question: &Question, owning: Option<&Account>) -> bool {
-    if is_role(&question.resource) && question.is_about_trust() {
+    if question.is_about_trust() {
         return true; // T-1
     }
     if question.is_action("iam:PassRole") {
-        return false; // T-50: identity side only
+        return false; // T-50, section 10
     }
     let mut attachments = owning
         .into_iter()
@@ -404,12 +399,9 @@ fn identity(asked: &Asked<'_>) -> Verdict {
 }
 
 fn boundary(asked: &Asked<'_>) -> Verdict {
-    match asked
-        .caller
-        .entity
-        .and_then(|entity| entity.boundary.clone())
-    {
-        Some(boundary) => evaluate(asked, "boundary", &[boundary]),
+    let entity = asked.caller.entity;
+    match entity.and_then(|entity| entity.boundary.as_ref()) {
+        Some(boundary) => evaluate(asked, "boundary", [boundary]),
         None => NotInPlay,
     }
 }
@@ -423,14 +415,15 @@ fn session(asked: &Asked<'_>) -> Verdict {
             &serde_json::from_str(text).unwrap(),
         )
     });
+    let inline: Vec<Policy> = inline.collect();
     let managed = session
         .policy_arns
         .iter()
-        .map(|arn| asked.store.managed[arn].clone());
-    let policies: Vec<Policy> = inline.chain(managed).collect();
+        .map(|arn| &asked.store.managed[arn]);
+    let policies: Vec<&Policy> = inline.iter().chain(managed).collect();
     match policies.as_slice() {
         [] => NotInPlay,
-        policies => evaluate(asked, "session", policies),
+        _ => evaluate(asked, "session", policies),
     }
 }
 
@@ -440,32 +433,45 @@ fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
     let Some(owning) = owning else {
         return NotInPlay;
     };
-    if is_role(&question.resource) && question.is_about_trust() {
-        let role = owning
-            .roles
-            .iter()
-            .find(|role| role.arn == question.resource);
-        let Some(trust) = role.and_then(|role| role.trust.clone()) else {
-            return NotInPlay;
-        };
-        let context = &context::for_trust(asked.context, question);
-        return evaluate(&Asked { context, ..*asked }, "trust", &[trust]);
-    }
-    if is_role(&question.resource) && question.is_action("iam:PassRole") {
-        return NotInPlay; // T-50
-    }
     let attached = attachments(owning, &question.resource);
-    let policies: Vec<Policy> = attached
-        .filter_map(|attachment| attachment.policy.clone())
+    let policies: Vec<&Policy> = attached
+        .filter_map(|attachment| attachment.policy.as_ref())
         .collect();
-    match policies.as_slice() {
+    let attached = match policies.as_slice() {
         [] => NotInPlay,
-        policies => evaluate(asked, "resource", policies),
+        _ => evaluate(asked, "resource", policies),
+    };
+    if question.is_action("iam:PassRole") {
+        return match attached {
+            ExplicitDeny(_) => attached, // section 10: its Deny counts, its Allow does not
+            _ => NotInPlay,
+        };
+    }
+    if !question.is_about_trust() {
+        return attached;
+    }
+    let mut roles = owning.roles.iter();
+    let role = roles.find(|role| role.arn == question.resource);
+    let trust = match role.and_then(|role| role.trust.as_ref()) {
+        None => NotInPlay,
+        Some(trust) => {
+            let context = &context::for_trust(asked.context, question);
+            evaluate(&Asked { context, ..*asked }, "trust", [trust])
+        }
+    };
+    match (trust, attached) {
+        (ExplicitDeny(trust), ExplicitDeny(attached)) => ExplicitDeny(&trust | &attached),
+        (_, ExplicitDeny(attached)) => ExplicitDeny(attached), // section 10
+        (trust, _) => trust,
     }
 }
 
 /// E-14, E-44.
-fn evaluate(asked: &Asked<'_>, kind: &'static str, policies: &[Policy]) -> Verdict {
+fn evaluate<'p>(
+    asked: &Asked<'_>,
+    kind: &'static str,
+    policies: impl IntoIterator<Item = &'p Policy>,
+) -> Verdict {
     let mut denies = BTreeSet::new();
     let mut allows: Vec<(Strength, Name)> = Vec::new();
     for policy in policies {
@@ -558,116 +564,6 @@ impl Asked<'_> {
             false // V-9
         } else {
             !covered.contains(&Some(true))
-        }
-    }
-
-    /// P-1, P-2: the best over all entries.
-    fn strength_among(&self, principals: &Principals, is_allow: bool) -> Option<Strength> {
-        let entries = principals.entries.iter();
-        let strengths = entries.map(|(kind, value)| self.strength(kind, value, is_allow));
-        strengths.max().flatten()
-    }
-
-    fn strength(&self, kind: &str, value: &str, is_allow: bool) -> Option<Strength> {
-        use Strength::{Account, Direct, Entity};
-        let caller = self.caller;
-        let is = |kind: Kind| caller.kind == kind;
-        if self.question.is_federation() && is_allow && kind != "Federated" {
-            return None; // T-20
-        }
-        let account = if is(Kind::Root) { Direct } else { Account };
-        match (kind, value) {
-            ("*", _) => Some(Direct),
-            ("AWS", "*") if is(Kind::Service) || is(Kind::Provider) => {
-                (!is_allow).then_some(Direct)
-            } // P-7
-            ("AWS", "*") => Some(Direct),
-            ("Service", name) => (is(Kind::Service) && caller.name == name).then_some(Direct),
-            ("Federated", _) if is_allow && self.is_stranger() => None,
-            ("Federated", provider) => self.is_provider(provider).then_some(Direct),
-            ("CanonicalUser", _) => self.is_account(kind, value).then_some(account),
-            _ if value == caller.arn
-                && (is(Kind::User) || is(Kind::Session) || is(Kind::Federated)) =>
-            {
-                Some(Direct)
-            }
-            _ if self.is_entity(value) && is(Kind::User) => Some(Direct),
-            _ if self.is_entity(value) => Some(Entity),
-            _ => self.is_account(kind, value).then_some(account),
-        }
-    }
-
-    /// The user or role that stands behind the caller, by its ARN or its unique id (G-24).
-    fn is_entity(&self, value: &str) -> bool {
-        let caller = self.caller;
-        let is_role = caller.kind == Kind::Role && value == caller.arn;
-        let is_entity = |entity: &store::Entity| {
-            value == entity.arn || Some(value) == entity.unique_id.as_deref()
-        };
-        is_role || caller.entity.is_some_and(is_entity)
-    }
-
-    /// P-3: id, root ARN and canonical id mean the same.
-    fn is_account(&self, kind: &str, value: &str) -> bool {
-        let Some(id) = &self.caller.account else {
-            return false;
-        };
-        let account = self.store.accounts.get(id);
-        match kind {
-            "CanonicalUser" => {
-                account.is_some_and(|account| account.canonical_id.as_deref() == Some(value))
-            }
-            _ => value == id || value == format!("arn:{}:iam::{id}:root", self.caller.partition),
-        }
-    }
-
-    /// T-21 and the note on it: a provider of another account than the role's is not registered where it counts.
-    fn is_stranger(&self) -> bool {
-        let account_of = |arn: &str| arn.split(':').nth(4).unwrap_or_default().to_owned();
-        account_of(&self.caller.arn) != account_of(&self.question.resource)
-    }
-
-    /// T-20.
-    fn is_provider(&self, provider: &str) -> bool {
-        let caller = self.caller;
-        let is_web = self.question.is_action("sts:AssumeRoleWithWebIdentity");
-        if caller.kind != Kind::Provider || is_web != caller.arn.contains(":oidc-provider/") {
-            return false;
-        }
-        provider == caller.arn
-            || (is_web
-                && !provider.starts_with("arn:")
-                && caller.arn.ends_with(&format!(":oidc-provider/{provider}")))
-    }
-
-    /// P-8 to P-10: whether `NotPrincipal` spares the caller.
-    fn is_exempt(&self, principals: &Principals) -> bool {
-        let caller = self.caller;
-        let has = |wanted: &dyn Fn(&str, &str) -> bool| {
-            let mut entries = principals.entries.iter();
-            entries.any(|(kind, value)| wanted(kind, value))
-        };
-        if caller
-            .entity
-            .is_some_and(|entity| entity.boundary.is_some())
-        {
-            return false; // P-9
-        }
-        let is_aws = !matches!(caller.kind, Kind::Service | Kind::Provider);
-        if has(&|kind, value| value == "*" && (kind == "*" || is_aws)) {
-            return true; // P-10
-        }
-        let account = has(&|kind, value| self.is_account(kind, value));
-        let itself = has(&|kind, value| kind == "AWS" && value == caller.arn);
-        let entity = has(&|kind, value| kind == "AWS" && self.is_entity(value));
-        match caller.kind {
-            Kind::User => (entity || itself) && account,
-            Kind::Session => itself && entity && account,
-            Kind::Role => entity && account,
-            Kind::Federated => itself && account,
-            Kind::Root => account,
-            Kind::Service => has(&|kind, value| kind == "Service" && value == caller.name),
-            Kind::Anonymous | Kind::Provider => false,
         }
     }
 }

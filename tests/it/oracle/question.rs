@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use super::context::is_reserved;
-use super::store::{Entity, Store};
+use super::store::{Entity, Store, issuer};
 
 /// One question, nothing checked; times are whole seconds since 1970.
 #[derive(Clone, Debug, Default)]
@@ -152,8 +152,7 @@ impl Question {
         };
         !is_action(&self.action)
             || !is_resource(&self.resource)
-            || self.context.iter().any(|(key, _)| is_reserved(key, store)) // K-1
-            || self.context.iter().any(|(key, _)| self.is_own_claim(key)) // the note on K-1
+            || self.claims_in_its_context(&caller, store)
             || self.context.iter().any(|(_, value)| value.is_too_large()) // C-5
             || !are_unique(self.context.iter().map(|(key, _)| key.as_str())) // C-4
             || self.contradicts_its_tags()
@@ -161,16 +160,20 @@ impl Question {
             || self.breaks_assume_role_forms(&caller, store)
     }
 
-    /// A claim of the provider that vouches for the session itself.
-    fn is_own_claim(&self, key: &str) -> bool {
-        let provider = &self.session().federated_provider;
-        let issuer = match provider.split_once(":oidc-provider/") {
-            Some((_, issuer)) => issuer,
-            None if provider.starts_with("arn:") => return false,
-            None => provider,
+    /// K-1; the claims of the session's own provider too (section 10).
+    fn claims_in_its_context(&self, caller: &Caller<'_>, store: &Store) -> bool {
+        let provider = match caller.kind {
+            Kind::Provider => &caller.arn,
+            _ => &self.session().federated_provider,
         };
-        let prefix = format!("{}:", issuer.to_ascii_lowercase());
-        !issuer.is_empty() && key.to_ascii_lowercase().starts_with(&prefix)
+        let own = issuer(provider).filter(|issuer| !issuer.is_empty());
+        let begin = own.map(|issuer| format!("{issuer}:"));
+        let is_own = |key: &str| {
+            let key = key.to_ascii_lowercase();
+            begin.as_ref().is_some_and(|begin| key.starts_with(begin))
+        };
+        let mut keys = self.context.iter().map(|(key, _)| key);
+        keys.any(|key| is_reserved(key, store) || is_own(key))
     }
 
     /// `aws:TagKeys` beside `aws:RequestTag/…` must say the same.
@@ -303,7 +306,11 @@ impl Question {
                 Kind::Session
             }
             ("sts", "federated-user") if !below.is_empty() => Kind::Federated,
-            ("iam", "oidc-provider" | "saml-provider") if self.is_federation() => Kind::Provider,
+            ("iam", "oidc-provider" | "saml-provider")
+                if self.is_about_trust() && !self.is_action("sts:AssumeRole") =>
+            {
+                Kind::Provider
+            }
             _ => return None,
         };
         caller.is_temporary = match caller.kind {

@@ -17,7 +17,7 @@ pub fn document(random: &mut Random, kind: Kind) -> Json {
         let resource = random.pick(&["*", "*", "*", "arn:app:*"]);
         statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": resource}));
     }
-    if kind == Kind::Identity && random.chance(45) {
+    if kind == Kind::Identity && random.chance(55) {
         let action = random.pick(&["*", "orders:*", "sts:*"]);
         statements.push(json!({"Effect": "Allow", "Action": action, "Resource": "*"}));
     }
@@ -63,7 +63,7 @@ fn some_of(random: &mut Random, words: &[&str], most: usize) -> Json {
 fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     let deny_percent = match kind {
         Kind::ResourceControl => 100,
-        Kind::ServiceControl => 55,
+        Kind::ServiceControl => 45,
         Kind::Boundary | Kind::Session => 25,
         Kind::Trust => 12,
         _ => 16,
@@ -85,7 +85,13 @@ fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     } else if kind == Kind::Identity && random.chance(25) {
         actions = some_of(
             random,
-            &["sts:AssumeRole", "iam:PassRole", "sts:TagSession", "iam:*"],
+            &[
+                "sts:AssumeRole",
+                "iam:PassRole",
+                "sts:TagSession",
+                "iam:*",
+                "iam:PassRole",
+            ],
             2,
         );
     }
@@ -149,7 +155,7 @@ fn principal(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: boo
         aws.push(format!("arn:aws:sts::{account}:federated-user/fred"));
     }
     let aws: Vec<&str> = aws.iter().map(String::as_str).collect();
-    if is_deny && kind == Kind::Resource && random.chance(35) {
+    if is_deny && kind == Kind::Resource && random.chance(60) {
         let chain = match random.below(7) {
             0 => json!("*"),
             1 => json!({"AWS": [format!("arn:aws:iam::{A}:user/ann"), A]}),
@@ -272,9 +278,10 @@ fn condition(random: &mut Random, is_2008: bool) -> Json {
         return json!(block); // G-19
     }
     for _ in 0..1 + random.below(2) {
-        let family = match random.chance(35) {
+        let family = match random.chance(25) {
             true => &FAMILIES[0],
-            false => random.pick(FAMILIES),
+            // The larger families more often.
+            false => &FAMILIES[*random.pick(&[1, 1, 2, 2, 2, 2, 3, 4, 5, 6, 6, 7])],
         };
         let base = *random.pick(family.operators);
         let mut operator = base.to_owned();

@@ -191,14 +191,20 @@ fn claims(random: &mut Random) -> Vec<(String, Given)> {
 /// Assuming, tagging, passing.
 fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
     question.resource = ours(random, &world.roles, A);
-    if random.chance(3) {
-        question.resource = format!("arn:aws:iam::{A}:role/nothing");
+    if random.chance(6) {
+        let others = [
+            "arn:aws:iam::111111111111:role/nothing",
+            "*",
+            "arn:app:orders:::order/1",
+        ];
+        question.resource = (*random.pick(&others)).into();
     }
     let actions = [
         "sts:AssumeRole",
         "sts:AssumeRole",
         "sts:TagSession",
         "sts:SetSourceIdentity",
+        "iam:PassRole",
         "iam:PassRole",
         "iam:GetRole",
         "STS:assumerole",
@@ -209,6 +215,9 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
             ("sts:AssumeRoleWithWebIdentity", words::OIDC_ARN),
             ("sts:AssumeRoleWithWebIdentity", words::OIDC_ARN),
             ("sts:AssumeRoleWithSAML", words::SAML_ARN),
+            ("sts:AssumeRoleWithWebIdentity", words::SAML_ARN),
+            ("sts:TagSession", words::OIDC_ARN),
+            ("sts:SetSourceIdentity", words::SAML_ARN),
         ]);
         question.action = action.into();
         question.principal = provider.into();

@@ -55,6 +55,7 @@ pub const RESOURCES: &[&str] = &[
     "arn:app:orders:::order/vip-1",
     "arn:app:orders:::order/vip-2",
     "arn:app:orders:::order/*",
+    "arn:app:orders:::order/?",
     "arn:app:orders:::order/",
     "arn:app:orders:eu:111111111111:order/1",
     "arn:app:orders:eu:111111111111:order/1",
@@ -138,6 +139,7 @@ pub const SCOPES: &[&str] = &[
     "arn:app:orders:eu:111111111111:order/*",
     "arn:app:files:::home/*",
     "arn:app:files:::t/blue/*",
+    "arn:aws:iam::111111111111:role/*",
 ];
 
 /// Of the other account; for a few resources both speak (E-6).
