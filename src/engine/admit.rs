@@ -173,7 +173,10 @@ fn owner<'a>(
         Resource::Arn(arn) => arn.account() == "aws",
     };
     if belongs_to_everybody {
-        let account = request.principal.arn().map_or("", |arn| arn.account());
+        let account = match &request.principal {
+            Principal::Provider(_) => "", // T-24: no principal of an account
+            principal => principal.arn().map_or("", |arn| arn.account()),
+        };
         return Ok(snapshot.account(account).map(|account| account.id.as_str())); // E-7
     }
     Ok(snapshot.default_owner().map(AccountId::as_str))
