@@ -129,8 +129,9 @@ impl Standing {
             .as_ref()
             .is_some_and(|simulated| simulated.is_unnamed());
         let is_flagged = |owner: &Account| {
-            owner
-                .attachments_of(&request.resource)
+            facts
+                .snapshot
+                .attachments_of(&owner.id, &request.resource)
                 .any(|file| file.required)
         };
         Self::Insider {
@@ -434,7 +435,7 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
     let files = owner
         .filter(|_| facts.keeps(PolicyType::Resource))
         .into_iter()
-        .flat_map(|owner| owner.attachments_of(&request.resource));
+        .flat_map(|owner| facts.snapshot.attachments_of(&owner.id, &request.resource));
     let mut attached_layer = Layer::without_statement(Verdict::NotInPlay);
     for set in files.filter_map(|file| facts.snapshot.set(file.policy?)) {
         attached_layer = attached_layer.beside(evaluate_stored(set, facts, trace));

@@ -450,7 +450,8 @@ fn load(texts: &BTreeMap<String, String>) -> Snapshot {
     }
 }
 
-fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
+/// What the engine decides.
+pub fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
     let raw = to_raw(question)?;
     let at = Timestamp::from_second(question.at).unwrap();
     let request = Request::parse(raw, at).map_err(|error| error.to_string())?;
@@ -634,5 +635,5 @@ fn name(statement: &StatementRef) -> Name {
         PolicyType::ServiceControl => "scp",
         PolicyType::ResourceControl => "rcp",
     };
-    (kind, statement.policy.name.clone(), statement.index)
+    (kind, statement.policy.name.to_string(), statement.index)
 }
