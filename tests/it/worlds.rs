@@ -239,7 +239,7 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
     }
     for name in ["ops", "jobs"] {
         // What only a resource policy grants, it grants to those who have nothing of their own.
-        let has_policies = random.chance(75);
+        let has_policies = random.chance(68);
         let mut role = json!({
             "RolePolicyList": if has_policies { inline(random, 2) } else { json!([]) },
             "AttachedManagedPolicies": if has_policies { attached(random) } else { json!([]) },
@@ -364,7 +364,7 @@ fn attach(random: &mut Random, mut node: Json, has_scps: bool, has_rcps: bool) -
             .filter(|_| random.chance(15))
             .map(|n| format!("s{n}"))
             .collect();
-        if random.chance(91) {
+        if random.chance(87) {
             scps.push("FullAWSAccess".into());
         }
         if scps.is_empty() {

@@ -88,6 +88,9 @@ fn texts(directory: &Path) -> BTreeMap<String, String> {
 
 /// The question in the oracle's words; `None` if it holds what those cannot say.
 fn question(ask: &Ask, at: Option<Timestamp>) -> Option<Question> {
+    if ask.simulated.is_some() {
+        return None;
+    }
     let raw = ask.without_values();
     let entries = |entries: &[(String, Value)]| -> Option<Vec<(String, Given)>> {
         let entry = |(key, value): &(String, Value)| Some((key.clone(), given(value)?));

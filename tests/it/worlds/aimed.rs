@@ -112,7 +112,7 @@ fn ask_as(random: &mut Random, world: &World, question: &mut Question, kind: &st
             let session = random.pick(words::SESSION_NAMES);
             question.principal = format!("arn:aws:sts::{account}:assumed-role/{role}/{session}");
             question.session = random
-                .chance(50)
+                .chance(30)
                 .then(|| facts(random, world, &question.principal));
         }
         ("AWS", arn) if arn.contains(":user/") || arn.contains(":assumed-role/") => {

@@ -54,9 +54,9 @@ fn drawn(random: &mut Random, patterns: &[&str]) -> String {
 
 fn principal(random: &mut Random, world: &World, question: &mut Question) {
     let kind = random.below(100);
-    let account = *random.pick(&[A, A, A, A, A, B]);
+    let account = *random.pick(&[A, A, A, A, A, A, A, B]);
     match kind {
-        0..36 | 96.. => {
+        0..36 | 92.. => {
             question.principal = ours(random, &world.users, account);
             if random.chance(40) {
                 let mut facts = facts(random, world, &question.principal);
@@ -95,10 +95,10 @@ fn principal(random: &mut Random, world: &World, question: &mut Question) {
             facts.parent = ours(random, &world.users, account);
             question.session = Some(facts);
         }
-        79..83 => question.principal = format!("arn:aws:iam::{account}:root"),
-        83..87 => question.principal = (*random.pick(words::SERVICES)).into(),
-        87..90 => question.principal = "*".into(),
-        90..93 => {
+        79..82 => question.principal = format!("arn:aws:iam::{account}:root"),
+        82..84 => question.principal = (*random.pick(words::SERVICES)).into(),
+        84..86 => question.principal = "*".into(),
+        86..90 => {
             let name = random.pick(&["user/eve", "role/ops", "role/jobs/ops"]);
             question.principal = format!("arn:aws:iam::{EXTERNAL}:{name}");
             if random.chance(40) {
