@@ -255,3 +255,6 @@ impl ResourcePattern {
             .max_by_key(|t| t.len())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -355,6 +355,11 @@ impl Snapshot {
         self.sets.get(id)
     }
 
+    /// All sets, in no order.
+    pub fn sets(&self) -> impl Iterator<Item = &PolicySet> {
+        self.sets.0.iter().map(|set| &**set)
+    }
+
     /// Whether a trust policy names this OIDC issuer, `host/path` (K-1).
     pub fn has_oidc_issuer(&self, folded: &str) -> bool {
         self.oidc_issuers.contains(folded)

@@ -13,7 +13,7 @@ use super::principal::{Strength, cannot_assume, is_trust_action};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
 use crate::compile::policy_set::PolicySet;
-use crate::compile::snapshot::{Account, SetId, Snapshot};
+use crate::compile::snapshot::{Account, Attachment, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Action, Principal, Resource};
 
@@ -76,12 +76,31 @@ fn decide<T: Trace>(
         for_trust: false,
     };
     trace.begin(&facts);
-    let layers = Layers::evaluate(&facts, owner, &admitted.session_policies, trace);
-    let standing = Standing::of(&facts, owner);
+    let attached = owner
+        .into_iter()
+        .flat_map(|owner| owner.attachments_of(&request.resource))
+        .collect();
+    let sides = Sides {
+        owner,
+        attached,
+        session_policies: &admitted.session_policies,
+    };
+    let layers = Layers::evaluate(&facts, &sides, trace);
+    let standing = Standing::of(&facts, &sides);
     let verdicts = layers.verdicts();
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
     layers.into_decision(reason)
+}
+
+/// What is evaluated besides the principal's own policies, found once for the whole decision.
+struct Sides<'a> {
+    /// The account that owns the resource, if the store knows it.
+    owner: Option<&'a Account>,
+    /// The owner's files that cover the resource.
+    attached: SmallVec<[&'a Attachment; 4]>,
+    /// The session's managed policies.
+    session_policies: &'a [&'a PolicySet],
 }
 
 /// One verdict per policy type, in the order of E-28.
@@ -115,7 +134,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    fn of(facts: &Facts<'_>, owner: Option<&Account>) -> Self {
+    fn of(facts: &Facts<'_>, sides: &Sides<'_>) -> Self {
         match facts.caller.principal {
             Principal::Anonymous => return Self::Outsider(Reason::AllowAnonymous),
             Principal::Service(_) => return Self::Outsider(Reason::AllowService),
@@ -128,11 +147,7 @@ impl Standing {
             .simulated
             .as_ref()
             .is_some_and(|simulated| simulated.is_unnamed());
-        let is_flagged = |owner: &Account| {
-            owner
-                .attachments_of(&request.resource)
-                .any(|file| file.required)
-        };
+        let is_flagged = || sides.attached.iter().any(|file| file.required);
         Self::Insider {
             // an unknown owner is nobody's account.
             same_account: is_unnamed
@@ -140,7 +155,7 @@ impl Standing {
             // E-45; for T-50 only the identity side counts.
             resource_policy_required: !is_unnamed
                 && (is_trust_action(&request.action)
-                    || (!is_pass_role(&request.action) && owner.is_some_and(is_flagged))),
+                    || (!is_pass_role(&request.action) && is_flagged())),
             is_root: facts.caller.is_root(),
             is_federated: facts.caller.is_federated(),
         }
@@ -245,21 +260,16 @@ struct Layers(SmallVec<[Layer; ORDER.len()]>);
 impl Layers {
     /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
     /// cannot change the answer (E-15), and the order is that of the labels (E-28).
-    fn evaluate<T: Trace>(
-        facts: &Facts<'_>,
-        owner: Option<&Account>,
-        session_policies: &[&PolicySet],
-        trace: &mut T,
-    ) -> Self {
+    fn evaluate<T: Trace>(facts: &Facts<'_>, sides: &Sides<'_>, trace: &mut T) -> Self {
         let mut layers = SmallVec::new();
         for policy_type in ORDER {
             let layer = match policy_type {
-                PolicyType::ResourceControl => resource_control(facts, owner, trace),
+                PolicyType::ResourceControl => resource_control(facts, sides.owner, trace),
                 PolicyType::ServiceControl => service_control(facts, trace),
-                PolicyType::Resource | PolicyType::Trust => resource(facts, owner, trace),
+                PolicyType::Resource | PolicyType::Trust => resource(facts, &sides.attached, trace),
                 PolicyType::Identity => identity(facts, trace),
                 PolicyType::PermissionsBoundary => permissions_boundary(facts, trace),
-                PolicyType::Session => session(facts, session_policies, trace),
+                PolicyType::Session => session(facts, sides.session_policies, trace),
             };
             trace.layer(policy_type, layer.verdict);
             let is_settled = layer.verdict == Verdict::ExplicitDeny && !T::LISTENS;
@@ -429,12 +439,10 @@ fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 }
 
 /// E-10, T-1, T-50: the policies attached to the resource, or the trust policy of the role.
-fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
+fn resource<T: Trace>(facts: &Facts<'_>, attached: &[&Attachment], trace: &mut T) -> Layer {
     let request = facts.request;
-    let files = owner
-        .filter(|_| facts.keeps(PolicyType::Resource))
-        .into_iter()
-        .flat_map(|owner| owner.attachments_of(&request.resource));
+    let is_kept = facts.keeps(PolicyType::Resource);
+    let files = attached.iter().filter(|_| is_kept);
     let mut attached_layer = Layer::without_statement(Verdict::NotInPlay);
     for set in files.filter_map(|file| facts.snapshot.set(file.policy?)) {
         attached_layer = attached_layer.beside(evaluate_stored(set, facts, trace));
