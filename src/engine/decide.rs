@@ -255,15 +255,16 @@ pub(super) const ORDER: [PolicyType; 6] = [
 ];
 
 /// What each policy type says, and by which statement; in the order of [`ORDER`].
-struct Layers(SmallVec<[Layer; ORDER.len()]>);
+struct Layers([Layer; ORDER.len()]);
 
 impl Layers {
     /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
     /// cannot change the answer (E-15), and the order is that of the labels (E-28).
     fn evaluate<T: Trace>(facts: &Facts<'_>, sides: &Sides<'_>, trace: &mut T) -> Self {
-        let mut layers = SmallVec::new();
-        for policy_type in ORDER {
-            let layer = match policy_type {
+        // Not in play: so is, for the answer, whatever comes after an explicit deny.
+        let mut layers = [const { Layer::without_statement(Verdict::NotInPlay) }; ORDER.len()];
+        for (place, policy_type) in layers.iter_mut().zip(ORDER) {
+            *place = match policy_type {
                 PolicyType::ResourceControl => resource_control(facts, sides.owner, trace),
                 PolicyType::ServiceControl => service_control(facts, trace),
                 PolicyType::Resource | PolicyType::Trust => resource(facts, &sides.attached, trace),
@@ -271,33 +272,30 @@ impl Layers {
                 PolicyType::PermissionsBoundary => permissions_boundary(facts, trace),
                 PolicyType::Session => session(facts, sides.session_policies, trace),
             };
-            trace.layer(policy_type, layer.verdict);
-            let is_settled = layer.verdict == Verdict::ExplicitDeny && !T::LISTENS;
-            layers.push(layer);
-            if is_settled {
+            trace.layer(policy_type, place.verdict);
+            if place.verdict == Verdict::ExplicitDeny && !T::LISTENS {
                 break;
             }
         }
         Self(layers)
     }
 
-    /// What `policy_type` says; not in play if an earlier type settled the question.
-    fn verdict(&self, policy_type: PolicyType) -> Verdict {
-        let found = ORDER
-            .iter()
-            .zip(&self.0)
-            .find(|(other, _)| **other == policy_type);
-        found.map_or(Verdict::NotInPlay, |(_, layer)| layer.verdict)
-    }
-
     fn verdicts(&self) -> Verdicts {
+        let [
+            resource_control,
+            service_control,
+            resource,
+            identity,
+            permissions_boundary,
+            session,
+        ] = self.0.each_ref().map(|layer| layer.verdict);
         Verdicts {
-            resource_control: self.verdict(PolicyType::ResourceControl),
-            service_control: self.verdict(PolicyType::ServiceControl),
-            resource: self.verdict(PolicyType::Resource),
-            identity: self.verdict(PolicyType::Identity),
-            permissions_boundary: self.verdict(PolicyType::PermissionsBoundary),
-            session: self.verdict(PolicyType::Session),
+            resource_control,
+            service_control,
+            resource,
+            identity,
+            permissions_boundary,
+            session,
         }
     }
 
