@@ -365,6 +365,11 @@ impl Snapshot {
         self.oidc_issuers.contains(folded)
     }
 
+    /// Whether any trust policy names an OIDC issuer.
+    pub fn has_oidc_issuers(&self) -> bool {
+        !self.oidc_issuers.is_empty()
+    }
+
     /// How many users and roles there are, disabled ones included.
     pub fn n_principals(&self) -> usize {
         self.entities.len()

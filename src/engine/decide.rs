@@ -303,15 +303,11 @@ impl Layers {
     /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
     /// another account, that one.
     fn into_decision(self, reason: Reason) -> Decision {
-        let by = settled_by(reason);
-        let layers = ORDER
-            .iter()
-            .zip(self.0)
-            .filter(|(policy_type, _)| by.contains(policy_type));
-        let mut determining: SmallVec<[StatementRef; 2]> =
-            layers.filter_map(|(_, layer)| layer.settled_by).collect();
-        if reason == Reason::AllowCrossAccount {
-            determining.reverse(); // the identity side first
+        let mut layers = self.0;
+        let mut determining = SmallVec::new();
+        for policy_type in settled_by(reason) {
+            let layer = layers.get_mut(place_of(*policy_type));
+            determining.extend(layer.and_then(|layer| layer.settled_by.take()));
         }
         Decision {
             reason,
@@ -320,7 +316,19 @@ impl Layers {
     }
 }
 
-/// The policy types whose statements settled it for this reason.
+/// Where `policy_type` stands in [`ORDER`].
+const fn place_of(policy_type: PolicyType) -> usize {
+    match policy_type {
+        PolicyType::ResourceControl => 0,
+        PolicyType::ServiceControl => 1,
+        PolicyType::Resource | PolicyType::Trust => 2,
+        PolicyType::Identity => 3,
+        PolicyType::PermissionsBoundary => 4,
+        PolicyType::Session => 5,
+    }
+}
+
+/// The policy types whose statements settled it for this reason, in the order in which a decision names them.
 pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
     use PolicyType as T;
     use Reason as R;
