@@ -1,7 +1,7 @@
 //! Patterns of resources, and how far their wildcards reach.
 
 use super::automaton::{self, Glyph};
-use super::{Piece, Syntax, Template, Variables, glob};
+use super::{Piece, Syntax, Template, Values, Variables, glob};
 use crate::language::text::Text;
 use crate::name::{Arn, Malformed, Resource};
 
@@ -134,11 +134,17 @@ impl ResourcePattern {
         if self.is_everything() {
             return Some(true);
         }
-        let values = self.whole.values(variables)?;
-        Some(match resource {
+        let covers = |values: &[Text<'_>]| match resource {
             Resource::Any => false, // M-11: only `*` covers `*`
-            Resource::Arn(arn) => self.covers(arn, reach, &values),
-        })
+            Resource::Arn(arn) => self.covers(arn, reach, values),
+        };
+        // PERF: room for values is not even set aside where there are none.
+        if !self.whole.has_variables {
+            return Some(covers(&[]));
+        }
+        let mut values = Values::new();
+        self.whole.read_values(variables, &mut values)?;
+        Some(covers(&values))
     }
 
     fn covers(&self, arn: &Arn, reach: Reach, values: &[Text<'_>]) -> bool {
