@@ -111,10 +111,11 @@ impl ResourcePattern {
             .flatten()
     }
 
-    /// The longest text without a gap that is part of every resource it covers, in either reach; none for `*`.
+    /// A long text without a gap that is part of every resource it covers, in either reach; none for `*`.
     ///
     /// It is the longest run of literal characters between its wildcards and variables, `arn:` and the colons between
-    /// the fields included. That is sound because whatever it covers is its own text with something put in for each
+    /// the fields included; `arn:partition:service:` at its start counts for nothing, because that tells the resources
+    /// of one service not apart. That is sound because whatever it covers is its own text with something put in for each
     /// wildcard and variable: narrow and broad differ in what a wildcard may take, and a short pattern in what may
     /// follow, but neither takes a literal character away (M-12, M-23).
     pub fn longest_literal(&self) -> Option<&str> {
@@ -232,7 +233,15 @@ fn longest_literal(pieces: &[Piece]) -> Option<usize> {
     let literals = pieces.iter().enumerate().rev();
     let (_, index) = literals
         .filter_map(|(index, piece)| match piece {
-            Piece::Text(literal) => Some((literal.len(), index)),
+            Piece::Text(literal) => {
+                let mut colons = literal.match_indices(':');
+                let n_shared = match (index, colons.nth(2)) {
+                    (0, Some((third, _))) => third + 1,
+                    (0, None) => literal.len(),
+                    _ => 0,
+                };
+                Some((literal.len() - n_shared, index))
+            }
             _ => None,
         })
         .max_by_key(|(n_bytes, _)| *n_bytes)?;
