@@ -1,6 +1,5 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::*;
@@ -34,8 +33,8 @@ struct Ann;
 impl Variables for Ann {
     fn substitute(&self, key: &ContextKey) -> Substitute<'_> {
         match key.folded() {
-            "aws:username" => Substitute::Value(Cow::Borrowed("ann")),
-            "a:colon" => Substitute::Value(Cow::Borrowed("x:y")),
+            "aws:username" => Substitute::Value("ann".into()),
+            "a:colon" => Substitute::Value("x:y".into()),
             _ => Substitute::Missing,
         }
     }

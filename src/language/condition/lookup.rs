@@ -7,7 +7,7 @@ use std::ops::Deref;
 use ipnet::IpNet;
 
 use crate::language::operand::{equal_ignoring_case, folded};
-use crate::language::pattern::{ArnPattern, Template, Variables};
+use crate::language::pattern::{ArnPattern, Template, Values, Variables};
 
 /// Up to so many values are tried one by one: that takes no longer than searching.
 const MOST_TRIED: usize = 8;
@@ -101,8 +101,9 @@ impl Texts {
         if !self.ignores_case {
             return text.matches(value, variables) == Some(true);
         }
-        text.values(variables)
-            .is_some_and(|values| equal_ignoring_case(text.parts(&values), [value].into_iter()))
+        let mut values = Values::new();
+        text.read_values(variables, &mut values).is_some()
+            && equal_ignoring_case(text.parts(&values), [value].into_iter())
     }
 
     /// How a literal text stands to `value`.

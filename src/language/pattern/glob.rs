@@ -194,7 +194,7 @@ pub(super) fn next<'v>(values: &mut &'v [Text<'_>]) -> &'v str {
             *values = rest;
             value
         }
-        // INVARIANT: there is one for each variable; `Template::values` holds it.
+        // INVARIANT: there is one for each variable; `Template::read_values` holds it.
         None => {
             debug_assert!(false, "a variable without its value");
             ""

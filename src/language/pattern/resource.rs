@@ -1,7 +1,7 @@
 //! Patterns of resources, and how far their wildcards reach.
 
 use super::automaton::{self, Glyph};
-use super::{Piece, Syntax, Template, Variables, glob};
+use super::{Piece, Syntax, Template, Values, Variables, glob};
 use crate::language::text::Text;
 use crate::name::{Arn, Malformed, Resource};
 
@@ -111,10 +111,11 @@ impl ResourcePattern {
             .flatten()
     }
 
-    /// The longest text without a gap that is part of every resource it covers, in either reach; none for `*`.
+    /// A long text without a gap that is part of every resource it covers, in either reach; none for `*`.
     ///
     /// It is the longest run of literal characters between its wildcards and variables, `arn:` and the colons between
-    /// the fields included. That is sound because whatever it covers is its own text with something put in for each
+    /// the fields included; `arn:partition:service:` at its start counts for nothing, because that tells the resources
+    /// of one service not apart. That is sound because whatever it covers is its own text with something put in for each
     /// wildcard and variable: narrow and broad differ in what a wildcard may take, and a short pattern in what may
     /// follow, but neither takes a literal character away (M-12, M-23).
     pub fn longest_literal(&self) -> Option<&str> {
@@ -134,11 +135,17 @@ impl ResourcePattern {
         if self.is_everything() {
             return Some(true);
         }
-        let values = self.whole.values(variables)?;
-        Some(match resource {
+        let covers = |values: &[Text<'_>]| match resource {
             Resource::Any => false, // M-11: only `*` covers `*`
-            Resource::Arn(arn) => self.covers(arn, reach, &values),
-        })
+            Resource::Arn(arn) => self.covers(arn, reach, values),
+        };
+        // PERF: room for values is not even set aside where there are none.
+        if !self.whole.has_variables {
+            return Some(covers(&[]));
+        }
+        let mut values = Values::new();
+        self.whole.read_values(variables, &mut values)?;
+        Some(covers(&values))
     }
 
     fn covers(&self, arn: &Arn, reach: Reach, values: &[Text<'_>]) -> bool {
@@ -226,7 +233,15 @@ fn longest_literal(pieces: &[Piece]) -> Option<usize> {
     let literals = pieces.iter().enumerate().rev();
     let (_, index) = literals
         .filter_map(|(index, piece)| match piece {
-            Piece::Text(literal) => Some((literal.len(), index)),
+            Piece::Text(literal) => {
+                let mut colons = literal.match_indices(':');
+                let n_shared = match (index, colons.nth(2)) {
+                    (0, Some((third, _))) => third + 1,
+                    (0, None) => literal.len(),
+                    _ => 0,
+                };
+                Some((literal.len() - n_shared, index))
+            }
             _ => None,
         })
         .max_by_key(|(n_bytes, _)| *n_bytes)?;

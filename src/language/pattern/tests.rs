@@ -402,7 +402,7 @@ fn what_an_index_may_rely_on_is_known() {
         ("arn:app:orders", Some("arn:app:orders"), None),
         (
             "arn:app:orders:*:*:customer/${aws:username}/order/*",
-            Some("arn:app:orders:"),
+            Some(":customer/"),
             None,
         ),
         (
