@@ -4,6 +4,7 @@
 //! spellings are two names, except that action names are kept lower-cased because they are compared so (M-2).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// A text that does not follow the rules of what it should name; the message is for the person who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -281,9 +282,11 @@ impl fmt::Display for Principal {
 }
 
 /// A concrete action, `service:name` (M-1), lower-cased because case never matters (M-2).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct Action {
     folded: Box<str>,
+    /// Follows from `folded`.
+    hash: u64,
     /// INVARIANT: the offset of the only colon.
     colon: usize,
 }
@@ -299,10 +302,18 @@ impl Action {
                 "action `{text}` must be `service:Name` of letters, digits and `._/-`, without wildcards"
             )));
         };
+        let folded = text.to_ascii_lowercase();
         Ok(Self {
             colon: service.len(),
-            folded: text.to_ascii_lowercase().into(),
+            hash: fnv1a(folded.as_bytes()),
+            folded: folded.into(),
         })
+    }
+
+    /// A hash of the whole text, worked out once for all tables that are asked about it. The same in every process:
+    /// no table may depend on it being hard to foresee.
+    pub fn fingerprint(&self) -> u64 {
+        self.hash
     }
 
     /// The service prefix, lower-cased.
@@ -319,6 +330,25 @@ impl Action {
     pub fn as_str(&self) -> &str {
         &self.folded
     }
+}
+
+impl PartialEq for Action {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.folded == other.folded
+    }
+}
+
+impl Hash for Action {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// FNV-1a, 64 bits, with the upper half mixed into the lower: tables take the low bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
+    hash ^ (hash >> 32)
 }
 
 impl fmt::Display for Action {
