@@ -8,9 +8,7 @@ use iamd::compile::snapshot::Snapshot;
 use iamd::engine::decision::Decision;
 use iamd::engine::request::{Request, RequestError};
 
-pub use iamd::engine::authorize;
-// The plain scan over all compiled statements of a principal.
-pub use iamd::engine::authorize as authorize_by_scan;
+pub use iamd::engine::{authorize, authorize_by_scan};
 
 /// A way to answer.
 pub type Engine = fn(&Snapshot, &Request) -> Result<Decision, RequestError>;

@@ -1,0 +1,60 @@
+//! What runs under callgrind: a store, questions of one outcome, and so many warm decisions.
+
+use std::hint::black_box;
+
+use anyhow::{Context, ensure};
+use iamd::compile::snapshot::Snapshot;
+use iamd::engine::authorize;
+use iamd::engine::request::Request;
+
+use crate::worlds::{self, Outcome, Random};
+
+/// The argument that makes the benchmark the driver; the outcome and the number of decisions follow.
+pub const FLAG: &str = "--decide";
+const N_POLICIES: usize = 1_000;
+const N_EACH: usize = 64;
+
+/// An outcome as one word.
+pub fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Hit => "allow",
+        Outcome::Deny => "deny",
+        Outcome::Miss => "miss",
+    }
+}
+
+/// Makes the decisions.
+pub fn run(words: &[String]) -> anyhow::Result<()> {
+    let [outcome, n_decisions] = words else {
+        anyhow::bail!("`{FLAG}` takes an outcome and a number");
+    };
+    let n_decisions: usize = n_decisions.parse()?;
+    let sized = worlds::by_size(N_POLICIES);
+    let snapshot = worlds::load(&sized.world)?.snapshot;
+    let mut random = Random::new(worlds::SEED);
+    let questions = worlds::balanced(&snapshot, &sized.world, &sized.hot, N_EACH, &mut random)?;
+    let mut requests = Vec::new();
+    for request in worlds::requests(&questions)? {
+        if word(Outcome::of(&worlds::decided(&snapshot, &request)?)) == outcome {
+            requests.push(request);
+        }
+    }
+    ensure!(!requests.is_empty(), "no question is answered `{outcome}`");
+    // Whatever is built on the first or second use is there after the third.
+    for request in requests.iter().chain(&requests).chain(&requests) {
+        worlds::decided(&snapshot, request)?;
+    }
+    counted_decisions(&snapshot, &requests, n_decisions)
+        .then_some(())
+        .context("a request was refused")
+}
+
+/// Callgrind counts what runs in here, by this function's name.
+#[inline(never)]
+fn counted_decisions(snapshot: &Snapshot, requests: &[Request], n_decisions: usize) -> bool {
+    let mut all = true;
+    for request in requests.iter().cycle().take(n_decisions) {
+        all &= black_box(authorize(black_box(snapshot), black_box(request))).is_ok();
+    }
+    all
+}
