@@ -73,7 +73,7 @@ pub fn run(outcome: &str, n_decisions: usize) -> anyhow::Result<Profile> {
         // Nothing but the decisions themselves is counted, so that a load that differs does not show.
         .args([
             "--collect-atstart=no",
-            "--toggle-collect=*counted_decisions*",
+            "--toggle-collect=*driver::counted_*",
         ])
         .arg(format!("--callgrind-out-file={}", file.display()))
         .arg(std::env::current_exe()?)

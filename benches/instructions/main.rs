@@ -78,8 +78,10 @@ fn main() -> anyhow::Result<()> {
     }
     let mut counted = BTreeMap::new();
     for outcome in Outcome::ALL {
-        counted.insert(driver::word(outcome), count(outcome)?);
+        let word = driver::word(outcome);
+        counted.insert(word, count(word, N_DECISIONS)?);
     }
+    check_that_it_would_show()?;
     print(&counted)?;
 
     let typical = counted
@@ -99,10 +101,12 @@ fn main() -> anyhow::Result<()> {
             profile.n_allocations,
             0.0,
         );
-        for function in profile.functions.keys() {
-            let is_foreign = FOREIGN.iter().any(|module| belongs_to(function, module));
-            ensure!(!is_foreign, "a plain decision runs `{function}`");
-        }
+        let foreign = foreign_function(profile);
+        ensure!(
+            foreign.is_none(),
+            "a plain decision runs `{}`",
+            foreign.unwrap_or_default()
+        );
     }
     println!("\nNo function of the engine's tracing or explaining runs in a plain decision.");
     if is_accepted {
@@ -112,11 +116,32 @@ fn main() -> anyhow::Result<()> {
     figures.conclude(is_checked)
 }
 
-/// What one decision of this outcome takes.
-fn count(outcome: Outcome) -> anyhow::Result<Profile> {
-    let once = callgrind::run(driver::word(outcome), N_DECISIONS)?;
-    let twice = callgrind::run(driver::word(outcome), 2 * N_DECISIONS)?;
-    Ok(twice.less(&once).divided_by(N_DECISIONS))
+/// What one decision takes, by the word for its outcome.
+fn count(word: &str, n_decisions: usize) -> anyhow::Result<Profile> {
+    let once = callgrind::run(word, n_decisions)?;
+    let twice = callgrind::run(word, 2 * n_decisions)?;
+    Ok(twice.less(&once).divided_by(n_decisions))
+}
+
+/// A function that is there for explanations alone.
+fn foreign_function(profile: &Profile) -> Option<&str> {
+    let is_foreign = |function: &&String| FOREIGN.iter().any(|module| belongs_to(function, module));
+    profile
+        .functions
+        .keys()
+        .find(is_foreign)
+        .map(String::as_str)
+}
+
+/// An explained decision allocates and runs what explains: if that did not show here, its absence elsewhere would
+/// say nothing.
+fn check_that_it_would_show() -> anyhow::Result<()> {
+    let explained = count(driver::EXPLAINED, 64)?;
+    ensure!(
+        explained.n_allocations >= 1.0 && foreign_function(&explained).is_some(),
+        "callgrind does not show the allocations or the functions of an explanation"
+    );
+    Ok(())
 }
 
 fn print(counted: &BTreeMap<&str, Profile>) -> anyhow::Result<()> {

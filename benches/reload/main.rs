@@ -107,11 +107,21 @@ fn main() -> anyhow::Result<()> {
             let parts = reloads.iter().map(|reload| part(reload).as_nanos() as f64);
             measure::median(parts.collect())
         };
-        let (scan, work, whole) = (of(|r| r.scan), of(|r| r.work()), of(|r| r.whole));
+        let (work, whole) = (of(|r| r.work()), of(|r| r.whole));
+        let is_told = reloads.iter().all(|reload| reload.scan.is_some());
+        // What is not known is no number, which meets no figure.
+        let scan = match is_told {
+            true => of(|reload| reload.scan.unwrap_or_default()),
+            false => f64::NAN,
+        };
         let ratio = of_texts.as_nanos() as f64 / work;
         row(&[
             what.to_owned(),
-            nanoseconds(scan),
+            if is_told {
+                nanoseconds(scan)
+            } else {
+                "not told".to_owned()
+            },
             nanoseconds(work),
             nanoseconds(whole),
             format!("{ratio:.0}"),

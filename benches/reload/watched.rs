@@ -38,8 +38,8 @@ impl Latencies {
 
 /// One reload.
 pub struct Reload {
-    /// Looking at every file, and reading those that differ.
-    pub scan: Duration,
+    /// Looking at every file, and reading those that differ; none while the watcher does not tell it apart.
+    pub scan: Option<Duration>,
     /// From finding the change to the publication.
     pub whole: Duration,
     /// From the write to the first decision that shows it, which has the watcher's wait for quiet in it.
@@ -47,15 +47,15 @@ pub struct Reload {
 }
 
 impl Reload {
-    /// Parsing, building and compiling.
+    /// Parsing, building and compiling; the scan too, where it is not told apart.
     pub fn work(&self) -> Duration {
-        self.whole.saturating_sub(self.scan)
+        self.whole.saturating_sub(self.scan.unwrap_or_default())
     }
 
-    /// What the watcher tells of its last reload. It does not yet tell the scan apart.
+    /// What the watcher tells of its last reload.
     fn of(status: &Status, in_force_after: Duration) -> Self {
         Self {
-            scan: Duration::ZERO,
+            scan: None,
             whole: status.last_duration,
             in_force_after,
         }
