@@ -13,6 +13,7 @@ mod edits;
 mod explain;
 mod hostile;
 mod laws;
+mod mutants;
 mod oracle;
 mod reload;
 mod rooms;
