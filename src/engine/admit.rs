@@ -1,12 +1,11 @@
 //! What must be right about a question before it is decided, and needs the store to know (5.5: validate, owner).
 
-use std::sync::Arc;
-
 use super::derived::is_of;
 use super::principal::is_trust_action;
 use super::request::{Request, RequestError};
 use crate::compile::oidc_issuer;
-use crate::compile::snapshot::{Policy, Snapshot};
+use crate::compile::policy_set::PolicySet;
+use crate::compile::snapshot::Snapshot;
 use crate::context::KeyKind;
 use crate::name::{AccountId, Principal, Resource};
 
@@ -15,7 +14,7 @@ pub(super) struct Admitted<'a> {
     /// Whose the resource is (E-6, E-7).
     pub owner: Option<&'a str>,
     /// The session's managed policies, found.
-    pub session_policies: Vec<&'a Arc<Policy>>,
+    pub session_policies: Vec<&'a PolicySet>,
 }
 
 /// Checks `request` against the store.

@@ -12,6 +12,7 @@ mod corpus;
 mod edits;
 mod explain;
 mod hostile;
+mod indexes;
 mod laws;
 mod mutants;
 mod oracle;
