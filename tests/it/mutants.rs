@@ -417,11 +417,22 @@ fn write_copy(copy: &Path, mutants: &[Mutant]) {
         }
     }
     let mut put = |path: &str, content: String| {
-        write_if_new(copy, Path::new(path), content.as_bytes(), &mut written)
+        write_if_new(copy, Path::new(path), content.as_bytes(), &mut written);
     };
+    let original = |path: &str| fs::read_to_string(repository().join(path)).unwrap();
     put("src/mutant.rs", SWITCH.to_owned());
-    let library = fs::read_to_string(repository().join("src/lib.rs")).unwrap();
-    put("src/lib.rs", format!("{library}\nmod mutant;\n"));
+    put(
+        "src/lib.rs",
+        format!("{}\nmod mutant;\n", original("src/lib.rs")),
+    );
+    // By another version Cargo tells the copy from the original: they share a folder.
+    let version = |of: &str| format!("name = \"iamd\"\nversion = \"{of}\"");
+    for path in ["Cargo.toml", "Cargo.lock"] {
+        let (ours, other) = (version(env!("CARGO_PKG_VERSION")), version("0.0.0-mutants"));
+        let text = original(path);
+        assert!(text.contains(&ours), "the version stands in {path}");
+        put(path, text.replace(&ours, &other));
+    }
     remove_others(copy, Path::new(""), &written);
 }
 
@@ -448,7 +459,10 @@ fn copy_below(
         let text = String::from_utf8(content).unwrap();
         content = with_mutants(&text, mutants).unwrap().into_bytes();
     }
-    if path != Path::new("src/lib.rs") {
+    if !["src/lib.rs", "Cargo.toml", "Cargo.lock"]
+        .map(Path::new)
+        .contains(&path)
+    {
         write_if_new(copy, path, &content, written);
     }
 }
