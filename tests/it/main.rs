@@ -15,6 +15,7 @@ mod explain;
 mod hostile;
 mod indexes;
 mod laws;
+mod mutants;
 mod oracle;
 mod reload;
 mod rooms;
