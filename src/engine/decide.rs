@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::admit::{Admitted, admit};
 use super::caller::{Boundary, Caller};
-use super::decision::{Decision, Reason, StatementRef};
+use super::decision::{Decision, Reason};
 use super::derived::Facts;
 use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with};
 use super::principal::{Strength, cannot_assume, is_trust_action};

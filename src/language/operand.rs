@@ -142,6 +142,13 @@ impl Instant {
             i8::try_from(digits(month)?).ok()?,
             i8::try_from(digits(day)?).ok()?,
         );
+        // Looked at first: an error of the calendar's would take memory to say what is wrong.
+        let first_of_month = (1..=12)
+            .contains(&month)
+            .then(|| Date::new(year, month, 1).ok())??;
+        if !(1..=first_of_month.days_in_month()).contains(&day) {
+            return None;
+        }
         let date = Date::new(year, month, day).ok()?;
         let epoch = Date::new(1970, 1, 1).ok()?;
         let days = date.duration_since(epoch).as_nanos();

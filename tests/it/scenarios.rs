@@ -23,6 +23,7 @@ use tonic::{Code, Status};
 
 use crate::support::{Client, Server, files_below, iamd, repository, run};
 
+mod by_oracle;
 mod explained;
 
 /// What a runner got, in the words of `expect`.
