@@ -4,6 +4,7 @@
 //! spellings are two names, except that action names are kept lower-cased because they are compared so (M-2).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 /// A text that does not follow the rules of what it should name; the message is for the person who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -97,8 +98,12 @@ impl Arn {
             text: text.into(),
             colons,
         };
-        let [prefix, partition, service, _, _, resource] = arn.fields();
-        if prefix != "arn" || partition.is_empty() || service.is_empty() || resource.is_empty() {
+        let [_, partition, service, _, _, resource] = arn.fields();
+        if !text.starts_with("arn:")
+            || partition.is_empty()
+            || service.is_empty()
+            || resource.is_empty()
+        {
             return Err(malformed());
         }
         Ok(arn)
@@ -111,41 +116,51 @@ impl Arn {
 
     /// All six fields, `arn` first.
     pub fn fields(&self) -> [&str; 6] {
-        let [a, b, c, d, e] = self.colons.map(|at| at as usize);
-        let field = |from: usize, to: usize| self.text.get(from..to).unwrap_or("");
         [
-            field(0, a),
-            field(a + 1, b),
-            field(b + 1, c),
-            field(c + 1, d),
-            field(d + 1, e),
-            field(e + 1, self.text.len()),
+            "arn",
+            self.partition(),
+            self.service(),
+            self.region(),
+            self.account(),
+            self.resource(),
         ]
+    }
+
+    /// What stands between two colons.
+    fn between(&self, from: u32, to: u32) -> &str {
+        self.text
+            .get(from as usize + 1..to as usize)
+            .unwrap_or_default()
     }
 
     /// `aws`, `aws-cn`, `app`, …
     pub fn partition(&self) -> &str {
-        self.fields()[1]
+        let [from, to, _, _, _] = self.colons;
+        self.between(from, to)
     }
 
     /// `iam`, `s3`, `orders`, …
     pub fn service(&self) -> &str {
-        self.fields()[2]
+        let [_, from, to, _, _] = self.colons;
+        self.between(from, to)
     }
 
     /// The region; often empty.
     pub fn region(&self) -> &str {
-        self.fields()[3]
+        let [_, _, from, to, _] = self.colons;
+        self.between(from, to)
     }
 
     /// The account; may be empty.
     pub fn account(&self) -> &str {
-        self.fields()[4]
+        let [_, _, _, from, to] = self.colons;
+        self.between(from, to)
     }
 
     /// Everything after the fifth colon.
     pub fn resource(&self) -> &str {
-        self.fields()[5]
+        let [.., from] = self.colons;
+        self.text.get(from as usize + 1..).unwrap_or_default()
     }
 }
 
@@ -281,9 +296,11 @@ impl fmt::Display for Principal {
 }
 
 /// A concrete action, `service:name` (M-1), lower-cased because case never matters (M-2).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Eq)]
 pub struct Action {
     folded: Box<str>,
+    /// Follows from `folded`.
+    hash: u64,
     /// INVARIANT: the offset of the only colon.
     colon: usize,
 }
@@ -299,10 +316,18 @@ impl Action {
                 "action `{text}` must be `service:Name` of letters, digits and `._/-`, without wildcards"
             )));
         };
+        let folded = text.to_ascii_lowercase();
         Ok(Self {
             colon: service.len(),
-            folded: text.to_ascii_lowercase().into(),
+            hash: fnv1a(folded.as_bytes()),
+            folded: folded.into(),
         })
+    }
+
+    /// A hash of the whole text, worked out once for all tables that are asked about it. The same in every process:
+    /// no table may depend on it being hard to foresee.
+    pub fn fingerprint(&self) -> u64 {
+        self.hash
     }
 
     /// The service prefix, lower-cased.
@@ -319,6 +344,25 @@ impl Action {
     pub fn as_str(&self) -> &str {
         &self.folded
     }
+}
+
+impl PartialEq for Action {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.folded == other.folded
+    }
+}
+
+impl Hash for Action {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// FNV-1a, 64 bits, with the upper half mixed into the lower: tables take the low bits.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
+    hash ^ (hash >> 32)
 }
 
 impl fmt::Display for Action {

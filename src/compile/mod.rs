@@ -4,7 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub mod operator;
+pub mod policy_set;
+pub mod section;
 pub mod snapshot;
+
+mod sets;
 
 use crate::language::document::{
     Effect, Extent, Listed, PolicyDocument, PolicyType, PrincipalEntry, Statement,
@@ -18,15 +22,21 @@ use crate::world::entity::{
 use crate::world::organization::{
     ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
 };
+use policy_set::SliceBudget;
+use sets::SetsMaker;
 use snapshot::{
-    Account, Attachment, Entity, GroupShare, Membership, Origin, Policy, Revision, Role, Snapshot,
-    Tags,
+    Account, Attachment, Entity, GroupShare, Membership, Origin, Policy, Revision, Role, SetId,
+    Snapshot, Tags,
 };
+
+/// How much memory the slices of a store may take.
+const SLICE_BYTES: usize = 64 << 20;
 
 /// Compiles `world`.
 pub fn compile(world: &World, revision: Revision) -> Snapshot {
     let entities = &world.entities;
     let managed = Managed::of(&entities.managed_policies);
+    let mut sets = SetsMaker::new(SliceBudget::of(SLICE_BYTES));
     let mut accounts: HashMap<AccountId, Account> = world
         .accounts
         .values()
@@ -51,7 +61,7 @@ pub fn compile(world: &World, revision: Revision) -> Snapshot {
             &entities.service_control_policies,
             &entities.resource_control_policies,
         );
-        place_members(organization, &policies, &mut accounts);
+        place_members(organization, &policies, &mut accounts, &mut sets);
     }
     for role in &entities.roles {
         if let Some(account) = accounts.get_mut(&role.identity.account) {
@@ -61,16 +71,23 @@ pub fn compile(world: &World, revision: Revision) -> Snapshot {
             );
         }
     }
-    attach_resource_policies(&entities.resource_policies, &mut accounts);
+    attach_resource_policies(&entities.resource_policies, &mut accounts, &mut sets);
+    let mut by_arn = HashMap::new();
+    by_arn.extend(users(world, &managed, &mut sets));
+    by_arn.extend(roles(world, &managed, &mut sets));
+    let managed_policies = managed
+        .as_session
+        .iter()
+        .map(|(arn, policy)| (arn.clone(), sets.id_of(vec![Arc::clone(policy)])))
+        .collect();
     Snapshot {
         revision,
         root_account: world.root_account.clone(),
         accounts,
-        entities: users(world, &managed)
-            .chain(roles(world, &managed))
-            .collect(),
+        entities: by_arn,
         oidc_issuers: oidc_issuers(world),
-        managed_policies: managed.as_session,
+        managed_policies,
+        sets: sets.finish(),
         managed_policy_tags: entities
             .managed_policies
             .iter()
@@ -188,6 +205,7 @@ fn tags(written: &WrittenTags) -> Tags {
 fn users<'a>(
     world: &'a World,
     managed: &'a Managed,
+    sets: &'a mut SetsMaker,
 ) -> impl Iterator<Item = (Box<str>, Entity)> + 'a {
     /// The group's name, and its policies.
     type Shared = (Arc<str>, Vec<Arc<Policy>>);
@@ -214,7 +232,7 @@ fn users<'a>(
             name: Arc::clone(name),
             n_policies: policies.len(),
         });
-        let identity_policies = inline(identity, &user.inline)
+        let identity_policies: Vec<_> = inline(identity, &user.inline)
             .chain(managed.identity(&user.attached))
             .chain(from_groups)
             .collect();
@@ -223,9 +241,11 @@ fn users<'a>(
             account: identity.account.clone(),
             name: identity.name.as_str().into(),
             unique_id: identity.unique_id.as_deref().map(Into::into),
-            identity_policies,
             groups: shares.collect(),
-            permissions_boundary: managed.boundary(user.permissions_boundary.as_ref()),
+            identity: sets.id_unless_empty(identity_policies),
+            permissions_boundary: managed
+                .boundary(user.permissions_boundary.as_ref())
+                .map(|boundary| sets.id_of(vec![boundary])),
             tags: tags(&user.tags),
             disabled: user.disabled,
             role: None,
@@ -237,6 +257,7 @@ fn users<'a>(
 fn roles<'a>(
     world: &'a World,
     managed: &'a Managed,
+    sets: &'a mut SetsMaker,
 ) -> impl Iterator<Item = (Box<str>, Entity)> + 'a {
     world.entities.roles.iter().map(|role| {
         let identity = &role.identity;
@@ -251,15 +272,19 @@ fn roles<'a>(
             account: identity.account.clone(),
             name: identity.name.as_str().into(),
             unique_id: identity.unique_id.as_deref().map(Into::into),
-            identity_policies: inline(identity, &role.inline)
-                .chain(managed.identity(&role.attached))
-                .collect(),
+            identity: sets.id_unless_empty(
+                inline(identity, &role.inline)
+                    .chain(managed.identity(&role.attached))
+                    .collect(),
+            ),
             groups: Box::default(),
-            permissions_boundary: managed.boundary(role.permissions_boundary.as_ref()),
+            permissions_boundary: managed
+                .boundary(role.permissions_boundary.as_ref())
+                .map(|boundary| sets.id_of(vec![boundary])),
             tags: tags(&role.tags),
             disabled: role.disabled,
             role: Some(Role {
-                trust,
+                trust: sets.id_of(vec![trust]),
                 service_linked: role.service_linked,
                 max_session_duration: role.max_session_duration,
             }),
@@ -271,6 +296,7 @@ fn roles<'a>(
 fn attach_resource_policies(
     policies: &[ResourcePolicy],
     accounts: &mut HashMap<AccountId, Account>,
+    sets: &mut SetsMaker,
 ) {
     let mut sorted: Vec<&ResourcePolicy> = policies.iter().collect();
     // By path, `.json` included: `orders-vip.json` is before `orders.json`.
@@ -290,7 +316,7 @@ fn attach_resource_policies(
         });
         account.attachments.push(Attachment::new(
             file.scopes.clone(),
-            policy,
+            policy.map(|policy| sets.id_of(vec![policy])),
             file.required,
             tags(&file.tags),
         ));
@@ -356,12 +382,13 @@ impl Controls {
         }
     }
 
-    fn level(&self, attached: &ControlAttachments) -> Level {
-        let find = |policies: &HashMap<String, Arc<Policy>>, names: &[Reference]| {
-            names
+    fn level(&self, attached: &ControlAttachments, sets: &mut SetsMaker) -> Level {
+        let mut find = |policies: &HashMap<String, Arc<Policy>>, names: &[Reference]| {
+            let policies = names
                 .iter()
                 .filter_map(|name| policies.get(&name.to).cloned())
-                .collect::<Vec<_>>()
+                .collect();
+            sets.id_unless_empty(policies)
         };
         Level {
             service_control: find(&self.service_control, &attached.service_control),
@@ -396,10 +423,10 @@ fn full_aws_access() -> Option<(String, Arc<Policy>)> {
 }
 
 /// The control policies of one node.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 struct Level {
-    service_control: Vec<Arc<Policy>>,
-    resource_control: Vec<Arc<Policy>>,
+    service_control: Option<SetId>,
+    resource_control: Option<SetId>,
 }
 
 /// Gives each account of the organization its path and its levels (E-20 to E-27).
@@ -407,6 +434,7 @@ fn place_members(
     organization: &Organization,
     controls: &Controls,
     accounts: &mut HashMap<AccountId, Account>,
+    sets: &mut SetsMaker,
 ) {
     // Depth first, with the way from the root to each unit.
     let mut open: Vec<(&OrganizationalUnit, String, Vec<Level>)> = vec![(
@@ -416,28 +444,18 @@ fn place_members(
     )];
     while let Some((unit, above, mut levels)) = open.pop() {
         let path = format!("{above}{}/", unit.id);
-        levels.push(controls.level(&unit.attached));
+        levels.push(controls.level(&unit.attached, sets));
         for member in &unit.accounts {
             let mut levels = levels.clone();
-            levels.push(controls.level(&member.attached));
+            levels.push(controls.level(&member.attached, sets));
             let is_subject = member.id != organization.management_account;
             let membership = Membership {
                 organization: organization.id.as_str().into(),
                 path: path.as_str().into(),
-                service_control: (is_subject && organization.service_control_enabled).then(|| {
-                    levels
-                        .iter()
-                        .map(|level| level.service_control.clone())
-                        .collect()
-                }),
-                resource_control: (is_subject && organization.resource_control_enabled).then(
-                    || {
-                        levels
-                            .iter()
-                            .map(|level| level.resource_control.clone())
-                            .collect()
-                    },
-                ),
+                service_control: (is_subject && organization.service_control_enabled)
+                    .then(|| levels.iter().map(|level| level.service_control).collect()),
+                resource_control: (is_subject && organization.resource_control_enabled)
+                    .then(|| levels.iter().map(|level| level.resource_control).collect()),
             };
             if let Some(account) = accounts.get_mut(&member.id) {
                 account.membership = Some(membership);

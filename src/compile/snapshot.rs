@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::policy_set::PolicySet;
 use crate::context::ContextKey;
 use crate::language::document::{PolicyDocument, PolicyType, Statement};
 use crate::language::pattern::{NoVariables, Reach, ResourcePattern};
@@ -84,11 +85,37 @@ pub struct Snapshot {
     /// By ARN; roles too.
     pub(super) entities: HashMap<Box<str>, Entity>,
     /// By ARN: what a session's `policy_arns` may name.
-    pub(super) managed_policies: HashMap<Box<str>, Arc<Policy>>,
+    pub(super) managed_policies: HashMap<Box<str>, SetId>,
+    pub(super) sets: Sets,
     /// By ARN: the tags of managed policies, for questions about them.
     pub(super) managed_policy_tags: HashMap<Box<str>, Tags>,
     /// Host and path, folded, of each OIDC issuer that a trust policy names: its claims are nobody's to set (K-1).
     pub(super) oidc_issuers: HashSet<Box<str>>,
+}
+
+/// The name of a set of policies in one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SetId(u32);
+
+impl SetId {
+    /// The `n`-th of a snapshot.
+    pub(super) fn nth(n: usize) -> Self {
+        Self(u32::try_from(n).unwrap_or(u32::MAX))
+    }
+}
+
+/// The sets of a snapshot.
+#[derive(Debug)]
+pub struct Sets(Vec<Arc<PolicySet>>);
+
+impl Sets {
+    pub(super) fn new(sets: Vec<Arc<PolicySet>>) -> Self {
+        Self(sets)
+    }
+
+    fn get(&self, id: SetId) -> Option<&PolicySet> {
+        self.0.get(id.0 as usize).map(|set| &**set)
+    }
 }
 
 /// An account of the store, or one that it declares as external.
@@ -124,9 +151,9 @@ pub struct Membership {
     /// `o-x/r-y/ou-z/`.
     pub path: Box<str>,
     /// One level of SCPs per node from the root to the account (E-21); none where SCPs are not in play (E-20, E-30).
-    pub service_control: Option<Vec<Vec<Arc<Policy>>>>,
+    pub service_control: Option<Vec<Option<SetId>>>,
     /// Likewise RCPs, without the built-in one that every level has (E-26).
-    pub resource_control: Option<Vec<Vec<Arc<Policy>>>>,
+    pub resource_control: Option<Vec<Option<SetId>>>,
 }
 
 /// A user or a role.
@@ -141,11 +168,11 @@ pub struct Entity {
     /// `AIDA…`, `AROA…`.
     pub unique_id: Option<Box<str>>,
     /// Inline and attached ones, those of its groups included (E-8).
-    pub identity_policies: Vec<Arc<Policy>>,
+    pub identity: Option<SetId>,
     /// Whose the last of them are, group by group, in their order.
     pub groups: Box<[GroupShare]>,
     /// At most one (E-8).
-    pub permissions_boundary: Option<Arc<Policy>>,
+    pub permissions_boundary: Option<SetId>,
     /// Its tags.
     pub tags: Tags,
     /// Disabled entities are unknown (E-3).
@@ -167,7 +194,7 @@ pub struct GroupShare {
 #[derive(Debug)]
 pub struct Role {
     /// Its trust policy (T-1).
-    pub trust: Arc<Policy>,
+    pub trust: SetId,
     /// E-27.
     pub service_linked: bool,
     /// Seconds (T-31).
@@ -202,7 +229,7 @@ impl Tags {
 pub struct Attachment {
     pub(super) scopes: Vec<ResourcePattern>,
     /// None where the file only gives tags.
-    pub policy: Option<Arc<Policy>>,
+    pub policy: Option<SetId>,
     /// E-45.
     pub required: bool,
     tags: Tags,
@@ -211,7 +238,7 @@ pub struct Attachment {
 impl Attachment {
     pub(super) fn new(
         scopes: Vec<ResourcePattern>,
-        policy: Option<Arc<Policy>>,
+        policy: Option<SetId>,
         required: bool,
         tags: Tags,
     ) -> Self {
@@ -319,13 +346,28 @@ impl Snapshot {
     }
 
     /// A managed policy, as a session policy.
-    pub fn session_policy(&self, arn: &str) -> Option<&Arc<Policy>> {
-        self.managed_policies.get(arn)
+    pub fn session_policy(&self, arn: &str) -> Option<&PolicySet> {
+        self.set(*self.managed_policies.get(arn)?)
+    }
+
+    /// The set called `id`; every id of a snapshot has one.
+    pub fn set(&self, id: SetId) -> Option<&PolicySet> {
+        self.sets.get(id)
+    }
+
+    /// All sets, in no order.
+    pub fn sets(&self) -> impl Iterator<Item = &PolicySet> {
+        self.sets.0.iter().map(|set| &**set)
     }
 
     /// Whether a trust policy names this OIDC issuer, `host/path` (K-1).
     pub fn has_oidc_issuer(&self, folded: &str) -> bool {
         self.oidc_issuers.contains(folded)
+    }
+
+    /// Whether any trust policy names an OIDC issuer.
+    pub fn has_oidc_issuers(&self) -> bool {
+        !self.oidc_issuers.is_empty()
     }
 
     /// How many users and roles there are, disabled ones included.

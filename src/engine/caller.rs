@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::compile::policy_set::PolicySet;
 use crate::compile::snapshot::{Account, Entity, Policy, Snapshot};
 use crate::engine::decision::Reason;
 use crate::engine::request::Request;
@@ -19,9 +20,18 @@ pub struct Caller<'s> {
     /// accounts, whose own side iamd cannot see (E-72).
     pub entity: Option<&'s Entity>,
     /// The permissions boundary (E-46); root has none (E-50).
-    pub boundary: Option<&'s Arc<Policy>>,
+    pub boundary: Option<Boundary<'s>>,
     /// The user behind a federated user, known or external (P-1).
     pub parent: Option<&'s Arn>,
+}
+
+/// A permissions boundary, wherever it is from.
+#[derive(Clone, Copy, Debug)]
+pub enum Boundary<'s> {
+    /// The store's; one policy.
+    Stored(&'s PolicySet),
+    /// A simulation's.
+    Simulated(&'s Arc<Policy>),
 }
 
 impl<'s> Caller<'s> {
@@ -56,12 +66,16 @@ impl<'s> Caller<'s> {
         {
             return Err(Reason::ImplicitDenySessionExpired); // E-5
         }
-        let stored = || entity.and_then(|entity| entity.permissions_boundary.as_ref());
+        let stored = || {
+            let id = entity.and_then(|entity| entity.permissions_boundary)?;
+            snapshot.set(id).map(Boundary::Stored)
+        };
         let boundary = match &request.simulated {
             None => stored(),
             Some(simulated) => {
                 let is_kept = !simulated.replaces(PolicyType::PermissionsBoundary);
                 let given = simulated.policies(PolicyType::PermissionsBoundary).first();
+                let given = given.map(Boundary::Simulated);
                 given.or_else(|| stored().filter(|_| is_kept))
             }
         };

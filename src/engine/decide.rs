@@ -1,25 +1,31 @@
 //! The order of the layers: the function this program exists for.
 
 use std::iter;
-use std::sync::Arc;
 
 use smallvec::SmallVec;
 
 use super::admit::{Admitted, admit};
-use super::caller::Caller;
-use super::decision::{Decision, Reason, StatementRef};
+use super::caller::{Boundary, Caller};
+use super::decision::{Decision, Reason};
 use super::derived::Facts;
-use super::layer::{Layer, Verdict, evaluate_set};
+use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with};
 use super::principal::{Strength, cannot_assume, is_trust_action};
 use super::request::{Request, RequestError};
-use super::trace::{Silent, Trace};
-use crate::compile::snapshot::{Account, Policy, Snapshot};
+use super::trace::{Scanning, Silent, Trace};
+use crate::compile::policy_set::PolicySet;
+use crate::compile::snapshot::{Account, Attachment, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Action, Principal, Resource};
 
 /// Checks `request` against the store and decides it.
 pub fn authorize(snapshot: &Snapshot, request: &Request) -> Result<Decision, RequestError> {
     authorize_with(snapshot, request, &mut Silent)
+}
+
+/// The same answer, by considering every statement one after the other: what the indexes are measured and proven
+/// against.
+pub fn authorize_by_scan(snapshot: &Snapshot, request: &Request) -> Result<Decision, RequestError> {
+    authorize_with(snapshot, request, &mut Scanning)
 }
 
 /// The same, with somebody who listens to every step.
@@ -70,12 +76,31 @@ fn decide<T: Trace>(
         for_trust: false,
     };
     trace.begin(&facts);
-    let layers = Layers::evaluate(&facts, owner, &admitted.session_policies, trace);
-    let standing = Standing::of(&facts, owner);
+    let attached = owner
+        .into_iter()
+        .flat_map(|owner| owner.attachments_of(&request.resource))
+        .collect();
+    let sides = Sides {
+        owner,
+        attached,
+        session_policies: &admitted.session_policies,
+    };
+    let layers = Layers::evaluate(&facts, &sides, trace);
+    let standing = Standing::of(&facts, &sides);
     let verdicts = layers.verdicts();
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
     layers.into_decision(reason)
+}
+
+/// What is evaluated besides the principal's own policies, found once for the whole decision.
+struct Sides<'a> {
+    /// The account that owns the resource, if the store knows it.
+    owner: Option<&'a Account>,
+    /// The owner's files that cover the resource.
+    attached: SmallVec<[&'a Attachment; 4]>,
+    /// The session's managed policies.
+    session_policies: &'a [&'a PolicySet],
 }
 
 /// One verdict per policy type, in the order of E-28.
@@ -109,7 +134,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    fn of(facts: &Facts<'_>, owner: Option<&Account>) -> Self {
+    fn of(facts: &Facts<'_>, sides: &Sides<'_>) -> Self {
         match facts.caller.principal {
             Principal::Anonymous => return Self::Outsider(Reason::AllowAnonymous),
             Principal::Service(_) => return Self::Outsider(Reason::AllowService),
@@ -122,11 +147,7 @@ impl Standing {
             .simulated
             .as_ref()
             .is_some_and(|simulated| simulated.is_unnamed());
-        let is_flagged = |owner: &Account| {
-            owner
-                .attachments_of(&request.resource)
-                .any(|file| file.required)
-        };
+        let is_flagged = || sides.attached.iter().any(|file| file.required);
         Self::Insider {
             // an unknown owner is nobody's account.
             same_account: is_unnamed
@@ -134,7 +155,7 @@ impl Standing {
             // E-45; for T-50 only the identity side counts.
             resource_policy_required: !is_unnamed
                 && (is_trust_action(&request.action)
-                    || (!is_pass_role(&request.action) && owner.is_some_and(is_flagged))),
+                    || (!is_pass_role(&request.action) && is_flagged())),
             is_root: facts.caller.is_root(),
             is_federated: facts.caller.is_federated(),
         }
@@ -234,54 +255,47 @@ pub(super) const ORDER: [PolicyType; 6] = [
 ];
 
 /// What each policy type says, and by which statement; in the order of [`ORDER`].
-struct Layers(SmallVec<[Layer; ORDER.len()]>);
+struct Layers([Layer; ORDER.len()]);
 
 impl Layers {
     /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
     /// cannot change the answer (E-15), and the order is that of the labels (E-28).
-    fn evaluate<T: Trace>(
-        facts: &Facts<'_>,
-        owner: Option<&Account>,
-        session_policies: &[&Arc<Policy>],
-        trace: &mut T,
-    ) -> Self {
-        let mut layers = SmallVec::new();
-        for policy_type in ORDER {
-            let layer = match policy_type {
-                PolicyType::ResourceControl => resource_control(facts, owner, trace),
+    fn evaluate<T: Trace>(facts: &Facts<'_>, sides: &Sides<'_>, trace: &mut T) -> Self {
+        // Not in play: so is, for the answer, whatever comes after an explicit deny.
+        let mut layers = [const { Layer::without_statement(Verdict::NotInPlay) }; ORDER.len()];
+        for (place, policy_type) in layers.iter_mut().zip(ORDER) {
+            *place = match policy_type {
+                PolicyType::ResourceControl => resource_control(facts, sides.owner, trace),
                 PolicyType::ServiceControl => service_control(facts, trace),
-                PolicyType::Resource | PolicyType::Trust => resource(facts, owner, trace),
+                PolicyType::Resource | PolicyType::Trust => resource(facts, &sides.attached, trace),
                 PolicyType::Identity => identity(facts, trace),
                 PolicyType::PermissionsBoundary => permissions_boundary(facts, trace),
-                PolicyType::Session => session(facts, session_policies, trace),
+                PolicyType::Session => session(facts, sides.session_policies, trace),
             };
-            trace.layer(policy_type, layer.verdict);
-            let is_settled = layer.verdict == Verdict::ExplicitDeny && !T::LISTENS;
-            layers.push(layer);
-            if is_settled {
+            trace.layer(policy_type, place.verdict);
+            if place.verdict == Verdict::ExplicitDeny && !T::LISTENS {
                 break;
             }
         }
         Self(layers)
     }
 
-    /// What `policy_type` says; not in play if an earlier type settled the question.
-    fn verdict(&self, policy_type: PolicyType) -> Verdict {
-        let found = ORDER
-            .iter()
-            .zip(&self.0)
-            .find(|(other, _)| **other == policy_type);
-        found.map_or(Verdict::NotInPlay, |(_, layer)| layer.verdict)
-    }
-
     fn verdicts(&self) -> Verdicts {
+        let [
+            resource_control,
+            service_control,
+            resource,
+            identity,
+            permissions_boundary,
+            session,
+        ] = self.0.each_ref().map(|layer| layer.verdict);
         Verdicts {
-            resource_control: self.verdict(PolicyType::ResourceControl),
-            service_control: self.verdict(PolicyType::ServiceControl),
-            resource: self.verdict(PolicyType::Resource),
-            identity: self.verdict(PolicyType::Identity),
-            permissions_boundary: self.verdict(PolicyType::PermissionsBoundary),
-            session: self.verdict(PolicyType::Session),
+            resource_control,
+            service_control,
+            resource,
+            identity,
+            permissions_boundary,
+            session,
         }
     }
 
@@ -289,15 +303,11 @@ impl Layers {
     /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
     /// another account, that one.
     fn into_decision(self, reason: Reason) -> Decision {
-        let by = settled_by(reason);
-        let layers = ORDER
-            .iter()
-            .zip(self.0)
-            .filter(|(policy_type, _)| by.contains(policy_type));
-        let mut determining: SmallVec<[StatementRef; 2]> =
-            layers.filter_map(|(_, layer)| layer.settled_by).collect();
-        if reason == Reason::AllowCrossAccount {
-            determining.reverse(); // the identity side first
+        let mut layers = self.0;
+        let mut determining = SmallVec::new();
+        for policy_type in settled_by(reason) {
+            let layer = layers.get_mut(place_of(*policy_type));
+            determining.extend(layer.and_then(|layer| layer.settled_by.take()));
         }
         Decision {
             reason,
@@ -306,7 +316,19 @@ impl Layers {
     }
 }
 
-/// The policy types whose statements settled it for this reason.
+/// Where `policy_type` stands in [`ORDER`].
+const fn place_of(policy_type: PolicyType) -> usize {
+    match policy_type {
+        PolicyType::ResourceControl => 0,
+        PolicyType::ServiceControl => 1,
+        PolicyType::Resource | PolicyType::Trust => 2,
+        PolicyType::Identity => 3,
+        PolicyType::PermissionsBoundary => 4,
+        PolicyType::Session => 5,
+    }
+}
+
+/// The policy types whose statements settled it for this reason, in the order in which a decision names them.
 pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
     use PolicyType as T;
     use Reason as R;
@@ -350,8 +372,9 @@ fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace:
         // What is simulated is attached to the account, the last level.
         let is_last = index + 1 >= stored.len();
         let attached = if is_last { simulated } else { &[] };
-        let level = stored.get(index).into_iter().flatten();
-        let layer = evaluate_set(level.chain(attached), facts, trace);
+        let level = stored.get(index).copied().flatten();
+        let level = level.and_then(|level| facts.snapshot.set(level));
+        let layer = evaluate_with(level, attached, facts, trace);
         let is_denied = layer.verdict == Verdict::ExplicitDeny;
         trace.level(if is_denied {
             layer.verdict
@@ -369,7 +392,7 @@ fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace:
 }
 
 /// One level without anything of the store's.
-const ONLY_SIMULATED: &[Vec<Arc<Policy>>] = &[Vec::new()];
+const ONLY_SIMULATED: &[Option<SetId>] = &[None];
 
 /// E-20 to E-24: every level above the principal's account must allow, and none may deny.
 fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
@@ -393,7 +416,8 @@ fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
         // What is simulated is attached to the account, the last level.
         let is_last = index + 1 == levels.len();
         let attached = if is_last { simulated } else { &[] };
-        let layer = evaluate_set(level.iter().chain(attached), facts, trace);
+        let level = level.and_then(|level| facts.snapshot.set(level));
+        let layer = evaluate_with(level, attached, facts, trace);
         let layer = match layer.verdict {
             // Where the store has nothing to add to, FullAWSAccess stands beside what is simulated.
             Verdict::ImplicitDeny
@@ -421,20 +445,18 @@ fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 }
 
 /// E-10, T-1, T-50: the policies attached to the resource, or the trust policy of the role.
-fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
+fn resource<T: Trace>(facts: &Facts<'_>, attached: &[&Attachment], trace: &mut T) -> Layer {
     let request = facts.request;
-    let attached = || {
-        let files = owner
-            .filter(|_| facts.keeps(PolicyType::Resource))
-            .into_iter()
-            .flat_map(|owner| owner.attachments_of(&request.resource));
-        let stored = files.filter_map(|file| file.policy.as_ref());
-        stored.chain(facts.simulated(PolicyType::Resource))
-    };
-    let attached_layer = match attached().next() {
-        None => Layer::without_statement(Verdict::NotInPlay),
-        Some(_) => evaluate_set(attached(), facts, trace),
-    };
+    let is_kept = facts.keeps(PolicyType::Resource);
+    let files = attached.iter().filter(|_| is_kept);
+    let mut attached_layer = Layer::without_statement(Verdict::NotInPlay);
+    for set in files.filter_map(|file| facts.snapshot.set(file.policy?)) {
+        attached_layer = attached_layer.beside(evaluate_stored(set, facts, trace));
+    }
+    let simulated = facts.simulated(PolicyType::Resource);
+    if !simulated.is_empty() {
+        attached_layer = attached_layer.beside(evaluate_set(simulated, facts, trace));
+    }
     if !is_pass_role(&request.action) && !is_trust_action(&request.action) {
         return attached_layer;
     }
@@ -456,15 +478,16 @@ fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T)
     };
     let stored = role
         .filter(|_| facts.keeps(PolicyType::Trust))
-        .map(|role| &role.trust);
-    let Some(trust) = facts.simulated(PolicyType::Trust).first().or(stored) else {
-        return only_denies(attached_layer);
-    };
+        .and_then(|role| facts.snapshot.set(role.trust));
     let facts = Facts {
         for_trust: true,
         ..*facts
     };
-    let trust = evaluate_set(iter::once(trust), &facts, trace);
+    let trust = match (facts.simulated(PolicyType::Trust).first(), stored) {
+        (Some(simulated), _) => evaluate_set(iter::once(simulated), &facts, trace),
+        (None, Some(stored)) => evaluate_stored(stored, &facts, trace),
+        (None, None) => return only_denies(attached_layer),
+    };
     // T-21: a provider is registered in the account of the roles that trust it; one of another account is a stranger.
     let is_stranger = match facts.caller.principal {
         Principal::Provider(provider) => facts.owner != Some(provider.account()),
@@ -509,8 +532,8 @@ fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
         _ if caller.is_root() => taken_as(true),
         (_, entity) => {
             let stored = entity.filter(|_| is_kept);
-            let stored = stored.map_or(&[][..], |entity| &entity.identity_policies);
-            evaluate_set(stored.iter().chain(simulated), facts, trace)
+            let stored = stored.and_then(|entity| facts.snapshot.set(entity.identity?));
+            evaluate_with(stored, simulated, facts, trace)
         }
     };
     match layer.verdict {
@@ -523,22 +546,30 @@ fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 /// E-46; never for root, services and the anonymous.
 fn permissions_boundary<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
     match facts.caller.boundary {
-        Some(boundary) => evaluate_set(iter::once(boundary), facts, trace),
+        Some(Boundary::Stored(set)) => evaluate_stored(set, facts, trace),
+        Some(Boundary::Simulated(policy)) => evaluate_set(iter::once(policy), facts, trace),
         None => Layer::without_statement(Verdict::NotInPlay),
     }
 }
 
 /// E-47: all session policies are one set.
-fn session<T: Trace>(facts: &Facts<'_>, managed: &[&Arc<Policy>], trace: &mut T) -> Layer {
+fn session<T: Trace>(facts: &Facts<'_>, managed: &[&PolicySet], trace: &mut T) -> Layer {
     let session = &facts.request.session;
     let simulated = facts.simulated(PolicyType::Session);
     let is_kept = session.has_policies() && facts.keeps(PolicyType::Session);
-    if !is_kept && simulated.is_empty() {
-        return Layer::without_statement(Verdict::NotInPlay);
+    let mut layer = Layer::without_statement(Verdict::NotInPlay);
+    if is_kept {
+        if !session.policies.is_empty() {
+            layer = layer.beside(evaluate_set(&session.policies, facts, trace));
+        }
+        for set in managed {
+            layer = layer.beside(evaluate_stored(set, facts, trace));
+        }
     }
-    let stored = session.policies.iter().chain(managed.iter().copied());
-    let stored = stored.filter(|_| is_kept);
-    evaluate_set(stored.chain(simulated), facts, trace)
+    if !simulated.is_empty() {
+        layer = layer.beside(evaluate_set(simulated, facts, trace));
+    }
+    layer
 }
 
 #[cfg(test)]

@@ -1,18 +1,22 @@
 //! What the statements of one policy type say together (E-14).
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::decision::StatementRef;
 use super::derived::Facts;
 use super::principal::{Strength, strength};
-use super::trace::{Outcome, Trace};
+use super::trace::{Outcome, Silent, Trace};
 use crate::compile::operator::{Truth, evaluate};
+use crate::compile::policy_set::{PolicySet, Slice, speaks_of};
 use crate::compile::snapshot::Policy;
 use crate::language::document::{Effect, Listed, Statement};
-use crate::language::pattern::{ActionPattern, Reach, ResourcePattern};
+use crate::language::pattern::{Reach, ResourcePattern};
 
 /// What one policy type says. Absent and silent are different things.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// In rising order: of two sets that count as one, the higher verdict holds (E-14, E-15).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
     /// There are no such policies.
     NotInPlay,
@@ -40,6 +44,96 @@ impl Layer {
             verdict,
             settled_by: None,
         }
+    }
+
+    /// What both sets say together; `self` is the first.
+    #[must_use]
+    pub fn beside(self, other: Self) -> Self {
+        if other.verdict > self.verdict {
+            other
+        } else {
+            self
+        }
+    }
+}
+
+/// Evaluates a set of the store's (E-14, E-15): of the statements that its index gives, unless somebody listens.
+pub(super) fn evaluate_stored<T: Trace>(
+    set: &PolicySet,
+    facts: &Facts<'_>,
+    trace: &mut T,
+) -> Layer {
+    if !T::SCANS
+        && let Some(slice) = set.slice(&facts.request.action)
+    {
+        return evaluate_slice(set, slice, facts);
+    }
+    evaluate_set(set.policies(), facts, trace)
+}
+
+/// Evaluates a set of the store's, if there is one, together with what a simulation adds to it.
+pub(super) fn evaluate_with<T: Trace>(
+    stored: Option<&PolicySet>,
+    added: &[Arc<Policy>],
+    facts: &Facts<'_>,
+    trace: &mut T,
+) -> Layer {
+    match stored {
+        Some(set) if added.is_empty() => evaluate_stored(set, facts, trace),
+        _ => {
+            let stored = stored.map_or(&[][..], PolicySet::policies);
+            evaluate_set(stored.iter().chain(added), facts, trace)
+        }
+    }
+}
+
+/// The same answer as [`evaluate_set`] gives, statement for statement: both go by the order of the policies.
+fn evaluate_slice(set: &PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer {
+    let resource = &facts.request.resource;
+    let denied = slice.denies.visit(resource, |candidate| {
+        let Some((policy, statement)) = candidate.of(set) else {
+            return ControlFlow::Continue(());
+        };
+        match consider_otherwise(statement, facts, &mut Silent) {
+            Outcome::Applies(_) => ControlFlow::Break(StatementRef {
+                policy: Arc::clone(policy),
+                index: candidate.statement as usize,
+            }),
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    if let ControlFlow::Break(by) = denied {
+        return Layer {
+            verdict: Verdict::ExplicitDeny,
+            settled_by: Some(by),
+        };
+    }
+    let mut allowed_by = None;
+    let mut best: Option<Strength> = None;
+    let _: ControlFlow<()> = slice.allows.visit(resource, |candidate| {
+        let Some((policy, statement)) = candidate.of(set) else {
+            return ControlFlow::Continue(());
+        };
+        if let Outcome::Applies(strength) = consider_otherwise(statement, facts, &mut Silent)
+            && best.is_none_or(|best| strength > best)
+        {
+            best = Some(strength);
+            allowed_by = Some((policy, candidate.statement as usize));
+        }
+        match best {
+            Some(Strength::Direct) => ControlFlow::Break(()), // none is stronger
+            _ => ControlFlow::Continue(()),
+        }
+    });
+    match (best, allowed_by) {
+        (Some(strength), Some((policy, index))) => Layer {
+            verdict: Verdict::Allow(strength),
+            settled_by: Some(StatementRef {
+                policy: Arc::clone(policy),
+                index,
+            }),
+        },
+        _ => Layer::without_statement(Verdict::ImplicitDeny),
     }
 }
 
@@ -100,11 +194,23 @@ pub(super) fn evaluate_set<'p, T: Trace>(
 /// Whether a statement applies (E-11). The cheapest questions are asked first, and if nobody listens none after the
 /// first no: they have no side effects (C-12).
 fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -> Outcome {
-    let is_action = is_action(statement, facts);
+    let is_action = speaks_of(statement, &facts.request.action);
     trace.action(is_action);
     if !is_action && !T::LISTENS {
         return Outcome::OtherAction;
     }
+    match consider_otherwise(statement, facts, trace) {
+        _ if !is_action => Outcome::OtherAction,
+        outcome => outcome,
+    }
+}
+
+/// Whether a statement applies that speaks of the action.
+fn consider_otherwise<T: Trace>(
+    statement: &Statement,
+    facts: &Facts<'_>,
+    trace: &mut T,
+) -> Outcome {
     let strength = strength_of(statement, facts);
     trace.principal(strength);
     if strength.is_none() && !T::LISTENS {
@@ -126,7 +232,6 @@ fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -
         }
     }
     match (strength, conditions, statement.effect) {
-        _ if !is_action => Outcome::OtherAction,
         (None, _, _) => Outcome::OtherPrincipal,
         _ if !is_resource => Outcome::OtherResource,
         // C-3: what is not clear allows nothing, and denies.
@@ -136,15 +241,6 @@ fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -
         (Some(_), Truth::Indeterminate, Effect::Allow) | (Some(_), Truth::False, _) => {
             Outcome::ConditionFails
         }
-    }
-}
-
-/// M-2 to M-6.
-fn is_action(statement: &Statement, facts: &Facts<'_>) -> bool {
-    let covers = |pattern: &ActionPattern| pattern.matches(&facts.request.action);
-    match &statement.actions {
-        Listed::Any(patterns) => patterns.iter().any(covers),
-        Listed::Not(patterns) => !patterns.iter().any(covers),
     }
 }
 

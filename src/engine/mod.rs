@@ -14,4 +14,4 @@ pub mod session_policy;
 pub mod simulated;
 pub mod trace;
 
-pub use decide::{authorize, authorize_with, facts};
+pub use decide::{authorize, authorize_by_scan, authorize_with, facts};

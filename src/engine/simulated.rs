@@ -265,7 +265,7 @@ fn stand_in(principal: &Principal, parent: &str) -> Option<StandIn> {
         account: account.clone(),
         name: name.into(),
         unique_id: None,
-        identity_policies: Vec::new(),
+        identity: None,
         groups: Box::default(),
         permissions_boundary: None,
         tags: Tags::default(),

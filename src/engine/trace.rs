@@ -22,6 +22,8 @@ use crate::language::document::PolicyType;
 pub trait Trace {
     /// Whether anybody listens. If not, evaluation stops as soon as it is settled and these calls compile to nothing.
     const LISTENS: bool;
+    /// Whether every statement is considered, and no index asked for those worth it. So it is for whoever listens.
+    const SCANS: bool = Self::LISTENS;
 
     /// Who asks and whose the resource is are known: policies will be evaluated.
     fn begin(&mut self, _: &Facts<'_>) {}
@@ -77,4 +79,12 @@ pub struct Silent;
 
 impl Trace for Silent {
     const LISTENS: bool = false;
+}
+
+/// Nobody listens, and no index is asked: what the indexes are measured and proven against.
+pub struct Scanning;
+
+impl Trace for Scanning {
+    const LISTENS: bool = false;
+    const SCANS: bool = true;
 }

@@ -265,7 +265,7 @@ fn order_and_case_never_matter() {
 }
 
 /// Some worlds, each with some luck of its own.
-fn each_world(law: impl Fn(&Case, &mut Random)) {
+pub fn each_world(mut law: impl FnMut(&Case, &mut Random)) {
     let run = Run::of_environment();
     for index in 0..(run.n_cases / 4_000).max(4) {
         let seed = run.seed.wrapping_mul(2_000_000_011).wrapping_add(index);
@@ -284,14 +284,14 @@ fn is_allowed(snapshot: &Snapshot, question: &Question) -> bool {
 }
 
 /// The files of a store: path → content.
-type Files = BTreeMap<String, Json>;
+pub type Files = BTreeMap<String, Json>;
 
 /// A world, loaded both ways.
-struct Case {
+pub struct Case {
     seed: u64,
-    world: World,
+    pub world: World,
     store: Store,
-    snapshot: Snapshot,
+    pub snapshot: Snapshot,
 }
 
 impl Case {
@@ -311,7 +311,7 @@ impl Case {
         worlds::question(&mut random, &self.world)
     }
 
-    fn questions(&self) -> impl Iterator<Item = Question> {
+    pub fn questions(&self) -> impl Iterator<Item = Question> {
         (0..100).map(|number| self.question(number))
     }
 
@@ -330,6 +330,18 @@ impl Case {
             }
             (Answer::Decided(expected), Ok(decision)) => {
                 shares.count(format!("reason {}", expected.reason));
+                let scanned =
+                    authorize_by_scan(&self.snapshot, &to_request(question).unwrap()).unwrap();
+                let settled_by = |decision: &Decision| {
+                    decision.determining().iter().map(name).collect::<Vec<_>>()
+                };
+                if scanned.reason() != decision.reason()
+                    || settled_by(&scanned) != settled_by(decision)
+                {
+                    return Some(format!(
+                        "with an index {decision:?}, without {scanned:?}, of {question:?}"
+                    ));
+                }
                 // A part of all questions is enough.
                 if shares.n_cases.is_multiple_of(5) {
                     shares.n_heard += 1;
@@ -363,7 +375,7 @@ impl Case {
     }
 }
 
-fn load_world(files: &Files) -> Snapshot {
+pub fn load_world(files: &Files) -> Snapshot {
     let text = |(path, json): (&String, &Json)| (path.clone(), json.to_string());
     load(&files.iter().map(text).collect())
 }
@@ -387,12 +399,14 @@ fn load(texts: &BTreeMap<String, String>) -> Snapshot {
 }
 
 fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
-    let raw = to_raw(question)?;
+    let request = to_request(question)?;
+    iamd::engine::authorize(snapshot, &request).map_err(|error| error.to_string())
+}
+
+/// As the engine takes it, if it is a question at all.
+pub fn to_request(question: &Question) -> Result<Request, String> {
     let at = Timestamp::from_second(question.at).unwrap();
-    let request = Request::parse(raw, at).map_err(|error| error.to_string())?;
-    let decision =
-        iamd::engine::authorize(snapshot, &request).map_err(|error| error.to_string())?;
-    Ok(decision)
+    Request::parse(to_raw(question)?, at).map_err(|error| error.to_string())
 }
 
 /// What is worth counting in a question.

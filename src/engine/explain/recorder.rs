@@ -205,7 +205,8 @@ impl<'r> Recorder<'r> {
             return ("", String::new());
         };
         let n_shared: usize = entity.groups.iter().map(|group| group.n_policies).sum();
-        let n_policies = entity.identity_policies.len();
+        let own = entity.identity.and_then(|id| facts.snapshot.set(id));
+        let n_policies = own.map_or(0, |set| set.policies().len());
         let mut behind = (self.n_policies + n_shared).saturating_sub(n_policies);
         for group in &entity.groups {
             if behind > 0 && behind <= group.n_policies {

@@ -1,0 +1,299 @@
+//! Policies that are evaluated together, with what was found out about them for the actions asked so far.
+//!
+//! A principal's policies are the same for every question it asks, and most of their statements speak of other
+//! actions. So the statements that speak of one action are looked up once, and kept as a [`Slice`]:
+//!
+//! ```text
+//! PolicySet ── action ──▶ Slice ── denies ─▶ Section ── resource ──▶ the statements worth a look
+//!                               └─ allows ─▶ Section ── resource ──▶ …
+//! ```
+//!
+//! An index only ever leaves out statements that cannot match (M-23); whether one applies is for the engine to say.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use super::section::Section;
+use super::snapshot::Policy;
+use crate::language::document::{Effect, Listed, Statement};
+use crate::language::pattern::ActionPattern;
+use crate::name::Action;
+
+/// One or more policies that count as one: identity policies of a principal, a level of control policies.
+pub struct PolicySet {
+    policies: Box<[Arc<Policy>]>,
+    slices: Slices,
+}
+
+impl PolicySet {
+    /// A set whose slices take their memory from `budget`.
+    pub fn new(policies: impl Into<Box<[Arc<Policy>]>>, budget: &Arc<SliceBudget>) -> Self {
+        Self {
+            policies: policies.into(),
+            slices: Slices {
+                tables: OnceLock::new(),
+                asked: AtomicU64::new(0),
+                n_bytes: AtomicUsize::new(0),
+                budget: Arc::clone(budget),
+            },
+        }
+    }
+
+    /// In the order of their attachment.
+    pub fn policies(&self) -> &[Arc<Policy>] {
+        &self.policies
+    }
+
+    /// The statements that speak of `action`. None where it is asked for the first time, or where the memory for
+    /// slices is used up: whoever asks then considers every statement.
+    pub fn slice(&self, action: &Action) -> Option<&Slice> {
+        let tables = self.slices.tables.get();
+        if let Some(found) = tables.and_then(|tables| tables.find(action)) {
+            return Some(found);
+        }
+        self.slices.make(action, &self.policies)
+    }
+
+    /// For how many actions it has one.
+    pub fn n_slices(&self) -> usize {
+        let mut table = self.slices.tables.get();
+        let mut n = 0;
+        while let Some(here) = table {
+            n += here
+                .places
+                .iter()
+                .filter(|place| place.get().is_some())
+                .count();
+            table = here.next.get();
+        }
+        n
+    }
+}
+
+impl fmt::Debug for PolicySet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list()
+            .entries(self.policies.iter().map(|policy| &policy.name))
+            .finish()
+    }
+}
+
+/// The statements of one set that speak of one action.
+pub struct Slice {
+    action: Action,
+    /// The denying ones.
+    pub denies: Section,
+    /// The allowing ones.
+    pub allows: Section,
+}
+
+/// A statement of a set: by its policy's place in the set, and its own place in the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Counts from 0.
+    pub policy: u32,
+    /// Counts from 0.
+    pub statement: u32,
+}
+
+impl Candidate {
+    /// The policy and the statement.
+    pub fn of(self, set: &PolicySet) -> Option<(&Arc<Policy>, &Statement)> {
+        let policy = set.policies.get(self.policy as usize)?;
+        Some((policy, policy.statements.get(self.statement as usize)?))
+    }
+}
+
+impl Slice {
+    fn of(policies: &[Arc<Policy>], action: &Action) -> Self {
+        let (mut denies, mut allows) = (Vec::new(), Vec::new());
+        for (at, policy) in (0u32..).zip(policies) {
+            for (index, statement) in (0u32..).zip(policy.statements.iter()) {
+                if !speaks_of(statement, action) {
+                    continue;
+                }
+                let candidate = Candidate {
+                    policy: at,
+                    statement: index,
+                };
+                match statement.effect {
+                    Effect::Deny => denies.push((candidate, statement)),
+                    Effect::Allow => allows.push((candidate, statement)),
+                }
+            }
+        }
+        Self {
+            action: action.clone(),
+            denies: Section::new(denies),
+            allows: Section::new(allows),
+        }
+    }
+
+    /// How much memory it takes, about.
+    fn n_bytes(&self) -> usize {
+        size_of::<Self>()
+            + self.action.as_str().len()
+            + self.denies.n_bytes()
+            + self.allows.n_bytes()
+    }
+}
+
+/// Whether `statement` speaks of `action` (M-2 to M-6).
+pub fn speaks_of(statement: &Statement, action: &Action) -> bool {
+    let covers = |pattern: &ActionPattern| pattern.matches(action);
+    match &statement.actions {
+        Listed::Any(patterns) => patterns.iter().any(covers),
+        Listed::Not(patterns) => !patterns.iter().any(covers),
+    }
+}
+
+/// How much memory the slices of all sets may take together, and how much they do.
+#[derive(Debug)]
+pub struct SliceBudget {
+    max_bytes: usize,
+    used: AtomicUsize,
+}
+
+impl SliceBudget {
+    /// At most about `max_bytes`.
+    pub fn of(max_bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            max_bytes,
+            used: AtomicUsize::new(0),
+        })
+    }
+
+    /// The bytes in use, about.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// Takes `n_bytes` if they are left.
+    fn take(&self, n_bytes: usize) -> bool {
+        let before = self.used.fetch_add(n_bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(n_bytes) <= self.max_bytes;
+        if !fits {
+            self.give_back(n_bytes);
+        }
+        fits
+    }
+
+    fn give_back(&self, n_bytes: usize) {
+        self.used.fetch_sub(n_bytes, Ordering::Relaxed);
+    }
+}
+
+/// The slices of one set. Readers take no lock: a slice, once made, stays where it is as long as the set.
+struct Slices {
+    tables: OnceLock<Box<Table>>,
+    /// A bit for each action that was asked before, by hash: a slice is made the second time.
+    asked: AtomicU64,
+    n_bytes: AtomicUsize,
+    budget: Arc<SliceBudget>,
+}
+
+impl Drop for Slices {
+    fn drop(&mut self) {
+        self.budget.give_back(self.n_bytes.load(Ordering::Relaxed));
+    }
+}
+
+impl Slices {
+    /// Makes the slice of `action` unless it is asked for the first time. None too if another thread takes the place
+    /// meanwhile: the next one to ask finds another.
+    fn make(&self, action: &Action, policies: &[Arc<Policy>]) -> Option<&Slice> {
+        let bit = 1u64 << (action.fingerprint() % 64);
+        if self.asked.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
+            return None;
+        }
+        // Before anything is built: an action that has no place left must not cost more than those that have one.
+        let place = self.free_place(action)?;
+        let slice = Slice::of(policies, action);
+        let n_bytes = slice.n_bytes();
+        if !self.budget.take(n_bytes) {
+            return None;
+        }
+        match place.set(Box::new(slice)) {
+            Ok(()) => _ = self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed),
+            Err(_) => self.budget.give_back(n_bytes),
+        }
+        place
+            .get()
+            .map(|slice| &**slice)
+            .filter(|slice| slice.action == *action)
+    }
+
+    /// The first place where `action` may stand and nothing does.
+    fn free_place(&self, action: &Action) -> Option<&Place> {
+        let mut table = self.table(&self.tables, 0)?;
+        loop {
+            if let Some(free) = table.probe(action).find(|place| place.get().is_none()) {
+                return Some(free);
+            }
+            table = self.table(&table.next, table.places.len())?;
+        }
+    }
+
+    /// The table in `cell`, made if need be; four times as large as the one before it.
+    fn table<'s>(&self, cell: &'s OnceLock<Box<Table>>, before: usize) -> Option<&'s Table> {
+        if let Some(table) = cell.get() {
+            return Some(table);
+        }
+        let n_places = (before * 4).max(MIN_PLACES);
+        let n_bytes = n_places * size_of::<Place>() + size_of::<Table>();
+        if n_places > MAX_PLACES || !self.budget.take(n_bytes) {
+            return None;
+        }
+        match cell.set(Box::new(Table::of(n_places))) {
+            Ok(()) => _ = self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed),
+            Err(_) => self.budget.give_back(n_bytes), // somebody was faster
+        }
+        cell.get().map(|table| &**table)
+    }
+}
+
+type Place = OnceLock<Box<Slice>>;
+
+/// The places of the first table.
+const MIN_PLACES: usize = 8;
+/// The places of the last one.
+const MAX_PLACES: usize = 2_048;
+/// In how many places, one after the other, an action may stand in one table.
+const N_PROBES: usize = 4;
+
+/// Slices by the hash of their action. A place is filled once and never emptied, so an empty one ends a search. What
+/// does not fit goes to the next table.
+struct Table {
+    places: Box<[Place]>,
+    next: OnceLock<Box<Table>>,
+}
+
+impl Table {
+    fn of(n_places: usize) -> Self {
+        Self {
+            places: (0..n_places).map(|_| OnceLock::new()).collect(),
+            next: OnceLock::new(),
+        }
+    }
+
+    fn probe(&self, action: &Action) -> impl Iterator<Item = &Place> {
+        // INVARIANT: the number of places is a power of two.
+        let (first, mask) = (action.fingerprint() as usize, self.places.len() - 1);
+        (0..N_PROBES).filter_map(move |step| self.places.get(first.wrapping_add(step) & mask))
+    }
+
+    fn find(&self, action: &Action) -> Option<&Slice> {
+        let mut table = self;
+        loop {
+            for place in table.probe(action) {
+                let slice = place.get()?;
+                if slice.action == *action {
+                    return Some(slice);
+                }
+            }
+            table = table.next.get()?;
+        }
+    }
+}
