@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use iamd::compile::snapshot::Snapshot;
 use iamd::context::ContextValue;
+use iamd::engine::authorize_by_scan;
 use iamd::engine::decision::{Decision, Reason, StatementRef};
 use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
