@@ -37,7 +37,7 @@ fn ids(text: &str) -> BTreeSet<String> {
 }
 
 /// The rules where they are laid down: `- **E-14** …`, `- I-1 …`, `| Z-1 | …`.
-fn defined() -> BTreeSet<String> {
+pub fn defined() -> BTreeSet<String> {
     let path = repository().join("docs/semantics.md");
     let text =
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
