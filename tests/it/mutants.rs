@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 
+use crate::rules::defined;
 use crate::support::{files_below, repository};
 
 /// The fewest mutants there must be.
@@ -180,7 +181,13 @@ fn by_file(mutants: &[Mutant]) -> BTreeMap<&str, Vec<(usize, &Mutant)>> {
 fn every_mutant_has_its_place() {
     let mutants = read_mutants();
     assert!(mutants.len() >= N_MUTANTS, "only {} mutants", mutants.len());
-    let mut wrong = Vec::new();
+    let rules = defined();
+    let unknown = mutants
+        .iter()
+        .filter(|mutant| !rules.contains(&mutant.rule));
+    let mut wrong: Vec<String> = unknown
+        .map(|mutant| format!("no rule {}", mutant.rule))
+        .collect();
     for (file, mutants) in by_file(&mutants) {
         let source = fs::read_to_string(repository().join(file)).unwrap_or_default();
         for mutant in &mutants {
@@ -305,7 +312,7 @@ fn is_cited(rule: &str) -> bool {
         .any(|path| fs::read_to_string(path).unwrap().contains(rule))
 }
 
-/// Runs one test, the scenarios of the files that contain `only`, with one mutant, 0 for none; gives nothing if it passes.
+/// Runs one test with one mutant, 0 for none, over the files of scenarios that contain `only`. Nothing if it passes.
 fn run(program: &Path, copy: &Path, test: &str, only: &str, number: usize) -> Option<Noticed> {
     let mut child = Command::new(program)
         .args(["--exact", test])

@@ -43,7 +43,7 @@ fn semantics() -> String {
 }
 
 /// The rules where they are laid down: `- **E-14** …`, `- I-1 …`, `| Z-1 | …`.
-fn defined() -> BTreeSet<String> {
+pub fn defined() -> BTreeSet<String> {
     let mut defined = BTreeSet::new();
     let text = semantics();
     let (rules, _deferred) = text.split_once(DEFERRED).expect("the last section");
