@@ -307,7 +307,9 @@ impl Layers {
         let mut determining = SmallVec::new();
         for policy_type in settled_by(reason) {
             let layer = layers.get_mut(place_of(*policy_type));
-            determining.extend(layer.and_then(|layer| layer.settled_by.take()));
+            if let Some(by) = layer.and_then(|layer| layer.settled_by.take()) {
+                determining.push(by);
+            }
         }
         Decision {
             reason,
