@@ -9,7 +9,7 @@ use super::{issuers, tables};
 use crate::language::document::{PolicyDocument, PolicyType, PrincipalEntry};
 use crate::language::finding::Finding;
 use crate::name::AccountId;
-use crate::world::build::{Directory, references_again};
+use crate::world::build::{Directory, case, references_again};
 use crate::world::entity::{Group, Identity, ManagedPolicy, ResourcePolicy, Role, User};
 use crate::world::{Entities, World};
 
@@ -136,6 +136,7 @@ fn stays_within(edit: &Edit<'_>, tables: &Tables) -> bool {
     let Edit { old, new } = edit;
     let no_accounts = old.accounts.is_empty() && new.accounts.is_empty();
     no_accounts
+        && !case::patterns(new).any(|pattern| tables.may_misspell(pattern))
         && old.organization == new.organization
         && pairwise(&old.users, &new.users, same_user)
         && pairwise(&old.groups, &new.groups, same_group)

@@ -1,8 +1,11 @@
 //! One entity of the world at a time → what the tables say of it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use smallvec::SmallVec;
 
 use super::policies::{Policies, is_same};
 use super::policy_set::SliceBudget;
@@ -13,6 +16,7 @@ use super::tags;
 use crate::language::document::{PolicyDocument, PolicyType};
 use crate::name::AccountId;
 use crate::world::Entities;
+use crate::world::build::case;
 use crate::world::entity::{
     Group, Identity, InlinePolicy, ManagedPolicy, Reference, ResourcePolicy, Role as WrittenRole,
     User,
@@ -28,6 +32,9 @@ pub(super) struct Tables {
     entities: Sharded<Arc<Entity>>,
     roles: Sharded<Arc<Entity>>,
     pub whole: Arc<Whole>,
+    /// For the folded hash of each ARN and scope, the hash of one of them: what tells that a pattern misses none by its
+    /// case alone (M-16).
+    spellings: HashMap<u64, u64, FixedState>,
 }
 
 /// A group, with its name as its users share it.
@@ -47,6 +54,9 @@ impl Tables {
             entities: Sharded::for_rows(entities.users.len() + entities.roles.len()),
             roles: Sharded::for_rows(entities.roles.len()),
             whole: Arc::default(),
+            spellings: case::resources(entities)
+                .map(|text| (folded_hash(text), hash_of(text)))
+                .collect(),
         }
     }
 
@@ -59,6 +69,12 @@ impl Tables {
             roles: self.roles.clone(),
             whole: Arc::clone(&self.whole),
         }
+    }
+
+    /// Whether `pattern` may differ in its case alone from an ARN or scope.
+    pub fn may_misspell(&self, pattern: &str) -> bool {
+        let known = self.spellings.get(&folded_hash(pattern));
+        known.is_some_and(|spelling| *spelling != hash_of(pattern))
     }
 
     /// Whether there is a user or role with this ARN.
@@ -86,6 +102,11 @@ impl Tables {
         };
         self.groups.find(hash_of(&(account.as_str(), name)), is_it)
     }
+}
+
+fn folded_hash(text: &str) -> u64 {
+    let folded: SmallVec<[u8; 256]> = text.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
+    hash_of(folded.as_slice())
 }
 
 fn inline_name(owner: &Identity, inline: &InlinePolicy) -> String {

@@ -339,9 +339,19 @@ impl Snapshot {
         self.sets.get(id.index()).map(|set| &**set)
     }
 
+    /// All sets, in no order.
+    pub fn sets(&self) -> impl Iterator<Item = &PolicySet> {
+        self.sets.iter().map(|set| &**set)
+    }
+
     /// Whether a trust policy names this OIDC issuer, `host/path` (K-1).
     pub fn has_oidc_issuer(&self, folded: &str) -> bool {
         self.whole.oidc_issuers.contains(folded)
+    }
+
+    /// Whether any trust policy names an OIDC issuer.
+    pub fn has_oidc_issuers(&self) -> bool {
+        !self.whole.oidc_issuers.is_empty()
     }
 
     /// How many users and roles there are, disabled ones included.

@@ -102,6 +102,11 @@ impl<T: Clone> Chunked<T> {
         self.0.get(n / ITEMS_PER_CHUNK)?.get(n % ITEMS_PER_CHUNK)
     }
 
+    /// All of them, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.0.iter().flat_map(|chunk| chunk.iter())
+    }
+
     /// Adds an item at the end.
     pub fn push(&mut self, item: T) {
         match self.0.last_mut() {

@@ -117,7 +117,7 @@ const MAX_TAG_KEY_CHARACTERS: usize = 128;
 /// The longest tag value, in characters (T-34).
 const MAX_TAG_VALUE_CHARACTERS: usize = 256;
 /// The most managed policies in a session (T-40).
-const MAX_SESSION_POLICY_ARNS: usize = 10;
+pub(super) const MAX_SESSION_POLICY_ARNS: usize = 10;
 
 impl Request {
     /// Checks everything that needs no store: M-1, M-7, C-4, K-1 and the forms of section 6.

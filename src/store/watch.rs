@@ -61,6 +61,8 @@ pub struct Status {
     pub last_success: SystemTime,
     /// How long the last load took, good or not.
     pub last_duration: Duration,
+    /// How much of that it took to find and read what differs.
+    pub last_scan: Duration,
     /// Whether the store has changed to something that does not load.
     pub is_stale: bool,
     /// Warnings of the revision in force; while stale, everything about the store that does not load.
@@ -199,6 +201,7 @@ impl Reloader {
             last_attempt: now,
             last_success: now,
             last_duration: loaded.took.scan + loaded.took.compile,
+            last_scan: loaded.took.scan,
             is_stale: false,
             findings: loaded.findings.clone(),
             n_files: loaded.n_files,
@@ -370,6 +373,7 @@ impl Reloader {
             let mut status = lock(&self.status);
             status.last_success = SystemTime::now();
             status.last_duration = took;
+            status.last_scan = scan;
             status.is_stale = false;
             status.findings = findings;
             status.n_files = n_files;

@@ -7,13 +7,16 @@
     reason = "a test may fail by panicking"
 )]
 
+mod allocations;
 mod cli;
 mod corpus;
 mod edits;
 mod explain;
 mod hostile;
 mod incremental;
+mod indexes;
 mod laws;
+mod mutants;
 mod oracle;
 mod reload;
 mod rooms;
