@@ -206,3 +206,6 @@ fn nested(sorted: Vec<(Box<str>, u32)>) -> Box<[Prefix]> {
     }
     prefixes.into()
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,9 +71,11 @@ pub fn read_all<'f>(
         progress.step();
         (file, Arc::new(said))
     };
-    let n_threads = std::thread::available_parallelism()
-        .map_or(1, usize::from)
-        .min(files.len() / MIN_FILES_PER_THREAD);
+    // To ask how many processors there are reads files: not for one policy.
+    let n_threads = match files.len() / MIN_FILES_PER_THREAD {
+        0 | 1 => 1,
+        worth => std::thread::available_parallelism().map_or(1, |all| worth.min(all.get())),
+    };
     if n_threads < 2 {
         return files.into_iter().map(one).collect();
     }
