@@ -12,6 +12,7 @@ use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with}
 use super::principal::{Strength, cannot_assume, is_trust_action};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
+use super::work::Work;
 use crate::compile::policy_set::PolicySet;
 use crate::compile::snapshot::{Account, Attachment, SetId, Snapshot};
 use crate::language::document::PolicyType;
@@ -34,12 +35,20 @@ pub fn authorize_with<T: Trace>(
     request: &Request,
     trace: &mut T,
 ) -> Result<Decision, RequestError> {
-    let admitted = admit(snapshot, request)?;
-    Ok(decide(snapshot, request, &admitted, trace))
+    let (admitted, work) = (admit(snapshot, request)?, Work::new());
+    let decision = decide(snapshot, request, &admitted, &work, trace);
+    if work.is_spent() {
+        return Err(RequestError::too_much_work()); // E-1
+    }
+    Ok(decision)
 }
 
 /// What is known about a question; none if it is malformed or nobody known asks it.
-pub fn facts<'a>(snapshot: &'a Snapshot, request: &'a Request) -> Option<Facts<'a>> {
+pub fn facts<'a>(
+    snapshot: &'a Snapshot,
+    request: &'a Request,
+    work: &'a Work,
+) -> Option<Facts<'a>> {
     let owner = admit(snapshot, request).ok()?.owner;
     let caller = Caller::resolve(snapshot, request).ok()?;
     Some(Facts {
@@ -48,6 +57,7 @@ pub fn facts<'a>(snapshot: &'a Snapshot, request: &'a Request) -> Option<Facts<'
         caller,
         owner,
         for_trust: false,
+        work,
     })
 }
 
@@ -56,6 +66,7 @@ fn decide<T: Trace>(
     snapshot: &Snapshot,
     request: &Request,
     admitted: &Admitted<'_>,
+    work: &Work,
     trace: &mut T,
 ) -> Decision {
     let caller = match Caller::resolve(snapshot, request) {
@@ -74,6 +85,7 @@ fn decide<T: Trace>(
         caller,
         owner: admitted.owner,
         for_trust: false,
+        work,
     };
     trace.begin(&facts);
     let attached = owner

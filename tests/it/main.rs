@@ -24,4 +24,5 @@ mod scenarios;
 mod serve;
 mod simulate;
 mod support;
+mod work;
 mod worlds;
