@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::demand::Demand;
 use super::section::Section;
 use super::snapshot::Policy;
 use crate::language::document::{Effect, Listed, Statement};
@@ -55,6 +56,11 @@ impl PolicySet {
         }
         self.slices.make(action, &self.policies)
     }
+
+    /// The same, where it is there already: this does not count as asking for it.
+    pub fn known_slice(&self, action: &Action) -> Option<&Slice> {
+        self.slices.tables.get()?.find(action)
+    }
 }
 
 impl fmt::Debug for PolicySet {
@@ -72,6 +78,8 @@ pub struct Slice {
     pub denies: Section,
     /// The allowing ones.
     pub allows: Section,
+    /// What they ask for.
+    pub demand: Demand,
 }
 
 /// A statement of a set: by its policy's place in the set, and its own place in the policy.
@@ -111,6 +119,7 @@ impl Slice {
         }
         Self {
             action: action.clone(),
+            demand: Demand::of(&denies, &allows),
             denies: Section::new(denies),
             allows: Section::new(allows),
         }
@@ -122,6 +131,7 @@ impl Slice {
             + self.action.as_str().len()
             + self.denies.n_bytes()
             + self.allows.n_bytes()
+            + self.demand.n_bytes()
     }
 }
 

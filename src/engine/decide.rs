@@ -77,11 +77,27 @@ fn decide<T: Trace>(
     };
     trace.begin(&facts);
     let layers = Layers::evaluate(&facts, owner, &admitted.session_policies, trace);
+    if let Some(known) = trace.known() {
+        return known;
+    }
     let standing = Standing::of(&facts, owner);
     let verdicts = layers.verdicts();
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
-    layers.into_decision(reason)
+    let decision = layers.into_decision(reason);
+    trace.made(&decision);
+    decision
+}
+
+/// Shows `trace` the sets of the store that deciding would evaluate, by the very steps of deciding.
+pub(super) fn visit_sets<T: Trace>(facts: &Facts<'_>, trace: &mut T) {
+    let snapshot = facts.snapshot;
+    let owner = facts.owner.and_then(|owner| snapshot.account(owner));
+    let arns = facts.request.session.policy_arns.iter();
+    let session_policies: SmallVec<[&PolicySet; 4]> = arns
+        .filter_map(|arn| snapshot.session_policy(arn.as_str()))
+        .collect();
+    Layers::evaluate(facts, owner, &session_policies, trace);
 }
 
 /// One verdict per policy type, in the order of E-28.
@@ -264,7 +280,7 @@ impl Layers {
             trace.layer(policy_type, layer.verdict);
             let is_settled = layer.verdict == Verdict::ExplicitDeny && !T::LISTENS;
             layers.push(layer);
-            if is_settled {
+            if is_settled || trace.is_done() {
                 break;
             }
         }

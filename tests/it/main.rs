@@ -7,6 +7,7 @@
     reason = "a test may fail by panicking"
 )]
 
+mod cached;
 mod cli;
 mod corpus;
 mod edits;
