@@ -8,13 +8,13 @@
 //! slices, one by one ──sum──▶ dear? ──no──▶ evaluate
 //!                              │ yes
 //!                              ▼
-//!                  worth a try here? ──no──▶ evaluate            (Tally: where nothing repeats, the cache rests)
+//!                  worth a try here? ──no──▶ evaluate             (Tally: where nothing repeats, the cache rests)
 //!                              │ yes
 //!                              ▼
-//!               key ─▶ asked before? ──no──▶ evaluate, note it   (Door)
+//!               key ─▶ asked before? ──no──▶ evaluate, note it    (Door)
 //!                              │ yes
 //!                              ▼
-//!                             kept? ──no──▶ evaluate, keep it
+//!                             kept? ──no──▶ evaluate, keep it      (unless that was little work)
 //!                              │ yes
 //!                              ▼
 //!                          the answer
@@ -40,13 +40,18 @@ use super::derived::Facts;
 use super::principal::is_trust_action;
 use super::request::Request;
 use super::trace::Trace;
+use crate::compile::demand;
+use crate::compile::operator::{Truth, Values};
 use crate::compile::policy_set::Slice;
+use crate::language::condition::Condition;
 
 mod key;
 mod tally;
 
 /// From which modelled cost on an answer is looked up.
-const DEAR: u32 = 1_000;
+const DEAR: u32 = 2_000;
+/// With less work than this a decision is not kept, dear as its slices are: an early statement settled it.
+const WORTH_KEEPING: u64 = 1_000;
 
 /// When decisions are looked up and kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -217,6 +222,8 @@ pub(super) struct Consulting<'c> {
     /// The cost at which the cache is asked.
     asks_from: u32,
     state: State<'c>,
+    /// What was evaluated since the cache was asked, by the same model.
+    work: u64,
     /// Filled where the cache is asked.
     key: Key,
 }
@@ -243,6 +250,7 @@ impl<'c> Consulting<'c> {
                 Mode::Always => 0,
             },
             state: State::Unasked,
+            work: 0,
             key: Key::new(),
         }
     }
@@ -284,6 +292,7 @@ impl<'c> Consulting<'c> {
             None => {
                 tally.missed();
                 self.state = State::Wanted(tally);
+                self.work = 0;
             }
         }
     }
@@ -314,6 +323,16 @@ impl Trace for Consulting<'_> {
         matches!(self.state, State::Known(_))
     }
 
+    fn resource(&mut self, _matches: bool) {
+        self.work += demand::STATEMENT + demand::PATTERN;
+    }
+
+    fn condition(&mut self, _: &Facts<'_>, condition: &Condition, _: &Values<'_>, _: Truth) {
+        if matches!(self.state, State::Wanted(_)) {
+            self.work += demand::condition_cost(condition);
+        }
+    }
+
     fn known(&mut self) -> Option<Decision> {
         match std::mem::replace(&mut self.state, State::Passed) {
             State::Known(decision) => Some(decision),
@@ -326,6 +345,10 @@ impl Trace for Consulting<'_> {
 
     fn made(&mut self, decision: &Decision) {
         if let State::Wanted(tally) = self.state {
+            if self.work < WORTH_KEEPING && self.cache.caching.mode == Mode::Auto {
+                tally.let_down();
+                return;
+            }
             let Kept { decisions, .. } = self.cache.kept();
             decisions.insert(self.key.bytes().into(), decision.clone());
             tally.inserted();

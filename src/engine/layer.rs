@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::decision::StatementRef;
 use super::derived::Facts;
 use super::principal::{Strength, strength};
-use super::trace::{Outcome, Silent, Trace};
+use super::trace::{Outcome, Trace};
 use crate::compile::operator::{Truth, evaluate};
 use crate::compile::policy_set::{PolicySet, Slice, speaks_of};
 use crate::compile::snapshot::Policy;
@@ -76,7 +76,7 @@ pub(super) fn evaluate_stored<T: Trace>(
         return Layer::without_statement(Verdict::ImplicitDeny);
     }
     match slice {
-        Some(slice) => evaluate_slice(set, slice, facts),
+        Some(slice) => evaluate_slice(set, slice, facts, trace),
         None => evaluate_set(set.policies(), facts, trace),
     }
 }
@@ -98,13 +98,18 @@ pub(super) fn evaluate_with<T: Trace>(
 }
 
 /// The same answer as [`evaluate_set`] gives, statement for statement: both go by the order of the policies.
-fn evaluate_slice(set: &PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer {
+fn evaluate_slice<T: Trace>(
+    set: &PolicySet,
+    slice: &Slice,
+    facts: &Facts<'_>,
+    trace: &mut T,
+) -> Layer {
     let resource = &facts.request.resource;
     let denied = slice.denies.visit(resource, |candidate| {
         let Some((policy, statement)) = candidate.of(set) else {
             return ControlFlow::Continue(());
         };
-        match consider_otherwise(statement, facts, &mut Silent) {
+        match consider_otherwise(statement, facts, trace) {
             Outcome::Applies(_) => ControlFlow::Break(StatementRef {
                 policy: Arc::clone(policy),
                 index: candidate.statement as usize,
@@ -124,7 +129,7 @@ fn evaluate_slice(set: &PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer {
         let Some((policy, statement)) = candidate.of(set) else {
             return ControlFlow::Continue(());
         };
-        if let Outcome::Applies(strength) = consider_otherwise(statement, facts, &mut Silent)
+        if let Outcome::Applies(strength) = consider_otherwise(statement, facts, trace)
             && best.is_none_or(|best| strength > best)
         {
             best = Some(strength);

@@ -10,7 +10,6 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use iamd::compile::snapshot::Snapshot;
 use iamd::engine::cache::{Caching, Counts, Mode};
 use iamd::engine::decision::Decision;
 use iamd::engine::live::Generation;
@@ -24,7 +23,7 @@ use crate::oracle::question::{Given, Question, SessionFacts};
 use crate::worlds::{self, Random, World};
 
 /// Questions that are changed, of each world.
-const BASES: u64 = 10;
+const BASES: u64 = 50;
 /// Changes to each of them.
 const CHANGES: u64 = 24;
 
@@ -45,8 +44,14 @@ struct Run {
 impl Run {
     fn of_environment() -> Self {
         let number = |name: &str| env::var(name).ok().map(|text| text.parse().expect(name));
+        // Without optimisation a question costs ten times as much.
+        let usual = if cfg!(debug_assertions) {
+            30_000
+        } else {
+            100_000
+        };
         Self {
-            n_cases: number("IAMD_CACHE_CASES").unwrap_or(60_000),
+            n_cases: number("IAMD_CACHE_CASES").unwrap_or(usual),
             seed: number("IAMD_CACHE_SEED").unwrap_or(1),
             n_threads: number("IAMD_CACHE_THREADS").unwrap_or(4),
         }
@@ -125,8 +130,8 @@ fn what_the_cache_answers_is_what_evaluating_answers() {
     // A law about answers that the cache gave says nothing where it gave none, and little where no change matters.
     assert_eq!(sum.counts["off"], Counts::default());
     assert!(percent(sum.counts["auto"].hits, sum.n_asked) >= 5.0);
-    assert!(percent(sum.counts["always"].hits, sum.n_asked) >= 30.0);
-    assert!(percent(sum.n_turned, sum.n_cases) >= 8.0);
+    assert!(percent(sum.counts["always"].hits, sum.n_asked) >= 25.0);
+    assert!(percent(sum.n_turned, sum.n_cases) >= 5.0);
 }
 
 /// Questions to one world and their changes, in every mode.
@@ -142,21 +147,28 @@ fn compare(seed: u64) -> Sum {
         let generation = Generation::new(laws::load(&texts), &caching);
         (name, generation, caching)
     });
-    let reference = laws::load(&texts);
+    let [(_, off, _), (_, other, _), _] = &cached;
+    // Twice without a cache: by the slices, and by every statement of another copy of the store.
+    let answer = |request: &Request| {
+        let expected = told(off.authorize(request));
+        let scanned = told(iamd::engine::authorize_by_scan(&other.snapshot, request));
+        assert_eq!(expected, scanned, "world {seed}");
+        expected
+    };
     let mut sum = Sum::default();
     for _ in 0..BASES {
         let base = parsed(&worlds::question(&mut random, &world));
         let Some((base, base_request)) = base else {
             continue;
         };
-        let base_answer = answer(&reference, &base_request);
+        let base_answer = answer(&base_request);
         let mut asked = vec![(base.clone(), base_request, base_answer.clone())];
         for _ in 0..CHANGES {
             let donor = worlds::question(&mut random, &world);
             let mut changed = base.clone();
             change(&mut changed, donor, &mut random);
             if let Some((changed, request)) = parsed(&changed) {
-                let expected = answer(&reference, &request);
+                let expected = answer(&request);
                 sum.n_cases += 1;
                 sum.n_turned += u64::from(expected != base_answer);
                 asked.push((changed, request, expected));
@@ -167,7 +179,7 @@ fn compare(seed: u64) -> Sum {
             random.shuffle(&mut asked);
             for (question, request, expected) in &asked {
                 sum.n_asked += 1;
-                for (mode, generation, _) in &cached {
+                for (mode, generation, _) in &cached[1..] {
                     let got = told(generation.authorize(request));
                     if got != *expected {
                         let what = format!(
@@ -196,10 +208,6 @@ fn told(decision: Result<Decision, impl ToString>) -> Told {
     };
     let statements = decision.determining().iter().map(name).collect();
     Ok((decision.reason().label(), statements))
-}
-
-fn answer(snapshot: &Snapshot, request: &Request) -> Told {
-    told(iamd::engine::authorize(snapshot, request))
 }
 
 /// The question as a request, unless it is malformed.
@@ -294,19 +302,23 @@ fn make_dear(world: &mut World, random: &mut Random) {
             let Some(statements) = list.as_array_mut() else {
                 continue;
             };
+            // Short patterns may stand in one of the two positions only (M-12).
             let is_plain = |statement: &&Json| {
-                statement.get("Principal").is_none() && statement.get("NotPrincipal").is_none()
+                ["Principal", "NotPrincipal", "NotResource"]
+                    .iter()
+                    .all(|element| statement.get(element).is_none())
             };
             let Some(mut another) = statements.iter().find(is_plain).cloned() else {
                 continue;
             };
             another["Effect"] = json!("Deny");
+            another["Resource"] = json!("*"); // which no index leaves out
             another.as_object_mut().unwrap().remove("Sid");
             another["Condition"] = json!({
                 "StringEquals": {"app:k": "never so", "app:list": ["never this", "nor that"]},
                 "NumericEquals": {"app:n": "-77"},
             });
-            statements.extend(vec![another; 20]);
+            statements.extend(vec![another; 40]);
         }
     }
 }

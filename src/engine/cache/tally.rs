@@ -16,6 +16,8 @@ const N_TALLIES: usize = 64;
 const PATIENCE: i32 = 1_024;
 /// What a question that was asked before is worth. One in five must be.
 const ENCOURAGEMENT: i32 = 4;
+/// What a decision costs that turns out to be cheap, though its slices are dear.
+const LET_DOWN: i32 = 8;
 /// The patience after a rest.
 const TRIAL: i32 = 128;
 /// For how many questions the cache rests.
@@ -119,9 +121,22 @@ impl Tally {
 
     /// The question was not asked before, or cannot be looked up.
     pub(super) fn disappointed(&self) {
+        self.lose(1);
+    }
+
+    /// The question was asked before, but the decision was made with little work: it is not kept.
+    pub(super) fn let_down(&self) {
+        self.lose(LET_DOWN);
+    }
+
+    fn lose(&self, lost: i32) {
         let patience = self.patience.load(Ordering::Relaxed);
         if patience > 0 {
-            let next = if patience > 1 { patience - 1 } else { -REST };
+            let next = if patience > lost {
+                patience - lost
+            } else {
+                -REST
+            };
             self.patience.store(next, Ordering::Relaxed);
         }
     }
@@ -166,7 +181,7 @@ mod tests {
         assert_eq!(round(&tally), (0, PATIENCE as u32));
         for _ in 0..3 {
             // The question that ended the round before is one of the rest.
-            assert_eq!(round(&tally), (REST as u32, TRIAL as u32));
+            assert_eq!(round(&tally), (REST as u32 - 1, TRIAL as u32));
         }
     }
 

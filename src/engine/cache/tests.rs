@@ -22,7 +22,7 @@ fn store(statements: &str, team: &str) -> Vec<(String, String)> {
     let document = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
     let tags = format!(r#""Tags":[{{"Key":"team","Value":"{team}"}}]"#);
     let policies = format!(r#"[{{"PolicyName":"p","PolicyDocument":{document}}}]"#);
-    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":"*","Action":"sts:AssumeRole"}]}"#;
+    let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"111122223333"},"Action":"sts:AssumeRole"}]}"#;
     [
         ("account.json", r#"{"AccountId":"111122223333"}"#.to_owned()),
         (
@@ -540,6 +540,21 @@ fn dear_questions_are_kept_when_they_are_asked_again() {
     // The first makes no slice, the second has none but makes it, the third is the first at the door.
     assert!(counts.hits >= 96, "{counts:?}");
     assert_eq!(counts.insertions, 1, "{counts:?}");
+}
+
+#[test]
+fn dear_slices_that_are_settled_at_once_are_not_kept() {
+    let first = deny("*", r#""StringEquals":{"app:colour":"white"}"#);
+    let (live, generation) = kept_by(Mode::Auto, &format!("{first},{}", dear()));
+    for _ in 0..2_000 {
+        ask(&generation, &question(&[("app:colour", &["white"])]));
+    }
+    let counts = live.cache_counts();
+    assert_eq!((counts.hits, counts.insertions), (0, 0), "{counts:?}");
+    assert!(
+        counts.bypasses > counts.misses,
+        "soon not looked up: {counts:?}"
+    );
 }
 
 #[test]
