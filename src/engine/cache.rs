@@ -240,19 +240,20 @@ enum State<'c> {
 }
 
 impl<'c> Consulting<'c> {
-    pub(super) fn new(cache: &'c DecisionCache) -> Self {
-        Self {
+    /// None if decisions are never looked up.
+    pub(super) fn of(cache: &'c DecisionCache) -> Option<Self> {
+        Some(Self {
             cache,
             cost: 0,
             asks_from: match cache.caching.mode {
-                Mode::Off => u32::MAX,
+                Mode::Off => return None,
                 Mode::Auto => DEAR,
                 Mode::Always => 0,
             },
             state: State::Unasked,
             work: 0,
             key: Key::new(),
-        }
+        })
     }
 
     #[inline(never)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwapOption, Guard};
 
 use super::cache::{Caching, Consulting, Counts, DecisionCache};
-use super::decide::authorize_with;
+use super::decide::{authorize, authorize_with};
 use super::decision::Decision;
 use super::request::{Request, RequestError};
 use crate::compile::snapshot::Snapshot;
@@ -31,8 +31,10 @@ impl Generation {
     /// Checks `request` against the store and decides it, as [`authorize`](super::authorize) does; where that is
     /// worth while, by what it decided before (K-45).
     pub fn authorize(&self, request: &Request) -> Result<Decision, RequestError> {
-        let mut consulting = Consulting::new(&self.cache);
-        authorize_with(&self.snapshot, request, &mut consulting)
+        match Consulting::of(&self.cache) {
+            Some(mut consulting) => authorize_with(&self.snapshot, request, &mut consulting),
+            None => authorize(&self.snapshot, request),
+        }
     }
 
     /// How many answers are kept.

@@ -15,11 +15,15 @@ use iamd::engine::decision::Decision;
 use iamd::engine::live::Generation;
 use iamd::engine::request::Request;
 use iamd::language::document::PolicyType;
+use iamd::service::pb;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use crate::laws;
 use crate::oracle::question::{Given, Question, SessionFacts};
+use crate::support::{
+    Server, ann_asks, log_field, revision, store_allowing, until_revision, write_store,
+};
 use crate::worlds::{self, Random, World};
 
 /// Questions that are changed, of each world.
@@ -132,6 +136,38 @@ fn what_the_cache_answers_is_what_evaluating_answers() {
     assert!(percent(sum.counts["auto"].hits, sum.n_asked) >= 5.0);
     assert!(percent(sum.counts["always"].hits, sum.n_asked) >= 25.0);
     assert!(percent(sum.n_turned, sum.n_cases) >= 5.0);
+}
+
+/// K-42, over the wire: the same answer from memory, and none of it after a reload.
+#[tokio::test]
+async fn a_server_gives_the_same_answer_again_until_the_store_changes() {
+    let store = store_allowing("orders:Get");
+    let options = ["--listen", "127.0.0.1:0", "--log-level", "debug"];
+    let mut server = Server::start_with(
+        store.path(),
+        &[&options[..], &["--decision-cache", "always"]].concat(),
+    );
+    let mut client = server.client().await;
+    let mut first = None;
+    for _ in 0..6 {
+        let answer = client.authorize(ann_asks("orders:Get")).await.unwrap();
+        let answer = answer.into_inner();
+        assert_eq!(answer.decision(), pb::Decision::Allow);
+        assert_eq!(answer.determining_statements[0].sid, "One");
+        assert_eq!(*first.get_or_insert_with(|| answer.clone()), answer);
+    }
+    write_store(store.path(), "orders:Put");
+    let answer = until_revision(&mut client, &revision(store.path())).await;
+    assert_eq!(answer.decision(), pb::Decision::Deny, "K-42");
+    drop(client);
+    server.signal("TERM");
+    let log = server.whole_log();
+    let counts = log.iter().find(|line| line.contains("the decision cache"));
+    let hits: u64 = log_field(counts.expect("the counts"), "hits")
+        .and_then(|hits| hits.parse().ok())
+        .unwrap();
+    // The first makes no slice, the second makes it, the third is kept.
+    assert!(hits >= 3, "{counts:?}");
 }
 
 /// Questions to one world and their changes, in every mode.

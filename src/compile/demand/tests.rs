@@ -1,8 +1,4 @@
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test may fail by panicking"
-)]
+#![expect(clippy::panic, reason = "a test may fail by panicking")]
 
 use super::*;
 use crate::language::document::{Effect, PolicyType};
@@ -13,7 +9,9 @@ use crate::language::report::Base;
 fn demand(statements: &str) -> Demand {
     let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
     let (document, findings) = parse(&text, PolicyType::Identity, Base::File("p.json".into()));
-    let statements = document.expect(&format!("{findings:?}")).statements;
+    let statements = document
+        .unwrap_or_else(|| panic!("{findings:?}"))
+        .statements;
     let of = |effect: Effect| -> Vec<_> {
         let place = |statement| Candidate {
             policy: 0,

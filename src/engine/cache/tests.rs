@@ -1,7 +1,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a test may fail by panicking"
 )]
 
@@ -84,7 +83,10 @@ fn kept_by(mode: Mode, statements: &str) -> (Live, Arc<Generation>) {
     (live, generation)
 }
 
-fn question(context: &[(&str, &[&str])]) -> RawRequest {
+/// Context keys with their values.
+type Entries<'e> = &'e [(&'e str, &'e [&'e str])];
+
+fn question(context: Entries<'_>) -> RawRequest {
     let value = |values: &[&str]| {
         ContextValue::list(values.iter().map(|value| ContextValue::string(*value)))
     };
@@ -382,7 +384,7 @@ fn what_is_refused_is_not_kept() {
 fn absent_empty_list_and_empty_text_are_three_values() {
     // C-60: `Null` is true for absence, false for a value, and says nothing about an empty text.
     let (live, generation) = keeping(&allow("*", r#""Null":{"app:x":"true"}"#));
-    let values: [(&[(&str, &[&str])], &str); 6] = [
+    let values: [(Entries<'_>, &str); 6] = [
         (&[], "ALLOW_IDENTITY"),
         (&[("app:x", &[])], "ALLOW_IDENTITY"),
         (&[("app:x", &[""])], "IMPLICIT_DENY_IDENTITY"),
