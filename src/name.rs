@@ -98,8 +98,12 @@ impl Arn {
             text: text.into(),
             colons,
         };
-        let [prefix, partition, service, _, _, resource] = arn.fields();
-        if prefix != "arn" || partition.is_empty() || service.is_empty() || resource.is_empty() {
+        let [_, partition, service, _, _, resource] = arn.fields();
+        if !text.starts_with("arn:")
+            || partition.is_empty()
+            || service.is_empty()
+            || resource.is_empty()
+        {
             return Err(malformed());
         }
         Ok(arn)
@@ -112,41 +116,51 @@ impl Arn {
 
     /// All six fields, `arn` first.
     pub fn fields(&self) -> [&str; 6] {
-        let [a, b, c, d, e] = self.colons.map(|at| at as usize);
-        let field = |from: usize, to: usize| self.text.get(from..to).unwrap_or("");
         [
-            field(0, a),
-            field(a + 1, b),
-            field(b + 1, c),
-            field(c + 1, d),
-            field(d + 1, e),
-            field(e + 1, self.text.len()),
+            "arn",
+            self.partition(),
+            self.service(),
+            self.region(),
+            self.account(),
+            self.resource(),
         ]
+    }
+
+    /// What stands between two colons.
+    fn between(&self, from: u32, to: u32) -> &str {
+        self.text
+            .get(from as usize + 1..to as usize)
+            .unwrap_or_default()
     }
 
     /// `aws`, `aws-cn`, `app`, …
     pub fn partition(&self) -> &str {
-        self.fields()[1]
+        let [from, to, _, _, _] = self.colons;
+        self.between(from, to)
     }
 
     /// `iam`, `s3`, `orders`, …
     pub fn service(&self) -> &str {
-        self.fields()[2]
+        let [_, from, to, _, _] = self.colons;
+        self.between(from, to)
     }
 
     /// The region; often empty.
     pub fn region(&self) -> &str {
-        self.fields()[3]
+        let [_, _, from, to, _] = self.colons;
+        self.between(from, to)
     }
 
     /// The account; may be empty.
     pub fn account(&self) -> &str {
-        self.fields()[4]
+        let [_, _, _, from, to] = self.colons;
+        self.between(from, to)
     }
 
     /// Everything after the fifth colon.
     pub fn resource(&self) -> &str {
-        self.fields()[5]
+        let [.., from] = self.colons;
+        self.text.get(from as usize + 1..).unwrap_or_default()
     }
 }
 

@@ -126,9 +126,9 @@ fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
 /// To find the slice, and to begin with each of its sections.
 const LOOK_UP: u64 = 20;
 /// To take up one statement and its principal.
-pub const STATEMENT: u64 = 8;
+const STATEMENT: u64 = 8;
 /// One pattern, of resources or of values; most often one that does not match.
-pub const PATTERN: u64 = 25;
+const PATTERN: u64 = 25;
 /// One look at a condition: its key's value, found and read.
 const CONDITION: u64 = 30;
 /// One value of an operand that has few; large sets are searched, not scanned.
@@ -169,19 +169,13 @@ fn statement_cost(statement: &Statement) -> u64 {
     STATEMENT + patterns.len() as u64 * PATTERN + conditions / 2
 }
 
-/// About how many nanoseconds a condition takes.
-pub fn condition_cost(condition: &Condition) -> u64 {
-    let (n_values, n_patterns) = match &condition.operand {
-        Operand::StringEquals(texts) | Operand::StringEqualsIgnoreCase(texts) => (texts.len(), 0),
-        Operand::StringLike(texts) => (0, texts.len()),
-        Operand::Arn(patterns) => (0, patterns.len()),
-        Operand::Numeric(_, numbers) => (numbers.len(), 0),
-        Operand::Date(_, instants) => (instants.len(), 0),
-        Operand::Binary(expected) => (expected.len(), 0),
-        Operand::IpAddress(networks) => (networks.len(), 0),
-        Operand::Bool(_) | Operand::Null(_) => (1, 0),
+fn condition_cost(condition: &Condition) -> u64 {
+    let n_values = condition.operand.n_values();
+    let values = match condition.operand {
+        Operand::StringLike(_) | Operand::Arn(_) => PATTERN * n_values as u64,
+        _ => OPERAND * n_values.min(MAX_OPERANDS) as u64,
     };
-    CONDITION + OPERAND * n_values.min(MAX_OPERANDS) as u64 + PATTERN * n_patterns as u64
+    CONDITION + values
 }
 
 #[cfg(test)]

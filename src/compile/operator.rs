@@ -1,13 +1,13 @@
 //! What a condition says about the values of its key (section 4 of the semantics).
 
-use std::borrow::Cow;
 use std::ops::Not;
 
 use crate::language::condition::{Condition, Operand, Qualifier};
 use crate::language::operand::{
-    Instant, Number, arn_fields, equal_ignoring_case, parse_address, parse_bool, parse_bytes,
+    Instant, Number, arn_fields, parse_address, parse_bool, parse_bytes,
 };
-use crate::language::pattern::{Atom, Template, Variables};
+use crate::language::pattern::Variables;
+use crate::language::text::Text;
 
 /// Kleene's three values (C-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub enum Values<'a> {
     /// It has one, but nobody said which (T-43).
     Unknown,
     /// Exactly one.
-    One(Cow<'a, str>),
+    One(Text<'a>),
     /// As given; two or more, since a list of one is its element (C-10).
     Many(&'a [Box<str>]),
 }
@@ -72,19 +72,20 @@ pub enum Values<'a> {
 impl<'a> Values<'a> {
     /// `Absent` for `None`.
     pub fn maybe(value: Option<&'a str>) -> Self {
-        value.map_or(Self::Absent, |value| Self::One(Cow::Borrowed(value)))
+        value.map_or(Self::Absent, |value| Self::One(value.into()))
     }
 
     /// A list as the request holds it.
     pub fn list(values: &'a [Box<str>]) -> Self {
         match values {
             [] => Self::Absent,
-            [one] => Self::One(Cow::Borrowed(one)),
+            [one] => Self::One((&**one).into()),
             many => Self::Many(many),
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &str> {
+    /// Each of them.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
         let (one, many): (_, &[Box<str>]) = match self {
             Self::Absent | Self::Unknown => (None, &[]),
             Self::One(value) => (Some(&**value), &[]),
@@ -141,16 +142,9 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
 fn any_of(operand: &Operand, value: &str, variables: &impl Variables) -> Truth {
     let read = |holds: Option<bool>| holds.map_or(Truth::Indeterminate, Truth::from);
     match operand {
-        Operand::StringEquals(texts) | Operand::StringLike(texts) => Truth::from(
-            texts
-                .iter()
-                .any(|text| text.matches(value, variables) == Some(true)),
-        ),
-        Operand::StringEqualsIgnoreCase(texts) => Truth::from(
-            texts
-                .iter()
-                .any(|text| equals_ignoring_case(text, value, variables)),
-        ),
+        Operand::StringEquals(texts)
+        | Operand::StringEqualsIgnoreCase(texts)
+        | Operand::StringLike(texts) => Truth::from(texts.fit(value, variables)),
         Operand::Numeric(relation, numbers) => read(Number::parse(value).map(|given| {
             numbers
                 .iter()
@@ -163,31 +157,14 @@ fn any_of(operand: &Operand, value: &str, variables: &impl Variables) -> Truth {
         })),
         Operand::Bool(expected) => read(parse_bool(value).map(|given| given == *expected)),
         Operand::Binary(expected) => {
-            read(parse_bytes(value).map(|given| expected.contains(&given)))
+            read(parse_bytes(value).map(|given| expected.iter().any(|bytes| **bytes == *given)))
         }
-        Operand::IpAddress(networks) => read(
-            parse_address(value)
-                .map(|address| networks.iter().any(|network| network.contains(&address))),
-        ),
-        Operand::Arn(patterns) => read(arn_fields(value).map(|arn| {
-            patterns
-                .iter()
-                .any(|pattern| pattern.matches(&arn, variables) == Some(true))
-        })),
+        Operand::IpAddress(networks) => {
+            read(parse_address(value).map(|address| networks.contain(address)))
+        }
+        Operand::Arn(patterns) => read(arn_fields(value).map(|arn| patterns.fit(&arn, variables))),
         Operand::Null(_) => Truth::Indeterminate,
     }
-}
-
-fn equals_ignoring_case(text: &Template, value: &str, variables: &impl Variables) -> bool {
-    let Some(atoms) = text.resolve(variables) else {
-        return false;
-    };
-    let parts = atoms.iter().map(|atom| match atom {
-        Atom::Text(text) => &**text,
-        // Never there: these templates are cut without wildcards.
-        Atom::AnyOne | Atom::AnyRun => "",
-    });
-    equal_ignoring_case(parts, [value].into_iter())
 }
 
 #[cfg(test)]

@@ -61,6 +61,21 @@ impl PolicySet {
     pub fn known_slice(&self, action: &Action) -> Option<&Slice> {
         self.slices.tables.get()?.find(action)
     }
+
+    /// For how many actions it has one.
+    pub fn n_slices(&self) -> usize {
+        let mut table = self.slices.tables.get();
+        let mut n = 0;
+        while let Some(here) = table {
+            n += here
+                .places
+                .iter()
+                .filter(|place| place.get().is_some())
+                .count();
+            table = here.next.get();
+        }
+        n
+    }
 }
 
 impl fmt::Debug for PolicySet {

@@ -233,25 +233,5 @@ fn place_of(window: &[u8; WINDOW]) -> (usize, u64) {
     ((bit / 64) as usize, 1 << (bit % 64))
 }
 
-impl ResourcePattern {
-    fn exact(&self) -> Option<&str> {
-        (!self.is_everything()
-            && !self.is_short()
-            && self.fields().iter().all(|f| {
-                f.pieces()
-                    .iter()
-                    .all(|p| matches!(p, crate::language::pattern::Piece::Text(_)))
-            }))
-        .then_some(self.as_str())
-    }
-    fn longest_literal(&self) -> Option<&str> {
-        self.fields()
-            .iter()
-            .flat_map(|f| f.pieces())
-            .filter_map(|p| match p {
-                crate::language::pattern::Piece::Text(t) => Some(&**t),
-                _ => None,
-            })
-            .max_by_key(|t| t.len())
-    }
-}
+#[cfg(test)]
+mod tests;

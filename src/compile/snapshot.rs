@@ -355,9 +355,19 @@ impl Snapshot {
         self.sets.get(id)
     }
 
+    /// All sets, in no order.
+    pub fn sets(&self) -> impl Iterator<Item = &PolicySet> {
+        self.sets.0.iter().map(|set| &**set)
+    }
+
     /// Whether a trust policy names this OIDC issuer, `host/path` (K-1).
     pub fn has_oidc_issuer(&self, folded: &str) -> bool {
         self.oidc_issuers.contains(folded)
+    }
+
+    /// Whether any trust policy names an OIDC issuer.
+    pub fn has_oidc_issuers(&self) -> bool {
+        !self.oidc_issuers.is_empty()
     }
 
     /// How many users and roles there are, disabled ones included.

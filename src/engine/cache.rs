@@ -40,18 +40,16 @@ use super::derived::Facts;
 use super::principal::is_trust_action;
 use super::request::Request;
 use super::trace::Trace;
-use crate::compile::demand;
-use crate::compile::operator::{Truth, Values};
+use super::work::Work;
 use crate::compile::policy_set::Slice;
-use crate::language::condition::Condition;
 
 mod key;
 mod tally;
 
 /// From which modelled cost on an answer is looked up.
 const DEAR: u32 = 2_000;
-/// With less work than this a decision is not kept, dear as its slices are: an early statement settled it.
-const WORTH_KEEPING: u64 = 1_000;
+/// With fewer units of [`Work`] than this a decision is not kept, dear as its slices are: an early statement settled it.
+const WORTH_KEEPING: u32 = 50;
 
 /// When decisions are looked up and kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -222,8 +220,8 @@ pub(super) struct Consulting<'c> {
     /// The cost at which the cache is asked.
     asks_from: u32,
     state: State<'c>,
-    /// What was evaluated since the cache was asked, by the same model.
-    work: u64,
+    /// The work that was left when the cache was asked.
+    work_left: u32,
     /// Filled where the cache is asked.
     key: Key,
 }
@@ -251,7 +249,7 @@ impl<'c> Consulting<'c> {
                 Mode::Always => 0,
             },
             state: State::Unasked,
-            work: 0,
+            work_left: 0,
             key: Key::new(),
         })
     }
@@ -261,7 +259,7 @@ impl<'c> Consulting<'c> {
         let cache = self.cache;
         let tally = cache.caching.tallies.of(slice);
         let is_auto = cache.caching.mode == Mode::Auto;
-        self.state = State::Passed;
+        (self.state, self.work_left) = (State::Passed, facts.work.left());
         if is_auto && tally.rests() {
             tally.bypassed();
             return;
@@ -293,7 +291,6 @@ impl<'c> Consulting<'c> {
             None => {
                 tally.missed();
                 self.state = State::Wanted(tally);
-                self.work = 0;
             }
         }
     }
@@ -324,16 +321,6 @@ impl Trace for Consulting<'_> {
         matches!(self.state, State::Known(_))
     }
 
-    fn resource(&mut self, _matches: bool) {
-        self.work += demand::STATEMENT + demand::PATTERN;
-    }
-
-    fn condition(&mut self, _: &Facts<'_>, condition: &Condition, _: &Values<'_>, _: Truth) {
-        if matches!(self.state, State::Wanted(_)) {
-            self.work += demand::condition_cost(condition);
-        }
-    }
-
     fn known(&mut self) -> Option<Decision> {
         match std::mem::replace(&mut self.state, State::Passed) {
             State::Known(decision) => Some(decision),
@@ -344,9 +331,10 @@ impl Trace for Consulting<'_> {
         }
     }
 
-    fn made(&mut self, decision: &Decision) {
+    fn made(&mut self, decision: &Decision, work: &Work) {
         if let State::Wanted(tally) = self.state {
-            if self.work < WORTH_KEEPING && self.cache.caching.mode == Mode::Auto {
+            let spent = self.work_left.saturating_sub(work.left());
+            if spent < WORTH_KEEPING && self.cache.caching.mode == Mode::Auto {
                 tally.let_down();
                 return;
             }

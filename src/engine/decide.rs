@@ -6,14 +6,15 @@ use smallvec::SmallVec;
 
 use super::admit::{Admitted, admit};
 use super::caller::{Boundary, Caller};
-use super::decision::{Decision, Reason, StatementRef};
+use super::decision::{Decision, Reason};
 use super::derived::Facts;
 use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with};
 use super::principal::{Strength, cannot_assume, is_trust_action};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
+use super::work::Work;
 use crate::compile::policy_set::PolicySet;
-use crate::compile::snapshot::{Account, SetId, Snapshot};
+use crate::compile::snapshot::{Account, Attachment, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Action, Principal, Resource};
 
@@ -34,12 +35,21 @@ pub fn authorize_with<T: Trace>(
     request: &Request,
     trace: &mut T,
 ) -> Result<Decision, RequestError> {
-    let admitted = admit(snapshot, request)?;
-    Ok(decide(snapshot, request, &admitted, trace))
+    let (admitted, work) = (admit(snapshot, request)?, Work::new());
+    let decision = decide(snapshot, request, &admitted, &work, trace);
+    if work.is_spent() {
+        return Err(RequestError::too_much_work()); // E-1
+    }
+    trace.made(&decision, &work);
+    Ok(decision)
 }
 
 /// What is known about a question; none if it is malformed or nobody known asks it.
-pub fn facts<'a>(snapshot: &'a Snapshot, request: &'a Request) -> Option<Facts<'a>> {
+pub fn facts<'a>(
+    snapshot: &'a Snapshot,
+    request: &'a Request,
+    work: &'a Work,
+) -> Option<Facts<'a>> {
     let owner = admit(snapshot, request).ok()?.owner;
     let caller = Caller::resolve(snapshot, request).ok()?;
     Some(Facts {
@@ -48,6 +58,7 @@ pub fn facts<'a>(snapshot: &'a Snapshot, request: &'a Request) -> Option<Facts<'
         caller,
         owner,
         for_trust: false,
+        work,
     })
 }
 
@@ -56,6 +67,7 @@ fn decide<T: Trace>(
     snapshot: &Snapshot,
     request: &Request,
     admitted: &Admitted<'_>,
+    work: &Work,
     trace: &mut T,
 ) -> Decision {
     let caller = match Caller::resolve(snapshot, request) {
@@ -74,19 +86,19 @@ fn decide<T: Trace>(
         caller,
         owner: admitted.owner,
         for_trust: false,
+        work,
     };
     trace.begin(&facts);
-    let layers = Layers::evaluate(&facts, owner, &admitted.session_policies, trace);
+    let sides = Sides::of(&facts, owner, &admitted.session_policies);
+    let layers = Layers::evaluate(&facts, &sides, trace);
     if let Some(known) = trace.known() {
         return known;
     }
-    let standing = Standing::of(&facts, owner);
+    let standing = Standing::of(&facts, &sides);
     let verdicts = layers.verdicts();
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
-    let decision = layers.into_decision(reason);
-    trace.made(&decision);
-    decision
+    layers.into_decision(reason)
 }
 
 /// Shows `trace` the sets of the store that deciding would evaluate, by the very steps of deciding.
@@ -97,7 +109,36 @@ pub(super) fn visit_sets<T: Trace>(facts: &Facts<'_>, trace: &mut T) {
     let session_policies: SmallVec<[&PolicySet; 4]> = arns
         .filter_map(|arn| snapshot.session_policy(arn.as_str()))
         .collect();
-    Layers::evaluate(facts, owner, &session_policies, trace);
+    let sides = Sides::of(facts, owner, &session_policies);
+    Layers::evaluate(facts, &sides, trace);
+}
+
+/// What is evaluated besides the principal's own policies, found once for the whole decision.
+struct Sides<'a> {
+    /// The account that owns the resource, if the store knows it.
+    owner: Option<&'a Account>,
+    /// The owner's files that cover the resource.
+    attached: SmallVec<[&'a Attachment; 4]>,
+    /// The session's managed policies.
+    session_policies: &'a [&'a PolicySet],
+}
+
+impl<'a> Sides<'a> {
+    fn of(
+        facts: &Facts<'_>,
+        owner: Option<&'a Account>,
+        session_policies: &'a [&'a PolicySet],
+    ) -> Self {
+        let attached = owner
+            .into_iter()
+            .flat_map(|owner| owner.attachments_of(&facts.request.resource))
+            .collect();
+        Self {
+            owner,
+            attached,
+            session_policies,
+        }
+    }
 }
 
 /// One verdict per policy type, in the order of E-28.
@@ -131,7 +172,7 @@ pub enum Standing {
 }
 
 impl Standing {
-    fn of(facts: &Facts<'_>, owner: Option<&Account>) -> Self {
+    fn of(facts: &Facts<'_>, sides: &Sides<'_>) -> Self {
         match facts.caller.principal {
             Principal::Anonymous => return Self::Outsider(Reason::AllowAnonymous),
             Principal::Service(_) => return Self::Outsider(Reason::AllowService),
@@ -144,11 +185,7 @@ impl Standing {
             .simulated
             .as_ref()
             .is_some_and(|simulated| simulated.is_unnamed());
-        let is_flagged = |owner: &Account| {
-            owner
-                .attachments_of(&request.resource)
-                .any(|file| file.required)
-        };
+        let is_flagged = || sides.attached.iter().any(|file| file.required);
         Self::Insider {
             // an unknown owner is nobody's account.
             same_account: is_unnamed
@@ -156,7 +193,7 @@ impl Standing {
             // E-45; for T-50 only the identity side counts.
             resource_policy_required: !is_unnamed
                 && (is_trust_action(&request.action)
-                    || (!is_pass_role(&request.action) && owner.is_some_and(is_flagged))),
+                    || (!is_pass_role(&request.action) && is_flagged())),
             is_root: facts.caller.is_root(),
             is_federated: facts.caller.is_federated(),
         }
@@ -256,30 +293,25 @@ pub(super) const ORDER: [PolicyType; 6] = [
 ];
 
 /// What each policy type says, and by which statement; in the order of [`ORDER`].
-struct Layers(SmallVec<[Layer; ORDER.len()]>);
+struct Layers([Layer; ORDER.len()]);
 
 impl Layers {
     /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
     /// cannot change the answer (E-15), and the order is that of the labels (E-28).
-    fn evaluate<T: Trace>(
-        facts: &Facts<'_>,
-        owner: Option<&Account>,
-        session_policies: &[&PolicySet],
-        trace: &mut T,
-    ) -> Self {
-        let mut layers = SmallVec::new();
-        for policy_type in ORDER {
-            let layer = match policy_type {
-                PolicyType::ResourceControl => resource_control(facts, owner, trace),
+    fn evaluate<T: Trace>(facts: &Facts<'_>, sides: &Sides<'_>, trace: &mut T) -> Self {
+        // Not in play: so is, for the answer, whatever comes after an explicit deny.
+        let mut layers = [const { Layer::without_statement(Verdict::NotInPlay) }; ORDER.len()];
+        for (place, policy_type) in layers.iter_mut().zip(ORDER) {
+            *place = match policy_type {
+                PolicyType::ResourceControl => resource_control(facts, sides.owner, trace),
                 PolicyType::ServiceControl => service_control(facts, trace),
-                PolicyType::Resource | PolicyType::Trust => resource(facts, owner, trace),
+                PolicyType::Resource | PolicyType::Trust => resource(facts, &sides.attached, trace),
                 PolicyType::Identity => identity(facts, trace),
                 PolicyType::PermissionsBoundary => permissions_boundary(facts, trace),
-                PolicyType::Session => session(facts, session_policies, trace),
+                PolicyType::Session => session(facts, sides.session_policies, trace),
             };
-            trace.layer(policy_type, layer.verdict);
-            let is_settled = layer.verdict == Verdict::ExplicitDeny && !T::LISTENS;
-            layers.push(layer);
+            trace.layer(policy_type, place.verdict);
+            let is_settled = place.verdict == Verdict::ExplicitDeny && !T::LISTENS;
             if is_settled || trace.is_done() {
                 break;
             }
@@ -287,23 +319,22 @@ impl Layers {
         Self(layers)
     }
 
-    /// What `policy_type` says; not in play if an earlier type settled the question.
-    fn verdict(&self, policy_type: PolicyType) -> Verdict {
-        let found = ORDER
-            .iter()
-            .zip(&self.0)
-            .find(|(other, _)| **other == policy_type);
-        found.map_or(Verdict::NotInPlay, |(_, layer)| layer.verdict)
-    }
-
     fn verdicts(&self) -> Verdicts {
+        let [
+            resource_control,
+            service_control,
+            resource,
+            identity,
+            permissions_boundary,
+            session,
+        ] = self.0.each_ref().map(|layer| layer.verdict);
         Verdicts {
-            resource_control: self.verdict(PolicyType::ResourceControl),
-            service_control: self.verdict(PolicyType::ServiceControl),
-            resource: self.verdict(PolicyType::Resource),
-            identity: self.verdict(PolicyType::Identity),
-            permissions_boundary: self.verdict(PolicyType::PermissionsBoundary),
-            session: self.verdict(PolicyType::Session),
+            resource_control,
+            service_control,
+            resource,
+            identity,
+            permissions_boundary,
+            session,
         }
     }
 
@@ -311,15 +342,13 @@ impl Layers {
     /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
     /// another account, that one.
     fn into_decision(self, reason: Reason) -> Decision {
-        let by = settled_by(reason);
-        let layers = ORDER
-            .iter()
-            .zip(self.0)
-            .filter(|(policy_type, _)| by.contains(policy_type));
-        let mut determining: SmallVec<[StatementRef; 2]> =
-            layers.filter_map(|(_, layer)| layer.settled_by).collect();
-        if reason == Reason::AllowCrossAccount {
-            determining.reverse(); // the identity side first
+        let mut layers = self.0;
+        let mut determining = SmallVec::new();
+        for policy_type in settled_by(reason) {
+            let layer = layers.get_mut(place_of(*policy_type));
+            if let Some(by) = layer.and_then(|layer| layer.settled_by.take()) {
+                determining.push(by);
+            }
         }
         Decision {
             reason,
@@ -328,7 +357,19 @@ impl Layers {
     }
 }
 
-/// The policy types whose statements settled it for this reason.
+/// Where `policy_type` stands in [`ORDER`].
+const fn place_of(policy_type: PolicyType) -> usize {
+    match policy_type {
+        PolicyType::ResourceControl => 0,
+        PolicyType::ServiceControl => 1,
+        PolicyType::Resource | PolicyType::Trust => 2,
+        PolicyType::Identity => 3,
+        PolicyType::PermissionsBoundary => 4,
+        PolicyType::Session => 5,
+    }
+}
+
+/// The policy types whose statements settled it for this reason, in the order in which a decision names them.
 pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
     use PolicyType as T;
     use Reason as R;
@@ -445,12 +486,10 @@ fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 }
 
 /// E-10, T-1, T-50: the policies attached to the resource, or the trust policy of the role.
-fn resource<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
+fn resource<T: Trace>(facts: &Facts<'_>, attached: &[&Attachment], trace: &mut T) -> Layer {
     let request = facts.request;
-    let files = owner
-        .filter(|_| facts.keeps(PolicyType::Resource))
-        .into_iter()
-        .flat_map(|owner| owner.attachments_of(&request.resource));
+    let is_kept = facts.keeps(PolicyType::Resource);
+    let files = attached.iter().filter(|_| is_kept);
     let mut attached_layer = Layer::without_statement(Verdict::NotInPlay);
     for set in files.filter_map(|file| facts.snapshot.set(file.policy?)) {
         attached_layer = attached_layer.beside(evaluate_stored(set, facts, trace));

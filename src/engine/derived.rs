@@ -1,18 +1,19 @@
 //! Context keys that we fill in and no caller can spoof (section 4.9).
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::caller::Caller;
 use super::request::Request;
+use super::work::Work;
 use crate::compile::oidc_issuer;
 use crate::compile::operator::Values;
 use crate::compile::snapshot::{Account, Policy, Snapshot};
 use crate::context::{ContextKey, ContextValue, KeyKind};
 use crate::language::document::PolicyType;
 use crate::language::pattern::{Substitute, Variables};
+use crate::language::text::Text;
 use crate::name::{Principal, Resource};
 
 /// Everything that is known about one question.
@@ -27,6 +28,8 @@ pub struct Facts<'a> {
     pub owner: Option<&'a str>,
     /// Whether the trust policy of a role is being evaluated (T-8).
     pub for_trust: bool,
+    /// What may still be spent on it.
+    pub work: &'a Work,
 }
 
 impl<'a> Facts<'a> {
@@ -67,11 +70,11 @@ impl<'a> Facts<'a> {
                 Principal::Service(name) => one(name),
                 _ => Values::Absent,
             },
-            K::CurrentTime => owned(request.at.to_string()),
-            K::EpochTime => owned(request.at.as_second().to_string()),
+            K::CurrentTime => formatted(format_args!("{}", request.at)),
+            K::EpochTime => formatted(format_args!("{}", request.at.as_second())),
             K::TokenIssueTime if !caller.is_temporary(request) => Values::Absent,
             K::TokenIssueTime => match request.session.issued_at {
-                Some(issued_at) => owned(issued_at.to_string()),
+                Some(issued_at) => formatted(format_args!("{issued_at}")),
                 None => Values::Unknown, // T-43
             },
             K::MultiFactorAuthPresent if !caller.is_temporary(request) => Values::Absent,
@@ -82,7 +85,7 @@ impl<'a> Facts<'a> {
             }),
             K::MultiFactorAuthAge if !caller.is_temporary(request) => Values::Absent,
             K::MultiFactorAuthAge => match request.session.mfa_at {
-                Some(mfa_at) => owned(whole_seconds(mfa_at, request.at).to_string()),
+                Some(mfa_at) => formatted(format_args!("{}", whole_seconds(mfa_at, request.at))),
                 None => Values::Absent,
             },
             K::SourceIdentity => Values::maybe(request.session.source_identity.as_deref()),
@@ -157,10 +160,10 @@ impl<'a> Facts<'a> {
             Principal::Root(_) => one(account),
             Principal::User(_) => Values::maybe(unique_id),
             Principal::AssumedRole { session, .. } => match unique_id {
-                Some(role_id) => owned(format!("{role_id}:{session}")),
+                Some(role_id) => formatted(format_args!("{role_id}:{session}")),
                 None => Values::Absent,
             },
-            Principal::FederatedUser { name, .. } => owned(format!("{account}:{name}")),
+            Principal::FederatedUser { name, .. } => formatted(format_args!("{account}:{name}")),
             Principal::Role(_) | Principal::Service(_) | Principal::Provider(_) => Values::Absent, // E-4
         }
     }
@@ -278,11 +281,11 @@ pub(super) fn is_of(issuer: &str, key: &ContextKey) -> bool {
 }
 
 fn one(value: &str) -> Values<'_> {
-    Values::One(Cow::Borrowed(value))
+    Values::One(value.into())
 }
 
-fn owned<'a>(value: String) -> Values<'a> {
-    Values::One(Cow::Owned(value))
+fn formatted<'a>(parts: std::fmt::Arguments<'_>) -> Values<'a> {
+    Values::One(Text::formatted(parts))
 }
 
 fn organization(account: Option<&Account>) -> Values<'_> {

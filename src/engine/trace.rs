@@ -10,6 +10,7 @@ use super::decision::{Decision, Reason, StatementRef};
 use super::derived::Facts;
 use super::layer::Verdict;
 use super::principal::Strength;
+use super::work::Work;
 use crate::compile::operator::{Truth, Values};
 use crate::compile::policy_set::Slice;
 use crate::compile::snapshot::Policy;
@@ -77,8 +78,9 @@ pub trait Trace {
     /// The verdicts have been put together.
     fn decided(&mut self, _: Standing, _: &Verdicts, _: Reason) {}
 
-    /// This is the decision, with its statements.
-    fn made(&mut self, _: &Decision) {}
+    /// This is the decision with its statements, and what is left of the work that it was allowed. Not called where
+    /// none was (E-1).
+    fn made(&mut self, _: &Decision, _: &Work) {}
 }
 
 /// What became of one statement (E-11).

@@ -2,11 +2,13 @@
 
 use std::cmp::Ordering;
 
-use ipnet::IpNet;
-
 use super::operand::{Instant, Number};
 use super::pattern::{ArnPattern, Template, Variable};
 use crate::context::ContextKey;
+
+mod lookup;
+
+pub use lookup::{Arns, Networks, Texts};
 
 /// One key under one operator: true, false or indeterminate for a request (C-2).
 #[derive(Clone, Debug, PartialEq)]
@@ -103,11 +105,11 @@ impl Relation {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand {
     /// Equal to one of these texts.
-    StringEquals(Vec<Template>),
+    StringEquals(Texts),
     /// Equal under simple case folding (C-21).
-    StringEqualsIgnoreCase(Vec<Template>),
+    StringEqualsIgnoreCase(Texts),
     /// Matched by one of these patterns (C-22).
-    StringLike(Vec<Template>),
+    StringLike(Texts),
     /// In this relation to one of these numbers (C-32).
     Numeric(Relation, Vec<Number>),
     /// In this relation to one of these instants.
@@ -117,14 +119,29 @@ pub enum Operand {
     /// Equal to one of these bytes.
     Binary(Vec<Vec<u8>>),
     /// Inside one of these ranges.
-    IpAddress(Vec<IpNet>),
+    IpAddress(Networks),
     /// Matched by one of these patterns, field by field (C-66).
-    Arn(Vec<ArnPattern>),
+    Arn(Arns),
     /// Whether the key must be absent (C-60).
     Null(bool),
 }
 
 impl Operand {
+    /// How many values it compares with.
+    pub fn n_values(&self) -> usize {
+        match self {
+            Self::StringEquals(texts)
+            | Self::StringEqualsIgnoreCase(texts)
+            | Self::StringLike(texts) => texts.len(),
+            Self::Numeric(_, numbers) => numbers.len(),
+            Self::Date(_, instants) => instants.len(),
+            Self::Binary(expected) => expected.len(),
+            Self::IpAddress(networks) => networks.len(),
+            Self::Arn(patterns) => patterns.len(),
+            Self::Bool(_) | Self::Null(_) => 1,
+        }
+    }
+
     /// The policy variables it mentions.
     pub fn variables(&self) -> Vec<&Variable> {
         match self {

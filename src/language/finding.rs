@@ -144,6 +144,8 @@ codes! {
     CLIENT_CONTROLLED_KEY = "client-controlled-key";
     /// A resource policy pattern that its own scope excludes (E-13).
     RESOURCE_OUTSIDE_SCOPE = "resource-outside-scope";
+    /// A resource that differs from one of the store in its case alone (M-16).
+    CASE_MISMATCH = "case-mismatch";
     /// A character outside of AWS's repertoire (G-32).
     UNUSUAL_CHARACTER = "unusual-character";
     /// A size or count above AWS's quotas (G-39).

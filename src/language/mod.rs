@@ -9,3 +9,4 @@ pub mod operand;
 pub mod parse;
 pub mod pattern;
 pub mod report;
+pub mod text;

@@ -9,6 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use jiff::civil::Date;
+use smallvec::{SmallVec, smallvec};
 
 /// A decimal number of at most 38 significant digits, compared exactly (C-31).
 ///
@@ -141,6 +142,13 @@ impl Instant {
             i8::try_from(digits(month)?).ok()?,
             i8::try_from(digits(day)?).ok()?,
         );
+        // Looked at first: an error of the calendar's would take memory to say what is wrong.
+        let first_of_month = (1..=12)
+            .contains(&month)
+            .then(|| Date::new(year, month, 1).ok())??;
+        if !(1..=first_of_month.days_in_month()).contains(&day) {
+            return None;
+        }
         let date = Date::new(year, month, day).ok()?;
         let epoch = Date::new(1970, 1, 1).ok()?;
         let days = date.duration_since(epoch).as_nanos();
@@ -214,15 +222,11 @@ fn two_digits(text: &str, most: i128) -> Option<i128> {
     digits(text).filter(|value| text.len() == 2 && *value <= most)
 }
 
-/// Digits behind a decimal point as nanoseconds.
+/// Digits behind a decimal point as nanoseconds; those behind the ninth are cut off.
 fn nanoseconds(fraction: &str) -> Option<i128> {
     digits(fraction)?;
-    let nine: String = fraction
-        .chars()
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
-    digits(&nine)
+    let first_nine = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
+    Some(first_nine.fold(0, |value, digit| value * 10 + i128::from(digit - b'0')))
 }
 
 /// The value of a text of ASCII digits; saturates where nobody looks any more.
@@ -240,9 +244,12 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Standard base64 with padding (C-52).
-pub fn parse_bytes(text: &str) -> Option<Vec<u8>> {
-    STANDARD.decode(text).ok()
+/// Standard base64 with padding (C-52). Up to 256 bytes are decoded without allocating.
+pub fn parse_bytes(text: &str) -> Option<SmallVec<[u8; 256]>> {
+    let mut bytes = smallvec![0; base64::decoded_len_estimate(text.len())];
+    let n_bytes = STANDARD.decode_slice(text, &mut bytes).ok()?;
+    bytes.truncate(n_bytes);
+    Some(bytes)
 }
 
 /// An address; IPv4-mapped IPv6 becomes IPv4 (C-54). No ports, zones or leading zeros (C-55).
@@ -289,14 +296,19 @@ pub fn equal_ignoring_case<'a>(
     ours: impl Iterator<Item = &'a str>,
     theirs: impl Iterator<Item = &'a str>,
 ) -> bool {
-    let fold = |c: char| {
-        unicode_case_mapping::case_folded(c)
+    folded(ours).eq(folded(theirs))
+}
+
+/// The characters of a text in parts, under Unicode simple case folding (C-21).
+pub fn folded<'a>(parts: impl Iterator<Item = &'a str>) -> impl Iterator<Item = char> {
+    parts.flat_map(str::chars).map(|character| {
+        if character.is_ascii() {
+            return character.to_ascii_lowercase();
+        }
+        unicode_case_mapping::case_folded(character)
             .and_then(|folded| char::from_u32(folded.get()))
-            .unwrap_or(c)
-    };
-    ours.flat_map(str::chars)
-        .map(fold)
-        .eq(theirs.flat_map(str::chars).map(fold))
+            .unwrap_or(character)
+    })
 }
 
 #[cfg(test)]
@@ -451,7 +463,7 @@ mod tests {
 
     #[test]
     fn bytes_and_booleans_are_read_strictly() {
-        assert_eq!(parse_bytes("YQ=="), Some(b"a".to_vec()), "C-52");
+        assert_eq!(parse_bytes("YQ==").as_deref(), Some(&b"a"[..]), "C-52");
         assert!(
             parse_bytes("YQ").is_none()
                 && parse_bytes("Y Q==").is_none()

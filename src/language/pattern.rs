@@ -2,21 +2,52 @@
 //!
 //! A [`Template`] is cut into pieces once, when its document is parsed; variables are found before anything is split
 //! at colons (V-3), and what is put in for them at match time is always literal (V-8, V-12).
+//!
+//! What a pattern can match is decided in time linear in pattern and text, and without allocating (M-21). The forms that
+//! nearly all patterns have compare one or two ranges of bytes; [`glob`] and [`automaton`] take the others.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use smallvec::SmallVec;
 
+use super::text::Text;
 use crate::context::ContextKey;
-use crate::name::{Action, Arn, Malformed, Resource, is_action_character, is_service_prefix};
+use crate::name::Malformed;
+
+mod action;
+mod arn;
+mod automaton;
+mod glob;
+mod resource;
+
+pub use action::ActionPattern;
+pub use arn::ArnPattern;
+pub use resource::{Reach, ResourcePattern};
 
 /// A text cut into its literal and its moving parts.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Template {
     text: Box<str>,
     pieces: Box<[Piece]>,
+    finders: glob::Finders,
+    shape: Shape,
+    has_variables: bool,
 }
+
+/// The forms whose literal parts are ranges of the text as written; there are no `${*}` in it then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// The text itself.
+    Exact,
+    /// `prefix*suffix`: so many bytes before and behind the only `*`; `*` and `prefix*` too.
+    Affixes { prefix: u32, suffix: u32 },
+    /// Anything else.
+    General,
+}
+
+/// The values of the variables of a pattern, in their order; those of 8 live on the stack.
+pub(crate) type Values<'a> = SmallVec<[Text<'a>; 8]>;
 
 /// One part of a [`Template`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -53,7 +84,7 @@ pub struct Syntax {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Substitute<'a> {
     /// Exactly one value that is not empty.
-    Value(Cow<'a, str>),
+    Value(Text<'a>),
     /// Absent, empty, or an empty list: the default is used, if there is one.
     Missing,
     /// Two values or more: not even the default is used.
@@ -70,15 +101,12 @@ pub trait Variables {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Atom<'a> {
     /// These characters.
-    Text(Cow<'a, str>),
+    Text(Text<'a>),
     /// One character.
     AnyOne,
     /// Any run of characters.
     AnyRun,
 }
-
-/// The pieces of a [`Template`], ready to be matched; short ones live on the stack.
-pub type Atoms<'a> = SmallVec<[Atom<'a>; 6]>;
 
 impl Template {
     /// Cuts `text` up. Fails only on a malformed variable (V-5).
@@ -124,10 +152,17 @@ impl Template {
             rest = after;
         }
         flush(&mut literal, &mut pieces);
-        Ok(Self {
+        Ok(Self::new(text, pieces))
+    }
+
+    fn new(text: &str, pieces: Vec<Piece>) -> Self {
+        Self {
+            shape: Shape::of(&pieces, text),
+            finders: glob::finders(&pieces),
+            has_variables: glob::variables_in(&pieces) > 0,
             text: text.into(),
             pieces: pieces.into(),
-        })
+        }
     }
 
     /// As written.
@@ -153,13 +188,22 @@ impl Template {
         self.pieces.last() == Some(&Piece::AnyRun)
     }
 
-    /// Puts the variables in; `None` if one has no value (V-9).
-    pub fn resolve<'a>(&'a self, variables: &'a impl Variables) -> Option<Atoms<'a>> {
+    /// The only text that matches, if there is one whatever the request says.
+    pub fn literal(&self) -> Option<&str> {
+        match &*self.pieces {
+            [] => Some(""),
+            [Piece::Text(literal)] => Some(literal),
+            _ => None,
+        }
+    }
+
+    /// The parts with the variables put in, for people to read; `None` if one has no value (V-9).
+    pub fn resolve<'a>(&'a self, variables: &'a impl Variables) -> Option<Vec<Atom<'a>>> {
         self.pieces
             .iter()
             .map(|piece| {
                 Some(match piece {
-                    Piece::Text(text) => Atom::Text(Cow::Borrowed(text)),
+                    Piece::Text(text) => Atom::Text((&**text).into()),
                     Piece::AnyOne => Atom::AnyOne,
                     Piece::AnyRun => Atom::AnyRun,
                     Piece::Variable(variable) => Atom::Text(variable.value(variables)?),
@@ -168,13 +212,54 @@ impl Template {
             .collect()
     }
 
+    /// Puts the values of the variables into the empty `values`, in their order; `None` if one has none (V-9).
+    ///
+    /// PERF: filled in place, because moving a list that lives on the stack copies all its room.
+    pub(crate) fn read_values<'a>(
+        &'a self,
+        variables: &'a impl Variables,
+        values: &mut Values<'a>,
+    ) -> Option<()> {
+        if self.has_variables {
+            for variable in self.variables() {
+                values.push(variable.value(variables)?);
+            }
+        }
+        Some(())
+    }
+
+    /// The text that these values of the variables make of it, in parts; wildcards are left out.
+    pub(crate) fn parts<'t>(&'t self, values: &'t [Text<'_>]) -> impl Iterator<Item = &'t str> {
+        let mut values = values.iter();
+        self.pieces.iter().map(move |piece| match piece {
+            Piece::Text(text) => text,
+            Piece::Variable(_) => values.next().map_or("", |value| value),
+            Piece::AnyOne | Piece::AnyRun => "",
+        })
+    }
+
     /// Whether the whole of `text` matches; `None` if a variable has no value.
     pub fn matches(&self, text: &str, variables: &impl Variables) -> Option<bool> {
-        match &*self.pieces {
-            [] => Some(text.is_empty()),
-            [Piece::Text(literal)] => Some(**literal == *text),
-            [Piece::AnyRun] => Some(true),
-            _ => Some(glob(&self.resolve(variables)?, text)),
+        if !self.has_variables {
+            return Some(self.fits(text, &[]));
+        }
+        let mut values = Values::new();
+        self.read_values(variables, &mut values)?;
+        Some(self.fits(text, &values))
+    }
+
+    /// Whether the whole of `text` matches with these values of the variables.
+    fn fits(&self, text: &str, values: &[Text<'_>]) -> bool {
+        match self.shape {
+            Shape::Exact => *self.text == *text,
+            Shape::Affixes { prefix, suffix } => {
+                let (ours, text) = (self.text.as_bytes(), text.as_bytes());
+                let (prefix, suffix) = (prefix as usize, suffix as usize);
+                text.len() >= prefix + suffix
+                    && text.get(..prefix) == ours.get(..prefix)
+                    && text.get(text.len() - suffix..) == ours.get(ours.len() - suffix..)
+            }
+            Shape::General => glob::fits(&self.pieces, &self.finders, values, text),
         }
     }
 
@@ -209,11 +294,51 @@ impl Template {
         }
         fields
             .into_iter()
-            .map(|pieces| Self {
-                text: written(&pieces).into(),
-                pieces: pieces.into(),
-            })
+            .map(|pieces| Self::new(&written(&pieces), pieces))
             .collect()
+    }
+}
+
+impl Shape {
+    fn of(pieces: &[Piece], text: &str) -> Self {
+        // What is shorter than written was written with `${*}`; `**` is cut to `*` and leaves both its sides alone.
+        let (before, behind) = match pieces {
+            [] => ("", None),
+            [Piece::Text(literal)] => (&**literal, None),
+            [Piece::AnyRun] => ("", Some("")),
+            [Piece::Text(prefix), Piece::AnyRun] => (&**prefix, Some("")),
+            [Piece::AnyRun, Piece::Text(suffix)] => ("", Some(&**suffix)),
+            [Piece::Text(prefix), Piece::AnyRun, Piece::Text(suffix)] => {
+                (&**prefix, Some(&**suffix))
+            }
+            _ => return Self::General,
+        };
+        match behind {
+            None if before == text => Self::Exact,
+            Some(behind) if text.starts_with(before) && text.ends_with(behind) => {
+                match (u32::try_from(before.len()), u32::try_from(behind.len())) {
+                    (Ok(prefix), Ok(suffix)) => Self::Affixes { prefix, suffix },
+                    _ => Self::General,
+                }
+            }
+            _ => Self::General,
+        }
+    }
+}
+
+/// Two templates are the same if they are written alike and read alike.
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text && self.pieces == other.pieces
+    }
+}
+
+impl Eq for Template {}
+
+impl Hash for Template {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.text.hash(state);
+        self.pieces.hash(state);
     }
 }
 
@@ -224,10 +349,10 @@ impl fmt::Debug for Template {
 }
 
 impl Variable {
-    fn value<'a>(&'a self, variables: &'a impl Variables) -> Option<Cow<'a, str>> {
+    fn value<'a>(&'a self, variables: &'a impl Variables) -> Option<Text<'a>> {
         match variables.substitute(&self.key) {
             Substitute::Value(value) => Some(value),
-            Substitute::Missing => self.default.as_deref().map(Cow::Borrowed),
+            Substitute::Missing => self.default.as_deref().map(Text::from),
             Substitute::Several => None,
         }
     }
@@ -302,384 +427,6 @@ fn parse_variable(body: &str) -> Result<(Braced, &str), Malformed> {
 
 fn clip(text: &str) -> String {
     text.chars().take(60).collect()
-}
-
-/// Whether the whole of `text` matches `atoms`. Iterative, in time O(pattern × text) (M-21): after a mismatch only
-/// the last `*` is widened, which is enough because a leftmost match never takes room from what follows.
-pub fn glob(atoms: &[Atom<'_>], text: &str) -> bool {
-    let mut at = 0;
-    let mut atom = 0;
-    let mut last_run: Option<(usize, usize)> = None;
-    loop {
-        let rest = text.get(at..).unwrap_or("");
-        let step = match atoms.get(atom) {
-            None if rest.is_empty() => return true,
-            None => None,
-            Some(Atom::Text(literal)) => rest.starts_with(&**literal).then_some(literal.len()),
-            Some(Atom::AnyOne) => rest.chars().next().map(char::len_utf8),
-            Some(Atom::AnyRun) => {
-                atom += 1;
-                if atom == atoms.len() {
-                    return true;
-                }
-                last_run = Some((atom, at));
-                continue;
-            }
-        };
-        if let Some(n_bytes) = step {
-            at += n_bytes;
-            atom += 1;
-            continue;
-        }
-        let Some((after_run, from)) = last_run else {
-            return false;
-        };
-        let Some(character) = text.get(from..).and_then(|rest| rest.chars().next()) else {
-            return false;
-        };
-        let widened = from + character.len_utf8();
-        last_run = Some((after_run, widened));
-        (atom, at) = (after_run, widened);
-    }
-}
-
-/// A pattern of actions, `service:Name` or `*` (G-27), lower-cased because case never matters (M-2).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ActionPattern {
-    text: Box<str>,
-    form: ActionForm,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum ActionForm {
-    Everything,
-    Named { service: Box<str>, name: Template },
-}
-
-impl ActionPattern {
-    /// Reads a pattern.
-    pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let is_everything =
-            !text.is_empty() && text.bytes().all(|byte| byte == b'*') || text == "*:*";
-        if is_everything {
-            return Ok(Self {
-                text: text.into(),
-                form: ActionForm::Everything,
-            });
-        }
-        let fits = |byte: u8| is_action_character(byte) || matches!(byte, b'*' | b'?');
-        let named = text.split_once(':').filter(|(service, name)| {
-            is_service_prefix(service) && !name.is_empty() && name.bytes().all(fits)
-        });
-        let Some((service, name)) = named else {
-            return Err(Malformed::because(format!(
-                "action `{text}` must be `*` or `service:Name`, with wildcards only behind the colon"
-            )));
-        };
-        let syntax = Syntax {
-            wildcards: true,
-            variables: false,
-        };
-        let name = Template::parse(&name.to_ascii_lowercase(), syntax)?;
-        let form = ActionForm::Named {
-            service: service.to_ascii_lowercase().into(),
-            name,
-        };
-        Ok(Self {
-            text: text.into(),
-            form,
-        })
-    }
-
-    /// As written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The service it is limited to, lower-cased; none for `*`.
-    pub fn service(&self) -> Option<&str> {
-        match &self.form {
-            ActionForm::Everything => None,
-            ActionForm::Named { service, .. } => Some(service),
-        }
-    }
-
-    /// Whether `action` is one of them (M-2 to M-5).
-    pub fn matches(&self, action: &Action) -> bool {
-        match &self.form {
-            ActionForm::Everything => true,
-            ActionForm::Named { service, name } => {
-                **service == *action.service()
-                    && name.matches(action.name(), &NoVariables).unwrap_or(false)
-            }
-        }
-    }
-}
-
-/// How far wildcards reach across colons (M-12): fail closed in either position.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Reach {
-    /// Where a wider match would allow more: `Allow`+`Resource`, `Deny`+`NotResource`.
-    Narrow,
-    /// Where a wider match can only allow less: `Deny`+`Resource`, `Allow`+`NotResource`.
-    Broad,
-}
-
-/// A pattern of resources: `*`, or an ARN whose fields may hold wildcards and variables (G-28, M-10 to M-20).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ResourcePattern {
-    text: Box<str>,
-    form: ResourceForm,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum ResourceForm {
-    Everything,
-    /// The fields behind `arn`: one to five of them.
-    Arn(Box<[Template]>),
-}
-
-/// The number of fields behind `arn:` in a full ARN.
-const N_FIELDS: usize = 5;
-
-impl ResourcePattern {
-    /// Reads a pattern. Where variables may stand (V-3) is for the caller to check, by [`ResourcePattern::fields`].
-    pub fn parse(text: &str, syntax: Syntax) -> Result<Self, Malformed> {
-        if !text.is_empty() && text.bytes().all(|byte| byte == b'*') {
-            return Ok(Self {
-                text: text.into(),
-                form: ResourceForm::Everything,
-            });
-        }
-        let Some(behind) = text.strip_prefix("arn:") else {
-            return Err(Malformed::because(format!(
-                "resource `{text}` must be `*` or start with `arn:`"
-            )));
-        };
-        let fields = Template::parse(behind, syntax)?.split_at_colons(N_FIELDS);
-        Ok(Self {
-            text: text.into(),
-            form: ResourceForm::Arn(fields.into()),
-        })
-    }
-
-    /// As written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
-    /// The fields behind `arn`; none for `*`.
-    pub fn fields(&self) -> &[Template] {
-        match &self.form {
-            ResourceForm::Everything => &[],
-            ResourceForm::Arn(fields) => fields,
-        }
-    }
-
-    /// Whether it covers everything, `*` included (M-10).
-    pub fn is_everything(&self) -> bool {
-        self.form == ResourceForm::Everything
-    }
-
-    /// Whether it is an ARN with fewer than six fields (M-12).
-    pub fn is_short(&self) -> bool {
-        matches!(&self.form, ResourceForm::Arn(fields) if fields.len() < N_FIELDS)
-    }
-
-    /// Whether `resource` is covered; `None` if a variable has no value.
-    pub fn matches(
-        &self,
-        resource: &Resource,
-        reach: Reach,
-        variables: &impl Variables,
-    ) -> Option<bool> {
-        match (&self.form, resource) {
-            (ResourceForm::Everything, _) => Some(true),
-            // M-11: only `*` covers `*`. A variable without a value is still said first (V-9).
-            (ResourceForm::Arn(fields), Resource::Any) => fields
-                .iter()
-                .all(|field| field.resolve(variables).is_some())
-                .then_some(false),
-            (ResourceForm::Arn(fields), Resource::Arn(arn)) => {
-                self.matches_arn(fields, arn, reach, variables)
-            }
-        }
-    }
-
-    fn matches_arn(
-        &self,
-        fields: &[Template],
-        arn: &Arn,
-        reach: Reach,
-        variables: &impl Variables,
-    ) -> Option<bool> {
-        let resolved: SmallVec<[Atoms<'_>; N_FIELDS]> = fields
-            .iter()
-            .map(|field| field.resolve(variables))
-            .collect::<Option<_>>()?;
-        if self.matches_field_by_field(&resolved, arn) {
-            return Some(true);
-        }
-        // With six fields on either side the two relations differ only if the resource part holds a colon.
-        let may_differ = self.is_short() || arn.resource().contains(':');
-        Some(reach == Reach::Broad && may_differ && matches_across_colons(&resolved, arn))
-    }
-
-    /// NARROW: wildcards in fields 2 to 5 never match `:`; a short pattern must end in `*`, which covers the rest.
-    fn matches_field_by_field(&self, fields: &[Atoms<'_>], arn: &Arn) -> bool {
-        let ends_in_wildcard = fields
-            .last()
-            .is_some_and(|last| last.last() == Some(&Atom::AnyRun));
-        if self.is_short() && !ends_in_wildcard {
-            return false;
-        }
-        fields
-            .iter()
-            .zip(arn.fields().iter().skip(1))
-            .all(|(pattern, field)| glob(pattern, field))
-    }
-}
-
-/// BROAD: a `*` that ends one of fields 2 to 5 may match `:` too; a short pattern without a final `*` is tried as it
-/// stands and with `:*` behind it.
-fn matches_across_colons(fields: &[Atoms<'_>], arn: &Arn) -> bool {
-    // V-3: what a variable puts into one of fields 2 to 5 stays inside of it, so a colon there fits nothing.
-    let has_colon = |atom: &Atom<'_>| matches!(atom, Atom::Text(text) if text.contains(':'));
-    if fields.iter().take(N_FIELDS - 1).flatten().any(has_colon) {
-        return false;
-    }
-    let text = arn.as_str().strip_prefix("arn:").unwrap_or("");
-    let mut reached = Reached::start(text);
-    for (index, atoms) in fields.iter().enumerate() {
-        if index > 0 {
-            reached.literal(":");
-        }
-        let is_resource_part = index + 1 == N_FIELDS;
-        for (at, atom) in atoms.iter().enumerate() {
-            match atom {
-                Atom::Text(literal) => reached.literal(literal),
-                Atom::AnyOne => reached.any_one(is_resource_part),
-                Atom::AnyRun => reached.any_run(is_resource_part || at + 1 == atoms.len()),
-            }
-        }
-    }
-    let ends_in_wildcard = fields
-        .last()
-        .is_some_and(|last| last.last() == Some(&Atom::AnyRun));
-    let as_it_stands = reached.is_at_end();
-    if as_it_stands || fields.len() == N_FIELDS || ends_in_wildcard {
-        return as_it_stands;
-    }
-    reached.literal(":");
-    reached.any_run(true);
-    reached.is_at_end()
-}
-
-/// The places in a text to which a pattern read so far can lead: all of them at once, so that time is
-/// O(pattern × text) whatever the pattern (M-21).
-struct Reached<'t> {
-    text: &'t str,
-    places: Vec<bool>,
-}
-
-impl<'t> Reached<'t> {
-    fn start(text: &'t str) -> Self {
-        let mut places = vec![false; text.len() + 1];
-        if let Some(first) = places.first_mut() {
-            *first = true;
-        }
-        Self { text, places }
-    }
-
-    fn literal(&mut self, literal: &str) {
-        let mut next = vec![false; self.places.len()];
-        for (at, _) in self
-            .places
-            .iter()
-            .enumerate()
-            .filter(|(_, reached)| **reached)
-        {
-            let fits = self
-                .text
-                .get(at..)
-                .is_some_and(|rest| rest.starts_with(literal));
-            if fits && let Some(place) = next.get_mut(at + literal.len()) {
-                *place = true;
-            }
-        }
-        self.places = next;
-    }
-
-    fn any_one(&mut self, crosses: bool) {
-        let mut next = vec![false; self.places.len()];
-        for (at, character) in self.text.char_indices() {
-            let from_here = self.places.get(at) == Some(&true) && (crosses || character != ':');
-            if from_here && let Some(place) = next.get_mut(at + character.len_utf8()) {
-                *place = true;
-            }
-        }
-        self.places = next;
-    }
-
-    fn any_run(&mut self, crosses: bool) {
-        for (at, character) in self.text.char_indices() {
-            let from_here = self.places.get(at) == Some(&true) && (crosses || character != ':');
-            if from_here && let Some(place) = self.places.get_mut(at + character.len_utf8()) {
-                *place = true;
-            }
-        }
-    }
-
-    fn is_at_end(&self) -> bool {
-        self.places.last() == Some(&true)
-    }
-}
-
-/// A pattern of ARNs in a condition (C-65 to C-69): `*`, or six fields that are compared one by one.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct ArnPattern {
-    /// All six fields behind and with `arn`; none for `*`.
-    fields: Box<[Template]>,
-}
-
-impl ArnPattern {
-    /// Reads a pattern (C-67).
-    pub fn parse(text: &str, syntax: Syntax) -> Result<Self, Malformed> {
-        if !text.is_empty() && text.bytes().all(|byte| byte == b'*') {
-            return Ok(Self {
-                fields: Box::default(),
-            });
-        }
-        let fields = Template::parse(text, syntax)?.split_at_colons(N_FIELDS + 1);
-        let starts_with_arn = matches!(fields.first().map(|field| &*field.pieces), Some([Piece::Text(first)]) if **first == *"arn");
-        if fields.len() != N_FIELDS + 1 || !starts_with_arn {
-            return Err(Malformed::because(format!(
-                "`{text}` must be `*` or an ARN of six fields"
-            )));
-        }
-        Ok(Self {
-            fields: fields.into(),
-        })
-    }
-
-    /// All six fields, `arn` first; none for `*`.
-    pub fn fields(&self) -> &[Template] {
-        &self.fields
-    }
-
-    /// The variables it mentions.
-    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
-        self.fields.iter().flat_map(Template::variables)
-    }
-
-    /// Whether the ARN with these six fields matches; `None` if a variable has no value.
-    pub fn matches(&self, arn: &[&str; 6], variables: &impl Variables) -> Option<bool> {
-        let mut all = true;
-        for (pattern, field) in self.fields.iter().zip(arn) {
-            all &= pattern.matches(field, variables)?;
-        }
-        Some(all)
-    }
 }
 
 /// For texts without variables.

@@ -9,9 +9,29 @@
 //!   expect: { decision: deny, reason: implicit_deny_permissions_boundary }
 //! ```
 //!
+//! `ask` has the members of `AuthorizeRequest`. Any member that only `SimulateRequest` has makes it a simulation, and
+//! then `context` may hold any key, derived ones too, and `null` takes one away:
+//!
+//! ```yaml
+//! - name: the boundary that we plan still lets support refund
+//!   ask:
+//!     principal: "arn:aws:iam::111122223333:user/alice"
+//!     action: "orders:Refund"
+//!     resource: "*"
+//!     context: { "aws:MultiFactorAuthPresent": true, "aws:PrincipalTag/desk": null }
+//!     permissions_boundary: { Version: "2012-10-17", Statement: { Effect: Allow, Action: "orders:*", Resource: "*" } }
+//!     identity_policies: []              # likewise resource_, session_, service_control_, resource_control_policies
+//!     replace: [permissions_boundary]    # of these types the store's policies do not count
+//!     evaluation_time: 2024-06-01T00:00:00Z   # the same as `at`
+//!   expect: { decision: allow }
+//! ```
+//!
+//! Documents, `trust_policy` among them, are mappings or JSON text. An empty `replace: []` is enough to simulate.
+//!
 //! Reading is strict: a misspelt member would make a test show something else than its author thinks. Only values of
 //! `context` and `claims` may be what no request can hold; how they are refused is worth a scenario.
 
+pub mod simulated;
 pub mod value;
 
 use std::collections::BTreeMap;
@@ -22,8 +42,10 @@ use jiff::Timestamp;
 use serde_saphyr::Spanned;
 
 use crate::engine::decision::Reason;
-use crate::engine::request::{RawRequest, RawSession, RequestError};
+use crate::engine::request::{RawRequest, RawSession, Request, RequestError};
+use crate::engine::simulated::RawOverrides;
 use crate::language::finding::{Code, did_you_mean};
+use simulated::Simulated;
 use value::Value;
 
 /// One test.
@@ -93,10 +115,39 @@ pub struct Ask {
     pub claims: Vec<(String, Value)>,
     /// Comes back with the answer.
     pub request_id: String,
+    /// What makes it a simulation; none: it is asked as it is.
+    pub simulated: Option<Simulated>,
 }
 
 impl Ask {
-    /// The question, or why a value makes it malformed.
+    /// The question as the engine takes it, asked or simulated `at` this time; or why it is malformed.
+    pub fn request(&self, at: Timestamp) -> Result<Request, RequestError> {
+        let Some(simulated) = &self.simulated else {
+            return Request::parse(self.to_request()?, at);
+        };
+        // The empty list is absence too (C-7).
+        let is_absent = |value: &Value| match value {
+            Value::List(elements) => elements.is_empty(),
+            value => *value == Value::Null,
+        };
+        let (absent, context): (Vec<_>, Vec<_>) = self
+            .context
+            .iter()
+            .cloned()
+            .partition(|(_, value)| is_absent(value));
+        let given = Self {
+            context,
+            ..self.clone()
+        };
+        let overrides = RawOverrides {
+            absent: absent.into_iter().map(|(key, _)| key).collect(),
+            policies: simulated.policies.clone(),
+            replace: simulated.replace.clone(),
+        };
+        Request::simulate(given.to_request()?, overrides, at)
+    }
+
+    /// The question, or why a value makes it malformed; without what is simulated.
     pub fn to_request(&self) -> Result<RawRequest, RequestError> {
         let mut request = self.request.clone();
         request.context = context_values("context", &self.context)?;
@@ -281,9 +332,12 @@ fn read_test(members: &Members<'_>) -> Result<Test, String> {
     } else {
         read_decision(&expect)?
     };
-    let ask = Box::new(read_ask(
-        members.get("ask").ok_or("a scenario needs `ask`")?,
-    )?);
+    let (ask, evaluation_time) = read_ask(members.get("ask").ok_or("a scenario needs `ask`")?)?;
+    if at.is_some() && evaluation_time.is_some() {
+        return Err("`at` and `evaluation_time` are the same: give one of them".into());
+    }
+    let at = at.or(evaluation_time);
+    let ask = Box::new(ask);
     Ok(Test::Question { ask, at, expect })
 }
 
@@ -322,7 +376,8 @@ fn read_decision(expect: &Members<'_>) -> Result<Expect, String> {
     })
 }
 
-fn read_ask(value: &Value) -> Result<Ask, String> {
+/// The question, and its `evaluation_time`.
+fn read_ask(value: &Value) -> Result<(Ask, Option<Timestamp>), String> {
     const MEMBERS: &[&str] = &[
         "principal",
         "action",
@@ -332,7 +387,12 @@ fn read_ask(value: &Value) -> Result<Ask, String> {
         "resource_account",
         "request_id",
     ];
-    let members = Members::of(value, "`ask`", MEMBERS)?;
+    let known: Vec<&str> = MEMBERS
+        .iter()
+        .copied()
+        .chain(simulated::members())
+        .collect();
+    let members = Members::of(value, "`ask`", &known)?;
     let mut request = RawRequest {
         principal: members.text("principal")?,
         action: members.text("action")?,
@@ -346,12 +406,14 @@ fn read_ask(value: &Value) -> Result<Ask, String> {
         request.session = Some(session);
         claims = of_session;
     }
-    Ok(Ask {
+    let ask = Ask {
         request,
         context: members.map("context")?,
         claims,
         request_id: members.text("request_id")?,
-    })
+        simulated: simulated::read(&members)?,
+    };
+    Ok((ask, members.timestamp("evaluation_time")?))
 }
 
 /// The session without its claims, and the claims.
@@ -378,7 +440,7 @@ fn read_session(value: &Value) -> Result<(RawSession, Vec<(String, Value)>), Str
         )),
     };
     let session = RawSession {
-        policies: members.policies()?,
+        policies: members.documents("policies")?,
         policy_arns: members.texts("policy_arns")?,
         tags: members
             .map("tags")?
@@ -462,20 +524,15 @@ impl<'v> Members<'v> {
         }
     }
 
-    /// Session policies: JSON text as on the wire, or mappings for readability.
-    fn policies(&self) -> Result<Vec<String>, String> {
-        let policy = |value: &Value| match value {
-            Value::String(text) => Ok(text.clone()),
-            Value::Map(_) => Ok(value.to_json()),
-            other => Err(format!(
-                "a session policy must be a string or a mapping, not {}",
-                other.kind()
-            )),
-        };
-        match self.get("policies") {
+    /// The documents listed under `name`.
+    fn documents(&self, name: &str) -> Result<Vec<String>, String> {
+        match self.get(name) {
             None => Ok(Vec::new()),
-            Some(Value::List(elements)) => elements.iter().map(policy).collect(),
-            Some(other) => Err(format!("`policies` must be a list, not {}", other.kind())),
+            Some(Value::List(elements)) => elements
+                .iter()
+                .map(|value| simulated::document(name, value))
+                .collect(),
+            Some(other) => Err(format!("`{name}` must be a list, not {}", other.kind())),
         }
     }
 

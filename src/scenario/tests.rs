@@ -6,6 +6,7 @@
 )]
 
 use super::*;
+use crate::language::document::PolicyType;
 
 fn question(members: &str) -> Ask {
     let text = format!(
@@ -186,6 +187,61 @@ fn a_session_has_all_its_fields() {
 }
 
 #[test]
+fn what_only_a_simulation_can_be_told_makes_it_one() {
+    assert_eq!(question("{}").simulated, None);
+    assert_eq!(question("{ context: { app:k: null } }").simulated, None);
+    assert_eq!(
+        question("{ replace: [] }").simulated,
+        Some(Simulated::default())
+    );
+    let ask = question(
+        r#"{ identityPolicies: ["{}", { Version: "2012-10-17" }], trust_policy: { Version: "2012-10-17" },
+             replace: [identity, POLICY_TYPE_SERVICE_CONTROL] }"#,
+    );
+    let simulated = ask.simulated.unwrap();
+    let policies: Vec<_> = simulated
+        .policies
+        .iter()
+        .map(|policy| (policy.field.as_str(), policy.text.as_str()))
+        .collect();
+    let version = r#"{"Version": "2012-10-17"}"#;
+    assert_eq!(
+        policies,
+        [
+            ("identity_policies[0]", "{}"),
+            ("identity_policies[1]", version),
+            ("trust_policy", version)
+        ]
+    );
+    assert_eq!(
+        simulated.replace,
+        [PolicyType::Identity, PolicyType::ServiceControl]
+    );
+}
+
+#[test]
+fn a_simulation_may_hold_any_key_and_take_one_away() {
+    let at = "2024-06-01T00:00:00Z".parse().unwrap();
+    let members = r#"principal: "arn:aws:iam::111111111111:user/a", action: "a:B", resource: "*",
+        context: { aws:PrincipalTag/k: v, aws:username: null }"#;
+    let request = question(&format!("{{ {members}, replace: [] }}")).request(at);
+    assert!(request.is_ok(), "{request:?}");
+    let asked = question(&format!("{{ {members} }}")).request(at);
+    assert!(asked.unwrap_err().field.contains("aws:username"), "K-1");
+}
+
+#[test]
+fn the_evaluation_time_is_the_clock() {
+    let text =
+        "- { name: n, ask: { evaluation_time: 2024-06-01T00:00:00Z }, expect: { decision: deny } }";
+    let Test::Question { at, ask, .. } = parse("t.yaml", text).unwrap().remove(0).test else {
+        panic!()
+    };
+    assert_eq!(at.unwrap().as_second(), 1_717_200_000);
+    assert!(ask.simulated.is_some());
+}
+
+#[test]
 fn whatever_is_not_understood_is_an_error() {
     let ask = "store: {}, ask: { principal: p }";
     for (text, part) in [
@@ -269,6 +325,18 @@ fn whatever_is_not_understood_is_an_error() {
         (
             "- { name: n, ask: { requestId: a, request_id: b }, expect: { decision: deny } }",
             "twice",
+        ),
+        (
+            "- { name: n, ask: { replace: [identty] }, expect: { decision: deny } }",
+            "there is no policy type `identty`; did you mean `identity`?",
+        ),
+        (
+            "- { name: n, ask: { trust_policy: [] }, expect: { decision: deny } }",
+            "`trust_policy` must be a string or a mapping",
+        ),
+        (
+            "- { name: n, at: 2024-06-01T00:00:00Z, ask: { evaluation_time: 2024-06-01T00:00:00Z }, expect: { decision: deny } }",
+            "are the same",
         ),
         (
             "- { name: n, ask: { context: [] }, expect: { decision: deny } }",

@@ -498,3 +498,45 @@ fn result(action: String, resource: String, evaluation: &Evaluation) -> pb::Simu
         determining_statements: refs(evaluation.decision.determining()),
     }
 }
+
+#[cfg(test)]
+#[expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    /// E-1: what goes wrong while evaluating is the status INTERNAL of that question, and neither an answer nor the
+    /// end of the server.
+    #[test]
+    fn a_panic_is_an_internal_error_of_the_question_alone() {
+        let account = r#"{"AccountId": "111111111111", "RootUserEnabled": true}"#;
+        let Ok(loaded) = crate::store::load_texts([("account.json", account)]) else {
+            panic!("the store loads");
+        };
+        let ask = |is_wanted: &dyn Fn() -> bool| {
+            let question = pb::SimulateRequest {
+                principal: "arn:aws:iam::111111111111:root".to_owned(),
+                action: "orders:Get".to_owned(),
+                resource: "*".to_owned(),
+                ..Default::default()
+            };
+            answer(
+                &loaded.snapshot,
+                &Limits::DEFAULT,
+                question,
+                Timestamp::UNIX_EPOCH,
+                is_wanted,
+            )
+        };
+        assert_eq!(ask(&|| true).unwrap().decision(), pb::Decision::Allow);
+        let status = ask(&|| panic!("as a broken invariant would")).unwrap_err();
+        assert_eq!(status.code(), Code::Internal);
+        assert!(!status.message().contains("invariant"), "{status:?}");
+        assert_eq!(ask(&|| true).unwrap().decision(), pb::Decision::Allow);
+    }
+}

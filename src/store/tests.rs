@@ -603,6 +603,58 @@ fn a_resource_policy_speaks_of_its_own_accounts_resources() {
     assert_eq!(findings(root.path()), []);
 }
 
+/// M-16: a resource that is one of the store's but for its case never covers it, and that is hardly meant.
+#[test]
+fn resources_that_differ_from_the_stores_in_case_alone_are_said() {
+    let root = |resource: &str| {
+        let policy = |effect: &str, resource: &str| {
+            format!(
+                r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"{effect}","Action":"*","Resource":"*"}},
+{{"Effect":"{effect}","Action":"*","Resource":"{resource}"}}]}}"#
+            )
+        };
+        shop(&[
+            ("users/alice.json", "{}"),
+            ("managed-policies/p.json", &policy("Allow", resource)),
+            (
+                "resource-policies/orders.json",
+                r#"{"Resource":"arn:app:orders:::order/*"}"#,
+            ),
+        ])
+    };
+    for (resource, meant) in [
+        (
+            "arn:aws:iam::111122223333:user/Alice",
+            "arn:aws:iam::111122223333:user/alice",
+        ),
+        (
+            "arn:aws:IAM::111122223333:policy/P",
+            "arn:aws:iam::111122223333:policy/p",
+        ),
+        ("arn:app:orders:::Order/*", "arn:app:orders:::order/*"),
+    ] {
+        let root = root(resource);
+        warned(&root, Code::CASE_MISMATCH, "managed-policies/p.json");
+        let findings = findings(root.path());
+        let [found] = findings.as_slice() else {
+            panic!("{findings:?}")
+        };
+        assert_eq!(
+            (found.at.line, found.at.pointer.as_str()),
+            (2, "/Statement/1")
+        );
+        assert!(found.message.contains(meant), "{found}");
+    }
+    for resource in [
+        "arn:aws:iam::111122223333:user/alice",
+        "arn:aws:iam::111122223333:user/bella",
+        "arn:app:orders:::order/*",
+        "arn:app:orders:::Order/1",
+    ] {
+        assert_eq!(findings(root(resource).path()), [], "{resource}");
+    }
+}
+
 #[test]
 fn principals_that_nobody_is_are_said() {
     let role = |principal: &str| {

@@ -13,6 +13,7 @@ use crate::language::document::{PolicyDocument, PrincipalEntry};
 use crate::language::finding::{Code, Finding, Location, did_you_mean};
 use crate::name::{AccountId, Arn, Principal};
 
+mod case;
 mod organization;
 
 /// What may exist beside the entities at hand, because its file could not be read: what refers to it is not reported
@@ -68,6 +69,7 @@ pub fn world_beside(
     check.principals(&entities);
     check.resource_policies(&entities.resource_policies);
     organization::check(&entities, missing, &mut findings);
+    case::check(&entities, &mut findings);
     findings.sort();
     if findings.iter().any(Finding::is_error) {
         return (None, findings);

@@ -12,19 +12,24 @@ use std::time::Instant;
 
 use iamd::compile::snapshot::Snapshot;
 use iamd::context::ContextValue;
-use iamd::engine::decision::{Decision, StatementRef};
+use iamd::engine::authorize_by_scan;
+use iamd::engine::decision::{Decision, Reason, StatementRef};
 use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::request::{RawRequest, RawSession, Request};
 use iamd::engine::trace::{Outcome, Trace};
 use iamd::language::document::{Listed, PolicyType};
 use jiff::Timestamp;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::oracle::question::{Given, Question, SessionFacts};
 use crate::oracle::store::Store;
 use crate::oracle::{self, Answer, Name};
 use crate::worlds::{self, Random, World};
+
+mod answers;
+mod restrictions;
+mod spelling;
 
 const QUESTIONS_A_WORLD: u64 = 250;
 
@@ -76,22 +81,60 @@ impl Shares {
         }
     }
 
-    fn percent(&self, begin: &str) -> f64 {
-        let of_name = self
-            .by_name
-            .iter()
-            .filter(|(name, _)| name.starts_with(begin));
+    /// Of one name, or of all that begin with what stands before `*`.
+    fn percent(&self, wanted: &str) -> f64 {
+        let of = match wanted.starts_with("heard") {
+            true => self.n_heard,
+            false => self.n_cases,
+        };
+        let is_wanted = |name: &str| match wanted.strip_suffix('*') {
+            Some(begin) => name.starts_with(begin),
+            None => name == wanted,
+        };
+        let of_name = self.by_name.iter().filter(|(name, _)| is_wanted(name));
         let n_named: u64 = of_name.map(|(_, count)| count).sum();
-        n_named as f64 * 100.0 / self.n_cases as f64
+        n_named as f64 * 100.0 / of as f64
+    }
+
+    /// What hardly ever comes up is hardly tried: a law says little about it.
+    fn assert_balance(&self) {
+        if self.n_cases < 40_000 {
+            return;
+        }
+        let mut least = vec![
+            ("reason ALLOW*".to_owned(), 25.0),
+            ("reason EXPLICIT_DENY*".to_owned(), 15.0),
+        ];
+        for (reason, label) in Reason::ALL {
+            // RCPs always allow, but for their Denies (E-26).
+            if *reason != Reason::ImplicitDenyResourceControl {
+                least.push((format!("reason {label}"), 0.5));
+            }
+        }
+        let features = self.by_name.keys().filter(|name| name.contains(": "));
+        least.extend(features.map(|name| (name.clone(), 2.0)));
+        let rare: Vec<String> = least
+            .iter()
+            .map(|(name, percent)| (name, self.percent(name), percent))
+            .filter(|(_, found, percent)| found < *percent)
+            .map(|(name, found, percent)| format!("  {found:.2} % of {percent} %: {name}"))
+            .collect();
+        assert!(rare.is_empty(), "too rare:\n{}", rare.join("\n"));
+        let n_named = |begin: &str| {
+            let names = self.by_name.keys();
+            names.filter(|name| name.starts_with(begin)).count()
+        };
+        let parts = ["operator", "qualifier", "suffix", "element", "statement"];
+        let n_heard = parts.map(|part| n_named(&format!("heard: {part}")));
+        assert_eq!(n_heard, [27, 2, 1, 3, 7], "{parts:?}: each is there");
     }
 
     fn print(&self) {
         println!("{} questions in {} worlds", self.n_cases, self.n_worlds);
         for (name, count) in &self.by_name {
-            let of = if name.starts_with("heard") {
-                self.n_heard
-            } else {
-                self.n_cases
+            let of = match name.starts_with("heard") {
+                true => self.n_heard,
+                false => self.n_cases,
             };
             let percent = *count as f64 * 100.0 / of as f64;
             println!("  {percent:6.2} %  {name}");
@@ -99,6 +142,7 @@ impl Shares {
     }
 }
 
+/// M-23: the oracle tries every statement, so that no index of the engine can leave one out.
 #[test]
 fn the_engine_answers_as_the_oracle_does() {
     let run = Run::of_environment();
@@ -132,20 +176,13 @@ fn the_engine_answers_as_the_oracle_does() {
     let (shares, mut differences) = sum.into_inner().unwrap();
     println!("seed {}", run.seed);
     shares.print();
+    shares.assert_balance();
     let n_differences = differences.len();
     differences.truncate(20);
     assert!(
         n_differences == 0,
         "{n_differences} differences\n{}",
         differences.join("\n")
-    );
-    assert!(
-        shares.percent("reason ALLOW") >= 25.0,
-        "too few are allowed"
-    );
-    assert!(
-        shares.percent("reason EXPLICIT_DENY") >= 15.0,
-        "too few are denied explicitly"
     );
 }
 
@@ -185,48 +222,6 @@ fn without_policies_everything_is_denied() {
             let is_trusted = question.principal.contains(worlds::EXTERNAL);
             let may = is_allowed(&bare, &question);
             assert!(!may || is_root || is_trusted, "{question:?}");
-        }
-    });
-}
-
-/// I-2, I-3, I-4: none of these changes turns a deny into an allow.
-#[test]
-fn changes_that_only_restrict_never_allow() {
-    each_world(|case, random| {
-        for change in [add_deny, remove_allow, add_boundary, add_resource_control] {
-            let mut files = case.world.files.clone();
-            let Some(what) = change(&mut files, random) else {
-                continue;
-            };
-            let changed = load_world(&files);
-            for question in case.questions() {
-                let must_not = !is_allowed(&case.snapshot, &question);
-                if must_not && is_allowed(&changed, &question) {
-                    panic!("world {}: {what} allows {question:?}", case.seed);
-                }
-            }
-        }
-    });
-}
-
-/// I-4: the first session policy of a session only restricts, but for federated users (E-49).
-#[test]
-fn a_first_session_policy_never_allows() {
-    each_world(|case, random| {
-        for mut question in case.questions() {
-            let is_federated = question.principal.contains("federated-user/");
-            let before = is_allowed(&case.snapshot, &question);
-            let policy = random.pick(&case.world.session_documents).clone();
-            let Some(facts) = &mut question.session else {
-                continue;
-            };
-            if !is_federated && facts.policies.is_empty() && facts.policy_arns.is_empty() {
-                facts.policies.push(policy);
-                assert!(
-                    before || !is_allowed(&case.snapshot, &question),
-                    "{question:?}"
-                );
-            }
         }
     });
 }
@@ -271,9 +266,9 @@ fn order_and_case_never_matter() {
 }
 
 /// Some worlds, each with some luck of its own.
-fn each_world(law: impl Fn(&Case, &mut Random)) {
+pub fn each_world(mut law: impl FnMut(&Case, &mut Random)) {
     let run = Run::of_environment();
-    for index in 0..(run.n_cases / 10_000).max(4) {
+    for index in 0..(run.n_cases / 4_000).max(4) {
         let seed = run.seed.wrapping_mul(2_000_000_011).wrapping_add(index);
         law(&Case::of_seed(seed), &mut Random::new(!seed));
     }
@@ -289,74 +284,15 @@ fn is_allowed(snapshot: &Snapshot, question: &Question) -> bool {
     ask(snapshot, question).is_ok_and(|decision| decision.is_allowed())
 }
 
-type Files = BTreeMap<String, Json>;
-
-/// One of the lists of statements of a file that has any.
-fn any_statements<'f>(files: &'f mut Files, random: &mut Random) -> Option<(String, &'f mut Json)> {
-    let mut lists = Vec::new();
-    for (path, json) in files {
-        let mut found = Vec::new();
-        worlds::statement_lists(json, &mut found);
-        lists.extend(found.into_iter().map(|list| (path.clone(), list)));
-    }
-    let index = random.below(lists.len());
-    Some(lists.swap_remove(index))
-}
-
-fn add_deny(files: &mut Files, random: &mut Random) -> Option<String> {
-    let (path, list) = any_statements(files, random)?;
-    let mut statement = random.pick(list.as_array()?).clone();
-    // A short pattern may stand in one of the two positions only (M-12).
-    if statement.get("NotResource").is_some() {
-        return None;
-    }
-    statement["Effect"] = json!("Deny");
-    let members = statement.as_object_mut()?;
-    members.remove("Sid");
-    members.remove("Condition");
-    let what = format!("{statement} in {path}");
-    list.as_array_mut()?.push(statement);
-    Some(what)
-}
-
-fn remove_allow(files: &mut Files, random: &mut Random) -> Option<String> {
-    let (path, list) = any_statements(files, random)?;
-    let list = list.as_array_mut().filter(|list| list.len() > 1)?;
-    let index = list
-        .iter()
-        .position(|statement| statement["Effect"] == "Allow")?;
-    Some(format!("{path} without {}", list.remove(index)))
-}
-
-fn add_boundary(files: &mut Files, random: &mut Random) -> Option<String> {
-    let arn = format!("arn:aws:iam::aws:policy/P{}", random.below(3));
-    let is_entity = |path: &&String| path.contains("users/") || path.contains("roles/");
-    let paths: Vec<String> = files.keys().filter(is_entity).cloned().collect();
-    let path = random.pick(&paths);
-    let entity = files.get_mut(path)?;
-    if entity.get("PermissionsBoundary").is_some() {
-        return None;
-    }
-    entity["PermissionsBoundary"] = json!({"PermissionsBoundaryArn": arn});
-    Some(format!("boundary {arn} of {path}"))
-}
-
-fn add_resource_control(files: &mut Files, random: &mut Random) -> Option<String> {
-    let name = format!("c{}", random.below(3));
-    let root = &mut files.get_mut("organization.json")?["Root"];
-    let list = root.get_mut("ResourceControlPolicies")?.as_array_mut()?;
-    if !list.contains(&json!(name)) {
-        list.push(json!(name));
-    }
-    Some(format!("RCP {name}"))
-}
+/// The files of a store: path → content.
+pub type Files = BTreeMap<String, Json>;
 
 /// A world, loaded both ways.
-struct Case {
+pub struct Case {
     seed: u64,
-    world: World,
+    pub world: World,
     store: Store,
-    snapshot: Snapshot,
+    pub snapshot: Snapshot,
 }
 
 impl Case {
@@ -376,7 +312,7 @@ impl Case {
         worlds::question(&mut random, &self.world)
     }
 
-    fn questions(&self) -> impl Iterator<Item = Question> {
+    pub fn questions(&self) -> impl Iterator<Item = Question> {
         (0..100).map(|number| self.question(number))
     }
 
@@ -384,8 +320,9 @@ impl Case {
     fn difference(&self, question: &Question, shares: &mut Shares) -> Option<String> {
         let by_engine = ask(&self.snapshot, question);
         let by_oracle = oracle::answer(&self.store, question);
-        for feature in asked(question) {
-            shares.count(format!("asked: {feature}"));
+        for (feature, holds) in asked(question) {
+            let count = shares.by_name.entry(format!("asked: {feature}"));
+            *count.or_default() += u64::from(holds);
         }
         match (&by_oracle, &by_engine) {
             (Answer::Refused, Err(_)) => {
@@ -394,8 +331,20 @@ impl Case {
             }
             (Answer::Decided(expected), Ok(decision)) => {
                 shares.count(format!("reason {}", expected.reason));
-                // A part of all questions is enough, of every kind.
-                if question.context.len() == 7 {
+                let scanned =
+                    authorize_by_scan(&self.snapshot, &to_request(question).unwrap()).unwrap();
+                let settled_by = |decision: &Decision| {
+                    decision.determining().iter().map(name).collect::<Vec<_>>()
+                };
+                if scanned.reason() != decision.reason()
+                    || settled_by(&scanned) != settled_by(decision)
+                {
+                    return Some(format!(
+                        "with an index {decision:?}, without {scanned:?}, of {question:?}"
+                    ));
+                }
+                // A part of all questions is enough.
+                if shares.n_cases.is_multiple_of(5) {
                     shares.n_heard += 1;
                     for feature in listen(&self.snapshot, question, decision).features {
                         shares.count(format!("heard: {feature}"));
@@ -427,7 +376,7 @@ impl Case {
     }
 }
 
-fn load_world(files: &Files) -> Snapshot {
+pub fn load_world(files: &Files) -> Snapshot {
     let text = |(path, json): (&String, &Json)| (path.clone(), json.to_string());
     load(&files.iter().map(text).collect())
 }
@@ -451,23 +400,25 @@ pub fn load(texts: &BTreeMap<String, String>) -> Snapshot {
 }
 
 fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
-    let raw = to_raw(question)?;
+    let request = to_request(question)?;
+    iamd::engine::authorize(snapshot, &request).map_err(|error| error.to_string())
+}
+
+/// As the engine takes it, if it is a question at all.
+pub fn to_request(question: &Question) -> Result<Request, String> {
     let at = Timestamp::from_second(question.at).unwrap();
-    let request = Request::parse(raw, at).map_err(|error| error.to_string())?;
-    let decision =
-        iamd::engine::authorize(snapshot, &request).map_err(|error| error.to_string())?;
-    Ok(decision)
+    Request::parse(to_raw(question)?, at).map_err(|error| error.to_string())
 }
 
 /// What is worth counting in a question.
-fn asked(question: &Question) -> Vec<&'static str> {
+fn asked(question: &Question) -> impl IntoIterator<Item = (&'static str, bool)> {
     let session = question.session();
     let is = |part: &str| question.principal.contains(part);
     let is_list =
         |value: &Given, n: fn(usize) -> bool| matches!(value, Given::List(list) if n(list.len()));
     let has_list =
         |n: fn(usize) -> bool| question.context.iter().any(|(_, value)| is_list(value, n));
-    let features = [
+    [
         ("a user", is(":user/")),
         ("a role session", is(":assumed-role/")),
         ("a role", is(":role/")),
@@ -505,12 +456,7 @@ fn asked(question: &Question) -> Vec<&'static str> {
             "with wildcards in the resource",
             question.resource.contains(['*', '?']) && question.resource != "*",
         ),
-    ];
-    features
-        .into_iter()
-        .filter(|(_, holds)| *holds)
-        .map(|(name, _)| name)
-        .collect()
+    ]
 }
 
 /// S-1: who listens changes nothing, and hears of every statement that settled the question.

@@ -7,13 +7,16 @@
     reason = "a test may fail by panicking"
 )]
 
+mod allocations;
 mod cached;
 mod cli;
 mod corpus;
 mod edits;
 mod explain;
 mod hostile;
+mod indexes;
 mod laws;
+mod mutants;
 mod oracle;
 mod reload;
 mod rooms;
@@ -22,4 +25,5 @@ mod scenarios;
 mod serve;
 mod simulate;
 mod support;
+mod work;
 mod worlds;

@@ -284,6 +284,90 @@ async fn files_and_folders_come_and_go() {
     until_revision(&mut client, &revision(store.path())).await;
 }
 
+/// K-42: whatever a decision rests on, a change of it counts from the next revision on.
+#[tokio::test]
+async fn a_change_of_tags_groups_or_the_organization_counts_at_once() {
+    let get = |condition: &str| {
+        format!(
+            r#"{{"Version": "2012-10-17", "Statement": {{"Effect": "Allow", "Action": "{GET}", "Resource": "*"{condition}}}}}"#
+        )
+    };
+    let of_blue = get(r#", "Condition": {"StringEquals": {"aws:PrincipalTag/team": "blue"}}"#);
+    let ann = |groups: &str, tag: &str| {
+        format!(r#"{{"GroupList": [{groups}], "Tags": [{{"Key": "team", "Value": "{tag}"}}]}}"#)
+    };
+    let agents = |document: &str| {
+        format!(r#"{{"GroupPolicyList": [{{"PolicyName": "get", "PolicyDocument": {document}}}]}}"#)
+    };
+    let organization = |scp: &str| {
+        format!(
+            r#"{{"Id": "o-1", "ManagementAccountId": "999999999999", "Root": {{"Id": "r-1", "ServiceControlPolicies": ["FullAWSAccess"], "Accounts": [
+                {{"Id": "111111111111", "ServiceControlPolicies": ["{scp}"]}}, {{"Id": "999999999999", "ServiceControlPolicies": ["FullAWSAccess"]}}]}}}}"#
+        )
+    };
+    let nothing = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Deny", "Action": "*", "Resource": "*"}}"#;
+    let store = store_allowing(REFUND);
+    for (path, text) in [
+        ("accounts/999999999999/account.json", "{}".to_owned()),
+        ("groups/agents.json", agents(&of_blue)),
+        ("service-control-policies/nothing.json", nothing.to_owned()),
+        ("organization.json", organization("FullAWSAccess")),
+        ("users/ann.json", ann(r#""agents""#, "blue")),
+    ] {
+        write(store.path(), path, &text);
+    }
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    for (path, text, expected) in [
+        (
+            "users/ann.json",
+            ann(r#""agents""#, "red"),
+            pb::Reason::ImplicitDenyIdentity,
+        ),
+        (
+            "users/ann.json",
+            ann(r#""agents""#, "blue"),
+            pb::Reason::AllowIdentity,
+        ),
+        (
+            "users/ann.json",
+            ann("", "blue"),
+            pb::Reason::ImplicitDenyIdentity,
+        ),
+        (
+            "users/ann.json",
+            ann(r#""agents""#, "blue"),
+            pb::Reason::AllowIdentity,
+        ),
+        (
+            "groups/agents.json",
+            agents(nothing),
+            pb::Reason::ExplicitDenyIdentity,
+        ),
+        (
+            "groups/agents.json",
+            agents(&get("")),
+            pb::Reason::AllowIdentity,
+        ),
+        (
+            "organization.json",
+            organization("nothing"),
+            pb::Reason::ExplicitDenyServiceControl,
+        ),
+        (
+            "organization.json",
+            organization("FullAWSAccess"),
+            pb::Reason::AllowIdentity,
+        ),
+    ] {
+        // Asked before as well, so that there is an answer to keep.
+        client.authorize(ann_asks(GET)).await.unwrap();
+        write_by_rename(store.path(), path, &text);
+        let answer = until_revision(&mut client, &revision(store.path())).await;
+        assert_eq!(answer.reason(), expected, "{path}: {text}");
+    }
+}
+
 #[tokio::test]
 async fn a_store_that_vanishes_is_kept_until_there_is_another() {
     let folder = TempDir::new().unwrap();

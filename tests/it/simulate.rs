@@ -413,7 +413,8 @@ fn every_action_is_tried_on_every_resource_and_the_worst_stands_for_all() {
             ("orders:Get", other, "allowed"),
             ("orders:Cancel", SHOP_ORDER, "implicitDeny"),
             ("orders:Cancel", other, "implicitDeny"),
-        ]
+        ],
+        "S-10"
     );
     assert_eq!(answer["reason"], "REASON_IMPLICIT_DENY_IDENTITY", "E-54");
     assert_eq!(answer["decision"], "DECISION_DENY");

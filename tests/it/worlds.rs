@@ -2,6 +2,7 @@
 //!
 //! Everything comes from one seed: the same seed gives the same worlds and questions on every machine.
 
+mod aimed;
 mod documents;
 mod questions;
 mod words;
@@ -10,7 +11,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value as Json, json};
 
-use documents::{document, session_document};
+pub use documents::document;
+use documents::session_document;
 pub use questions::question;
 
 /// SplitMix64.
@@ -236,9 +238,11 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
             .insert(format!("{folder}users/{path}{name}.json"), user);
     }
     for name in ["ops", "jobs"] {
+        // What only a resource policy grants, it grants to those who have nothing of their own.
+        let has_policies = random.chance(68);
         let mut role = json!({
-            "RolePolicyList": inline(random, 2),
-            "AttachedManagedPolicies": attached(random),
+            "RolePolicyList": if has_policies { inline(random, 2) } else { json!([]) },
+            "AttachedManagedPolicies": if has_policies { attached(random) } else { json!([]) },
             "AssumeRolePolicyDocument": document(random, Kind::Trust),
         });
         let mut path = "";
@@ -360,14 +364,21 @@ fn attach(random: &mut Random, mut node: Json, has_scps: bool, has_rcps: bool) -
             .filter(|_| random.chance(15))
             .map(|n| format!("s{n}"))
             .collect();
-        if random.chance(90) || scps.is_empty() {
+        if random.chance(87) {
             scps.push("FullAWSAccess".into());
+        }
+        if scps.is_empty() {
+            scps.push(
+                random
+                    .pick(&["s0", "s1", "s2", "FullAWSAccess"])
+                    .to_string(),
+            );
         }
         node["ServiceControlPolicies"] = json!(scps);
     }
     if has_rcps {
         let mut rcps: Vec<String> = (0..3)
-            .filter(|_| random.chance(9))
+            .filter(|_| random.chance(6))
             .map(|n| format!("c{n}"))
             .collect();
         if random.chance(50) {

@@ -434,7 +434,8 @@ fn an_unknown_value_is_none_of_them() {
 /// The bytes of a question's key; none if it has none.
 fn key_of(generation: &Generation, raw: &RawRequest) -> Option<Vec<u8>> {
     let request = at(raw, MORNING);
-    let facts = crate::engine::facts(&generation.snapshot, &request).unwrap();
+    let work = Work::new();
+    let facts = crate::engine::facts(&generation.snapshot, &request, &work).unwrap();
     let mut key = Key::new();
     key.fill(&facts, 7).then(|| key.bytes().to_vec())
 }

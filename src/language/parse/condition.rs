@@ -5,7 +5,9 @@ use std::collections::HashMap;
 
 use super::list;
 use crate::context::ContextKey;
-use crate::language::condition::{Base, Condition, Operand, Operator, Relation};
+use crate::language::condition::{
+    Arns, Base, Condition, Networks, Operand, Operator, Relation, Texts,
+};
 use crate::language::document::Version;
 use crate::language::finding::{Code, did_you_mean};
 use crate::language::json::{Member, Node, Value};
@@ -260,13 +262,15 @@ impl Reader {
         let base = self.operator.base;
         Some(match base {
             B::StringEquals | B::StringNotEquals => {
-                Operand::StringEquals(self.templates(member, report)?)
+                Operand::StringEquals(Texts::exact(self.templates(member, report)?))
             }
             B::StringEqualsIgnoreCase | B::StringNotEqualsIgnoreCase => {
-                Operand::StringEqualsIgnoreCase(self.templates(member, report)?)
+                Operand::StringEqualsIgnoreCase(Texts::ignoring_case(
+                    self.templates(member, report)?,
+                ))
             }
             B::StringLike | B::StringNotLike => {
-                Operand::StringLike(self.templates(member, report)?)
+                Operand::StringLike(Texts::exact(self.templates(member, report)?))
             }
             B::NumericEquals | B::NumericNotEquals => {
                 Operand::Numeric(R::Equals, self.numbers(member, report)?)
@@ -298,16 +302,16 @@ impl Reader {
                 member,
                 report,
                 "standard base64 with padding",
-                parse_bytes,
+                |text| parse_bytes(text).map(|bytes| bytes.to_vec()),
             )?),
-            B::IpAddress | B::NotIpAddress => Operand::IpAddress(self.values(
+            B::IpAddress | B::NotIpAddress => Operand::IpAddress(Networks::new(self.values(
                 member,
                 report,
                 "an IP address or a CIDR range",
                 parse_network,
-            )?),
+            )?)),
             B::ArnEquals | B::ArnNotEquals | B::ArnLike | B::ArnNotLike => {
-                Operand::Arn(self.arns(member, report)?)
+                Operand::Arn(Arns::new(self.arns(member, report)?))
             }
         })
     }

@@ -1,6 +1,14 @@
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
 
 use super::*;
+use crate::name::{Action, Resource};
+
+mod random;
+mod reference;
 
 const BOTH: Syntax = Syntax {
     wildcards: true,
@@ -16,7 +24,7 @@ impl Variables for Tags {
             .iter()
             .find(|(name, _)| ContextKey::new(name) == *key)
         {
-            Some((_, value)) => Substitute::Value(Cow::Borrowed(value)),
+            Some((_, value)) => Substitute::Value((*value).into()),
             None => Substitute::Missing,
         }
     }
@@ -372,5 +380,47 @@ fn action_patterns_follow_their_grammar() {
             expected,
             "M-2 to M-5: {pattern}"
         );
+    }
+}
+
+#[test]
+fn what_an_index_may_rely_on_is_known() {
+    let pattern = |text: &str| ResourcePattern::parse(text, BOTH).unwrap();
+    for (text, longest, exact) in [
+        ("*", None, None),
+        ("arn:*", Some("arn:"), None),
+        (
+            "arn:app:orders:::order/1",
+            Some("arn:app:orders:::order/1"),
+            Some("arn:app:orders:::order/1"),
+        ),
+        (
+            "arn:app:orders:::order/${*}",
+            Some("arn:app:orders:::order/*"),
+            Some("arn:app:orders:::order/*"),
+        ),
+        ("arn:app:orders", Some("arn:app:orders"), None),
+        (
+            "arn:app:orders:*:*:customer/${aws:username}/order/*",
+            Some(":customer/"),
+            None,
+        ),
+        (
+            "arn:*:orders:*:*:customer/?/order-of-customer/*",
+            Some("/order-of-customer/"),
+            None,
+        ),
+    ] {
+        assert_eq!(pattern(text).longest_literal(), longest, "M-23: {text}");
+        assert_eq!(pattern(text).exact(), exact, "M-23: {text}");
+    }
+    for (text, literal) in [
+        ("*", None),
+        ("orders:Get*", None),
+        ("orders:*", None),
+        ("Orders:GetOrder", Some("orders:getorder")),
+    ] {
+        let pattern = ActionPattern::parse(text).unwrap();
+        assert_eq!(pattern.literal(), literal, "M-2: {text}");
     }
 }

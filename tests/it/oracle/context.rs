@@ -201,7 +201,8 @@ fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, cont
     for wants_exact in [false, true] {
         for attachment in account.resource_policies.iter().rev() {
             let covers = |scope: &Scope| {
-                let is_exact = scope.text == question.resource;
+                let is_pattern = scope.text.contains(['*', '?']); // M-9: whatever the resource is called
+                let is_exact = scope.text == question.resource && !is_pattern;
                 is_exact == wants_exact && scope.covers(&question.resource)
             };
             if attachment.scopes.iter().any(covers) {
@@ -211,9 +212,11 @@ fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, cont
             }
         }
     }
-    for entity in account.users.iter().chain(&account.roles) {
-        if entity.arn == question.resource {
-            for (key, value) in &entity.tags {
+    let entities = account.users.iter().chain(&account.roles);
+    let of_entities = entities.map(|entity| (&entity.arn, &entity.tags));
+    for (arn, tags) in of_entities.chain(&store.managed_tags) {
+        if *arn == question.resource {
+            for (key, value) in tags {
                 context.set(&format!("aws:ResourceTag/{key}"), [value]);
             }
         }

@@ -124,8 +124,8 @@ pub fn fields(pieces: &[Piece]) -> Vec<&[Piece]> {
 
 /// M-1 to M-6.
 pub fn covers_action(pattern: &str, action: &str) -> bool {
-    if pattern == "*" || pattern == "*:*" {
-        return true;
+    if pattern == "*:*" || pattern.chars().all(|char| char == '*') {
+        return true; // G-27
     }
     let (service, name) = pattern.split_once(':').unwrap();
     let (asked_service, asked_name) = action.split_once(':').unwrap();

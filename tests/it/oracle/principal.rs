@@ -52,7 +52,10 @@ impl Asked<'_> {
         let is_entity = |entity: &store::Entity| {
             value == entity.arn || Some(value) == entity.unique_id.as_deref()
         };
-        is_role || caller.entity.is_some_and(is_entity)
+        // E-72: of an external account the session alone says which user stands behind it.
+        let parent = &self.question.session().parent;
+        let is_parent = caller.kind == Kind::Federated && value == parent;
+        is_role || is_parent || caller.entity.is_some_and(is_entity)
     }
 
     /// P-3: id, root ARN and canonical id mean the same.
@@ -76,7 +79,7 @@ impl Asked<'_> {
         let is_web = caller.arn.contains(":oidc-provider/");
         let is_its_call = match question.is_federation() {
             true => question.is_action("sts:AssumeRoleWithWebIdentity") == is_web,
-            false => true, // T-35: tags and the source identity go with either
+            false => !question.is_action("sts:AssumeRole"), // T-35: tags and the source identity go with either
         };
         let may = is_its_call && account(&caller.arn) == account(&question.resource);
         let issuer = format!(":oidc-provider/{provider}");

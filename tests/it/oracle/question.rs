@@ -156,6 +156,7 @@ impl Question {
             || self.context.iter().any(|(_, value)| value.is_too_large()) // C-5
             || !are_unique(self.context.iter().map(|(key, _)| key.as_str())) // C-4
             || self.contradicts_its_tags()
+            || !(self.resource_account.is_empty() || is_account(&self.resource_account))
             || self.breaks_session_forms(&caller)
             || self.breaks_assume_role_forms(&caller, store)
     }
@@ -207,11 +208,16 @@ impl Question {
         let may_be_told = may_bring || matches!(caller.kind, Kind::Role | Kind::Provider);
         let keys = || session.tags.iter().map(|(key, _)| key.as_str());
         let is_tag_of_aws = |key: &str| key.to_ascii_lowercase().starts_with("aws:");
+        let fits = |(key, value): &(String, String)| {
+            (1..=128).contains(&key.chars().count()) && value.chars().count() <= 256
+        };
         let is_passed = |wanted: &String| keys().any(|key| key.eq_ignore_ascii_case(wanted));
         let source_identity = &session.source_identity;
         (brings && !may_bring)
             || (is_told && !may_be_told)
             || keys().any(is_tag_of_aws)
+            || session.tags.len() > 50
+            || !session.tags.iter().all(fits)
             || !are_unique(keys())
             || !session.transitive_tag_keys.iter().all(is_passed)
             || (!source_identity.is_empty() && !is_session_name(source_identity))
@@ -306,11 +312,7 @@ impl Question {
                 Kind::Session
             }
             ("sts", "federated-user") if !below.is_empty() => Kind::Federated,
-            ("iam", "oidc-provider" | "saml-provider")
-                if self.is_about_trust() && !self.is_action("sts:AssumeRole") =>
-            {
-                Kind::Provider
-            }
+            ("iam", "oidc-provider" | "saml-provider") if self.is_about_trust() => Kind::Provider,
             _ => return None,
         };
         caller.is_temporary = match caller.kind {
@@ -344,6 +346,12 @@ fn is_resource(text: &str) -> bool {
     let fields: Vec<&str> = text.splitn(6, ':').collect();
     let is_there = |index: usize| fields.get(index).is_some_and(|field| !field.is_empty());
     text == "*" || (fields[0] == "arn" && is_there(1) && is_there(2) && is_there(5))
+}
+
+/// E-6: what an account can be called.
+fn is_account(text: &str) -> bool {
+    let is_fine = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
+    (1..=64).contains(&text.len()) && text.chars().all(is_fine)
 }
 
 /// T-30.

@@ -16,6 +16,8 @@ pub struct Store {
     pub organization: Option<Organization>,
     /// Managed policies by ARN.
     pub managed: BTreeMap<String, Policy>,
+    /// Their tags.
+    pub managed_tags: BTreeMap<String, Vec<(String, String)>>,
     /// `host/path` in lower case of the OIDC providers that trust policies name.
     pub issuers: BTreeSet<String>,
 }
@@ -157,6 +159,7 @@ pub fn read(files: &BTreeMap<String, String>) -> Store {
             let (name, folder) = name_and_path(below, file, "PolicyName");
             let arn = format!("arn:{partition}:iam::{id}:policy{folder}{name}");
             let policy = policy(&arn, default_version(file));
+            store.managed_tags.insert(arn.clone(), tags(file));
             store.managed.insert(arn, policy);
         }
     }

@@ -2,7 +2,6 @@
 
 use iamd::engine::decision::Decision;
 use iamd::engine::explain::{Redacted, explain};
-use iamd::engine::request::Request;
 use iamd::scenario::{Scenario, Test};
 use iamd::store::{self, Loaded};
 use jiff::Timestamp;
@@ -33,8 +32,7 @@ fn by_explanation(scenario: &Scenario, loaded: &Loaded) -> Got {
         return Got::Loads;
     };
     let at = at.unwrap_or_else(Timestamp::now);
-    let request = ask.to_request().and_then(|raw| Request::parse(raw, at));
-    let asked = request.and_then(|request| {
+    let asked = ask.request(at).and_then(|request| {
         let plain = iamd::engine::authorize(&loaded.snapshot, &request)?;
         let explained = explain(&loaded.snapshot, &request, &Redacted::default())?;
         Ok((plain, explained))

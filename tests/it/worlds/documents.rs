@@ -17,7 +17,7 @@ pub fn document(random: &mut Random, kind: Kind) -> Json {
         let resource = random.pick(&["*", "*", "*", "arn:app:*"]);
         statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": resource}));
     }
-    if kind == Kind::Identity && random.chance(55) {
+    if kind == Kind::Identity && random.chance(70) {
         let action = random.pick(&["*", "orders:*", "sts:*"]);
         statements.push(json!({"Effect": "Allow", "Action": action, "Resource": "*"}));
     }
@@ -64,8 +64,9 @@ fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     let deny_percent = match kind {
         Kind::ResourceControl => 100,
         Kind::ServiceControl => 45,
-        Kind::Boundary | Kind::Session => 25,
+        Kind::Boundary | Kind::Session => 32,
         Kind::Trust => 12,
+        Kind::Resource => 20,
         _ => 16,
     };
     let is_deny = random.chance(deny_percent);
@@ -176,7 +177,7 @@ fn principal(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: boo
         };
         return;
     }
-    if random.chance(20) {
+    if random.chance(45) {
         let roles = [
             format!("arn:aws:iam::{A}:role/ops"),
             format!("arn:aws:iam::{A}:role/jobs/ops"),
@@ -281,7 +282,7 @@ fn condition(random: &mut Random, is_2008: bool) -> Json {
         let family = match random.chance(25) {
             true => &FAMILIES[0],
             // The larger families more often.
-            false => &FAMILIES[*random.pick(&[1, 1, 2, 2, 2, 2, 3, 4, 5, 6, 6, 7])],
+            false => &FAMILIES[*random.pick(&[1, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6, 6, 7])],
         };
         let base = *random.pick(family.operators);
         let mut operator = base.to_owned();

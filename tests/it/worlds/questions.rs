@@ -1,7 +1,7 @@
 //! Questions: from the words of the policies, near misses and what attackers send.
 
-use super::words;
 use super::{A, B, EXTERNAL, M, Random, World};
+use super::{aimed, words};
 use crate::oracle::question::{Given, Question, SessionFacts};
 
 /// 2024-06-01T00:00:00Z: the date that policies name.
@@ -18,7 +18,12 @@ pub fn question(random: &mut Random, world: &World) -> Question {
         ..Question::default()
     };
     principal(random, world, &mut question);
-    if random.chance(13) {
+    let aim = random.below(100);
+    if aim < 24 {
+        aimed::at_resource_policy(random, world, &mut question);
+    } else if aim < 27 {
+        aimed::at_federated_trust(random, world, &mut question);
+    } else if random.chance(14) {
         about_a_role(random, world, &mut question);
     } else if random.chance(6) {
         question.resource = drawn(random, words::RESOURCE_PATTERNS);
@@ -49,9 +54,9 @@ fn drawn(random: &mut Random, patterns: &[&str]) -> String {
 
 fn principal(random: &mut Random, world: &World, question: &mut Question) {
     let kind = random.below(100);
-    let account = *random.pick(&[A, A, A, A, A, B]);
+    let account = *random.pick(&[A, A, A, A, A, A, A, B]);
     match kind {
-        0..36 | 96.. => {
+        0..36 | 92.. => {
             question.principal = ours(random, &world.users, account);
             if random.chance(40) {
                 let mut facts = facts(random, world, &question.principal);
@@ -90,10 +95,10 @@ fn principal(random: &mut Random, world: &World, question: &mut Question) {
             facts.parent = ours(random, &world.users, account);
             question.session = Some(facts);
         }
-        79..83 => question.principal = format!("arn:aws:iam::{account}:root"),
-        83..87 => question.principal = (*random.pick(words::SERVICES)).into(),
-        87..90 => question.principal = "*".into(),
-        90..93 => {
+        79..82 => question.principal = format!("arn:aws:iam::{account}:root"),
+        82..84 => question.principal = (*random.pick(words::SERVICES)).into(),
+        84..86 => question.principal = "*".into(),
+        86..90 => {
             let name = random.pick(&["user/eve", "role/ops", "role/jobs/ops"]);
             question.principal = format!("arn:aws:iam::{EXTERNAL}:{name}");
             if random.chance(40) {
@@ -116,7 +121,7 @@ fn principal(random: &mut Random, world: &World, question: &mut Question) {
 }
 
 /// Most often one of `account`.
-fn ours(random: &mut Random, arns: &[String], account: &str) -> String {
+pub(super) fn ours(random: &mut Random, arns: &[String], account: &str) -> String {
     let ours: Vec<&String> = arns.iter().filter(|arn| arn.contains(account)).collect();
     match random.chance(95) && !ours.is_empty() {
         true => (*random.pick(&ours)).clone(),
@@ -124,7 +129,7 @@ fn ours(random: &mut Random, arns: &[String], account: &str) -> String {
     }
 }
 
-fn facts(random: &mut Random, world: &World, principal: &str) -> SessionFacts {
+pub(super) fn facts(random: &mut Random, world: &World, principal: &str) -> SessionFacts {
     let mut facts = SessionFacts::default();
     if random.chance(75) {
         facts.issued_at = Some(TURN + *random.pick(&[-86_400, -1, 0, -2]));
@@ -206,6 +211,8 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
         "sts:SetSourceIdentity",
         "iam:PassRole",
         "iam:PassRole",
+        "iam:PassRole",
+        "iam:PassRole",
         "iam:GetRole",
         "STS:assumerole",
     ];
@@ -217,6 +224,7 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
             ("sts:AssumeRoleWithSAML", words::SAML_ARN),
             ("sts:AssumeRoleWithWebIdentity", words::SAML_ARN),
             ("sts:TagSession", words::OIDC_ARN),
+            ("sts:AssumeRole", words::OIDC_ARN),
             ("sts:SetSourceIdentity", words::SAML_ARN),
         ]);
         question.action = action.into();

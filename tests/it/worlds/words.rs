@@ -76,6 +76,13 @@ pub const RESOURCES: &[&str] = &[
     "arn:app:files:::t/all/f",
     "arn:app:files:::t/Ünï/ſ\n",
     "arn:app:files:::t/b:lue/f",
+    "arn:app:files:::t/😀/f",
+    "arn:app:files:::t/e\u{301}/f",
+    "arn:app:files:::t/${aws:PrincipalTag/team}/f",
+    "arn:app:files:::t/../home/ann/f",
+    "arn:app:files:::t//f",
+    "arn:app:orders:eu:111111111111:order/1 ",
+    "arn:app:orders:e*:111111111111:order/1",
     "arn:app:ORDERS:::order/1",
     "*",
     "*",
@@ -110,6 +117,7 @@ pub const RESOURCE_PATTERNS: &[&str] = &[
     "arn:app:orders:eu:${aws:PrincipalAccount}:order/*",
     "arn:app:orders:${aws:PrincipalTag/team}:*:order/*",
     "arn:app:files:::t/*l*/*",
+    "arn:app:files:::t/?/?",
     "arn:aws:iam::*:role/*",
     "arn:app:files:::$/x",
 ];
@@ -208,7 +216,27 @@ pub const STRINGS: &[&str] = &[
 ];
 /// What questions hold that no policy can.
 pub const STRANGE_STRINGS: &[&str] = &[
-    "BLUE", "blu", "bluee", " blue", "STRASSE", "straße", "ΣΣ", "\u{0}", "b\nlue", "blue ",
+    "BLUE",
+    "blu",
+    "bluee",
+    " blue",
+    "STRASSE",
+    "straße",
+    "ΣΣ",
+    "\u{0}",
+    "b\nlue",
+    "blue ",
+    "bl",
+    "*lue",
+    "bl\u{200d}ue",
+    "\u{202e}eulb",
+    "\u{feff}blue",
+    "ß",
+    "ﬀ",
+    "😀",
+    "${aws:username",
+    "$",
+    "\u{10ffff}lue",
 ];
 
 pub const NUMBERS: &[&str] = &[
@@ -227,6 +255,9 @@ pub const NUMBERS: &[&str] = &[
     "12345678901234567890123456789012345678",
     "0.1",
     "-12345678901234567890.123456789",
+    "99999999999999999999999999999999999999",
+    "0.00000000000000000000000000000000000001",
+    "-0.0",
 ];
 pub const STRANGE_NUMBERS: &[&str] = &[
     "10abc",
@@ -239,6 +270,10 @@ pub const STRANGE_NUMBERS: &[&str] = &[
     "5.",
     "--5",
     "123456789012345678901234567890123456789",
+    "1.00000000000000000000000000000000000001",
+    "Infinity",
+    "5e0",
+    "5,0",
     "٥",
 ];
 
@@ -257,6 +292,8 @@ pub const DATES: &[&str] = &[
     "1717199999.999999999",
     "1969-12-31T23:59:59-00:00",
     "2025-01-01T00:00:00.5Z",
+    "9999-12-31T23:59:59.999999999Z",
+    "2000-02-29T00:00:00Z",
 ];
 pub const STRANGE_DATES: &[&str] = &[
     "2024",
@@ -271,6 +308,13 @@ pub const STRANGE_DATES: &[&str] = &[
     "2024-6-1",
     "2024-06-01 00:00:00Z",
     "1717200000Z",
+    "0000-01-01",
+    "1900-02-29",
+    "2024-06-01T23:59:60Z",
+    "2024-06-01T00:00:00+24:00",
+    "2024-06-01T00:00:00.Z",
+    "99999999999999999999999999",
+    "-99999999999999999999999999",
 ];
 
 pub const BOOLEANS: &[&str] = &["true", "false", "TRUE", "False"];
@@ -318,6 +362,13 @@ pub const REQUEST_ADDRESSES: &[&str] = &[
     "fec0::1",
     "0.0.0.0",
     "255.255.255.255",
+    "::",
+    "::10.1.2.3",
+    "::ffff:0:0",
+    "::ffff:9.255.255.255",
+    "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff",
+    "2001:db7:ffff:ffff:ffff:ffff:ffff:ffff",
+    "2001:db8::2",
 ];
 pub const STRANGE_ADDRESSES: &[&str] = &[
     "010.1.2.3",
@@ -327,6 +378,13 @@ pub const STRANGE_ADDRESSES: &[&str] = &[
     "10.1",
     "",
     "10.1.2.256",
+    "10.1.2.3/32",
+    " 10.1.2.3",
+    "10.1.2.3.",
+    "::ffff:10.1.2.300",
+    "2001:db8::1::",
+    "167838211",
+    "*",
 ];
 
 pub const ARNS: &[&str] = &[

@@ -1,0 +1,82 @@
+//! What runs under callgrind: a store, questions of one outcome, and so many warm decisions.
+
+use std::hint::black_box;
+
+use anyhow::{Context, ensure};
+use iamd::compile::snapshot::Snapshot;
+use iamd::engine::authorize;
+use iamd::engine::explain::{Redacted, explain};
+use iamd::engine::request::Request;
+
+use crate::worlds::{self, Outcome, Random};
+
+/// The argument that makes the benchmark the driver; the outcome and the number of decisions follow.
+pub const FLAG: &str = "--decide";
+/// Instead of an outcome: the same questions as for the typical outcome, explained.
+pub const EXPLAINED: &str = "explained";
+const N_POLICIES: usize = 1_000;
+const N_EACH: usize = 64;
+
+/// An outcome as one word.
+pub fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Hit => "allow",
+        Outcome::Deny => "deny",
+        Outcome::Miss => "miss",
+    }
+}
+
+/// Makes the decisions.
+pub fn run(words: &[String]) -> anyhow::Result<()> {
+    let [outcome, n_decisions] = words else {
+        anyhow::bail!("`{FLAG}` takes an outcome and a number");
+    };
+    let n_decisions: usize = n_decisions.parse()?;
+    let is_explained = outcome == EXPLAINED;
+    let wanted = if is_explained {
+        word(Outcome::Hit)
+    } else {
+        outcome
+    };
+    let sized = worlds::by_size(N_POLICIES);
+    let snapshot = worlds::load(&sized.world)?.snapshot;
+    let mut random = Random::new(worlds::SEED);
+    let questions = worlds::balanced(&snapshot, &sized.world, &sized.hot, N_EACH, &mut random)?;
+    let mut requests = Vec::new();
+    for request in worlds::requests(&questions)? {
+        if word(Outcome::of(&worlds::decided(&snapshot, &request)?)) == wanted {
+            requests.push(request);
+        }
+    }
+    ensure!(!requests.is_empty(), "no question is answered `{outcome}`");
+    // Whatever is built on the first or second use is there after the third.
+    for request in requests.iter().chain(&requests).chain(&requests) {
+        worlds::decided(&snapshot, request)?;
+    }
+    let is_answered = match is_explained {
+        true => counted_explanations(&snapshot, &requests, n_decisions),
+        false => counted_decisions(&snapshot, &requests, n_decisions),
+    };
+    is_answered.then_some(()).context("a request was refused")
+}
+
+/// Callgrind counts what runs in here, by this function's name.
+#[inline(never)]
+fn counted_decisions(snapshot: &Snapshot, requests: &[Request], n_decisions: usize) -> bool {
+    let mut all = true;
+    for request in requests.iter().cycle().take(n_decisions) {
+        all &= black_box(authorize(black_box(snapshot), black_box(request))).is_ok();
+    }
+    all
+}
+
+/// The same for what should show all that a plain decision must not do.
+#[inline(never)]
+fn counted_explanations(snapshot: &Snapshot, requests: &[Request], n_decisions: usize) -> bool {
+    let redacted = Redacted::default();
+    let mut all = true;
+    for request in requests.iter().cycle().take(n_decisions) {
+        all &= black_box(explain(black_box(snapshot), black_box(request), &redacted)).is_ok();
+    }
+    all
+}

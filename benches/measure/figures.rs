@@ -1,0 +1,109 @@
+//! The figures to meet, and whether they are met.
+
+use anyhow::ensure;
+
+use super::report::{head, row};
+
+/// One figure as it was measured.
+struct Figure {
+    goal: &'static str,
+    what: String,
+    measured: f64,
+    bound: Bound,
+}
+
+#[derive(Clone, Copy)]
+enum Bound {
+    AtMost(f64),
+    AtLeast(f64),
+}
+
+impl Figure {
+    fn is_met(&self) -> bool {
+        match self.bound {
+            Bound::AtMost(limit) => self.measured <= limit,
+            Bound::AtLeast(limit) => self.measured >= limit,
+        }
+    }
+}
+
+/// What a run has measured of the figures to meet.
+#[derive(Default)]
+pub struct Figures(Vec<Figure>);
+
+impl Figures {
+    /// `measured` must not be above `limit`. `goal` is the number of its line in the table of goals.
+    pub fn at_most(
+        &mut self,
+        goal: &'static str,
+        what: impl Into<String>,
+        measured: f64,
+        limit: f64,
+    ) {
+        self.add(goal, what.into(), measured, Bound::AtMost(limit));
+    }
+
+    /// `measured` must not be below `limit`.
+    pub fn at_least(
+        &mut self,
+        goal: &'static str,
+        what: impl Into<String>,
+        measured: f64,
+        limit: f64,
+    ) {
+        self.add(goal, what.into(), measured, Bound::AtLeast(limit));
+    }
+
+    fn add(&mut self, goal: &'static str, what: String, measured: f64, bound: Bound) {
+        self.0.push(Figure {
+            goal,
+            what,
+            measured,
+            bound,
+        });
+    }
+
+    /// Prints the table. An error names what was missed if `is_checked`.
+    pub fn conclude(self, is_checked: bool) -> anyhow::Result<()> {
+        head(
+            "Figures to meet",
+            &["goal", "what", "measured", "must be", "met"],
+        );
+        let number = |number: f64| match number {
+            n if n.abs() >= 100.0 => format!("{n:.0}"),
+            n => format!("{n:.2}"),
+        };
+        for figure in &self.0 {
+            let bound = match figure.bound {
+                Bound::AtMost(limit) => format!("≤ {}", number(limit)),
+                Bound::AtLeast(limit) => format!("≥ {}", number(limit)),
+            };
+            row(&[
+                figure.goal.to_owned(),
+                figure.what.clone(),
+                number(figure.measured),
+                bound,
+                if figure.is_met() { "yes" } else { "**no**" }.to_owned(),
+            ]);
+        }
+        let missed: Vec<String> = self
+            .0
+            .iter()
+            .filter(|figure| !figure.is_met())
+            .map(|figure| {
+                format!(
+                    "{} ({}: {})",
+                    figure.goal,
+                    figure.what,
+                    number(figure.measured)
+                )
+            })
+            .collect();
+        ensure!(
+            !is_checked || missed.is_empty(),
+            "missed: {}",
+            missed.join("; ")
+        );
+        Ok(())
+    }
+}

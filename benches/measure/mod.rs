@@ -1,0 +1,132 @@
+//! Measuring on a machine that others use too: thread CPU time instead of the clock on the wall, contenders that take
+//! turns within one run, medians, and ratios of what ran side by side.
+
+mod figures;
+mod options;
+mod report;
+
+pub use figures::Figures;
+pub use options::Options;
+pub use report::{conditions, head, median, memory, nanoseconds, row, share, time};
+
+use std::time::Duration;
+
+use anyhow::Context;
+use rustix::time::{ClockId, clock_gettime};
+
+/// CPU time that this thread has used.
+pub fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u32::try_from(time.tv_nsec).unwrap_or(0);
+    Duration::new(seconds, nanoseconds)
+}
+
+/// What is done so many times.
+type Batch<'c> = Box<dyn FnMut(usize) -> anyhow::Result<()> + 'c>;
+
+/// One of the things that are compared.
+pub struct Contender<'c> {
+    name: String,
+    batch: Batch<'c>,
+    /// How often it is done in one round.
+    n_times: usize,
+    nanoseconds: Vec<f64>,
+}
+
+impl<'c> Contender<'c> {
+    /// `batch` does it as many times as it is told.
+    pub fn new(
+        name: impl Into<String>,
+        batch: impl FnMut(usize) -> anyhow::Result<()> + 'c,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            batch: Box::new(batch),
+            n_times: 0,
+            nanoseconds: Vec::new(),
+        }
+    }
+
+    /// Does it `n_times`, and gives the CPU time of one.
+    fn time(&mut self, n_times: usize) -> anyhow::Result<f64> {
+        let begin = thread_cpu();
+        (self.batch)(n_times).with_context(|| self.name.clone())?;
+        let took = thread_cpu().saturating_sub(begin);
+        Ok(took.as_nanos() as f64 / n_times as f64)
+    }
+}
+
+/// The rounds of contenders that took turns.
+pub struct Race<'c> {
+    contenders: Vec<Contender<'c>>,
+}
+
+/// How long a batch of one round should take, and how many rounds there are.
+#[derive(Clone, Copy)]
+pub struct Effort {
+    /// Of one contender.
+    pub batch: Duration,
+    /// Of all.
+    pub n_rounds: usize,
+}
+
+impl Effort {
+    /// What the figures are taken with.
+    pub const FULL: Self = Self {
+        batch: Duration::from_millis(2),
+        n_rounds: 101,
+    };
+    /// To see that everything runs.
+    pub const SHORT: Self = Self {
+        batch: Duration::from_micros(200),
+        n_rounds: 7,
+    };
+}
+
+impl<'c> Race<'c> {
+    /// Finds out how often each contender must be done to fill a batch, which warms it up too, and then lets them
+    /// take turns; who begins changes from round to round.
+    pub fn run(mut contenders: Vec<Contender<'c>>, effort: Effort) -> anyhow::Result<Self> {
+        let target = effort.batch.as_nanos() as f64;
+        for contender in &mut contenders {
+            let mut n_times = 1;
+            loop {
+                let each = contender.time(n_times)?;
+                if each * n_times as f64 >= target / 2.0 || n_times >= 1 << 24 {
+                    contender.n_times = ((target / each.max(0.1)) as usize).max(1);
+                    break;
+                }
+                n_times *= 2;
+            }
+        }
+        let n_contenders = contenders.len();
+        for round in 0..effort.n_rounds {
+            for turn in 0..n_contenders {
+                let contender = contenders.get_mut((round + turn) % n_contenders);
+                let contender = contender.context("one of them")?;
+                let each = contender.time(contender.n_times)?;
+                contender.nanoseconds.push(each);
+            }
+        }
+        Ok(Self { contenders })
+    }
+
+    /// Nanoseconds of one contender: the median over the rounds.
+    pub fn median(&self, name: &str) -> anyhow::Result<f64> {
+        Ok(median(self.rounds(name)?.to_vec()))
+    }
+
+    /// How many times as long `name` takes as `other`: the median over the rounds of the ratio within each.
+    pub fn ratio(&self, name: &str, other: &str) -> anyhow::Result<f64> {
+        let pairs = self.rounds(name)?.iter().zip(self.rounds(other)?);
+        Ok(median(pairs.map(|(a, b)| a / b.max(0.1)).collect()))
+    }
+
+    fn rounds(&self, name: &str) -> anyhow::Result<&[f64]> {
+        let mut contenders = self.contenders.iter();
+        let found = contenders.find(|contender| contender.name == name);
+        let found = found.with_context(|| format!("no contender is called `{name}`"))?;
+        Ok(&found.nanoseconds)
+    }
+}

@@ -1,0 +1,78 @@
+//! What a large store takes, in a process that does nothing but load it.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, ensure};
+
+use crate::generated;
+use crate::measure::{Figures, Options, head, memory, row};
+
+/// The argument that makes the benchmark load the store that follows, and tell what that takes.
+pub const FLAG: &str = "--load";
+
+/// Loads `store`, keeps it, and prints the anonymous memory of this process in KiB.
+pub fn load_and_tell(store: &Path) -> anyhow::Result<()> {
+    let loaded = iamd::store::load(store)
+        .map_err(|refused| anyhow::anyhow!("{:?}", refused.findings.first()))?;
+    ensure!(loaded.n_statements > 0, "an empty store");
+    let status = fs::read_to_string("/proc/self/status")?;
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    println!("{}", number.context("no `RssAnon`")?);
+    std::hint::black_box(&loaded);
+    Ok(())
+}
+
+/// Prints the table.
+pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
+    head(
+        "Memory of a large store: what loading it adds to what loading 100 policies takes",
+        &[
+            "policies",
+            "statements",
+            "documents",
+            "anonymous memory",
+            "beyond the documents, per statement",
+        ],
+    );
+    let (few, ..) = held_by(100)?;
+    let n_policies = options.pick(100_000, 1_000);
+    let (many, n_statements, n_bytes) = held_by(n_policies)?;
+    let beyond = many.saturating_sub(few).saturating_sub(n_bytes);
+    let per_statement = beyond as f64 / n_statements as f64;
+    row(&[
+        n_policies.to_string(),
+        n_statements.to_string(),
+        memory(n_bytes),
+        memory(many),
+        format!("{per_statement:.0} B"),
+    ]);
+    figures.at_most(
+        "memory",
+        format!("bytes per statement beyond the documents, {n_policies} policies"),
+        per_statement,
+        1_024.0,
+    );
+    Ok(())
+}
+
+/// Bytes held after loading so many policies; their statements, and the bytes of the files.
+fn held_by(n_policies: usize) -> anyhow::Result<(u64, usize, u64)> {
+    let directory = tempfile::Builder::new().prefix("iamd-memory-").tempdir()?;
+    let sized = generated::by_size(n_policies);
+    let (_, n_bytes) = sized.world.write(directory.path())?;
+    let output = Command::new(std::env::current_exe()?)
+        .arg(FLAG)
+        .arg(directory.path())
+        .output()?;
+    ensure!(
+        output.status.success(),
+        "loading failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let kib: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
+    Ok((kib * 1_024, sized.world.n_statements(), n_bytes))
+}

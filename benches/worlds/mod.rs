@@ -1,0 +1,40 @@
+//! The stores that are measured and the questions that they are asked. Everything follows from a seed.
+
+mod candidates;
+mod layers;
+mod model;
+mod patterns;
+mod questions;
+mod random;
+mod sizes;
+mod statements;
+
+pub use candidates::{by_candidates, by_conditions};
+pub use layers::layered;
+pub use model::{Condition, Holder, Policy, Statement, World, document};
+pub use patterns::adversarial;
+pub use questions::{Outcome, Question, balanced, decided, requests};
+pub use random::Random;
+pub use sizes::{Sized, by_attached, by_size};
+
+/// The account of every store.
+pub const ACCOUNT: &str = "111122223333";
+/// The region of every resource that has one.
+pub const REGION: &str = "eu-west-1";
+/// Of everything that is drawn at random.
+pub const SEED: u64 = 0x1a3d;
+
+/// The ARN of a user of every store.
+pub fn user_arn(name: &str) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:user/{name}")
+}
+
+/// What `load_texts` takes, of a world.
+pub fn load(world: &World) -> anyhow::Result<iamd::store::Loaded> {
+    let files: Vec<(String, String)> = world.files().collect();
+    let texts = files.iter().map(|(path, text)| (&**path, &**text));
+    iamd::store::load_texts(texts).map_err(|refused| {
+        let first = refused.findings.iter().find(|finding| finding.is_error());
+        anyhow::anyhow!("a generated store does not load: {first:?}")
+    })
+}

@@ -1,0 +1,225 @@
+//! Policies and who has them, before they become JSON: what other engines' policies can be made of too.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use super::ACCOUNT;
+
+/// One condition of a statement: a key, and values of which one has to fit.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// As the policy writes it: `StringEquals`.
+    pub operator: &'static str,
+    /// The context key.
+    pub key: String,
+    /// The values in the policy.
+    pub operands: Vec<String>,
+    /// A value in a request that fulfils it; `${aws:username}` stands for who asks.
+    pub fulfilled_by: String,
+}
+
+/// One statement.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// Deny instead of Allow.
+    pub denies: bool,
+    /// Patterns.
+    pub actions: Vec<String>,
+    /// Whether it speaks of all actions but those.
+    pub excepts_actions: bool,
+    /// Patterns.
+    pub resources: Vec<String>,
+    /// Whether it speaks of all resources but those.
+    pub excepts_resources: bool,
+    /// All must hold.
+    pub conditions: Vec<Condition>,
+}
+
+impl Statement {
+    /// An unconditional Allow.
+    pub fn allow(action: impl Into<String>, resource: impl Into<String>) -> Self {
+        Self {
+            denies: false,
+            actions: vec![action.into()],
+            excepts_actions: false,
+            resources: vec![resource.into()],
+            excepts_resources: false,
+            conditions: Vec::new(),
+        }
+    }
+
+    /// As a policy document has it.
+    pub fn json(&self) -> Json {
+        let mut statement = json!({
+            "Effect": if self.denies { "Deny" } else { "Allow" },
+            (if self.excepts_actions { "NotAction" } else { "Action" }): self.actions,
+            (if self.excepts_resources { "NotResource" } else { "Resource" }): self.resources,
+        });
+        let mut blocks = serde_json::Map::new();
+        for condition in &self.conditions {
+            let block = blocks
+                .entry(condition.operator)
+                .or_insert_with(|| json!({}));
+            if let Some(block) = block.as_object_mut() {
+                block.insert(condition.key.clone(), json!(condition.operands));
+            }
+        }
+        if let (false, Some(members)) = (blocks.is_empty(), statement.as_object_mut()) {
+            members.insert("Condition".to_owned(), blocks.into());
+        }
+        statement
+    }
+}
+
+/// A managed policy.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// Unique in its world.
+    pub name: String,
+    /// What it says.
+    pub statements: Vec<Statement>,
+}
+
+impl Policy {
+    /// The bare document.
+    pub fn document(&self) -> Json {
+        document(&self.statements)
+    }
+}
+
+/// A policy document of `statements`.
+pub fn document(statements: &[Statement]) -> Json {
+    let statements: Vec<Json> = statements.iter().map(Statement::json).collect();
+    json!({"Version": "2012-10-17", "Statement": statements})
+}
+
+/// A group, or a user: a name and indices of policies.
+#[derive(Clone, Debug, Default)]
+pub struct Holder {
+    /// Unique among its kind.
+    pub name: String,
+    /// Indices into [`World::policies`].
+    pub policies: Vec<usize>,
+    /// Indices into [`World::groups`]; groups have none.
+    pub groups: Vec<usize>,
+    /// Index into [`World::policies`].
+    pub boundary: Option<usize>,
+}
+
+/// Everything in one store.
+#[derive(Clone, Debug, Default)]
+pub struct World {
+    /// Managed policies.
+    pub policies: Vec<Policy>,
+    /// Groups.
+    pub groups: Vec<Holder>,
+    /// Users.
+    pub users: Vec<Holder>,
+    /// Further files of the store.
+    pub extra: Vec<(String, Json)>,
+}
+
+impl World {
+    /// Adds a policy and gives its index.
+    pub fn add_policy(&mut self, name: String, statements: Vec<Statement>) -> usize {
+        self.policies.push(Policy { name, statements });
+        self.policies.len() - 1
+    }
+
+    /// How many statements its managed policies have.
+    pub fn n_statements(&self) -> usize {
+        self.policies
+            .iter()
+            .map(|policy| policy.statements.len())
+            .sum()
+    }
+
+    /// All statements that `user` has attached, directly or by a group.
+    pub fn attached<'w>(&'w self, user: &'w Holder) -> impl Iterator<Item = &'w Statement> {
+        let of_groups = user
+            .groups
+            .iter()
+            .filter_map(|group| self.groups.get(*group))
+            .flat_map(|group| &group.policies);
+        user.policies
+            .iter()
+            .chain(of_groups)
+            .filter_map(|policy| self.policies.get(*policy))
+            .flat_map(|policy| &policy.statements)
+    }
+
+    /// The files of the store: path below its root, and JSON.
+    pub fn files(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        let account = json!({"AccountId": ACCOUNT});
+        let account = std::iter::once(("account.json".to_owned(), account));
+        let policies = self.policies.iter().enumerate().map(|(index, policy)| {
+            let name = &policy.name;
+            // Folders of a thousand: they become part of nothing but the default path, which is given.
+            let path = format!("managed-policies/{:03}/{name}.json", index / 1_000);
+            let version =
+                json!({"VersionId": "v1", "IsDefaultVersion": true, "Document": policy.document()});
+            let policy = json!({"PolicyName": name, "Path": "/", "DefaultVersionId": "v1", "PolicyVersionList": [version]});
+            (path, policy)
+        });
+        let groups = self.groups.iter().map(|group| {
+            let json = json!({"GroupName": group.name, "AttachedManagedPolicies": self.attachments(&group.policies)});
+            (format!("groups/{}.json", group.name), json)
+        });
+        let users = self.users.iter().enumerate().map(|(index, user)| {
+            let groups: Vec<&str> = user
+                .groups
+                .iter()
+                .filter_map(|group| Some(&*self.groups.get(*group)?.name))
+                .collect();
+            let mut json = json!({
+                "UserName": user.name, "Path": "/", "GroupList": groups,
+                "AttachedManagedPolicies": self.attachments(&user.policies),
+            });
+            let boundary = user
+                .boundary
+                .and_then(|boundary| self.attachments(&[boundary]).pop());
+            if let (Some(boundary), Some(members)) = (boundary, json.as_object_mut()) {
+                let boundary = json!({
+                    "PermissionsBoundaryType": "Policy",
+                    "PermissionsBoundaryArn": boundary.get("PolicyArn"),
+                });
+                members.insert("PermissionsBoundary".to_owned(), boundary);
+            }
+            (
+                format!("users/{:03}/{}.json", index / 1_000, user.name),
+                json,
+            )
+        });
+        account
+            .chain(policies)
+            .chain(groups)
+            .chain(users)
+            .chain(self.extra.iter().cloned())
+            .map(|(path, json)| (path, json.to_string()))
+    }
+
+    /// Writes the files of the store below `root`, and gives their number and their bytes.
+    pub fn write(&self, root: &Path) -> anyhow::Result<(usize, u64)> {
+        let (mut n_files, mut n_bytes) = (0, 0);
+        for (path, text) in self.files() {
+            let path = root.join(path);
+            if let Some(parent) = path.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            fs::write(path, &text)?;
+            n_files += 1;
+            n_bytes += text.len() as u64;
+        }
+        Ok((n_files, n_bytes))
+    }
+
+    fn attachments(&self, policies: &[usize]) -> Vec<Json> {
+        policies
+            .iter()
+            .filter_map(|policy| self.policies.get(*policy))
+            .map(|policy| json!({"PolicyName": policy.name, "PolicyArn": format!("arn:aws:iam::{ACCOUNT}:policy/{}", policy.name)}))
+            .collect()
+    }
+}

@@ -1,0 +1,186 @@
+//! Questions, and how they become requests.
+
+use anyhow::{Context, ensure};
+use iamd::compile::snapshot::Snapshot;
+use iamd::context::ContextValue;
+use iamd::engine::authorize;
+use iamd::engine::decision::Decision;
+use iamd::engine::request::{RawRequest, Request};
+
+use super::model::{Holder, Statement, World};
+use super::random::Random;
+use super::statements::{action_of, resource_of, service, word};
+use super::{ACCOUNT, user_arn};
+
+/// One question in plain texts.
+#[derive(Clone, Debug, Default)]
+pub struct Question {
+    /// An ARN.
+    pub principal: String,
+    /// A literal action.
+    pub action: String,
+    /// An ARN.
+    pub resource: String,
+    /// Key and value.
+    pub context: Vec<(String, String)>,
+}
+
+/// What a question's answer is, as far as it matters to its cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Allowed.
+    Hit,
+    /// Explicitly denied.
+    Deny,
+    /// Nothing allows.
+    Miss,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Hit, Self::Deny, Self::Miss];
+
+    /// Of a decision.
+    pub fn of(decision: &Decision) -> Self {
+        match decision.reason() {
+            reason if reason.is_allow() => Self::Hit,
+            reason if reason.is_explicit_deny() => Self::Deny,
+            _ => Self::Miss,
+        }
+    }
+
+    /// For tables.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "allow",
+            Self::Deny => "explicit deny",
+            Self::Miss => "miss",
+        }
+    }
+}
+
+impl Question {
+    /// A question of `user` that `statement` should match; every third is then bent to miss.
+    pub fn about(random: &mut Random, user: &Holder, statement: &Statement) -> Self {
+        let pattern = random.pick(&statement.actions).cloned().unwrap_or_default();
+        let mut action = match statement.excepts_actions {
+            true => format!("{}:GetItem", service(random)),
+            false => action_of(random, &pattern),
+        };
+        let service = action.split(':').next().unwrap_or_default().to_owned();
+        let pattern = random
+            .pick(&statement.resources)
+            .cloned()
+            .unwrap_or_default();
+        let mut resource = match statement.excepts_resources {
+            true => resource_of(random, "*", &service, &user.name),
+            false => resource_of(random, &pattern, &service, &user.name),
+        };
+        let mut question = Self::plain(random, user, String::new(), String::new());
+        for condition in &statement.conditions {
+            let value = condition
+                .fulfilled_by
+                .replace("${aws:username}", &user.name);
+            question.context.retain(|(key, _)| *key != condition.key);
+            question.context.push((condition.key.clone(), value));
+        }
+        if random.chance(33) {
+            match random.below(3) {
+                0 => action = format!("{service}:Frobnicate{}", random.below(50)),
+                1 => {
+                    resource = format!(
+                        "arn:aws:{service}:eu-north-1:{ACCOUNT}:none/{}",
+                        word(random)
+                    )
+                }
+                _ => question.context.clear(),
+            }
+        }
+        question.action = action;
+        question.resource = resource;
+        question
+    }
+
+    /// A question with what every caller knows: an address, whether the channel is safe, the request's own id.
+    pub fn plain(random: &mut Random, user: &Holder, action: String, resource: String) -> Self {
+        let context = [
+            ("aws:SourceIp", "203.0.113.20".to_owned()),
+            ("aws:SecureTransport", "true".to_owned()),
+            ("app:requestId", format!("{:016x}", random.next())),
+        ];
+        Self {
+            principal: user_arn(&user.name),
+            action,
+            resource,
+            context: context.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+        }
+    }
+
+    /// As a door of the server fills it.
+    pub fn raw(&self) -> RawRequest {
+        RawRequest {
+            principal: self.principal.clone(),
+            action: self.action.clone(),
+            resource: self.resource.clone(),
+            context: self
+                .context
+                .iter()
+                .map(|(key, value)| (key.clone(), ContextValue::string(value.as_str())))
+                .collect(),
+            ..RawRequest::default()
+        }
+    }
+
+    /// Parsed, asked at one fixed time.
+    pub fn request(&self) -> anyhow::Result<Request> {
+        let at = "2026-03-01T09:00:00Z".parse()?;
+        Request::parse(self.raw(), at)
+            .map_err(|error| anyhow::anyhow!("{self:?} does not parse: {error:?}"))
+    }
+}
+
+/// All of `questions`, parsed.
+pub fn requests(questions: &[Question]) -> anyhow::Result<Vec<Request>> {
+    questions.iter().map(Question::request).collect()
+}
+
+/// What `snapshot` says to a request.
+pub fn decided(snapshot: &Snapshot, request: &Request) -> anyhow::Result<Decision> {
+    authorize(snapshot, request).map_err(|error| anyhow::anyhow!("{request:?}: {error:?}"))
+}
+
+/// `n_each` questions of `users` for each outcome, taking turns. Found by asking: what is drawn at random may be
+/// allowed by another statement than the one it was drawn for.
+pub fn balanced(
+    snapshot: &Snapshot,
+    world: &World,
+    users: &[Holder],
+    n_each: usize,
+    random: &mut Random,
+) -> anyhow::Result<Vec<Question>> {
+    ensure!(!users.is_empty(), "nobody to ask about");
+    let mut found: [Vec<Question>; 3] = Default::default();
+    // Everyone gets a turn at every statement of theirs before the patience is lost.
+    for turn in 0..n_each * 3_000 {
+        let user = users.get(turn % users.len()).context("one of them")?;
+        let attached: Vec<&Statement> = world.attached(user).collect();
+        let statement = random.pick(&attached).context("something is attached")?;
+        let question = Question::about(random, user, statement);
+        let outcome = Outcome::of(&decided(snapshot, &question.request()?)?);
+        let at = Outcome::ALL.iter().position(|other| *other == outcome);
+        if let Some(list) = at.and_then(|at| found.get_mut(at))
+            && list.len() < n_each
+        {
+            list.push(question);
+        }
+        if found.iter().all(|list| list.len() == n_each) {
+            let [hits, denies, misses] = found;
+            let mixed = hits.into_iter().zip(denies).zip(misses);
+            return Ok(mixed
+                .flat_map(|((hit, deny), miss)| [hit, deny, miss])
+                .collect());
+        }
+    }
+    let lengths = found.each_ref().map(Vec::len);
+    anyhow::bail!("of {n_each} questions of each outcome only {lengths:?} were found")
+}

@@ -1,0 +1,255 @@
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::context::ContextKey;
+use crate::language::document::{Effect, Extent};
+use crate::language::pattern::{Reach, Substitute, Syntax, Variables};
+
+/// A small generator of its own: the same numbers in every run.
+struct Luck(u64);
+
+impl Luck {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(self.0 >> 33).unwrap() % n
+    }
+
+    fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
+        of.get(self.below(of.len())).unwrap()
+    }
+
+    fn joined(&mut self, n: usize, of: &[&str]) -> String {
+        (0..n).map(|_| self.pick(of)).collect()
+    }
+}
+
+struct Ann;
+
+impl Variables for Ann {
+    fn substitute(&self, key: &ContextKey) -> Substitute<'_> {
+        match key.folded() {
+            "aws:username" => Substitute::Value("ann".into()),
+            "a:colon" => Substitute::Value("x:y".into()),
+            _ => Substitute::Missing,
+        }
+    }
+}
+
+const FIELDS: &[&str] = &[
+    "",
+    "aws",
+    "s3",
+    "orders",
+    "*",
+    "ord*",
+    "eu-?est-1",
+    "*central-1",
+    "111111111111",
+    "1*1",
+];
+const PARTS: &[&str] = &[
+    "order/",
+    "a",
+    "b",
+    "*",
+    "?",
+    ":",
+    "${aws:username}",
+    "${a:colon}",
+    "${a:none}",
+    "${a:none, 'b'}",
+    "function:",
+    "ä",
+    "-very-long-name-",
+];
+const STANDING_FOR: &[&str] = &[
+    "", "a", "b", "ab", "x:y", "ann", "ä", ":", "orders", "long/er",
+];
+
+fn pattern(luck: &mut Luck) -> ResourcePattern {
+    let n_fields = if luck.below(6) == 0 { luck.below(4) } else { 4 };
+    let fields: Vec<&str> = (0..n_fields).map(|_| luck.pick(FIELDS)).collect();
+    let n_parts = 1 + luck.below(5);
+    let last = luck.joined(n_parts, PARTS);
+    let text = if n_fields == 4 {
+        format!("arn:{}:{last}", fields.join(":"))
+    } else {
+        format!("arn:{}*", fields.join(":"))
+    };
+    let syntax = Syntax {
+        wildcards: true,
+        variables: true,
+    };
+    ResourcePattern::parse(&text, syntax).unwrap()
+}
+
+/// An ARN like those that `pattern` means, or nearly.
+fn resource(luck: &mut Luck, pattern: &ResourcePattern) -> Option<Resource> {
+    let mut text = String::new();
+    for character in pattern.as_str().replace("${aws:username}", "ann").chars() {
+        match character {
+            '*' => text.push_str(luck.pick(STANDING_FOR)),
+            '?' => text.push_str(luck.pick(&["a", "ä", "w", ":"])),
+            _ if luck.below(60) == 0 => {}
+            other => text.push(other),
+        }
+    }
+    let text = text
+        .replace("${a:colon}", "x:y")
+        .replace("${a:none, 'b'}", "b");
+    Resource::parse(&text).ok()
+}
+
+fn statement(effect: Effect, pattern: ResourcePattern) -> Statement {
+    Statement {
+        sid: None,
+        effect,
+        principal: None,
+        actions: Listed::Any(Vec::new()),
+        resources: Some(Listed::Any(vec![pattern])),
+        conditions: Vec::new(),
+        extent: Extent::default(),
+    }
+}
+
+#[test]
+fn a_filter_leaves_out_nothing_that_matches() {
+    let luck = &mut Luck(7);
+    let (mut n_matching, mut n_left_out) = (0, 0);
+    for _ in 0..60 {
+        let patterns: Vec<ResourcePattern> = (0..70).map(|_| pattern(luck)).collect();
+        let statements: Vec<Statement> = patterns
+            .iter()
+            .map(|pattern| statement(Effect::Deny, pattern.clone()))
+            .collect();
+        let candidate = |at| Candidate {
+            policy: 0,
+            statement: at,
+        };
+        let section = Section::new((0..).map(candidate).zip(&statements).collect());
+        for _ in 0..70 {
+            let like = patterns.get(luck.below(patterns.len())).unwrap();
+            let Some(resource) = resource(luck, like) else {
+                continue;
+            };
+            let mut passed = BTreeSet::new();
+            let all: ControlFlow<()> = section.visit(&resource, |candidate| {
+                passed.insert(candidate.statement as usize);
+                ControlFlow::Continue(())
+            });
+            assert!(all.is_continue());
+            n_left_out += patterns.len() - passed.len();
+            for (at, pattern) in patterns.iter().enumerate() {
+                for reach in [Reach::Narrow, Reach::Broad] {
+                    if pattern.matches(&resource, reach, &Ann) == Some(true) {
+                        n_matching += 1;
+                        assert!(
+                            passed.contains(&at),
+                            "M-23: {} {resource:?}",
+                            pattern.as_str()
+                        );
+                    }
+                }
+            }
+        }
+    }
+    assert!(
+        n_matching > 2_000 && n_left_out > 20_000,
+        "{n_matching} {n_left_out}"
+    );
+}
+
+#[test]
+fn only_what_speaks_of_everything_is_worth_a_look_for_no_resource_in_particular() {
+    let everything = ResourcePattern::parse(
+        "*",
+        Syntax {
+            wildcards: true,
+            variables: false,
+        },
+    )
+    .unwrap();
+    let luck = &mut Luck(3);
+    let mut statements: Vec<Statement> = (0..40)
+        .map(|_| statement(Effect::Allow, pattern(luck)))
+        .collect();
+    statements.push(statement(Effect::Allow, everything));
+    let mut without = statement(Effect::Allow, pattern(luck));
+    without.resources = None;
+    statements.push(without);
+    let candidate = |at| Candidate {
+        policy: 0,
+        statement: at,
+    };
+    let section = Section::new((0..).map(candidate).zip(&statements).collect());
+    let mut passed = Vec::new();
+    let _: ControlFlow<()> = section.visit(&Resource::Any, |candidate| {
+        passed.push(candidate.statement);
+        ControlFlow::Continue(())
+    });
+    let last_two = passed
+        .iter()
+        .rev()
+        .take(2)
+        .rev()
+        .copied()
+        .collect::<Vec<_>>();
+    assert_eq!(last_two, [40, 41], "M-11, E-12");
+    let short = statements
+        .iter()
+        .take(40)
+        .filter(|s| last_window_missing(s))
+        .count();
+    assert_eq!(passed.len(), 2 + short, "M-11: no ARN covers `*`");
+}
+
+/// Of a pattern with too few characters in a row nothing can be said.
+fn last_window_missing(statement: &Statement) -> bool {
+    filterable(statement).unwrap().iter().any(|pattern| {
+        pattern.exact().is_none() && pattern.longest_literal().and_then(last_window).is_none()
+    })
+}
+
+#[test]
+fn more_statements_than_one_filter_holds_are_kept_in_order() {
+    let luck = &mut Luck(5);
+    let syntax = Syntax {
+        wildcards: true,
+        variables: false,
+    };
+    let one = |at: usize| {
+        let text = if at.is_multiple_of(1_000) {
+            "arn:*".to_owned()
+        } else {
+            format!("arn:app:orders:::order/{at:08}")
+        };
+        statement(
+            Effect::Allow,
+            ResourcePattern::parse(&text, syntax).unwrap(),
+        )
+    };
+    let statements: Vec<Statement> = (0..5_000).map(one).collect();
+    let candidate = |at| Candidate {
+        policy: 0,
+        statement: at,
+    };
+    let section = Section::new((0..).map(candidate).zip(&statements).collect());
+    for _ in 0..100 {
+        let at = luck.below(5_000);
+        let resource = Resource::parse(&format!("arn:app:orders:::order/{at:08}")).unwrap();
+        let mut passed = Vec::new();
+        let _: ControlFlow<()> = section.visit(&resource, |candidate| {
+            passed.push(candidate.statement as usize);
+            ControlFlow::Continue(())
+        });
+        let mut expected: BTreeSet<usize> = (0..5_000).step_by(1_000).collect();
+        expected.insert(at);
+        let expected: Vec<usize> = expected.into_iter().collect();
+        assert_eq!(passed, expected);
+    }
+}

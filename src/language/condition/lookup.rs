@@ -1,0 +1,253 @@
+//! The values of a condition as written, with what makes a long list of them quick to ask.
+
+use std::cmp::Ordering;
+use std::net::IpAddr;
+use std::ops::Deref;
+
+use ipnet::IpNet;
+
+use crate::language::operand::{equal_ignoring_case, folded};
+use crate::language::pattern::{ArnPattern, Template, Values, Variables};
+
+/// Up to so many values are tried one by one: that takes no longer than searching.
+const MOST_TRIED: usize = 8;
+
+/// Which entries of a list stand for exactly one value, in the order of these values, and which must be tried.
+#[derive(Clone, Debug, PartialEq)]
+struct Lookup {
+    sorted: Box<[usize]>,
+    others: Box<[usize]>,
+}
+
+impl Lookup {
+    /// None where it would not pay.
+    fn new<'t, T, L: Ord>(
+        list: &'t [T],
+        literal: impl Fn(&'t T) -> Option<L>,
+    ) -> Option<Box<Self>> {
+        let (mut sorted, mut others) = (Vec::new(), Vec::new());
+        for (index, entry) in list.iter().enumerate() {
+            match literal(entry) {
+                Some(literal) => sorted.push((literal, index)),
+                None => others.push(index),
+            }
+        }
+        if sorted.len() <= MOST_TRIED {
+            return None;
+        }
+        sorted.sort();
+        Some(Box::new(Self {
+            sorted: sorted.into_iter().map(|(_, index)| index).collect(),
+            others: others.into(),
+        }))
+    }
+
+    /// Whether a literal entry of `list` is `Equal` by `order`, or another one fits.
+    fn any<T>(
+        &self,
+        list: &[T],
+        order: impl Fn(&T) -> Ordering,
+        mut fits: impl FnMut(&T) -> bool,
+    ) -> bool {
+        let order_at = |index: &usize| list.get(*index).map_or(Ordering::Greater, &order);
+        self.sorted.binary_search_by(order_at).is_ok()
+            || self
+                .others
+                .iter()
+                .any(|index| list.get(*index).is_some_and(&mut fits))
+    }
+}
+
+/// Texts that a string operator compares with: equal to one of them, or matched by one of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Texts {
+    written: Box<[Template]>,
+    ignores_case: bool,
+    lookup: Option<Box<Lookup>>,
+}
+
+impl Texts {
+    /// Compared as they stand (C-20, C-22).
+    pub fn exact(written: Vec<Template>) -> Self {
+        Self {
+            lookup: Lookup::new(&written, Template::literal),
+            written: written.into(),
+            ignores_case: false,
+        }
+    }
+
+    /// Compared under simple case folding; without wildcards (C-21).
+    pub fn ignoring_case(written: Vec<Template>) -> Self {
+        let literal = |text: &Template| -> Option<String> {
+            Some(folded([text.literal()?].into_iter()).collect())
+        };
+        Self {
+            lookup: Lookup::new(&written, literal),
+            written: written.into(),
+            ignores_case: true,
+        }
+    }
+
+    /// Whether `value` fits one of them; one whose variable has no value fits nothing (V-9).
+    pub fn fit(&self, value: &str, variables: &impl Variables) -> bool {
+        let fits = |text: &Template| self.fits(text, value, variables);
+        match &self.lookup {
+            None => self.written.iter().any(fits),
+            Some(lookup) => lookup.any(&self.written, |text| self.order(text, value), fits),
+        }
+    }
+
+    fn fits(&self, text: &Template, value: &str, variables: &impl Variables) -> bool {
+        if !self.ignores_case {
+            return text.matches(value, variables) == Some(true);
+        }
+        let mut values = Values::new();
+        text.read_values(variables, &mut values).is_some()
+            && equal_ignoring_case(text.parts(&values), [value].into_iter())
+    }
+
+    /// How a literal text stands to `value`.
+    fn order(&self, text: &Template, value: &str) -> Ordering {
+        let literal = text.literal().unwrap_or("");
+        if self.ignores_case {
+            folded([literal].into_iter()).cmp(folded([value].into_iter()))
+        } else {
+            literal.cmp(value)
+        }
+    }
+}
+
+/// As written, in order.
+impl Deref for Texts {
+    type Target = [Template];
+
+    fn deref(&self) -> &[Template] {
+        &self.written
+    }
+}
+
+/// Patterns of ARNs of which one should match (C-66).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arns {
+    written: Box<[ArnPattern]>,
+    lookup: Option<Box<Lookup>>,
+}
+
+impl Arns {
+    /// Keeps their order.
+    pub fn new(written: Vec<ArnPattern>) -> Self {
+        Self {
+            lookup: Lookup::new(&written, ArnPattern::literal),
+            written: written.into(),
+        }
+    }
+
+    /// Whether the ARN with these six fields matches one of them.
+    pub fn fit(&self, arn: &[&str; 6], variables: &impl Variables) -> bool {
+        let fits = |pattern: &ArnPattern| pattern.matches(arn, variables) == Some(true);
+        let order = |pattern: &ArnPattern| {
+            pattern
+                .literal()
+                .map_or(Ordering::Greater, |literal| literal.cmp(arn))
+        };
+        match &self.lookup {
+            None => self.written.iter().any(fits),
+            Some(lookup) => lookup.any(&self.written, order, fits),
+        }
+    }
+}
+
+/// As written, in order.
+impl Deref for Arns {
+    type Target = [ArnPattern];
+
+    fn deref(&self) -> &[ArnPattern] {
+        &self.written
+    }
+}
+
+/// Ranges of addresses (C-53).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Networks {
+    written: Box<[IpNet]>,
+    ranges: Option<Box<Ranges>>,
+}
+
+/// First and last addresses, ascending and without overlaps; the two families never meet (C-54).
+#[derive(Clone, Debug, PartialEq)]
+struct Ranges {
+    v4: Box<[(u32, u32)]>,
+    v6: Box<[(u128, u128)]>,
+}
+
+impl Networks {
+    /// Keeps their order.
+    pub fn new(written: Vec<IpNet>) -> Self {
+        let ranges = (written.len() > MOST_TRIED).then(|| Box::new(Ranges::of(&written)));
+        Self {
+            written: written.into(),
+            ranges,
+        }
+    }
+
+    /// Whether one of them holds `address`.
+    pub fn contain(&self, address: IpAddr) -> bool {
+        match (&self.ranges, address) {
+            (None, _) => self
+                .written
+                .iter()
+                .any(|network| network.contains(&address)),
+            (Some(ranges), IpAddr::V4(address)) => holds(&ranges.v4, address.to_bits()),
+            (Some(ranges), IpAddr::V6(address)) => holds(&ranges.v6, address.to_bits()),
+        }
+    }
+}
+
+/// As written, in order.
+impl Deref for Networks {
+    type Target = [IpNet];
+
+    fn deref(&self) -> &[IpNet] {
+        &self.written
+    }
+}
+
+impl Ranges {
+    fn of(networks: &[IpNet]) -> Self {
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for network in networks {
+            match network {
+                IpNet::V4(net) => v4.push((net.network().to_bits(), net.broadcast().to_bits())),
+                IpNet::V6(net) => v6.push((net.network().to_bits(), net.broadcast().to_bits())),
+            }
+        }
+        Self {
+            v4: merged(v4),
+            v6: merged(v6),
+        }
+    }
+}
+
+/// Sorted, with overlapping ranges made one.
+fn merged<T: Copy + Ord>(mut ranges: Vec<(T, T)>) -> Box<[(T, T)]> {
+    ranges.sort();
+    let mut apart: Vec<(T, T)> = Vec::new();
+    for (first, last) in ranges {
+        match apart.last_mut() {
+            Some((_, end)) if first <= *end => *end = last.max(*end),
+            _ => apart.push((first, last)),
+        }
+    }
+    apart.into()
+}
+
+fn holds<T: Copy + Ord>(ranges: &[(T, T)], address: T) -> bool {
+    let n_begun = ranges.partition_point(|(first, _)| *first <= address);
+    n_begun
+        .checked_sub(1)
+        .and_then(|index| ranges.get(index))
+        .is_some_and(|(_, last)| address <= *last)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,212 @@
+//! All ways to read a pattern at once, 64 of its places to a machine word.
+//!
+//! The places between the glyphs of a pattern are numbered from 0; those that the characters read so far can lead to
+//! are the bits of a word. A character moves each bit whose glyph takes it up by one, and keeps the bits that stand
+//! before a `*` (shift-and). A pattern of 64 glyphs or more is cut into blocks, each of which passes over the text and
+//! leaves the places in the text where the next may start. Time is O(text × (1 + pattern / 64)), whatever both hold;
+//! nothing is allocated for texts of up to 2 KiB.
+
+use smallvec::{SmallVec, smallvec};
+
+/// One step of a pattern. A wildcard that does not cross never takes a `:` (M-12, M-13).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Glyph {
+    Character(char),
+    AnyOne { crosses: bool },
+    AnyRun { crosses: bool },
+}
+
+/// Whether the whole of `text` matches.
+pub(super) fn fits(glyphs: impl Iterator<Item = Glyph>, text: &str) -> bool {
+    let (block, entries) = all_but_last(glyphs, text);
+    block.reaches_end(text, entries.as_ref())
+}
+
+/// Where the shortest start of `text` that matches ends.
+pub(super) fn first_end(glyphs: impl Iterator<Item = Glyph>, text: &str) -> Option<usize> {
+    let (block, entries) = all_but_last(glyphs, text);
+    block.first_end(text, entries.as_ref())
+}
+
+/// Passes over `text` with all blocks but the last, and gives that with the places where it may start; none stands for
+/// the start of the text alone.
+fn all_but_last(glyphs: impl Iterator<Item = Glyph>, text: &str) -> (Block, Option<Places>) {
+    let mut glyphs = glyphs.peekable();
+    let mut entries = None;
+    loop {
+        let (block, is_full) = Block::read(&mut glyphs);
+        if !is_full {
+            return (block, entries);
+        }
+        entries = Some(block.exits(text, entries.as_ref()));
+    }
+}
+
+/// A set of places in a text, one bit per byte and one for its end.
+struct Places(SmallVec<[u64; 33]>);
+
+impl Places {
+    fn none(text: &str) -> Self {
+        Self(smallvec![0; text.len() / 64 + 1])
+    }
+
+    fn has(&self, at: usize) -> bool {
+        self.0
+            .get(at / 64)
+            .is_some_and(|word| word >> (at % 64) & 1 == 1)
+    }
+
+    fn add(&mut self, at: usize) {
+        if let Some(word) = self.0.get_mut(at / 64) {
+            *word |= 1 << (at % 64);
+        }
+    }
+}
+
+/// Up to 64 glyphs that each take one character, and the `*`s before and between them.
+struct Block {
+    /// The place behind the last glyph; none of a full block, whose last place is the first of the next.
+    last: u64,
+    /// The places before `?`, and those of them that take no `:`.
+    any_one: u64,
+    any_one_within: u64,
+    /// The places before `*`, and those of them that take no `:`.
+    any_run: u64,
+    any_run_within: u64,
+    /// The places before each character that the glyphs name.
+    named: SmallVec<[(char, u64); 64]>,
+    /// The same by ASCII character, where `named` is too long to be searched each time.
+    ascii: Option<[u64; 128]>,
+}
+
+/// From here on a table is quicker than a search.
+const MOST_SEARCHED: usize = 4;
+
+impl Block {
+    /// Takes the glyphs of one block, and says whether it is full.
+    fn read(glyphs: &mut std::iter::Peekable<impl Iterator<Item = Glyph>>) -> (Self, bool) {
+        let mut block = Self {
+            last: 0,
+            any_one: 0,
+            any_one_within: 0,
+            any_run: 0,
+            any_run_within: 0,
+            named: SmallVec::new(),
+            ascii: None,
+        };
+        let mut place: u64 = 1;
+        let mut is_full = false;
+        while !is_full && let Some(glyph) = glyphs.next() {
+            match glyph {
+                Glyph::AnyRun { crosses: true } => block.any_run |= place,
+                Glyph::AnyRun { crosses: false } => block.any_run_within |= place,
+                Glyph::AnyOne { crosses: true } => block.any_one |= place,
+                Glyph::AnyOne { crosses: false } => block.any_one_within |= place,
+                Glyph::Character(character) => block.name(character, place),
+            }
+            if !matches!(glyph, Glyph::AnyRun { .. }) {
+                is_full = place == 1 << 63;
+                place <<= 1; // gone when the block is full
+            }
+        }
+        block.last = place;
+        block.tabulate();
+        (block, is_full)
+    }
+
+    fn name(&mut self, character: char, place: u64) {
+        let known = self.named.iter_mut().find(|(named, _)| *named == character);
+        match known {
+            Some((_, places)) => *places |= place,
+            None => self.named.push((character, place)),
+        }
+    }
+
+    fn tabulate(&mut self) {
+        if self.named.len() <= MOST_SEARCHED {
+            return;
+        }
+        let mut table = [0; 128];
+        for (character, places) in &self.named {
+            if let Some(entry) = table.get_mut(*character as usize) {
+                *entry = *places;
+            }
+        }
+        self.ascii = Some(table);
+    }
+
+    /// Where `character` leads from `places`: within this block, and whether out of it.
+    fn step(&self, places: u64, character: char) -> (u64, bool) {
+        let in_table = self
+            .ascii
+            .as_ref()
+            .and_then(|table| table.get(character as usize).copied());
+        let mut takes = in_table.unwrap_or_else(|| {
+            let named = self.named.iter().find(|(named, _)| *named == character);
+            named.map_or(0, |(_, places)| *places)
+        });
+        let mut keeps = self.any_run;
+        takes |= self.any_one;
+        if character != ':' {
+            takes |= self.any_one_within;
+            keeps |= self.any_run_within;
+        }
+        let moved = places & takes;
+        (moved << 1 | places & keeps, moved >> 63 == 1)
+    }
+
+    /// Calls `seen` with each place in the text, its end included, and the places in the block; stops when it says so
+    /// or when nothing more can match.
+    fn pass(
+        &self,
+        text: &str,
+        entries: Option<&Places>,
+        mut seen: impl FnMut(usize, u64, bool) -> bool,
+    ) {
+        let mut places = u64::from(entries.is_none());
+        let mut has_left = false;
+        let enter = |at: usize| u64::from(entries.is_some_and(|entries| entries.has(at)));
+        for (at, character) in text.char_indices() {
+            places |= enter(at);
+            if seen(at, places, has_left) || places == 0 && entries.is_none() {
+                return;
+            }
+            (places, has_left) = self.step(places, character);
+        }
+        places |= enter(text.len());
+        seen(text.len(), places, has_left);
+    }
+
+    fn reaches_end(&self, text: &str, entries: Option<&Places>) -> bool {
+        let mut is_reached = false;
+        self.pass(text, entries, |at, places, _| {
+            is_reached = at == text.len() && places & self.last != 0;
+            false
+        });
+        is_reached
+    }
+
+    fn first_end(&self, text: &str, entries: Option<&Places>) -> Option<usize> {
+        let mut end = None;
+        self.pass(text, entries, |at, places, _| {
+            let is_end = places & self.last != 0;
+            if is_end {
+                end = Some(at);
+            }
+            is_end
+        });
+        end
+    }
+
+    /// The places in the text where a full block is left.
+    fn exits(&self, text: &str, entries: Option<&Places>) -> Places {
+        let mut exits = Places::none(text);
+        self.pass(text, entries, |at, _, has_left| {
+            if has_left {
+                exits.add(at);
+            }
+            false
+        });
+        exits
+    }
+}

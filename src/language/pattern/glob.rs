@@ -1,0 +1,222 @@
+//! Whether a text matches the pieces of a pattern, in time linear in both (M-21), without recursion or backtracking.
+//!
+//! ```text
+//! order/*-?-*/${aws:username}     pieces
+//! ╰────╯ ╰─╯ ╰──────────────╯     segments: what stands between the `*`s
+//!  start  middle        end
+//! ```
+//!
+//! The first segment must stand at the start of the text, the last at its end. Each one between them is looked for
+//! behind the one before and taken where it comes first, which is enough because a leftmost match never takes room
+//! from what follows. The segments of a pattern pass over a text once, all of them together.
+
+use memchr::memchr;
+use memchr::memmem::{self, Finder};
+use smallvec::SmallVec;
+
+use super::Piece;
+use super::automaton::{self, Glyph};
+use crate::language::text::Text;
+
+/// The searches for the long literal segments between two `*`, in their order, prepared once.
+pub(super) type Finders = Option<Box<Vec<Finder<'static>>>>;
+
+/// Up to here a literal is looked for with a rolling window: nothing to prepare, one step per byte.
+const MOST_ROLLED_BYTES: usize = 8;
+
+/// The searches that these pieces will want.
+pub(super) fn finders(pieces: &[Piece]) -> Finders {
+    let mut segments = segments(pieces);
+    segments.next();
+    segments.next_back();
+    let finders: Vec<_> = segments
+        .filter_map(|segment| Some(Finder::new(long_literal(segment)?).into_owned()))
+        .collect();
+    (!finders.is_empty()).then(|| Box::new(finders))
+}
+
+fn long_literal(segment: &[Piece]) -> Option<&str> {
+    match segment {
+        [Piece::Text(literal)] if literal.len() > MOST_ROLLED_BYTES => Some(literal),
+        _ => None,
+    }
+}
+
+fn segments(pieces: &[Piece]) -> impl DoubleEndedIterator<Item = &[Piece]> {
+    pieces.split(|piece| *piece == Piece::AnyRun)
+}
+
+/// Whether the whole of `text` matches. `values` are those of the variables among `pieces`, in their order.
+pub(super) fn fits(
+    pieces: &[Piece],
+    finders: &Finders,
+    mut values: &[Text<'_>],
+    text: &str,
+) -> bool {
+    let mut segments = segments(pieces);
+    let first = segments.next().unwrap_or_default();
+    let Some(rest) = without_start(first, &mut values, text) else {
+        return false;
+    };
+    let Some(last) = segments.next_back() else {
+        return rest.is_empty(); // no `*` at all
+    };
+    let Some(mut rest) = without_end(last, &mut values, rest) else {
+        return false;
+    };
+    let mut finders = finders.as_ref().map_or(&[][..], |finders| finders).iter();
+    for segment in segments {
+        let finder = long_literal(segment).and_then(|_| finders.next());
+        match behind(segment, finder, &mut values, rest) {
+            Some(after) => rest = after,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// What follows `segment` at the start of `text`.
+fn without_start<'t>(
+    segment: &[Piece],
+    values: &mut &[Text<'_>],
+    text: &'t str,
+) -> Option<&'t str> {
+    let mut rest = text;
+    for piece in segment {
+        rest = match piece {
+            Piece::Text(literal) => rest.strip_prefix(&**literal)?,
+            Piece::AnyOne => {
+                let mut characters = rest.chars();
+                characters.next()?;
+                characters.as_str()
+            }
+            Piece::Variable(_) => rest.strip_prefix(next(values))?,
+            Piece::AnyRun => rest,
+        };
+    }
+    Some(rest)
+}
+
+/// What precedes `segment` at the end of `text`.
+fn without_end<'t>(segment: &[Piece], values: &mut &[Text<'_>], text: &'t str) -> Option<&'t str> {
+    let mut rest = text;
+    for piece in segment.iter().rev() {
+        rest = match piece {
+            Piece::Text(literal) => rest.strip_suffix(&**literal)?,
+            Piece::AnyOne => {
+                let mut characters = rest.chars();
+                characters.next_back()?;
+                characters.as_str()
+            }
+            Piece::Variable(_) => {
+                let (value, before) = values.split_last()?;
+                *values = before;
+                rest.strip_suffix(&**value)?
+            }
+            Piece::AnyRun => rest,
+        };
+    }
+    Some(rest)
+}
+
+/// What follows the first place in `text` where `segment` stands.
+fn behind<'t>(
+    segment: &[Piece],
+    finder: Option<&Finder<'_>>,
+    values: &mut &[Text<'_>],
+    text: &'t str,
+) -> Option<&'t str> {
+    match segment {
+        [Piece::Text(literal)] => match finder {
+            Some(finder) => {
+                let at = finder.find(text.as_bytes())?;
+                text.get(at + literal.len()..)
+            }
+            None => behind_literal(literal.as_bytes(), text),
+        },
+        [Piece::Variable(_)] => behind_literal(next(values).as_bytes(), text),
+        _ if segment.contains(&Piece::AnyOne) => {
+            let n_variables = variables_in(segment);
+            let (here, later) = values.split_at_checked(n_variables)?;
+            *values = later;
+            let at_any_place = std::iter::once(Glyph::AnyRun { crosses: true });
+            let end = automaton::first_end(at_any_place.chain(glyphs(segment, here)), text)?;
+            text.get(end..)
+        }
+        _ => {
+            let mut literal: SmallVec<[u8; 512]> = SmallVec::new();
+            for piece in segment {
+                match piece {
+                    Piece::Text(text) => literal.extend_from_slice(text.as_bytes()),
+                    Piece::Variable(_) => literal.extend_from_slice(next(values).as_bytes()),
+                    Piece::AnyOne | Piece::AnyRun => {}
+                }
+            }
+            behind_literal(&literal, text)
+        }
+    }
+}
+
+fn behind_literal<'t>(literal: &[u8], text: &'t str) -> Option<&'t str> {
+    let bytes = text.as_bytes();
+    let at = match literal {
+        [] => 0,
+        [byte] => memchr(*byte, bytes)?,
+        _ if literal.len() <= MOST_ROLLED_BYTES => rolling_find(literal, bytes)?,
+        _ => memmem::find(bytes, literal)?,
+    };
+    text.get(at + literal.len()..)
+}
+
+/// Where `literal`, of 1 to 8 bytes, first stands in `bytes`.
+///
+/// PERF: preparing a `memmem` search costs as much as rolling over a hundred bytes, and a pattern may hold hundreds of
+/// short segments.
+fn rolling_find(literal: &[u8], bytes: &[u8]) -> Option<usize> {
+    let n_bytes = literal.len();
+    let all = u64::MAX >> (64 - 8 * n_bytes);
+    let push = |window: u64, byte: &u8| window << 8 | u64::from(*byte);
+    let wanted = literal.iter().fold(0, push);
+    let mut window = 0;
+    for (at, byte) in bytes.iter().enumerate() {
+        window = push(window, byte) & all;
+        if window == wanted && at + 1 >= n_bytes {
+            return Some(at + 1 - n_bytes);
+        }
+    }
+    None
+}
+
+/// The value of the next variable.
+pub(super) fn next<'v>(values: &mut &'v [Text<'_>]) -> &'v str {
+    match values.split_first() {
+        Some((value, rest)) => {
+            *values = rest;
+            value
+        }
+        // INVARIANT: there is one for each variable; `Template::read_values` holds it.
+        None => {
+            debug_assert!(false, "a variable without its value");
+            ""
+        }
+    }
+}
+
+pub(super) fn variables_in(pieces: &[Piece]) -> usize {
+    let is_variable = |piece: &&Piece| matches!(piece, Piece::Variable(_));
+    pieces.iter().filter(is_variable).count()
+}
+
+/// The characters and wildcards of `pieces`, where wildcards cross everything.
+fn glyphs<'p>(pieces: &'p [Piece], values: &'p [Text<'_>]) -> impl Iterator<Item = Glyph> {
+    let mut values = values;
+    pieces.iter().flat_map(move |piece| {
+        let (text, wildcard) = match piece {
+            Piece::Text(text) => (&**text, None),
+            Piece::Variable(_) => (next(&mut values), None),
+            Piece::AnyOne => ("", Some(Glyph::AnyOne { crosses: true })),
+            Piece::AnyRun => ("", Some(Glyph::AnyRun { crosses: true })),
+        };
+        text.chars().map(Glyph::Character).chain(wildcard)
+    })
+}

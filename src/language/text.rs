@@ -1,0 +1,84 @@
+//! Texts that are read at match time: mostly borrowed from a request or a store, seldom put together on the spot.
+
+use std::fmt::{self, Write};
+use std::ops::Deref;
+
+use arrayvec::ArrayString;
+
+/// A text that lives where it was found, or, if it had to be put together, within this value: a decision allocates
+/// nothing for it unless it is longer than anything that is put together in earnest.
+#[derive(Clone)]
+pub struct Text<'a>(Form<'a>);
+
+/// Enough for an instant to the nanosecond, and for the id of a role with the longest session name (K-6).
+const INLINE_BYTES: usize = 92;
+
+#[derive(Clone)]
+enum Form<'a> {
+    Borrowed(&'a str),
+    Inline(ArrayString<INLINE_BYTES>),
+    Long(Box<str>),
+}
+
+impl Text<'_> {
+    /// What `parts` say when they are formatted.
+    pub fn formatted(parts: fmt::Arguments<'_>) -> Self {
+        let mut inline = ArrayString::new();
+        Self(match inline.write_fmt(parts) {
+            Ok(()) => Form::Inline(inline),
+            Err(_) => Form::Long(fmt::format(parts).into()),
+        })
+    }
+}
+
+impl Deref for Text<'_> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        match &self.0 {
+            Form::Borrowed(text) => text,
+            Form::Inline(text) => text,
+            Form::Long(text) => text,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Text<'a> {
+    fn from(text: &'a str) -> Self {
+        Self(Form::Borrowed(text))
+    }
+}
+
+impl PartialEq for Text<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Text<'_> {}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_what_it_says_wherever_it_lives() {
+        for n_bytes in [0, 1, INLINE_BYTES, INLINE_BYTES + 1, 4000] {
+            let expected = "x".repeat(n_bytes);
+            let text = Text::formatted(format_args!("{expected}"));
+            assert_eq!(&*text, expected);
+            assert_eq!(text, Text::from(&*expected));
+            assert_eq!(
+                matches!(text.0, Form::Long(_)),
+                n_bytes > INLINE_BYTES,
+                "{n_bytes}"
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Resource patterns that miss something of the store by the case of a letter alone (M-16).
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use super::identities;
+use crate::language::document::PolicyDocument;
+use crate::language::finding::{Code, Finding, Location};
+use crate::language::pattern::ResourcePattern;
+use crate::world::Entities;
+
+/// Warns of every pattern that is an ARN or a scope of the store, but for its case.
+///
+/// Patterns are compared as they are written: `role/Ops*` is not held against every role, which would take as many
+/// comparisons as there are patterns and roles.
+pub fn check(entities: &Entities, findings: &mut Vec<Finding>) {
+    let arns = identities(entities).map(|(_, identity)| identity.arn.as_str());
+    let scopes = entities
+        .resource_policies
+        .iter()
+        .flat_map(|policy| &policy.scopes)
+        .map(ResourcePattern::as_str);
+    let known: HashSet<&str> = arns.chain(scopes).collect();
+    let folded: HashMap<Folded<'_>, &str> =
+        known.iter().map(|text| (Folded(text), *text)).collect();
+    for (document, at) in documents(entities) {
+        for (index, statement) in document.statements.iter().enumerate() {
+            let patterns = statement
+                .resources
+                .iter()
+                .flat_map(|listed| listed.entries());
+            for pattern in patterns.map(ResourcePattern::as_str) {
+                let Some(meant) = folded.get(&Folded(pattern)) else {
+                    continue;
+                };
+                if known.contains(pattern) {
+                    continue;
+                }
+                let index = document.is_list.then(|| format!("/{index}"));
+                let place = Location {
+                    file: Arc::clone(&at.file),
+                    line: statement.extent.start.line,
+                    column: statement.extent.start.column,
+                    pointer: format!("{}{}", document.pointer, index.unwrap_or_default()),
+                };
+                let message = format!(
+                    "resource `{pattern}` differs from `{meant}` of the store in its case alone, and so never covers it"
+                );
+                let finding = Finding::warning(Code::CASE_MISMATCH, place, message);
+                findings.push(finding.help(format!("write `{meant}`")));
+            }
+        }
+    }
+}
+
+/// Every document whose statements may name resources, and where its entity stands.
+fn documents(entities: &Entities) -> impl Iterator<Item = (&PolicyDocument, &Location)> {
+    let users = entities.users.iter().map(|of| (&of.inline, &of.identity));
+    let groups = entities.groups.iter().map(|of| (&of.inline, &of.identity));
+    let roles = entities.roles.iter().map(|of| (&of.inline, &of.identity));
+    let inline = users
+        .chain(groups)
+        .chain(roles)
+        .flat_map(|(inline, of)| inline.iter().map(|policy| (&policy.document, &of.at)));
+    let managed = entities.managed_policies.iter().flat_map(|policy| {
+        let versions = policy.versions.iter();
+        versions.map(|version| (&version.document, &policy.identity.at))
+    });
+    let attached = entities
+        .resource_policies
+        .iter()
+        .filter_map(|policy| Some((policy.document.as_ref()?, &policy.at)));
+    let controls = entities
+        .service_control_policies
+        .iter()
+        .chain(&entities.resource_control_policies)
+        .map(|policy| (&policy.document, &policy.at));
+    inline.chain(managed).chain(attached).chain(controls)
+}
+
+/// A text, compared ignoring ASCII case.
+struct Folded<'t>(&'t str);
+
+impl PartialEq for Folded<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(other.0)
+    }
+}
+
+impl Eq for Folded<'_> {}
+
+impl Hash for Folded<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for byte in self.0.bytes() {
+            state.write_u8(byte.to_ascii_lowercase());
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! All ways to answer give the same answer, whatever was asked before.
+
+use std::collections::BTreeSet;
+
+use iamd::analysis::simulate::evaluate;
+use iamd::compile::snapshot::Snapshot;
+use iamd::context::{ContextKey, KeyKind};
+use iamd::engine::decision::Decision;
+use iamd::engine::explain::{Redacted, explain};
+use iamd::engine::request::Request;
+use iamd::engine::simulated::RawOverrides;
+use jiff::Timestamp;
+
+use super::{Case, ask, each_world, load, name, to_raw};
+use crate::oracle::question::Question;
+use crate::oracle::{self, Answer, Name};
+
+/// S-1, C-12, I-6: the explanation decides as the plain question does, and S-3: what decided is all that the oracle
+/// finds to have decided.
+#[test]
+fn an_explanation_decides_as_the_plain_question_does() {
+    each_world(|case, _| {
+        for question in case.questions() {
+            let Ok(plain) = ask(&case.snapshot, &question) else {
+                continue;
+            };
+            let request = Request::parse(to_raw(&question).unwrap(), at(&question)).unwrap();
+            let explained = explain(&case.snapshot, &request, &Redacted::default()).unwrap();
+            assert_eq!(told(&explained.decision), told(&plain), "{question:?}");
+            let deciding: BTreeSet<Name> = explained
+                .deciding()
+                .map(|statement| name(&statement.source.statement))
+                .collect();
+            let Answer::Decided(expected) = oracle::answer(&case.store, &question) else {
+                panic!("refused: {question:?}");
+            };
+            for statement in expected.determining.iter().flatten() {
+                assert!(
+                    deciding.contains(statement),
+                    "world {}: {statement:?} is not among {deciding:?} of {question:?}",
+                    case.seed
+                );
+            }
+            assert_eq!(
+                explained.to_allow.is_empty(),
+                plain.is_allowed(),
+                "{question:?}"
+            );
+        }
+    });
+}
+
+/// A simulation without policies or keys of its own answers as the question itself is answered.
+#[test]
+fn a_simulation_that_overrides_nothing_is_the_question() {
+    each_world(|case, _| {
+        let mut n_simulated = 0;
+        for question in case.questions() {
+            let Ok(plain) = ask(&case.snapshot, &question) else {
+                continue; // a simulation takes some of what `Authorize` refuses (K-1)
+            };
+            if question.context.iter().any(|(key, _)| overrides(key)) {
+                continue;
+            }
+            let raw = to_raw(&question).unwrap();
+            let request = Request::simulate(raw, RawOverrides::default(), at(&question)).unwrap();
+            let simulated = evaluate(&case.snapshot, &request, usize::MAX).unwrap();
+            assert_eq!(told(&simulated.decision), told(&plain), "{question:?}");
+            n_simulated += 1;
+        }
+        assert!(n_simulated > 20, "{n_simulated} are simulated");
+    });
+}
+
+/// I-6, K-45: what is kept from earlier questions changes no answer and no statement that is named.
+#[test]
+fn what_was_asked_before_changes_nothing() {
+    each_world(|case, random| {
+        let questions: Vec<Question> = case.questions().collect();
+        let all = |snapshot: &Snapshot| -> Vec<_> {
+            let answers = questions.iter().map(|question| ask(snapshot, question));
+            answers
+                .map(|answer| answer.map(|decision| told(&decision)))
+                .collect()
+        };
+        let expected = all(&case.snapshot);
+        let mut order: Vec<usize> = (0..questions.len()).chain(0..questions.len()).collect();
+        random.shuffle(&mut order);
+        let mut snapshot = load(&case.world.texts());
+        for (n_asked, index) in order.into_iter().enumerate() {
+            if n_asked % 25 == 0 {
+                snapshot = load(&case.world.texts());
+            }
+            let answer = ask(&snapshot, &questions[index]).map(|decision| told(&decision));
+            assert_eq!(answer, expected[index], "{:?}", questions[index]);
+        }
+        assert_eq!(all(&case.snapshot), expected, "world {}", case.seed);
+    });
+}
+
+fn at(question: &Question) -> Timestamp {
+    Timestamp::from_second(question.at).unwrap()
+}
+
+/// The answer as a caller gets it.
+fn told(decision: &Decision) -> (&'static str, Vec<Name>) {
+    let statements = decision.determining().iter().map(name).collect();
+    (decision.reason().label(), statements)
+}
+
+/// Whether a simulation takes this key as given, where `Authorize` goes by the store or by another key.
+fn overrides(key: &str) -> bool {
+    matches!(
+        ContextKey::new(key).kind(),
+        KeyKind::ResourceTag | KeyKind::TagKeys | KeyKind::CalledViaFirst | KeyKind::CalledViaLast
+    )
+}
+
+/// A law over worlds says nothing if its worlds are one.
+#[test]
+fn worlds_differ() {
+    let files: BTreeSet<String> = (0..8)
+        .map(|seed| format!("{:?}", Case::of_seed(seed).world.files))
+        .collect();
+    assert_eq!(files.len(), 8);
+}
