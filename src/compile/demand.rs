@@ -127,7 +127,7 @@ fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
 const LOOK_UP: u64 = 20;
 /// To take up one statement and its principal.
 const STATEMENT: u64 = 8;
-/// One pattern, of resources or of values; most often one that does not match.
+/// One pattern of resources, most often one that does not match.
 const PATTERN: u64 = 25;
 /// One look at a condition: its key's value, found and read.
 const CONDITION: u64 = 30;
@@ -171,9 +171,15 @@ fn statement_cost(statement: &Statement) -> u64 {
 
 fn condition_cost(condition: &Condition) -> u64 {
     let n_values = condition.operand.n_values();
+    let looked_up = OPERAND * n_values.min(MAX_OPERANDS) as u64;
+    // What it takes to read the request's value, and to hold it against those of the policy.
     let values = match condition.operand {
-        Operand::StringLike(_) | Operand::Arn(_) => PATTERN * n_values as u64,
-        _ => OPERAND * n_values.min(MAX_OPERANDS) as u64,
+        Operand::StringLike(_) => 10 * n_values as u64,
+        Operand::Arn(_) => 150 + 20 * n_values as u64,
+        Operand::Date(..) => 80 + looked_up,
+        Operand::IpAddress(_) => 40 + looked_up,
+        Operand::Numeric(..) => 20 + looked_up,
+        _ => looked_up,
     };
     CONDITION + values
 }

@@ -32,7 +32,7 @@ use std::sync::{Arc, OnceLock};
 
 use moka::sync::Cache;
 
-use self::key::Key;
+pub(super) use self::key::Key;
 pub use self::tally::Counts;
 use self::tally::{Tallies, Tally};
 use super::decision::Decision;
@@ -222,8 +222,8 @@ pub(super) struct Consulting<'c> {
     state: State<'c>,
     /// The work that was left when the cache was asked.
     work_left: u32,
-    /// Filled where the cache is asked.
-    key: Key,
+    /// Filled where the cache is asked. PERF: it is large, and stays where the caller put it.
+    key: &'c mut Key,
 }
 
 enum State<'c> {
@@ -239,7 +239,7 @@ enum State<'c> {
 
 impl<'c> Consulting<'c> {
     /// None if decisions are never looked up.
-    pub(super) fn of(cache: &'c DecisionCache) -> Option<Self> {
+    pub(super) fn of(cache: &'c DecisionCache, key: &'c mut Key) -> Option<Self> {
         Some(Self {
             cache,
             cost: 0,
@@ -250,7 +250,7 @@ impl<'c> Consulting<'c> {
             },
             state: State::Unasked,
             work_left: 0,
-            key: Key::new(),
+            key,
         })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use super::cache::{Caching, Consulting, Counts, DecisionCache};
+use super::cache::{Caching, Consulting, Counts, DecisionCache, Key};
 use super::decide::{authorize, authorize_with};
 use super::decision::Decision;
 use super::request::{Request, RequestError};
@@ -31,7 +31,8 @@ impl Generation {
     /// Checks `request` against the store and decides it, as [`authorize`](super::authorize) does; where that is
     /// worth while, by what it decided before (K-45).
     pub fn authorize(&self, request: &Request) -> Result<Decision, RequestError> {
-        match Consulting::of(&self.cache) {
+        let mut key = Key::new();
+        match Consulting::of(&self.cache, &mut key) {
             Some(mut consulting) => authorize_with(&self.snapshot, request, &mut consulting),
             None => authorize(&self.snapshot, request),
         }

@@ -30,10 +30,10 @@ const ON_STACK: usize = 512;
 const HASH: usize = size_of::<u64>();
 
 /// A key on its way to the cache.
-pub(super) struct Key(SmallVec<[u8; ON_STACK]>);
+pub(in crate::engine) struct Key(SmallVec<[u8; ON_STACK]>);
 
 impl Key {
-    pub(super) fn new() -> Self {
+    pub(in crate::engine) fn new() -> Self {
         Self(SmallVec::new())
     }
 
