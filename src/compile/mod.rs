@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub mod demand;
 pub mod operator;
 pub mod policy_set;
 pub mod section;

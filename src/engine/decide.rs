@@ -40,6 +40,7 @@ pub fn authorize_with<T: Trace>(
     if work.is_spent() {
         return Err(RequestError::too_much_work()); // E-1
     }
+    trace.made(&decision, &work);
     Ok(decision)
 }
 
@@ -88,21 +89,28 @@ fn decide<T: Trace>(
         work,
     };
     trace.begin(&facts);
-    let attached = owner
-        .into_iter()
-        .flat_map(|owner| owner.attachments_of(&request.resource))
-        .collect();
-    let sides = Sides {
-        owner,
-        attached,
-        session_policies: &admitted.session_policies,
-    };
+    let sides = Sides::of(&facts, owner, &admitted.session_policies);
     let layers = Layers::evaluate(&facts, &sides, trace);
+    if let Some(known) = trace.known() {
+        return known;
+    }
     let standing = Standing::of(&facts, &sides);
     let verdicts = layers.verdicts();
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
     layers.into_decision(reason)
+}
+
+/// Shows `trace` the sets of the store that deciding would evaluate, by the very steps of deciding.
+pub(super) fn visit_sets<T: Trace>(facts: &Facts<'_>, trace: &mut T) {
+    let snapshot = facts.snapshot;
+    let owner = facts.owner.and_then(|owner| snapshot.account(owner));
+    let arns = facts.request.session.policy_arns.iter();
+    let session_policies: SmallVec<[&PolicySet; 4]> = arns
+        .filter_map(|arn| snapshot.session_policy(arn.as_str()))
+        .collect();
+    let sides = Sides::of(facts, owner, &session_policies);
+    Layers::evaluate(facts, &sides, trace);
 }
 
 /// What is evaluated besides the principal's own policies, found once for the whole decision.
@@ -113,6 +121,24 @@ struct Sides<'a> {
     attached: SmallVec<[&'a Attachment; 4]>,
     /// The session's managed policies.
     session_policies: &'a [&'a PolicySet],
+}
+
+impl<'a> Sides<'a> {
+    fn of(
+        facts: &Facts<'_>,
+        owner: Option<&'a Account>,
+        session_policies: &'a [&'a PolicySet],
+    ) -> Self {
+        let attached = owner
+            .into_iter()
+            .flat_map(|owner| owner.attachments_of(&facts.request.resource))
+            .collect();
+        Self {
+            owner,
+            attached,
+            session_policies,
+        }
+    }
 }
 
 /// One verdict per policy type, in the order of E-28.
@@ -285,7 +311,8 @@ impl Layers {
                 PolicyType::Session => session(facts, sides.session_policies, trace),
             };
             trace.layer(policy_type, place.verdict);
-            if place.verdict == Verdict::ExplicitDeny && !T::LISTENS {
+            let is_settled = place.verdict == Verdict::ExplicitDeny && !T::LISTENS;
+            if is_settled || trace.is_done() {
                 break;
             }
         }

@@ -65,12 +65,22 @@ pub(super) fn evaluate_stored<T: Trace>(
     facts: &Facts<'_>,
     trace: &mut T,
 ) -> Layer {
-    if !T::SCANS
-        && let Some(slice) = set.slice(&facts.request.action)
-    {
-        return evaluate_slice(set, slice, facts);
+    if T::SCANS {
+        return evaluate_set(set.policies(), facts, trace);
     }
-    evaluate_set(set.policies(), facts, trace)
+    let action = &facts.request.action;
+    let slice = if T::LOOKS {
+        set.known_slice(action)
+    } else {
+        set.slice(action)
+    };
+    if trace.passes_over(facts, slice) {
+        return Layer::without_statement(Verdict::ImplicitDeny);
+    }
+    match slice {
+        Some(slice) => evaluate_slice(set, slice, facts),
+        None => evaluate_set(set.policies(), facts, trace),
+    }
 }
 
 /// Evaluates a set of the store's, if there is one, together with what a simulation adds to it.

@@ -1,6 +1,7 @@
 //! Snapshot × Request → Decision.
 
 mod admit;
+pub mod cache;
 pub mod caller;
 pub mod decide;
 pub mod decision;

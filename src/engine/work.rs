@@ -35,6 +35,11 @@ impl Work {
         left.is_some_and(|left| left > 0)
     }
 
+    /// The units that are left.
+    pub(super) fn left(&self) -> u32 {
+        self.left.get()
+    }
+
     /// Whether there is nothing left: what was found out since then means nothing (E-1).
     pub fn is_spent(&self) -> bool {
         self.left.get() == 0

@@ -27,7 +27,7 @@ use super::read::{self, Listing, Survey};
 use super::shape::Memory;
 use super::{Loaded, Origin, load_files};
 use crate::compile::snapshot::Revision;
-use crate::engine::live::{Generation, Live};
+use crate::engine::live::Live;
 use crate::language::finding::{Code, Finding};
 
 /// How long nothing may happen before a change counts as written.
@@ -350,7 +350,7 @@ impl Reloader {
         let old = if is_in_force {
             None
         } else {
-            self.live.publish(Arc::new(Generation { snapshot }))
+            self.live.publish(snapshot)
         };
         let took = begun.elapsed();
         {

@@ -8,6 +8,7 @@
 )]
 
 mod allocations;
+mod cached;
 mod cli;
 mod corpus;
 mod edits;

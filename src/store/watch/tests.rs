@@ -35,9 +35,7 @@ impl Fixture {
         let loaded = load(&self.root).unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
         let live = Arc::new(Live::default());
         let watcher = Watcher::start(self.root.clone(), Arc::clone(&live), &loaded).unwrap();
-        live.publish(Arc::new(Generation {
-            snapshot: loaded.snapshot,
-        }));
+        live.publish(loaded.snapshot);
         Running { live, watcher }
     }
 }
@@ -209,9 +207,7 @@ fn reloader(fixture: &Fixture) -> Reloader {
     let loaded = load(&fixture.root).unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
     let live = Arc::new(Live::default());
     let (reloader, _) = Reloader::new(fixture.root.clone(), Arc::clone(&live), &loaded);
-    live.publish(Arc::new(Generation {
-        snapshot: loaded.snapshot,
-    }));
+    live.publish(loaded.snapshot);
     reloader
 }
 
