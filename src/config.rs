@@ -51,6 +51,8 @@ pub struct Config {
     pub max_streams_per_connection: u32,
     pub max_connections: usize,
     pub session_policy_cache_bytes: usize,
+    pub decision_cache: DecisionCache,
+    pub decision_cache_bytes: usize,
 }
 
 /// One setting, as the help, the variables and the configuration file know it.
@@ -186,6 +188,18 @@ pub const SETTINGS: &[Setting] = &[
         "8MiB",
         "Memory for session policies that were compiled before",
     ),
+    setting(
+        "decision_cache",
+        "MODE",
+        "auto",
+        "off, auto or always; auto looks decisions up where evaluating costs more and questions repeat",
+    ),
+    setting(
+        "decision_cache_bytes",
+        "SIZE",
+        "8MiB",
+        "Memory for decisions that were made before",
+    ),
 ];
 
 /// Where a setting's value was found.
@@ -283,6 +297,8 @@ impl Config {
             max_connections: texts
                 .read("max_connections", |text| at_most(MAX_MAX_CONNECTIONS, text))?,
             session_policy_cache_bytes: texts.read("session_policy_cache_bytes", size)?,
+            decision_cache: texts.read("decision_cache", DecisionCache::from_str)?,
+            decision_cache_bytes: texts.read("decision_cache_bytes", size)?,
         };
         config.check()?;
         Ok(Resolved {
@@ -581,6 +597,30 @@ impl FromStr for LogFormat {
             "json" => Ok(Self::Json),
             "text" => Ok(Self::Text),
             _ => bail!("must be `auto`, `json` or `text`"),
+        }
+    }
+}
+
+/// When decisions are looked up instead of made. All three give the same answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DecisionCache {
+    /// Never.
+    Off,
+    /// Where evaluating costs more than looking up, and questions repeat.
+    Auto,
+    /// Wherever it can be.
+    Always,
+}
+
+impl FromStr for DecisionCache {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> anyhow::Result<Self> {
+        match text {
+            "off" => Ok(Self::Off),
+            "auto" => Ok(Self::Auto),
+            "always" => Ok(Self::Always),
+            _ => bail!("must be `off`, `auto` or `always`"),
         }
     }
 }

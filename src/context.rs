@@ -11,6 +11,8 @@ use crate::name::Malformed;
 pub struct ContextKey {
     folded: Box<str>,
     kind: KeyKind,
+    /// Where the tag key begins; at the end where there is none. Follows from `folded`.
+    tag_at: u32,
 }
 
 /// Where the value of a context key comes from: the table of section 4.9 of the semantics.
@@ -109,7 +111,9 @@ impl ContextKey {
             None if folded.starts_with("saml:") => KeyKind::Saml,
             None => KeyKind::Given,
         };
+        let tag_at = folded.find('/').map_or(folded.len(), |slash| slash + 1);
         Self {
+            tag_at: u32::try_from(tag_at).unwrap_or(u32::MAX),
             folded: folded.into(),
             kind,
         }
@@ -127,7 +131,7 @@ impl ContextKey {
 
     /// The tag key of a tag family's member, lower-cased: `team` of `aws:PrincipalTag/Team`. Empty for other keys.
     pub fn tag(&self) -> &str {
-        self.folded.split_once('/').map_or("", |(_, tag)| tag)
+        self.folded.get(self.tag_at as usize..).unwrap_or("")
     }
 
     /// Whether only iamd or the session record may say its value, never the caller's `context` (K-1: classes D and S).

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, ensure};
 use iamd::engine::authorize;
-use iamd::engine::live::{Generation, Live};
+use iamd::engine::live::Live;
 use iamd::engine::request::Request;
 use iamd::store::watch::{Status, Watcher};
 use iamd::store::{Loaded, Loader};
@@ -76,7 +76,7 @@ impl Watched {
         let live = Arc::new(Live::default());
         let watcher = Watcher::start(root.to_owned(), Arc::clone(&live), loader, &loaded)?;
         let snapshot = loaded.snapshot;
-        live.publish(Arc::new(Generation { snapshot }));
+        live.publish(snapshot);
         Ok(Self {
             root: root.to_owned(),
             live,

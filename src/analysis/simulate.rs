@@ -11,6 +11,7 @@ use crate::engine::derived::Facts;
 use crate::engine::layer::Verdict;
 use crate::engine::request::{Request, RequestError};
 use crate::engine::trace::{Outcome, Trace};
+use crate::engine::work::Work;
 use crate::engine::{authorize_with, facts};
 use crate::language::document::{Effect, PolicyType, Statement};
 
@@ -42,7 +43,8 @@ pub fn evaluate(
     } else {
         Effect::Allow
     };
-    let missing = match facts(snapshot, request) {
+    let work = Work::new();
+    let missing = match facts(snapshot, request, &work) {
         Some(facts) => heard.missing(&facts),
         None => BTreeSet::new(),
     };

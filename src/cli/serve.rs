@@ -1,5 +1,6 @@
 //! `iamd serve`.
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,8 +11,9 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::{Common, Status};
-use crate::config::{self, Config, Layer, Resolved, SETTINGS, Setting, Source};
-use crate::engine::live::{Generation, Live};
+use crate::config::{self, Config, DecisionCache, Layer, Resolved, SETTINGS, Setting, Source};
+use crate::engine::cache::{Caching, Counts, Mode};
+use crate::engine::live::Live;
 use crate::language::finding::{Finding, Severity};
 use crate::service::server::{self, Listeners, Readiness};
 use crate::store::watch::Watcher;
@@ -113,7 +115,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     // First of all: a signal during the load must not kill the process.
     let (mut stop_signals, mut hang_up) = (Stop::new()?, listen(SignalKind::hangup())?);
     let listeners = Listeners::bind(&config).await?;
-    let live = Arc::new(Live::default());
+    let live = Arc::new(Live::new(caching(&config)));
     let readiness = Arc::new(Readiness::new());
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn({
@@ -163,6 +165,13 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         }
         () = stop_signals.signal() => tracing::warn!("stopped by a second signal"),
     }
+    let Counts {
+        hits,
+        misses,
+        bypasses,
+        insertions,
+    } = live.cache_counts();
+    tracing::debug!(hits, misses, bypasses, insertions, "the decision cache");
     Ok(Status::Fine)
 }
 
@@ -213,14 +222,24 @@ fn begin(
     let (scan_us, compile_us) = (took.scan.as_micros(), took.compile.as_micros());
     let watcher = Watcher::start(config.store.clone(), Arc::clone(live), loader, &loaded)?;
     let revision = loaded.snapshot.revision.clone();
-    live.publish(Arc::new(Generation {
-        snapshot: loaded.snapshot,
-    }));
+    live.publish(loaded.snapshot);
     tracing::info!(
         %revision, n_files, n_statements, n_principals, scan_us, compile_us,
         "the store is loaded"
     );
     Ok(Some(watcher))
+}
+
+/// How decisions are kept.
+fn caching(config: &Config) -> Caching {
+    let mode = match config.decision_cache {
+        DecisionCache::Off => Mode::Off,
+        DecisionCache::Auto => Mode::Auto,
+        DecisionCache::Always => Mode::Always,
+    };
+    // A hasher of the standard library is keyed by what the system gives it: nobody outside can know that.
+    let seed = RandomState::new().hash_one(std::process::id());
+    Caching::new(mode, config.decision_cache_bytes, seed)
 }
 
 /// The signals that end a server.

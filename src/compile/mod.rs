@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 pub mod attachments;
+pub mod demand;
 pub mod incremental;
 pub mod operator;
 pub mod policy_set;

@@ -84,7 +84,8 @@ impl<'a> Values<'a> {
         }
     }
 
-    fn all(&self) -> impl Iterator<Item = &str> {
+    /// Each of them.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
         let (one, many): (_, &[Box<str>]) = match self {
             Self::Absent | Self::Unknown => (None, &[]),
             Self::One(value) => (Some(&**value), &[]),

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use super::demand::Demand;
 use super::section::Section;
 use super::snapshot::Policy;
 use crate::language::document::{Effect, Listed, Statement};
@@ -56,6 +57,11 @@ impl PolicySet {
         self.slices.make(action, &self.policies)
     }
 
+    /// The same, where it is there already: this does not count as asking for it.
+    pub fn known_slice(&self, action: &Action) -> Option<&Slice> {
+        self.slices.tables.get()?.find(action)
+    }
+
     /// For how many actions it has one.
     pub fn n_slices(&self) -> usize {
         let mut table = self.slices.tables.get();
@@ -87,6 +93,8 @@ pub struct Slice {
     pub denies: Section,
     /// The allowing ones.
     pub allows: Section,
+    /// What they ask for.
+    pub demand: Demand,
 }
 
 /// A statement of a set: by its policy's place in the set, and its own place in the policy.
@@ -126,6 +134,7 @@ impl Slice {
         }
         Self {
             action: action.clone(),
+            demand: Demand::of(&denies, &allows),
             denies: Section::new(denies),
             allows: Section::new(allows),
         }
@@ -137,6 +146,7 @@ impl Slice {
             + self.action.as_str().len()
             + self.denies.n_bytes()
             + self.allows.n_bytes()
+            + self.demand.n_bytes()
     }
 }
 

@@ -16,11 +16,11 @@ use crate::language::pattern::ResourcePattern;
 use crate::name::Resource;
 
 /// Up to this many statements are tried one by one.
-const MAX_UNFILTERED: usize = 12;
+pub(super) const MAX_UNFILTERED: usize = 12;
 /// What is looked for in the text of a resource, in bytes.
 const WINDOW: usize = 8;
 /// The statements that one filter tells apart; more of them have several, so that a set of them has a bounded size.
-const MAX_FILTERED: usize = 2_048;
+pub(super) const MAX_FILTERED: usize = 2_048;
 /// The words of a set of statements.
 const N_WORDS: usize = MAX_FILTERED / 64;
 
@@ -203,7 +203,7 @@ impl Filter {
 
 /// The patterns of which one must match; none where that says nothing about the resource: without `Resource`, with
 /// `NotResource`, or with `*` (M-10, M-20).
-fn filterable(statement: &Statement) -> Option<&[ResourcePattern]> {
+pub(super) fn filterable(statement: &Statement) -> Option<&[ResourcePattern]> {
     match &statement.resources {
         Some(Listed::Any(patterns)) => {
             let is_any = patterns.iter().any(ResourcePattern::is_everything);

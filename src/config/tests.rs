@@ -220,3 +220,18 @@ fn a_count_beyond_what_the_system_bears_is_refused() {
         assert!(format!("{error:#}").contains("at most"), "{error:#}");
     }
 }
+
+#[test]
+fn the_decision_cache_has_three_modes() {
+    let read = |text: &str| {
+        let flags = Layer::from([("decision_cache".to_owned(), vec![text.to_owned()])]);
+        Config::resolve(&flags, [], None).map(|resolved| resolved.config.decision_cache)
+    };
+    assert_eq!(read("off").unwrap(), DecisionCache::Off);
+    assert_eq!(read("auto").unwrap(), DecisionCache::Auto);
+    assert_eq!(read("always").unwrap(), DecisionCache::Always);
+    let error = format!("{:#}", read("on").unwrap_err());
+    assert!(error.contains("`off`, `auto` or `always`"), "{error}");
+    let defaults = Config::resolve(&Layer::new(), [], None).unwrap().config;
+    assert_eq!(defaults.decision_cache, DecisionCache::Auto);
+}

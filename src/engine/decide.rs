@@ -12,6 +12,7 @@ use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with}
 use super::principal::{Strength, cannot_assume, is_trust_action};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
+use super::work::Work;
 use crate::compile::attachments::Attachment;
 use crate::compile::policy_set::PolicySet;
 use crate::compile::snapshot::{Account, SetId, Snapshot};
@@ -35,12 +36,21 @@ pub fn authorize_with<T: Trace>(
     request: &Request,
     trace: &mut T,
 ) -> Result<Decision, RequestError> {
-    let admitted = admit(snapshot, request)?;
-    Ok(decide(snapshot, request, &admitted, trace))
+    let (admitted, work) = (admit(snapshot, request)?, Work::new());
+    let decision = decide(snapshot, request, &admitted, &work, trace);
+    if work.is_spent() {
+        return Err(RequestError::too_much_work()); // E-1
+    }
+    trace.made(&decision, &work);
+    Ok(decision)
 }
 
 /// What is known about a question; none if it is malformed or nobody known asks it.
-pub fn facts<'a>(snapshot: &'a Snapshot, request: &'a Request) -> Option<Facts<'a>> {
+pub fn facts<'a>(
+    snapshot: &'a Snapshot,
+    request: &'a Request,
+    work: &'a Work,
+) -> Option<Facts<'a>> {
     let owner = admit(snapshot, request).ok()?.owner;
     let caller = Caller::resolve(snapshot, request).ok()?;
     Some(Facts {
@@ -49,6 +59,7 @@ pub fn facts<'a>(snapshot: &'a Snapshot, request: &'a Request) -> Option<Facts<'
         caller,
         owner,
         for_trust: false,
+        work,
     })
 }
 
@@ -57,6 +68,7 @@ fn decide<T: Trace>(
     snapshot: &Snapshot,
     request: &Request,
     admitted: &Admitted<'_>,
+    work: &Work,
     trace: &mut T,
 ) -> Decision {
     let caller = match Caller::resolve(snapshot, request) {
@@ -75,23 +87,31 @@ fn decide<T: Trace>(
         caller,
         owner: admitted.owner,
         for_trust: false,
+        work,
     };
     trace.begin(&facts);
-    let attached = owner
-        .into_iter()
-        .flat_map(|owner| snapshot.attachments_of(&owner.id, &request.resource))
-        .collect();
-    let sides = Sides {
-        owner,
-        attached,
-        session_policies: &admitted.session_policies,
-    };
+    let sides = Sides::of(&facts, owner, &admitted.session_policies);
     let layers = Layers::evaluate(&facts, &sides, trace);
+    if let Some(known) = trace.known() {
+        return known;
+    }
     let standing = Standing::of(&facts, &sides);
     let verdicts = layers.verdicts();
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
     layers.into_decision(reason)
+}
+
+/// Shows `trace` the sets of the store that deciding would evaluate, by the very steps of deciding.
+pub(super) fn visit_sets<T: Trace>(facts: &Facts<'_>, trace: &mut T) {
+    let snapshot = facts.snapshot;
+    let owner = facts.owner.and_then(|owner| snapshot.account(owner));
+    let arns = facts.request.session.policy_arns.iter();
+    let session_policies: SmallVec<[&PolicySet; 4]> = arns
+        .filter_map(|arn| snapshot.session_policy(arn.as_str()))
+        .collect();
+    let sides = Sides::of(facts, owner, &session_policies);
+    Layers::evaluate(facts, &sides, trace);
 }
 
 /// What is evaluated besides the principal's own policies, found once for the whole decision.
@@ -102,6 +122,25 @@ struct Sides<'a> {
     attached: SmallVec<[&'a Attachment; 4]>,
     /// The session's managed policies.
     session_policies: &'a [&'a PolicySet],
+}
+
+impl<'a> Sides<'a> {
+    fn of(
+        facts: &Facts<'a>,
+        owner: Option<&'a Account>,
+        session_policies: &'a [&'a PolicySet],
+    ) -> Self {
+        let (snapshot, resource) = (facts.snapshot, &facts.request.resource);
+        let attached = owner
+            .into_iter()
+            .flat_map(|owner| snapshot.attachments_of(&owner.id, resource))
+            .collect();
+        Self {
+            owner,
+            attached,
+            session_policies,
+        }
+    }
 }
 
 /// One verdict per policy type, in the order of E-28.
@@ -274,7 +313,8 @@ impl Layers {
                 PolicyType::Session => session(facts, sides.session_policies, trace),
             };
             trace.layer(policy_type, place.verdict);
-            if place.verdict == Verdict::ExplicitDeny && !T::LISTENS {
+            let is_settled = place.verdict == Verdict::ExplicitDeny && !T::LISTENS;
+            if is_settled || trace.is_done() {
                 break;
             }
         }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::caller::Caller;
 use super::request::Request;
+use super::work::Work;
 use crate::compile::oidc_issuer;
 use crate::compile::operator::Values;
 use crate::compile::snapshot::{Account, Policy, Snapshot};
@@ -27,6 +28,8 @@ pub struct Facts<'a> {
     pub owner: Option<&'a str>,
     /// Whether the trust policy of a role is being evaluated (T-8).
     pub for_trust: bool,
+    /// What may still be spent on it.
+    pub work: &'a Work,
 }
 
 impl<'a> Facts<'a> {

@@ -7,9 +7,11 @@ use super::decision::StatementRef;
 use super::derived::Facts;
 use super::principal::{Strength, strength};
 use super::trace::{Outcome, Silent, Trace};
-use crate::compile::operator::{Truth, evaluate};
+use super::work::units_of;
+use crate::compile::operator::{Truth, Values, evaluate};
 use crate::compile::policy_set::{PolicySet, Slice, speaks_of};
 use crate::compile::snapshot::Policy;
+use crate::language::condition::Condition;
 use crate::language::document::{Effect, Listed, Statement};
 use crate::language::pattern::{Reach, ResourcePattern};
 
@@ -63,12 +65,22 @@ pub(super) fn evaluate_stored<T: Trace>(
     facts: &Facts<'_>,
     trace: &mut T,
 ) -> Layer {
-    if !T::SCANS
-        && let Some(slice) = set.slice(&facts.request.action)
-    {
-        return evaluate_slice(set, slice, facts);
+    if T::SCANS {
+        return evaluate_set(set.policies(), facts, trace);
     }
-    evaluate_set(set.policies(), facts, trace)
+    let action = &facts.request.action;
+    let slice = if T::LOOKS {
+        set.known_slice(action)
+    } else {
+        set.slice(action)
+    };
+    if trace.passes_over(facts, slice) {
+        return Layer::without_statement(Verdict::ImplicitDeny);
+    }
+    match slice {
+        Some(slice) => evaluate_slice(set, slice, facts),
+        None => evaluate_set(set.policies(), facts, trace),
+    }
 }
 
 /// Evaluates a set of the store's, if there is one, together with what a simulation adds to it.
@@ -148,6 +160,11 @@ pub(super) fn evaluate_set<'p, T: Trace>(
     for policy in policies {
         trace.policy(policy);
         for (index, statement) in policy.statements.iter().enumerate() {
+            // No Allow is stronger, so only a Deny can still change anything.
+            let is_granted = matches!(allowed_by, Some((Strength::Direct, _)));
+            if is_granted && statement.effect == Effect::Allow && !T::LISTENS {
+                continue;
+            }
             let outcome = consider(statement, facts, trace);
             let found = || StatementRef {
                 policy: Arc::clone(policy),
@@ -211,6 +228,9 @@ fn consider_otherwise<T: Trace>(
     facts: &Facts<'_>,
     trace: &mut T,
 ) -> Outcome {
+    if !facts.work.spend(1) {
+        return Outcome::ConditionFails; // E-1: whatever comes of it, there will be no answer
+    }
     let strength = strength_of(statement, facts);
     trace.principal(strength);
     if strength.is_none() && !T::LISTENS {
@@ -224,6 +244,9 @@ fn consider_otherwise<T: Trace>(
     let mut conditions = Truth::True;
     for condition in &statement.conditions {
         let values = facts.values(&condition.key);
+        if !facts.work.spend(work_of(condition, &values)) {
+            return Outcome::ConditionFails;
+        }
         let holds = evaluate(condition, &values, facts);
         trace.condition(facts, condition, &values, holds);
         conditions = conditions.and(holds);
@@ -257,9 +280,25 @@ fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
     }
 }
 
+/// What evaluating `condition` costs: each value of the request is held against each of its own.
+fn work_of(condition: &Condition, values: &Values<'_>) -> usize {
+    let units: usize = values.all().map(|value| units_of(value.len())).sum();
+    units.saturating_mul(condition.operand.n_values())
+}
+
 /// M-12, M-20, V-9.
 fn is_resource(statement: &Statement, facts: &Facts<'_>) -> bool {
     let resource = &facts.request.resource;
+    let n_patterns = statement
+        .resources
+        .as_ref()
+        .map_or(0, |listed| listed.entries().len());
+    if !facts
+        .work
+        .spend(n_patterns * units_of(resource.as_str().len()))
+    {
+        return false;
+    }
     let covers = |pattern: &ResourcePattern, reach: Reach| pattern.matches(resource, reach, facts);
     match (&statement.resources, statement.effect) {
         (None, _) => true, // E-12

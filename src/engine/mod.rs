@@ -1,6 +1,7 @@
 //! Snapshot × Request → Decision.
 
 mod admit;
+pub mod cache;
 pub mod caller;
 pub mod decide;
 pub mod decision;
@@ -13,5 +14,6 @@ pub mod request;
 pub mod session_policy;
 pub mod simulated;
 pub mod trace;
+pub mod work;
 
 pub use decide::{authorize, authorize_by_scan, authorize_with, facts};

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
+use super::work::BUDGET;
 use crate::compile::snapshot::{Policy, Tags};
 use crate::context::{Context, ContextEntry, ContextKey, ContextValue};
 use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource, is_session_name};
@@ -460,7 +461,7 @@ fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError
     }
 }
 
-/// Why a question is refused: `INVALID_ARGUMENT` on the wire, with the field's path as the protocol names it.
+/// Why a question has no answer: `INVALID_ARGUMENT` on the wire, with the field's path as the protocol names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestError {
     /// What kind of fault.
@@ -480,6 +481,8 @@ pub enum RequestErrorKind {
     ReservedContextKey,
     /// `TOO_LARGE`.
     TooLarge,
+    /// `INTERNAL_ERROR`: the status `INTERNAL`, since nothing is wrong with the question itself (E-1).
+    TooMuchWork,
 }
 
 impl RequestError {
@@ -489,6 +492,15 @@ impl RequestError {
             kind: RequestErrorKind::Invalid,
             field: field.into(),
             message: message.into(),
+        }
+    }
+
+    /// The work budget is spent (E-1).
+    pub(super) fn too_much_work() -> Self {
+        Self {
+            kind: RequestErrorKind::TooMuchWork,
+            field: String::new(),
+            message: format!("the answer takes more than {BUDGET} units of work"),
         }
     }
 
@@ -506,7 +518,10 @@ impl RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.field, self.message)
+        match self.field.as_str() {
+            "" => f.write_str(&self.message),
+            field => write!(f, "{field}: {}", self.message),
+        }
     }
 }
 

@@ -127,6 +127,21 @@ pub enum Operand {
 }
 
 impl Operand {
+    /// How many values it compares with.
+    pub fn n_values(&self) -> usize {
+        match self {
+            Self::StringEquals(texts)
+            | Self::StringEqualsIgnoreCase(texts)
+            | Self::StringLike(texts) => texts.len(),
+            Self::Numeric(_, numbers) => numbers.len(),
+            Self::Date(_, instants) => instants.len(),
+            Self::Binary(expected) => expected.len(),
+            Self::IpAddress(networks) => networks.len(),
+            Self::Arn(patterns) => patterns.len(),
+            Self::Bool(_) | Self::Null(_) => 1,
+        }
+    }
+
     /// The policy variables it mentions.
     pub fn variables(&self) -> Vec<&Variable> {
         match self {

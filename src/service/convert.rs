@@ -318,10 +318,15 @@ pub(super) fn policy_type(policy_type: PolicyType) -> pb::PolicyType {
 
 /// `INVALID_ARGUMENT`: the question is malformed, and which field.
 pub(super) fn refused(error: &RequestError) -> Status {
+    if error.kind == RequestErrorKind::TooMuchWork {
+        tracing::error!(%error, "a question was given up");
+        return internal();
+    }
     let reason = match error.kind {
         RequestErrorKind::Invalid => "INVALID_REQUEST",
         RequestErrorKind::ReservedContextKey => "RESERVED_CONTEXT_KEY",
         RequestErrorKind::TooLarge => "TOO_LARGE",
+        RequestErrorKind::TooMuchWork => "INTERNAL_ERROR",
     };
     let (field, message) = (brief(&error.field), brief(&error.message));
     let mut details = error_info(reason);

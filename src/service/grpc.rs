@@ -39,12 +39,13 @@ impl AuthorizationService for Door {
         let Some(generation) = generation.as_deref() else {
             return Err(convert::not_ready());
         };
+        let (question, now) = (request.into_inner(), Timestamp::now());
         answer(
-            &generation.snapshot,
+            question,
             &self.limits,
             &self.session_policies,
-            request.into_inner(),
-            Timestamp::now(),
+            now,
+            |request| Ok((generation.authorize(request)?, &generation.snapshot)),
         )
         .map(Response::new)
     }

@@ -12,6 +12,7 @@ use super::{convert, json, pb};
 use crate::compile::snapshot::Snapshot;
 use crate::config::Limits;
 use crate::engine;
+use crate::engine::decision::Decision;
 use crate::engine::explain::Redacted;
 use crate::engine::request::{Request, RequestError};
 use crate::engine::session_policy::SessionPolicies;
@@ -102,13 +103,10 @@ impl Question {
         now: Timestamp,
     ) -> Result<Answer, NoAnswer> {
         let request_id = self.0.request_id.clone();
-        answer(
-            snapshot,
-            limits,
-            &SessionPolicies::forgetting(),
-            self.0,
-            now,
-        )
+        let session_policies = SessionPolicies::forgetting();
+        answer(self.0, limits, &session_policies, now, |request| {
+            Ok((engine::authorize(snapshot, request)?, snapshot))
+        })
         .map(Answer)
         .map_err(|status| NoAnswer {
             request_id,
@@ -117,20 +115,21 @@ impl Question {
     }
 }
 
-/// One question against one snapshot. A panic fails this question alone: the connection and its other calls live on.
-pub(super) fn answer(
-    snapshot: &Snapshot,
+/// One question, decided by `decide` against the snapshot that it gives along. A panic fails this question alone: the
+/// connection and its other calls live on.
+pub(super) fn answer<'s>(
+    mut question: pb::AuthorizeRequest,
     limits: &Limits,
     session_policies: &SessionPolicies,
-    mut question: pb::AuthorizeRequest,
     now: Timestamp,
+    decide: impl FnOnce(&Request) -> Result<(Decision, &'s Snapshot), RequestError>,
 ) -> Result<pb::AuthorizeResponse, Status> {
     // Nothing that a panic could leave half changed is used afterwards.
     guarded(AssertUnwindSafe(|| {
         let request_id = question.request_id.clone();
         let raw = convert::raw_request(std::mem::take(&mut question), limits)?;
         let request = Request::parse_with(raw, now, session_policies)?;
-        let decision = engine::authorize(snapshot, &request)?;
+        let (decision, snapshot) = decide(&request)?;
         Ok(convert::response(snapshot, &decision, request_id))
     }))
 }

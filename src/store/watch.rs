@@ -366,7 +366,7 @@ impl Reloader {
         let old = if is_in_force {
             None
         } else {
-            self.live.publish(Arc::new(Generation { snapshot }))
+            self.live.publish(snapshot)
         };
         let took = begun.elapsed();
         {

@@ -9,12 +9,11 @@
 //! A hundred thousand sequences: `IAMD_INCREMENTAL_SEQUENCES=100000 cargo test --profile fast --test it incremental`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
 use iamd::compile::snapshot::Snapshot;
-use iamd::engine::live::{Generation, Live};
+use iamd::engine::live::Live;
 use iamd::language::finding::Finding;
 use iamd::store::{self, Loaded, Loader, Refused};
 use serde_json::{Value as Json, json};
@@ -419,9 +418,7 @@ fn every_answer_of_a_storm_of_reloads_is_that_of_its_revision() {
             let loaded = load(&mut loader, &numbered(n % n_stores))
                 .unwrap_or_else(|refused| panic!("{:?}", refused.findings));
             n_patched += u64::from(loaded.is_patched);
-            live.publish(Arc::new(Generation {
-                snapshot: loaded.snapshot,
-            }));
+            live.publish(loaded.snapshot);
         }
         stop.store(true, Ordering::Relaxed);
         n_patched

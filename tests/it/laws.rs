@@ -381,7 +381,7 @@ pub fn load_world(files: &Files) -> Snapshot {
     load(&files.iter().map(text).collect())
 }
 
-fn load(texts: &BTreeMap<String, String>) -> Snapshot {
+pub fn load(texts: &BTreeMap<String, String>) -> Snapshot {
     let texts = texts
         .iter()
         .map(|(path, text)| (path.as_str(), text.as_str()));
@@ -525,7 +525,7 @@ impl Trace for Heard {
 }
 
 /// As a door would put it.
-fn to_raw(question: &Question) -> Result<RawRequest, String> {
+pub fn to_raw(question: &Question) -> Result<RawRequest, String> {
     let entries = |entries: &[(String, Given)]| -> Result<Vec<(String, ContextValue)>, String> {
         let entry = |(key, value): &(String, Given)| Ok((key.clone(), to_value(value)?));
         entries.iter().map(entry).collect()

@@ -8,6 +8,7 @@
 )]
 
 mod allocations;
+mod cached;
 mod cli;
 mod corpus;
 mod edits;
@@ -25,4 +26,5 @@ mod scenarios;
 mod serve;
 mod simulate;
 mod support;
+mod work;
 mod worlds;

@@ -9,7 +9,10 @@ use std::thread;
 
 use iamd::config::Limits;
 use iamd::context::{ContextKey, KeyKind};
-use iamd::engine::request::RawSession;
+use iamd::engine::cache::{Caching, Mode};
+use iamd::engine::decision::Decision;
+use iamd::engine::live::Generation;
+use iamd::engine::request::{RawSession, Request, RequestError};
 use iamd::language::document::PolicyType;
 use iamd::language::finding::Finding;
 use iamd::scenario::simulated::{LISTS, SINGLES};
@@ -225,16 +228,52 @@ fn scenarios_are_answered_by_the_engine() {
 }
 
 fn by_engine(scenario: &Scenario, loaded: &Result<Loaded, Refused>) -> Got {
-    let loaded = match loaded {
-        Ok(loaded) => loaded,
-        Err(refused) => return Got::refused(&refused.findings),
-    };
+    match loaded {
+        Ok(loaded) => asked_of(scenario, |request| {
+            iamd::engine::authorize(&loaded.snapshot, request)
+        }),
+        Err(refused) => Got::refused(&refused.findings),
+    }
+}
+
+/// K-40 to K-45: all questions to one store share a cache, and each is asked until its answer is kept.
+#[test]
+fn scenarios_are_answered_by_the_cache() {
+    let mut scenarios = read_scenarios();
+    scenarios.retain(|scenario| matches!(scenario.test, Test::Question { .. }));
+    let stores = Stores::of(&scenarios);
+    let caching = Caching::new(Mode::Always, 8 << 20, 1);
+    let mut results = Vec::new();
+    for (directory, scenarios) in by_store(&scenarios, &stores) {
+        let loaded = store::load(&directory).unwrap();
+        let generation = Generation::new(loaded.snapshot, &caching);
+        for _ in 0..4 {
+            results.extend(scenarios.iter().map(|scenario| {
+                let got = asked_of(scenario, |request| generation.authorize(request));
+                (*scenario, got)
+            }));
+        }
+    }
+    let counts = caching.counts();
+    println!("{counts:?}");
+    assert!(
+        counts.hits * 5 > results.len() as u64,
+        "{counts:?} of {}",
+        results.len()
+    );
+    assert_all_met("cache", results);
+}
+
+fn asked_of(
+    scenario: &Scenario,
+    decide: impl FnOnce(&Request) -> Result<Decision, RequestError>,
+) -> Got {
     let Test::Question { ask, at, .. } = &scenario.test else {
         return Got::Loads;
     };
     let decision = ask
         .request(at.unwrap_or_else(Timestamp::now))
-        .and_then(|request| iamd::engine::authorize(&loaded.snapshot, &request));
+        .and_then(|request| decide(&request));
     match decision {
         Ok(decision) => Got::decision(decision.is_allowed(), decision.reason().label()),
         Err(error) => Got::invalid_argument(error.to_string()),

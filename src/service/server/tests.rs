@@ -15,7 +15,6 @@ use tonic_types::StatusExt;
 use super::*;
 use crate::compile::snapshot::{Revision, Snapshot};
 use crate::config::Layer;
-use crate::engine::live::Generation;
 use crate::service::pb::authorization_service_client::AuthorizationServiceClient;
 
 /// A server on a Unix socket, in this process.
@@ -67,7 +66,7 @@ impl Running {
     fn load_an_empty_store(&self) {
         let snapshot: Snapshot =
             crate::compile::compile(&Default::default(), Revision::new("0123"));
-        self.live.publish(Arc::new(Generation { snapshot }));
+        self.live.publish(snapshot);
         self.readiness.ready();
     }
 

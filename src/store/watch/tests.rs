@@ -40,9 +40,7 @@ impl Fixture {
         let live = Arc::new(Live::default());
         let watcher =
             Watcher::start(self.root.clone(), Arc::clone(&live), loader, &loaded).unwrap();
-        live.publish(Arc::new(Generation {
-            snapshot: loaded.snapshot,
-        }));
+        live.publish(loaded.snapshot);
         Running { live, watcher }
     }
 }
@@ -217,9 +215,7 @@ fn reloader(fixture: &Fixture) -> Reloader {
         .unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
     let live = Arc::new(Live::default());
     let (reloader, _) = Reloader::new(fixture.root.clone(), Arc::clone(&live), loader, &loaded);
-    live.publish(Arc::new(Generation {
-        snapshot: loaded.snapshot,
-    }));
+    live.publish(loaded.snapshot);
     reloader
 }
 

@@ -1,0 +1,349 @@
+//! Decisions that were made before, for the questions that cost more to evaluate than to look up.
+//!
+//! A decision over warm slices takes a few hundred nanoseconds, and a look-up about as much. So by default an answer
+//! is looked up only where the slices in play are dear: their modelled costs ([`Demand`]) are added up as they are
+//! met, and the first that makes the sum [`DEAR`] is where the cache is asked. All others pay for one addition.
+//!
+//! ```text
+//! slices, one by one ──sum──▶ dear? ──no──▶ evaluate
+//!                              │ yes
+//!                              ▼
+//!                  worth a try here? ──no──▶ evaluate             (Tally: where nothing repeats, the cache rests)
+//!                              │ yes
+//!                              ▼
+//!               key ─▶ asked before? ──no──▶ evaluate, note it    (Door)
+//!                              │ yes
+//!                              ▼
+//!                             kept? ──no──▶ evaluate, keep it      (unless that was little work)
+//!                              │ yes
+//!                              ▼
+//!                          the answer
+//! ```
+//!
+//! What the key covers is told in [`key`]. Nothing is kept of questions that are refused (K-43), read the clock (K-41),
+//! or bring policies of their own. The entries belong to one generation (K-42).
+//!
+//! [`Demand`]: crate::compile::demand::Demand
+
+use std::fmt;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use moka::sync::Cache;
+
+pub(super) use self::key::Key;
+pub use self::tally::Counts;
+use self::tally::{Tallies, Tally};
+use super::decision::Decision;
+use super::derived::Facts;
+use super::principal::is_trust_action;
+use super::request::Request;
+use super::trace::Trace;
+use super::work::Work;
+use crate::compile::policy_set::Slice;
+
+mod key;
+mod tally;
+
+/// From which modelled cost on an answer is looked up.
+const DEAR: u32 = 2_000;
+/// With fewer units of [`Work`] than this a decision is not kept, dear as its slices are: an early statement settled it.
+const WORTH_KEEPING: u32 = 50;
+
+/// When decisions are looked up and kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Never.
+    #[default]
+    Off,
+    /// Where evaluating is dearer than a look-up, and questions repeat.
+    Auto,
+    /// Wherever it can be: mostly for tests and measurements.
+    Always,
+}
+
+/// How generations keep their decisions. Clones share their counts, so these live on when a generation ends.
+#[derive(Clone, Debug, Default)]
+pub struct Caching {
+    mode: Mode,
+    max_bytes: usize,
+    seed: u64,
+    tallies: Arc<Tallies>,
+}
+
+impl Caching {
+    /// Each generation keeps decisions of about `max_bytes` in all. Callers choose what they ask: who does not know
+    /// the `seed` can't choose it so that their questions get in each other's way.
+    pub fn new(mode: Mode, max_bytes: usize, seed: u64) -> Self {
+        Self {
+            mode,
+            max_bytes,
+            seed,
+            tallies: Arc::default(),
+        }
+    }
+
+    /// How often answers were looked up.
+    pub fn counts(&self) -> Counts {
+        self.tallies.counts()
+    }
+}
+
+/// The decisions of one generation.
+pub struct DecisionCache {
+    caching: Caching,
+    /// Made for the first question that may need it: most stores have none that is dear.
+    kept: OnceLock<Kept>,
+}
+
+impl DecisionCache {
+    /// A cache without entries.
+    pub fn new(caching: &Caching) -> Self {
+        Self {
+            caching: caching.clone(),
+            kept: OnceLock::new(),
+        }
+    }
+
+    /// How many decisions it holds.
+    pub fn n_entries(&self) -> u64 {
+        self.kept.get().map_or(0, |kept| {
+            kept.decisions.run_pending_tasks();
+            kept.decisions.entry_count()
+        })
+    }
+
+    fn kept(&self) -> &Kept {
+        self.kept.get_or_init(|| Kept::of(self.caching.max_bytes))
+    }
+}
+
+impl fmt::Debug for DecisionCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("DecisionCache");
+        debug.field("mode", &self.caching.mode);
+        debug.finish_non_exhaustive()
+    }
+}
+
+/// What an entry takes besides its key and its decision.
+const ENTRY_BYTES: usize = 256;
+
+struct Kept {
+    door: Door,
+    decisions: Cache<Box<[u8]>, Decision, BuildHasherDefault<Prefix>>,
+}
+
+impl Kept {
+    fn of(max_bytes: usize) -> Self {
+        let door = Door::of(max_bytes / 32);
+        let weigh = |key: &[u8]| {
+            let n_bytes = key.len() + size_of::<Decision>() + ENTRY_BYTES;
+            u32::try_from(n_bytes).unwrap_or(u32::MAX)
+        };
+        let decisions = Cache::<Box<[u8]>, Decision>::builder()
+            .max_capacity(max_bytes.saturating_sub(door.n_bytes()) as u64)
+            .weigher(move |key, _| weigh(key))
+            .build_with_hasher(BuildHasherDefault::default());
+        Self { door, decisions }
+    }
+}
+
+/// A key begins with its own hash, so that it is computed once: the door needs it too.
+#[derive(Clone, Copy, Default)]
+struct Prefix(u64);
+
+impl Hasher for Prefix {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0 = bytes
+            .first_chunk()
+            .map_or(0, |prefix| u64::from_le_bytes(*prefix));
+    }
+
+    fn write_usize(&mut self, _n_bytes: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+/// Remembers by fingerprint what was asked of late: what comes once is not worth an entry, and never-repeating
+/// questions must not pay for one each.
+///
+/// Buckets of [`N_FINGERPRINTS`], the newest first; 0 is none. Two threads in one bucket may lose a fingerprint, which
+/// costs one evaluation; a false one costs an entry. Neither touches an answer.
+struct Door(Box<[[AtomicU32; N_FINGERPRINTS]]>);
+
+/// In one bucket of the door.
+const N_FINGERPRINTS: usize = 4;
+
+impl Door {
+    fn of(max_bytes: usize) -> Self {
+        let n_buckets = (max_bytes / size_of::<[AtomicU32; N_FINGERPRINTS]>()).max(1);
+        // INVARIANT: the number of buckets is a power of two.
+        let n_buckets = 1 << n_buckets.ilog2();
+        Self((0..n_buckets).map(|_| Default::default()).collect())
+    }
+
+    fn n_bytes(&self) -> usize {
+        size_of_val(&*self.0)
+    }
+
+    /// Whether this hash came by before; from now on it has.
+    fn lets_in(&self, hash: u64) -> bool {
+        let fingerprint = (hash >> 32) as u32 | 1;
+        let Some(bucket) = self.0.get(hash as usize & (self.0.len() - 1)) else {
+            return false;
+        };
+        if bucket
+            .iter()
+            .any(|place| place.load(Ordering::Relaxed) == fingerprint)
+        {
+            return true;
+        }
+        let mut newer = fingerprint;
+        for place in bucket {
+            let older = place.load(Ordering::Relaxed);
+            place.store(newer, Ordering::Relaxed);
+            newer = older;
+        }
+        false
+    }
+}
+
+/// A decision on its way, by evaluation or from the cache.
+pub(super) struct Consulting<'c> {
+    cache: &'c DecisionCache,
+    /// What the slices met so far cost.
+    cost: u32,
+    /// The cost at which the cache is asked.
+    asks_from: u32,
+    state: State<'c>,
+    /// The work that was left when the cache was asked.
+    work_left: u32,
+    /// Filled where the cache is asked. PERF: it is large, and stays where the caller put it.
+    key: &'c mut Key,
+}
+
+enum State<'c> {
+    /// The cache was not asked.
+    Unasked,
+    /// It was, and is not to keep the decision.
+    Passed,
+    /// It was, and is to keep the decision under the key.
+    Wanted(&'c Tally),
+    /// It knew the decision.
+    Known(Decision),
+}
+
+impl<'c> Consulting<'c> {
+    /// None if decisions are never looked up.
+    pub(super) fn of(cache: &'c DecisionCache, key: &'c mut Key) -> Option<Self> {
+        Some(Self {
+            cache,
+            cost: 0,
+            asks_from: match cache.caching.mode {
+                Mode::Off => return None,
+                Mode::Auto => DEAR,
+                Mode::Always => 0,
+            },
+            state: State::Unasked,
+            work_left: 0,
+            key,
+        })
+    }
+
+    #[inline(never)]
+    fn ask(&mut self, facts: &Facts<'_>, slice: &Slice) {
+        let cache = self.cache;
+        let tally = cache.caching.tallies.of(slice);
+        let is_auto = cache.caching.mode == Mode::Auto;
+        (self.state, self.work_left) = (State::Passed, facts.work.left());
+        if is_auto && tally.rests() {
+            tally.bypassed();
+            return;
+        }
+        let is_barred = slice.demand.reads_clock || brings_policies(facts.request);
+        if is_barred || !self.key.fill(facts, cache.caching.seed) {
+            tally.bypassed();
+            tally.disappointed();
+            return;
+        }
+        self.look_up(tally, is_auto);
+    }
+
+    fn look_up(&mut self, tally: &'c Tally, is_auto: bool) {
+        let cache = self.cache;
+        let Kept { door, decisions } = cache.kept();
+        let was_asked = !is_auto || door.lets_in(self.key.hash());
+        if !was_asked {
+            tally.missed();
+            tally.disappointed();
+            return;
+        }
+        tally.encouraged();
+        match decisions.get(self.key.bytes()) {
+            Some(decision) => {
+                tally.hit();
+                self.state = State::Known(decision);
+            }
+            None => {
+                tally.missed();
+                self.state = State::Wanted(tally);
+            }
+        }
+    }
+}
+
+/// Whether policies are in play that no name stands for, or others than for most questions: those of a simulation and
+/// those that a session brings as text, and the trust policies of roles, to which tags mean something else (T-8).
+fn brings_policies(request: &Request) -> bool {
+    request.simulated.is_some()
+        || !request.session.policies.is_empty()
+        || is_trust_action(&request.action)
+}
+
+impl Trace for Consulting<'_> {
+    const LISTENS: bool = false;
+
+    fn passes_over(&mut self, facts: &Facts<'_>, slice: Option<&Slice>) -> bool {
+        if let Some(slice) = slice {
+            self.cost = self.cost.saturating_add(slice.demand.cost);
+            if self.cost >= self.asks_from && matches!(self.state, State::Unasked) {
+                self.ask(facts, slice);
+            }
+        }
+        self.is_done()
+    }
+
+    fn is_done(&self) -> bool {
+        matches!(self.state, State::Known(_))
+    }
+
+    fn known(&mut self) -> Option<Decision> {
+        match std::mem::replace(&mut self.state, State::Passed) {
+            State::Known(decision) => Some(decision),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    fn made(&mut self, decision: &Decision, work: &Work) {
+        if let State::Wanted(tally) = self.state {
+            let spent = self.work_left.saturating_sub(work.left());
+            if spent < WORTH_KEEPING && self.cache.caching.mode == Mode::Auto {
+                tally.let_down();
+                return;
+            }
+            let Kept { decisions, .. } = self.cache.kept();
+            decisions.insert(self.key.bytes().into(), decision.clone());
+            tally.inserted();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+//! What a decision may depend on, as bytes: two questions with the same key have the same answer (K-40).
+//!
+//! ```text
+//! hash │ principal │ parent │ action │ resource │ owner │ session's managed policies │ values …
+//! ```
+//!
+//! The policies in play follow from the fields before the values: they are found by these names in the snapshot, whose
+//! cache this is. So do, from the policies, the context keys that they may read: those in the slices of this action.
+//! The values of these keys stand in their order, without names. Each field tells its own length or kind, so that no
+//! two questions are written alike. Keys are compared byte by byte; the hash at the front only finds them.
+
+use std::hash::{DefaultHasher, Hasher};
+
+use smallvec::SmallVec;
+
+use crate::compile::operator::Values;
+use crate::compile::policy_set::Slice;
+use crate::context::ContextKey;
+use crate::engine::decide::visit_sets;
+use crate::engine::derived::Facts;
+use crate::engine::request::Request;
+use crate::engine::trace::Trace;
+use crate::name::{Arn, Principal};
+
+/// The longest key: questions with long values would fill the cache with few answers.
+const MAX_BYTES: usize = 4 * 1024;
+/// Up to here a key lives on the stack.
+const ON_STACK: usize = 512;
+/// The hash at the front.
+const HASH: usize = size_of::<u64>();
+
+/// A key on its way to the cache.
+pub(in crate::engine) struct Key(SmallVec<[u8; ON_STACK]>);
+
+impl Key {
+    pub(in crate::engine) fn new() -> Self {
+        Self(SmallVec::new())
+    }
+
+    /// Writes the key of a question. Whether it has one: not if a policy in play has no slice yet or reads the clock
+    /// (K-41), nor if it would be too long.
+    pub(super) fn fill(&mut self, facts: &Facts<'_>, seed: u64) -> bool {
+        let request = facts.request;
+        self.0.clear();
+        self.0.extend_from_slice(&[0; HASH]);
+        self.principal(&request.principal);
+        self.optional(request.session.parent.as_ref().map(Arn::as_str));
+        self.text(request.action.as_str());
+        self.text(request.resource.as_str());
+        self.optional(facts.owner);
+        let arns = &request.session.policy_arns;
+        self.number(arns.len());
+        for arn in arns {
+            self.text(arn.as_str());
+        }
+        let mut values = Projection {
+            key: self,
+            has_key: true,
+        };
+        visit_sets(facts, &mut values);
+        let has_key = values.has_key && self.0.len() <= MAX_BYTES;
+        if has_key {
+            let mut hasher = DefaultHasher::new();
+            hasher.write_u64(seed);
+            hasher.write(self.0.get(HASH..).unwrap_or_default());
+            if let Some(front) = self.0.first_chunk_mut() {
+                *front = hasher.finish().to_le_bytes();
+            }
+        }
+        has_key
+    }
+
+    /// All of it, the hash at the front.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn hash(&self) -> u64 {
+        self.0
+            .first_chunk()
+            .map_or(0, |front| u64::from_le_bytes(*front))
+    }
+
+    fn principal(&mut self, principal: &Principal) {
+        match principal {
+            Principal::Anonymous => self.0.push(0),
+            Principal::Service(name) => {
+                self.0.push(1);
+                self.text(name);
+            }
+            // Which kind of principal it is, its ARN says.
+            named => {
+                self.0.push(2);
+                self.text(named.arn().map_or("", Arn::as_str));
+            }
+        }
+    }
+
+    fn number(&mut self, number: usize) {
+        // Nothing in a question is longer than a message may be; what were would be too long for a key.
+        let number = u32::try_from(number).unwrap_or(u32::MAX);
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: &str) {
+        self.number(text.len());
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn optional(&mut self, text: Option<&str>) {
+        self.0.push(u8::from(text.is_some()));
+        if let Some(text) = text {
+            self.text(text);
+        }
+    }
+
+    /// The value of a context key. That there is none is a value too, and each way to have none another (K-40, K-44).
+    fn value(&mut self, key: &ContextKey, values: &Values<'_>, request: &Request) {
+        match values {
+            Values::Absent if is_empty_list(key, request) => self.0.push(1),
+            Values::Absent => self.0.push(0),
+            Values::Unknown => self.0.push(2),
+            Values::One(value) => {
+                self.0.push(3);
+                self.text(value);
+            }
+            Values::Many(values) => {
+                self.0.push(4);
+                self.number(values.len());
+                for value in *values {
+                    self.text(value);
+                }
+            }
+        }
+    }
+}
+
+/// Whether the caller gave a list without elements. It counts as no value (C-7), but is not the same (K-44).
+fn is_empty_list(key: &ContextKey, request: &Request) -> bool {
+    let entries = request.context.entries();
+    entries
+        .binary_search_by(|entry| entry.key.folded().cmp(key.folded()))
+        .is_ok()
+}
+
+/// Writes the values that the policies in play may read.
+struct Projection<'k> {
+    key: &'k mut Key,
+    has_key: bool,
+}
+
+impl Trace for Projection<'_> {
+    const LISTENS: bool = false;
+    const LOOKS: bool = true;
+
+    fn passes_over(&mut self, facts: &Facts<'_>, slice: Option<&Slice>) -> bool {
+        let demand = slice.map(|slice| &slice.demand);
+        match demand.filter(|demand| !demand.reads_clock) {
+            Some(demand) => {
+                for key in &demand.keys {
+                    let values = facts.values(key);
+                    self.key.value(key, &values, facts.request);
+                }
+                self.has_key &= self.key.0.len() <= MAX_BYTES;
+            }
+            None => self.has_key = false,
+        }
+        true
+    }
+
+    fn is_done(&self) -> bool {
+        !self.has_key
+    }
+}

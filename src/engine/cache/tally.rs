@@ -1,0 +1,199 @@
+//! How often the cache helped, and where it is worth asking.
+//!
+//! Cores that count in one place get in each other's way, so there are several, by slice. Each is also where the cache
+//! learns whether questions to that slice repeat. While they do it is asked every time. Where they don't, it rests for
+//! [`REST`] questions and then tries [`TRIAL`]: so questions that never repeat pay for one key in
+//! `(REST + TRIAL) / TRIAL`, and those that begin to are noticed all the same.
+
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+
+use crate::compile::policy_set::Slice;
+
+/// How many places to count in; a power of two.
+const N_TALLIES: usize = 64;
+/// The patience of the beginning, and the most there can be.
+const PATIENCE: i32 = 1_024;
+/// What a question that was asked before is worth. One in five must be.
+const ENCOURAGEMENT: i32 = 4;
+/// What a decision costs that turns out to be cheap, though its slices are dear.
+const LET_DOWN: i32 = 8;
+/// The patience after a rest.
+const TRIAL: i32 = 128;
+/// For how many questions the cache rests.
+const REST: i32 = 2_048;
+
+/// How often decisions were looked up. Those that are cheap to evaluate are not, and count nowhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// The decision was found.
+    pub hits: u64,
+    /// It was not.
+    pub misses: u64,
+    /// It was not looked up, dear as it was: it may depend on the clock, its policies are not known by name or have no
+    /// slice yet, its key would be too long, or questions of its kind do not repeat.
+    pub bypasses: u64,
+    /// It was kept.
+    pub insertions: u64,
+}
+
+/// All places to count in.
+#[derive(Debug)]
+pub(super) struct Tallies([Tally; N_TALLIES]);
+
+impl Default for Tallies {
+    fn default() -> Self {
+        Self(std::array::from_fn(|_| Tally::new()))
+    }
+}
+
+/// One place to count in; on cache lines of its own.
+#[derive(Debug)]
+#[repr(align(128))]
+pub(super) struct Tally {
+    hits: AtomicU64,
+    misses: AtomicU64,
+    bypasses: AtomicU64,
+    insertions: AtomicU64,
+    /// Above 0: how many more misses are borne. Up to 0: for how many questions the cache rests.
+    patience: AtomicI32,
+}
+
+impl Tally {
+    fn new() -> Self {
+        Self {
+            hits: AtomicU64::new(0),
+            misses: AtomicU64::new(0),
+            bypasses: AtomicU64::new(0),
+            insertions: AtomicU64::new(0),
+            patience: AtomicI32::new(PATIENCE),
+        }
+    }
+}
+
+impl Tallies {
+    /// Where questions that are dear by `slice` count.
+    pub(super) fn of(&self, slice: &Slice) -> &Tally {
+        // Addresses differ in their middle bits: multiplied, in their highest.
+        let mixed = (ptr::from_ref(slice).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        #[expect(
+            clippy::indexing_slicing,
+            reason = "a number of six bits is an index of 64"
+        )]
+        &self.0[(mixed >> (u64::BITS - N_TALLIES.ilog2())) as usize]
+    }
+
+    pub(super) fn counts(&self) -> Counts {
+        let sum = |of: fn(&Tally) -> &AtomicU64| {
+            let each = self.0.iter();
+            each.map(|tally| of(tally).load(Ordering::Relaxed)).sum()
+        };
+        Counts {
+            hits: sum(|tally| &tally.hits),
+            misses: sum(|tally| &tally.misses),
+            bypasses: sum(|tally| &tally.bypasses),
+            insertions: sum(|tally| &tally.insertions),
+        }
+    }
+}
+
+impl Tally {
+    /// Whether the cache is not to be asked this time. Threads that come at once may lose each other's steps: so the
+    /// rest is a little longer, or the trial.
+    pub(super) fn rests(&self) -> bool {
+        let patience = self.patience.load(Ordering::Relaxed);
+        if patience > 0 {
+            return false;
+        }
+        let next = if patience < -1 { patience + 1 } else { TRIAL };
+        self.patience.store(next, Ordering::Relaxed);
+        true
+    }
+
+    /// The question was asked before.
+    pub(super) fn encouraged(&self) {
+        let patience = self.patience.load(Ordering::Relaxed);
+        if (1..PATIENCE).contains(&patience) {
+            let next = PATIENCE.min(patience + ENCOURAGEMENT);
+            self.patience.store(next, Ordering::Relaxed);
+        }
+    }
+
+    /// The question was not asked before, or cannot be looked up.
+    pub(super) fn disappointed(&self) {
+        self.lose(1);
+    }
+
+    /// The question was asked before, but the decision was made with little work: it is not kept.
+    pub(super) fn let_down(&self) {
+        self.lose(LET_DOWN);
+    }
+
+    fn lose(&self, lost: i32) {
+        let patience = self.patience.load(Ordering::Relaxed);
+        if patience > 0 {
+            let next = if patience > lost {
+                patience - lost
+            } else {
+                -REST
+            };
+            self.patience.store(next, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn missed(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn bypassed(&self) {
+        self.bypasses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn inserted(&self) {
+        self.insertions.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Questions until the cache is asked again, and until it rests again.
+    fn round(tally: &Tally) -> (u32, u32) {
+        let (mut n_rested, mut n_tried) = (0, 0);
+        while tally.rests() {
+            n_rested += 1;
+        }
+        while !tally.rests() {
+            tally.disappointed();
+            n_tried += 1;
+        }
+        (n_rested, n_tried)
+    }
+
+    #[test]
+    fn where_nothing_repeats_one_key_in_seventeen_is_made() {
+        let tally = Tally::new();
+        assert_eq!(round(&tally), (0, PATIENCE as u32));
+        for _ in 0..3 {
+            // The question that ended the round before is one of the rest.
+            assert_eq!(round(&tally), (REST as u32 - 1, TRIAL as u32));
+        }
+    }
+
+    #[test]
+    fn the_cache_is_asked_as_long_as_one_question_in_five_repeats() {
+        let tally = Tally::new();
+        for _ in 0..100_000 {
+            assert!(!tally.rests());
+            for _ in 0..4 {
+                tally.disappointed();
+            }
+            tally.encouraged();
+        }
+    }
+}

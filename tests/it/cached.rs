@@ -1,0 +1,360 @@
+//! K-45: what is answered from the cache is what evaluating would answer, for random stores, for questions and for
+//! those that differ from them in one field.
+//!
+//! The stores and questions are those of the laws. A short run is part of every `cargo test`; the long one is
+//! described in `tests/README.md`.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use iamd::engine::cache::{Caching, Counts, Mode};
+use iamd::engine::decision::Decision;
+use iamd::engine::live::Generation;
+use iamd::engine::request::Request;
+use iamd::language::document::PolicyType;
+use iamd::service::pb;
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use crate::laws;
+use crate::oracle::question::{Given, Question, SessionFacts};
+use crate::support::{
+    Server, ann_asks, log_field, revision, store_allowing, until_revision, write_store,
+};
+use crate::worlds::{self, Random, World};
+
+/// Questions that are changed, of each world.
+const BASES: u64 = 50;
+/// Changes to each of them.
+const CHANGES: u64 = 24;
+
+const MODES: [(&str, Mode); 3] = [
+    ("off", Mode::Off),
+    ("auto", Mode::Auto),
+    ("always", Mode::Always),
+];
+
+/// How many changed questions, from which seed, on how many threads: `IAMD_CACHE_CASES`, `IAMD_CACHE_SEED`,
+/// `IAMD_CACHE_THREADS`.
+struct Run {
+    n_cases: u64,
+    seed: u64,
+    n_threads: u64,
+}
+
+impl Run {
+    fn of_environment() -> Self {
+        let number = |name: &str| env::var(name).ok().map(|text| text.parse().expect(name));
+        // Without optimisation a question costs ten times as much.
+        let usual = if cfg!(debug_assertions) {
+            30_000
+        } else {
+            100_000
+        };
+        Self {
+            n_cases: number("IAMD_CACHE_CASES").unwrap_or(usual),
+            seed: number("IAMD_CACHE_SEED").unwrap_or(1),
+            n_threads: number("IAMD_CACHE_THREADS").unwrap_or(4),
+        }
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    n_cases: u64,
+    /// Answers that differ between a question and its change.
+    n_turned: u64,
+    /// Times asked in each mode.
+    n_asked: u64,
+    counts: BTreeMap<&'static str, Counts>,
+    differences: Vec<String>,
+}
+
+impl Sum {
+    fn add(&mut self, other: Self) {
+        self.n_cases += other.n_cases;
+        self.n_turned += other.n_turned;
+        self.n_asked += other.n_asked;
+        for (mode, more) in other.counts {
+            let sum = self.counts.entry(mode).or_default();
+            sum.hits += more.hits;
+            sum.misses += more.misses;
+            sum.bypasses += more.bypasses;
+            sum.insertions += more.insertions;
+        }
+        self.differences.extend(other.differences);
+    }
+}
+
+#[test]
+fn what_the_cache_answers_is_what_evaluating_answers() {
+    let run = Run::of_environment();
+    let n_worlds = run.n_cases.div_ceil(BASES * CHANGES);
+    let next = AtomicU64::new(0);
+    let sum = Mutex::new(Sum::default());
+    thread::scope(|scope| {
+        for _ in 0..run.n_threads {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    if index >= n_worlds || !sum.lock().unwrap().differences.is_empty() {
+                        break;
+                    }
+                    let seed = run.seed.wrapping_mul(3_000_000_019).wrapping_add(index);
+                    let of_world = compare(seed);
+                    let mut sum = sum.lock().unwrap();
+                    sum.add(of_world);
+                    if (index + 1).is_multiple_of(5_000) {
+                        println!("{} changed questions", sum.n_cases);
+                    }
+                }
+            });
+        }
+    });
+    let sum = sum.into_inner().unwrap();
+    let percent = |n: u64, of: u64| n as f64 * 100.0 / of as f64;
+    println!(
+        "seed {}: {} changed questions in {n_worlds} worlds, {:.1} % with another answer than before the change; asked \
+         {} times in each mode",
+        run.seed,
+        sum.n_cases,
+        percent(sum.n_turned, sum.n_cases),
+        sum.n_asked
+    );
+    for (mode, counts) in &sum.counts {
+        println!(
+            "  {mode}: {:.1} % hits, {counts:?}",
+            percent(counts.hits, sum.n_asked)
+        );
+    }
+    assert!(sum.differences.is_empty(), "{}", sum.differences.join("\n"));
+    // A law about answers that the cache gave says nothing where it gave none, and little where no change matters.
+    assert_eq!(sum.counts["off"], Counts::default());
+    assert!(percent(sum.counts["auto"].hits, sum.n_asked) >= 5.0);
+    assert!(percent(sum.counts["always"].hits, sum.n_asked) >= 25.0);
+    assert!(percent(sum.n_turned, sum.n_cases) >= 5.0);
+}
+
+/// K-42, over the wire: the same answer from memory, and none of it after a reload.
+#[tokio::test]
+async fn a_server_gives_the_same_answer_again_until_the_store_changes() {
+    let store = store_allowing("orders:Get");
+    let options = ["--listen", "127.0.0.1:0", "--log-level", "debug"];
+    let mut server = Server::start_with(
+        store.path(),
+        &[&options[..], &["--decision-cache", "always"]].concat(),
+    );
+    let mut client = server.client().await;
+    let mut first = None;
+    for _ in 0..6 {
+        let answer = client.authorize(ann_asks("orders:Get")).await.unwrap();
+        let answer = answer.into_inner();
+        assert_eq!(answer.decision(), pb::Decision::Allow);
+        assert_eq!(answer.determining_statements[0].sid, "One");
+        assert_eq!(*first.get_or_insert_with(|| answer.clone()), answer);
+    }
+    write_store(store.path(), "orders:Put");
+    let answer = until_revision(&mut client, &revision(store.path())).await;
+    assert_eq!(answer.decision(), pb::Decision::Deny, "K-42");
+    drop(client);
+    server.signal("TERM");
+    let log = server.whole_log();
+    let counts = log.iter().find(|line| line.contains("the decision cache"));
+    let hits: u64 = log_field(counts.expect("the counts"), "hits")
+        .and_then(|hits| hits.parse().ok())
+        .unwrap();
+    // The first makes no slice, the second makes it, the third is kept.
+    assert!(hits >= 3, "{counts:?}");
+}
+
+/// Questions to one world and their changes, in every mode.
+fn compare(seed: u64) -> Sum {
+    let mut random = Random::new(seed);
+    let mut world = worlds::world(&mut random);
+    if random.chance(50) {
+        make_dear(&mut world, &mut random);
+    }
+    let texts = world.texts();
+    let cached = MODES.map(|(name, mode)| {
+        let caching = Caching::new(mode, 1 << 20, seed);
+        let generation = Generation::new(laws::load(&texts), &caching);
+        (name, generation, caching)
+    });
+    let [(_, off, _), (_, other, _), _] = &cached;
+    // Twice without a cache: by the slices, and by every statement of another copy of the store.
+    let answer = |request: &Request| {
+        let expected = told(off.authorize(request));
+        let scanned = told(iamd::engine::authorize_by_scan(&other.snapshot, request));
+        assert_eq!(expected, scanned, "world {seed}");
+        expected
+    };
+    let mut sum = Sum::default();
+    for _ in 0..BASES {
+        let base = parsed(&worlds::question(&mut random, &world));
+        let Some((base, base_request)) = base else {
+            continue;
+        };
+        let base_answer = answer(&base_request);
+        let mut asked = vec![(base.clone(), base_request, base_answer.clone())];
+        for _ in 0..CHANGES {
+            let donor = worlds::question(&mut random, &world);
+            let mut changed = base.clone();
+            change(&mut changed, donor, &mut random);
+            if let Some((changed, request)) = parsed(&changed) {
+                let expected = answer(&request);
+                sum.n_cases += 1;
+                sum.n_turned += u64::from(expected != base_answer);
+                asked.push((changed, request, expected));
+            }
+        }
+        // Between any two times that a question is asked there are others like it, in another order each time.
+        for _ in 0..4 {
+            random.shuffle(&mut asked);
+            for (question, request, expected) in &asked {
+                sum.n_asked += 1;
+                for (mode, generation, _) in &cached[1..] {
+                    let got = told(generation.authorize(request));
+                    if got != *expected {
+                        let what = format!(
+                            "world {seed}, {mode}: {got:?} instead of {expected:?}, of {question:?}"
+                        );
+                        sum.differences.push(what);
+                    }
+                }
+            }
+        }
+    }
+    for (mode, _, caching) in cached {
+        sum.counts.insert(mode, caching.counts());
+    }
+    sum
+}
+
+/// An answer with the statements that settled it, or why there is none.
+type Told = Result<(&'static str, Vec<(PolicyType, String, usize)>), String>;
+
+fn told(decision: Result<Decision, impl ToString>) -> Told {
+    let decision = decision.map_err(|error| error.to_string())?;
+    let name = |statement: &iamd::engine::decision::StatementRef| {
+        let policy = &statement.policy;
+        (policy.policy_type, policy.name.to_string(), statement.index)
+    };
+    let statements = decision.determining().iter().map(name).collect();
+    Ok((decision.reason().label(), statements))
+}
+
+/// The question as a request, unless it is malformed.
+fn parsed(question: &Question) -> Option<(Question, Request)> {
+    let raw = laws::to_raw(question).ok()?;
+    let request = Request::parse(raw, Timestamp::from_second(question.at).unwrap()).ok()?;
+    Some((question.clone(), request))
+}
+
+/// One field otherwise: as `donor` has it, gone, or empty.
+fn change(question: &mut Question, donor: Question, random: &mut Random) {
+    match random.below(12) {
+        0 => question.resource = donor.resource,
+        1 => question.action = donor.action,
+        2 => question.at = donor.at,
+        3 => question.resource_account = donor.resource_account,
+        4 if random.chance(50) => change_principal(question, donor, random),
+        4..6 => match (&mut question.session, donor.session) {
+            (Some(session), Some(other)) => change_session(session, other, random),
+            (session, other) if random.chance(50) => *session = other,
+            (session, _) => *session = None,
+        },
+        _ => change_context(&mut question.context, donor.context, random),
+    }
+}
+
+fn change_principal(question: &mut Question, donor: Question, random: &mut Random) {
+    match question.principal.contains("assumed-role/") && random.chance(50) {
+        true => question.principal.push('x'),
+        false => {
+            question.principal = donor.principal;
+            if random.chance(70) {
+                question.session = donor.session;
+            }
+        }
+    }
+}
+
+fn change_session(session: &mut SessionFacts, donor: SessionFacts, random: &mut Random) {
+    match random.below(11) {
+        0 => session.policies = donor.policies,
+        1 => session.policy_arns = donor.policy_arns,
+        2 => session.tags = donor.tags,
+        3 => session.source_identity = donor.source_identity,
+        4 => session.issued_at = donor.issued_at,
+        5 => session.expires_at = donor.expires_at,
+        6 => session.mfa_at = donor.mfa_at,
+        7 => session.claims = donor.claims,
+        8 => session.federated_provider = donor.federated_provider,
+        9 => session.parent = donor.parent,
+        _ => match session.tags.first_mut() {
+            Some((_, value)) => value.push('x'),
+            None => session.tags.push(("team".into(), "blue".into())),
+        },
+    }
+}
+
+fn change_context(
+    context: &mut Vec<(String, Given)>,
+    donor: Vec<(String, Given)>,
+    random: &mut Random,
+) {
+    let index = random.below(context.len().max(1));
+    match (random.below(6), context.get_mut(index)) {
+        (0, Some(_)) => _ = context.swap_remove(index),
+        (1, Some((_, value))) => *value = Given::List(vec![]),
+        (2, Some((_, value))) => *value = Given::Text(String::new()),
+        (3, Some((_, value))) => {
+            *value = Given::List(vec![value.clone(), Given::Text("blue".into())]);
+        }
+        _ => {
+            // A key that is there gets the other's value, one that is not comes along.
+            let Some((key, value)) = donor.into_iter().nth(random.below(8)) else {
+                return;
+            };
+            context.retain(|(other, _)| !other.eq_ignore_ascii_case(&key));
+            context.push((key, value));
+        }
+    }
+}
+
+/// Policies so long that looking an answer up is worth while: statements that say nothing new, again and again.
+fn make_dear(world: &mut World, random: &mut Random) {
+    for (path, file) in &mut world.files {
+        let is_identity = path.contains("users/") || path.contains("roles/");
+        if !is_identity && !random.chance(30) {
+            continue;
+        }
+        let mut lists = Vec::new();
+        worlds::statement_lists(file, &mut lists);
+        for list in lists {
+            let Some(statements) = list.as_array_mut() else {
+                continue;
+            };
+            // Short patterns may stand in one of the two positions only (M-12).
+            let is_plain = |statement: &&Json| {
+                ["Principal", "NotPrincipal", "NotResource"]
+                    .iter()
+                    .all(|element| statement.get(element).is_none())
+            };
+            let Some(mut another) = statements.iter().find(is_plain).cloned() else {
+                continue;
+            };
+            another["Effect"] = json!("Deny");
+            another["Resource"] = json!("*"); // which no index leaves out
+            another.as_object_mut().unwrap().remove("Sid");
+            another["Condition"] = json!({
+                "StringEquals": {"app:k": "never so", "app:list": ["never this", "nor that"]},
+                "NumericEquals": {"app:n": "-77"},
+            });
+            statements.extend(vec![another; 40]);
+        }
+    }
+}
