@@ -65,7 +65,9 @@ fn main() -> anyhow::Result<()> {
     let stat = best_of(3, || disk::stat_all(directory.path()))?;
     let read = best_of(3, || disk::read_all(directory.path()))?;
     let begin = Instant::now();
-    let loaded = iamd::store::load(directory.path())
+    let mut loader = iamd::store::Loader::new();
+    let loaded = loader
+        .load(directory.path())
         .map_err(|refused| anyhow::anyhow!("{:?}", refused.findings.first()))?;
     let full = begin.elapsed();
     head("A full load", &["what", "time"]);
@@ -81,7 +83,7 @@ fn main() -> anyhow::Result<()> {
     let mut random = Random::new(worlds::SEED);
     let questions = worlds::balanced(&loaded.snapshot, &sized.world, &sized.hot, 64, &mut random)?;
     let requests = worlds::requests(&questions)?;
-    let mut watched = Watched::start(directory.path(), loaded)?;
+    let mut watched = Watched::start(directory.path(), loader, loaded)?;
     let mut quiet = watched.ask(&requests, options.pick(N_QUIET, 100_000))?;
     let last = sized.world.users.last().context("there are users")?;
     let of_few = last.policies.first().context("it has a policy")?;

@@ -10,8 +10,8 @@ use anyhow::{Context, anyhow, ensure};
 use iamd::engine::authorize;
 use iamd::engine::live::Live;
 use iamd::engine::request::Request;
-use iamd::store::Loaded;
 use iamd::store::watch::{Status, Watcher};
+use iamd::store::{Loaded, Loader};
 
 use crate::worlds::{Holder, Question, Random, Sized, Statement};
 
@@ -55,7 +55,7 @@ impl Reload {
     /// What the watcher tells of its last reload.
     fn of(status: &Status, in_force_after: Duration) -> Self {
         Self {
-            scan: None,
+            scan: Some(status.last_scan),
             whole: status.last_duration,
             in_force_after,
         }
@@ -71,10 +71,10 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// Puts `loaded`, which is what lies at `root`, in force and watches it.
-    pub fn start(root: &Path, loaded: Loaded) -> anyhow::Result<Self> {
+    /// Puts `loaded`, which `loader` has made of what lies at `root`, in force and watches it.
+    pub fn start(root: &Path, loader: Loader, loaded: Loaded) -> anyhow::Result<Self> {
         let live = Arc::new(Live::default());
-        let watcher = Watcher::start(root.to_owned(), Arc::clone(&live), &loaded)?;
+        let watcher = Watcher::start(root.to_owned(), Arc::clone(&live), loader, &loaded)?;
         let snapshot = loaded.snapshot;
         live.publish(snapshot);
         Ok(Self {

@@ -17,7 +17,7 @@ use crate::engine::live::Live;
 use crate::language::finding::{Finding, Severity};
 use crate::service::server::{self, Listeners, Readiness};
 use crate::store::watch::Watcher;
-use crate::store::{self, Loaded, Refused};
+use crate::store::{Loaded, Loader, Refused};
 use crate::telemetry::{self, Logging};
 
 /// The settings that were given as flags.
@@ -133,12 +133,16 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     });
 
     let root = config.store.clone();
-    let loading = tokio::task::spawn_blocking(move || store::load(&root));
-    let loaded = tokio::select! {
+    let loading = tokio::task::spawn_blocking(move || {
+        let mut loader = Loader::new();
+        let loaded = loader.load(&root);
+        (loader, loaded)
+    });
+    let (loader, loaded) = tokio::select! {
         loaded = loading => loaded.context("loading the store failed")?,
         () = stop_signals.signal() => return Ok(Status::Fine),
     };
-    let Some(watcher) = begin(&config, loaded, &live)? else {
+    let Some(watcher) = begin(&config, loader, loaded, &live)? else {
         return Ok(Status::Refused);
     };
     readiness.ready();
@@ -189,6 +193,7 @@ fn end_at_the_latest(patience: Duration) {
 /// Puts the loaded store in force and watches it; `None` if it did not load, with every finding logged.
 fn begin(
     config: &Config,
+    loader: Loader,
     loaded: Result<Loaded, Refused>,
     live: &Arc<Live>,
 ) -> anyhow::Result<Option<Watcher>> {
@@ -211,12 +216,17 @@ fn begin(
         n_files,
         n_statements,
         n_principals,
+        took,
         ..
     } = loaded;
-    let watcher = Watcher::start(config.store.clone(), Arc::clone(live), &loaded)?;
+    let (scan_us, compile_us) = (took.scan.as_micros(), took.compile.as_micros());
+    let watcher = Watcher::start(config.store.clone(), Arc::clone(live), loader, &loaded)?;
     let revision = loaded.snapshot.revision.clone();
     live.publish(loaded.snapshot);
-    tracing::info!(%revision, n_files, n_statements, n_principals, "the store is loaded");
+    tracing::info!(
+        %revision, n_files, n_statements, n_principals, scan_us, compile_us,
+        "the store is loaded"
+    );
     Ok(Some(watcher))
 }
 

@@ -3,48 +3,124 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::policy_set::{PolicySet, SliceBudget};
-use super::snapshot::{Policy, SetId, Sets};
+use hashbrown::HashTable;
+use smallvec::SmallVec;
 
-/// Makes the sets of a snapshot: the same list of policies is one set, and its slices serve all who have it.
+use super::policy_set::{PolicySet, SliceBudget};
+use super::snapshot::{Policy, SetId};
+use super::table::{Chunked, hash_of};
+
+/// The sets of a snapshot.
+pub type Sets = Chunked<Arc<PolicySet>>;
+
+/// The sets of the snapshot in the making: the same list of policies is one set, and its slices serve all who have it.
+#[derive(Debug)]
 pub struct SetsMaker {
-    sets: Vec<Arc<PolicySet>>,
-    /// By the addresses of the policies, which `sets` keeps alive.
-    by_policies: HashMap<Box<[usize]>, SetId>,
+    sets: Sets,
+    /// By the addresses of their policies, which `sets` keeps alive.
+    by_policies: HashTable<SetId>,
+    /// In which sets a policy is, by its address.
+    having: HashMap<usize, SmallVec<[SetId; 4]>, foldhash::fast::FixedState>,
+    /// The slices of all sets take their memory from it.
     budget: Arc<SliceBudget>,
 }
 
 impl SetsMaker {
-    /// Without any set; the slices of those to come take their memory from `budget`.
+    /// Without any set.
     pub fn new(budget: Arc<SliceBudget>) -> Self {
         Self {
-            sets: Vec::new(),
-            by_policies: HashMap::new(),
+            sets: Sets::default(),
+            by_policies: HashTable::new(),
+            having: HashMap::default(),
             budget,
         }
     }
 
-    /// The set of these policies.
-    pub fn id_of(&mut self, policies: Vec<Arc<Policy>>) -> SetId {
-        let addresses = policies
-            .iter()
-            .map(|policy| Arc::as_ptr(policy).addr())
-            .collect();
-        *self.by_policies.entry(addresses).or_insert_with(|| {
-            let id = SetId::nth(self.sets.len());
-            self.sets
-                .push(Arc::new(PolicySet::new(policies, &self.budget)));
-            id
-        })
+    /// The sets so far.
+    pub fn sets(&self) -> &Sets {
+        &self.sets
     }
 
-    /// The same; none for no policies.
-    pub fn id_unless_empty(&mut self, policies: Vec<Arc<Policy>>) -> Option<SetId> {
-        (!policies.is_empty()).then(|| self.id_of(policies))
+    /// The set of these policies; where `before` has one, the same with its slices.
+    pub fn id_of(&mut self, policies: Vec<Arc<Policy>>, before: Option<&Self>) -> SetId {
+        if let Some(id) = self.find(&policies) {
+            return id;
+        }
+        let id = SetId::nth(self.sets.len());
+        for policy in &policies {
+            let having = self.having.entry(address(policy)).or_default();
+            if having.last() != Some(&id) {
+                having.push(id);
+            }
+        }
+        let known = before.and_then(|before| before.sets.get(before.find(&policies)?.index()));
+        let set = match known {
+            Some(known) => Arc::clone(known),
+            None => Arc::new(PolicySet::new(policies, &self.budget)),
+        };
+        let hash = hash_of_policies(set.policies());
+        self.sets.push(set);
+        self.note(hash, id);
+        id
     }
 
-    /// All of them.
-    pub fn finish(self) -> Sets {
-        Sets::new(self.sets)
+    /// Puts `new` in the place of `old` in every set that has it.
+    pub fn replace(&mut self, old: &Arc<Policy>, new: &Arc<Policy>) {
+        let Some(ids) = self.having.remove(&address(old)) else {
+            return;
+        };
+        for id in &ids {
+            let Some(set) = self.sets.get(id.index()) else {
+                continue;
+            };
+            let before = hash_of_policies(set.policies());
+            let one = |policy: &Arc<Policy>| {
+                Arc::clone(if Arc::ptr_eq(policy, old) {
+                    new
+                } else {
+                    policy
+                })
+            };
+            let policies: Vec<_> = set.policies().iter().map(one).collect();
+            let after = hash_of_policies(&policies);
+            if let Ok(entry) = self.by_policies.find_entry(before, |other| other == id) {
+                entry.remove();
+            }
+            let set = PolicySet::new(policies, &self.budget);
+            self.sets.set(id.index(), Arc::new(set));
+            self.note(after, *id);
+        }
+        self.having.insert(address(new), ids);
     }
+
+    fn find(&self, policies: &[Arc<Policy>]) -> Option<SetId> {
+        let is_it = |id: &SetId| {
+            let set = self.sets.get(id.index());
+            set.is_some_and(|set| {
+                let known = set.policies();
+                known.len() == policies.len()
+                    && known.iter().zip(policies).all(|(a, b)| Arc::ptr_eq(a, b))
+            })
+        };
+        let found = self.by_policies.find(hash_of_policies(policies), is_it);
+        found.copied()
+    }
+
+    fn note(&mut self, hash: u64, id: SetId) {
+        let sets = &self.sets;
+        let hash_of_set = |id: &SetId| {
+            sets.get(id.index())
+                .map_or(0, |set| hash_of_policies(set.policies()))
+        };
+        self.by_policies.insert_unique(hash, id, hash_of_set);
+    }
+}
+
+fn address(policy: &Arc<Policy>) -> usize {
+    Arc::as_ptr(policy).addr()
+}
+
+fn hash_of_policies(policies: &[Arc<Policy>]) -> u64 {
+    let addresses: SmallVec<[usize; 16]> = policies.iter().map(address).collect();
+    hash_of(addresses.as_slice())
 }

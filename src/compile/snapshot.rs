@@ -4,10 +4,14 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::attachments::{Attachment, Attachments};
 use super::policy_set::PolicySet;
+use super::sets::Sets;
+use super::table::{Sharded, hash_of};
+use foldhash::fast::FixedState;
+
 use crate::context::ContextKey;
 use crate::language::document::{PolicyDocument, PolicyType, Statement};
-use crate::language::pattern::{NoVariables, Reach, ResourcePattern};
 use crate::name::{AccountId, Arn, Resource};
 
 /// A content hash of a store: equal on every replica that serves the same files. It has no order.
@@ -36,7 +40,7 @@ impl fmt::Display for Revision {
 #[derive(Debug)]
 pub struct Policy {
     /// The ARN, `<entity ARN>/inline/<name>`, `<role ARN>/trust`, `session/<index>`, or the file without `.json`.
-    pub name: String,
+    pub name: Arc<str>,
     /// What it counts as; one managed policy may be here twice, as identity policy and as boundary.
     pub policy_type: PolicyType,
     /// The file that holds it, relative to the store; empty for session policies in a request.
@@ -48,7 +52,7 @@ pub struct Policy {
 }
 
 /// Where a policy came from.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Origin {
     /// Whether it is a policy of its own; else it is embedded in its user, group, role, resource or session.
     pub is_managed: bool,
@@ -75,22 +79,41 @@ impl Origin {
     }
 }
 
-/// A world compiled for asking: immutable, complete, one revision.
-#[derive(Debug)]
+/// A world compiled for asking: immutable, complete, one revision. A copy shares all tables.
+#[derive(Clone, Debug)]
 pub struct Snapshot {
     /// The revision of the store it was made from.
     pub revision: Revision,
-    pub(super) root_account: Option<AccountId>,
-    pub(super) accounts: HashMap<AccountId, Account>,
-    /// By ARN; roles too.
-    pub(super) entities: HashMap<Box<str>, Entity>,
-    /// By ARN: what a session's `policy_arns` may name.
-    pub(super) managed_policies: HashMap<Box<str>, SetId>,
     pub(super) sets: Sets,
-    /// By ARN: the tags of managed policies, for questions about them.
-    pub(super) managed_policy_tags: HashMap<Box<str>, Tags>,
+    /// By ARN; roles too.
+    pub(super) entities: Sharded<Arc<Entity>>,
+    /// Roles by account and name: session ARNs have lost the path (T-30).
+    pub(super) roles: Sharded<Arc<Entity>>,
+    pub(super) whole: Arc<Whole>,
+}
+
+/// What only compiling the whole store makes anew.
+#[derive(Debug, Default)]
+pub struct Whole {
+    /// The account of the store's root.
+    pub root_account: Option<AccountId>,
+    /// Those of the store, and those that it declares as external.
+    pub accounts: HashMap<AccountId, Account, FixedState>,
+    /// By ARN.
+    pub managed_policies: HashMap<Arc<str>, ManagedPolicy, FixedState>,
+    /// The files of `resource-policies/`.
+    pub attachments: Attachments,
     /// Host and path, folded, of each OIDC issuer that a trust policy names: its claims are nobody's to set (K-1).
-    pub(super) oidc_issuers: HashSet<Box<str>>,
+    pub oidc_issuers: HashSet<Box<str>>,
+}
+
+/// A managed policy by itself.
+#[derive(Debug)]
+pub struct ManagedPolicy {
+    /// As a session policy: a session's `policy_arns` may name it.
+    pub session: SetId,
+    /// For questions about the policy.
+    pub tags: Tags,
 }
 
 /// The name of a set of policies in one snapshot.
@@ -102,19 +125,9 @@ impl SetId {
     pub(super) fn nth(n: usize) -> Self {
         Self(u32::try_from(n).unwrap_or(u32::MAX))
     }
-}
 
-/// The sets of a snapshot.
-#[derive(Debug)]
-pub struct Sets(Vec<Arc<PolicySet>>);
-
-impl Sets {
-    pub(super) fn new(sets: Vec<Arc<PolicySet>>) -> Self {
-        Self(sets)
-    }
-
-    fn get(&self, id: SetId) -> Option<&PolicySet> {
-        self.0.get(id.0 as usize).map(|set| &**set)
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
     }
 }
 
@@ -137,10 +150,6 @@ pub struct Account {
     pub canonical_user_id: Option<Box<str>>,
     /// Its place in the organization.
     pub membership: Option<Membership>,
-    /// The ARN of each role, by name: session ARNs have lost the path (T-30).
-    pub(super) roles: HashMap<Box<str>, Box<str>>,
-    /// Its resource policies, sorted by file.
-    pub(super) attachments: Vec<Attachment>,
 }
 
 /// An account's place in an organization.
@@ -157,7 +166,7 @@ pub struct Membership {
 }
 
 /// A user or a role.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Entity {
     /// Its ARN.
     pub arn: Arn,
@@ -182,7 +191,7 @@ pub struct Entity {
 }
 
 /// What a user has from one group.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct GroupShare {
     /// The group's name; users of one group share it.
     pub name: Arc<str>,
@@ -191,7 +200,7 @@ pub struct GroupShare {
 }
 
 /// What only roles have.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Role {
     /// Its trust policy (T-1).
     pub trust: SetId,
@@ -224,47 +233,6 @@ impl Tags {
     }
 }
 
-/// A file of `resource-policies/`: what holds for the resources it covers.
-#[derive(Debug)]
-pub struct Attachment {
-    pub(super) scopes: Vec<ResourcePattern>,
-    /// None where the file only gives tags.
-    pub policy: Option<SetId>,
-    /// E-45.
-    pub required: bool,
-    tags: Tags,
-}
-
-impl Attachment {
-    pub(super) fn new(
-        scopes: Vec<ResourcePattern>,
-        policy: Option<SetId>,
-        required: bool,
-        tags: Tags,
-    ) -> Self {
-        Self {
-            scopes,
-            policy,
-            required,
-            tags,
-        }
-    }
-
-    /// Whether one of its scopes covers `resource` (E-10: NARROW).
-    fn covers(&self, resource: &Resource) -> bool {
-        self.scopes
-            .iter()
-            .any(|scope| scope.matches(resource, Reach::Narrow, &NoVariables) == Some(true))
-    }
-
-    /// Whether one of its scopes is this very ARN; a pattern is none, however the resource is spelled (M-9).
-    fn names(&self, resource: &Resource) -> bool {
-        self.scopes.iter().any(|scope| {
-            scope.as_str() == resource.as_str() && !scope.as_str().contains(['*', '?'])
-        })
-    }
-}
-
 impl Account {
     /// An account with nothing in it.
     pub fn empty(id: AccountId, partition: &str) -> Self {
@@ -277,97 +245,113 @@ impl Account {
             trust_external_identity: false,
             canonical_user_id: None,
             membership: None,
-            roles: HashMap::new(),
-            attachments: Vec::new(),
         }
-    }
-
-    /// The attachments that cover `resource`, in the order of their files.
-    pub fn attachments_of<'s>(
-        &'s self,
-        resource: &Resource,
-    ) -> impl Iterator<Item = &'s Attachment> {
-        self.attachments
-            .iter()
-            .filter(move |attachment| attachment.covers(resource))
-    }
-
-    /// A tag that the store gives `resource`: an exact ARN wins over a pattern, then the first file.
-    pub fn resource_tag<'s>(&'s self, resource: &Resource, folded: &str) -> Option<&'s str> {
-        let tagged = || {
-            self.attachments_of(resource)
-                .filter_map(|file| Some((file, file.tags.get(folded)?)))
-        };
-        tagged()
-            .find(|(file, _)| file.names(resource))
-            .or_else(|| tagged().next())
-            .map(|(_, value)| value)
     }
 }
 
 impl Snapshot {
     /// The account called `id`.
     pub fn account(&self, id: &str) -> Option<&Account> {
-        self.accounts.get(id)
+        self.whole.accounts.get(id)
     }
 
-    /// All accounts, in no order.
-    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
-        self.accounts.values()
+    /// The files of `account` that cover `resource`, in their order.
+    pub fn attachments_of<'s>(
+        &'s self,
+        account: &'s AccountId,
+        resource: &'s Resource,
+    ) -> impl Iterator<Item = &'s Attachment> {
+        self.whole.attachments.of_account(account, resource)
+    }
+
+    /// The files of all accounts that cover `resource`, in their order.
+    pub fn attachments_to<'s>(
+        &'s self,
+        resource: &'s Resource,
+    ) -> impl Iterator<Item = &'s Attachment> {
+        self.whole.attachments.of(resource)
+    }
+
+    /// A tag that the files of `account` give `resource`: an exact ARN wins over a pattern, then the first file.
+    pub fn resource_tag(
+        &self,
+        account: &AccountId,
+        resource: &Resource,
+        folded: &str,
+    ) -> Option<&str> {
+        self.whole.attachments.tag(account, resource, folded)
     }
 
     /// The account of the store's root; else the only one there is (the defaults of E-6).
     pub fn default_owner(&self) -> Option<&AccountId> {
-        self.root_account
-            .as_ref()
-            .or_else(|| match self.accounts.len() {
-                1 => self.accounts.keys().next(),
-                _ => None,
-            })
+        let Whole {
+            root_account,
+            accounts,
+            ..
+        } = &*self.whole;
+        root_account.as_ref().or_else(|| match accounts.len() {
+            1 => accounts.keys().next(),
+            _ => None,
+        })
     }
 
     /// The user or role with this ARN, unless it is disabled (E-3).
     pub fn entity(&self, arn: &str) -> Option<&Entity> {
-        self.entities.get(arn).filter(|entity| !entity.disabled)
+        self.find(arn).filter(|entity| !entity.disabled)
+    }
+
+    /// The same, disabled or not.
+    pub(super) fn find(&self, arn: &str) -> Option<&Entity> {
+        let is_it = |entity: &Arc<Entity>| entity.arn.as_str() == arn;
+        self.entities
+            .find(hash_of(arn), is_it)
+            .map(|found| &**found)
     }
 
     /// A tag of the user, role or managed policy with this ARN. A disabled one is nobody any more, but still a
     /// resource with its tags.
     pub fn entity_tag(&self, arn: &str, folded: &str) -> Option<&str> {
-        let of_entity = self.entities.get(arn).map(|entity| &entity.tags);
-        of_entity
-            .or_else(|| self.managed_policy_tags.get(arn))?
-            .get(folded)
+        let of_entity = self.find(arn).map(|entity| &entity.tags);
+        let of_policy = || Some(&self.whole.managed_policies.get(arn)?.tags);
+        of_entity.or_else(of_policy)?.get(folded)
     }
 
     /// The role of this name (P-4).
     pub fn role_named(&self, account: &str, name: &str) -> Option<&Entity> {
-        self.entity(self.account(account)?.roles.get(name)?)
+        self.find_role(account, name)
+            .filter(|entity| !entity.disabled)
+    }
+
+    /// The same, disabled or not.
+    pub(super) fn find_role(&self, account: &str, name: &str) -> Option<&Entity> {
+        let is_it = |role: &Arc<Entity>| *role.name == *name && role.account.as_str() == account;
+        let found = self.roles.find(hash_of(&(account, name)), is_it);
+        found.map(|found| &**found)
     }
 
     /// A managed policy, as a session policy.
     pub fn session_policy(&self, arn: &str) -> Option<&PolicySet> {
-        self.set(*self.managed_policies.get(arn)?)
+        self.set(self.whole.managed_policies.get(arn)?.session)
     }
 
     /// The set called `id`; every id of a snapshot has one.
     pub fn set(&self, id: SetId) -> Option<&PolicySet> {
-        self.sets.get(id)
+        self.sets.get(id.index()).map(|set| &**set)
     }
 
     /// All sets, in no order.
     pub fn sets(&self) -> impl Iterator<Item = &PolicySet> {
-        self.sets.0.iter().map(|set| &**set)
+        self.sets.iter().map(|set| &**set)
     }
 
     /// Whether a trust policy names this OIDC issuer, `host/path` (K-1).
     pub fn has_oidc_issuer(&self, folded: &str) -> bool {
-        self.oidc_issuers.contains(folded)
+        self.whole.oidc_issuers.contains(folded)
     }
 
     /// Whether any trust policy names an OIDC issuer.
     pub fn has_oidc_issuers(&self) -> bool {
-        !self.oidc_issuers.is_empty()
+        !self.whole.oidc_issuers.is_empty()
     }
 
     /// How many users and roles there are, disabled ones included.

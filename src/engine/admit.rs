@@ -189,14 +189,14 @@ fn owner<'a>(
 /// The one account whose resource policies cover `resource`.
 fn covering_account<'a>(
     snapshot: &'a Snapshot,
-    resource: &Resource,
+    resource: &'a Resource,
 ) -> Result<Option<&'a str>, RequestError> {
     let mut covering = snapshot
-        .accounts()
-        .filter(|account| account.attachments_of(resource).next().is_some());
+        .attachments_to(resource)
+        .map(|file| file.account.as_str());
     let first = covering.next();
-    match covering.next() {
-        None => Ok(first.map(|account| account.id.as_str())),
+    match covering.find(|account| Some(*account) != first) {
+        None => Ok(first),
         Some(_) => {
             let message = format!(
                 "the resource policies of two accounts cover `{resource}`: name the account in the ARN"

@@ -13,8 +13,9 @@ use super::principal::{Strength, cannot_assume, is_trust_action};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
 use super::work::Work;
+use crate::compile::attachments::Attachment;
 use crate::compile::policy_set::PolicySet;
-use crate::compile::snapshot::{Account, Attachment, SetId, Snapshot};
+use crate::compile::snapshot::{Account, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Action, Principal, Resource};
 
@@ -125,13 +126,14 @@ struct Sides<'a> {
 
 impl<'a> Sides<'a> {
     fn of(
-        facts: &Facts<'_>,
+        facts: &Facts<'a>,
         owner: Option<&'a Account>,
         session_policies: &'a [&'a PolicySet],
     ) -> Self {
+        let (snapshot, resource) = (facts.snapshot, &facts.request.resource);
         let attached = owner
             .into_iter()
-            .flat_map(|owner| owner.attachments_of(&facts.request.resource))
+            .flat_map(|owner| snapshot.attachments_of(&owner.id, resource))
             .collect();
         Self {
             owner,

@@ -201,7 +201,11 @@ impl<'a> Facts<'a> {
             Resource::Arn(arn) => self.snapshot.entity_tag(arn.as_str(), folded),
             Resource::Any => None,
         };
-        match of_entity.or_else(|| self.owner_account()?.resource_tag(resource, folded)) {
+        let of_files = || {
+            let owner = self.owner_account()?;
+            self.snapshot.resource_tag(&owner.id, resource, folded)
+        };
+        match of_entity.or_else(of_files) {
             Some(tag) => one(tag),
             None => self.given(key),
         }

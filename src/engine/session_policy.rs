@@ -67,7 +67,7 @@ impl SessionPolicies {
             }
         };
         Ok(Arc::new(Policy {
-            name: format!("session/{index}"),
+            name: format!("session/{index}").into(),
             policy_type: PolicyType::Session,
             file: "".into(),
             statements,
@@ -120,7 +120,7 @@ mod tests {
         let again = policies.compile(3, ALLOW).unwrap();
         assert!(Arc::ptr_eq(&first.statements, &again.statements));
         assert_eq!(
-            again.name, "session/3",
+            &*again.name, "session/3",
             "named by its place in this session"
         );
         let other = policies.compile(0, &ALLOW.replace("a:b", "a:c")).unwrap();

@@ -106,7 +106,7 @@ impl Request {
             let policy = Policy {
                 statements,
                 origin,
-                name: field,
+                name: field.into(),
                 policy_type,
                 file: "".into(),
             };
@@ -219,7 +219,7 @@ impl Simulated {
         match policies.chain(&self.session).next() {
             Some(policy) if !is_entity => {
                 let message = format!("principal `{principal}` has no policies of this type");
-                Err(RequestError::invalid(policy.name.as_str(), message))
+                Err(RequestError::invalid(&*policy.name, message))
             }
             _ => Ok(()),
         }

@@ -296,7 +296,7 @@ pub(super) fn decision(is_allowed: bool) -> pb::Decision {
 
 pub(super) fn statement_ref(statement: &StatementRef) -> pb::StatementRef {
     pb::StatementRef {
-        policy: statement.policy.name.clone(),
+        policy: statement.policy.name.to_string(),
         sid: statement.sid().to_owned(),
         index: u32::try_from(statement.index).unwrap_or(u32::MAX),
         r#type: policy_type(statement.policy.policy_type).into(),

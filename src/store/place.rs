@@ -97,6 +97,12 @@ impl<'p> Place<'p> {
     }
 }
 
+/// The folder below `accounts/` that the file at `path` stands in; none below the root itself.
+pub fn account_folder(path: &str) -> Option<&str> {
+    let (folder, _) = path.strip_prefix("accounts/")?.split_once('/')?;
+    Some(folder)
+}
+
 /// Whether the folder at `path` holds policy tests, which the loader skips.
 pub fn is_tests_folder(path: &str) -> bool {
     let below = path

@@ -14,12 +14,13 @@
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use sha2::{Digest, Sha256};
 
 use super::place::Place;
+use super::progress::Progress;
 use super::walk;
 use crate::compile::snapshot::Revision;
 use crate::language::finding::{Code, Finding, Location};
@@ -28,6 +29,9 @@ use crate::language::finding::{Code, Finding, Location};
 pub(super) const MAX_FILES: usize = 250_000;
 /// The most bytes in a store.
 const MAX_STORE_BYTES: u64 = 1 << 30;
+/// A file that was changed so shortly before it was read may be changed again without another stamp: file systems
+/// count time in ticks, of two seconds at worst.
+const STAMP_GRAIN: Duration = Duration::from_secs(2);
 /// How often a store that changes while it is read is read again.
 const MAX_TRIES: u32 = 20;
 /// What findings about the store as a whole name as their file.
@@ -63,6 +67,12 @@ impl Stamp {
             u32::try_from(nanoseconds).unwrap_or(0),
         )
     }
+
+    /// Whether it tells what is read at `now` from every later content.
+    fn is_settled(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH);
+        now.is_ok_and(|now| self.changed_at() + STAMP_GRAIN < now)
+    }
 }
 
 /// The SHA-256 of a file's bytes.
@@ -83,7 +93,8 @@ impl Files {
         let file = |(path, text): (&str, &'t str)| File {
             path: path.into(),
             digest: Sha256::digest(text).into(),
-            bytes: text.as_bytes().to_vec(),
+            stamp: None,
+            text: Some(text.as_bytes().to_vec()),
         };
         let mut files: Vec<File> = texts.into_iter().map(file).collect();
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -101,8 +112,10 @@ pub struct File {
     pub path: Arc<str>,
     /// Of its bytes.
     pub digest: ContentDigest,
-    /// Its bytes.
-    pub bytes: Vec<u8>,
+    /// What it looks like, if no later content can look the same.
+    pub stamp: Option<Stamp>,
+    /// Its bytes; none for a file that was not read because it looks as it did.
+    pub text: Option<Vec<u8>>,
 }
 
 /// What a look at a store shows without reading: equal as long as nothing has changed.
@@ -112,17 +125,6 @@ pub struct Listing {
     pub stamps: Vec<(Arc<str>, Stamp)>,
     /// What is wrong with files and links.
     pub findings: Vec<Finding>,
-}
-
-impl Listing {
-    /// When the newest of the files was changed, since 1970.
-    pub fn newest_change(&self) -> Duration {
-        self.stamps
-            .iter()
-            .map(|(_, stamp)| stamp.changed_at())
-            .max()
-            .unwrap_or_default()
-    }
 }
 
 /// A listing with the open handles to read its files by. Not to be kept: a handle would pin a folder long replaced.
@@ -166,6 +168,13 @@ impl Survey {
         }
     }
 
+    /// Whether `listing` shows the same.
+    pub fn is_as(&self, listing: &Listing) -> bool {
+        let seen = self.seen.iter().map(|seen| (&seen.path, &seen.stamp));
+        let listed = listing.stamps.iter().map(|(path, stamp)| (path, stamp));
+        seen.eq(listed) && self.findings == listing.findings
+    }
+
     /// Whether file `index` of the listing still has the content of `digest`; one that cannot be read has not.
     pub fn still_holds(&self, index: usize, digest: &ContentDigest) -> bool {
         self.seen
@@ -174,20 +183,19 @@ impl Survey {
     }
 }
 
-/// Reads the whole store at `root`, and gives the listing it was read by.
-pub fn files(root: &Path) -> (Files, Listing) {
-    files_of(root, Survey::of(root))
-}
+/// Tells which files need not be read: what was read before of one that looks like this.
+pub type Unread<'u> = &'u dyn Fn(&str, &Stamp) -> Option<(Arc<str>, ContentDigest)>;
 
-/// Like [`files`], when the first look has been taken.
-pub fn files_of(root: &Path, first: Survey) -> (Files, Listing) {
-    let mut survey = first;
+/// Reads the store at `root`, all of it but for what is `unread`, and gives the listing it was read by. Takes the first
+/// look itself if it is not given.
+pub fn files(root: &Path, first: Option<Survey>, unread: Unread<'_>) -> (Files, Listing) {
+    let mut survey = first.unwrap_or_else(|| Survey::of(root));
     for attempt in 0..MAX_TRIES {
         let listing = survey.listing();
-        let files = read_all(&survey);
+        let files = read_all(&survey, unread);
         survey = Survey::of(root);
         if let Some(files) = files
-            && survey.listing() == listing
+            && survey.is_as(&listing)
         {
             return (files, listing);
         }
@@ -238,7 +246,7 @@ fn pause_before_retry(attempt: u32) -> Duration {
 }
 
 /// The texts of all files; none if one of them is not what the listing says.
-fn read_all(survey: &Survey) -> Option<Files> {
+fn read_all(survey: &Survey, unread: Unread<'_>) -> Option<Files> {
     let mut findings = survey.findings.clone();
     let total: u64 = survey.seen.iter().map(|seen| seen.stamp.n_bytes).sum();
     if total > MAX_STORE_BYTES {
@@ -254,7 +262,18 @@ fn read_all(survey: &Survey) -> Option<Files> {
         });
     }
     let mut files = Vec::with_capacity(survey.seen.len());
+    let progress = Progress::of("reading the store", survey.seen.len());
     for seen in &survey.seen {
+        progress.step();
+        if let Some((path, digest)) = unread(&seen.path, &seen.stamp) {
+            files.push(File {
+                path,
+                digest,
+                stamp: Some(seen.stamp),
+                text: None,
+            });
+            continue;
+        }
         let max_bytes = Place::of(&seen.path).kind.max_bytes();
         if seen.stamp.n_bytes > max_bytes {
             let message = format!(
@@ -288,6 +307,9 @@ fn read_one(seen: &Seen) -> Result<File, ReadError> {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Changed,
         _ => ReadError::Io(error),
     };
+    // By our clock: one that is ahead of the file system's makes a stamp seem older than it is, and only the minute's
+    // digests find what hides behind it then.
+    let read_at = SystemTime::now();
     let mut options = OpenOptions::new();
     // Should a FIFO have taken the file's place since, opening it must not wait for a writer.
     options.read(true).custom_flags(libc::O_NONBLOCK);
@@ -315,7 +337,8 @@ fn read_one(seen: &Seen) -> Result<File, ReadError> {
     Ok(File {
         path: Arc::clone(&seen.path),
         digest,
-        bytes,
+        stamp: Some(seen.stamp).filter(|stamp| stamp.is_settled(read_at)),
+        text: Some(bytes),
     })
 }
 

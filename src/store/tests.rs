@@ -8,12 +8,14 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use tempfile::TempDir;
 
 use super::*;
 use crate::language::finding::Code;
 use crate::name::AccountId;
+use crate::world::World;
 
 mod remembered;
 
@@ -44,8 +46,24 @@ fn shop(files: &[(&str, &str)]) -> TempDir {
 }
 
 fn world(root: &TempDir) -> World {
-    let (world, findings) = world_of(read::files(root.path()).0, &mut Memory::default());
+    let (world, findings) = read_world(root.path());
     world.unwrap_or_else(|| panic!("{findings:#?}"))
+}
+
+/// What the files below `root` say, read as a whole.
+fn read_world(root: &Path) -> (Option<World>, Vec<Finding>) {
+    let (files, _) = read::files(root, None, &|_, _| None);
+    let digests: Vec<_> = files
+        .files
+        .iter()
+        .map(|file| (Arc::clone(&file.path), file.digest))
+        .collect();
+    let mut memory = shape::Memory::default();
+    let shaped = shape::entities(&digests, &files.files, &[], &mut memory);
+    loader::world_of(
+        shaped.unwrap_or_else(|_| panic!("all was read")),
+        &files.findings,
+    )
 }
 
 fn findings(root: &Path) -> Vec<Finding> {
@@ -1057,7 +1075,7 @@ fn a_load_during_swaps_sees_one_version_or_the_other() {
                     return;
                 }
                 // A writer that swaps without a pause would leave no moment to read in.
-                std::thread::sleep(std::time::Duration::from_millis(1));
+                std::thread::sleep(Duration::from_millis(1));
             }
         });
         let mut seen = [0; 2];

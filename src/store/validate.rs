@@ -3,10 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use super::place::Kind;
-use super::read::File;
 use super::{load, shape};
 use crate::language::finding::{Code, Finding, Location};
 
@@ -34,7 +31,7 @@ pub fn validate(path: &Path) -> Vec<Finding> {
             vec![error(path, Code::TOO_LARGE, &message)]
         }
         Ok(_) => match std::fs::read(path) {
-            Ok(bytes) => file(path, bytes),
+            Ok(bytes) => file(path, &bytes),
             Err(cause) => vec![error(
                 path,
                 Code::UNREADABLE,
@@ -49,18 +46,12 @@ pub fn validate(path: &Path) -> Vec<Finding> {
     }
 }
 
-fn file(path: &Path, bytes: Vec<u8>) -> Vec<Finding> {
+fn file(path: &Path, bytes: &[u8]) -> Vec<Finding> {
     let kind = path
         .ancestors()
         .skip(1)
         .find_map(|folder| kind_of_folder(folder.file_name()?.to_str()?));
-    let digest = Sha256::digest(&bytes).into();
-    let file = File {
-        path: name(path),
-        digest,
-        bytes,
-    };
-    let mut findings = shape::lone_file(&file, kind);
+    let mut findings = shape::lone_file(&name(path), bytes, kind);
     findings.sort();
     findings.dedup();
     findings

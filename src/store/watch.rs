@@ -23,11 +23,11 @@ use notify::event::ModifyKind;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::{debug, error, info, warn};
 
-use super::read::{self, Listing, Survey};
-use super::shape::Memory;
-use super::{Loaded, Origin, load_files};
+use super::loader::{Source, Trust};
+use super::read::Survey;
+use super::{Loaded, Loader, Took};
 use crate::compile::snapshot::Revision;
-use crate::engine::live::Live;
+use crate::engine::live::{Generation, Live};
 use crate::language::finding::{Code, Finding};
 
 /// How long nothing may happen before a change counts as written.
@@ -40,8 +40,6 @@ const POLL: Duration = Duration::from_secs(5);
 const FIRST_GENERATION: Duration = Duration::from_millis(5);
 /// In how many polls every file is digested once, whatever its stamp says: once a minute.
 const N_SLICES: usize = 12;
-/// Two writes within this time may leave the same stamp: file systems count time in ticks.
-const STAMP_GRAIN: Duration = Duration::from_millis(50);
 /// The most links that the store's path may lead through, as for the kernel.
 const MAX_LINKS: usize = 40;
 
@@ -63,6 +61,8 @@ pub struct Status {
     pub last_success: SystemTime,
     /// How long the last load took, good or not.
     pub last_duration: Duration,
+    /// How much of that it took to find and read what differs.
+    pub last_scan: Duration,
     /// Whether the store has changed to something that does not load.
     pub is_stale: bool,
     /// Warnings of the revision in force; while stale, everything about the store that does not load.
@@ -89,12 +89,17 @@ pub struct Reloads {
 }
 
 impl Watcher {
-    /// Begins to watch the store at `root`. The snapshot of `loaded` is for the caller to publish to `live`, before or
-    /// after; until then nothing else is.
-    pub fn start(root: PathBuf, live: Arc<Live>, loaded: &Loaded) -> anyhow::Result<Self> {
+    /// Begins to watch the store at `root`, which `loader` has loaded. The snapshot of `loaded` is for the caller to
+    /// publish to `live`, before or after; until then nothing else is.
+    pub fn start(
+        root: PathBuf,
+        live: Arc<Live>,
+        loader: Loader,
+        loaded: &Loaded,
+    ) -> anyhow::Result<Self> {
         let root = std::path::absolute(&root)
             .with_context(|| format!("the store's path `{}`", root.display()))?;
-        let (reloader, woken) = Reloader::new(root, live, loaded);
+        let (reloader, woken) = Reloader::new(root, live, loader, loaded);
         let (signals, status) = (Arc::clone(&reloader.signals), Arc::clone(&reloader.status));
         std::thread::Builder::new()
             .name("store-watch".into())
@@ -155,13 +160,11 @@ struct Reloader {
     watched: Option<Watched>,
     /// Whether watching worked when it was last tried.
     can_watch: bool,
-    /// What was last read, in force or refused.
-    seen: Origin,
-    /// What the files of the last look say.
-    memory: Memory,
+    loader: Loader,
     next_slice: usize,
-    /// The files were so new when they were read that a later write may have left the same stamp.
-    distrusts_stamps: bool,
+    /// Generations that were in force, while requests still run on them: the last request to end must not be the one
+    /// that frees a store.
+    retired: Vec<Arc<Generation>>,
 }
 
 /// The system's watch, and what it was set up for.
@@ -179,7 +182,12 @@ enum Reason {
 }
 
 impl Reloader {
-    fn new(root: PathBuf, live: Arc<Live>, loaded: &Loaded) -> (Self, Receiver<()>) {
+    fn new(
+        root: PathBuf,
+        live: Arc<Live>,
+        loader: Loader,
+        loaded: &Loaded,
+    ) -> (Self, Receiver<()>) {
         let (wake, woken) = sync_channel(1);
         let signals = Arc::new(Signals {
             wake,
@@ -192,7 +200,8 @@ impl Reloader {
             revision: loaded.snapshot.revision.clone(),
             last_attempt: now,
             last_success: now,
-            last_duration: Duration::ZERO,
+            last_duration: loaded.took.scan + loaded.took.compile,
+            last_scan: loaded.took.scan,
             is_stale: false,
             findings: loaded.findings.clone(),
             n_files: loaded.n_files,
@@ -207,10 +216,9 @@ impl Reloader {
             status,
             watched: None,
             can_watch: true,
-            seen: loaded.origin.clone(),
-            memory: loaded.memory.clone(),
+            loader,
             next_slice: 0,
-            distrusts_stamps: is_fresh(&loaded.origin.listing),
+            retired: Vec::new(),
         };
         (reloader, woken)
     }
@@ -263,23 +271,29 @@ impl Reloader {
 
     /// Looks whether the store differs from what was last read, and if so, reloads it.
     fn check(&mut self, reason: Reason) {
+        self.free_retired();
         let must_digest = self.signals.must_digest.swap(false, Ordering::AcqRel);
         let survey = Survey::of(&self.root);
         let is_poll = reason == Reason::Poll;
-        let is_untouched = survey.listing() == self.seen.listing;
-        if is_untouched {
-            let all = must_digest || (is_poll && (self.distrusts_stamps || self.was_unreadable()));
-            let differs = all || (is_poll && self.slice_differs(&survey));
-            if !differs {
-                return;
-            }
+        let seen = self.loader.seen();
+        let is_untouched = survey.is_as(&seen.listing);
+        // A file that was too new, or could not be read, is read again however it looks.
+        let is_doubtful = is_poll && (seen.is_fresh || self.was_unreadable());
+        let hides_change = is_poll && is_untouched && self.slice_differs(&survey);
+        if is_untouched && !(must_digest || is_doubtful || hides_change) {
+            return;
         }
         let begun = Instant::now();
-        let (files, listing) = read::files_of(&self.root, survey);
-        self.distrusts_stamps = is_fresh(&listing);
-        let origin = Origin::of(&files, listing);
-        if origin.revision == self.seen.revision && files.findings == self.seen.read_findings {
-            self.seen = origin;
+        let trust = if must_digest || hides_change {
+            Trust::Nothing
+        } else {
+            Trust::Stamps
+        };
+        let root = self.root.clone();
+        let source = Source::Folder(&root);
+        let scan = self.loader.scan(source, Some(survey), trust);
+        if self.loader.has_seen(&scan) {
+            self.loader.note_unchanged(scan);
             let mut status = lock(&self.status);
             status.last_attempt = SystemTime::now();
             // Our own second look at very new files is no reload that anybody asked for.
@@ -287,23 +301,23 @@ impl Reloader {
             return;
         }
         lock(&self.status).last_attempt = SystemTime::now();
-        self.seen = origin.clone();
-        match load_files(files, origin, std::mem::take(&mut self.memory)) {
-            Ok(mut loaded) => {
-                self.memory = std::mem::take(&mut loaded.memory);
-                self.publish(loaded, begun);
-            }
-            Err(refused) => {
-                self.memory = refused.memory;
-                self.refuse(refused.findings, begun);
-            }
+        match self.loader.make(scan, source) {
+            Ok(loaded) => self.publish(loaded, begun),
+            Err(refused) => self.refuse(refused.findings, begun),
         }
+        self.free_retired();
+    }
+
+    /// Frees the generations that nobody uses any more. Nothing hands out another share of one that was replaced.
+    fn free_retired(&mut self) {
+        self.retired
+            .retain(|generation| Arc::strong_count(generation) > 1);
     }
 
     /// Whether something could not be read when it was last tried, for a reason that may go without a change of the
     /// file: no descriptor left, a file system that stumbled.
     fn was_unreadable(&self) -> bool {
-        let findings = &self.seen.read_findings;
+        let findings = &self.loader.seen().read_findings;
         findings
             .iter()
             .any(|finding| finding.code == Code::UNREADABLE)
@@ -311,7 +325,8 @@ impl Reloader {
 
     /// Whether one of the next few files has another content than was read, behind an unchanged stamp.
     fn slice_differs(&mut self, survey: &Survey) -> bool {
-        let stamps = &self.seen.listing.stamps;
+        let seen = self.loader.seen();
+        let stamps = &seen.listing.stamps;
         let n_files = stamps.len().div_ceil(N_SLICES).max(1);
         let first = self.next_slice * n_files;
         self.next_slice = if first + n_files >= stamps.len() {
@@ -325,7 +340,7 @@ impl Reloader {
             .skip(first)
             .take(n_files)
             .any(|(index, (path, _))| {
-                let digests = &self.seen.digests;
+                let digests = &seen.digests;
                 let known = digests
                     .binary_search_by(|(other, _)| other.cmp(path))
                     .ok()
@@ -334,14 +349,15 @@ impl Reloader {
             })
     }
 
-    fn publish(&self, loaded: Loaded, begun: Instant) {
+    fn publish(&mut self, loaded: Loaded, begun: Instant) {
         let Loaded {
             snapshot,
             findings,
             n_files,
             n_statements,
             n_principals,
-            ..
+            took: Took { scan, compile },
+            is_patched,
         } = loaded;
         let revision = snapshot.revision.clone();
         let is_in_force = lock(&self.status).revision == revision;
@@ -357,6 +373,7 @@ impl Reloader {
             let mut status = lock(&self.status);
             status.last_success = SystemTime::now();
             status.last_duration = took;
+            status.last_scan = scan;
             status.is_stale = false;
             status.findings = findings;
             status.n_files = n_files;
@@ -370,13 +387,16 @@ impl Reloader {
             }
         }
         let milliseconds = took.as_millis();
+        let (scan_us, compile_us) = (scan.as_micros(), compile.as_micros());
         if is_in_force {
             info!(%revision, "the store is again what is in force");
         } else {
-            info!(%revision, n_files, n_statements, n_principals, milliseconds, "the store was reloaded");
+            info!(
+                %revision, n_files, n_statements, n_principals, milliseconds, scan_us, compile_us, is_patched,
+                "the store was reloaded"
+            );
         }
-        // Unless a request still runs on it, the old generation ends here and delays nobody.
-        drop(old);
+        self.retired.extend(old);
     }
 
     fn refuse(&self, findings: Vec<Finding>, begun: Instant) {
@@ -444,14 +464,6 @@ fn settle(woken: &Receiver<()>) {
             return;
         }
     }
-}
-
-/// Whether a file was changed so shortly ago that it may change again without another stamp.
-fn is_fresh(listing: &Listing) -> bool {
-    let now = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    listing.newest_change() + STAMP_GRAIN > now
 }
 
 /// What has to be watched for a store.

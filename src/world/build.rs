@@ -13,8 +13,12 @@ use crate::language::document::{PolicyDocument, PrincipalEntry};
 use crate::language::finding::{Code, Finding, Location, did_you_mean};
 use crate::name::{AccountId, Arn, Principal};
 
-mod case;
+pub mod case;
+mod names;
 mod organization;
+
+pub use names::Directory;
+use names::Names;
 
 /// What may exist beside the entities at hand, because its file could not be read: what refers to it is not reported
 /// as dangling, since the file has its own finding.
@@ -57,10 +61,9 @@ pub fn world_beside(
             .help("put an `account.json` there: that alone says that there are no policies"),
         );
     }
-    let names = Names::of(&entities);
+    let names = Names::of(&entities, &accounts);
     let mut check = Check {
-        accounts: &accounts,
-        names: &names,
+        directory: &names,
         missing,
         findings: &mut findings,
     };
@@ -175,53 +178,28 @@ fn undeclared(id: &AccountId, partition: &str, at: &Location) -> Account {
     }
 }
 
-/// Who can be referred to.
-struct Names<'e> {
-    policies: BTreeSet<&'e str>,
-    groups: BTreeSet<(&'e AccountId, &'e str)>,
-    /// ARNs of users and roles.
-    principals: BTreeSet<&'e str>,
-    roles: BTreeSet<(&'e AccountId, &'e str)>,
-    unique_ids: BTreeSet<&'e str>,
+/// What of these entities refers to others, in a store whose other entities and whose names are as they were when it
+/// was found good: the findings that a check of the whole store has about them. If one is an error, the check of the
+/// whole store may have more to say.
+pub fn references_again(entities: &Entities, directory: &impl Directory) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut check = Check {
+        directory,
+        missing: &Missing::default(),
+        findings: &mut findings,
+    };
+    check.references(entities);
+    check.principals(entities);
+    findings
 }
 
-impl<'e> Names<'e> {
-    fn of(entities: &'e Entities) -> Self {
-        let users = || entities.users.iter().map(|user| &user.identity);
-        let roles = || entities.roles.iter().map(|role| &role.identity);
-        let named = |identity: &'e Identity| (&identity.account, identity.name.as_str());
-        Self {
-            policies: entities
-                .managed_policies
-                .iter()
-                .map(|policy| policy.identity.arn.as_str())
-                .collect(),
-            groups: entities
-                .groups
-                .iter()
-                .map(|group| named(&group.identity))
-                .collect(),
-            principals: users()
-                .chain(roles())
-                .map(|identity| identity.arn.as_str())
-                .collect(),
-            roles: roles().map(named).collect(),
-            unique_ids: users()
-                .chain(roles())
-                .filter_map(|identity| identity.unique_id.as_deref())
-                .collect(),
-        }
-    }
-}
-
-struct Check<'c> {
-    accounts: &'c BTreeMap<AccountId, Account>,
-    names: &'c Names<'c>,
+struct Check<'c, D> {
+    directory: &'c D,
     missing: &'c Missing,
     findings: &'c mut Vec<Finding>,
 }
 
-impl Check<'_> {
+impl<D: Directory> Check<'_, D> {
     fn error(&mut self, code: Code, at: &Location, message: String, help: Option<String>) {
         let mut finding = Finding::error(code, at.clone(), message);
         finding.help = help;
@@ -302,7 +280,7 @@ impl Check<'_> {
                 attached,
                 permissions_boundary,
                 ..
-            } = user;
+            } = &**user;
             for group in groups {
                 self.group_exists(identity, group);
             }
@@ -311,7 +289,7 @@ impl Check<'_> {
         }
         for Group {
             identity, attached, ..
-        } in &entities.groups
+        } in entities.groups.iter().map(|group| &**group)
         {
             self.policies_exist(identity, attached, None);
         }
@@ -321,7 +299,7 @@ impl Check<'_> {
                 attached,
                 permissions_boundary,
                 ..
-            } = role;
+            } = &**role;
             self.policies_exist(identity, attached, permissions_boundary.as_ref());
         }
     }
@@ -336,20 +314,10 @@ impl Check<'_> {
     }
 
     fn group_exists(&mut self, user: &Identity, group: &Reference) {
-        if self
-            .names
-            .groups
-            .contains(&(&user.account, group.to.as_str()))
-            || self.missing.may_be(&group.to)
-        {
+        if self.directory.has_group(&user.account, &group.to) || self.missing.may_be(&group.to) {
             return;
         }
-        let candidates = self
-            .names
-            .groups
-            .iter()
-            .filter(|(account, _)| **account == user.account);
-        let guess = did_you_mean(&group.to, candidates.map(|(_, name)| *name));
+        let guess = did_you_mean(&group.to, self.directory.groups_of(&user.account));
         let message = format!("account `{}` has no group `{}`", user.account, group.to);
         self.error(Code::DANGLING_REFERENCE, &group.at, message, guess);
     }
@@ -378,7 +346,7 @@ impl Check<'_> {
                     owner.arn
                 );
                 self.error(Code::DANGLING_REFERENCE, at, message, None);
-            } else if !self.names.policies.contains(to.as_str()) && !self.missing.may_be(to) {
+            } else if !self.directory.has_policy(to) && !self.missing.may_be(to) {
                 let message = format!("the store has no {what} `{to}`");
                 let help = self.help_for_policy(to, account.as_deref());
                 self.error(Code::DANGLING_REFERENCE, at, message, Some(help));
@@ -389,10 +357,9 @@ impl Check<'_> {
     fn help_for_policy(&self, arn: &str, account: Option<&str>) -> String {
         let near = did_you_mean(
             arn,
-            self.names
-                .policies
-                .iter()
-                .copied()
+            self.directory
+                .policies()
+                .into_iter()
                 .filter(|policy| differs_little(policy, arn)),
         );
         near.unwrap_or_else(|| match account {
@@ -451,20 +418,17 @@ impl Check<'_> {
         let Ok(account) = AccountId::parse(arn.account()) else {
             return true;
         };
-        if self
-            .accounts
-            .get(&account)
-            .is_none_or(|account| account.external)
+        if self.directory.is_external(account.as_str()).unwrap_or(true)
             || self.missing.may_be(arn.resource())
         {
             return true;
         }
         match Principal::parse(arn.as_str()) {
             Ok(Principal::User(arn) | Principal::Role(arn)) => {
-                self.names.principals.contains(arn.as_str())
+                self.directory.has_principal(arn.as_str())
             }
             Ok(Principal::AssumedRole { role, .. }) => {
-                self.names.roles.contains(&(&account, &*role)) || self.missing.may_be(&role)
+                self.directory.has_role(&account, &role) || self.missing.may_be(&role)
             }
             _ => true,
         }
@@ -472,9 +436,8 @@ impl Check<'_> {
 
     /// An account by its name, or the unique id of a user or role (G-24).
     fn principal_id(&mut self, id: &str, which: &str, at: &Location) {
-        let is_account =
-            AccountId::parse(id).is_ok_and(|account| self.accounts.contains_key(&account));
-        if is_account || self.names.unique_ids.contains(id) || self.missing.anything {
+        let is_account = self.directory.is_external(id).is_some();
+        if is_account || self.directory.has_unique_id(id) || self.missing.anything {
             return;
         }
         if is_unique_id(id) {
@@ -484,13 +447,13 @@ impl Check<'_> {
         } else {
             let message =
                 format!("{which} names `{id}`, which is no account of the store and no unique id");
-            let guess = did_you_mean(id, self.accounts.keys().map(AccountId::as_str));
+            let guess = did_you_mean(id, self.directory.accounts());
             self.error(Code::INVALID_PRINCIPAL, at, message, guess);
         }
     }
 
     /// Scopes speak of their own account's resources, and no two accounts claim the same ones (E-6, E-10).
-    fn resource_policies(&mut self, policies: &[ResourcePolicy]) {
+    fn resource_policies(&mut self, policies: &[Arc<ResourcePolicy>]) {
         let mut claimed: HashMap<&str, &ResourcePolicy> = HashMap::new();
         for policy in policies {
             for scope in &policy.scopes {

@@ -1,6 +1,7 @@
 //! Who exists and which policy is attached to what; documents as people wrote them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::name::AccountId;
 
@@ -23,25 +24,25 @@ pub struct World {
     pub entities: Entities,
 }
 
-/// What was read from a store, file by file; nothing resolved.
+/// What was read from a store, file by file; nothing resolved. Each entity is shared with whoever remembers its file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entities {
     /// Declared accounts.
     pub accounts: Vec<Account>,
     /// All accounts' users.
-    pub users: Vec<User>,
+    pub users: Vec<Arc<User>>,
     /// All accounts' groups.
-    pub groups: Vec<Group>,
+    pub groups: Vec<Arc<Group>>,
     /// All accounts' roles.
-    pub roles: Vec<Role>,
+    pub roles: Vec<Arc<Role>>,
     /// All accounts' managed policies, and the AWS-managed ones.
-    pub managed_policies: Vec<ManagedPolicy>,
+    pub managed_policies: Vec<Arc<ManagedPolicy>>,
     /// All accounts' resource policies.
-    pub resource_policies: Vec<ResourcePolicy>,
+    pub resource_policies: Vec<Arc<ResourcePolicy>>,
     /// The organization, if there is one.
-    pub organization: Option<Organization>,
+    pub organization: Option<Arc<Organization>>,
     /// All SCPs, attached or not.
-    pub service_control_policies: Vec<ControlPolicy>,
+    pub service_control_policies: Vec<Arc<ControlPolicy>>,
     /// All RCPs, attached or not.
-    pub resource_control_policies: Vec<ControlPolicy>,
+    pub resource_control_policies: Vec<Arc<ControlPolicy>>,
 }

@@ -240,7 +240,7 @@ fn told(decision: Result<Decision, impl ToString>) -> Told {
     let decision = decision.map_err(|error| error.to_string())?;
     let name = |statement: &iamd::engine::decision::StatementRef| {
         let policy = &statement.policy;
-        (policy.policy_type, policy.name.clone(), statement.index)
+        (policy.policy_type, policy.name.to_string(), statement.index)
     };
     let statements = decision.determining().iter().map(name).collect();
     Ok((decision.reason().label(), statements))

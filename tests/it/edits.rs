@@ -518,7 +518,7 @@ fn expected(loaded: &Loaded, question: &pb::AuthorizeRequest) -> pb::AuthorizeRe
             .determining()
             .iter()
             .map(|statement| pb::StatementRef {
-                policy: statement.policy.name.clone(),
+                policy: statement.policy.name.to_string(),
                 sid: statement.sid().to_owned(),
                 index: u32::try_from(statement.index).unwrap(),
                 r#type: types(statement.policy.policy_type),

@@ -399,7 +399,8 @@ pub fn load(texts: &BTreeMap<String, String>) -> Snapshot {
     }
 }
 
-fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
+/// What the engine decides.
+pub fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
     let request = to_request(question)?;
     iamd::engine::authorize(snapshot, &request).map_err(|error| error.to_string())
 }
@@ -580,5 +581,5 @@ fn name(statement: &StatementRef) -> Name {
         PolicyType::ServiceControl => "scp",
         PolicyType::ResourceControl => "rcp",
     };
-    (kind, statement.policy.name.clone(), statement.index)
+    (kind, statement.policy.name.to_string(), statement.index)
 }

@@ -14,6 +14,7 @@ mod corpus;
 mod edits;
 mod explain;
 mod hostile;
+mod incremental;
 mod indexes;
 mod laws;
 mod mutants;

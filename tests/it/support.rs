@@ -441,3 +441,8 @@ pub fn run(mut command: Command, input: &str) -> Finished {
         stderr: errors.join().unwrap(),
     }
 }
+
+/// The number that the variable `name` gives, else `usual`.
+pub fn number_from_environment(name: &str, usual: u64) -> u64 {
+    std::env::var(name).map_or(usual, |text| text.parse().expect(name))
+}

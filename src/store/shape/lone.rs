@@ -1,5 +1,7 @@
 //! A file outside of a store: `iamd validate FILE`.
 
+use std::sync::Arc;
+
 use super::{DUMP_LISTS, Folder, Owner, Reader, Reading, account, with_json};
 use crate::language::document::PolicyType;
 use crate::language::finding::Finding;
@@ -8,13 +10,12 @@ use crate::language::parse;
 use crate::language::report::Report;
 use crate::name::AccountId;
 use crate::store::place::{Kind, Place};
-use crate::store::read::File;
 
 /// Every finding about one file on its own, outside of a store. Its members tell what it holds; where they don't, the
 /// folder that it stands in.
-pub fn lone_file(file: &File, folder: Option<Kind>) -> Vec<Finding> {
-    with_json(file, |node, report| {
-        let mut place = Place::of(&file.path);
+pub fn lone_file(path: &Arc<str>, bytes: &[u8], folder: Option<Kind>) -> Vec<Finding> {
+    with_json(path, bytes, |node, report| {
+        let mut place = Place::of(path);
         place.iam_path = "/".to_owned();
         place.account_folder = None;
         let is_dump = DUMP_LISTS.iter().any(|list| node.member(list).is_some());

@@ -1,61 +1,116 @@
-//! What files said when they were read last: a reload parses only what has changed.
+//! What files said when they were read last: a reload reads and parses only what has changed.
 //!
 //! A file's entities and findings follow from its path, its content and the owner of its folder alone, so where all
 //! three are the same, so is what it says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::FolderOwner;
-use crate::language::finding::Finding;
-use crate::store::read::{ContentDigest, File};
-use crate::world::Entities;
+use super::Fragment;
+use super::owners::{Declaration, Owners};
+use crate::store::read::{ContentDigest, File, Stamp};
 
 /// The good files of the last load, by path. Their documents are shared with the snapshot that was made of them.
-#[derive(Clone, Debug, Default)]
-pub struct Memory(HashMap<Arc<str>, Remembered>);
-
-#[derive(Clone, Debug)]
-struct Remembered {
-    digest: ContentDigest,
-    owner: Option<FolderOwner>,
-    fragment: Arc<Fragment>,
+#[derive(Debug, Default)]
+pub struct Memory {
+    files: HashMap<Arc<str>, Remembered>,
+    /// To whom they belong.
+    pub(super) owners: Owners,
 }
 
-/// What one file says; there is no error in it.
 #[derive(Debug)]
-pub(super) struct Fragment {
-    pub entities: Entities,
-    pub findings: Vec<Finding>,
+struct Remembered {
+    digest: ContentDigest,
+    /// What the file looked like, if that tells it from every later content.
+    stamp: Option<Stamp>,
+    says: Says,
+}
+
+/// There is no error in it.
+#[derive(Debug)]
+enum Says {
+    Entities(Arc<Fragment>),
+    Account(Arc<Declaration>),
 }
 
 impl Memory {
-    /// What `file` says, if it is as it was.
-    pub(super) fn take(
-        &mut self,
-        file: &File,
-        owner: Option<&FolderOwner>,
-    ) -> Option<Arc<Fragment>> {
-        let known = self.0.remove(&file.path)?;
-        let is_same = known.digest == file.digest && known.owner.as_ref() == owner;
-        is_same.then_some(known.fragment)
+    /// To whom its files belong.
+    pub fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// How many files it holds.
+    pub fn n_files(&self) -> usize {
+        self.files.len()
+    }
+
+    /// The path, and the digest of the content, of a file that need not be read because it looks as it did.
+    pub fn unread(&self, path: &str, stamp: &Stamp) -> Option<(Arc<str>, ContentDigest)> {
+        let (path, known) = self.files.get_key_value(path)?;
+        (known.stamp == Some(*stamp)).then(|| (Arc::clone(path), known.digest))
+    }
+
+    /// The path and the digest of a file that was good.
+    pub fn known(&self, path: &str) -> Option<(Arc<str>, ContentDigest)> {
+        let (path, known) = self.files.get_key_value(path)?;
+        Some((Arc::clone(path), known.digest))
+    }
+
+    /// What the file at `path` says; the caller has seen that its content is the same.
+    pub fn fragment(&self, path: &str) -> Option<&Arc<Fragment>> {
+        match &self.files.get(path)?.says {
+            Says::Entities(fragment) => Some(fragment),
+            Says::Account(_) => None,
+        }
+    }
+
+    /// The account that the file at `path` declares, if its content is still of `digest`.
+    pub(super) fn declaration(
+        &self,
+        path: &str,
+        digest: &ContentDigest,
+    ) -> Option<&Arc<Declaration>> {
+        let known = self.files.get(path)?;
+        match &known.says {
+            Says::Account(declaration) if known.digest == *digest => Some(declaration),
+            _ => None,
+        }
     }
 
     /// Remembers what `file` says.
-    pub(super) fn keep(
-        &mut self,
-        file: &File,
-        owner: Option<FolderOwner>,
-        fragment: Arc<Fragment>,
-    ) {
-        let digest = file.digest;
-        self.0.insert(
-            Arc::clone(&file.path),
-            Remembered {
-                digest,
-                owner,
-                fragment,
-            },
-        );
+    pub fn keep(&mut self, file: &File, fragment: Arc<Fragment>) {
+        self.keep_as(file, Says::Entities(fragment));
+    }
+
+    /// Remembers the account that `file` declares.
+    pub(super) fn keep_account(&mut self, file: &File, declaration: Arc<Declaration>) {
+        self.keep_as(file, Says::Account(declaration));
+    }
+
+    fn keep_as(&mut self, file: &File, says: Says) {
+        let remembered = Remembered {
+            digest: file.digest,
+            stamp: file.stamp,
+            says,
+        };
+        self.files.insert(Arc::clone(&file.path), remembered);
+    }
+
+    /// Notes what a file looks like that was read again, and says what it said.
+    pub fn looks(&mut self, file: &File) {
+        if let Some(known) = self.files.get_mut(&file.path) {
+            known.stamp = file.stamp;
+        }
+    }
+
+    /// Forgets the file at `path`.
+    pub(super) fn forget(&mut self, path: &str) {
+        self.files.remove(path);
+    }
+
+    /// Forgets all files but these.
+    pub(super) fn keep_only(&mut self, files: &[(Arc<str>, ContentDigest)]) {
+        let present: HashSet<&str> = files.iter().map(|(path, _)| &**path).collect();
+        self.files.retain(|path, _| present.contains(&**path));
     }
 }

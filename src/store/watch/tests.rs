@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::load;
+use crate::store::read::unreadable;
 
 /// A store in a folder of a temporary directory, so that the folder itself can be replaced.
 struct Fixture {
@@ -32,9 +33,13 @@ impl Fixture {
     }
 
     fn start(&self) -> Running {
-        let loaded = load(&self.root).unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
+        let mut loader = Loader::new();
+        let loaded = loader
+            .load(&self.root)
+            .unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
         let live = Arc::new(Live::default());
-        let watcher = Watcher::start(self.root.clone(), Arc::clone(&live), &loaded).unwrap();
+        let watcher =
+            Watcher::start(self.root.clone(), Arc::clone(&live), loader, &loaded).unwrap();
         live.publish(loaded.snapshot);
         Running { live, watcher }
     }
@@ -204,9 +209,12 @@ fn a_requested_reload_digests_everything_and_swaps_nothing_that_is_the_same() {
 
 /// A reloader without its thread.
 fn reloader(fixture: &Fixture) -> Reloader {
-    let loaded = load(&fixture.root).unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
+    let mut loader = Loader::new();
+    let loaded = loader
+        .load(&fixture.root)
+        .unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
     let live = Arc::new(Live::default());
-    let (reloader, _) = Reloader::new(fixture.root.clone(), Arc::clone(&live), &loaded);
+    let (reloader, _) = Reloader::new(fixture.root.clone(), Arc::clone(&live), loader, &loaded);
     live.publish(loaded.snapshot);
     reloader
 }
@@ -227,11 +235,12 @@ fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
     for index in [0, 1] {
         let fixture = Fixture::new();
         let mut reloader = reloader(&fixture);
-        reloader.distrusts_stamps = false;
         // As if another content had been read behind the same stamp.
         let other = Revision::new("another");
-        reloader.seen.digests.get_mut(index).unwrap().1 = [0; 32];
-        reloader.seen.revision = other.clone();
+        let seen = reloader.loader.seen_mut();
+        seen.is_fresh = false;
+        seen.digests.get_mut(index).unwrap().1 = [0; 32];
+        seen.revision = Some(other.clone());
         lock(&reloader.status).revision = other;
         reloader.check(Reason::Event);
         assert_eq!(
@@ -250,8 +259,9 @@ fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
 fn files_as_new_as_their_stamps_are_digested_once_more() {
     let fixture = Fixture::new();
     let mut reloader = reloader(&fixture);
-    reloader.distrusts_stamps = true;
-    reloader.seen.revision = Revision::new("another");
+    // A second write behind the same stamp: too new to be trusted.
+    assert!(reloader.loader.seen().is_fresh);
+    reloader.loader.seen_mut().revision = Some(Revision::new("another"));
     lock(&reloader.status).revision = Revision::new("another");
     reloader.check(Reason::Poll);
     assert_eq!(lock(&reloader.status).reloads.published, 1);
@@ -305,16 +315,15 @@ fn only_what_the_store_is_reached_by_is_watched_above_it() {
 fn a_file_that_could_not_be_read_is_tried_again_though_it_has_not_changed() {
     let fixture = Fixture::new();
     let mut reloader = reloader(&fixture);
-    reloader.distrusts_stamps = false;
     // As if no descriptor had been left when it was the file's turn.
-    let (path, _) = reloader.seen.digests.pop().unwrap();
+    let seen = reloader.loader.seen_mut();
+    seen.is_fresh = false;
+    let (path, _) = seen.digests.pop().unwrap();
     let cause = std::io::Error::other("too many open files");
-    reloader
-        .seen
-        .read_findings
-        .push(read::unreadable(path, &cause));
-    reloader.seen.revision = Revision::new("another");
-    reloader.refuse(reloader.seen.read_findings.clone(), Instant::now());
+    let findings = vec![unreadable(path, &cause)];
+    seen.read_findings.clone_from(&findings);
+    seen.revision = Some(Revision::new("another"));
+    reloader.refuse(findings, Instant::now());
     reloader.check(Reason::Event);
     assert!(lock(&reloader.status).is_stale, "no stamp has changed");
     reloader.check(Reason::Poll);

@@ -15,15 +15,13 @@ use crate::world::Entities;
 /// Patterns are compared as they are written: `role/Ops*` is not held against every role, which would take as many
 /// comparisons as there are patterns and roles.
 pub fn check(entities: &Entities, findings: &mut Vec<Finding>) {
-    let arns = identities(entities).map(|(_, identity)| identity.arn.as_str());
-    let scopes = entities
-        .resource_policies
-        .iter()
-        .flat_map(|policy| &policy.scopes)
-        .map(ResourcePattern::as_str);
-    let known: HashSet<&str> = arns.chain(scopes).collect();
-    let folded: HashMap<Folded<'_>, &str> =
-        known.iter().map(|text| (Folded(text), *text)).collect();
+    let known: HashSet<&str> = resources(entities).collect();
+    let mut folded: HashMap<Folded<'_>, &str> = HashMap::with_capacity(known.len());
+    for text in &known {
+        // Of two that are one but for their case the first: each load must say the same.
+        let meant = folded.entry(Folded(text)).or_insert(text);
+        *meant = (*meant).min(text);
+    }
     for (document, at) in documents(entities) {
         for (index, statement) in document.statements.iter().enumerate() {
             let patterns = statement
@@ -52,6 +50,26 @@ pub fn check(entities: &Entities, findings: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// Every ARN and every scope of a store: what patterns are compared with.
+pub fn resources(entities: &Entities) -> impl Iterator<Item = &str> {
+    let arns = identities(entities).map(|(_, identity)| identity.arn.as_str());
+    let scopes = entities
+        .resource_policies
+        .iter()
+        .flat_map(|policy| &policy.scopes)
+        .map(ResourcePattern::as_str);
+    arns.chain(scopes)
+}
+
+/// The resource patterns of all documents, as they are compared.
+pub fn patterns(entities: &Entities) -> impl Iterator<Item = &str> {
+    documents(entities)
+        .flat_map(|(document, _)| document.statements.iter())
+        .filter_map(|statement| statement.resources.as_ref())
+        .flat_map(|listed| listed.entries())
+        .map(ResourcePattern::as_str)
 }
 
 /// Every document whose statements may name resources, and where its entity stands.

@@ -1,6 +1,7 @@
 //! The organization's tree: one place for each node, and every attached policy known (G-38, E-31).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::Missing;
 use crate::language::finding::{Code, Finding, Location, did_you_mean};
@@ -132,7 +133,7 @@ struct Known<'e> {
 }
 
 impl<'e> Known<'e> {
-    fn of(policies: &'e [ControlPolicy], built_in: &'static str, what: &'static str) -> Self {
+    fn of(policies: &'e [Arc<ControlPolicy>], built_in: &'static str, what: &'static str) -> Self {
         let names = policies
             .iter()
             .map(|policy| policy.name.as_str())

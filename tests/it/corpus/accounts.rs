@@ -80,7 +80,7 @@ fn check(loaded: &Loaded, questions: &[Question]) {
         let by: Vec<_> = decision
             .determining()
             .iter()
-            .map(|it| (it.policy.name.as_str(), it.index))
+            .map(|it| (&*it.policy.name, it.index))
             .collect();
         assert_eq!(by, Vec::from_iter(question.by), "{place}");
     }

@@ -47,14 +47,14 @@ fn by_explanation(scenario: &Scenario, loaded: &Loaded) -> Got {
     let settled = |decision: &Decision| -> Vec<(String, usize)> {
         let named = decision.determining().iter();
         named
-            .map(|statement| (statement.policy.name.clone(), statement.index))
+            .map(|statement| (statement.policy.name.to_string(), statement.index))
             .collect()
     };
     assert_eq!(settled(&plain), settled(decision), "{place}");
     let deciding: Vec<(String, usize)> = explained
         .deciding()
         .map(|statement| &statement.source.statement)
-        .map(|statement| (statement.policy.name.clone(), statement.index))
+        .map(|statement| (statement.policy.name.to_string(), statement.index))
         .collect();
     for settled in settled(decision) {
         assert!(deciding.contains(&settled), "{place}: S-3: {settled:?}");

@@ -1,0 +1,211 @@
+//! The files of `resource-policies/`, found by the resource they cover.
+//!
+//! ```text
+//! resource ──┬─ the same text ────────────▶ files with that scope ──────┐
+//!            └─ begins with a prefix of it ▶ files with such a pattern ──┴▶ verified ─▶ in the order of the files
+//! ```
+//!
+//! What is looked up only ever leaves out files that cannot cover the resource; whether one does, its scopes say.
+
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use super::snapshot::{SetId, Tags};
+use super::table::hash_of;
+use crate::language::pattern::{NoVariables, Reach, ResourcePattern};
+use crate::name::{AccountId, Resource};
+
+/// A file of `resource-policies/`: what holds for the resources it covers.
+#[derive(Debug)]
+pub struct Attachment {
+    /// Whose resources they are.
+    pub account: AccountId,
+    scopes: Box<[ResourcePattern]>,
+    /// None where the file only gives tags.
+    pub policy: Option<SetId>,
+    /// E-45.
+    pub required: bool,
+    tags: Tags,
+}
+
+impl Attachment {
+    pub(super) fn new(
+        account: AccountId,
+        scopes: &[ResourcePattern],
+        policy: Option<SetId>,
+        required: bool,
+        tags: Tags,
+    ) -> Self {
+        Self {
+            account,
+            scopes: scopes.into(),
+            policy,
+            required,
+            tags,
+        }
+    }
+
+    /// Whether one of its scopes covers `resource` (E-10: NARROW).
+    fn covers(&self, resource: &Resource) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| scope.matches(resource, Reach::Narrow, &NoVariables) == Some(true))
+    }
+
+    /// Whether one of its scopes is this very ARN; a pattern is none, however the resource is spelled (M-9).
+    fn names(&self, resource: &Resource) -> bool {
+        self.scopes
+            .iter()
+            .any(|scope| scope.as_str() == resource.as_str() && is_exact(scope.as_str()))
+    }
+}
+
+fn is_exact(scope: &str) -> bool {
+    !scope.contains(['*', '?'])
+}
+
+/// All of them, sorted by file, with the means to find those of one resource.
+#[derive(Debug, Default)]
+pub struct Attachments {
+    files: Box<[Attachment]>,
+    /// Scopes without a wildcard, and the file of each: they cover the resource of that text.
+    exact: HashTable<(Box<str>, u32)>,
+    /// The texts before the first wildcard of the others, sorted, each once.
+    prefixes: Box<[Prefix]>,
+}
+
+/// The beginning of all resources that the patterns of some files can cover.
+#[derive(Debug)]
+struct Prefix {
+    text: Box<str>,
+    /// The longest other prefix that this one begins with.
+    parent: Option<u32>,
+    files: SmallVec<[u32; 2]>,
+}
+
+/// Places in `Attachments::files`.
+type Found = SmallVec<[u32; 16]>;
+
+impl Attachments {
+    /// `files` are sorted by path.
+    pub(super) fn new(files: Vec<Attachment>) -> Self {
+        let mut exact = HashTable::new();
+        let mut prefixes: Vec<(Box<str>, u32)> = Vec::new();
+        for (at, file) in (0u32..).zip(&files) {
+            for scope in &file.scopes {
+                let text = scope.as_str();
+                match text.find(['*', '?']) {
+                    None => {
+                        let row: (Box<str>, u32) = (text.into(), at);
+                        exact.insert_unique(hash_of(text), row, |(text, _)| hash_of(&**text));
+                    }
+                    Some(end) => prefixes.push((text.get(..end).unwrap_or("").into(), at)),
+                }
+            }
+        }
+        prefixes.sort_unstable();
+        Self {
+            files: files.into(),
+            exact,
+            prefixes: nested(prefixes),
+        }
+    }
+
+    /// The files of all accounts that cover `resource`, in their order.
+    pub fn of<'s>(&'s self, resource: &'s Resource) -> impl Iterator<Item = &'s Attachment> {
+        self.candidates(resource.as_str())
+            .into_iter()
+            .filter_map(|at| self.files.get(at as usize))
+            .filter(|file| file.covers(resource))
+    }
+
+    /// The files of `account` that cover `resource`, in their order.
+    pub fn of_account<'s>(
+        &'s self,
+        account: &'s AccountId,
+        resource: &'s Resource,
+    ) -> impl Iterator<Item = &'s Attachment> {
+        self.of(resource)
+            .filter(move |file| file.account == *account)
+    }
+
+    /// A tag that the files of `account` give `resource`: an exact ARN wins over a pattern, then the first file.
+    pub fn tag(&self, account: &AccountId, resource: &Resource, folded: &str) -> Option<&str> {
+        let mut first = None;
+        for file in self.candidates(resource.as_str()) {
+            let Some(file) = self.files.get(file as usize) else {
+                continue;
+            };
+            let Some(value) = file.tags.get(folded) else {
+                continue;
+            };
+            if file.account != *account || !file.covers(resource) {
+                continue;
+            }
+            if file.names(resource) {
+                return Some(value);
+            }
+            first = first.or(Some(value));
+        }
+        first
+    }
+
+    /// The files that may cover `resource`, each once, in their order.
+    fn candidates(&self, resource: &str) -> Found {
+        let mut found = Found::new();
+        if self.files.is_empty() {
+            return found;
+        }
+        let same = self.exact.iter_hash(hash_of(resource));
+        let same = same.filter(|(text, _)| **text == *resource);
+        found.extend(same.map(|(_, at)| *at));
+        // Whatever begins with a prefix stands behind it, and before all that begin otherwise. So the prefixes of
+        // `resource` are among the last prefix that is not behind it and that one's parents.
+        let behind = self
+            .prefixes
+            .partition_point(|prefix| *prefix.text <= *resource);
+        let mut next = behind.checked_sub(1);
+        while let Some(prefix) = next.and_then(|at| self.prefixes.get(at)) {
+            if resource.starts_with(&*prefix.text) {
+                found.extend_from_slice(&prefix.files);
+            }
+            next = prefix.parent.map(|at| at as usize);
+        }
+        found.sort_unstable();
+        found.dedup();
+        found
+    }
+}
+
+/// Each of the sorted texts once, with its files and its parent.
+fn nested(sorted: Vec<(Box<str>, u32)>) -> Box<[Prefix]> {
+    let mut prefixes: Vec<Prefix> = Vec::new();
+    for (text, file) in sorted {
+        if let Some(last) = prefixes.last_mut()
+            && last.text == text
+        {
+            if last.files.last() != Some(&file) {
+                last.files.push(file);
+            }
+            continue;
+        }
+        // The parents of the one before are all that can be parents of this one.
+        let mut parent = prefixes.len().checked_sub(1);
+        while let Some(other) = parent.and_then(|at| prefixes.get(at)) {
+            if text.starts_with(&*other.text) {
+                break;
+            }
+            parent = other.parent.map(|at| at as usize);
+        }
+        let parent = parent.and_then(|at| u32::try_from(at).ok());
+        prefixes.push(Prefix {
+            text,
+            parent,
+            files: SmallVec::from_slice(&[file]),
+        });
+    }
+    prefixes.into()
+}
+
+#[cfg(test)]
+mod tests;

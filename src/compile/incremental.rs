@@ -1,0 +1,262 @@
+//! The next snapshot, of what the last one was made of.
+
+use std::sync::Arc;
+
+use super::making::{Making, Tables};
+use super::policy_set::SliceBudget;
+use super::snapshot::{Revision, Snapshot};
+use super::{issuers, tables};
+use crate::language::document::{PolicyDocument, PolicyType, PrincipalEntry};
+use crate::language::finding::Finding;
+use crate::name::AccountId;
+use crate::world::build::{Directory, case, references_again};
+use crate::world::entity::{Group, Identity, ManagedPolicy, ResourcePolicy, Role, User};
+use crate::world::{Entities, World};
+
+/// How much memory the slices of a process may take.
+const SLICE_BYTES: usize = 64 << 20;
+/// Sets that nobody has any more, beside as many as a store began with: they go when the whole is compiled again.
+const MAX_SPARE_SETS: usize = 1_024;
+
+/// Compiles one store again and again.
+#[derive(Debug)]
+pub struct Compiler {
+    /// One for all snapshots: as long as a request runs on an old one, its slices take memory too.
+    budget: Arc<SliceBudget>,
+    last: Option<Tables>,
+    /// How many sets the last store had when it was compiled as a whole.
+    n_sets: usize,
+}
+
+/// What a file says in place of what it said.
+#[derive(Clone, Copy, Debug)]
+pub struct Edit<'e> {
+    /// What it said when the last snapshot was made.
+    pub old: &'e Entities,
+    /// What it says now.
+    pub new: &'e Entities,
+}
+
+impl Default for Compiler {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Compiler {
+    /// Without anything compiled.
+    pub fn new() -> Self {
+        Self {
+            budget: SliceBudget::of(SLICE_BYTES),
+            last: None,
+            n_sets: 0,
+        }
+    }
+
+    /// Compiles `world` as a whole. Policies that say what they said are those of the last snapshot, and sets of the
+    /// same policies have the slices they had.
+    pub fn compile(&mut self, world: &World, revision: Revision) -> Snapshot {
+        let empty = Tables::for_entities(&world.entities, &self.budget);
+        let tables = tables(world, empty, self.last.as_ref());
+        self.n_sets = tables.sets.sets().len();
+        self.last.insert(tables).snapshot(revision)
+    }
+
+    /// The snapshot of a world that differs from the last one by `edits`, and what is found about their references.
+    /// None, and nothing has changed, where an edit may touch what is outside of its own file: then the whole must be
+    /// checked and compiled.
+    ///
+    /// Its cost grows with the edits, and with how many sets have what they change, not with the store.
+    pub fn patch(
+        &mut self,
+        edits: &[Edit<'_>],
+        revision: Revision,
+    ) -> Option<(Snapshot, Vec<Finding>)> {
+        let tables = self.last.as_mut()?;
+        let is_cluttered = tables.sets.sets().len() > 2 * self.n_sets + MAX_SPARE_SETS;
+        if is_cluttered || !edits.iter().all(|edit| stays_within(edit, tables)) {
+            return None;
+        }
+        let mut findings = Vec::new();
+        for edit in edits {
+            findings.extend(references_again(edit.new, &*tables));
+        }
+        if findings.iter().any(Finding::is_error) {
+            return None;
+        }
+        let mut making = Making {
+            tables,
+            before: None,
+        };
+        for edit in edits {
+            making.documents(edit.new);
+        }
+        for edit in edits {
+            making.principals(edit.new);
+        }
+        Some((tables.snapshot(revision), findings))
+    }
+}
+
+impl Making<'_> {
+    /// What others have a part of.
+    fn documents(&mut self, entities: &Entities) {
+        for policy in &entities.managed_policies {
+            self.managed(policy);
+        }
+        for policy in &entities.resource_policies {
+            self.resource_policy(policy);
+        }
+        for policy in &entities.service_control_policies {
+            self.control(policy, PolicyType::ServiceControl);
+        }
+        for policy in &entities.resource_control_policies {
+            self.control(policy, PolicyType::ResourceControl);
+        }
+        for group in &entities.groups {
+            self.group(group);
+        }
+    }
+
+    fn principals(&mut self, entities: &Entities) {
+        for user in &entities.users {
+            let entity = self.user(user);
+            self.put(entity);
+        }
+        for role in &entities.roles {
+            let entity = self.role(role);
+            self.put(entity);
+        }
+    }
+}
+
+/// Whether an edit leaves alone what other files are checked against and compiled with: who there is, whose resources
+/// are claimed, which policies a group has.
+fn stays_within(edit: &Edit<'_>, tables: &Tables) -> bool {
+    let Edit { old, new } = edit;
+    let no_accounts = old.accounts.is_empty() && new.accounts.is_empty();
+    no_accounts
+        && !case::patterns(new).any(|pattern| tables.may_misspell(pattern))
+        && old.organization == new.organization
+        && pairwise(&old.users, &new.users, same_user)
+        && pairwise(&old.groups, &new.groups, same_group)
+        && pairwise(&old.roles, &new.roles, |old, new| {
+            same_role(old, new) && names_known(&new.trust, tables)
+        })
+        && pairwise(&old.managed_policies, &new.managed_policies, same_managed)
+        && pairwise(
+            &old.resource_policies,
+            &new.resource_policies,
+            |old, new| {
+                let document = new.document.as_ref();
+                same_resources(old, new) && document.is_none_or(|new| names_known(new, tables))
+            },
+        )
+        && pairwise(
+            &old.service_control_policies,
+            &new.service_control_policies,
+            |old, new| old.name == new.name,
+        )
+        && pairwise(
+            &old.resource_control_policies,
+            &new.resource_control_policies,
+            |old, new| old.name == new.name,
+        )
+}
+
+fn pairwise<T>(old: &[Arc<T>], new: &[Arc<T>], is_same: impl Fn(&T, &T) -> bool) -> bool {
+    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| is_same(old, new))
+}
+
+/// Where it is declared may differ.
+fn same_identity(old: &Identity, new: &Identity) -> bool {
+    old.arn == new.arn
+        && old.account == new.account
+        && old.name == new.name
+        && old.unique_id == new.unique_id
+}
+
+fn same_user(old: &User, new: &User) -> bool {
+    same_identity(&old.identity, &new.identity)
+}
+
+/// Its users have what it has: only what its policies say may differ.
+fn same_group(old: &Group, new: &Group) -> bool {
+    let attached =
+        |group: &Group| -> Vec<String> { group.attached.iter().map(|to| to.to.clone()).collect() };
+    let inline = |group: &Group| -> Vec<String> {
+        group
+            .inline
+            .iter()
+            .map(|inline| inline.name.clone())
+            .collect()
+    };
+    same_identity(&old.identity, &new.identity)
+        && attached(old) == attached(new)
+        && inline(old) == inline(new)
+}
+
+fn same_role(old: &Role, new: &Role) -> bool {
+    let trusted = |role: &Role| -> Vec<String> {
+        let principals = role.trust.statements.iter();
+        principals
+            .filter_map(|statement| statement.principal.as_ref())
+            .flat_map(issuers)
+            .map(str::to_owned)
+            .collect()
+    };
+    same_identity(&old.identity, &new.identity) && trusted(old) == trusted(new)
+}
+
+fn same_managed(old: &ManagedPolicy, new: &ManagedPolicy) -> bool {
+    same_identity(&old.identity, &new.identity) && old.tags == new.tags
+}
+
+fn same_resources(old: &ResourcePolicy, new: &ResourcePolicy) -> bool {
+    old.account == new.account
+        && old.name == new.name
+        && old.scopes == new.scopes
+        && old.required == new.required
+        && old.tags == new.tags
+        && old.document.is_some() == new.document.is_some()
+}
+
+/// Whether the tables know all that the principals of `document` name. Unique ids they do not.
+fn names_known(document: &PolicyDocument, tables: &Tables) -> bool {
+    let principals = document.statements.iter();
+    principals
+        .filter_map(|statement| statement.principal.as_ref())
+        .flat_map(|principal| &principal.entries)
+        .all(|entry| match entry {
+            PrincipalEntry::Id(id) => tables.is_external(id).is_some(),
+            _ => true,
+        })
+}
+
+impl Directory for Tables {
+    fn has_policy(&self, arn: &str) -> bool {
+        self.policies.find(PolicyType::Session, arn).is_some()
+    }
+
+    fn has_group(&self, account: &AccountId, name: &str) -> bool {
+        self.has_group(account, name)
+    }
+
+    fn has_principal(&self, arn: &str) -> bool {
+        self.has_principal(arn)
+    }
+
+    fn has_role(&self, account: &AccountId, name: &str) -> bool {
+        self.has_role(account, name)
+    }
+
+    /// Never asked: see [`names_known`].
+    fn has_unique_id(&self, _id: &str) -> bool {
+        false
+    }
+
+    fn is_external(&self, account: &str) -> Option<bool> {
+        let account = self.whole.accounts.get(account)?;
+        Some(account.external)
+    }
+}

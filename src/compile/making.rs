@@ -1,0 +1,351 @@
+//! One entity of the world at a time → what the tables say of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+
+use super::policies::{Policies, is_same};
+use super::policy_set::SliceBudget;
+use super::sets::SetsMaker;
+use super::snapshot::{Entity, GroupShare, Origin, Policy, Revision, Role, SetId, Snapshot, Whole};
+use super::table::{Sharded, hash_of};
+use super::tags;
+use crate::language::document::{PolicyDocument, PolicyType};
+use crate::name::AccountId;
+use crate::world::Entities;
+use crate::world::build::case;
+use crate::world::entity::{
+    Group, Identity, InlinePolicy, ManagedPolicy, Reference, ResourcePolicy, Role as WrittenRole,
+    User,
+};
+use crate::world::organization::ControlPolicy;
+
+/// The tables of a snapshot, with what is needed to change them.
+#[derive(Debug)]
+pub(super) struct Tables {
+    pub sets: SetsMaker,
+    pub policies: Policies,
+    groups: HashTable<KnownGroup>,
+    entities: Sharded<Arc<Entity>>,
+    roles: Sharded<Arc<Entity>>,
+    pub whole: Arc<Whole>,
+    /// For the folded hash of each ARN and scope, the hash of one of them: what tells that a pattern misses none by its
+    /// case alone (M-16).
+    spellings: HashMap<u64, u64, FixedState>,
+}
+
+/// A group, with its name as its users share it.
+#[derive(Debug)]
+struct KnownGroup {
+    name: Arc<str>,
+    group: Arc<Group>,
+}
+
+impl Tables {
+    /// Without a row, for about as many as `entities` will fill.
+    pub fn for_entities(entities: &Entities, budget: &Arc<SliceBudget>) -> Self {
+        Self {
+            sets: SetsMaker::new(Arc::clone(budget)),
+            policies: Policies::default(),
+            groups: HashTable::new(),
+            entities: Sharded::for_rows(entities.users.len() + entities.roles.len()),
+            roles: Sharded::for_rows(entities.roles.len()),
+            whole: Arc::default(),
+            spellings: case::resources(entities)
+                .map(|text| (folded_hash(text), hash_of(text)))
+                .collect(),
+        }
+    }
+
+    /// What they are now, as a snapshot.
+    pub fn snapshot(&self, revision: Revision) -> Snapshot {
+        Snapshot {
+            revision,
+            sets: self.sets.sets().clone(),
+            entities: self.entities.clone(),
+            roles: self.roles.clone(),
+            whole: Arc::clone(&self.whole),
+        }
+    }
+
+    /// Whether `pattern` may differ in its case alone from an ARN or scope.
+    pub fn may_misspell(&self, pattern: &str) -> bool {
+        let known = self.spellings.get(&folded_hash(pattern));
+        known.is_some_and(|spelling| *spelling != hash_of(pattern))
+    }
+
+    /// Whether there is a user or role with this ARN.
+    pub fn has_principal(&self, arn: &str) -> bool {
+        let is_it = |entity: &Arc<Entity>| entity.arn.as_str() == arn;
+        self.entities.find(hash_of(arn), is_it).is_some()
+    }
+
+    /// Whether the account has a role of this name.
+    pub fn has_role(&self, account: &AccountId, name: &str) -> bool {
+        let is_it = |role: &Arc<Entity>| *role.name == *name && role.account == *account;
+        let hash = hash_of(&(account.as_str(), name));
+        self.roles.find(hash, is_it).is_some()
+    }
+
+    /// Whether the account has a group of this name.
+    pub fn has_group(&self, account: &AccountId, name: &str) -> bool {
+        self.group(account, name).is_some()
+    }
+
+    fn group(&self, account: &AccountId, name: &str) -> Option<&KnownGroup> {
+        let is_it = |known: &KnownGroup| {
+            let identity = &known.group.identity;
+            *known.name == *name && identity.account == *account
+        };
+        self.groups.find(hash_of(&(account.as_str(), name)), is_it)
+    }
+}
+
+fn folded_hash(text: &str) -> u64 {
+    let folded: SmallVec<[u8; 256]> = text.bytes().map(|byte| byte.to_ascii_lowercase()).collect();
+    hash_of(folded.as_slice())
+}
+
+fn inline_name(owner: &Identity, inline: &InlinePolicy) -> String {
+    format!("{}/inline/{}", owner.arn, inline.name)
+}
+
+/// Tables in the making.
+pub(super) struct Making<'t> {
+    pub tables: &'t mut Tables,
+    /// Those of the last snapshot, when these are made from nothing.
+    pub before: Option<&'t Tables>,
+}
+
+impl Making<'_> {
+    /// The policy `wanted`: the one that the tables have, if that says the same, else a new one in its place.
+    pub fn policy(&mut self, wanted: Policy) -> Arc<Policy> {
+        let of = |tables: &Tables| {
+            let known = tables.policies.find(wanted.policy_type, &wanted.name);
+            known.map(Arc::clone)
+        };
+        let known = of(self.tables);
+        if let Some(known) = &known
+            && is_same(known, &wanted)
+        {
+            return Arc::clone(known);
+        }
+        let before = self.before.and_then(of);
+        let new = match before.filter(|before| is_same(before, &wanted)) {
+            Some(before) => before,
+            None => Arc::new(wanted),
+        };
+        if let Some(old) = known {
+            self.tables.sets.replace(&old, &new);
+        }
+        self.tables.policies.put(Arc::clone(&new));
+        new
+    }
+
+    /// The set of these policies.
+    pub fn set(&mut self, policies: Vec<Arc<Policy>>) -> SetId {
+        let before = self.before.map(|before| &before.sets);
+        self.tables.sets.id_of(policies, before)
+    }
+
+    /// The same; none for no policies.
+    pub fn set_unless_empty(&mut self, policies: Vec<Arc<Policy>>) -> Option<SetId> {
+        (!policies.is_empty()).then(|| self.set(policies))
+    }
+
+    /// A managed policy as a session policy, by its default version (G-36). The other parts that it plays already say
+    /// the same from now on.
+    pub fn managed(&mut self, policy: &ManagedPolicy) -> Option<Arc<Policy>> {
+        let version = policy.default_version()?;
+        let identity = &policy.identity;
+        let origin = Origin {
+            is_managed: true,
+            version: Some(version.id.as_str().into()),
+            ..Origin::of(&version.document)
+        };
+        let session = self.policy(Policy {
+            name: identity.arn.as_str().into(),
+            policy_type: PolicyType::Session,
+            file: Arc::clone(&identity.at.file),
+            statements: Arc::clone(&version.document.statements),
+            origin: Arc::new(origin),
+        });
+        for part in [PolicyType::Identity, PolicyType::PermissionsBoundary] {
+            if self.tables.policies.find(part, &session.name).is_some() {
+                self.part(part, &session.name);
+            }
+        }
+        Some(session)
+    }
+
+    /// The managed policy with this ARN as what it counts as here.
+    fn part(&mut self, policy_type: PolicyType, arn: &str) -> Option<Arc<Policy>> {
+        let session = self.tables.policies.find(PolicyType::Session, arn)?;
+        let wanted = Policy {
+            name: Arc::clone(&session.name),
+            policy_type,
+            file: Arc::clone(&session.file),
+            statements: Arc::clone(&session.statements),
+            origin: Arc::clone(&session.origin),
+        };
+        Some(self.policy(wanted))
+    }
+
+    fn attached(&mut self, attached: &[Reference], to: &mut Vec<Arc<Policy>>) {
+        for reference in attached {
+            to.extend(self.part(PolicyType::Identity, &reference.to));
+        }
+    }
+
+    fn boundary(&mut self, reference: Option<&Reference>) -> Option<SetId> {
+        let policy = self.part(PolicyType::PermissionsBoundary, &reference?.to)?;
+        Some(self.set(vec![policy]))
+    }
+
+    fn embedded(
+        &mut self,
+        name: &str,
+        policy_type: PolicyType,
+        file: &Arc<str>,
+        document: &PolicyDocument,
+    ) -> Arc<Policy> {
+        self.policy(Policy {
+            name: name.into(),
+            policy_type,
+            file: Arc::clone(file),
+            statements: Arc::clone(&document.statements),
+            origin: Arc::new(Origin::of(document)),
+        })
+    }
+
+    fn inline(&mut self, owner: &Identity, policies: &[InlinePolicy], to: &mut Vec<Arc<Policy>>) {
+        for inline in policies {
+            let name = inline_name(owner, inline);
+            let file = &owner.at.file;
+            to.push(self.embedded(&name, PolicyType::Identity, file, &inline.document));
+        }
+    }
+
+    /// An SCP or RCP.
+    pub fn control(&mut self, control: &ControlPolicy, policy_type: PolicyType) -> Arc<Policy> {
+        let file = &control.at.file;
+        let name = file.strip_suffix(".json").unwrap_or(file);
+        self.embedded(name, policy_type, file, &control.document)
+    }
+
+    /// The policy of a file of `resource-policies/`, if it has one.
+    pub fn resource_policy(&mut self, file: &ResourcePolicy) -> Option<Arc<Policy>> {
+        let document = file.document.as_ref()?;
+        Some(self.embedded(&file.name, PolicyType::Resource, &file.at.file, document))
+    }
+
+    /// A group, in the place of the one of its name.
+    pub fn group(&mut self, group: &Arc<Group>) {
+        self.inline(&group.identity, &group.inline, &mut Vec::new());
+        let hash = |known: &KnownGroup| {
+            let identity = &known.group.identity;
+            hash_of(&(identity.account.as_str(), &*known.name))
+        };
+        let new = KnownGroup {
+            name: group.identity.name.as_str().into(),
+            group: Arc::clone(group),
+        };
+        let is_it = |known: &KnownGroup| {
+            let (known, new) = (&known.group.identity, &group.identity);
+            known.name == new.name && known.account == new.account
+        };
+        match self.tables.groups.find_mut(hash(&new), is_it) {
+            Some(known) => known.group = new.group,
+            None => _ = self.tables.groups.insert_unique(hash(&new), new, hash),
+        }
+    }
+
+    /// A user, with what its groups have.
+    pub fn user(&mut self, user: &User) -> Entity {
+        let identity = &user.identity;
+        let mut policies = Vec::new();
+        self.inline(identity, &user.inline, &mut policies);
+        self.attached(&user.attached, &mut policies);
+        let mut shares = Vec::with_capacity(user.groups.len());
+        for reference in &user.groups {
+            let Some(known) = self.tables.group(&identity.account, &reference.to) else {
+                continue;
+            };
+            let (name, group) = (Arc::clone(&known.name), Arc::clone(&known.group));
+            let n_before = policies.len();
+            for inline in &group.inline {
+                let name = inline_name(&group.identity, inline);
+                let found = self.tables.policies.find(PolicyType::Identity, &name);
+                policies.extend(found.map(Arc::clone));
+            }
+            self.attached(&group.attached, &mut policies);
+            shares.push(GroupShare {
+                name,
+                n_policies: policies.len() - n_before,
+            });
+        }
+        Entity {
+            arn: identity.arn.clone(),
+            account: identity.account.clone(),
+            name: identity.name.as_str().into(),
+            unique_id: identity.unique_id.as_deref().map(Into::into),
+            groups: shares.into(),
+            identity: self.set_unless_empty(policies),
+            permissions_boundary: self.boundary(user.permissions_boundary.as_ref()),
+            tags: tags(&user.tags),
+            disabled: user.disabled,
+            role: None,
+        }
+    }
+
+    /// A role.
+    pub fn role(&mut self, role: &WrittenRole) -> Entity {
+        let identity = &role.identity;
+        let mut policies = Vec::new();
+        self.inline(identity, &role.inline, &mut policies);
+        self.attached(&role.attached, &mut policies);
+        let trust = self.embedded(
+            &format!("{}/trust", identity.arn),
+            PolicyType::Trust,
+            &identity.at.file,
+            &role.trust,
+        );
+        Entity {
+            arn: identity.arn.clone(),
+            account: identity.account.clone(),
+            name: identity.name.as_str().into(),
+            unique_id: identity.unique_id.as_deref().map(Into::into),
+            groups: Box::default(),
+            identity: self.set_unless_empty(policies),
+            permissions_boundary: self.boundary(role.permissions_boundary.as_ref()),
+            tags: tags(&role.tags),
+            disabled: role.disabled,
+            role: Some(Role {
+                trust: self.set(vec![trust]),
+                service_linked: role.service_linked,
+                max_session_duration: role.max_session_duration,
+            }),
+        }
+    }
+
+    /// Puts `entity` into the place of the one with its ARN, unless they are equal.
+    pub fn put(&mut self, entity: Entity) {
+        let by_arn = |entity: &Arc<Entity>| hash_of(entity.arn.as_str());
+        let by_name = |role: &Arc<Entity>| hash_of(&(role.account.as_str(), &*role.name));
+        let entity = Arc::new(entity);
+        let is_it = |other: &Arc<Entity>| other.arn == entity.arn;
+        let known = self.tables.entities.find(by_arn(&entity), is_it);
+        if known.is_some_and(|known| *known == entity) {
+            return;
+        }
+        let row = Arc::clone(&entity);
+        self.tables.entities.put(row, by_arn, is_it);
+        if entity.role.is_some() {
+            let row = Arc::clone(&entity);
+            self.tables.roles.put(row, by_name, is_it);
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Each policy once, in each of the parts it plays.
+
+use std::sync::Arc;
+
+use hashbrown::HashTable;
+
+use super::snapshot::Policy;
+use super::table::hash_of;
+use crate::language::document::PolicyType;
+
+/// Policies by what they count as and their names, of which no two of a store are the same.
+#[derive(Debug, Default)]
+pub struct Policies(HashTable<Arc<Policy>>);
+
+impl Policies {
+    /// The policy of this name as what it counts as here.
+    pub fn find(&self, policy_type: PolicyType, name: &str) -> Option<&Arc<Policy>> {
+        let is_it =
+            |policy: &Arc<Policy>| policy.policy_type == policy_type && *policy.name == *name;
+        self.0.find(hash_of(&(policy_type, name)), is_it)
+    }
+
+    /// Adds `policy`, in the place of the one of its name.
+    pub fn put(&mut self, policy: Arc<Policy>) {
+        let hash = |policy: &Arc<Policy>| hash_of(&(policy.policy_type, &*policy.name));
+        let is_it = |other: &Arc<Policy>| {
+            other.policy_type == policy.policy_type && other.name == policy.name
+        };
+        match self.0.find_mut(hash(&policy), is_it) {
+            Some(known) => *known = policy,
+            None => _ = self.0.insert_unique(hash(&policy), policy, hash),
+        }
+    }
+}
+
+/// Whether the two are the same policy in all that the engine can show or evaluate.
+pub fn is_same(a: &Policy, b: &Policy) -> bool {
+    a.policy_type == b.policy_type
+        && a.name == b.name
+        && a.file == b.file
+        && (Arc::ptr_eq(&a.statements, &b.statements) || a.statements == b.statements)
+        && (Arc::ptr_eq(&a.origin, &b.origin) || a.origin == b.origin)
+}

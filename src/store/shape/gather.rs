@@ -1,0 +1,190 @@
+//! The fragments of all files → what the store says.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::owners::{self, Declared, TextNeeded};
+use super::{Fragment, Memory, Owners, count, fragment};
+use crate::language::finding::Finding;
+use crate::name::AccountId;
+use crate::store::place::{Kind, Place};
+use crate::store::progress::Progress;
+use crate::store::read::{ContentDigest, File};
+use crate::world::Entities;
+use crate::world::build::Missing;
+
+/// As many files are worth a thread.
+const MIN_FILES_PER_THREAD: usize = 32;
+
+/// What the files of a store say.
+#[derive(Debug, Default)]
+pub struct Shaped {
+    /// All that could be read.
+    pub entities: Entities,
+    /// The account of the root's `account.json`.
+    pub root_account: Option<AccountId>,
+    /// What may exist, in files that could not be read.
+    pub missing: Missing,
+    /// How many statements are evaluated.
+    pub n_statements: usize,
+    /// About the files.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads all files of a store. What is wrong with the files of `unread` has been said. What `memory` knows of `files`
+/// is taken from there, the others are in `read`, and afterwards it knows the good ones of `files` and no others.
+///
+/// Fails where a file that was not read again means something else now, because its folder belongs to another account.
+pub fn entities(
+    files: &[(Arc<str>, ContentDigest)],
+    read: &[File],
+    unread: &[Place<'_>],
+    memory: &mut Memory,
+) -> Result<Shaped, TextNeeded> {
+    let declared = owners::declared(files, read, unread, memory)?;
+    if memory.owners.contradict(&declared.owners) {
+        if read.len() < files.len() {
+            return Err(TextNeeded);
+        }
+        let owners = declared.owners.clone();
+        return merge(files, read_all(read.iter(), &owners), declared, memory);
+    }
+    // What was read only to see that it has not changed has been left in the memory.
+    let changed = read.iter().filter(
+        |file| !matches!(memory.known(&file.path), Some((_, digest)) if digest == file.digest),
+    );
+    let fresh = read_all(changed, &declared.owners);
+    merge(files, fresh, declared, memory)
+}
+
+/// What each of `files` says, in their order; several threads read where there is much to do.
+pub fn read_all<'f>(
+    files: impl Iterator<Item = &'f File>,
+    owners: &Owners,
+) -> Vec<(&'f File, Arc<Fragment>)> {
+    let files: Vec<&File> = files.filter(|file| file.text.is_some()).collect();
+    let progress = Progress::of("parsing the store", files.len());
+    let one = |file: &'f File| {
+        let text = file.text.as_deref().unwrap_or_default();
+        let said = fragment(file, text, owners.of(&file.path));
+        progress.step();
+        (file, Arc::new(said))
+    };
+    // To ask how many processors there are reads files: not for one policy.
+    let n_threads = match files.len() / MIN_FILES_PER_THREAD {
+        0 | 1 => 1,
+        worth => std::thread::available_parallelism().map_or(1, |all| worth.min(all.get())),
+    };
+    if n_threads < 2 {
+        return files.into_iter().map(one).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let work = || {
+        let mut done = Vec::new();
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(file) = files.get(index) else {
+                return done;
+            };
+            done.push((index, one(file)));
+        }
+    };
+    let mut done = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(work)).collect();
+        let mut done = work();
+        for other in others {
+            match other.join() {
+                Ok(more) => done.extend(more),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        done
+    });
+    // Whoever was faster: findings and entities stand in the order of the files.
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, read)| read).collect()
+}
+
+/// Puts together what was read now and what is remembered.
+fn merge(
+    files: &[(Arc<str>, ContentDigest)],
+    fresh: Vec<(&File, Arc<Fragment>)>,
+    declared: Declared,
+    memory: &mut Memory,
+) -> Result<Shaped, TextNeeded> {
+    let mut shaped = Shaped {
+        root_account: declared.root_account,
+        findings: declared.findings,
+        ..Shaped::default()
+    };
+    shaped.entities.accounts = declared.accounts;
+    shaped.missing.names.extend(declared.missing);
+    memory.owners = declared.owners;
+    let mut bad = HashMap::new();
+    for (file, said) in fresh {
+        if Place::of(&file.path).kind == Kind::Account {
+            continue;
+        }
+        if said.is_good() {
+            memory.keep(file, said);
+        } else {
+            memory.forget(&file.path);
+            bad.insert(Arc::clone(&file.path), said);
+        }
+    }
+    if memory.n_files() > files.len() - bad.len() {
+        memory.keep_only(files);
+    }
+    let mut aws_managed = BTreeMap::new();
+    for (path, digest) in files {
+        let said = bad.get(path).or_else(|| memory.fragment(path));
+        let Some(said) = said else {
+            let is_account = Place::of(path).kind == Kind::Account;
+            if is_account {
+                continue;
+            }
+            debug_assert!(false, "`{path}` with the digest {digest:?} was not read");
+            return Err(TextNeeded);
+        };
+        shaped.add(said, &mut aws_managed);
+    }
+    Ok(shaped)
+}
+
+impl Shaped {
+    fn add(&mut self, said: &Fragment, aws_managed: &mut BTreeMap<String, ContentDigest>) {
+        let (all, more) = (&mut self.entities, &said.entities);
+        all.users.extend_from_slice(&more.users);
+        all.groups.extend_from_slice(&more.groups);
+        all.roles.extend_from_slice(&more.roles);
+        all.managed_policies
+            .extend_from_slice(&more.managed_policies);
+        all.resource_policies
+            .extend_from_slice(&more.resource_policies);
+        all.service_control_policies
+            .extend_from_slice(&more.service_control_policies);
+        all.resource_control_policies
+            .extend_from_slice(&more.resource_control_policies);
+        if more.organization.is_some() {
+            all.organization.clone_from(&more.organization);
+        }
+        self.n_statements += said.n_statements;
+        for (policy, says) in &said.aws_managed {
+            let arn = policy.identity.arn.as_str();
+            match aws_managed.get(arn) {
+                // Every dump brings its own copy of what AWS manages.
+                Some(known) if known == says => continue,
+                Some(_) => {}
+                None => _ = aws_managed.insert(arn.to_owned(), *says),
+            }
+            self.n_statements += count::of_managed(policy);
+            all.managed_policies.push(Arc::clone(policy));
+        }
+        self.findings.extend(said.findings.iter().cloned());
+        self.missing
+            .names
+            .extend(said.missing.names.iter().cloned());
+        self.missing.anything |= said.missing.anything;
+    }
+}

@@ -1,0 +1,196 @@
+//! To whom the files of each folder belong: the accounts that a store declares.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use super::{Folder, FolderOwner, Memory, Owner, Reading, account, with_json};
+use crate::language::finding::{Code, Finding, Location};
+use crate::name::AccountId;
+use crate::store::place::{self, Kind, Place};
+use crate::store::read::{ContentDigest, File};
+use crate::world::entity::Account;
+
+/// The owner of each folder, by the folder's name; `None` is the root.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Owners(BTreeMap<Option<String>, FolderOwner>);
+
+impl Owners {
+    /// To whom the file at `path` belongs.
+    pub fn of(&self, path: &str) -> Option<&FolderOwner> {
+        let folder = place::account_folder(path).map(str::to_owned);
+        self.0.get(&folder)
+    }
+
+    /// Whether a folder that both know belongs to another one now.
+    pub fn contradict(&self, other: &Self) -> bool {
+        let mut folders = self.0.iter();
+        folders.any(|(name, owner)| other.0.get(name).is_some_and(|other| other != owner))
+    }
+}
+
+/// What an `account.json` says.
+#[derive(Debug)]
+pub struct Declaration {
+    /// Whose folder it stands in, and the partition of the root: they have a say in what it means.
+    folder: Option<AccountId>,
+    default_partition: Option<String>,
+    account: Option<Account>,
+    findings: Vec<Finding>,
+}
+
+/// The accounts of a store, with what is wrong with their files and folders.
+#[derive(Debug, Default)]
+pub struct Declared {
+    /// Of every folder.
+    pub owners: Owners,
+    /// In the order of their folders, the root first.
+    pub accounts: Vec<Account>,
+    /// Of the root's `account.json`.
+    pub root_account: Option<AccountId>,
+    /// The stems of files that have errors.
+    pub missing: Vec<String>,
+    pub findings: Vec<Finding>,
+}
+
+/// A file that is neither remembered nor at hand.
+#[derive(Debug)]
+pub struct TextNeeded;
+
+/// Learns which accounts there are. The root comes first: its partition is the default of the others.
+pub fn declared(
+    files: &[(Arc<str>, ContentDigest)],
+    read: &[File],
+    unread: &[Place<'_>],
+    memory: &mut Memory,
+) -> Result<Declared, TextNeeded> {
+    let mut folders: BTreeMap<Option<&str>, Option<&(Arc<str>, ContentDigest)>> =
+        BTreeMap::from([(None, None)]);
+    for file in files {
+        let path: &str = &file.0;
+        let is_account = path.ends_with("account.json") && Place::of(path).kind == Kind::Account;
+        let declaration = folders.entry(place::account_folder(path)).or_default();
+        if is_account {
+            *declaration = Some(file);
+        }
+    }
+    let read: HashMap<&str, &File> = read.iter().map(|file| (&*file.path, file)).collect();
+    let mut declared = Declared::default();
+    let mut root_partition = None;
+    for (name, declaration) in folders {
+        let id = name.and_then(place::account_of_folder);
+        if let (Some(name), None) = (name, &id) {
+            let message = format!(
+                "the folder `{name}` is no account id: 12 digits, or letters, digits, `_` and `-`"
+            );
+            let at = Location::file(format!("accounts/{name}"));
+            let finding = Finding::error(Code::INVALID_NAME, at, message);
+            declared.findings.push(finding);
+        }
+        let is_unread =
+            |place: &Place<'_>| place.kind == Kind::Account && place.account_folder == name;
+        let mut owner = FolderOwner {
+            is_broken: (name.is_some() && id.is_none()) || unread.iter().any(is_unread),
+            partition: root_partition.clone().unwrap_or_else(|| "aws".to_owned()),
+            id,
+        };
+        if let Some((path, digest)) = declaration {
+            let folder = Folder {
+                id: owner.id.clone(),
+            };
+            let says = match remembered(path, digest, &folder, root_partition.as_ref(), memory) {
+                Some(known) => known,
+                None => {
+                    let file = read.get(&**path).ok_or(TextNeeded)?;
+                    let text = file.text.as_deref().ok_or(TextNeeded)?;
+                    let says = Arc::new(declaration_in(file, text, folder, root_partition.clone()));
+                    if says.account.is_some() {
+                        memory.keep_account(file, Arc::clone(&says));
+                    } else {
+                        memory.forget(path);
+                        declared.missing.push("account".to_owned());
+                    }
+                    says
+                }
+            };
+            declared.findings.extend(says.findings.iter().cloned());
+            match &says.account {
+                Some(account) => {
+                    owner.partition.clone_from(&account.partition);
+                    owner.id = Some(account.id.clone());
+                    if !account.id.is_aws() {
+                        declared.accounts.push(account.clone());
+                    }
+                }
+                None => owner.is_broken = true,
+            }
+            if name.is_none() {
+                declared.root_account.clone_from(&owner.id);
+                root_partition = Some(owner.partition.clone());
+            }
+        } else if let (Some(name), Some(id)) = (name, &owner.id)
+            && !id.is_aws()
+        {
+            declared.accounts.push(Account {
+                id: id.clone(),
+                partition: owner.partition.clone(),
+                alias: None,
+                root_user_enabled: false,
+                anonymous_allowed: false,
+                external: false,
+                trust_external_identity: false,
+                canonical_user_id: None,
+                at: Location::file(format!("accounts/{name}")),
+            });
+        }
+        declared.owners.0.insert(name.map(str::to_owned), owner);
+    }
+    Ok(declared)
+}
+
+/// What the `account.json` at `path` said when it was read last, where it would say the same now.
+fn remembered(
+    path: &str,
+    digest: &ContentDigest,
+    folder: &Folder,
+    default_partition: Option<&String>,
+    memory: &Memory,
+) -> Option<Arc<Declaration>> {
+    let known = memory.declaration(path, digest)?;
+    let is_same =
+        known.folder == folder.id && known.default_partition.as_ref() == default_partition;
+    is_same.then(|| Arc::clone(known))
+}
+
+/// Reads an `account.json`; no account if it has an error.
+fn declaration_in(
+    file: &File,
+    text: &[u8],
+    folder: Folder,
+    default_partition: Option<String>,
+) -> Declaration {
+    let mut account = None;
+    let place = Place::of(&file.path);
+    let findings = with_json(&file.path, text, |node, report| {
+        let owner = Owner {
+            id: None,
+            partition: "aws",
+            is_broken: false,
+        };
+        let mut reading = Reading {
+            report,
+            place: &place,
+            owner,
+            is_dump: false,
+        };
+        account = account::account(node, &folder, default_partition.as_deref(), &mut reading);
+    });
+    if findings.iter().any(Finding::is_error) {
+        account = None;
+    }
+    Declaration {
+        folder: folder.id,
+        default_partition,
+        account,
+        findings,
+    }
+}
