@@ -295,14 +295,14 @@ pub(super) const ORDER: [PolicyType; 6] = [
 ];
 
 /// What each policy type says, and by which statement; in the order of [`ORDER`].
-struct Layers([Layer; ORDER.len()]);
+struct Layers<'a>([Layer<'a>; ORDER.len()]);
 
-impl Layers {
+impl<'a> Layers<'a> {
     /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
     /// cannot change the answer (E-15), and the order is that of the labels (E-28).
-    fn evaluate<T: Trace>(facts: &Facts<'_>, sides: &Sides<'_>, trace: &mut T) -> Self {
+    fn evaluate<T: Trace>(facts: &Facts<'a>, sides: &Sides<'a>, trace: &mut T) -> Self {
         // Not in play: so is, for the answer, whatever comes after an explicit deny.
-        let mut layers = [const { Layer::without_statement(Verdict::NotInPlay) }; ORDER.len()];
+        let mut layers = [Layer::without_statement(Verdict::NotInPlay); ORDER.len()];
         for (place, policy_type) in layers.iter_mut().zip(ORDER) {
             *place = match policy_type {
                 PolicyType::ResourceControl => resource_control(facts, sides.owner, trace),
@@ -344,12 +344,11 @@ impl Layers {
     /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
     /// another account, that one.
     fn into_decision(self, reason: Reason) -> Decision {
-        let mut layers = self.0;
         let mut determining = SmallVec::new();
         for policy_type in settled_by(reason) {
-            let layer = layers.get_mut(place_of(*policy_type));
-            if let Some(by) = layer.and_then(|layer| layer.settled_by.take()) {
-                determining.push(by);
+            let layer = self.0.get(place_of(*policy_type));
+            if let Some(by) = layer.and_then(|layer| layer.settled_by) {
+                determining.push(by.named());
             }
         }
         Decision {
@@ -401,7 +400,11 @@ pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
 }
 
 /// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
-fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace: &mut T) -> Layer {
+fn resource_control<'a, T: Trace>(
+    facts: &Facts<'a>,
+    owner: Option<&Account>,
+    trace: &mut T,
+) -> Layer<'a> {
     let stored = owner
         .filter(|_| facts.keeps(PolicyType::ResourceControl))
         .and_then(|owner| owner.membership.as_ref()?.resource_control.as_ref());
@@ -438,7 +441,7 @@ fn resource_control<T: Trace>(facts: &Facts<'_>, owner: Option<&Account>, trace:
 const ONLY_SIMULATED: &[Option<SetId>] = &[None];
 
 /// E-20 to E-24: every level above the principal's account must allow, and none may deny.
-fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
+fn service_control<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
     let caller = &facts.caller;
     let is_subject = !caller.is_outsider() && !caller.is_service_linked();
     let account = caller
@@ -488,7 +491,7 @@ fn service_control<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 }
 
 /// E-10, T-1, T-50: the policies attached to the resource, or the trust policy of the role.
-fn resource<T: Trace>(facts: &Facts<'_>, attached: &[&Attachment], trace: &mut T) -> Layer {
+fn resource<'a, T: Trace>(facts: &Facts<'a>, attached: &[&Attachment], trace: &mut T) -> Layer<'a> {
     let request = facts.request;
     let is_kept = facts.keeps(PolicyType::Resource);
     let files = attached.iter().filter(|_| is_kept);
@@ -504,7 +507,7 @@ fn resource<T: Trace>(facts: &Facts<'_>, attached: &[&Attachment], trace: &mut T
         return attached_layer;
     }
     trace.set_aside_allows();
-    let only_denies = |layer: Layer| match layer.verdict {
+    let only_denies = |layer: Layer<'a>| match layer.verdict {
         Verdict::ExplicitDeny => layer,
         _ => Layer::without_statement(Verdict::NotInPlay),
     };
@@ -554,7 +557,7 @@ fn is_pass_role(action: &Action) -> bool {
 
 /// E-8; root is allowed everything on this side (E-50), outsiders have no such side, and what an external account
 /// says is not known.
-fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
+fn identity<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
     let caller = &facts.caller;
     let taken_as = |allowed: bool| {
         Layer::without_statement(if allowed {
@@ -587,7 +590,7 @@ fn identity<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 }
 
 /// E-46; never for root, services and the anonymous.
-fn permissions_boundary<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
+fn permissions_boundary<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
     match facts.caller.boundary {
         Some(Boundary::Stored(set)) => evaluate_stored(set, facts, trace),
         Some(Boundary::Simulated(policy)) => evaluate_set(iter::once(policy), facts, trace),
@@ -596,7 +599,7 @@ fn permissions_boundary<T: Trace>(facts: &Facts<'_>, trace: &mut T) -> Layer {
 }
 
 /// E-47: all session policies are one set.
-fn session<T: Trace>(facts: &Facts<'_>, managed: &[&PolicySet], trace: &mut T) -> Layer {
+fn session<'a, T: Trace>(facts: &Facts<'a>, managed: &[&'a PolicySet], trace: &mut T) -> Layer<'a> {
     let session = &facts.request.session;
     let simulated = facts.simulated(PolicyType::Session);
     let is_kept = session.has_policies() && facts.keeps(PolicyType::Session);

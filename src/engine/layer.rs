@@ -31,15 +31,32 @@ pub enum Verdict {
 }
 
 /// A verdict with the statement that made it.
-#[derive(Clone, Debug)]
-pub struct Layer {
+#[derive(Clone, Copy, Debug)]
+pub struct Layer<'a> {
     /// What the statements say.
     pub verdict: Verdict,
     /// The first Deny that applies, or the first of the strongest Allows.
-    pub settled_by: Option<StatementRef>,
+    pub settled_by: Option<Place<'a>>,
 }
 
-impl Layer {
+/// A statement where it stands: what a decision names for good is a [`StatementRef`].
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'a> {
+    policy: &'a Arc<Policy>,
+    index: usize,
+}
+
+impl Place<'_> {
+    /// The statement by a name of its own.
+    pub fn named(self) -> StatementRef {
+        StatementRef {
+            policy: Arc::clone(self.policy),
+            index: self.index,
+        }
+    }
+}
+
+impl Layer<'_> {
     /// A verdict that no statement made.
     pub const fn without_statement(verdict: Verdict) -> Self {
         Self {
@@ -60,11 +77,11 @@ impl Layer {
 }
 
 /// Evaluates a set of the store's (E-14, E-15): of the statements that its index gives, unless somebody listens.
-pub(super) fn evaluate_stored<T: Trace>(
-    set: &PolicySet,
+pub(super) fn evaluate_stored<'a, T: Trace>(
+    set: &'a PolicySet,
     facts: &Facts<'_>,
     trace: &mut T,
-) -> Layer {
+) -> Layer<'a> {
     if T::SCANS {
         return evaluate_set(set.policies(), facts, trace);
     }
@@ -84,12 +101,12 @@ pub(super) fn evaluate_stored<T: Trace>(
 }
 
 /// Evaluates a set of the store's, if there is one, together with what a simulation adds to it.
-pub(super) fn evaluate_with<T: Trace>(
-    stored: Option<&PolicySet>,
-    added: &[Arc<Policy>],
+pub(super) fn evaluate_with<'a, T: Trace>(
+    stored: Option<&'a PolicySet>,
+    added: &'a [Arc<Policy>],
     facts: &Facts<'_>,
     trace: &mut T,
-) -> Layer {
+) -> Layer<'a> {
     match stored {
         Some(set) if added.is_empty() => evaluate_stored(set, facts, trace),
         _ => {
@@ -100,15 +117,15 @@ pub(super) fn evaluate_with<T: Trace>(
 }
 
 /// The same answer as [`evaluate_set`] gives, statement for statement: both go by the order of the policies.
-fn evaluate_slice(set: &PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer {
+fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer<'a> {
     let resource = &facts.request.resource;
     let denied = slice.denies.visit(resource, |candidate| {
         let Some((policy, statement)) = candidate.of(set) else {
             return ControlFlow::Continue(());
         };
         match consider_otherwise(statement, facts, &mut Silent) {
-            Outcome::Applies(_) => ControlFlow::Break(StatementRef {
-                policy: Arc::clone(policy),
+            Outcome::Applies(_) => ControlFlow::Break(Place {
+                policy,
                 index: candidate.statement as usize,
             }),
             _ => ControlFlow::Continue(()),
@@ -140,10 +157,7 @@ fn evaluate_slice(set: &PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer {
     match (best, allowed_by) {
         (Some(strength), Some((policy, index))) => Layer {
             verdict: Verdict::Allow(strength),
-            settled_by: Some(StatementRef {
-                policy: Arc::clone(policy),
-                index,
-            }),
+            settled_by: Some(Place { policy, index }),
         },
         _ => Layer::without_statement(Verdict::ImplicitDeny),
     }
@@ -154,9 +168,9 @@ pub(super) fn evaluate_set<'p, T: Trace>(
     policies: impl IntoIterator<Item = &'p Arc<Policy>>,
     facts: &Facts<'_>,
     trace: &mut T,
-) -> Layer {
-    let mut denied_by: Option<StatementRef> = None;
-    let mut allowed_by: Option<(Strength, StatementRef)> = None;
+) -> Layer<'p> {
+    let mut denied_by: Option<Place<'p>> = None;
+    let mut allowed_by: Option<(Strength, Place<'p>)> = None;
     for policy in policies {
         trace.policy(policy);
         for (index, statement) in policy.statements.iter().enumerate() {
@@ -166,12 +180,9 @@ pub(super) fn evaluate_set<'p, T: Trace>(
                 continue;
             }
             let outcome = consider(statement, facts, trace);
-            let found = || StatementRef {
-                policy: Arc::clone(policy),
-                index,
-            };
+            let found = Place { policy, index };
             if T::LISTENS {
-                trace.statement(facts, &found(), outcome);
+                trace.statement(facts, &found.named(), outcome);
             }
             let Outcome::Applies(strength) = outcome else {
                 continue;
@@ -179,7 +190,7 @@ pub(super) fn evaluate_set<'p, T: Trace>(
             match statement.effect {
                 Effect::Deny => {
                     if denied_by.is_none() {
-                        denied_by = Some(found());
+                        denied_by = Some(found);
                     }
                     if !T::LISTENS {
                         return Layer {
@@ -189,7 +200,7 @@ pub(super) fn evaluate_set<'p, T: Trace>(
                     }
                 }
                 Effect::Allow if allowed_by.as_ref().is_none_or(|(best, _)| strength > *best) => {
-                    allowed_by = Some((strength, found()));
+                    allowed_by = Some((strength, found));
                 }
                 Effect::Allow => {}
             }

@@ -261,7 +261,7 @@ fn change(question: &mut Question, donor: Question, random: &mut Random) {
         2 => question.at = donor.at,
         3 => question.resource_account = donor.resource_account,
         4 if random.chance(50) => change_principal(question, donor, random),
-        4..6 => match (&mut question.session, donor.session) {
+        4..7 => match (&mut question.session, donor.session) {
             (Some(session), Some(other)) => change_session(session, other, random),
             (session, other) if random.chance(50) => *session = other,
             (session, _) => *session = None,
@@ -283,10 +283,10 @@ fn change_principal(question: &mut Question, donor: Question, random: &mut Rando
 }
 
 fn change_session(session: &mut SessionFacts, donor: SessionFacts, random: &mut Random) {
-    match random.below(11) {
+    match random.below(16) {
         0 => session.policies = donor.policies,
         1 => session.policy_arns = donor.policy_arns,
-        2 => session.tags = donor.tags,
+        2 | 10..13 => session.tags = donor.tags,
         3 => session.source_identity = donor.source_identity,
         4 => session.issued_at = donor.issued_at,
         5 => session.expires_at = donor.expires_at,
