@@ -64,7 +64,7 @@ fn a_slice_that_found_no_memory_is_not_built_again() {
         parse::parse(&text, PolicyType::Identity, Base::File("large".into()));
     let document = document.unwrap_or_else(|| panic!("{findings:?}"));
     let policy = Policy {
-        name: "large".to_owned(),
+        name: "large".into(),
         policy_type: PolicyType::Identity,
         file: "large.json".into(),
         origin: Arc::new(Origin::of(&document)),
