@@ -287,9 +287,9 @@ fn every_mutant_is_noticed() {
                         (INDEXES, Some("")),
                         (UNITS, Some("")),
                     ];
-                    let noticed = tries
-                        .iter()
-                        .find_map(|(tests, only)| run(&programs, &copy, tests, (*only)?, index + 1));
+                    let noticed = tries.iter().find_map(|(tests, only)| {
+                        run(&programs, &copy, tests, (*only)?, index + 1)
+                    });
                     match noticed {
                         Some(by) => println!("KILLED    {name}: {}", by.tell(&mutant.rule)),
                         None => {
