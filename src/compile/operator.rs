@@ -98,8 +98,8 @@ impl<'a> Values<'a> {
 /// Whether `condition` holds for `values`: the reference form at the end of section 4.1.
 pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Variables) -> Truth {
     let operator = condition.operator;
-    let is_absent = *values == Values::Absent;
-    if *values == Values::Unknown {
+    let is_absent = matches!(values, Values::Absent);
+    if matches!(values, Values::Unknown) {
         return Truth::Indeterminate; // T-43
     }
     if let Operand::Null(expects_absent) = condition.operand {

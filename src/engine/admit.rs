@@ -28,18 +28,14 @@ pub(super) fn admit<'a>(
         check_claims_in_context(snapshot, request)?;
     }
     check_assume_role_parameters(snapshot, request)?;
-    let session_policies = request
-        .session
-        .policy_arns
-        .iter()
-        .enumerate()
-        .map(|(index, arn)| {
-            snapshot.session_policy(arn.as_str()).ok_or_else(|| {
-                let field = format!("session.policy_arns[{index}]");
-                RequestError::invalid(field, format!("the store has no managed policy `{arn}`"))
-            })
+    let mut session_policies = SmallVec::new();
+    for (index, arn) in request.session.policy_arns.iter().enumerate() {
+        let found = snapshot.session_policy(arn.as_str()).ok_or_else(|| {
+            let field = format!("session.policy_arns[{index}]");
+            RequestError::invalid(field, format!("the store has no managed policy `{arn}`"))
         });
-    let session_policies = session_policies.collect::<Result<_, _>>()?;
+        session_policies.push(found?);
+    }
     Ok(Admitted {
         owner: owner(snapshot, request)?,
         session_policies,

@@ -131,10 +131,10 @@ impl<'a> Sides<'a> {
         session_policies: &'a [&'a PolicySet],
     ) -> Self {
         let (snapshot, resource) = (facts.snapshot, &facts.request.resource);
-        let attached = owner
-            .into_iter()
-            .flat_map(|owner| snapshot.attachments_of(&owner.id, resource))
-            .collect();
+        let attached = match owner {
+            Some(owner) => snapshot.attachments_of(&owner.id, resource).collect(),
+            None => SmallVec::new(),
+        };
         Self {
             owner,
             attached,
