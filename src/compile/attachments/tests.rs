@@ -70,7 +70,7 @@ fn what_is_found_is_what_every_scope_would_say() {
         assert_eq!(found, expected, "{text}");
         n_found += found.len();
     }
-    assert_eq!(n_found, 22);
+    assert_eq!(n_found, 31);
 }
 
 #[test]
