@@ -36,6 +36,7 @@ impl PolicySet {
             slices: Slices {
                 tables: OnceLock::new(),
                 asked: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
                 n_bytes: AtomicUsize::new(0),
                 budget: Arc::clone(budget),
             },
@@ -180,14 +181,16 @@ impl SliceBudget {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes `n_bytes` if they are left.
+    /// Takes `n_bytes` if they are left. What does not fit is never counted, not even for a moment: for another
+    /// thread something smaller still may.
     fn take(&self, n_bytes: usize) -> bool {
-        let before = self.used.fetch_add(n_bytes, Ordering::Relaxed);
-        let fits = before.saturating_add(n_bytes) <= self.max_bytes;
-        if !fits {
-            self.give_back(n_bytes);
-        }
-        fits
+        let more = |used: usize| {
+            let used = used.checked_add(n_bytes)?;
+            (used <= self.max_bytes).then_some(used)
+        };
+        self.used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .is_ok()
     }
 
     fn give_back(&self, n_bytes: usize) {
@@ -200,6 +203,9 @@ struct Slices {
     tables: OnceLock<Box<Table>>,
     /// A bit for each action that was asked before, by hash: a slice is made the second time.
     asked: AtomicU64,
+    /// Likewise for each action whose slice found no memory left. It is not built again: that would cost every
+    /// question about it more than the slice would ever save.
+    refused: AtomicU64,
     n_bytes: AtomicUsize,
     budget: Arc<SliceBudget>,
 }
@@ -218,11 +224,15 @@ impl Slices {
         if self.asked.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
             return None;
         }
+        if self.refused.load(Ordering::Relaxed) & bit != 0 {
+            return None;
+        }
         // Before anything is built: an action that has no place left must not cost more than those that have one.
         let place = self.free_place(action)?;
         let slice = Slice::of(policies, action);
         let n_bytes = slice.n_bytes();
         if !self.budget.take(n_bytes) {
+            self.refused.fetch_or(bit, Ordering::Relaxed);
             return None;
         }
         match place.set(Box::new(slice)) {

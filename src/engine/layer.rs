@@ -291,10 +291,11 @@ fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
     }
 }
 
-/// What evaluating `condition` costs: each value of the request is held against each of its own.
+/// What evaluating `condition` costs: each value of the request is held against those of its own that a search does
+/// not leave out.
 fn work_of(condition: &Condition, values: &Values<'_>) -> usize {
     let units: usize = values.all().map(|value| units_of(value.len())).sum();
-    units.saturating_mul(condition.operand.n_values())
+    units.saturating_mul(condition.operand.n_steps())
 }
 
 /// M-12, M-20, V-9.

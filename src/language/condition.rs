@@ -142,6 +142,18 @@ impl Operand {
         }
     }
 
+    /// About how many values are looked at to compare it with one: long lists are searched, where they can be.
+    pub fn n_steps(&self) -> usize {
+        match self {
+            Self::StringEquals(texts)
+            | Self::StringEqualsIgnoreCase(texts)
+            | Self::StringLike(texts) => texts.n_steps(),
+            Self::IpAddress(networks) => networks.n_steps(),
+            Self::Arn(patterns) => patterns.n_steps(),
+            _ => self.n_values(),
+        }
+    }
+
     /// The policy variables it mentions.
     pub fn variables(&self) -> Vec<&Variable> {
         match self {

@@ -24,9 +24,35 @@ use crate::support::{files_below, repository};
 /// The fewest mutants there must be.
 const N_MUTANTS: usize = 60;
 
-/// The tests that may notice a mutant.
-const SCENARIOS: &str = "scenarios::scenarios_are_answered_by_the_engine";
-const LAWS: &str = "laws::the_engine_answers_as_the_oracle_does";
+/// One of the two test programs, and what of it may notice a mutant.
+struct Tests {
+    /// Whether the unit tests are meant, instead of `tests/it`.
+    of_units: bool,
+    arguments: &'static [&'static str],
+}
+
+const SCENARIOS: Tests = Tests {
+    of_units: false,
+    arguments: &["--exact", "scenarios::scenarios_are_answered_by_the_engine"],
+};
+/// Each question several times, so that there are indexes.
+const CACHED: Tests = Tests {
+    of_units: false,
+    arguments: &["--exact", "scenarios::scenarios_are_answered_by_the_cache"],
+};
+const LAWS: Tests = Tests {
+    of_units: false,
+    arguments: &["--exact", "laws::the_engine_answers_as_the_oracle_does"],
+};
+const INDEXES: Tests = Tests {
+    of_units: false,
+    arguments: &["indexes::", "work::"],
+};
+/// What no question shows, such as a pattern of hundreds of characters.
+const UNITS: Tests = Tests {
+    of_units: true,
+    arguments: &["compile::", "engine::", "language::"],
+};
 
 /// How many questions the laws ask a mutant that every scenario overlooks.
 const LAWS_CASES: &str = "20000";
@@ -222,13 +248,14 @@ fn every_mutant_is_noticed() {
     let folder = repository().join("target/mutants");
     let copy = folder.join("src");
     write_copy(&copy, &mutants);
-    let program = build(&copy, &folder.join("build"));
-    for test in [SCENARIOS, LAWS] {
-        let noticed = run(&program, &copy, test, "", 0);
-        assert!(
-            noticed.is_none(),
-            "{test} fails without a mutant: {noticed:?}"
-        );
+    let programs = build(&copy, &folder.join("build"));
+    for tests in [SCENARIOS, CACHED, LAWS, INDEXES, UNITS] {
+        if let Some(noticed) = run(&programs, &copy, &tests, "", 0) {
+            panic!(
+                "{} fails without a mutant:\n{}",
+                noticed.test, noticed.output
+            );
+        }
     }
     let wanted = std::env::var("IAMD_MUTANTS").unwrap_or_default();
     let is_wanted = |mutant: &Mutant| {
@@ -255,11 +282,14 @@ fn every_mutant_is_noticed() {
                     let tries = [
                         (SCENARIOS, of_rule),
                         (SCENARIOS, Some("")),
+                        (CACHED, Some("")),
                         (LAWS, Some("")),
+                        (INDEXES, Some("")),
+                        (UNITS, Some("")),
                     ];
-                    let noticed = tries
-                        .iter()
-                        .find_map(|(test, only)| run(&program, &copy, test, (*only)?, index + 1));
+                    let noticed = tries.iter().find_map(|(tests, only)| {
+                        run(&programs, &copy, tests, (*only)?, index + 1)
+                    });
                     match noticed {
                         Some(by) => println!("KILLED    {name}: {}", by.tell(&mutant.rule)),
                         None => {
@@ -281,7 +311,6 @@ fn every_mutant_is_noticed() {
 }
 
 /// What a mutant was noticed by.
-#[derive(Debug)]
 struct Noticed {
     test: String,
     /// The rules of the scenarios that got another answer, one element each.
@@ -312,10 +341,21 @@ fn is_cited(rule: &str) -> bool {
         .any(|path| fs::read_to_string(path).unwrap().contains(rule))
 }
 
-/// Runs one test with one mutant, 0 for none, over the files of scenarios that contain `only`. Nothing if it passes.
-fn run(program: &Path, copy: &Path, test: &str, only: &str, number: usize) -> Option<Noticed> {
+/// Runs tests with one mutant, 0 for none, over the files of scenarios that contain `only`. Nothing if it passes.
+fn run(
+    programs: &Programs,
+    copy: &Path,
+    tests: &Tests,
+    only: &str,
+    number: usize,
+) -> Option<Noticed> {
+    let program = if tests.of_units {
+        &programs.units
+    } else {
+        &programs.it
+    };
     let mut child = Command::new(program)
-        .args(["--exact", test])
+        .args(tests.arguments)
         .current_dir(copy)
         .env("IAMD_MUTANT", number.to_string())
         .env("IAMD_TEST_SCENARIOS", only)
@@ -340,12 +380,13 @@ fn run(program: &Path, copy: &Path, test: &str, only: &str, number: usize) -> Op
     reader.join().unwrap();
     let took_too_long = output.is_err();
     let output = output.unwrap_or_default();
+    let test = tests.arguments.join(" ").replace("--exact ", "");
     assert!(
-        !succeeded || output.contains("1 passed"),
+        !succeeded || !output.contains(" 0 passed"),
         "{test} is no test:\n{output}"
     );
     (!succeeded).then(|| Noticed {
-        test: test.to_owned(),
+        test,
         scenarios: scenarios_in(&output),
         took_too_long,
         output,
@@ -369,9 +410,15 @@ fn scenarios_in(output: &str) -> Vec<Vec<String>> {
     .collect()
 }
 
-/// Builds the test program of the copy. What other crates compile to is shared with the original, where this version of
+/// The test programs of the copy.
+struct Programs {
+    it: PathBuf,
+    units: PathBuf,
+}
+
+/// Builds the test programs of the copy. What other crates compile to is shared with the original, where this version of
 /// Cargo can keep it apart from the programs.
-fn build(copy: &Path, target: &Path) -> PathBuf {
+fn build(copy: &Path, target: &Path) -> Programs {
     let begun = Instant::now();
     let shared = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| repository().join("target"), PathBuf::from);
@@ -379,6 +426,7 @@ fn build(copy: &Path, target: &Path) -> PathBuf {
     command
         .args([
             "test",
+            "--lib",
             "--test",
             "it",
             "--no-run",
@@ -398,17 +446,26 @@ fn build(copy: &Path, target: &Path) -> PathBuf {
         .filter(|message| message["message"]["level"] == "error")
         .filter_map(|message| message["message"]["rendered"].as_str())
         .collect();
-    let program = messages.iter().find_map(|message| {
-        let is_it = message["target"]["name"] == "it";
-        message["executable"].as_str().filter(|_| is_it)
-    });
+    let program = |name: &str| {
+        let found = messages.iter().find_map(|message| {
+            let is_meant = message["target"]["name"] == *name;
+            let is_test = message["profile"]["test"] == true;
+            message["executable"]
+                .as_str()
+                .filter(|_| is_meant && is_test)
+        });
+        found.map(PathBuf::from)
+    };
     assert!(
         built.status.success(),
         "{errors}\n{}",
         String::from_utf8_lossy(&built.stderr)
     );
     println!("built in {:?}", begun.elapsed());
-    program.unwrap().into()
+    Programs {
+        it: program("it").unwrap(),
+        units: program("iamd").unwrap(),
+    }
 }
 
 /// Writes the package with its mutants to `copy`. Files that are there already stay untouched, so that what they

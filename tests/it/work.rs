@@ -9,7 +9,14 @@ const N_VALUES: usize = 3_000;
 
 /// A user who may do everything, by a statement before or behind the one that costs so much.
 fn answers(effect: &str, is_first: bool) -> Vec<Option<RequestErrorKind>> {
-    let patterns: Vec<String> = (0..N_VALUES).map(|index| format!("*{index}x")).collect();
+    answers_with(effect, is_first, "*")
+}
+
+/// The same, where each value of the costly condition begins with `start`.
+fn answers_with(effect: &str, is_first: bool, start: &str) -> Vec<Option<RequestErrorKind>> {
+    let patterns: Vec<String> = (0..N_VALUES)
+        .map(|index| format!("{start}{index}x"))
+        .collect();
     let costly = json!({
         "Effect": effect, "Action": "*", "Resource": "*",
         "Condition": {"ForAnyValue:StringLike": {"app:list": patterns}},
@@ -58,4 +65,12 @@ fn a_spent_work_budget_is_an_error_and_no_answer() {
     assert_eq!(answers("Allow", true), given_up, "E-1");
     // Whatever follows the Allow that grants is not looked at.
     assert_eq!(answers("Allow", false), vec![None; 4]);
+}
+
+/// E-1: what is searched costs what the search does, so a long list against a long list has an answer.
+#[test]
+fn a_list_that_is_searched_spends_what_the_search_takes() {
+    for effect in ["Allow", "Deny"] {
+        assert_eq!(answers_with(effect, true, ""), vec![None; 4], "E-1");
+    }
 }

@@ -42,6 +42,11 @@ impl Lookup {
         }))
     }
 
+    /// About how many entries are looked at for one value.
+    fn n_steps(&self) -> usize {
+        self.others.len() + n_halvings(self.sorted.len())
+    }
+
     /// Whether a literal entry of `list` is `Equal` by `order`, or another one fits.
     fn any<T>(
         &self,
@@ -56,6 +61,11 @@ impl Lookup {
                 .iter()
                 .any(|index| list.get(*index).is_some_and(&mut fits))
     }
+}
+
+/// How often a list of so many can be halved, the last entry included.
+fn n_halvings(n: usize) -> usize {
+    n.checked_ilog2().map_or(0, |log| log as usize + 1)
 }
 
 /// Texts that a string operator compares with: equal to one of them, or matched by one of them.
@@ -95,6 +105,12 @@ impl Texts {
             None => self.written.iter().any(fits),
             Some(lookup) => lookup.any(&self.written, |text| self.order(text, value), fits),
         }
+    }
+
+    /// About how many of them are looked at for one value.
+    pub fn n_steps(&self) -> usize {
+        let lookup = self.lookup.as_ref();
+        lookup.map_or(self.written.len(), |lookup| lookup.n_steps())
     }
 
     fn fits(&self, text: &Template, value: &str, variables: &impl Variables) -> bool {
@@ -157,6 +173,14 @@ impl Arns {
     }
 }
 
+impl Arns {
+    /// About how many of them are looked at for one value.
+    pub fn n_steps(&self) -> usize {
+        let lookup = self.lookup.as_ref();
+        lookup.map_or(self.written.len(), |lookup| lookup.n_steps())
+    }
+}
+
 /// As written, in order.
 impl Deref for Arns {
     type Target = [ArnPattern];
@@ -199,6 +223,16 @@ impl Networks {
                 .any(|network| network.contains(&address)),
             (Some(ranges), IpAddr::V4(address)) => holds(&ranges.v4, address.to_bits()),
             (Some(ranges), IpAddr::V6(address)) => holds(&ranges.v6, address.to_bits()),
+        }
+    }
+}
+
+impl Networks {
+    /// About how many of them are looked at for one address.
+    pub fn n_steps(&self) -> usize {
+        match &self.ranges {
+            None => self.written.len(),
+            Some(ranges) => n_halvings(ranges.v4.len().max(ranges.v6.len())),
         }
     }
 }

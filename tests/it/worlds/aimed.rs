@@ -152,7 +152,8 @@ fn list(json: &Json) -> Vec<&Json> {
 
 fn random_of<'j>(random: &mut Random, json: &'j Json) -> &'j Json {
     let elements = list(json);
-    random.pick(&elements)
+    let picked: &&Json = random.pick(&elements);
+    picked
 }
 
 fn text_of(json: &Json) -> &str {
