@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --bench decide` measures from parsed request to decision, in process and on one thread: by the size of
 //! the store, by what is attached to who asks, by candidates of one action, by conditions, with all policy types in
-//! play, with patterns that make careless matchers slow, and with questions that were never asked before. It runs
-//! against the plain scan over the same compiled statements and a hash map of ready answers. Every answer is compared
+//! play, with patterns that make careless matchers slow, with questions that were never asked before, and with a cache
+//! of decisions. It runs against the plain scan over the same compiled statements and a hash map of ready answers. Every answer is compared
 //! with the scan's before it is timed.
 //!
 //! `-- sizes attached` picks parts, `-- --check` ends with an error if a figure is missed, `-- --short` only shows that
@@ -33,6 +33,7 @@ mod measure;
 mod worlds;
 
 mod attached;
+mod cache;
 mod candidates;
 mod cold;
 mod engines;
@@ -45,7 +46,7 @@ use iamd::engine::request::Request;
 
 use measure::{Figures, Options};
 
-const PARTS: [&str; 7] = [
+const PARTS: [&str; 8] = [
     "sizes",
     "attached",
     "candidates",
@@ -53,6 +54,7 @@ const PARTS: [&str; 7] = [
     "layers",
     "patterns",
     "cold",
+    "cache",
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -81,6 +83,9 @@ fn main() -> anyhow::Result<()> {
     }
     if options.wants("cold") {
         cold::measure(&options)?;
+    }
+    if options.wants("cache") {
+        cache::measure(&options, &mut figures)?;
     }
     measure::conditions("after")?;
     figures.conclude(options.is_checked)

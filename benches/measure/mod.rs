@@ -22,15 +22,23 @@ pub fn thread_cpu() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
-/// What is done so many times.
-type Batch<'c> = Box<dyn FnMut(usize) -> anyhow::Result<()> + 'c>;
+fn time_cpu(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
+    let begin = thread_cpu();
+    run()?;
+    Ok(thread_cpu().saturating_sub(begin))
+}
+
+/// Does something so many times, and gives the CPU time of it all.
+type Batch<'c> = Box<dyn FnMut(usize) -> anyhow::Result<Duration> + 'c>;
 
 /// One of the things that are compared.
 pub struct Contender<'c> {
     name: String,
     batch: Batch<'c>,
-    /// How often it is done in one round.
+    /// How often it is done in one round; 0 until that is found out.
     n_times: usize,
+    /// How often it was done in all, to warm up too.
+    n_done: usize,
     nanoseconds: Vec<f64>,
 }
 
@@ -38,21 +46,42 @@ impl<'c> Contender<'c> {
     /// `batch` does it as many times as it is told.
     pub fn new(
         name: impl Into<String>,
-        batch: impl FnMut(usize) -> anyhow::Result<()> + 'c,
+        mut batch: impl FnMut(usize) -> anyhow::Result<()> + 'c,
     ) -> Self {
+        let timed = move |n_times| time_cpu(|| batch(n_times));
         Self {
             name: name.into(),
-            batch: Box::new(batch),
+            batch: Box::new(timed),
             n_times: 0,
+            n_done: 0,
+            nanoseconds: Vec::new(),
+        }
+    }
+
+    /// `prepare` makes what the `n_times` of one round work on, and `batch` does them; only that is timed.
+    pub fn prepared<T>(
+        name: impl Into<String>,
+        n_times: usize,
+        mut prepare: impl FnMut(usize) -> anyhow::Result<T> + 'c,
+        mut batch: impl FnMut(&T) -> anyhow::Result<()> + 'c,
+    ) -> Self {
+        let timed = move |n_times| {
+            let prepared = prepare(n_times)?;
+            time_cpu(|| batch(&prepared))
+        };
+        Self {
+            name: name.into(),
+            batch: Box::new(timed),
+            n_times,
+            n_done: 0,
             nanoseconds: Vec::new(),
         }
     }
 
     /// Does it `n_times`, and gives the CPU time of one.
     fn time(&mut self, n_times: usize) -> anyhow::Result<f64> {
-        let begin = thread_cpu();
-        (self.batch)(n_times).with_context(|| self.name.clone())?;
-        let took = thread_cpu().saturating_sub(begin);
+        let took = (self.batch)(n_times).with_context(|| self.name.clone())?;
+        self.n_done += n_times;
         Ok(took.as_nanos() as f64 / n_times as f64)
     }
 }
@@ -86,10 +115,15 @@ impl Effort {
 
 impl<'c> Race<'c> {
     /// Finds out how often each contender must be done to fill a batch, which warms it up too, and then lets them
-    /// take turns; who begins changes from round to round.
+    /// take turns; who begins changes from round to round, and who comes after whom: each leaves the caches of the CPU
+    /// as it likes.
     pub fn run(mut contenders: Vec<Contender<'c>>, effort: Effort) -> anyhow::Result<Self> {
         let target = effort.batch.as_nanos() as f64;
         for contender in &mut contenders {
+            if contender.n_times > 0 {
+                contender.time(contender.n_times)?;
+                continue;
+            }
             let mut n_times = 1;
             loop {
                 let each = contender.time(n_times)?;
@@ -103,6 +137,10 @@ impl<'c> Race<'c> {
         let n_contenders = contenders.len();
         for round in 0..effort.n_rounds {
             for turn in 0..n_contenders {
+                let turn = match round % 2 {
+                    0 => turn,
+                    _ => n_contenders - 1 - turn,
+                };
                 let contender = contenders.get_mut((round + turn) % n_contenders);
                 let contender = contender.context("one of them")?;
                 let each = contender.time(contender.n_times)?;
@@ -123,10 +161,18 @@ impl<'c> Race<'c> {
         Ok(median(pairs.map(|(a, b)| a / b.max(0.1)).collect()))
     }
 
+    /// How often `name` was done in all.
+    pub fn n_done(&self, name: &str) -> anyhow::Result<usize> {
+        Ok(self.contender(name)?.n_done)
+    }
+
     fn rounds(&self, name: &str) -> anyhow::Result<&[f64]> {
+        Ok(&self.contender(name)?.nanoseconds)
+    }
+
+    fn contender(&self, name: &str) -> anyhow::Result<&Contender<'c>> {
         let mut contenders = self.contenders.iter();
         let found = contenders.find(|contender| contender.name == name);
-        let found = found.with_context(|| format!("no contender is called `{name}`"))?;
-        Ok(&found.nanoseconds)
+        found.with_context(|| format!("no contender is called `{name}`"))
     }
 }

@@ -1,6 +1,7 @@
 //! The stores that are measured and the questions that they are asked. Everything follows from a seed.
 
 mod candidates;
+mod guards;
 mod layers;
 mod model;
 mod patterns;
@@ -10,6 +11,7 @@ mod sizes;
 mod statements;
 
 pub use candidates::{by_candidates, by_conditions};
+pub use guards::guarded;
 pub use layers::layered;
 pub use model::{Condition, Holder, Policy, Statement, World, document};
 pub use patterns::adversarial;

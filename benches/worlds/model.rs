@@ -152,52 +152,56 @@ impl World {
 
     /// The files of the store: path below its root, and JSON.
     pub fn files(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        let account = json!({"AccountId": ACCOUNT});
-        let account = std::iter::once(("account.json".to_owned(), account));
-        let policies = self.policies.iter().enumerate().map(|(index, policy)| {
-            let name = &policy.name;
-            // Folders of a thousand: they become part of nothing but the default path, which is given.
-            let path = format!("managed-policies/{:03}/{name}.json", index / 1_000);
-            let version =
-                json!({"VersionId": "v1", "IsDefaultVersion": true, "Document": policy.document()});
-            let policy = json!({"PolicyName": name, "Path": "/", "DefaultVersionId": "v1", "PolicyVersionList": [version]});
-            (path, policy)
+        let account = json!({"AccountId": ACCOUNT}).to_string();
+        let extra = self.extra.iter();
+        let extra = extra.map(|(path, json)| (path.clone(), json.to_string()));
+        std::iter::once(("account.json".to_owned(), account))
+            .chain((0..self.policies.len()).filter_map(|index| self.policy_file(index)))
+            .chain((0..self.groups.len()).filter_map(|index| self.group_file(index)))
+            .chain((0..self.users.len()).filter_map(|index| self.user_file(index)))
+            .chain(extra)
+    }
+
+    /// The file of one policy.
+    pub fn policy_file(&self, index: usize) -> Option<(String, String)> {
+        let policy = self.policies.get(index)?;
+        let name = &policy.name;
+        // Folders of a thousand: they become part of nothing but the default path, which is given.
+        let path = format!("managed-policies/{:03}/{name}.json", index / 1_000);
+        let version =
+            json!({"VersionId": "v1", "IsDefaultVersion": true, "Document": policy.document()});
+        let policy = json!({"PolicyName": name, "Path": "/", "DefaultVersionId": "v1", "PolicyVersionList": [version]});
+        Some((path, policy.to_string()))
+    }
+
+    /// The file of one group.
+    pub fn group_file(&self, index: usize) -> Option<(String, String)> {
+        let group = self.groups.get(index)?;
+        let json = json!({"GroupName": group.name, "AttachedManagedPolicies": self.attachments(&group.policies)});
+        Some((format!("groups/{}.json", group.name), json.to_string()))
+    }
+
+    /// The file of one user.
+    pub fn user_file(&self, index: usize) -> Option<(String, String)> {
+        let user = self.users.get(index)?;
+        let groups = user.groups.iter();
+        let groups = groups.filter_map(|group| Some(&*self.groups.get(*group)?.name));
+        let mut json = json!({
+            "UserName": user.name, "Path": "/", "GroupList": groups.collect::<Vec<&str>>(),
+            "AttachedManagedPolicies": self.attachments(&user.policies),
         });
-        let groups = self.groups.iter().map(|group| {
-            let json = json!({"GroupName": group.name, "AttachedManagedPolicies": self.attachments(&group.policies)});
-            (format!("groups/{}.json", group.name), json)
-        });
-        let users = self.users.iter().enumerate().map(|(index, user)| {
-            let groups: Vec<&str> = user
-                .groups
-                .iter()
-                .filter_map(|group| Some(&*self.groups.get(*group)?.name))
-                .collect();
-            let mut json = json!({
-                "UserName": user.name, "Path": "/", "GroupList": groups,
-                "AttachedManagedPolicies": self.attachments(&user.policies),
+        let boundary = user
+            .boundary
+            .and_then(|boundary| self.attachments(&[boundary]).pop());
+        if let (Some(boundary), Some(members)) = (boundary, json.as_object_mut()) {
+            let boundary = json!({
+                "PermissionsBoundaryType": "Policy",
+                "PermissionsBoundaryArn": boundary.get("PolicyArn"),
             });
-            let boundary = user
-                .boundary
-                .and_then(|boundary| self.attachments(&[boundary]).pop());
-            if let (Some(boundary), Some(members)) = (boundary, json.as_object_mut()) {
-                let boundary = json!({
-                    "PermissionsBoundaryType": "Policy",
-                    "PermissionsBoundaryArn": boundary.get("PolicyArn"),
-                });
-                members.insert("PermissionsBoundary".to_owned(), boundary);
-            }
-            (
-                format!("users/{:03}/{}.json", index / 1_000, user.name),
-                json,
-            )
-        });
-        account
-            .chain(policies)
-            .chain(groups)
-            .chain(users)
-            .chain(self.extra.iter().cloned())
-            .map(|(path, json)| (path, json.to_string()))
+            members.insert("PermissionsBoundary".to_owned(), boundary);
+        }
+        let path = format!("users/{:03}/{}.json", index / 1_000, user.name);
+        Some((path, json.to_string()))
     }
 
     /// Writes the files of the store below `root`, and gives their number and their bytes.

@@ -1,0 +1,248 @@
+//! Does looking decisions up cost anything where it cannot help, and does it help where it can?
+
+use std::hint::black_box;
+
+use anyhow::{Context, anyhow, ensure};
+use iamd::compile::snapshot::Snapshot;
+use iamd::engine::cache::{Caching, Counts, Mode};
+use iamd::engine::live::Generation;
+use iamd::engine::request::Request;
+
+use crate::engines::authorize_by_scan;
+use crate::measure::{Contender, Effort, Figures, Options, Race, head, nanoseconds, row};
+use crate::worlds::{self, Outcome, Question, Random};
+
+const MODES: [(&str, Mode); 3] = [
+    ("off", Mode::Off),
+    ("auto", Mode::Auto),
+    ("always", Mode::Always),
+];
+/// As the server has by default.
+const MAX_BYTES: usize = 8 << 20;
+/// How many Denies with six conditions each a user has for whom every decision is expensive.
+const N_GUARDS: [usize; 2] = [8, 32];
+const N_REPEATED: usize = 192;
+
+/// Questions of one kind.
+struct Kind<'s> {
+    name: String,
+    snapshot: &'s Snapshot,
+    questions: Vec<Question>,
+    is_expensive: bool,
+}
+
+/// One way to keep decisions, with what it has kept.
+struct Kept {
+    mode: &'static str,
+    caching: Caching,
+    generation: Generation,
+}
+
+/// Prints the table.
+pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
+    let sized = worlds::by_size(options.pick(10_000, 1_000));
+    let cheap = worlds::load(&sized.world)?.snapshot;
+    let mut random = Random::new(worlds::SEED);
+    let drawn = worlds::balanced(
+        &cheap,
+        &sized.world,
+        &sized.hot,
+        N_REPEATED / 3,
+        &mut random,
+    )?;
+    let (guarded, sets) = worlds::guarded(&N_GUARDS, N_REPEATED);
+    let expensive = worlds::load(&guarded)?.snapshot;
+    let mut kinds = vec![Kind {
+        name: "21 statements attached".to_owned(),
+        snapshot: &cheap,
+        questions: numberable(&cheap, drawn)?,
+        is_expensive: false,
+    }];
+    for (n_guards, questions) in sets {
+        kinds.push(Kind {
+            name: format!("{n_guards} Denies of six conditions"),
+            snapshot: &expensive,
+            questions: numberable(&expensive, questions)?,
+            is_expensive: true,
+        });
+    }
+    head(
+        "Looking decisions up: off, auto and always in turns",
+        &[
+            "questions",
+            "off",
+            "auto",
+            "always",
+            "auto ÷ off",
+            "always ÷ off",
+            "auto: hits, misses, bypasses of 1,000",
+        ],
+    );
+    for kind in &kinds {
+        never_repeated(options, figures, kind)?;
+        repeated(options, figures, kind)?;
+    }
+    Ok(())
+}
+
+/// Those whose answer is the same when a number is put behind the resource.
+fn numberable(snapshot: &Snapshot, questions: Vec<Question>) -> anyhow::Result<Vec<Question>> {
+    let mut same = Vec::new();
+    for question in questions {
+        let plain = worlds::decided(snapshot, &question.request()?)?;
+        let numbered = worlds::decided(snapshot, &numbered(&question, 0).request()?)?;
+        if Outcome::of(&plain) == Outcome::of(&numbered) {
+            same.push(question);
+        }
+    }
+    ensure!(same.len() >= N_REPEATED / 4, "too few of them are left");
+    Ok(same)
+}
+
+/// The same question about another resource.
+fn numbered(question: &Question, number: usize) -> Question {
+    let resource = format!("{}-{number:09}", question.resource);
+    Question {
+        resource,
+        ..question.clone()
+    }
+}
+
+/// Questions that were never asked before, from the `first` number on.
+fn new_requests(
+    questions: &[Question],
+    first: usize,
+    n_requests: usize,
+) -> anyhow::Result<Vec<Request>> {
+    let numbers = first..first + n_requests;
+    let mut made = Vec::with_capacity(n_requests);
+    for (number, question) in numbers.zip(questions.iter().cycle().skip(first % questions.len())) {
+        made.push(numbered(question, number).request()?);
+    }
+    Ok(made)
+}
+
+fn never_repeated(options: &Options, figures: &mut Figures, kind: &Kind<'_>) -> anyhow::Result<()> {
+    // Where questions do not repeat, the cache rests for some thousand of them and then tries again: a round of
+    // expensive ones has several of both, or the median would leave the trials out.
+    let (n_times, n_rounds) = match kind.is_expensive {
+        true => (options.pick(10_000, 500), options.pick(41, 3)),
+        false => (options.pick(2_000, 200), options.pick(101, 3)),
+    };
+    let samples = new_requests(&kind.questions, 900_000_000, options.pick(2_000, 400))?;
+    check_answers(kind.snapshot, &every_mode(kind.snapshot), &samples)?;
+    let kept = every_mode(kind.snapshot);
+    let contenders = kept.iter().map(|kept| {
+        let mut first = 0;
+        let prepare = move |n_times| {
+            let requests = new_requests(&kind.questions, first, n_times)?;
+            first += n_times;
+            Ok(requests)
+        };
+        let batch = |requests: &Vec<Request>| requests.iter().try_for_each(|one| kept.ask(one));
+        Contender::prepared(kept.mode, n_times, prepare, batch)
+    });
+    let effort = Effort {
+        n_rounds,
+        ..options.effort()
+    };
+    let race = Race::run(contenders.collect(), effort)?;
+    for kept in &kept {
+        let hits = kept.caching.counts().hits;
+        ensure!(hits == 0, "{}: {hits} questions repeat", kind.name);
+    }
+    let name = format!("{}, never repeated", kind.name);
+    let ratio = show(&name, &race, &kept, Default::default())?;
+    figures.at_most("8", format!("auto ÷ off, {name}"), ratio, 1.02);
+    Ok(())
+}
+
+fn repeated(options: &Options, figures: &mut Figures, kind: &Kind<'_>) -> anyhow::Result<()> {
+    let requests = worlds::requests(&kind.questions)?;
+    let kept = every_mode(kind.snapshot);
+    check_answers(kind.snapshot, &kept, &requests)?;
+    let contenders = kept.iter().map(|kept| {
+        let mut requests = requests.iter().cycle();
+        let batch = move |n_times| {
+            let mut some = requests.by_ref().take(n_times);
+            some.try_for_each(|one| kept.ask(one))
+        };
+        Contender::new(kept.mode, batch)
+    });
+    let before = kept.each_ref().map(|kept| kept.caching.counts());
+    let race = Race::run(contenders.collect(), options.effort())?;
+    let name = format!("{}, {} repeated", kind.name, requests.len());
+    let ratio = show(&name, &race, &kept, before)?;
+    if kind.is_expensive {
+        figures.at_most("8", format!("auto ÷ off, {name}"), ratio, 0.7);
+    }
+    // Now that what can be kept is kept.
+    check_answers(kind.snapshot, &kept, &requests)
+}
+
+fn every_mode(snapshot: &Snapshot) -> [Kept; 3] {
+    // A copy of a snapshot shares its tables: all modes use the same slices at the same addresses.
+    MODES.map(|(name, mode)| {
+        let caching = Caching::new(mode, MAX_BYTES, worlds::SEED);
+        Kept {
+            mode: name,
+            generation: Generation::new(snapshot.clone(), &caching),
+            caching,
+        }
+    })
+}
+
+impl Kept {
+    fn ask(&self, request: &Request) -> anyhow::Result<()> {
+        let decision = self.generation.authorize(black_box(request));
+        match black_box(decision) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(anyhow!("{request:?}: {error:?}")),
+        }
+    }
+}
+
+/// Every mode must say what the scan says; three times, for what is kept is kept when it is asked again.
+fn check_answers(snapshot: &Snapshot, kept: &[Kept], requests: &[Request]) -> anyhow::Result<()> {
+    for request in requests {
+        let expected = authorize_by_scan(snapshot, request);
+        let expected = expected.map_err(|error| anyhow!("{request:?}: {error:?}"))?;
+        for kept in kept.iter().chain(kept).chain(kept) {
+            let decision = kept.generation.authorize(request);
+            ensure!(
+                matches!(&decision, Ok(decision) if decision.reason() == expected.reason()),
+                "{}: {request:?}: {decision:?} instead of {expected:?}",
+                kept.mode,
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Prints one row, and gives the ratio of auto and off. `before` are the counts of what was not raced.
+fn show(name: &str, race: &Race<'_>, kept: &[Kept; 3], before: [Counts; 3]) -> anyhow::Result<f64> {
+    let ratio = race.ratio("auto", "off")?;
+    let auto = kept
+        .iter()
+        .zip(before)
+        .find(|(kept, _)| kept.mode == "auto");
+    let (auto, before) = auto.context("auto")?;
+    let after = auto.caching.counts();
+    let counts = [
+        after.hits - before.hits,
+        after.misses - before.misses,
+        after.bypasses - before.bypasses,
+    ];
+    let n_decisions = race.n_done("auto")? as f64;
+    let of_thousand = |n: u64| format!("{:.1}", n as f64 * 1_000.0 / n_decisions);
+    row(&[
+        name.to_owned(),
+        nanoseconds(race.median("off")?),
+        nanoseconds(race.median("auto")?),
+        nanoseconds(race.median("always")?),
+        format!("{ratio:.3}"),
+        format!("{:.3}", race.ratio("always", "off")?),
+        counts.map(of_thousand).join(", "),
+    ]);
+    Ok(ratio)
+}

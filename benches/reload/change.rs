@@ -1,0 +1,154 @@
+//! A store on disk of which one file changes.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use iamd::engine::request::Request;
+
+use crate::worlds::{Holder, Question, Random, Statement, World};
+
+/// What nobody is granted but by a change.
+const RESOURCE: &str = "arn:app:marker:::x";
+const ATTACHED: &str = "marker:Attached";
+
+/// Which file changes.
+#[derive(Clone, Copy)]
+pub enum Change {
+    /// What this managed policy says.
+    Policy(usize),
+    /// Which policies this user has attached.
+    UserList(usize),
+    /// Which policies this group has attached.
+    GroupList(usize),
+}
+
+/// The store.
+pub struct Store {
+    root: PathBuf,
+    world: World,
+    /// A policy that only changes attach.
+    marker: usize,
+    n_changes: usize,
+}
+
+/// A change that was not written yet.
+pub struct Pending {
+    path: PathBuf,
+    text: String,
+    /// What tells whether it is in force.
+    pub shows: Request,
+    /// The answer once it is; until then it is the other one.
+    pub is_allowed: bool,
+}
+
+impl Pending {
+    /// Writes it by a rename, as editors do.
+    pub fn write(&self) -> anyhow::Result<()> {
+        let beside = self.path.with_extension("json.tmp");
+        fs::write(&beside, &self.text)?;
+        Ok(fs::rename(beside, &self.path)?)
+    }
+}
+
+impl Store {
+    /// Writes `world`, with a policy more that nobody has, below `root`; gives the number of files and their bytes too.
+    pub fn write(mut world: World, root: &Path) -> anyhow::Result<(Self, usize, u64)> {
+        let marks = vec![Statement::allow(ATTACHED, "*")];
+        let marker = world.add_policy("Marker".to_owned(), marks);
+        let (n_files, n_bytes) = world.write(root)?;
+        let store = Self {
+            root: root.to_owned(),
+            world,
+            marker,
+            n_changes: 0,
+        };
+        Ok((store, n_files, n_bytes))
+    }
+
+    /// The next change of a kind: another one each time.
+    pub fn next(&mut self, change: Change) -> anyhow::Result<Pending> {
+        self.n_changes += 1;
+        let mut action = ATTACHED.to_owned();
+        let (asking, file, is_allowed) = match change {
+            Change::Policy(index) => {
+                action = format!("marker:Change{}", self.n_changes);
+                let policy = self.world.policies.get_mut(index).context("the policy")?;
+                // In the place of the change before: the policy is to stay as large as it is.
+                let of_change = |action: &String| action.starts_with("marker:");
+                policy
+                    .statements
+                    .retain(|statement| !statement.actions.iter().any(of_change));
+                let statement = Statement::allow(action.clone(), "*");
+                policy.statements.push(statement);
+                let file = self.world.policy_file(index);
+                (self.holder_of(index)?, file, true)
+            }
+            Change::UserList(index) => {
+                let user = self.world.users.get_mut(index).context("the user")?;
+                let is_attached = toggle(user, self.marker);
+                let file = self.world.user_file(index);
+                (index, file, is_attached)
+            }
+            Change::GroupList(index) => {
+                let group = self.world.groups.get_mut(index).context("the group")?;
+                let is_attached = toggle(group, self.marker);
+                let mut users = self.world.users.iter();
+                let member = users.position(|user| user.groups.contains(&index));
+                let file = self.world.group_file(index);
+                (member.context("nobody is in the group")?, file, is_attached)
+            }
+        };
+        let (path, text) = file.context("its file")?;
+        let user = self.world.users.get(asking).context("who asks")?;
+        let mut random = Random::new(self.n_changes as u64);
+        let shows = Question::plain(&mut random, user, action, RESOURCE.to_owned());
+        Ok(Pending {
+            path: self.root.join(path),
+            text,
+            shows: shows.request()?,
+            is_allowed,
+        })
+    }
+
+    /// Somebody who has this policy attached, directly or by a group.
+    fn holder_of(&self, policy: usize) -> anyhow::Result<usize> {
+        let World { users, groups, .. } = &self.world;
+        let holds = |user: &Holder| {
+            let of_groups = user.groups.iter().filter_map(|group| groups.get(*group));
+            let mut holders = of_groups.chain([user]);
+            holders.any(|holder| holder.policies.contains(&policy))
+        };
+        let holder = users.iter().position(holds);
+        holder.context("nobody has the policy to be changed")
+    }
+
+    /// How many users have this policy attached, directly or by a group.
+    pub fn n_holders(&self, policy: usize) -> usize {
+        let World { users, groups, .. } = &self.world;
+        let of_group = |group: &usize| {
+            let group = groups.get(*group);
+            group.is_some_and(|group| group.policies.contains(&policy))
+        };
+        let holds =
+            |user: &&Holder| user.policies.contains(&policy) || user.groups.iter().any(of_group);
+        users.iter().filter(holds).count()
+    }
+
+    /// Any user's place that is not asked about otherwise.
+    pub fn last_user(&self) -> anyhow::Result<usize> {
+        ensure!(!self.world.users.is_empty(), "there are no users");
+        Ok(self.world.users.len() - 1)
+    }
+}
+
+/// Attaches `policy`, or takes it away; gives whether it is attached now.
+fn toggle(holder: &mut Holder, policy: usize) -> bool {
+    let n_before = holder.policies.len();
+    holder.policies.retain(|at| *at != policy);
+    let is_attached = holder.policies.len() == n_before;
+    if is_attached {
+        holder.policies.push(policy);
+    }
+    is_attached
+}
