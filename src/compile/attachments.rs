@@ -111,6 +111,11 @@ impl Attachments {
         }
     }
 
+    /// Whether there is no file.
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
     /// The files of all accounts that cover `resource`, in their order.
     pub fn of<'s>(&'s self, resource: &'s Resource) -> impl Iterator<Item = &'s Attachment> {
         self.candidates(resource.as_str())

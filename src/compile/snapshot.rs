@@ -255,6 +255,11 @@ impl Snapshot {
         self.whole.accounts.get(id)
     }
 
+    /// Whether there is any resource policy.
+    pub fn has_attachments(&self) -> bool {
+        !self.whole.attachments.is_empty()
+    }
+
     /// The files of `account` that cover `resource`, in their order.
     pub fn attachments_of<'s>(
         &'s self,

@@ -132,8 +132,10 @@ impl<'a> Sides<'a> {
     ) -> Self {
         let (snapshot, resource) = (facts.snapshot, &facts.request.resource);
         let attached = match owner {
-            Some(owner) => snapshot.attachments_of(&owner.id, resource).collect(),
-            None => SmallVec::new(),
+            Some(owner) if snapshot.has_attachments() => {
+                snapshot.attachments_of(&owner.id, resource).collect()
+            }
+            _ => SmallVec::new(),
         };
         Self {
             owner,

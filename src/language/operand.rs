@@ -279,16 +279,15 @@ pub fn parse_network(text: &str) -> Option<IpNet> {
 
 /// The fields of an ARN (C-66); `None` for anything else (C-68).
 pub fn arn_fields(text: &str) -> Option<[&str; 6]> {
-    let mut fields = text.splitn(6, ':');
-    let all = [
-        fields.next()?,
-        fields.next()?,
-        fields.next()?,
-        fields.next()?,
-        fields.next()?,
-        fields.next()?,
-    ];
-    (all.first() == Some(&"arn")).then_some(all)
+    let mut rest = text.strip_prefix("arn:")?;
+    let mut fields = ["arn"; 6];
+    for field in fields.iter_mut().skip(1).take(4) {
+        let colon = memchr::memchr(b':', rest.as_bytes())?;
+        (*field, rest) = (rest.get(..colon)?, rest.get(colon + 1..)?);
+    }
+    let [.., last] = &mut fields;
+    *last = rest;
+    Some(fields)
 }
 
 /// Whether two texts are equal under Unicode simple case folding (C-21). Both come in parts, one behind the other.
