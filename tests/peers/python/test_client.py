@@ -1,5 +1,6 @@
 """A Python client over the real wire: answers, statuses and their details, deadlines, and bytes no client library sends."""
 
+import os
 import signal
 import unittest
 
@@ -177,6 +178,7 @@ class Deadlines(ServedTest):
             stub = authorization_pb2_grpc.AuthorizationServiceStub(channel)
             stub.Authorize(question(), timeout=PATIENCE_S)
             self.server.process.send_signal(signal.SIGSTOP)
+            os.waitpid(self.server.process.pid, os.WUNTRACED)  # it may run on until it has stopped
             try:
                 with self.assertRaises(grpc.RpcError) as caught:
                     stub.Authorize(question(), timeout=0.2)
