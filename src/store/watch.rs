@@ -273,7 +273,9 @@ impl Reloader {
     fn check(&mut self, reason: Reason) {
         self.free_retired();
         let must_digest = self.signals.must_digest.swap(false, Ordering::AcqRel);
+        let begun = Instant::now();
         let survey = Survey::of(&self.root);
+        let surveyed = begun.elapsed();
         let is_poll = reason == Reason::Poll;
         let seen = self.loader.seen();
         let is_untouched = survey.is_as(&seen.listing);
@@ -283,7 +285,6 @@ impl Reloader {
         if is_untouched && !(must_digest || is_doubtful || hides_change) {
             return;
         }
-        let begun = Instant::now();
         let trust = if must_digest || hides_change {
             Trust::Nothing
         } else {
@@ -302,7 +303,10 @@ impl Reloader {
         }
         lock(&self.status).last_attempt = SystemTime::now();
         match self.loader.make(scan, source) {
-            Ok(loaded) => self.publish(loaded, begun),
+            Ok(mut loaded) => {
+                loaded.took.scan += surveyed; // the first look is a part of it
+                self.publish(loaded, begun);
+            }
             Err(refused) => self.refuse(refused.findings, begun),
         }
         self.free_retired();
