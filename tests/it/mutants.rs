@@ -81,6 +81,18 @@ struct Mutant {
     /// For what is no expression: the text to put in place of `find`, with `MUTANT` where it is asked who is active.
     #[serde(default)]
     schema: Option<String>,
+    /// The list it stands in: `layers` of `tests/mutants/layers.yaml`.
+    #[serde(skip)]
+    list: String,
+}
+
+impl Mutant {
+    /// Whether its rule, source file, description or list has this in it.
+    fn is_about(&self, text: &str) -> bool {
+        [&self.rule, &self.file, &self.what, &self.list]
+            .iter()
+            .any(|of_mutant| of_mutant.contains(text))
+    }
 }
 
 /// All mutants; their places in the list are their numbers, from 1.
@@ -90,7 +102,11 @@ fn read_mutants() -> Vec<Mutant> {
         let text = fs::read_to_string(&path).unwrap();
         let read: Vec<Mutant> = serde_saphyr::from_str(&text)
             .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        mutants.extend(read);
+        let list = path.file_stem().unwrap().to_str().unwrap();
+        mutants.extend(read.into_iter().map(|mutant| Mutant {
+            list: list.to_owned(),
+            ..mutant
+        }));
     }
     mutants
 }
@@ -240,11 +256,17 @@ pub(crate) fn is(number: usize) -> bool {
 }
 "#;
 
-/// `IAMD_MUTANTS` limits the run to the mutants whose rule, file or description contains it.
+/// `IAMD_MUTANTS` limits the run to the mutants whose rule, source file, description or list contains it.
 #[test]
 #[ignore = "it builds a changed copy of everything and takes minutes"]
 fn every_mutant_is_noticed() {
     let mutants = read_mutants();
+    let wanted = std::env::var("IAMD_MUTANTS").unwrap_or_default();
+    let n_tried = mutants
+        .iter()
+        .filter(|mutant| mutant.is_about(&wanted))
+        .count();
+    assert!(n_tried > 0, "no mutant is about `{wanted}`");
     let folder = repository().join("target/mutants");
     let copy = folder.join("src");
     write_copy(&copy, &mutants);
@@ -257,14 +279,7 @@ fn every_mutant_is_noticed() {
             );
         }
     }
-    let wanted = std::env::var("IAMD_MUTANTS").unwrap_or_default();
-    let is_wanted = |mutant: &Mutant| {
-        [&mutant.rule, &mutant.file, &mutant.what]
-            .iter()
-            .any(|text| text.contains(&wanted))
-    };
     let (next, survivors) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let n_tried = mutants.iter().filter(|mutant| is_wanted(mutant)).count();
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
             scope.spawn(|| {
@@ -273,7 +288,7 @@ fn every_mutant_is_noticed() {
                     let Some(mutant) = mutants.get(index) else {
                         break;
                     };
-                    if !is_wanted(mutant) {
+                    if !mutant.is_about(&wanted) {
                         continue;
                     }
                     let name = format!("{:<5} {}", mutant.rule, mutant.what);
