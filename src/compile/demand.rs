@@ -12,8 +12,8 @@ use crate::language::document::Statement;
 /// What the statements of a slice ask for.
 #[derive(Debug)]
 pub struct Demand {
-    /// The context keys that they may read, as condition keys or as variables; without those that [`Source::Named`]
-    /// and [`Source::Clock`] stand for. Sorted, and none twice.
+    /// The context keys that they may read, as condition keys or as variables; without those that follow from the
+    /// names of principal, resource and owner, or from the clock. Sorted, and none twice.
     pub keys: Box<[ContextKey]>,
     /// Whether they may read the clock (K-41).
     pub reads_clock: bool,

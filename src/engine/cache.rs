@@ -2,7 +2,7 @@
 //!
 //! A decision over warm slices takes a few hundred nanoseconds, and a look-up about as much. So by default an answer
 //! is looked up only where the slices in play are dear: their modelled costs ([`Demand`]) are added up as they are
-//! met, and the first that makes the sum [`DEAR`] is where the cache is asked. All others pay for one addition.
+//! met, and the first that makes the sum `DEAR` is where the cache is asked. All others pay for one addition.
 //!
 //! ```text
 //! slices, one by one ──sum──▶ dear? ──no──▶ evaluate
@@ -20,7 +20,7 @@
 //!                          the answer
 //! ```
 //!
-//! What the key covers is told in [`key`]. Nothing is kept of questions that are refused (K-43), read the clock (K-41),
+//! What the key covers is told in `key`. Nothing is kept of questions that are refused (K-43), read the clock (K-41),
 //! or bring policies of their own. The entries belong to one generation (K-42).
 //!
 //! [`Demand`]: crate::compile::demand::Demand

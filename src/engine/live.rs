@@ -28,7 +28,7 @@ impl Generation {
         }
     }
 
-    /// Checks `request` against the store and decides it, as [`authorize`](super::authorize) does; where that is
+    /// Checks `request` against the store and decides it, as [`authorize`] does; where that is
     /// worth while, by what it decided before (K-45).
     pub fn authorize(&self, request: &Request) -> Result<Decision, RequestError> {
         let mut key = Key::new();

@@ -4,7 +4,7 @@
 //! at colons (V-3), and what is put in for them at match time is always literal (V-8, V-12).
 //!
 //! What a pattern can match is decided in time linear in pattern and text, and without allocating (M-21). The forms that
-//! nearly all patterns have compare one or two ranges of bytes; [`glob`] and [`automaton`] take the others.
+//! nearly all patterns have compare one or two ranges of bytes; `glob` and `automaton` take the others.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
