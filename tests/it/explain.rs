@@ -64,6 +64,55 @@ fn in_play(explanation: &Value) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// E-30: what is not enabled is not in play, and so has no result. No decision shows it of RCPs, since where they are
+/// enabled every level allows (E-26).
+#[test]
+fn control_policies_that_are_not_enabled_are_not_in_play() {
+    let types_of = |is_enabled: bool| {
+        let mut root =
+            json!({"Id": "r-ex01", "Accounts": [{"Id": "111111111111"}, {"Id": "333333333333"}]});
+        if is_enabled {
+            root["ServiceControlPolicies"] = json!(["FullAWSAccess"]);
+            root["ResourceControlPolicies"] = json!(["RCPFullAWSAccess"]);
+            for account in root["Accounts"].as_array_mut().unwrap() {
+                account["ServiceControlPolicies"] = json!(["FullAWSAccess"]);
+                account["ResourceControlPolicies"] = json!(["RCPFullAWSAccess"]);
+            }
+        }
+        let organization =
+            json!({"Id": "o-example1", "ManagementAccountId": "333333333333", "Root": root});
+        let document = json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}});
+        let user = json!({"UserPolicyList": [{"PolicyName": "p", "PolicyDocument": document}]});
+        let loaded = store::load_texts([
+            ("account.json", r#"{"AccountId": "111111111111"}"#),
+            ("users/ann.json", &*user.to_string()),
+            ("organization.json", &*organization.to_string()),
+            (
+                "accounts/333333333333/account.json",
+                r#"{"AccountId": "333333333333"}"#,
+            ),
+        ]);
+        let question = ask(
+            "arn:aws:iam::111111111111:user/ann",
+            "orders:Get",
+            "arn:app:orders:::order/1",
+            json!({}),
+        );
+        let answer = explained(&loaded.unwrap().snapshot, &question, &[]).to_json();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let types = in_play(&answer)
+            .into_iter()
+            .map(|(of, result)| format!("{of} {result}"));
+        types.collect::<Vec<_>>()
+    };
+    assert_eq!(types_of(false), ["identity allowed"], "E-30");
+    assert_eq!(
+        types_of(true),
+        ["rcp allowed", "scp allowed", "identity allowed"],
+        "E-26, E-30"
+    );
+}
+
 fn sids<'e>(explanation: &'e Value, list: &str) -> Vec<&'e str> {
     let list = explanation[list].as_array().unwrap().iter();
     list.map(|source| source["sid"].as_str().unwrap()).collect()

@@ -46,7 +46,7 @@ const LAWS: Tests = Tests {
 };
 const INDEXES: Tests = Tests {
     of_units: false,
-    arguments: &["indexes::", "work::"],
+    arguments: &["indexes::", "work::", "explain::control_policies"],
 };
 /// What no question shows, such as a pattern of hundreds of characters.
 const UNITS: Tests = Tests {
