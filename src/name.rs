@@ -3,8 +3,17 @@
 //! Each type is a text whose rules were checked once, when it was made. Nothing here is ever normalised (M-17): two
 //! spellings are two names, except that action names are kept lower-cased because they are compared so (M-2).
 
+use std::cmp::Ordering;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use foldhash::fast::FixedState;
+
+/// The hash that all tables of a store find `key` by. The keys of a table are names that administrators chose, so a
+/// caller, who can only look for names, cannot fill one with keys of one hash.
+pub fn hash_of<K: Hash + ?Sized>(key: &K) -> u64 {
+    FixedState::with_seed(0).hash_one(key)
+}
 
 /// A text that does not follow the rules of what it should name; the message is for the person who wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,9 +82,11 @@ impl fmt::Display for AccountId {
 ///
 /// Split at the first five colons; the resource part is the rest and may hold more of them. Partition, service and
 /// resource part are not empty. Characters are taken as they are: `*`, `?` and `${` have no meaning here (M-9).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone)]
 pub struct Arn {
     text: Box<str>,
+    /// Follows from `text`.
+    hash: u64,
     /// INVARIANT: the offsets of the first five colons of `text`, ascending; `parse` holds it.
     colons: [u32; 5],
 }
@@ -95,6 +106,7 @@ impl Arn {
             *colon = u32::try_from(at).map_err(|_| malformed())?;
         }
         let arn = Self {
+            hash: hash_of(text),
             text: text.into(),
             colons,
         };
@@ -112,6 +124,22 @@ impl Arn {
     /// The whole text.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The [`hash_of`] the whole text, worked out once for all tables that are asked about it.
+    pub fn fingerprint(&self) -> u64 {
+        self.hash
+    }
+
+    /// The `n`-th field, counted from 0: `arn`.
+    pub fn field(&self, n: usize) -> &str {
+        let begin = n.checked_sub(1).map(|before| self.colons.get(before));
+        match (begin, self.colons.get(n)) {
+            (None, _) => "arn",
+            (Some(Some(from)), Some(to)) => self.between(*from, *to),
+            (Some(Some(_)), None) => self.resource(),
+            (Some(None), _) => "",
+        }
     }
 
     /// All six fields, `arn` first.
@@ -161,6 +189,32 @@ impl Arn {
     pub fn resource(&self) -> &str {
         let [.., from] = self.colons;
         self.text.get(from as usize + 1..).unwrap_or_default()
+    }
+}
+
+impl PartialEq for Arn {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.text == other.text
+    }
+}
+
+impl Eq for Arn {}
+
+impl PartialOrd for Arn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Arn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.text.cmp(&other.text)
+    }
+}
+
+impl Hash for Arn {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
     }
 }
 
@@ -295,12 +349,55 @@ impl fmt::Display for Principal {
     }
 }
 
+/// The actions that the rules of evaluation speak of by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionKind {
+    /// `iam:PassRole` (T-50).
+    PassRole,
+    /// `sts:AssumeRole`.
+    AssumeRole,
+    /// `sts:AssumeRoleWithWebIdentity` (T-20).
+    AssumeRoleWithWebIdentity,
+    /// `sts:AssumeRoleWithSAML` (T-20).
+    AssumeRoleWithSaml,
+    /// Any other `sts:AssumeRole…` (T-1).
+    OtherAssumeRole,
+    /// `sts:TagSession` (T-35).
+    TagSession,
+    /// `sts:SetSourceIdentity` (T-39).
+    SetSourceIdentity,
+    /// Any other action.
+    Other,
+}
+
+impl ActionKind {
+    fn of(folded: &str) -> Self {
+        match folded {
+            "iam:passrole" => Self::PassRole,
+            "sts:assumerole" => Self::AssumeRole,
+            "sts:assumerolewithwebidentity" => Self::AssumeRoleWithWebIdentity,
+            "sts:assumerolewithsaml" => Self::AssumeRoleWithSaml,
+            "sts:tagsession" => Self::TagSession,
+            "sts:setsourceidentity" => Self::SetSourceIdentity,
+            other if other.starts_with("sts:assumerole") => Self::OtherAssumeRole,
+            _ => Self::Other,
+        }
+    }
+
+    /// Whether the trust policy of a role answers questions about it (T-1).
+    pub fn is_of_trust(self) -> bool {
+        !matches!(self, Self::PassRole | Self::Other)
+    }
+}
+
 /// A concrete action, `service:name` (M-1), lower-cased because case never matters (M-2).
 #[derive(Clone, Debug, Eq)]
 pub struct Action {
     folded: Box<str>,
     /// Follows from `folded`.
     hash: u64,
+    /// Follows from `folded`.
+    kind: ActionKind,
     /// INVARIANT: the offset of the only colon.
     colon: usize,
 }
@@ -320,6 +417,7 @@ impl Action {
         Ok(Self {
             colon: service.len(),
             hash: fnv1a(folded.as_bytes()),
+            kind: ActionKind::of(&folded),
             folded: folded.into(),
         })
     }
@@ -328,6 +426,11 @@ impl Action {
     /// no table may depend on it being hard to foresee.
     pub fn fingerprint(&self) -> u64 {
         self.hash
+    }
+
+    /// Whether it is one of those that rules name.
+    pub fn kind(&self) -> ActionKind {
+        self.kind
     }
 
     /// The service prefix, lower-cased.

@@ -11,9 +11,8 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::snapshot::{SetId, Tags};
-use super::table::hash_of;
 use crate::language::pattern::{NoVariables, Reach, ResourcePattern};
-use crate::name::{AccountId, Resource};
+use crate::name::{AccountId, Resource, hash_of};
 
 /// A file of `resource-policies/`: what holds for the resources it covers.
 #[derive(Debug)]

@@ -256,7 +256,7 @@ impl Directory for Tables {
     }
 
     fn is_external(&self, account: &str) -> Option<bool> {
-        let account = self.whole.accounts.get(account)?;
+        let account = self.accounts.find(account)?;
         Some(account.external)
     }
 }

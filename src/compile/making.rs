@@ -7,14 +7,15 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::accounts::{AccountRow, Accounts};
 use super::policies::{Policies, is_same};
 use super::policy_set::SliceBudget;
 use super::sets::SetsMaker;
 use super::snapshot::{Entity, GroupShare, Origin, Policy, Revision, Role, SetId, Snapshot, Whole};
-use super::table::{Sharded, hash_of};
+use super::table::Sharded;
 use super::tags;
 use crate::language::document::{PolicyDocument, PolicyType};
-use crate::name::AccountId;
+use crate::name::{AccountId, hash_of};
 use crate::world::Entities;
 use crate::world::build::case;
 use crate::world::entity::{
@@ -31,6 +32,7 @@ pub(super) struct Tables {
     groups: HashTable<KnownGroup>,
     entities: Sharded<Arc<Entity>>,
     roles: Sharded<Arc<Entity>>,
+    pub accounts: Arc<Accounts>,
     pub whole: Arc<Whole>,
     /// For the folded hash of each ARN and scope, the hash of one of them: what tells that a pattern misses none by its
     /// case alone (M-16).
@@ -53,6 +55,7 @@ impl Tables {
             groups: HashTable::new(),
             entities: Sharded::for_rows(entities.users.len() + entities.roles.len()),
             roles: Sharded::for_rows(entities.roles.len()),
+            accounts: Arc::default(),
             whole: Arc::default(),
             spellings: case::resources(entities)
                 .map(|text| (folded_hash(text), hash_of(text)))
@@ -67,6 +70,7 @@ impl Tables {
             sets: self.sets.sets().clone(),
             entities: self.entities.clone(),
             roles: self.roles.clone(),
+            accounts: Arc::clone(&self.accounts),
             whole: Arc::clone(&self.whole),
         }
     }
@@ -288,6 +292,7 @@ impl Making<'_> {
             });
         }
         Entity {
+            home: self.home(identity).filter(|_| !user.disabled),
             arn: identity.arn.clone(),
             account: identity.account.clone(),
             name: identity.name.as_str().into(),
@@ -314,6 +319,7 @@ impl Making<'_> {
             &role.trust,
         );
         Entity {
+            home: self.home(identity).filter(|_| !role.disabled),
             arn: identity.arn.clone(),
             account: identity.account.clone(),
             name: identity.name.as_str().into(),
@@ -331,9 +337,19 @@ impl Making<'_> {
         }
     }
 
+    /// The account of a user or role of the store's own; none for those of external accounts, and of partitions other
+    /// than their account's.
+    fn home(&self, identity: &Identity) -> Option<AccountRow> {
+        let accounts = &self.tables.accounts;
+        let row = accounts.row(identity.account.as_str())?;
+        let account = accounts.get(row)?;
+        let is_home = !account.external && *account.partition == *identity.arn.partition();
+        is_home.then_some(row)
+    }
+
     /// Puts `entity` into the place of the one with its ARN, unless they are equal.
     pub fn put(&mut self, entity: Entity) {
-        let by_arn = |entity: &Arc<Entity>| hash_of(entity.arn.as_str());
+        let by_arn = |entity: &Arc<Entity>| entity.arn.fingerprint();
         let by_name = |role: &Arc<Entity>| hash_of(&(role.account.as_str(), &*role.name));
         let entity = Arc::new(entity);
         let is_it = |other: &Arc<Entity>| other.arn == entity.arn;

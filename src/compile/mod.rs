@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+pub mod accounts;
 pub mod attachments;
 pub mod demand;
 pub mod incremental;
@@ -31,6 +32,7 @@ use crate::world::entity::{Reference, ResourcePolicy, Tags as WrittenTags};
 use crate::world::organization::{
     ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
 };
+use accounts::Accounts;
 use attachments::{Attachment, Attachments};
 use making::{Making, Tables};
 use snapshot::{
@@ -71,6 +73,7 @@ fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> Tables {
         );
         place_members(organization, &controls, &mut accounts, &mut making);
     }
+    making.tables.accounts = Arc::new(Accounts::new(accounts.into_values()));
     let attachments = attachments(&entities.resource_policies, &mut making);
     for group in &entities.groups {
         making.group(group);
@@ -85,7 +88,6 @@ fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> Tables {
     }
     tables.whole = Arc::new(Whole {
         root_account: world.root_account.clone(),
-        accounts,
         managed_policies,
         attachments,
         oidc_issuers: oidc_issuers(world),

@@ -98,6 +98,20 @@ impl<'a> Values<'a> {
 /// Whether `condition` holds for `values`: the reference form at the end of section 4.1.
 pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Variables) -> Truth {
     let operator = condition.operator;
+    let one = |value: &str| {
+        let any = any_of(&condition.operand, value, variables);
+        if operator.base.is_negated() {
+            !any
+        } else {
+            any
+        }
+    };
+    // PERF: nearly every condition that is asked for.
+    if let (None, Values::One(value)) = (operator.qualifier, values)
+        && !matches!(condition.operand, Operand::Null(_))
+    {
+        return one(value);
+    }
     let is_absent = matches!(values, Values::Absent);
     if matches!(values, Values::Unknown) {
         return Truth::Indeterminate; // T-43
@@ -121,14 +135,6 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
             None => Truth::from(operator.if_exists || operator.base.is_negated()), // C-6
         };
     }
-    let one = |value: &str| {
-        let any = any_of(&condition.operand, value, variables);
-        if operator.base.is_negated() {
-            !any
-        } else {
-            any
-        }
-    };
     match (operator.qualifier, values) {
         (Some(Qualifier::ForAllValues), _) => values.all().map(one).fold(Truth::True, Truth::and),
         (Some(Qualifier::ForAnyValue), _) => values.all().map(one).fold(Truth::False, Truth::or),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::snapshot::Policy;
-use super::table::hash_of;
+use crate::name::hash_of;
 use crate::language::document::PolicyType;
 
 /// Policies by what they count as and their names, of which no two of a store are the same.

@@ -50,15 +50,14 @@ impl PolicySet {
 
     /// The statements that speak of `action`. None where it is asked for the first time, or where the memory for
     /// slices is used up: whoever asks then considers every statement.
+    #[inline]
     pub fn slice(&self, action: &Action) -> Option<&Slice> {
-        let tables = self.slices.tables.get();
-        if let Some(found) = tables.and_then(|tables| tables.find(action)) {
-            return Some(found);
-        }
-        self.slices.make(action, &self.policies)
+        let known = self.known_slice(action);
+        known.or_else(|| self.slices.make(action, &self.policies))
     }
 
     /// The same, where it is there already: this does not count as asking for it.
+    #[inline]
     pub fn known_slice(&self, action: &Action) -> Option<&Slice> {
         self.slices.tables.get()?.find(action)
     }
@@ -219,6 +218,7 @@ impl Drop for Slices {
 impl Slices {
     /// Makes the slice of `action` unless it is asked for the first time. None too if another thread takes the place
     /// meanwhile: the next one to ask finds another.
+    #[inline(never)]
     fn make(&self, action: &Action, policies: &[Arc<Policy>]) -> Option<&Slice> {
         let bit = 1u64 << (action.fingerprint() % 64);
         if self.asked.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
@@ -228,7 +228,7 @@ impl Slices {
             return None;
         }
         // Before anything is built: an action that has no place left must not cost more than those that have one.
-        let place = self.free_place(action)?;
+        let place = self.free_place(action, policies)?;
         let slice = Slice::of(policies, action);
         let n_bytes = slice.n_bytes();
         if !self.budget.take(n_bytes) {
@@ -246,22 +246,24 @@ impl Slices {
     }
 
     /// The first place where `action` may stand and nothing does.
-    fn free_place(&self, action: &Action) -> Option<&Place> {
-        let mut table = self.table(&self.tables, 0)?;
+    fn free_place(&self, action: &Action, policies: &[Arc<Policy>]) -> Option<&Place> {
+        // PERF: whoever has many statements asks about many actions, and whatever stands in a later table is found late.
+        let n_statements: usize = policies.iter().map(|policy| policy.statements.len()).sum();
+        let n_first = n_statements.clamp(MIN_PLACES, MAX_FIRST_PLACES);
+        let mut table = self.table(&self.tables, n_first.next_power_of_two())?;
         loop {
             if let Some(free) = table.probe(action).find(|place| place.get().is_none()) {
                 return Some(free);
             }
-            table = self.table(&table.next, table.places.len())?;
+            table = self.table(&table.next, 4 * table.places.len())?;
         }
     }
 
-    /// The table in `cell`, made if need be; four times as large as the one before it.
-    fn table<'s>(&self, cell: &'s OnceLock<Box<Table>>, before: usize) -> Option<&'s Table> {
+    /// The table in `cell`, made with so many places if need be.
+    fn table<'s>(&self, cell: &'s OnceLock<Box<Table>>, n_places: usize) -> Option<&'s Table> {
         if let Some(table) = cell.get() {
             return Some(table);
         }
-        let n_places = (before * 4).max(MIN_PLACES);
         let n_bytes = n_places * size_of::<Place>() + size_of::<Table>();
         if n_places > MAX_PLACES || !self.budget.take(n_bytes) {
             return None;
@@ -276,8 +278,10 @@ impl Slices {
 
 type Place = OnceLock<Box<Slice>>;
 
-/// The places of the first table.
+/// The fewest places of the first table: a power of two, as each number of places.
 const MIN_PLACES: usize = 8;
+/// The most places of the first table.
+const MAX_FIRST_PLACES: usize = 128;
 /// The places of the last one.
 const MAX_PLACES: usize = 2_048;
 /// In how many places, one after the other, an action may stand in one table.
@@ -298,13 +302,31 @@ impl Table {
         }
     }
 
-    fn probe(&self, action: &Action) -> impl Iterator<Item = &Place> {
+    /// Where `action` may stand after so many steps.
+    #[inline]
+    fn at(&self, action: &Action, step: usize) -> Option<&Place> {
         // INVARIANT: the number of places is a power of two.
-        let (first, mask) = (action.fingerprint() as usize, self.places.len() - 1);
-        (0..N_PROBES).filter_map(move |step| self.places.get(first.wrapping_add(step) & mask))
+        let mask = self.places.len().wrapping_sub(1);
+        let place = (action.fingerprint() as usize).wrapping_add(step) & mask;
+        self.places.get(place)
     }
 
+    fn probe(&self, action: &Action) -> impl Iterator<Item = &Place> {
+        (0..N_PROBES).filter_map(move |step| self.at(action, step))
+    }
+
+    #[inline]
     fn find(&self, action: &Action) -> Option<&Slice> {
+        // PERF: most actions stand in the first place there is.
+        let slice = self.at(action, 0)?.get()?;
+        if slice.action == *action {
+            return Some(slice);
+        }
+        self.find_further(action)
+    }
+
+    #[inline(never)]
+    fn find_further(&self, action: &Action) -> Option<&Slice> {
         let mut table = self;
         loop {
             for place in table.probe(action) {

@@ -4,6 +4,14 @@
 //! whatever its wildcards and variables stand for: an ARN without any equals the resource, and every other pattern
 //! has a run of characters that the resource must hold. Of that run the last eight bytes are looked for, at every
 //! place of the resource's text, by a table: one look per byte, however many patterns there are.
+//!
+//! Few statements are not worth a table. Each of them has a [`Row`] that says how the texts must begin and end which it
+//! covers, and one comparison of numbers leaves out most that speak of something else:
+//!
+//! ```text
+//! arn:aws:orders:*:111122223333:order/1001*     a pattern
+//!     ╰── head ──╯╰ of up to 16 bytes    ╰ no tail, since a wildcard ends it
+//! ```
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -27,7 +35,7 @@ const N_WORDS: usize = MAX_FILTERED / 64;
 /// Statements in the order of their policies.
 #[derive(Default)]
 pub struct Section {
-    candidates: Box<[Candidate]>,
+    rows: Box<[Row]>,
     /// One for each [`MAX_FILTERED`] of them; none where there are few.
     filters: Box<[Filter]>,
 }
@@ -41,38 +49,51 @@ impl Section {
             Box::default()
         };
         Self {
-            candidates: found.into_iter().map(|(candidate, _)| candidate).collect(),
+            rows: found.into_iter().map(Row::of).collect(),
             filters,
         }
     }
 
     /// All of them.
-    pub fn candidates(&self) -> &[Candidate] {
-        &self.candidates
+    pub fn candidates(&self) -> impl ExactSizeIterator<Item = Candidate> {
+        self.rows.iter().map(|row| row.candidate)
     }
 
-    /// Calls `visit` with each statement that may speak of `resource`, in order, until it breaks.
+    /// Calls `visit` with each statement that may speak of `resource`, in order, until it breaks. `ends` are those of
+    /// `resource`.
+    #[inline]
     pub fn visit<B>(
+        &self,
+        resource: &Resource,
+        ends: &Ends,
+        mut visit: impl FnMut(Candidate) -> ControlFlow<B>,
+    ) -> ControlFlow<B> {
+        if self.filters.is_empty() {
+            for row in &self.rows {
+                if row.may_cover(ends) {
+                    visit(row.candidate)?;
+                }
+            }
+            return ControlFlow::Continue(());
+        }
+        self.visit_filtered(resource, visit)
+    }
+
+    #[inline(never)]
+    fn visit_filtered<B>(
         &self,
         resource: &Resource,
         mut visit: impl FnMut(Candidate) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
-        if self.filters.is_empty() {
-            return self.candidates.iter().copied().try_for_each(visit);
-        }
-        for (filter, candidates) in self
-            .filters
-            .iter()
-            .zip(self.candidates.chunks(MAX_FILTERED))
-        {
+        for (filter, rows) in self.filters.iter().zip(self.rows.chunks(MAX_FILTERED)) {
             let passed = filter.pass(resource);
             for (word, begin) in passed.iter().zip((0usize..).step_by(64)) {
                 let mut left = *word;
                 while left != 0 {
                     let at = begin + left.trailing_zeros() as usize;
                     left &= left - 1;
-                    if let Some(candidate) = candidates.get(at) {
-                        visit(*candidate)?;
+                    if let Some(row) = rows.get(at) {
+                        visit(row.candidate)?;
                     }
                 }
             }
@@ -83,8 +104,105 @@ impl Section {
     /// How much memory it takes besides itself, about.
     pub(super) fn n_bytes(&self) -> usize {
         let filters: usize = self.filters.iter().map(Filter::n_bytes).sum();
-        self.candidates.len() * size_of::<Candidate>() + filters
+        size_of_val(&*self.rows) + filters
     }
+}
+
+/// How many bytes of a resource's beginning are looked at, behind `arn:`.
+const HEAD: usize = 16;
+/// How many bytes of its end.
+const TAIL: usize = 8;
+
+/// The beginning and the end of a resource's text, as numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ends {
+    head: u128,
+    tail: u64,
+}
+
+impl Ends {
+    /// Those of `*` are nothing: what could cover it asks for none (M-11).
+    pub fn of(resource: &Resource) -> Self {
+        match resource {
+            Resource::Any => Self::default(),
+            Resource::Arn(arn) => Self {
+                head: first_bytes(behind_arn(arn.as_str())),
+                // INVARIANT: an ARN is longer; `Arn::parse` holds it.
+                tail: arn.as_str().as_bytes().last_chunk().map_or(0, |tail| u64::from_be_bytes(*tail)),
+            },
+        }
+    }
+}
+
+/// What stands behind `arn:`.
+fn behind_arn(text: &str) -> &[u8] {
+    text.as_bytes().get("arn:".len()..).unwrap_or_default()
+}
+
+/// As a number, the first byte lowest; zeros where there are too few.
+fn first_bytes(bytes: &[u8]) -> u128 {
+    if let Some(head) = bytes.first_chunk::<HEAD>() {
+        return u128::from_le_bytes(*head);
+    }
+    bytes.iter().rev().fold(0, |head, byte| head << 8 | u128::from(*byte))
+}
+
+/// A statement, with the bits that the ends of a resource must have.
+struct Row {
+    head: u128,
+    head_mask: u128,
+    tail: u64,
+    tail_mask: u64,
+    candidate: Candidate,
+}
+
+impl Row {
+    /// Several patterns ask for what they have in common.
+    fn of((candidate, statement): (Candidate, &Statement)) -> Self {
+        let mut patterns = filterable(statement).unwrap_or_default().iter();
+        let (mut head, mut head_mask, mut tail, mut tail_mask) = (0, 0, 0, 0);
+        if let Some(first) = patterns.next() {
+            (head, head_mask) = head_of(first);
+            (tail, tail_mask) = tail_of(first);
+        }
+        for pattern in patterns {
+            let (other_head, other_head_mask) = head_of(pattern);
+            let (other_tail, other_tail_mask) = tail_of(pattern);
+            head_mask &= other_head_mask & !(head ^ other_head);
+            tail_mask &= other_tail_mask & !(tail ^ other_tail);
+        }
+        Self {
+            head: head & head_mask,
+            head_mask,
+            tail: tail & tail_mask,
+            tail_mask,
+            candidate,
+        }
+    }
+
+    #[inline]
+    fn may_cover(&self, ends: &Ends) -> bool {
+        ends.head & self.head_mask == self.head && ends.tail & self.tail_mask == self.tail
+    }
+}
+
+/// How every resource begins that `pattern` covers, and which bits of that are said.
+fn head_of(pattern: &ResourcePattern) -> (u128, u128) {
+    let head = behind_arn(pattern.beginning());
+    let n_unsaid = HEAD.saturating_sub(head.len());
+    let mask = u128::MAX.checked_shr(8 * n_unsaid as u32).unwrap_or(0);
+    (first_bytes(head), mask)
+}
+
+/// How every resource ends that `pattern` covers, and which bits of that are said.
+fn tail_of(pattern: &ResourcePattern) -> (u64, u64) {
+    let end = pattern.ending().as_bytes();
+    let last = end.len().saturating_sub(TAIL);
+    let last = end.get(last..).unwrap_or_default();
+    let tail = last.iter().fold(0, |tail, byte| tail << 8 | u64::from(*byte));
+    let n_unsaid = TAIL - last.len();
+    let mask = u64::MAX.checked_shr(8 * n_unsaid as u32).unwrap_or(0);
+    (tail, mask)
 }
 
 /// A bit for each statement that is not left out.

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 
 use super::policy_set::{PolicySet, SliceBudget};
 use super::snapshot::{Policy, SetId};
-use super::table::{Chunked, hash_of};
+use super::table::Chunked;
+use crate::name::hash_of;
 
 /// The sets of a snapshot.
 pub type Sets = Chunked<Arc<PolicySet>>;

@@ -4,15 +4,16 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use super::accounts::{AccountRow, Accounts};
 use super::attachments::{Attachment, Attachments};
 use super::policy_set::PolicySet;
 use super::sets::Sets;
-use super::table::{Sharded, hash_of};
+use super::table::Sharded;
 use foldhash::fast::FixedState;
 
 use crate::context::ContextKey;
 use crate::language::document::{PolicyDocument, PolicyType, Statement};
-use crate::name::{AccountId, Arn, Resource};
+use crate::name::{AccountId, Arn, Resource, hash_of};
 
 /// A content hash of a store: equal on every replica that serves the same files. It has no order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +90,7 @@ pub struct Snapshot {
     pub(super) entities: Sharded<Arc<Entity>>,
     /// Roles by account and name: session ARNs have lost the path (T-30).
     pub(super) roles: Sharded<Arc<Entity>>,
+    pub(super) accounts: Arc<Accounts>,
     pub(super) whole: Arc<Whole>,
 }
 
@@ -97,8 +99,6 @@ pub struct Snapshot {
 pub struct Whole {
     /// The account of the store's root.
     pub root_account: Option<AccountId>,
-    /// Those of the store, and those that it declares as external.
-    pub accounts: HashMap<AccountId, Account, FixedState>,
     /// By ARN.
     pub managed_policies: HashMap<Arc<str>, ManagedPolicy, FixedState>,
     /// The files of `resource-policies/`.
@@ -172,6 +172,9 @@ pub struct Entity {
     pub arn: Arn,
     /// Its account.
     pub account: AccountId,
+    /// The same, if it can be a principal: it is not disabled (E-3), and its account is of its own partition and
+    /// not external.
+    pub home: Option<AccountRow>,
     /// Its friendly name.
     pub name: Box<str>,
     /// `AIDA…`, `AROA…`.
@@ -252,7 +255,7 @@ impl Account {
 impl Snapshot {
     /// The account called `id`.
     pub fn account(&self, id: &str) -> Option<&Account> {
-        self.whole.accounts.get(id)
+        self.accounts.find(id)
     }
 
     /// Whether there is any resource policy.
@@ -289,35 +292,32 @@ impl Snapshot {
 
     /// The account of the store's root; else the only one there is (the defaults of E-6).
     pub fn default_owner(&self) -> Option<&AccountId> {
-        let Whole {
-            root_account,
-            accounts,
-            ..
-        } = &*self.whole;
-        root_account.as_ref().or_else(|| match accounts.len() {
-            1 => accounts.keys().next(),
-            _ => None,
-        })
+        let only = || self.accounts.only().map(|account| &account.id);
+        self.whole.root_account.as_ref().or_else(only)
     }
 
     /// The user or role with this ARN, unless it is disabled (E-3).
-    pub fn entity(&self, arn: &str) -> Option<&Entity> {
+    pub fn entity(&self, arn: &Arn) -> Option<&Entity> {
         self.find(arn).filter(|entity| !entity.disabled)
     }
 
     /// The same, disabled or not.
-    pub(super) fn find(&self, arn: &str) -> Option<&Entity> {
-        let is_it = |entity: &Arc<Entity>| entity.arn.as_str() == arn;
-        self.entities
-            .find(hash_of(arn), is_it)
-            .map(|found| &**found)
+    pub(super) fn find(&self, arn: &Arn) -> Option<&Entity> {
+        let is_it = |entity: &Arc<Entity>| entity.arn == *arn;
+        let found = self.entities.find(arn.fingerprint(), is_it);
+        found.map(|found| &**found)
+    }
+
+    /// The account of a principal; see [`Entity::home`].
+    pub fn home(&self, entity: &Entity) -> Option<&Account> {
+        self.accounts.get(entity.home?)
     }
 
     /// A tag of the user, role or managed policy with this ARN. A disabled one is nobody any more, but still a
     /// resource with its tags.
-    pub fn entity_tag(&self, arn: &str, folded: &str) -> Option<&str> {
+    pub fn entity_tag(&self, arn: &Arn, folded: &str) -> Option<&str> {
         let of_entity = self.find(arn).map(|entity| &entity.tags);
-        let of_policy = || Some(&self.whole.managed_policies.get(arn)?.tags);
+        let of_policy = || Some(&self.whole.managed_policies.get(arn.as_str())?.tags);
         of_entity.or_else(of_policy)?.get(folded)
     }
 

@@ -1,9 +1,7 @@
 //! Tables of which the next version shares all but what has changed.
 
-use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
 
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 /// How many rows a shard of a [`Sharded`] has, about.
@@ -12,12 +10,6 @@ const ROWS_PER_SHARD: usize = 96;
 const MAX_SHARDS: usize = 4_096;
 /// How many items a chunk of a [`Chunked`] has.
 const ITEMS_PER_CHUNK: usize = 256;
-
-/// The hash that all tables of a store find `key` by. The keys of a table are names that administrators chose, so a
-/// caller, who can only look for names, cannot fill one with keys of one hash.
-pub fn hash_of<K: Hash + ?Sized>(key: &K) -> u64 {
-    FixedState::with_seed(0).hash_one(key)
-}
 
 /// A hash table in shards. A copy shares all shards; to change a row copies the one it stands in.
 ///
@@ -58,10 +50,8 @@ impl<T: Clone> Sharded<T> {
     /// Puts `row` in the place of the row that `is_it`, or into a new one. `hash` is the hash of a row.
     pub fn put(&mut self, row: T, hash: impl Fn(&T) -> u64, is_it: impl FnMut(&T) -> bool) {
         let of_row = hash(&row);
-        let Some(shard) = self
-            .shards
-            .get_mut((of_row >> 32) as usize & (self.shards.len() - 1))
-        else {
+        let at = self.shard(of_row);
+        let Some(shard) = self.shards.get_mut(at) else {
             return;
         };
         let shard = Arc::make_mut(shard);

@@ -1,45 +1,31 @@
 //! What must be right about a question before it is decided, and needs the store to know (5.5: validate, owner).
 
-use smallvec::SmallVec;
-
 use super::derived::is_of;
-use super::principal::is_trust_action;
-use super::request::{MAX_SESSION_POLICY_ARNS, Request, RequestError};
+use super::request::{Request, RequestError};
 use crate::compile::oidc_issuer;
-use crate::compile::policy_set::PolicySet;
 use crate::compile::snapshot::Snapshot;
 use crate::context::KeyKind;
 use crate::name::{AccountId, Principal, Resource};
 
-/// What a question needs besides itself.
-pub(super) struct Admitted<'a> {
-    /// Whose the resource is (E-6, E-7).
-    pub owner: Option<&'a str>,
-    /// The session's managed policies, found.
-    pub session_policies: SmallVec<[&'a PolicySet; MAX_SESSION_POLICY_ARNS]>,
-}
-
-/// Checks `request` against the store.
+/// Checks `request` against the store, and tells whose the resource is (E-6, E-7).
 pub(super) fn admit<'a>(
     snapshot: &'a Snapshot,
     request: &'a Request,
-) -> Result<Admitted<'a>, RequestError> {
+) -> Result<Option<&'a str>, RequestError> {
     if request.simulated.is_none() {
         check_claims_in_context(snapshot, request)?;
     }
-    check_assume_role_parameters(snapshot, request)?;
-    let mut session_policies = SmallVec::new();
-    for (index, arn) in request.session.policy_arns.iter().enumerate() {
-        let found = snapshot.session_policy(arn.as_str()).ok_or_else(|| {
-            let field = format!("session.policy_arns[{index}]");
-            RequestError::invalid(field, format!("the store has no managed policy `{arn}`"))
-        });
-        session_policies.push(found?);
+    if request.action.kind().is_of_trust() {
+        check_assume_role_parameters(snapshot, request)?;
     }
-    Ok(Admitted {
-        owner: owner(snapshot, request)?,
-        session_policies,
-    })
+    for (index, arn) in request.session.policy_arns.iter().enumerate() {
+        if snapshot.session_policy(arn.as_str()).is_none() {
+            let field = format!("session.policy_arns[{index}]");
+            let message = format!("the store has no managed policy `{arn}`");
+            return Err(RequestError::invalid(field, message));
+        }
+    }
+    owner(snapshot, request)
 }
 
 /// K-1: claims of a registered issuer, and of the session's own, come in `session.claims` only.
@@ -81,9 +67,6 @@ fn check_assume_role_parameters(
     snapshot: &Snapshot,
     request: &Request,
 ) -> Result<(), RequestError> {
-    if !is_trust_action(&request.action) {
-        return Ok(());
-    }
     let given = |key: &str| request.context.get_folded(key);
     let is_chaining = matches!(
         request.principal,
@@ -92,7 +75,7 @@ fn check_assume_role_parameters(
     if let Some(seconds) = given("sts:durationseconds") {
         let role = match &request.resource {
             Resource::Arn(arn) => snapshot
-                .entity(arn.as_str())
+                .entity(arn)
                 .and_then(|entity| entity.role.as_ref()),
             Resource::Any => None,
         };

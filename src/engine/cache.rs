@@ -37,7 +37,6 @@ pub use self::tally::Counts;
 use self::tally::{Tallies, Tally};
 use super::decision::Decision;
 use super::derived::Facts;
-use super::principal::is_trust_action;
 use super::request::Request;
 use super::trace::Trace;
 use super::work::Work;
@@ -301,7 +300,7 @@ impl<'c> Consulting<'c> {
 fn brings_policies(request: &Request) -> bool {
     request.simulated.is_some()
         || !request.session.policies.is_empty()
-        || is_trust_action(&request.action)
+        || request.action.kind().is_of_trust()
 }
 
 impl Trace for Consulting<'_> {

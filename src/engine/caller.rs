@@ -96,6 +96,13 @@ impl<'s> Caller<'s> {
     ) -> Result<(&'s Account, Option<&'s Entity>), Reason> {
         let principal = &request.principal;
         let unknown = Reason::ImplicitDenyUnknownPrincipal;
+        // PERF: nearly everybody is at home, and then the account needs no looking up.
+        if let Principal::User(_) | Principal::Role(_) = principal
+            && let Some(entity) = snapshot.entity(arn)
+            && let Some(home) = snapshot.home(entity)
+        {
+            return Ok((home, Some(entity)));
+        }
         // a principal of another partition is another principal.
         let account = snapshot
             .account(arn.account())
@@ -114,10 +121,10 @@ impl<'s> Caller<'s> {
             }
             Principal::FederatedUser { .. } => {
                 let parent = request.session.parent.as_ref().ok_or(unknown)?;
-                Some(snapshot.entity(parent.as_str()).ok_or(unknown)?)
+                Some(snapshot.entity(parent).ok_or(unknown)?)
             }
             Principal::User(_) | Principal::Role(_) => {
-                Some(snapshot.entity(arn.as_str()).ok_or(unknown)?)
+                Some(snapshot.entity(arn).ok_or(unknown)?)
             }
             Principal::Anonymous | Principal::Service(_) => None,
         };

@@ -1,23 +1,25 @@
 //! The order of the layers: the function this program exists for.
 
 use std::iter;
+use std::ops::ControlFlow;
+use std::ptr;
 
 use smallvec::SmallVec;
 
-use super::admit::{Admitted, admit};
+use super::admit::admit;
 use super::caller::{Boundary, Caller};
 use super::decision::{Decision, Reason};
 use super::derived::Facts;
 use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with};
-use super::principal::{Strength, cannot_assume, is_trust_action};
+use super::principal::{Strength, cannot_assume};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
 use super::work::Work;
 use crate::compile::attachments::Attachment;
-use crate::compile::policy_set::PolicySet;
+use crate::compile::section::Ends;
 use crate::compile::snapshot::{Account, SetId, Snapshot};
 use crate::language::document::PolicyType;
-use crate::name::{Action, Principal, Resource};
+use crate::name::{ActionKind, Principal, Resource};
 
 /// Checks `request` against the store and decides it.
 pub fn authorize(snapshot: &Snapshot, request: &Request) -> Result<Decision, RequestError> {
@@ -36,8 +38,8 @@ pub fn authorize_with<T: Trace>(
     request: &Request,
     trace: &mut T,
 ) -> Result<Decision, RequestError> {
-    let (admitted, work) = (admit(snapshot, request)?, Work::new());
-    let decision = decide(snapshot, request, &admitted, &work, trace);
+    let (owner, work) = (admit(snapshot, request)?, Work::new());
+    let decision = decide(snapshot, request, owner, &work, trace);
     if work.is_spent() {
         return Err(RequestError::too_much_work()); // E-1
     }
@@ -51,13 +53,14 @@ pub fn facts<'a>(
     request: &'a Request,
     work: &'a Work,
 ) -> Option<Facts<'a>> {
-    let owner = admit(snapshot, request).ok()?.owner;
+    let owner = admit(snapshot, request).ok()?;
     let caller = Caller::resolve(snapshot, request).ok()?;
     Some(Facts {
         snapshot,
         request,
         caller,
         owner,
+        ends: Ends::of(&request.resource),
         for_trust: false,
         work,
     })
@@ -67,7 +70,7 @@ pub fn facts<'a>(
 fn decide<T: Trace>(
     snapshot: &Snapshot,
     request: &Request,
-    admitted: &Admitted<'_>,
+    owner: Option<&str>,
     work: &Work,
     trace: &mut T,
 ) -> Decision {
@@ -75,9 +78,14 @@ fn decide<T: Trace>(
         Ok(caller) => caller,
         Err(reason) => return Decision::without_statements(reason), // E-3, E-5
     };
-    let owner = admitted.owner.and_then(|owner| snapshot.account(owner));
+    let owner_account = owner.and_then(|owner| {
+        // PERF: most resources are of the caller's own account. A simulation may bring another account of that name.
+        let own = caller.account.filter(|_| request.simulated.is_none());
+        let own = own.filter(|own| own.id.as_str() == owner);
+        own.or_else(|| snapshot.account(owner))
+    });
     if matches!(caller.principal, Principal::Anonymous)
-        && !owner.is_some_and(|owner| owner.anonymous_allowed)
+        && !owner_account.is_some_and(|owner| owner.anonymous_allowed)
     {
         return Decision::without_statements(Reason::ImplicitDenyUnknownPrincipal); // E-51
     }
@@ -85,13 +93,15 @@ fn decide<T: Trace>(
         snapshot,
         request,
         caller,
-        owner: admitted.owner,
+        owner,
+        ends: Ends::of(&request.resource),
         for_trust: false,
         work,
     };
     trace.begin(&facts);
-    let sides = Sides::of(&facts, owner, &admitted.session_policies);
-    let layers = Layers::evaluate(&facts, &sides, trace);
+    let sides = Sides::of(&facts, owner_account);
+    let mut layers = Layers::NOT_IN_PLAY;
+    layers.evaluate(&facts, &sides, trace);
     if let Some(known) = trace.known() {
         return known;
     }
@@ -99,19 +109,15 @@ fn decide<T: Trace>(
     let verdicts = layers.verdicts();
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
-    layers.into_decision(reason)
+    layers.decision(reason)
 }
 
 /// Shows `trace` the sets of the store that deciding would evaluate, by the very steps of deciding.
 pub(super) fn visit_sets<T: Trace>(facts: &Facts<'_>, trace: &mut T) {
-    let snapshot = facts.snapshot;
-    let owner = facts.owner.and_then(|owner| snapshot.account(owner));
-    let arns = facts.request.session.policy_arns.iter();
-    let session_policies: SmallVec<[&PolicySet; 4]> = arns
-        .filter_map(|arn| snapshot.session_policy(arn.as_str()))
-        .collect();
-    let sides = Sides::of(facts, owner, &session_policies);
-    Layers::evaluate(facts, &sides, trace);
+    let owner = facts.owner.and_then(|owner| facts.snapshot.account(owner));
+    let sides = Sides::of(facts, owner);
+    let mut layers = Layers::NOT_IN_PLAY;
+    layers.evaluate(facts, &sides, trace);
 }
 
 /// What is evaluated besides the principal's own policies, found once for the whole decision.
@@ -119,29 +125,20 @@ struct Sides<'a> {
     /// The account that owns the resource, if the store knows it.
     owner: Option<&'a Account>,
     /// The owner's files that cover the resource.
-    attached: SmallVec<[&'a Attachment; 4]>,
-    /// The session's managed policies.
-    session_policies: &'a [&'a PolicySet],
+    attached: SmallVec<[&'a Attachment; 2]>,
 }
 
 impl<'a> Sides<'a> {
-    fn of(
-        facts: &Facts<'a>,
-        owner: Option<&'a Account>,
-        session_policies: &'a [&'a PolicySet],
-    ) -> Self {
+    #[inline]
+    fn of(facts: &Facts<'a>, owner: Option<&'a Account>) -> Self {
         let (snapshot, resource) = (facts.snapshot, &facts.request.resource);
-        let attached = match owner {
-            Some(owner) if snapshot.has_attachments() => {
-                snapshot.attachments_of(&owner.id, resource).collect()
-            }
-            _ => SmallVec::new(),
-        };
-        Self {
-            owner,
-            attached,
-            session_policies,
+        let mut attached = SmallVec::new();
+        if snapshot.has_attachments()
+            && let Some(owner) = owner
+        {
+            attached.extend(snapshot.attachments_of(&owner.id, resource));
         }
+        Self { owner, attached }
     }
 }
 
@@ -176,6 +173,7 @@ pub enum Standing {
 }
 
 impl Standing {
+    #[inline]
     fn of(facts: &Facts<'_>, sides: &Sides<'_>) -> Self {
         match facts.caller.principal {
             Principal::Anonymous => return Self::Outsider(Reason::AllowAnonymous),
@@ -190,14 +188,17 @@ impl Standing {
             .as_ref()
             .is_some_and(|simulated| simulated.is_unnamed());
         let is_flagged = || sides.attached.iter().any(|file| file.required);
+        let is_owner = || match (facts.caller.account, sides.owner) {
+            (Some(own), Some(owner)) if ptr::eq(own, owner) => true,
+            (own, _) => own.map(|own| own.id.as_str()) == facts.owner,
+        };
         Self::Insider {
             // an unknown owner is nobody's account.
-            same_account: is_unnamed
-                || facts.caller.account.map(|account| account.id.as_str()) == facts.owner,
+            same_account: is_unnamed || is_owner(),
             // E-45; for T-50 only the identity side counts.
             resource_policy_required: !is_unnamed
-                && (is_trust_action(&request.action)
-                    || (!is_pass_role(&request.action) && is_flagged())),
+                && (request.action.kind().is_of_trust()
+                    || (request.action.kind() != ActionKind::PassRole && is_flagged())),
             is_root: facts.caller.is_root(),
             is_federated: facts.caller.is_federated(),
         }
@@ -208,33 +209,35 @@ impl Standing {
 pub(super) fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
     use Reason as R;
     use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
-    let denied = [
-        (verdicts.resource_control, R::ExplicitDenyResourceControl),
-        (verdicts.service_control, R::ExplicitDenyServiceControl),
-        (verdicts.resource, R::ExplicitDenyResource),
-        (verdicts.identity, R::ExplicitDenyIdentity),
-        (
-            verdicts.permissions_boundary,
-            R::ExplicitDenyPermissionsBoundary,
-        ),
-        (verdicts.session, R::ExplicitDenySession),
-    ];
-    if let Some((_, reason)) = denied
-        .into_iter()
-        .find(|(verdict, _)| *verdict == ExplicitDeny)
-    {
-        return reason; // E-15: any deny ends it. E-28: the order only picks the label.
+    // E-15: any deny ends it. E-28: the order only picks the label.
+    if matches!(verdicts.resource_control, ExplicitDeny) {
+        return R::ExplicitDenyResourceControl;
     }
-    if verdicts.resource_control == ImplicitDeny {
+    if matches!(verdicts.service_control, ExplicitDeny) {
+        return R::ExplicitDenyServiceControl;
+    }
+    if matches!(verdicts.resource, ExplicitDeny) {
+        return R::ExplicitDenyResource;
+    }
+    if matches!(verdicts.identity, ExplicitDeny) {
+        return R::ExplicitDenyIdentity;
+    }
+    if matches!(verdicts.permissions_boundary, ExplicitDeny) {
+        return R::ExplicitDenyPermissionsBoundary;
+    }
+    if matches!(verdicts.session, ExplicitDeny) {
+        return R::ExplicitDenySession;
+    }
+    if matches!(verdicts.resource_control, ImplicitDeny) {
         return R::ImplicitDenyResourceControl;
     }
-    if verdicts.service_control == ImplicitDeny {
+    if matches!(verdicts.service_control, ImplicitDeny) {
         return R::ImplicitDenyServiceControl;
     }
     let is_granted_by_identity = matches!(verdicts.identity, Allow(_));
     let (same_account, resource_policy_required, is_root, is_federated) = match standing {
         Standing::Outsider(reason) => {
-            let is_direct = verdicts.resource == Allow(Strength::Direct);
+            let is_direct = matches!(verdicts.resource, Allow(Strength::Direct));
             return if is_direct {
                 reason
             } else {
@@ -272,10 +275,12 @@ pub(super) fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
             return R::ImplicitDenyIdentity;
         }
     }
-    if verdicts.permissions_boundary == ImplicitDeny {
+    if matches!(verdicts.permissions_boundary, ImplicitDeny) {
         return R::ImplicitDenyPermissionsBoundary;
     }
-    if verdicts.session == ImplicitDeny || (is_federated && verdicts.session == NotInPlay) {
+    if matches!(verdicts.session, ImplicitDeny)
+        || (is_federated && matches!(verdicts.session, NotInPlay))
+    {
         return R::ImplicitDenySession; // E-49
     }
     match (is_root, same_account, is_granted_by_identity) {
@@ -296,80 +301,102 @@ pub(super) const ORDER: [PolicyType; 6] = [
     PolicyType::Session,
 ];
 
-/// What each policy type says, and by which statement; in the order of [`ORDER`].
-struct Layers<'a>([Layer<'a>; ORDER.len()]);
+/// What each policy type says, and by which statement.
+struct Layers<'a> {
+    resource_control: Layer<'a>,
+    service_control: Layer<'a>,
+    resource: Layer<'a>,
+    identity: Layer<'a>,
+    permissions_boundary: Layer<'a>,
+    session: Layer<'a>,
+}
 
 impl<'a> Layers<'a> {
+    /// Before any was evaluated.
+    const NOT_IN_PLAY: Self = Self {
+        resource_control: Layer::without_statement(Verdict::NotInPlay),
+        service_control: Layer::without_statement(Verdict::NotInPlay),
+        resource: Layer::without_statement(Verdict::NotInPlay),
+        identity: Layer::without_statement(Verdict::NotInPlay),
+        permissions_boundary: Layer::without_statement(Verdict::NotInPlay),
+        session: Layer::without_statement(Verdict::NotInPlay),
+    };
+
     /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
-    /// cannot change the answer (E-15), and the order is that of the labels (E-28).
-    fn evaluate<T: Trace>(facts: &Facts<'a>, sides: &Sides<'a>, trace: &mut T) -> Self {
-        // Not in play: so is, for the answer, whatever comes after an explicit deny.
-        let mut layers = [Layer::without_statement(Verdict::NotInPlay); ORDER.len()];
-        for (place, policy_type) in layers.iter_mut().zip(ORDER) {
-            *place = match policy_type {
-                PolicyType::ResourceControl => resource_control(facts, sides.owner, trace),
-                PolicyType::ServiceControl => service_control(facts, trace),
-                PolicyType::Resource | PolicyType::Trust => resource(facts, &sides.attached, trace),
-                PolicyType::Identity => identity(facts, trace),
-                PolicyType::PermissionsBoundary => permissions_boundary(facts, trace),
-                PolicyType::Session => session(facts, sides.session_policies, trace),
-            };
-            trace.layer(policy_type, place.verdict);
-            let is_settled = place.verdict == Verdict::ExplicitDeny && !T::LISTENS;
-            if is_settled || trace.is_done() {
-                break;
-            }
-        }
-        Self(layers)
+    /// cannot change the answer (E-15), and the order is that of the labels (E-28). So it is not in play either.
+    ///
+    /// PERF: in place, since moving them all costs as much as looking at one.
+    fn evaluate<T: Trace>(&mut self, facts: &Facts<'a>, sides: &Sides<'a>, trace: &mut T) {
+        let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
+            self.evaluate_in_order(facts, sides, trace);
+    }
+
+    /// In the order of [`ORDER`].
+    fn evaluate_in_order<T: Trace>(
+        &mut self,
+        facts: &Facts<'a>,
+        sides: &Sides<'a>,
+        trace: &mut T,
+    ) -> ControlFlow<()> {
+        use PolicyType as P;
+        self.resource_control = resource_control(facts, sides.owner, trace);
+        after(P::ResourceControl, self.resource_control.verdict, trace)?;
+        self.service_control = service_control(facts, trace);
+        after(P::ServiceControl, self.service_control.verdict, trace)?;
+        self.resource = resource(facts, &sides.attached, trace);
+        after(P::Resource, self.resource.verdict, trace)?;
+        self.identity = identity(facts, trace);
+        after(P::Identity, self.identity.verdict, trace)?;
+        self.permissions_boundary = permissions_boundary(facts, trace);
+        after(P::PermissionsBoundary, self.permissions_boundary.verdict, trace)?;
+        self.session = session(facts, trace);
+        after(P::Session, self.session.verdict, trace)
     }
 
     fn verdicts(&self) -> Verdicts {
-        let [
-            resource_control,
-            service_control,
-            resource,
-            identity,
-            permissions_boundary,
-            session,
-        ] = self.0.each_ref().map(|layer| layer.verdict);
         Verdicts {
-            resource_control,
-            service_control,
-            resource,
-            identity,
-            permissions_boundary,
-            session,
+            resource_control: self.resource_control.verdict,
+            service_control: self.service_control.verdict,
+            resource: self.resource.verdict,
+            identity: self.identity.verdict,
+            permissions_boundary: self.permissions_boundary.verdict,
+            session: self.session.verdict,
+        }
+    }
+
+    fn of(&self, policy_type: PolicyType) -> &Layer<'a> {
+        match policy_type {
+            PolicyType::ResourceControl => &self.resource_control,
+            PolicyType::ServiceControl => &self.service_control,
+            PolicyType::Resource | PolicyType::Trust => &self.resource,
+            PolicyType::Identity => &self.identity,
+            PolicyType::PermissionsBoundary => &self.permissions_boundary,
+            PolicyType::Session => &self.session,
         }
     }
 
     /// The decision with the statements that settled it: a Deny of the named type, or the Allow that granted, across
     /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
     /// another account, that one.
-    fn into_decision(self, reason: Reason) -> Decision {
-        let mut determining = SmallVec::new();
+    fn decision(&self, reason: Reason) -> Decision {
+        let mut decision = Decision::without_statements(reason);
         for policy_type in settled_by(reason) {
-            let layer = self.0.get(place_of(*policy_type));
-            if let Some(by) = layer.and_then(|layer| layer.settled_by) {
-                determining.push(by.named());
+            if let Some(by) = self.of(*policy_type).settled_by() {
+                decision.determining.push(by);
             }
         }
-        Decision {
-            reason,
-            determining,
-        }
+        decision
     }
 }
 
-/// Where `policy_type` stands in [`ORDER`].
-const fn place_of(policy_type: PolicyType) -> usize {
-    match policy_type {
-        PolicyType::ResourceControl => 0,
-        PolicyType::ServiceControl => 1,
-        PolicyType::Resource | PolicyType::Trust => 2,
-        PolicyType::Identity => 3,
-        PolicyType::PermissionsBoundary => 4,
-        PolicyType::Session => 5,
+/// A policy type was evaluated; breaks if the others need not be.
+fn after<T: Trace>(policy_type: PolicyType, verdict: Verdict, trace: &mut T) -> ControlFlow<()> {
+    trace.layer(policy_type, verdict);
+    let is_settled = matches!(verdict, Verdict::ExplicitDeny) && !T::LISTENS;
+    if is_settled || trace.is_done() {
+        return ControlFlow::Break(());
     }
+    ControlFlow::Continue(())
 }
 
 /// The policy types whose statements settled it for this reason, in the order in which a decision names them.
@@ -505,7 +532,8 @@ fn resource<'a, T: Trace>(facts: &Facts<'a>, attached: &[&Attachment], trace: &m
     if !simulated.is_empty() {
         attached_layer = attached_layer.beside(evaluate_set(simulated, facts, trace));
     }
-    if !is_pass_role(&request.action) && !is_trust_action(&request.action) {
+    let kind = request.action.kind();
+    if kind == ActionKind::Other {
         return attached_layer;
     }
     trace.set_aside_allows();
@@ -513,14 +541,14 @@ fn resource<'a, T: Trace>(facts: &Facts<'a>, attached: &[&Attachment], trace: &m
         Verdict::ExplicitDeny => layer,
         _ => Layer::without_statement(Verdict::NotInPlay),
     };
-    if is_pass_role(&request.action) {
+    if kind == ActionKind::PassRole {
         return only_denies(attached_layer); // T-50: the identity side only
     }
     // T-1: the role's trust policy alone can allow; a Deny elsewhere still denies.
     let role = match &request.resource {
         Resource::Arn(arn) => facts
             .snapshot
-            .entity(arn.as_str())
+            .entity(arn)
             .and_then(|entity| entity.role.as_ref()),
         Resource::Any => None,
     };
@@ -550,11 +578,6 @@ fn resource<'a, T: Trace>(facts: &Facts<'a>, attached: &[&Attachment], trace: &m
         (_, Verdict::ExplicitDeny) => attached_layer,
         _ => trust,
     }
-}
-
-/// `iam:PassRole` (T-50).
-fn is_pass_role(action: &Action) -> bool {
-    action.as_str() == "iam:passrole"
 }
 
 /// E-8; root is allowed everything on this side (E-50), outsiders have no such side, and what an external account
@@ -601,7 +624,7 @@ fn permissions_boundary<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer
 }
 
 /// E-47: all session policies are one set.
-fn session<'a, T: Trace>(facts: &Facts<'a>, managed: &[&'a PolicySet], trace: &mut T) -> Layer<'a> {
+fn session<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
     let session = &facts.request.session;
     let simulated = facts.simulated(PolicyType::Session);
     let is_kept = session.has_policies() && facts.keeps(PolicyType::Session);
@@ -610,7 +633,8 @@ fn session<'a, T: Trace>(facts: &Facts<'a>, managed: &[&'a PolicySet], trace: &m
         if !session.policies.is_empty() {
             layer = layer.beside(evaluate_set(&session.policies, facts, trace));
         }
-        for set in managed {
+        let managed = session.policy_arns.iter();
+        for set in managed.filter_map(|arn| facts.snapshot.session_policy(arn.as_str())) {
             layer = layer.beside(evaluate_stored(set, facts, trace));
         }
     }

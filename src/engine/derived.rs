@@ -9,6 +9,7 @@ use super::request::Request;
 use super::work::Work;
 use crate::compile::oidc_issuer;
 use crate::compile::operator::Values;
+use crate::compile::section::Ends;
 use crate::compile::snapshot::{Account, Policy, Snapshot};
 use crate::context::{ContextKey, ContextValue, KeyKind};
 use crate::language::document::PolicyType;
@@ -26,6 +27,8 @@ pub struct Facts<'a> {
     pub caller: Caller<'a>,
     /// Whose the resource is; none if nobody knows (E-6).
     pub owner: Option<&'a str>,
+    /// How the resource's text begins and ends, for the indexes.
+    pub ends: Ends,
     /// Whether the trust policy of a role is being evaluated (T-8).
     pub for_trust: bool,
     /// What may still be spent on it.
@@ -198,7 +201,7 @@ impl<'a> Facts<'a> {
         }
         let resource = &request.resource;
         let of_entity = match resource {
-            Resource::Arn(arn) => self.snapshot.entity_tag(arn.as_str(), folded),
+            Resource::Arn(arn) => self.snapshot.entity_tag(arn, folded),
             Resource::Any => None,
         };
         let of_files = || {

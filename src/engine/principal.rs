@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use crate::compile::oidc_issuer;
 use crate::language::document::{Effect, PrincipalElement, PrincipalEntry};
-use crate::name::{Action, Arn, Principal};
+use crate::name::{Action, ActionKind, Arn, Principal};
 
 /// How much an Allow of a resource policy weighs (P-1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,18 +36,12 @@ pub(super) fn strength(
     Some(if is_weak { Strength::Account } else { best })
 }
 
-/// The questions about a role that its trust policy answers (T-1).
-pub(super) fn is_trust_action(action: &Action) -> bool {
-    action.service() == "sts"
-        && (action.name().starts_with("assumerole")
-            || matches!(action.name(), "tagsession" | "setsourceidentity"))
-}
-
 /// `sts:AssumeRoleWithWebIdentity` and `sts:AssumeRoleWithSAML` (T-20).
 fn is_federation(action: &Action) -> bool {
+    use ActionKind::{AssumeRoleWithSaml, AssumeRoleWithWebIdentity};
     matches!(
-        action.as_str(),
-        "sts:assumerolewithwebidentity" | "sts:assumerolewithsaml"
+        action.kind(),
+        AssumeRoleWithWebIdentity | AssumeRoleWithSaml
     )
 }
 
@@ -57,16 +51,13 @@ pub(super) fn cannot_assume(caller: &Caller<'_>, action: &Action) -> bool {
         caller.principal,
         Principal::Root(_) | Principal::FederatedUser { .. } | Principal::Anonymous
     );
-    is_barred
-        && matches!(
-            action.as_str(),
-            "sts:assumerole" | "sts:tagsession" | "sts:setsourceidentity"
-        )
+    is_barred && (action.kind() == ActionKind::AssumeRole || goes_with_assuming(action))
 }
 
-/// What is asked beside a federation call, by the same provider (T-35, T-39).
-fn is_beside_federation(action: &Action) -> bool {
-    matches!(action.as_str(), "sts:tagsession" | "sts:setsourceidentity")
+/// What is asked beside the call that assumes a role, by the same caller (T-35, T-39).
+fn goes_with_assuming(action: &Action) -> bool {
+    use ActionKind::{SetSourceIdentity, TagSession};
+    matches!(action.kind(), TagSession | SetSourceIdentity)
 }
 
 /// P-1, P-7, T-20: the table, entry by entry.
@@ -107,10 +98,10 @@ fn is_provider(provider: &str, effect: Effect, caller: &Caller<'_>, action: &Act
         return false;
     };
     let is_oidc = arn.resource().starts_with("oidc-provider/");
-    let is_own_kind = match action.as_str() {
-        "sts:assumerolewithwebidentity" => is_oidc,
-        "sts:assumerolewithsaml" => !is_oidc,
-        _ => is_beside_federation(action),
+    let is_own_kind = match action.kind() {
+        ActionKind::AssumeRoleWithWebIdentity => is_oidc,
+        ActionKind::AssumeRoleWithSaml => !is_oidc,
+        _ => goes_with_assuming(action),
     };
     if effect == Effect::Allow && !is_own_kind {
         return false;

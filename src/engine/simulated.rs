@@ -262,6 +262,7 @@ fn stand_in(principal: &Principal, parent: &str) -> Option<StandIn> {
     let account = AccountId::parse(arn.account()).ok()?;
     let name = arn.resource().rsplit('/').next().unwrap_or_default();
     let entity = Entity {
+        home: None,
         account: account.clone(),
         name: name.into(),
         unique_id: None,

@@ -11,7 +11,7 @@ use std::hash::{Hash, Hasher};
 
 use smallvec::SmallVec;
 
-use super::text::Text;
+use super::text::{Text, is_same};
 use crate::context::ContextKey;
 use crate::name::Malformed;
 
@@ -183,6 +183,15 @@ impl Template {
         })
     }
 
+    /// Whether it is a lone `*`.
+    fn is_everything(&self) -> bool {
+        const EVERYTHING: Shape = Shape::Affixes {
+            prefix: 0,
+            suffix: 0,
+        };
+        self.shape == EVERYTHING
+    }
+
     /// Whether it ends in `*`.
     pub fn ends_in_wildcard(&self) -> bool {
         self.pieces.last() == Some(&Piece::AnyRun)
@@ -251,13 +260,17 @@ impl Template {
     /// Whether the whole of `text` matches with these values of the variables.
     fn fits(&self, text: &str, values: &[Text<'_>]) -> bool {
         match self.shape {
-            Shape::Exact => *self.text == *text,
+            Shape::Exact => is_same(self.text.as_bytes(), text.as_bytes()),
             Shape::Affixes { prefix, suffix } => {
                 let (ours, text) = (self.text.as_bytes(), text.as_bytes());
                 let (prefix, suffix) = (prefix as usize, suffix as usize);
-                text.len() >= prefix + suffix
-                    && text.get(..prefix) == ours.get(..prefix)
-                    && text.get(text.len() - suffix..) == ours.get(ours.len() - suffix..)
+                if text.len() < prefix + suffix {
+                    return false;
+                }
+                let (first, last) = (text.get(..prefix), text.get(text.len() - suffix..));
+                let (our_first, our_last) = (ours.get(..prefix), ours.get(ours.len() - suffix..));
+                is_same(our_first.unwrap_or_default(), first.unwrap_or_default())
+                    && is_same(our_last.unwrap_or_default(), last.unwrap_or_default())
             }
             Shape::General => glob::fits(&self.pieces, &self.finders, values, text),
         }

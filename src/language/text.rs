@@ -63,9 +63,49 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
+/// Whether two texts are the same.
+///
+/// PERF: most of those that are compared have the length of a name, and calling the C library's routine takes longer
+/// than comparing two numbers.
+#[inline]
+pub fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
+    if ours.len() != theirs.len() {
+        return false;
+    }
+    if ours.len() <= 16
+        && let (Some(our_first), Some(our_last)) = (ours.first_chunk::<8>(), ours.last_chunk::<8>())
+        && let (Some(first), Some(last)) = (theirs.first_chunk::<8>(), theirs.last_chunk::<8>())
+    {
+        return our_first == first && our_last == last;
+    }
+    if ours.len() < 8
+        && let (Some(our_first), Some(our_last)) = (ours.first_chunk::<4>(), ours.last_chunk::<4>())
+        && let (Some(first), Some(last)) = (theirs.first_chunk::<4>(), theirs.last_chunk::<4>())
+    {
+        return our_first == first && our_last == last;
+    }
+    ours == theirs
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_are_the_same_if_every_byte_is() {
+        for n_bytes in 0..40 {
+            let text = vec![b'a'; n_bytes];
+            assert!(is_same(&text, &text.clone()), "{n_bytes}");
+            assert!(!is_same(&text, &vec![b'a'; n_bytes + 1]), "{n_bytes}");
+            for at in 0..n_bytes {
+                let mut other = text.clone();
+                if let Some(byte) = other.get_mut(at) {
+                    *byte = b'b';
+                }
+                assert!(!is_same(&text, &other), "{n_bytes}, {at}");
+            }
+        }
+    }
 
     #[test]
     fn a_text_is_what_it_says_wherever_it_lives() {

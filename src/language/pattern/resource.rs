@@ -29,6 +29,8 @@ pub struct ResourcePattern {
     n_confined_variables: usize,
     /// Which of the pieces of `whole` is the longest literal one.
     longest_literal: Option<usize>,
+    /// How many fields stand before the one with the first wildcard or variable.
+    n_literal_fields: usize,
 }
 
 /// The wildcards in fields 2 to 5 of a pattern; they alone make [`Reach`] matter.
@@ -78,6 +80,10 @@ impl ResourcePattern {
                 .map(|field| glob::variables_in(field.pieces()))
                 .sum(),
             longest_literal: longest_literal(whole.pieces()),
+            n_literal_fields: fields
+                .iter()
+                .take_while(|field| field.literal().is_some())
+                .count(),
             whole,
             fields,
             extended,
@@ -109,6 +115,23 @@ impl ResourcePattern {
         (self.fields.len() == N_FIELDS)
             .then(|| self.whole.literal())
             .flatten()
+    }
+
+    /// How every resource begins that it covers, in either reach: what stands before its first wildcard or variable.
+    pub fn beginning(&self) -> &str {
+        match self.whole.pieces().first() {
+            Some(Piece::Text(literal)) => literal,
+            _ => "",
+        }
+    }
+
+    /// How every resource ends that it covers, in either reach: what stands behind its last wildcard or variable.
+    /// Nothing is said by a short pattern, which may cover more than its own text (M-12).
+    pub fn ending(&self) -> &str {
+        match self.whole.pieces().last() {
+            Some(Piece::Text(literal)) if !self.is_short() => literal,
+            _ => "",
+        }
     }
 
     /// A long text without a gap that is part of every resource it covers, in either reach; none for `*`.
@@ -162,7 +185,7 @@ impl ResourcePattern {
         match (reach, self.wildcards) {
             (Reach::Narrow, _) if self.extended.is_some() => false,
             (_, Wildcards::Nowhere) | (Reach::Broad, Wildcards::AtEnds) => is_whole(),
-            _ if !self.starts(arn) => false,
+            _ if !arn.as_str().starts_with(self.beginning()) => false,
             (Reach::Narrow, _) => self.covers_field_by_field(arn, values),
             (Reach::Broad, Wildcards::Inside) => {
                 // With six fields on either side the two relations differ only if the resource part holds a colon.
@@ -173,18 +196,15 @@ impl ResourcePattern {
         }
     }
 
-    /// Whether `arn` starts as it does.
-    fn starts(&self, arn: &Arn) -> bool {
-        match self.whole.pieces().first() {
-            Some(Piece::Text(start)) => arn.as_str().starts_with(&**start),
-            _ => true,
-        }
-    }
-
     /// NARROW: wildcards in fields 2 to 5 never match `:`; a short pattern must end in `*`, which covers the rest.
+    /// That `arn` begins as it does is known, and so that the fields before the first wildcard are the same.
     fn covers_field_by_field(&self, arn: &Arn, mut values: &[Text<'_>]) -> bool {
-        let [_, given @ ..] = arn.fields();
-        self.fields.iter().zip(given).all(|(field, given)| {
+        let fields = self.fields.iter().enumerate().skip(self.n_literal_fields);
+        fields.into_iter().all(|(index, field)| {
+            if field.is_everything() {
+                return true;
+            }
+            let given = arn.field(index + 1);
             let n_variables = match values {
                 [] => 0,
                 _ => glob::variables_in(field.pieces()),

@@ -1,0 +1,57 @@
+//! The accounts of a store, found by their ids.
+
+use hashbrown::HashTable;
+
+use super::snapshot::Account;
+use crate::name::hash_of;
+
+/// Those of the store, and those that it declares as external.
+#[derive(Debug, Default)]
+pub struct Accounts {
+    rows: Box<[Account]>,
+    by_id: HashTable<AccountRow>,
+}
+
+/// The place of an account among those of one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AccountRow(u32);
+
+impl Accounts {
+    pub(super) fn new(accounts: impl Iterator<Item = Account>) -> Self {
+        let rows: Box<[Account]> = accounts.collect();
+        let mut by_id = HashTable::with_capacity(rows.len());
+        let hash_at = |row: &AccountRow| rows.get(row.0 as usize).map_or(0, hash);
+        for (row, account) in (0..).map(AccountRow).zip(&rows) {
+            by_id.insert_unique(hash(account), row, hash_at);
+        }
+        Self { rows, by_id }
+    }
+
+    /// Where the account called `id` stands.
+    pub fn row(&self, id: &str) -> Option<AccountRow> {
+        let is_it = |row: &AccountRow| self.get(*row).is_some_and(|row| row.id.as_str() == id);
+        self.by_id.find(hash_of(id), is_it).copied()
+    }
+
+    /// The account in this place.
+    pub fn get(&self, row: AccountRow) -> Option<&Account> {
+        self.rows.get(row.0 as usize)
+    }
+
+    /// The account called `id`.
+    pub fn find(&self, id: &str) -> Option<&Account> {
+        self.get(self.row(id)?)
+    }
+
+    /// The only account, if there is only one.
+    pub fn only(&self) -> Option<&Account> {
+        match &*self.rows {
+            [account] => Some(account),
+            _ => None,
+        }
+    }
+}
+
+fn hash(account: &Account) -> u64 {
+    hash_of(account.id.as_str())
+}
