@@ -5,8 +5,8 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 
 use super::snapshot::Policy;
-use crate::name::hash_of;
 use crate::language::document::PolicyType;
+use crate::name::hash_of;
 
 /// Policies by what they count as and their names, of which no two of a store are the same.
 #[derive(Debug, Default)]

@@ -12,6 +12,10 @@
 //! arn:aws:orders:*:111122223333:order/1001*     a pattern
 //!     ╰── head ──╯╰ of up to 16 bytes    ╰ no tail, since a wildcard ends it
 //! ```
+//!
+//! Whether the pattern of a statement covers a resource is told right here for most that have just one: what it asks is
+//! laid out beside the rows, so that nothing but a statement's conditions has to be fetched from elsewhere. That is a
+//! matter of speed alone: the scan over all statements asks their patterns, and gives the same answers.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -19,9 +23,10 @@ use std::ops::ControlFlow;
 use smallvec::SmallVec;
 
 use super::policy_set::Candidate;
-use crate::language::document::{Listed, Statement};
-use crate::language::pattern::ResourcePattern;
-use crate::name::Resource;
+use crate::language::document::{Effect, Listed, Statement};
+use crate::language::pattern::{Form, Outline, Reach, ResourcePattern};
+use crate::language::text::is_same;
+use crate::name::{Arn, Resource};
 
 /// Up to this many statements are tried one by one.
 pub(super) const MAX_UNFILTERED: usize = 12;
@@ -36,6 +41,8 @@ const N_WORDS: usize = MAX_FILTERED / 64;
 #[derive(Default)]
 pub struct Section {
     rows: Box<[Row]>,
+    /// What rows ask of a resource.
+    parts: Parts,
     /// One for each [`MAX_FILTERED`] of them; none where there are few.
     filters: Box<[Filter]>,
 }
@@ -48,8 +55,11 @@ impl Section {
         } else {
             Box::default()
         };
+        let mut parts = PartsMaker::default();
+        let rows = found.into_iter().map(|found| Row::of(found, &mut parts));
         Self {
-            rows: found.into_iter().map(Row::of).collect(),
+            rows: rows.collect(),
+            parts: parts.into(),
             filters,
         }
     }
@@ -66,24 +76,25 @@ impl Section {
         &self,
         resource: &Resource,
         ends: &Ends,
-        mut visit: impl FnMut(Candidate) -> ControlFlow<B>,
+        mut visit: impl FnMut(Found) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         if self.filters.is_empty() {
             for row in &self.rows {
-                if row.may_cover(ends) {
-                    visit(row.candidate)?;
+                if let Some(found) = self.found(row, resource, ends) {
+                    visit(found)?;
                 }
             }
             return ControlFlow::Continue(());
         }
-        self.visit_filtered(resource, visit)
+        self.visit_filtered(resource, ends, visit)
     }
 
     #[inline(never)]
     fn visit_filtered<B>(
         &self,
         resource: &Resource,
-        mut visit: impl FnMut(Candidate) -> ControlFlow<B>,
+        ends: &Ends,
+        mut visit: impl FnMut(Found) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         for (filter, rows) in self.filters.iter().zip(self.rows.chunks(MAX_FILTERED)) {
             let passed = filter.pass(resource);
@@ -92,8 +103,10 @@ impl Section {
                 while left != 0 {
                     let at = begin + left.trailing_zeros() as usize;
                     left &= left - 1;
-                    if let Some(row) = rows.get(at) {
-                        visit(row.candidate)?;
+                    if let Some(row) = rows.get(at)
+                        && let Some(found) = self.found(row, resource, ends)
+                    {
+                        visit(found)?;
                     }
                 }
             }
@@ -101,10 +114,34 @@ impl Section {
         ControlFlow::Continue(())
     }
 
+    /// The statement of `row`, unless it does not speak of `resource`.
+    #[inline]
+    fn found(&self, row: &Row, resource: &Resource, ends: &Ends) -> Option<Found> {
+        if !row.may_cover(ends) {
+            return None;
+        }
+        let covers = match (&row.covering, resource) {
+            (Covering::Everything, _) => true,
+            (Covering::ByPattern, _) => false,
+            (_, Resource::Any) => return None, // M-11
+            (Covering::Parts { first, n }, Resource::Arn(arn)) => {
+                if !self.parts.fit(*first, *n, arn) {
+                    return None;
+                }
+                true
+            }
+        };
+        Some(Found {
+            candidate: row.candidate,
+            covers,
+            is_bare: row.is_bare,
+        })
+    }
+
     /// How much memory it takes besides itself, about.
     pub(super) fn n_bytes(&self) -> usize {
         let filters: usize = self.filters.iter().map(Filter::n_bytes).sum();
-        size_of_val(&*self.rows) + filters
+        size_of_val(&*self.rows) + self.parts.n_bytes() + filters
     }
 }
 
@@ -128,7 +165,11 @@ impl Ends {
             Resource::Arn(arn) => Self {
                 head: first_bytes(behind_arn(arn.as_str())),
                 // INVARIANT: an ARN is longer; `Arn::parse` holds it.
-                tail: arn.as_str().as_bytes().last_chunk().map_or(0, |tail| u64::from_be_bytes(*tail)),
+                tail: arn
+                    .as_str()
+                    .as_bytes()
+                    .last_chunk()
+                    .map_or(0, |tail| u64::from_be_bytes(*tail)),
             },
         }
     }
@@ -144,7 +185,21 @@ fn first_bytes(bytes: &[u8]) -> u128 {
     if let Some(head) = bytes.first_chunk::<HEAD>() {
         return u128::from_le_bytes(*head);
     }
-    bytes.iter().rev().fold(0, |head, byte| head << 8 | u128::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |head, byte| head << 8 | u128::from(*byte))
+}
+
+/// A statement worth a look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The statement.
+    pub candidate: Candidate,
+    /// Whether it is known to speak of the resource; else its patterns have to be asked.
+    pub covers: bool,
+    /// Whether it has neither a principal nor conditions.
+    pub is_bare: bool,
 }
 
 /// A statement, with the bits that the ends of a resource must have.
@@ -154,11 +209,173 @@ struct Row {
     tail: u64,
     tail_mask: u64,
     candidate: Candidate,
+    covering: Covering,
+    is_bare: bool,
+}
+
+/// How it is told that a statement speaks of a resource.
+#[derive(Clone, Copy)]
+enum Covering {
+    /// It speaks of everything.
+    Everything,
+    /// By all of these parts.
+    Parts { first: u32, n: u8 },
+    /// Its patterns have to be asked.
+    ByPattern,
+}
+
+/// What the rows of a section ask of a resource, side by side.
+#[derive(Default)]
+struct Parts {
+    parts: Box<[Part]>,
+    /// The texts of the parts, one behind the other.
+    texts: Box<[u8]>,
+}
+
+/// What one text is asked for: to begin with a prefix and to end in a suffix, without overlap; or to be the prefix.
+struct Part {
+    of: PartOf,
+    is_exact: bool,
+    prefix: u16,
+    suffix: u16,
+    /// Where the prefix begins among the texts; the suffix is behind it.
+    at: u32,
+}
+
+/// Which text is asked.
+#[derive(Clone, Copy)]
+enum PartOf {
+    Whole,
+    Field(u8),
+}
+
+impl Parts {
+    #[inline]
+    fn fit(&self, first: u32, n: u8, arn: &Arn) -> bool {
+        let first = first as usize;
+        let parts = self.parts.get(first..first + usize::from(n));
+        parts.is_some_and(|parts| parts.iter().all(|part| self.fits(part, arn)))
+    }
+
+    #[inline]
+    fn fits(&self, part: &Part, arn: &Arn) -> bool {
+        let text = match part.of {
+            PartOf::Whole => arn.as_str(),
+            PartOf::Field(n) => arn.field(usize::from(n)),
+        };
+        let text = text.as_bytes();
+        let (at, n_first, n_last) = (
+            part.at as usize,
+            usize::from(part.prefix),
+            usize::from(part.suffix),
+        );
+        let first = self.texts.get(at..at + n_first).unwrap_or_default();
+        if part.is_exact {
+            return is_same(first, text);
+        }
+        let last = self.texts.get(at + n_first..at + n_first + n_last);
+        text.len() >= n_first + n_last
+            && is_same(first, text.get(..n_first).unwrap_or_default())
+            && is_same(
+                last.unwrap_or_default(),
+                text.get(text.len() - n_last..).unwrap_or_default(),
+            )
+    }
+
+    fn n_bytes(&self) -> usize {
+        size_of_val(&*self.parts) + self.texts.len()
+    }
+}
+
+/// [`Parts`] in the making.
+#[derive(Default)]
+struct PartsMaker {
+    parts: Vec<Part>,
+    texts: Vec<u8>,
+}
+
+impl PartsMaker {
+    /// How to tell what `statement` covers.
+    fn covering(&mut self, statement: &Statement) -> Covering {
+        let reach = match statement.effect {
+            Effect::Allow => Reach::Narrow,
+            Effect::Deny => Reach::Broad,
+        };
+        let pattern = match &statement.resources {
+            None => return Covering::Everything, // E-12
+            Some(Listed::Any(patterns)) if patterns.iter().any(ResourcePattern::is_everything) => {
+                return Covering::Everything; // M-10
+            }
+            Some(Listed::Any(patterns)) => match &**patterns {
+                [pattern] => pattern,
+                _ => return Covering::ByPattern,
+            },
+            Some(Listed::Not(_)) => return Covering::ByPattern,
+        };
+        let asked = match pattern.outline(reach) {
+            Some(Outline::Everything) => return Covering::Everything,
+            Some(Outline::Text(form)) => vec![(PartOf::Whole, form)],
+            Some(Outline::Fields(forms)) => {
+                let beginning = pattern.beginning();
+                // What is no longer than a row's head was looked at before.
+                let is_seen = beginning.len() <= "arn:".len() + HEAD;
+                let whole = (PartOf::Whole, Form::Affixes(beginning, ""));
+                let fields = forms.into_iter().map(|(field, form)| {
+                    let field = u8::try_from(field).unwrap_or(u8::MAX);
+                    (PartOf::Field(field), form)
+                });
+                (!is_seen)
+                    .then_some(whole)
+                    .into_iter()
+                    .chain(fields)
+                    .collect()
+            }
+            None => return Covering::ByPattern,
+        };
+        self.write(&asked).unwrap_or(Covering::ByPattern)
+    }
+
+    /// None if a text is too long.
+    fn write(&mut self, asked: &[(PartOf, Form<'_>)]) -> Option<Covering> {
+        let covering = Covering::Parts {
+            first: self.parts.len().try_into().ok()?,
+            n: asked.len().try_into().ok()?,
+        };
+        let mut parts = Vec::with_capacity(asked.len());
+        let mut texts = Vec::new();
+        for (of, form) in asked {
+            let (prefix, suffix) = match form {
+                Form::Exact(text) => (*text, ""),
+                Form::Affixes(prefix, suffix) => (*prefix, *suffix),
+            };
+            parts.push(Part {
+                of: *of,
+                is_exact: matches!(form, Form::Exact(_)),
+                prefix: prefix.len().try_into().ok()?,
+                suffix: suffix.len().try_into().ok()?,
+                at: (self.texts.len() + texts.len()).try_into().ok()?,
+            });
+            texts.extend_from_slice(prefix.as_bytes());
+            texts.extend_from_slice(suffix.as_bytes());
+        }
+        self.parts.append(&mut parts);
+        self.texts.append(&mut texts);
+        Some(covering)
+    }
+}
+
+impl From<PartsMaker> for Parts {
+    fn from(made: PartsMaker) -> Self {
+        Self {
+            parts: made.parts.into(),
+            texts: made.texts.into(),
+        }
+    }
 }
 
 impl Row {
     /// Several patterns ask for what they have in common.
-    fn of((candidate, statement): (Candidate, &Statement)) -> Self {
+    fn of((candidate, statement): (Candidate, &Statement), parts: &mut PartsMaker) -> Self {
         let mut patterns = filterable(statement).unwrap_or_default().iter();
         let (mut head, mut head_mask, mut tail, mut tail_mask) = (0, 0, 0, 0);
         if let Some(first) = patterns.next() {
@@ -177,6 +394,8 @@ impl Row {
             tail: tail & tail_mask,
             tail_mask,
             candidate,
+            covering: parts.covering(statement),
+            is_bare: statement.principal.is_none() && statement.conditions.is_empty(),
         }
     }
 
@@ -199,7 +418,9 @@ fn tail_of(pattern: &ResourcePattern) -> (u64, u64) {
     let end = pattern.ending().as_bytes();
     let last = end.len().saturating_sub(TAIL);
     let last = end.get(last..).unwrap_or_default();
-    let tail = last.iter().fold(0, |tail, byte| tail << 8 | u64::from(*byte));
+    let tail = last
+        .iter()
+        .fold(0, |tail, byte| tail << 8 | u64::from(*byte));
     let n_unsaid = TAIL - last.len();
     let mask = u64::MAX.checked_shr(8 * n_unsaid as u32).unwrap_or(0);
     (tail, mask)

@@ -74,9 +74,7 @@ fn check_assume_role_parameters(
     );
     if let Some(seconds) = given("sts:durationseconds") {
         let role = match &request.resource {
-            Resource::Arn(arn) => snapshot
-                .entity(arn)
-                .and_then(|entity| entity.role.as_ref()),
+            Resource::Arn(arn) => snapshot.entity(arn).and_then(|entity| entity.role.as_ref()),
             Resource::Any => None,
         };
         let of_role = role.map_or(*SESSION_SECONDS.end(), |role| role.max_session_duration);

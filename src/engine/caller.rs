@@ -123,9 +123,7 @@ impl<'s> Caller<'s> {
                 let parent = request.session.parent.as_ref().ok_or(unknown)?;
                 Some(snapshot.entity(parent).ok_or(unknown)?)
             }
-            Principal::User(_) | Principal::Role(_) => {
-                Some(snapshot.entity(arn).ok_or(unknown)?)
-            }
+            Principal::User(_) | Principal::Role(_) => Some(snapshot.entity(arn).ok_or(unknown)?),
             Principal::Anonymous | Principal::Service(_) => None,
         };
         Ok((account, entity))

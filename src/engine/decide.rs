@@ -125,7 +125,7 @@ struct Sides<'a> {
     /// The account that owns the resource, if the store knows it.
     owner: Option<&'a Account>,
     /// The owner's files that cover the resource.
-    attached: SmallVec<[&'a Attachment; 2]>,
+    attached: SmallVec<[&'a Attachment; 4]>,
 }
 
 impl<'a> Sides<'a> {
@@ -348,7 +348,11 @@ impl<'a> Layers<'a> {
         self.identity = identity(facts, trace);
         after(P::Identity, self.identity.verdict, trace)?;
         self.permissions_boundary = permissions_boundary(facts, trace);
-        after(P::PermissionsBoundary, self.permissions_boundary.verdict, trace)?;
+        after(
+            P::PermissionsBoundary,
+            self.permissions_boundary.verdict,
+            trace,
+        )?;
         self.session = session(facts, trace);
         after(P::Session, self.session.verdict, trace)
     }

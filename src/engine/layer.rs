@@ -9,7 +9,8 @@ use super::principal::{Strength, strength};
 use super::trace::{Outcome, Silent, Trace};
 use super::work::units_of;
 use crate::compile::operator::{Truth, Values, evaluate};
-use crate::compile::policy_set::{PolicySet, Slice, speaks_of};
+use crate::compile::policy_set::{Candidate, PolicySet, Slice, speaks_of};
+use crate::compile::section::Found;
 use crate::compile::snapshot::Policy;
 use crate::language::condition::Condition;
 use crate::language::document::{Effect, Listed, Statement};
@@ -131,44 +132,52 @@ pub(super) fn evaluate_with<'a, T: Trace>(
 /// The same answer as [`evaluate_set`] gives, statement for statement: both go by the order of the policies.
 fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer<'a> {
     let resource = &facts.request.resource;
-    let denied = slice.denies.visit(resource, &facts.ends, |candidate| {
-        let Some((policy, statement)) = candidate.of(set) else {
-            return ControlFlow::Continue(());
-        };
-        match consider_otherwise(statement, facts, &mut Silent) {
-            Outcome::Applies(_) => ControlFlow::Break(Place {
-                policy,
-                index: candidate.statement,
-            }),
-            _ => ControlFlow::Continue(()),
+    let place = |candidate: Candidate| {
+        Some(Place {
+            policy: set.policies().get(candidate.policy as usize)?,
+            index: candidate.statement,
+        })
+    };
+    let denied = slice.denies.visit(resource, &facts.ends, |found| {
+        match applies(set, found, facts).and_then(|_| place(found.candidate)) {
+            Some(by) => ControlFlow::Break(by),
+            None => ControlFlow::Continue(()),
         }
     });
     if let ControlFlow::Break(by) = denied {
         return Layer::by_statement(Verdict::ExplicitDeny, by);
     }
-    let mut allowed_by: Option<Place<'_>> = None;
     let mut best: Option<Strength> = None;
-    let _: ControlFlow<()> = slice.allows.visit(resource, &facts.ends, |candidate| {
-        let Some((policy, statement)) = candidate.of(set) else {
-            return ControlFlow::Continue(());
-        };
-        if let Outcome::Applies(strength) = consider_otherwise(statement, facts, &mut Silent)
+    let mut allowed_by: Option<Candidate> = None;
+    let _: ControlFlow<()> = slice.allows.visit(resource, &facts.ends, |found| {
+        if let Some(strength) = applies(set, found, facts)
             && best.is_none_or(|best| strength > best)
         {
             best = Some(strength);
-            allowed_by = Some(Place {
-                policy,
-                index: candidate.statement,
-            });
+            allowed_by = Some(found.candidate);
         }
         match best {
             Some(Strength::Direct) => ControlFlow::Break(()), // none is stronger
             _ => ControlFlow::Continue(()),
         }
     });
+    let allowed_by = allowed_by.and_then(place);
     match (best, allowed_by) {
         (Some(strength), Some(by)) => Layer::by_statement(Verdict::Allow(strength), by),
         _ => Layer::without_statement(Verdict::ImplicitDeny),
+    }
+}
+
+/// How strongly a statement that the index found applies; `None`: it does not.
+#[inline]
+fn applies(set: &PolicySet, found: Found, facts: &Facts<'_>) -> Option<Strength> {
+    if found.covers && found.is_bare {
+        return facts.work.spend(1).then_some(Strength::Direct);
+    }
+    let (_, statement) = found.candidate.of(set)?;
+    match consider_otherwise(statement, found.covers, facts, &mut Silent) {
+        Outcome::Applies(strength) => Some(strength),
+        _ => None,
     }
 }
 
@@ -231,16 +240,17 @@ fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -
     if !is_action && !T::LISTENS {
         return Outcome::OtherAction;
     }
-    match consider_otherwise(statement, facts, trace) {
+    match consider_otherwise(statement, false, facts, trace) {
         _ if !is_action => Outcome::OtherAction,
         outcome => outcome,
     }
 }
 
-/// Whether a statement applies that speaks of the action.
+/// Whether a statement applies that speaks of the action; perhaps it is known that it speaks of the resource too.
 #[inline]
 fn consider_otherwise<T: Trace>(
     statement: &Statement,
+    covers: bool,
     facts: &Facts<'_>,
     trace: &mut T,
 ) -> Outcome {
@@ -252,7 +262,7 @@ fn consider_otherwise<T: Trace>(
     if strength.is_none() && !T::LISTENS {
         return Outcome::OtherPrincipal;
     }
-    let is_resource = is_resource(statement, facts);
+    let is_resource = covers || is_resource(statement, facts);
     trace.resource(is_resource);
     if !is_resource && !T::LISTENS {
         return Outcome::OtherResource;

@@ -23,7 +23,7 @@ mod resource;
 
 pub use action::ActionPattern;
 pub use arn::ArnPattern;
-pub use resource::{Reach, ResourcePattern};
+pub use resource::{Form, Outline, Reach, ResourcePattern};
 
 /// A text cut into its literal and its moving parts.
 #[derive(Clone)]

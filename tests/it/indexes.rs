@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 
 use iamd::compile::policy_set::PolicySet;
+use iamd::compile::section::Ends;
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::decision::{Decision, StatementRef};
 use iamd::engine::derived::Facts;
@@ -139,14 +140,17 @@ fn passes(set: &PolicySet, by: &StatementRef, request: &Request) -> bool {
         Effect::Allow => &slice.allows,
         Effect::Deny => &slice.denies,
     };
-    let found = section.visit(&request.resource, |candidate| match candidate.of(set) {
-        Some((policy, _))
-            if std::sync::Arc::ptr_eq(policy, &by.policy)
-                && candidate.statement as usize == by.index =>
-        {
-            ControlFlow::Break(())
+    let ends = Ends::of(&request.resource);
+    let found = section.visit(&request.resource, &ends, |found| {
+        match found.candidate.of(set) {
+            Some((policy, _))
+                if std::sync::Arc::ptr_eq(policy, &by.policy)
+                    && found.candidate.statement as usize == by.index =>
+            {
+                ControlFlow::Break(())
+            }
+            _ => ControlFlow::Continue(()),
         }
-        _ => ControlFlow::Continue(()),
     });
     found.is_break()
 }

@@ -1,7 +1,7 @@
 //! Patterns of resources, and how far their wildcards reach.
 
 use super::automaton::{self, Glyph};
-use super::{Piece, Syntax, Template, Values, Variables, glob};
+use super::{Piece, Shape, Syntax, Template, Values, Variables, glob};
 use crate::language::text::Text;
 use crate::name::{Arn, Malformed, Resource};
 
@@ -31,6 +31,26 @@ pub struct ResourcePattern {
     longest_literal: Option<usize>,
     /// How many fields stand before the one with the first wildcard or variable.
     n_literal_fields: usize,
+}
+
+/// What a pattern without variables asks of a resource, in parts that an index can lay out side by side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outline<'p> {
+    /// Nothing.
+    Everything,
+    /// Of its whole text.
+    Text(Form<'p>),
+    /// Of each of these fields, counted as [`Arn::field`] does; and that it begins as the pattern does.
+    Fields(Vec<(usize, Form<'p>)>),
+}
+
+/// What a part of a pattern asks of a text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form<'p> {
+    /// To be this one.
+    Exact(&'p str),
+    /// To begin and to end so, without overlap: `prefix*suffix`.
+    Affixes(&'p str, &'p str),
 }
 
 /// The wildcards in fields 2 to 5 of a pattern; they alone make [`Reach`] matter.
@@ -148,6 +168,29 @@ impl ResourcePattern {
         }
     }
 
+    /// What it asks of a resource, where that can be told in a few words: not if it has variables, or wildcards of a kind
+    /// that must be tried.
+    pub fn outline(&self, reach: Reach) -> Option<Outline<'_>> {
+        if self.is_everything() {
+            return Some(Outline::Everything);
+        }
+        if self.whole.has_variables || self.extended.is_some() {
+            return None;
+        }
+        match (reach, self.wildcards) {
+            (_, Wildcards::Nowhere) | (Reach::Broad, Wildcards::AtEnds) => {
+                self.whole.form().map(Outline::Text)
+            }
+            (Reach::Narrow, Wildcards::AtEnds | Wildcards::Inside) => {
+                let fields = self.fields.iter().enumerate().skip(self.n_literal_fields);
+                let asking = fields.filter(|(_, field)| !field.is_everything());
+                let forms = asking.map(|(index, field)| Some((index + 1, field.form()?)));
+                forms.collect::<Option<_>>().map(Outline::Fields)
+            }
+            (Reach::Broad, Wildcards::Inside) => None,
+        }
+    }
+
     /// Whether `resource` is covered; `None` if a variable has no value, whatever else mismatches (V-9).
     pub fn matches(
         &self,
@@ -222,6 +265,21 @@ impl ResourcePattern {
             automaton::fits(broad_glyphs(template.pieces(), values), arn.as_str())
         };
         fits(&self.whole) || self.extended.as_deref().is_some_and(fits)
+    }
+}
+
+impl Template {
+    /// What it asks of a text, if it is of one of the simple forms.
+    fn form(&self) -> Option<Form<'_>> {
+        let text = &*self.text;
+        match self.shape {
+            Shape::Exact => Some(Form::Exact(text)),
+            Shape::Affixes { prefix, suffix } => Some(Form::Affixes(
+                text.get(..prefix as usize)?,
+                text.get(text.len() - suffix as usize..)?,
+            )),
+            Shape::General => None,
+        }
     }
 }
 
