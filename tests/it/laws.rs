@@ -5,8 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
@@ -581,5 +581,5 @@ fn name(statement: &StatementRef) -> Name {
         PolicyType::ServiceControl => "scp",
         PolicyType::ResourceControl => "rcp",
     };
-    (kind, statement.policy.name.to_string(), statement.index)
+    (kind, Arc::clone(&statement.policy.name), statement.index)
 }

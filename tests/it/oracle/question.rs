@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use super::context::is_reserved;
+use super::context::{is_claim, is_reserved};
 use super::store::{Entity, Store, issuer};
 
 /// One question, nothing checked; times are whole seconds since 1970.
@@ -146,19 +146,16 @@ impl Question {
     }
 
     /// Whether it must be refused; what it needs of the store included.
-    pub fn is_malformed(&self, store: &Store) -> bool {
-        let Some(caller) = self.caller() else {
-            return true;
-        };
+    pub fn is_malformed(&self, caller: &Caller<'_>, store: &Store) -> bool {
         !is_action(&self.action)
             || !is_resource(&self.resource)
-            || self.claims_in_its_context(&caller, store)
+            || self.claims_in_its_context(caller, store)
             || self.context.iter().any(|(_, value)| value.is_too_large()) // C-5
             || !are_unique(self.context.iter().map(|(key, _)| key.as_str())) // C-4
             || self.contradicts_its_tags()
             || !(self.resource_account.is_empty() || is_account(&self.resource_account))
-            || self.breaks_session_forms(&caller)
-            || self.breaks_assume_role_forms(&caller, store)
+            || self.breaks_session_forms(caller)
+            || self.breaks_assume_role_forms(caller, store)
     }
 
     /// K-1; the claims of the session's own provider too (section 10).
@@ -168,13 +165,9 @@ impl Question {
             _ => &self.session().federated_provider,
         };
         let own = issuer(provider).filter(|issuer| !issuer.is_empty());
-        let begin = own.map(|issuer| format!("{issuer}:"));
-        let is_own = |key: &str| {
-            let key = key.to_ascii_lowercase();
-            begin.as_ref().is_some_and(|begin| key.starts_with(begin))
-        };
-        let mut keys = self.context.iter().map(|(key, _)| key);
-        keys.any(|key| is_reserved(key, store) || is_own(key))
+        let is_own = |key: &str| own.as_ref().is_some_and(|issuer| is_claim(key, issuer));
+        let mut keys = self.context.iter().map(|(key, _)| key.to_ascii_lowercase());
+        keys.any(|key| is_reserved(&key, store) || is_own(&key))
     }
 
     /// `aws:TagKeys` beside `aws:RequestTag/…` must say the same.
