@@ -605,7 +605,7 @@ pub fn load(texts: &BTreeMap<String, String>) -> Snapshot {
 /// What the engine decides.
 pub fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
     let request = to_request(question)?;
-    iamd::engine::authorize(snapshot, &request).map_err(|error| error.to_string())
+    authorize(snapshot, &request).map_err(|error| error.to_string())
 }
 
 /// As the engine takes it, if it is a question at all.

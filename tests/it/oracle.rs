@@ -104,7 +104,7 @@ struct Asked<'a> {
     question: &'a Question,
     action: &'a Action,
     caller: &'a Caller<'a>,
-    context: &'a Context,
+    context: &'a Context<'a>,
 }
 
 fn deny(reason: &'static str) -> Answer {

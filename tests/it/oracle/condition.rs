@@ -1,5 +1,6 @@
 //! Section 4: condition blocks.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
@@ -121,7 +122,7 @@ impl Condition {
     }
 
     /// The reference form of section 4.1.
-    pub fn holds(&self, context: &Context) -> Truth {
+    pub fn holds(&self, context: &Context<'_>) -> Truth {
         if self.key == "aws:tokenissuetime" && context.issue_time_is_unknown {
             return Indeterminate; // T-43
         }
@@ -133,7 +134,7 @@ impl Condition {
                 _ => Truth::of(given.is_empty() == wants_absence),
             };
         }
-        if self.qualifier.is_some() && given.iter().all(String::is_empty) {
+        if self.qualifier.is_some() && given.iter().all(|value| value.is_empty()) {
             given = &[]; // C-8
         }
         if given.is_empty() {
@@ -144,7 +145,7 @@ impl Condition {
                 None => Truth::of(self.if_exists || self.is_negated), // C-6, C-70
             };
         }
-        let one = |given: &String| {
+        let one = |given: &Cow<'_, str>| {
             let equals_any = Truth::any(
                 self.values
                     .iter()
@@ -166,7 +167,7 @@ impl Condition {
 }
 
 /// Whether the request's value `given` stands to the policy's `value` as `base` says.
-fn compare(base: &str, given: &str, value: &Value, context: &Context) -> Truth {
+fn compare(base: &str, given: &str, value: &Value, context: &Context<'_>) -> Truth {
     match base {
         "stringequals" => {
             let text = value.fields[0].resolved(context);
@@ -432,7 +433,7 @@ fn is_inside(given: IpAddr, range: &str) -> bool {
 }
 
 /// C-65 to C-69.
-fn arn_like(pattern: &Value, given: &str, context: &Context) -> Truth {
+fn arn_like(pattern: &Value, given: &str, context: &Context<'_>) -> Truth {
     let given: Vec<&str> = given.splitn(6, ':').collect();
     if given.len() != 6 || given[0] != "arn" {
         return Indeterminate; // C-68

@@ -1,35 +1,42 @@
 //! Section 4.9: where context keys come from.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use super::question::{Caller, Kind, Question};
 use super::store::{Scope, Store, issuer};
 
 /// Values by key in lower case; an empty list and an absent key are the same (C-7).
 #[derive(Clone, Debug, Default)]
-pub struct Context {
-    pub values: BTreeMap<Cow<'static, str>, Vec<String>>,
+pub struct Context<'q> {
+    /// No key twice. So few that looking at all of them is fast.
+    entries: Vec<(Cow<'q, str>, Values<'q>)>,
     /// T-43.
     pub issue_time_is_unknown: bool,
 }
 
-impl Context {
-    pub fn get(&self, key: &str) -> &[String] {
-        self.values.get(key).map_or(&[], Vec::as_slice)
+pub type Values<'q> = Vec<Cow<'q, str>>;
+
+impl<'q> Context<'q> {
+    pub fn get(&self, key: &str) -> &[Cow<'q, str>] {
+        let mut entries = self.entries.iter();
+        let found = entries.find(|(other, _)| other == key);
+        found.map_or(&[], |(_, values)| values)
     }
 
-    /// `key` in lower case (C-4).
+    /// In place of what the key, in lower case (C-4), had before.
     fn set(
         &mut self,
-        key: impl Into<Cow<'static, str>>,
-        values: impl IntoIterator<Item = impl Into<String>>,
+        key: impl Into<Cow<'q, str>>,
+        values: impl IntoIterator<Item = impl Into<Cow<'q, str>>>,
     ) {
-        let values = values.into_iter().map(Into::into).collect();
-        self.values.insert(key.into(), values);
+        let (key, values) = (key.into(), values.into_iter().map(Into::into).collect());
+        match self.entries.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, before)) => *before = values,
+            None => self.entries.push((key, values)),
+        }
     }
 
-    fn set_if_any(&mut self, key: &'static str, value: Option<impl Into<String>>) {
+    fn set_if_any(&mut self, key: &'static str, value: Option<impl Into<Cow<'q, str>>>) {
         if let Some(value) = value {
             self.set(key, [value]);
         }
@@ -73,15 +80,15 @@ pub fn is_reserved(key: &str, store: &Store) -> bool {
 }
 
 /// Everything that conditions and variables can see in `question`.
-pub fn context(
-    store: &Store,
-    question: &Question,
-    caller: &Caller<'_>,
-    owner: Option<&str>,
-) -> Context {
+pub fn context<'q>(
+    store: &'q Store,
+    question: &'q Question,
+    caller: &'q Caller<'_>,
+    owner: Option<&'q str>,
+) -> Context<'q> {
     let mut context = Context::default();
     for (key, value) in &question.context {
-        context.set(key.to_ascii_lowercase(), value.texts());
+        context.set(lower_case(key), value.texts());
     }
     of_the_request(question, &mut context);
     of_the_principal(store, caller, &mut context);
@@ -92,7 +99,7 @@ pub fn context(
     context
 }
 
-fn of_the_request(question: &Question, context: &mut Context) {
+fn of_the_request<'q>(question: &'q Question, context: &mut Context<'q>) {
     let tag_keys: Vec<&str> = question.request_tag_keys().collect();
     if !tag_keys.is_empty() {
         context.set("aws:tagkeys", tag_keys);
@@ -107,11 +114,15 @@ fn of_the_request(question: &Question, context: &mut Context) {
     context.set_if_any("aws:calledvialast", called_via.last().cloned());
 }
 
-fn of_the_principal(store: &Store, caller: &Caller<'_>, context: &mut Context) {
+fn of_the_principal<'q>(store: &'q Store, caller: &'q Caller<'_>, context: &mut Context<'q>) {
     let account = caller.account.as_deref();
-    let unique_id = caller.entity.and_then(|entity| entity.unique_id.clone());
+    let unique_id = caller.entity.and_then(|entity| entity.unique_id.as_deref());
     let (arn, kind, user_id) = match caller.kind {
-        Kind::User => (Some(caller.arn.clone()), "User", unique_id),
+        Kind::User => (
+            Some(caller.arn.clone()),
+            "User",
+            unique_id.map(str::to_owned),
+        ),
         Kind::Role => (caller.role_arn(), "AssumedRole", None), // E-4
         Kind::Session => {
             let user_id = unique_id.map(|id| format!("{id}:{}", caller.name));
@@ -161,7 +172,7 @@ fn place<'s>(store: &'s Store, account: Option<&str>) -> Option<(&'s String, &'s
     Some((&organization.id, organization.written_paths.get(account?)?))
 }
 
-fn of_the_session(question: &Question, caller: &Caller<'_>, context: &mut Context) {
+fn of_the_session<'q>(question: &'q Question, caller: &'q Caller<'_>, context: &mut Context<'q>) {
     let session = question.session();
     if caller.is_temporary {
         context.issue_time_is_unknown = session.issued_at.is_none();
@@ -171,7 +182,7 @@ fn of_the_session(question: &Question, caller: &Caller<'_>, context: &mut Contex
         let age = session.mfa_at.map(|mfa_at| question.at - mfa_at);
         context.set_if_any("aws:multifactorauthage", age.map(|age| age.to_string()));
     }
-    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
+    let given = |text: &'q String| Some(text).filter(|text| !text.is_empty());
     context.set_if_any("aws:sourceidentity", given(&session.source_identity));
     context.set_if_any("aws:federatedprovider", given(&session.federated_provider));
     for (key, value) in &session.tags {
@@ -196,7 +207,12 @@ fn of_the_session(question: &Question, caller: &Caller<'_>, context: &mut Contex
     }
 }
 
-fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, context: &mut Context) {
+fn of_the_resource<'q>(
+    store: &'q Store,
+    question: &'q Question,
+    owner: Option<&'q str>,
+    context: &mut Context<'q>,
+) {
     context.set_if_any("aws:resourceaccount", owner);
     if let Some((organization, path)) = place(store, owner) {
         context.set("aws:resourceorgid", [organization]);
@@ -232,7 +248,7 @@ fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, cont
 }
 
 /// T-8: what a trust policy sees: inherited transitive tags go over the tags of its role.
-pub fn for_trust(context: &Context, question: &Question) -> Context {
+pub fn for_trust<'q>(context: &Context<'q>, question: &'q Question) -> Context<'q> {
     let mut context = context.clone();
     let session = question.session();
     for transitive in &session.transitive_tag_keys {
@@ -243,6 +259,14 @@ pub fn for_trust(context: &Context, question: &Question) -> Context {
         }
     }
     context
+}
+
+/// In lower case, copied only where it is not.
+pub fn lower_case(key: &str) -> Cow<'_, str> {
+    match key.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(key.to_ascii_lowercase()),
+        false => Cow::Borrowed(key),
+    }
 }
 
 fn tag(family: &str, key: &str) -> String {

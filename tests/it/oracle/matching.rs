@@ -65,16 +65,16 @@ fn variable(inside: &str) -> (Piece, &str) {
 }
 
 /// V-9: what a variable stands for; `None`: it is valueless.
-fn value_of(key: &str, default: Option<&str>, context: &Context) -> Option<String> {
+fn value_of<'c>(key: &str, default: Option<&'c str>, context: &'c Context<'_>) -> Option<&'c str> {
     match context.get(key) {
-        [one] if !one.is_empty() => Some(one.clone()),
+        [one] if !one.is_empty() => Some(one),
         [_, _, ..] => None,
-        _ => default.map(str::to_owned),
+        _ => default,
     }
 }
 
 /// The pieces with the values of their variables, which are literal text (V-8). `None`: one is valueless.
-pub fn resolved(pieces: &[Piece], context: &Context) -> Option<Vec<Glyph>> {
+pub fn resolved(pieces: &[Piece], context: &Context<'_>) -> Option<Vec<Glyph>> {
     let mut glyphs = Vec::new();
     for piece in pieces {
         match piece {
@@ -111,7 +111,7 @@ impl Written {
     }
 
     /// With the values of its variables. `None`: one is valueless.
-    pub fn resolved(&self, context: &Context) -> Option<Cow<'_, [Glyph]>> {
+    pub fn resolved(&self, context: &Context<'_>) -> Option<Cow<'_, [Glyph]>> {
         match &self.always {
             Some(glyphs) => Some(Cow::Borrowed(glyphs)),
             None => resolved(&self.pieces, context).map(Cow::Owned),
@@ -230,7 +230,7 @@ impl ResourcePattern {
     }
 
     /// `None`: a variable is valueless.
-    pub fn covers(&self, resource: &str, context: &Context) -> Option<bool> {
+    pub fn covers(&self, resource: &str, context: &Context<'_>) -> Option<bool> {
         let matches_one = |patterns: &[Vec<Glyph>]| {
             let mut patterns = patterns.iter();
             resource != "*" && patterns.any(|pattern| glob(pattern, resource)) // M-11
@@ -246,7 +246,7 @@ impl ResourcePattern {
 }
 
 /// Everything that a pattern stands for: a short one may end early or go on. `None`: a variable is valueless.
-fn spelled_out(pattern: &[Piece], reach: Reach, context: &Context) -> Option<Vec<Vec<Glyph>>> {
+fn spelled_out(pattern: &[Piece], reach: Reach, context: &Context<'_>) -> Option<Vec<Vec<Glyph>>> {
     let fields: Option<Vec<_>> = fields(pattern)
         .iter()
         .map(|field| resolved(field, context))
