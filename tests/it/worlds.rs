@@ -239,7 +239,7 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
     }
     for name in ["ops", "jobs"] {
         // What only a resource policy grants, it grants to those who have nothing of their own.
-        let has_policies = random.chance(68);
+        let has_policies = random.chance(58);
         let mut role = json!({
             "RolePolicyList": if has_policies { inline(random, 2) } else { json!([]) },
             "AttachedManagedPolicies": if has_policies { attached(random) } else { json!([]) },
@@ -438,6 +438,9 @@ pub fn widen(world: &mut World, random: &mut Random, n_statements: usize) {
         for list in lists.into_iter().filter_map(Json::as_array_mut) {
             for _ in 0..n_statements {
                 let mut statement = random.pick(&pool).clone();
+                if statement["Effect"] == "Deny" && random.chance(50) {
+                    continue; // or next to nothing would be allowed
+                }
                 if let Some(members) = statement.as_object_mut() {
                     members.remove("Sid"); // unique in a document
                 }
