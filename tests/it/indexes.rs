@@ -13,8 +13,6 @@ use iamd::engine::trace::{Outcome, Trace};
 use iamd::engine::{authorize, authorize_by_scan, authorize_with};
 use iamd::language::document::Effect;
 
-use serde_json::Value as Json;
-
 use crate::laws::{Case, each_world, load_world, to_request};
 use crate::worlds::{self, Random};
 
@@ -24,37 +22,11 @@ fn settled_by(decision: &Decision) -> Vec<(usize, usize)> {
     decision.determining().iter().map(place).collect()
 }
 
-/// A world whose managed policies hold so many statements that they are filtered by resource.
+/// The world with so many statements that they are filtered by resource.
 fn widened(case: &Case, random: &mut Random) -> Snapshot {
-    let mut files = case.world.files.clone();
-    let is_policy = |path: &str| path.contains("policies/") && !path.contains("resource-policies/");
-    let is_of_identities = |path: &str| is_policy(path) && !path.contains("control");
-    let mut pool = Vec::new();
-    for (_, json) in files.iter_mut().filter(|(path, _)| is_of_identities(path)) {
-        let mut lists = Vec::new();
-        worlds::statement_lists(json, &mut lists);
-        pool.extend(
-            lists
-                .into_iter()
-                .filter_map(|list| list.as_array())
-                .flatten()
-                .cloned(),
-        );
-    }
-    for (_, json) in files.iter_mut().filter(|(path, _)| is_of_identities(path)) {
-        let mut lists = Vec::new();
-        worlds::statement_lists(json, &mut lists);
-        for list in lists.into_iter().filter_map(Json::as_array_mut) {
-            for _ in 0..60 {
-                let mut statement = random.pick(&pool).clone();
-                if let Some(members) = statement.as_object_mut() {
-                    members.remove("Sid"); // unique in a document
-                }
-                list.push(statement);
-            }
-        }
-    }
-    load_world(&files)
+    let mut world = case.world.clone();
+    worlds::widen(&mut world, random, 60);
+    load_world(&world.files)
 }
 
 /// By scanning, before there is an index, and with it: the first two questions for an action make it.

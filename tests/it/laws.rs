@@ -1,23 +1,27 @@
-//! What must hold for every store and every question: the engine answers as the oracle does, and I-1 to I-7.
+//! What must hold for every store and every question: the engine answers as the oracle does, whichever way it takes, and
+//! I-1 to I-7.
 //!
 //! The worlds come from a seed. A few thousand questions run with every `cargo test`; the long run is described in
 //! `tests/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Instant;
 
 use iamd::compile::snapshot::Snapshot;
 use iamd::context::ContextValue;
-use iamd::engine::authorize_by_scan;
+use iamd::engine::cache::{Caching, Mode};
 use iamd::engine::decision::{Decision, Reason, StatementRef};
 use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
+use iamd::engine::live::Generation;
 use iamd::engine::request::{RawRequest, RawSession, Request};
+use iamd::engine::session_policy::SessionPolicies;
 use iamd::engine::trace::{Outcome, Trace};
+use iamd::engine::{authorize, authorize_by_scan};
 use iamd::language::document::{Listed, PolicyType};
 use jiff::Timestamp;
 use serde_json::Value as Json;
@@ -31,7 +35,21 @@ mod answers;
 mod restrictions;
 mod spelling;
 
-const QUESTIONS_A_WORLD: u64 = 250;
+const QUESTIONS_A_WORLD: u64 = 320;
+
+/// One question in so many is asked with a listener too.
+const HEARD: u64 = 10;
+
+const MODES: [(&str, Mode); 3] = [
+    ("off", Mode::Off),
+    ("auto", Mode::Auto),
+    ("always", Mode::Always),
+];
+const OFF: usize = 0;
+
+/// How often each question is asked again: the cache that looks for repetition (`Mode::Auto`) knows an answer from the
+/// third time on.
+const N_ROUNDS: usize = 5;
 
 /// How many questions, from which seed, on how many threads: `IAMD_LAWS_CASES`, `IAMD_LAWS_SEED`, `IAMD_LAWS_THREADS`.
 struct Run {
@@ -64,36 +82,63 @@ struct Shares {
     n_worlds: u64,
     /// The questions with a listener.
     n_heard: u64,
-    by_name: BTreeMap<String, u64>,
+    refused: u64,
+    /// By what [`asked`] calls them.
+    asked: [u64; N_ASKED],
+    reasons: BTreeMap<&'static str, u64>,
+    heard: BTreeMap<String, u64>,
+    ways: Ways,
+}
+
+/// Which way the answers came.
+#[derive(Default)]
+struct Ways {
+    scan: u64,
+    /// The slices that there were when each question was asked for the last time, without a cache: each set in play had
+    /// been asked for its action before.
+    n_slices: u64,
+    /// Times asked, by mode of the cache.
+    asked: [u64; MODES.len()],
+    /// How many of these answers came from memory, by mode.
+    hits: [u64; MODES.len()],
 }
 
 impl Shares {
-    fn count(&mut self, name: impl Into<String>) {
-        *self.by_name.entry(name.into()).or_default() += 1;
-    }
-
     fn add(&mut self, other: Self) {
         self.n_cases += other.n_cases;
         self.n_worlds += other.n_worlds;
         self.n_heard += other.n_heard;
-        for (name, count) in other.by_name {
-            *self.by_name.entry(name).or_default() += count;
+        self.refused += other.refused;
+        add_each(&mut self.asked, &other.asked);
+        for (name, count) in other.reasons {
+            *self.reasons.entry(name).or_default() += count;
         }
+        for (name, count) in other.heard {
+            *self.heard.entry(name).or_default() += count;
+        }
+        let (ways, more) = (&mut self.ways, other.ways);
+        ways.scan += more.scan;
+        ways.n_slices += more.n_slices;
+        add_each(&mut ways.asked, &more.asked);
+        add_each(&mut ways.hits, &more.hits);
     }
 
-    /// Of one name, or of all that begin with what stands before `*`.
-    fn percent(&self, wanted: &str) -> f64 {
-        let of = match wanted.starts_with("heard") {
-            true => self.n_heard,
-            false => self.n_cases,
-        };
-        let is_wanted = |name: &str| match wanted.strip_suffix('*') {
-            Some(begin) => name.starts_with(begin),
-            None => name == wanted,
-        };
-        let of_name = self.by_name.iter().filter(|(name, _)| is_wanted(name));
-        let n_named: u64 = of_name.map(|(_, count)| count).sum();
-        n_named as f64 * 100.0 / of as f64
+    /// Every name with its share in percent.
+    fn percents(&self) -> BTreeMap<String, f64> {
+        let percent = |count: u64, of: u64| count as f64 * 100.0 / of as f64;
+        let features = asked(&Question::default());
+        let asked = features.iter().zip(self.asked);
+        let asked = asked.map(|((name, _), count)| (format!("asked: {name}"), count, self.n_cases));
+        let reasons = self.reasons.iter();
+        let reasons = reasons.map(|(name, count)| (format!("reason {name}"), *count, self.n_cases));
+        let heard = self.heard.iter();
+        let heard = heard.map(|(name, count)| (format!("heard: {name}"), *count, self.n_heard));
+        asked
+            .chain(reasons)
+            .chain(heard)
+            .chain([("refused".to_owned(), self.refused, self.n_cases)])
+            .map(|(name, count, of)| (name, percent(count, of)))
+            .collect()
     }
 
     /// What hardly ever comes up is hardly tried: a law says little about it.
@@ -101,6 +146,16 @@ impl Shares {
         if self.n_cases < 40_000 {
             return;
         }
+        let percents = self.percents();
+        // Of one name, or of all that begin with what stands before `*`.
+        let percent = |wanted: &str| -> f64 {
+            let is_wanted = |name: &str| match wanted.strip_suffix('*') {
+                Some(begin) => name.starts_with(begin),
+                None => name == wanted,
+            };
+            let of_name = percents.iter().filter(|(name, _)| is_wanted(name));
+            of_name.map(|(_, percent)| percent).sum()
+        };
         let mut least = vec![
             ("reason ALLOW*".to_owned(), 25.0),
             ("reason EXPLICIT_DENY*".to_owned(), 15.0),
@@ -111,34 +166,77 @@ impl Shares {
                 least.push((format!("reason {label}"), 0.5));
             }
         }
-        let features = self.by_name.keys().filter(|name| name.contains(": "));
+        let features = percents.keys().filter(|name| name.contains(": "));
         least.extend(features.map(|name| (name.clone(), 2.0)));
         let rare: Vec<String> = least
             .iter()
-            .map(|(name, percent)| (name, self.percent(name), percent))
-            .filter(|(_, found, percent)| found < *percent)
-            .map(|(name, found, percent)| format!("  {found:.2} % of {percent} %: {name}"))
+            .map(|(name, least)| (name, percent(name), least))
+            .filter(|(_, found, least)| found < *least)
+            .map(|(name, found, least)| format!("  {found:.2} % of {least} %: {name}"))
             .collect();
         assert!(rare.is_empty(), "too rare:\n{}", rare.join("\n"));
         let n_named = |begin: &str| {
-            let names = self.by_name.keys();
+            let names = self.heard.keys();
             names.filter(|name| name.starts_with(begin)).count()
         };
         let parts = ["operator", "qualifier", "suffix", "element", "statement"];
-        let n_heard = parts.map(|part| n_named(&format!("heard: {part}")));
+        let n_heard = parts.map(n_named);
         assert_eq!(n_heard, [27, 2, 1, 3, 7], "{parts:?}: each is there");
+    }
+
+    /// A law about a way that no answer took would say nothing.
+    fn assert_ways(&self) {
+        let Ways {
+            scan,
+            n_slices,
+            asked,
+            hits,
+        } = self.ways;
+        let n_decided = self.n_cases - self.refused;
+        assert_eq!((scan, asked[OFF]), (n_decided, n_decided));
+        if self.n_cases < 40_000 {
+            return;
+        }
+        assert!(n_slices >= 20 * self.n_worlds, "{n_slices} slices");
+        assert_eq!(hits[OFF], 0);
+        for mode in 0..MODES.len() {
+            assert!(asked[mode] >= n_decided, "{}", MODES[mode].0);
+            let percent = hits[mode] as f64 * 100.0 / asked[mode] as f64;
+            assert!(
+                percent >= LEAST_HITS[mode],
+                "{}: {percent} %",
+                MODES[mode].0
+            );
+        }
     }
 
     fn print(&self) {
         println!("{} questions in {} worlds", self.n_cases, self.n_worlds);
-        for (name, count) in &self.by_name {
-            let of = match name.starts_with("heard") {
-                true => self.n_heard,
-                false => self.n_cases,
-            };
-            let percent = *count as f64 * 100.0 / of as f64;
+        for (name, percent) in self.percents() {
             println!("  {percent:6.2} %  {name}");
         }
+        let ways = &self.ways;
+        println!("answered by the oracle, and the same");
+        println!("  {} times by scan", ways.scan);
+        println!(
+            "  {} times by index ({} slices)",
+            ways.asked[OFF], ways.n_slices
+        );
+        for (((mode, _), asked), hits) in MODES.iter().zip(ways.asked).zip(ways.hits).skip(1) {
+            let percent = hits as f64 * 100.0 / asked as f64;
+            println!(
+                "  {asked} times with the cache {mode}, {hits} of them from memory ({percent:.1} %)"
+            );
+        }
+    }
+}
+
+/// In percent of the times asked.
+const LEAST_HITS: [f64; MODES.len()] = [0.0, 1.0, 15.0];
+
+fn add_each<const N: usize>(sums: &mut [u64; N], more: &[u64; N]) {
+    for (sum, more) in sums.iter_mut().zip(more) {
+        *sum += more;
     }
 }
 
@@ -148,6 +246,8 @@ fn the_engine_answers_as_the_oracle_does() {
     let run = Run::of_environment();
     let n_worlds = run.n_cases.div_ceil(QUESTIONS_A_WORLD);
     let (next, begun) = (AtomicU64::new(0), Instant::now());
+    // As a server would: the same few texts again and again are compiled once.
+    let session_policies = SessionPolicies::remembering(1 << 22);
     let sum = Mutex::new((Shares::default(), Vec::new()));
     thread::scope(|scope| {
         for _ in 0..run.n_threads {
@@ -158,15 +258,16 @@ fn the_engine_answers_as_the_oracle_does() {
                         break;
                     }
                     let seed = run.seed.wrapping_mul(1_000_000_007).wrapping_add(index);
-                    let (shares, differences) = compare(seed);
+                    let (shares, differences) = compare(seed, &session_policies);
                     let mut sum = sum.lock().unwrap();
                     sum.0.add(shares);
                     sum.1.extend(differences);
-                    if sum.0.n_worlds.is_multiple_of(5_000) {
+                    if sum.0.n_worlds.is_multiple_of(2_000) {
                         let (n_cases, n_differences) = (sum.0.n_cases, sum.1.len());
+                        let seconds = begun.elapsed().as_secs_f64();
                         println!(
-                            "{n_cases} questions, {n_differences} differences, {:?}",
-                            begun.elapsed()
+                            "{n_cases} questions, {n_differences} differences, {seconds:.0} s, {:.1} µs a question",
+                            seconds * 1e6 / n_cases as f64
                         );
                     }
                 }
@@ -176,7 +277,6 @@ fn the_engine_answers_as_the_oracle_does() {
     let (shares, mut differences) = sum.into_inner().unwrap();
     println!("seed {}", run.seed);
     shares.print();
-    shares.assert_balance();
     let n_differences = differences.len();
     differences.truncate(20);
     assert!(
@@ -184,22 +284,35 @@ fn the_engine_answers_as_the_oracle_does() {
         "{n_differences} differences\n{}",
         differences.join("\n")
     );
+    shares.assert_balance();
+    shares.assert_ways();
 }
 
-/// All questions to one world.
-fn compare(seed: u64) -> (Shares, Vec<String>) {
-    let case = Case::of_seed(seed);
+/// All questions to one world: first to the oracle, the engine and by scan, then again by index and from the caches.
+fn compare(seed: u64, session_policies: &SessionPolicies) -> (Shares, Vec<String>) {
+    let case = Case::of_any_width(seed);
     let mut shares = Shares {
         n_worlds: 1,
         ..Shares::default()
     };
     let mut differences = Vec::new();
+    let mut decided = Vec::new();
     for number in 0..QUESTIONS_A_WORLD {
         let question = case.question(number);
         shares.n_cases += 1;
-        if let Some(difference) = case.difference(&question, &mut shares) {
-            differences.push(format!("world {seed}, question {number}: {difference}"));
+        for (count, (_, holds)) in shares.asked.iter_mut().zip(asked(&question)) {
+            *count += u64::from(holds);
         }
+        let request = to_request_with(&question, session_policies);
+        match case.difference(&question, request, &mut shares) {
+            Ok(found) => decided.extend(found),
+            Err(difference) => {
+                differences.push(format!("world {seed}, question {number}: {difference}"));
+            }
+        }
+    }
+    if let Err(difference) = case.ask_again(&decided, &mut shares.ways) {
+        differences.push(format!("world {seed}: {difference}"));
     }
     (shares, differences)
 }
@@ -287,9 +400,16 @@ fn is_allowed(snapshot: &Snapshot, question: &Question) -> bool {
 /// The files of a store: path → content.
 pub type Files = BTreeMap<String, Json>;
 
+/// How many of the worlds are wide, by how many statements, and how many are dear.
+const WIDE_PERCENT: usize = 5;
+const DEAR_PERCENT: usize = 8;
+const WIDTH: usize = 40;
+
 /// A world, loaded both ways.
 pub struct Case {
     seed: u64,
+    /// Whether its policies are so long that the cache keeps answers by itself.
+    is_dear: bool,
     pub world: World,
     store: Store,
     pub snapshot: Snapshot,
@@ -297,11 +417,34 @@ pub struct Case {
 
 impl Case {
     fn of_seed(seed: u64) -> Self {
-        let world = worlds::world(&mut Random::new(seed));
+        Self::of(seed, worlds::world(&mut Random::new(seed)))
+    }
+
+    /// Now and then with policies so long that the engine filters their statements, or that its cache thinks the
+    /// answers worth keeping.
+    fn of_any_width(seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let mut world = worlds::world(&mut random);
+        let kind = random.below(100);
+        if kind < WIDE_PERCENT {
+            worlds::widen(&mut world, &mut random, WIDTH);
+        }
+        let is_dear = (WIDE_PERCENT..WIDE_PERCENT + DEAR_PERCENT).contains(&kind);
+        if is_dear {
+            worlds::make_dear(&mut world, &mut random);
+        }
+        Self {
+            is_dear,
+            ..Self::of(seed, world)
+        }
+    }
+
+    fn of(seed: u64, world: World) -> Self {
         let texts = world.texts();
         Self {
             seed,
-            store: oracle::store::read(&texts),
+            is_dear: false,
+            store: oracle::store::of_files(&world.files),
             snapshot: load(&texts),
             world,
         }
@@ -316,64 +459,124 @@ impl Case {
         (0..100).map(|number| self.question(number))
     }
 
-    /// What engine and oracle do not agree on.
-    fn difference(&self, question: &Question, shares: &mut Shares) -> Option<String> {
-        let by_engine = ask(&self.snapshot, question);
+    /// Or what engine and oracle do not agree on.
+    fn difference(
+        &self,
+        question: &Question,
+        request: Result<Request, String>,
+        shares: &mut Shares,
+    ) -> Result<Option<(Request, Decision)>, String> {
+        let by_engine = request.and_then(|request| {
+            let decision =
+                authorize(&self.snapshot, &request).map_err(|error| error.to_string())?;
+            Ok((request, decision))
+        });
         let by_oracle = oracle::answer(&self.store, question);
-        for (feature, holds) in asked(question) {
-            let count = shares.by_name.entry(format!("asked: {feature}"));
-            *count.or_default() += u64::from(holds);
-        }
-        match (&by_oracle, &by_engine) {
+        let (expected, (request, decision)) = match (by_oracle, by_engine) {
             (Answer::Refused, Err(_)) => {
-                shares.count("refused");
-                None
+                shares.refused += 1;
+                return Ok(None);
             }
-            (Answer::Decided(expected), Ok(decision)) => {
-                shares.count(format!("reason {}", expected.reason));
-                let scanned =
-                    authorize_by_scan(&self.snapshot, &to_request(question).unwrap()).unwrap();
-                let settled_by = |decision: &Decision| {
-                    decision.determining().iter().map(name).collect::<Vec<_>>()
-                };
-                if scanned.reason() != decision.reason()
-                    || settled_by(&scanned) != settled_by(decision)
-                {
-                    return Some(format!(
-                        "with an index {decision:?}, without {scanned:?}, of {question:?}"
-                    ));
-                }
-                // A part of all questions is enough.
-                if shares.n_cases.is_multiple_of(5) {
-                    shares.n_heard += 1;
-                    for feature in listen(&self.snapshot, question, decision).features {
-                        shares.count(format!("heard: {feature}"));
-                    }
-                }
-                let names: BTreeSet<Name> = decision.determining().iter().map(name).collect();
-                let is_same = expected.reason == decision.reason().label();
-                let all: BTreeSet<&Name> = expected.determining.iter().flatten().collect();
-                let are_admissible = names.iter().all(|name| all.contains(name))
-                    && expected
-                        .determining
-                        .iter()
-                        .all(|set| !set.is_disjoint(&names));
-                (!is_same || !are_admissible).then(|| {
-                    let reason = decision.reason().label();
-                    format!("the engine says {reason} by {names:?}, the oracle {expected:?}, of {question:?}")
-                })
-            }
-            _ => {
+            (Answer::Decided(expected), Ok(decided)) => (expected, decided),
+            (by_oracle, by_engine) => {
                 let by_engine = match by_engine {
-                    Ok(decision) => decision.reason().label().to_owned(),
-                    Err(error) => error.to_string(),
+                    Ok((_, decision)) => decision.reason().label().to_owned(),
+                    Err(error) => error,
                 };
-                Some(format!(
+                return Err(format!(
                     "the engine says {by_engine}, the oracle {by_oracle:?}, of {question:?}"
-                ))
+                ));
             }
+        };
+        *shares.reasons.entry(expected.reason).or_default() += 1;
+        let scanned = authorize_by_scan(&self.snapshot, &request).unwrap();
+        shares.ways.scan += 1;
+        if !is_same(&scanned, &decision) {
+            return Err(format!(
+                "with an index {decision:?}, without {scanned:?}, of {question:?}"
+            ));
+        }
+        if shares.n_cases.is_multiple_of(HEARD) {
+            shares.n_heard += 1;
+            for feature in listen(&self.snapshot, &request, &decision).features {
+                *shares.heard.entry(feature).or_default() += 1;
+            }
+        }
+        let names: Vec<Name> = decision.determining().iter().map(name).collect();
+        let sets = &expected.determining;
+        let are_admissible = names
+            .iter()
+            .all(|name| sets.iter().any(|set| set.contains(name)))
+            && sets
+                .iter()
+                .all(|set| names.iter().any(|name| set.contains(name)));
+        if expected.reason != decision.reason().label() || !are_admissible {
+            let reason = decision.reason().label();
+            return Err(format!(
+                "the engine says {reason} by {names:?}, the oracle {expected:?}, of {question:?}"
+            ));
+        }
+        Ok(Some((request, decision)))
+    }
+
+    /// By index once, when all slices are there; the caches so often that they know what they keep. By itself a cache
+    /// keeps nothing where nothing is dear.
+    fn is_asked(&self, mode: usize, round: usize) -> bool {
+        match MODES[mode].1 {
+            Mode::Off => round + 1 == N_ROUNDS,
+            Mode::Auto => round == 0 || self.is_dear,
+            Mode::Always => round < 2,
         }
     }
+
+    /// The same questions again and again: by now there are indexes, and soon the caches know the answers.
+    fn ask_again(&self, decided: &[(Request, Decision)], ways: &mut Ways) -> Result<(), String> {
+        let modes = MODES.map(|(name, mode)| {
+            let caching = Caching::new(mode, 1 << 20, self.seed);
+            let generation = Generation::new(self.snapshot.clone(), &caching);
+            (name, generation, caching)
+        });
+        for round in 0..N_ROUNDS {
+            for (mode, (name, generation, _)) in modes.iter().enumerate() {
+                if !self.is_asked(mode, round) {
+                    continue;
+                }
+                for (request, expected) in decided {
+                    let got = generation.authorize(request).unwrap();
+                    if !is_same(&got, expected) {
+                        return Err(format!(
+                            "{got:?} in round {round} with the cache {name} instead of {expected:?}, of {request:?}"
+                        ));
+                    }
+                }
+                ways.asked[mode] += decided.len() as u64;
+            }
+        }
+        for (hits, (_, _, caching)) in ways.hits.iter_mut().zip(modes) {
+            *hits += caching.counts().hits;
+        }
+        ways.n_slices += self
+            .snapshot
+            .sets()
+            .map(|set| set.n_slices() as u64)
+            .sum::<u64>();
+        Ok(())
+    }
+}
+
+/// The same reason by the same statements in the same order.
+pub fn is_same(one: &Decision, other: &Decision) -> bool {
+    let is_same_statement = |(one, other): (&StatementRef, &StatementRef)| {
+        one.index == other.index
+            && (Arc::ptr_eq(&one.policy, &other.policy) || name(one) == name(other))
+    };
+    one.reason() == other.reason()
+        && one.determining().len() == other.determining().len()
+        && one
+            .determining()
+            .iter()
+            .zip(other.determining())
+            .all(is_same_statement)
 }
 
 pub fn load_world(files: &Files) -> Snapshot {
@@ -402,17 +605,26 @@ pub fn load(texts: &BTreeMap<String, String>) -> Snapshot {
 /// What the engine decides.
 pub fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
     let request = to_request(question)?;
-    iamd::engine::authorize(snapshot, &request).map_err(|error| error.to_string())
+    authorize(snapshot, &request).map_err(|error| error.to_string())
 }
 
 /// As the engine takes it, if it is a question at all.
 pub fn to_request(question: &Question) -> Result<Request, String> {
-    let at = Timestamp::from_second(question.at).unwrap();
-    Request::parse(to_raw(question)?, at).map_err(|error| error.to_string())
+    to_request_with(question, &SessionPolicies::forgetting())
 }
 
+pub fn to_request_with(
+    question: &Question,
+    session_policies: &SessionPolicies,
+) -> Result<Request, String> {
+    let at = Timestamp::from_second(question.at).unwrap();
+    Request::parse_with(to_raw(question)?, at, session_policies).map_err(|error| error.to_string())
+}
+
+const N_ASKED: usize = 22;
+
 /// What is worth counting in a question.
-fn asked(question: &Question) -> impl IntoIterator<Item = (&'static str, bool)> {
+fn asked(question: &Question) -> [(&'static str, bool); N_ASKED] {
     let session = question.session();
     let is = |part: &str| question.principal.contains(part);
     let is_list =
@@ -461,14 +673,12 @@ fn asked(question: &Question) -> impl IntoIterator<Item = (&'static str, bool)> 
 }
 
 /// S-1: who listens changes nothing, and hears of every statement that settled the question.
-fn listen(snapshot: &Snapshot, question: &Question, plain: &Decision) -> Heard {
-    let at = Timestamp::from_second(question.at).unwrap();
-    let request = Request::parse(to_raw(question).unwrap(), at).unwrap();
+fn listen(snapshot: &Snapshot, request: &Request, plain: &Decision) -> Heard {
     let mut heard = Heard::default();
-    let decision = iamd::engine::authorize_with(snapshot, &request, &mut heard).unwrap();
-    assert_eq!(decision.reason(), plain.reason(), "{question:?}");
+    let decision = iamd::engine::authorize_with(snapshot, request, &mut heard).unwrap();
+    assert_eq!(decision.reason(), plain.reason(), "{request:?}");
     for statement in plain.determining() {
-        assert!(heard.applying.contains(&name(statement)), "{question:?}");
+        assert!(heard.applying.contains(&name(statement)), "{request:?}");
     }
     heard
 }
@@ -581,5 +791,5 @@ fn name(statement: &StatementRef) -> Name {
         PolicyType::ServiceControl => "scp",
         PolicyType::ResourceControl => "rcp",
     };
-    (kind, statement.policy.name.to_string(), statement.index)
+    (kind, Arc::clone(&statement.policy.name), statement.index)
 }

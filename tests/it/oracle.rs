@@ -11,15 +11,17 @@ pub mod question;
 pub mod store;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use condition::Truth;
 use context::Context;
-use matching::{Reach, covers_action, covers_resource};
+use matching::{Action, ActionPattern};
 use question::{Caller, Kind, Question};
 use store::{Account, Attachment, Node, Policy, Statement, Store};
 
 /// `identity orders-policy 3`: policy type, policy and index of a statement.
-pub type Name = (&'static str, String, usize);
+pub type Name = (&'static str, Arc<str>, usize);
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -31,7 +33,7 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// As in the protocol, without `REASON_`.
-    pub reason: String,
+    pub reason: &'static str,
     /// Of each of these sets at least one statement must be named, and none from elsewhere.
     pub determining: Vec<BTreeSet<Name>>,
 }
@@ -59,9 +61,12 @@ use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
 /// Section 5.5.
 pub fn answer(store: &Store, question: &Question) -> Answer {
     // Whatever is malformed is refused before anybody asks who it came from.
-    let Some(caller) = question.caller().filter(|_| !question.is_malformed(store)) else {
+    let Some(caller) = question.caller() else {
         return Answer::Refused;
     };
+    if question.is_malformed(&caller, store) {
+        return Answer::Refused;
+    }
     let Ok(owner) = owner(store, question, &caller) else {
         return Answer::Refused;
     };
@@ -86,6 +91,7 @@ pub fn answer(store: &Store, question: &Question) -> Answer {
     let asked = Asked {
         store,
         question,
+        action: &Action::of(&question.action),
         caller: &caller,
         context: &context::context(store, question, &caller, owner),
     };
@@ -96,16 +102,16 @@ pub fn answer(store: &Store, question: &Question) -> Answer {
 struct Asked<'a> {
     store: &'a Store,
     question: &'a Question,
+    action: &'a Action,
     caller: &'a Caller<'a>,
-    context: &'a Context,
+    context: &'a Context<'a>,
 }
 
-fn deny(reason: &str) -> Answer {
+fn deny(reason: &'static str) -> Answer {
     decided(reason, vec![])
 }
 
-fn decided(reason: impl Into<String>, determining: Vec<BTreeSet<Name>>) -> Answer {
-    let reason = reason.into();
+fn decided(reason: &'static str, determining: Vec<BTreeSet<Name>>) -> Answer {
     Answer::Decided(Decision {
         reason,
         determining,
@@ -123,16 +129,16 @@ fn decide(asked: &Asked<'_>, owner: Option<&str>, owning: Option<&Account>) -> A
     let rs = resource(asked, owning);
 
     let layers = [
-        ("RESOURCE_CONTROL", &rcp),
-        ("SERVICE_CONTROL", &scp),
-        ("RESOURCE", &rs),
-        ("IDENTITY", &id),
-        ("PERMISSIONS_BOUNDARY", &pb),
-        ("SESSION", &se),
+        ("EXPLICIT_DENY_RESOURCE_CONTROL", &rcp),
+        ("EXPLICIT_DENY_SERVICE_CONTROL", &scp),
+        ("EXPLICIT_DENY_RESOURCE", &rs),
+        ("EXPLICIT_DENY_IDENTITY", &id),
+        ("EXPLICIT_DENY_PERMISSIONS_BOUNDARY", &pb),
+        ("EXPLICIT_DENY_SESSION", &se),
     ];
-    for (label, verdict) in layers {
+    for (reason, verdict) in layers {
         if let ExplicitDeny(statements) = verdict {
-            return decided(format!("EXPLICIT_DENY_{label}"), vec![statements.clone()]);
+            return decided(reason, vec![statements.clone()]);
         }
     }
     if rcp == ImplicitDeny {
@@ -342,7 +348,7 @@ fn resource_control(asked: &Asked<'_>, owner: Option<&str>) -> Verdict {
 fn levels(
     asked: &Asked<'_>,
     account: Option<&str>,
-    of_node: impl Fn(&Node) -> (&'static str, &Vec<Policy>),
+    of_node: impl Fn(&Node) -> (&'static str, &Vec<Rc<Policy>>),
 ) -> Verdict {
     let organization = asked.store.organization.as_ref().unwrap();
     let path = account.and_then(|account| organization.paths.get(account));
@@ -353,7 +359,7 @@ fn levels(
         .iter()
         .map(|node| {
             let (kind, policies) = of_node(node);
-            evaluate(asked, kind, policies)
+            evaluate(asked, kind, each(policies))
         })
         .collect();
     let denies: BTreeSet<Name> = verdicts
@@ -390,7 +396,7 @@ fn identity(asked: &Asked<'_>) -> Verdict {
                 false => ImplicitDeny,
             }
         }
-        _ => match evaluate(asked, "identity", &caller.entity.unwrap().identity) {
+        _ => match evaluate(asked, "identity", each(&caller.entity.unwrap().identity)) {
             // T-9 takes the Allow away; an explicit deny stays what it is.
             Allow(..) if caller.kind == Kind::Federated && asked.is_assuming() => ImplicitDeny,
             verdict => verdict,
@@ -398,10 +404,14 @@ fn identity(asked: &Asked<'_>) -> Verdict {
     }
 }
 
+fn each(policies: &[Rc<Policy>]) -> impl Iterator<Item = &Policy> {
+    policies.iter().map(|policy| &**policy)
+}
+
 fn boundary(asked: &Asked<'_>) -> Verdict {
     let entity = asked.caller.entity;
     match entity.and_then(|entity| entity.boundary.as_ref()) {
-        Some(boundary) => evaluate(asked, "boundary", [boundary]),
+        Some(boundary) => evaluate(asked, "boundary", [&**boundary]),
         None => NotInPlay,
     }
 }
@@ -409,18 +419,15 @@ fn boundary(asked: &Asked<'_>) -> Verdict {
 /// E-47: all session policies are one set.
 fn session(asked: &Asked<'_>) -> Verdict {
     let session = asked.question.session();
-    let inline = session.policies.iter().enumerate().map(|(index, text)| {
-        store::policy(
-            &format!("session/{index}"),
-            &serde_json::from_str(text).unwrap(),
-        )
-    });
-    let inline: Vec<Policy> = inline.collect();
+    let inline = session.policies.iter().enumerate();
+    let inline: Vec<Rc<Policy>> = inline
+        .map(|(index, text)| asked.store.session_policy(index, text))
+        .collect();
     let managed = session
         .policy_arns
         .iter()
-        .map(|arn| &asked.store.managed[arn]);
-    let policies: Vec<&Policy> = inline.iter().chain(managed).collect();
+        .map(|arn| &*asked.store.managed[arn]);
+    let policies: Vec<&Policy> = each(&inline).chain(managed).collect();
     match policies.as_slice() {
         [] => NotInPlay,
         _ => evaluate(asked, "session", policies),
@@ -508,8 +515,7 @@ impl Asked<'_> {
 
     /// E-11: with which strength the statement applies; `None`: it does not.
     fn strength_of(&self, statement: &Statement, kind: &str) -> Option<Strength> {
-        let question = self.question;
-        let is_listed = |pattern: &String| covers_action(pattern, &question.action);
+        let is_listed = |pattern: &ActionPattern| pattern.covers(self.action);
         if statement.actions.iter().any(is_listed) == statement.is_not_action {
             return None; // M-6
         }
@@ -549,14 +555,9 @@ impl Asked<'_> {
         let Some(patterns) = &statement.resources else {
             return true; // E-12
         };
-        let reach = if statement.is_allow == statement.is_not_resource {
-            Reach::Broad
-        } else {
-            Reach::Narrow
-        };
         let covered: Vec<Option<bool>> = patterns
             .iter()
-            .map(|pattern| covers_resource(pattern, &self.question.resource, reach, self.context))
+            .map(|pattern| pattern.covers(&self.question.resource, self.context))
             .collect();
         if !statement.is_not_resource {
             covered.contains(&Some(true))

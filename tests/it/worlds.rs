@@ -239,7 +239,7 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
     }
     for name in ["ops", "jobs"] {
         // What only a resource policy grants, it grants to those who have nothing of their own.
-        let has_policies = random.chance(68);
+        let has_policies = random.chance(58);
         let mut role = json!({
             "RolePolicyList": if has_policies { inline(random, 2) } else { json!([]) },
             "AttachedManagedPolicies": if has_policies { attached(random) } else { json!([]) },
@@ -410,6 +410,80 @@ pub fn statement_lists<'j>(json: &'j mut Json, found: &mut Vec<&'j mut Json>) {
             }
         }
         _ => {}
+    }
+}
+
+/// Adds `n_statements` to each policy of identities, boundaries included: statements of others of them.
+pub fn widen(world: &mut World, random: &mut Random, n_statements: usize) {
+    let is_policy = |path: &str| path.contains("policies/") && !path.contains("resource-policies/");
+    let is_of_identities = |path: &str| is_policy(path) && !path.contains("control");
+    let mut pool = Vec::new();
+    for (_, json) in world
+        .files
+        .iter_mut()
+        .filter(|(path, _)| is_of_identities(path))
+    {
+        let mut lists = Vec::new();
+        statement_lists(json, &mut lists);
+        let lists = lists.into_iter().filter_map(|list| list.as_array());
+        pool.extend(lists.flatten().cloned());
+    }
+    for (_, json) in world
+        .files
+        .iter_mut()
+        .filter(|(path, _)| is_of_identities(path))
+    {
+        let mut lists = Vec::new();
+        statement_lists(json, &mut lists);
+        for list in lists.into_iter().filter_map(Json::as_array_mut) {
+            for _ in 0..n_statements {
+                let mut statement = random.pick(&pool).clone();
+                if statement["Effect"] == "Deny" && random.chance(50) {
+                    continue; // or next to nothing would be allowed
+                }
+                if let Some(members) = statement.as_object_mut() {
+                    members.remove("Sid"); // unique in a document
+                }
+                list.push(statement);
+            }
+        }
+    }
+}
+
+/// Makes policies of identities, and some others, so long that looking an answer up is worth while: by statements that
+/// say nothing new, again and again.
+pub fn make_dear(world: &mut World, random: &mut Random) {
+    let never: Vec<String> = (0..12).map(|n| format!("never {n}*")).collect();
+    for (path, file) in &mut world.files {
+        let is_identity = path.contains("users/") || path.contains("roles/");
+        if !is_identity && !random.chance(30) {
+            continue;
+        }
+        let mut lists = Vec::new();
+        statement_lists(file, &mut lists);
+        for list in lists {
+            let Some(statements) = list.as_array_mut() else {
+                continue;
+            };
+            // Short patterns may stand in one of the two positions only (M-12).
+            let is_plain = |statement: &&Json| {
+                ["Principal", "NotPrincipal", "NotResource"]
+                    .iter()
+                    .all(|element| statement.get(element).is_none())
+            };
+            let Some(mut another) = statements.iter().find(is_plain).cloned() else {
+                continue;
+            };
+            another["Effect"] = json!("Deny");
+            another["Resource"] = json!("*"); // which no index leaves out
+            another.as_object_mut().unwrap().remove("Sid");
+            another["Condition"] = json!({
+                "ForAnyValue:StringLike": {"aws:PrincipalArn": never}, // dear, and the first to be tried
+                "NumericEquals": {"app:n": "-77"},
+                "StringEquals": {"app:k": "never so", "app:list": ["never this", "nor that"]},
+            });
+            statements.extend(vec![another; 16]);
+        }
     }
 }
 

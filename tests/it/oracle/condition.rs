@@ -1,5 +1,6 @@
 //! Section 4: condition blocks.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::net::IpAddr;
 
@@ -7,7 +8,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
 use super::context::Context;
-use super::matching::{Piece, chars, fields, glob, pieces, resolved, text_of};
+use super::matching::{Written, fields, glob, pieces, text_of};
 
 /// C-2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,14 +35,15 @@ impl Truth {
 
     /// C-2: any FALSE, else any INDETERMINATE, else TRUE.
     pub fn all(truths: impl Iterator<Item = Self>) -> Self {
-        let truths: Vec<_> = truths.collect();
-        if truths.contains(&False) {
-            False
-        } else if truths.contains(&Indeterminate) {
-            Indeterminate
-        } else {
-            True
+        let mut all = True;
+        for truth in truths {
+            match truth {
+                False => return False,
+                Indeterminate => all = Indeterminate,
+                True => {}
+            }
         }
+        all
     }
 
     fn any(truths: impl Iterator<Item = Self>) -> Self {
@@ -62,11 +64,30 @@ pub struct Condition {
     pub values: Vec<Value>,
 }
 
-/// A value, with its pieces where it may hold wildcards or variables.
+/// A value, taken apart where it may hold wildcards or variables.
 #[derive(Clone, Debug)]
 pub struct Value {
     text: String,
-    pieces: Vec<Piece>,
+    /// Of an ARN there are the fields (C-65), of a string this one.
+    fields: Vec<Written>,
+    is_star: bool,
+}
+
+impl Value {
+    fn of(base: &str, text: &str, has_variables: bool) -> Self {
+        let mut value = Self {
+            text: text.to_owned(),
+            fields: vec![],
+            is_star: text == "*",
+        };
+        if base.starts_with("arn") {
+            let pieces = pieces(text, has_variables);
+            value.fields = fields(&pieces).into_iter().map(Written::of).collect();
+        } else if base.starts_with("string") {
+            value.fields = vec![Written::of(&pieces(text, has_variables))];
+        }
+        value
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,22 +109,20 @@ impl Condition {
         let if_exists = name.ends_with("ifexists");
         name = name.trim_end_matches("ifexists").to_owned();
         let is_negated = name.contains("not");
-        let value = |text: &String| Value {
-            text: text.clone(),
-            pieces: pieces(text, has_variables),
-        };
+        let base = name.replace("not", "");
+        let value = |text: &String| Value::of(&base, text, has_variables);
         Self {
             qualifier,
-            base: name.replace("not", ""),
             is_negated,
             if_exists,
             key: key.to_ascii_lowercase(),
             values: values.iter().map(value).collect(),
+            base,
         }
     }
 
     /// The reference form of section 4.1.
-    pub fn holds(&self, context: &Context) -> Truth {
+    pub fn holds(&self, context: &Context<'_>) -> Truth {
         if self.key == "aws:tokenissuetime" && context.issue_time_is_unknown {
             return Indeterminate; // T-43
         }
@@ -115,7 +134,7 @@ impl Condition {
                 _ => Truth::of(given.is_empty() == wants_absence),
             };
         }
-        if self.qualifier.is_some() && given.iter().all(String::is_empty) {
+        if self.qualifier.is_some() && given.iter().all(|value| value.is_empty()) {
             given = &[]; // C-8
         }
         if given.is_empty() {
@@ -126,7 +145,7 @@ impl Condition {
                 None => Truth::of(self.if_exists || self.is_negated), // C-6, C-70
             };
         }
-        let one = |given: &String| {
+        let one = |given: &Cow<'_, str>| {
             let equals_any = Truth::any(
                 self.values
                     .iter()
@@ -148,21 +167,22 @@ impl Condition {
 }
 
 /// Whether the request's value `given` stands to the policy's `value` as `base` says.
-fn compare(base: &str, given: &str, value: &Value, context: &Context) -> Truth {
+fn compare(base: &str, given: &str, value: &Value, context: &Context<'_>) -> Truth {
     match base {
         "stringequals" => {
-            let text = text_of(&value.pieces, context);
-            Truth::of(text.is_some_and(|text| text == given)) // C-20
+            let text = value.fields[0].resolved(context);
+            Truth::of(text.is_some_and(|text| text_of(&text).eq(given.chars()))) // C-20
         }
         "stringequalsignorecase" => {
-            let text = text_of(&value.pieces, context);
-            Truth::of(text.is_some_and(|text| fold(&text) == fold(given))) // C-21
+            let text = value.fields[0].resolved(context);
+            let folded = || given.chars().map(fold);
+            Truth::of(text.is_some_and(|text| text_of(&text).map(fold).eq(folded()))) // C-21
         }
         "stringlike" => {
-            let pattern = resolved(&value.pieces, context);
-            Truth::of(pattern.is_some_and(|pattern| glob(&pattern, &chars(given)))) // C-22
+            let pattern = value.fields[0].resolved(context);
+            Truth::of(pattern.is_some_and(|pattern| glob(&pattern, given))) // C-22
         }
-        "arnequals" | "arnlike" => arn_like(&value.pieces, given, context),
+        "arnequals" | "arnlike" => arn_like(value, given, context),
         "bool" => match boolean(given) {
             Some(given) => Truth::of(Some(given) == boolean(&value.text)), // C-50
             None => Indeterminate,
@@ -203,18 +223,14 @@ fn ordered(base: &str, given: &str, value: &str) -> Truth {
 }
 
 /// C-21: simple case folding of the letters that the generated worlds use.
-fn fold(text: &str) -> String {
-    let one = |char: char| match char {
+fn fold(char: char) -> char {
+    match char {
         'ς' => 'σ',
         'ſ' => 's',
         'ẞ' => 'ß',
         'İ' | 'ı' => char, // their foldings are full or Turkic, not simple
-        _ => {
-            let mut lower = char.to_lowercase();
-            lower.next().unwrap()
-        }
-    };
-    text.chars().map(one).collect()
+        _ => char.to_lowercase().next().unwrap(),
+    }
 }
 
 fn boolean(text: &str) -> Option<bool> {
@@ -225,8 +241,31 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// C-31: the sign of a number and its digits at fixed places, which compare as the numbers do.
-fn decimal(text: &str) -> Option<(i8, String)> {
+/// C-31: a number as its digits before the point, without leading zeros, and behind it, without trailing ones.
+#[derive(PartialEq, Eq)]
+struct Decimal<'t> {
+    is_negative: bool,
+    whole: &'t str,
+    fraction: &'t str,
+}
+
+impl Decimal<'_> {
+    /// Compares as the number does, but for its sign: more digits before the point are more.
+    fn magnitude(&self) -> (usize, &str, &str) {
+        (self.whole.len(), self.whole, self.fraction)
+    }
+
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self.is_negative, other.is_negative) {
+            (false, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+            (false, false) => self.magnitude().cmp(&other.magnitude()),
+            (true, true) => other.magnitude().cmp(&self.magnitude()),
+        }
+    }
+}
+
+fn decimal(text: &str) -> Option<Decimal<'_>> {
     let (is_negative, unsigned) = match text.as_bytes().first()? {
         b'-' => (true, &text[1..]),
         b'+' => (false, &text[1..]),
@@ -237,20 +276,13 @@ fn decimal(text: &str) -> Option<(i8, String)> {
     if !is_digits(whole) || !is_digits(fraction) {
         return None;
     }
-    let digits = format!("{whole:0>60}{fraction:0<60}");
-    let counting = digits.trim_matches('0');
-    if counting.len() > 38 {
-        return None;
-    }
-    if counting.is_empty() {
-        return Some((0, String::new()));
-    }
-    if !is_negative {
-        return Some((1, digits));
-    }
-    // The larger its digits, the smaller a negative number: complement them.
-    let complement = digits.bytes().map(|byte| char::from(b'0' + b'9' - byte));
-    Some((-1, complement.collect()))
+    let digits = [whole, fraction].concat();
+    let counting = digits.trim_matches('0').len();
+    (counting <= 38).then_some(Decimal {
+        is_negative: is_negative && counting > 0,
+        whole: whole.trim_start_matches('0'),
+        fraction: fraction.trim_end_matches('0'),
+    })
 }
 
 /// C-41 to C-44: nanoseconds since 1970.
@@ -401,21 +433,19 @@ fn is_inside(given: IpAddr, range: &str) -> bool {
 }
 
 /// C-65 to C-69.
-fn arn_like(pattern: &[Piece], given: &str, context: &Context) -> Truth {
+fn arn_like(pattern: &Value, given: &str, context: &Context<'_>) -> Truth {
     let given: Vec<&str> = given.splitn(6, ':').collect();
     if given.len() != 6 || given[0] != "arn" {
         return Indeterminate; // C-68
     }
-    if pattern == [Piece::Star] {
+    if pattern.is_star {
         return True; // C-67
     }
-    let pattern: Option<Vec<_>> = fields(pattern)
-        .iter()
-        .map(|field| resolved(field, context))
-        .collect();
-    let Some(pattern) = pattern else {
+    let fields = pattern.fields.iter();
+    let fields: Option<Vec<_>> = fields.map(|field| field.resolved(context)).collect();
+    let Some(fields) = fields else {
         return False; // V-9
     };
-    let mut pairs = pattern.iter().zip(given);
-    Truth::of(pairs.all(|(field, given)| glob(field, &chars(given))))
+    let mut pairs = fields.iter().zip(given);
+    Truth::of(pairs.all(|(field, given)| glob(field, given)))
 }

@@ -1,38 +1,56 @@
 //! Section 4.9: where context keys come from.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use super::question::{Caller, Kind, Question};
 use super::store::{Scope, Store, issuer};
 
 /// Values by key in lower case; an empty list and an absent key are the same (C-7).
 #[derive(Clone, Debug, Default)]
-pub struct Context {
-    pub values: BTreeMap<String, Vec<String>>,
+pub struct Context<'q> {
+    /// No key twice. So few that looking at all of them is fast.
+    entries: Vec<(Cow<'q, str>, Values<'q>)>,
     /// T-43.
     pub issue_time_is_unknown: bool,
 }
 
-impl Context {
-    pub fn get(&self, key: &str) -> &[String] {
-        self.values.get(key).map_or(&[], Vec::as_slice)
+pub type Values<'q> = Vec<Cow<'q, str>>;
+
+impl<'q> Context<'q> {
+    pub fn get(&self, key: &str) -> &[Cow<'q, str>] {
+        let mut entries = self.entries.iter();
+        let found = entries.find(|(other, _)| other == key);
+        found.map_or(&[], |(_, values)| values)
     }
 
-    fn set(&mut self, key: &str, values: impl IntoIterator<Item = impl Into<String>>) {
-        let values = values.into_iter().map(Into::into).collect();
-        self.values.insert(key.to_ascii_lowercase(), values);
+    /// In place of what the key, in lower case (C-4), had before.
+    fn set(
+        &mut self,
+        key: impl Into<Cow<'q, str>>,
+        values: impl IntoIterator<Item = impl Into<Cow<'q, str>>>,
+    ) {
+        let (key, values) = (key.into(), values.into_iter().map(Into::into).collect());
+        match self.entries.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, before)) => *before = values,
+            None => self.entries.push((key, values)),
+        }
     }
 
-    fn set_if_any(&mut self, key: &str, value: Option<impl Into<String>>) {
+    fn set_if_any(&mut self, key: &'static str, value: Option<impl Into<Cow<'q, str>>>) {
         if let Some(value) = value {
             self.set(key, [value]);
         }
     }
 }
 
-/// K-1: what only the engine and the session may say.
+/// Whether `key`, in lower case, is a claim of the issuer.
+pub fn is_claim(key: &str, issuer: &str) -> bool {
+    let rest = key.strip_prefix(issuer);
+    rest.is_some_and(|rest| rest.starts_with(':'))
+}
+
+/// K-1: what only the engine and the session may say; `key` in lower case.
 pub fn is_reserved(key: &str, store: &Store) -> bool {
-    let key = key.to_ascii_lowercase();
     let engine = [
         "aws:principalarn",
         "aws:principalaccount",
@@ -55,53 +73,56 @@ pub fn is_reserved(key: &str, store: &Store) -> bool {
         "aws:resourceorgid",
         "aws:resourceorgpaths",
     ];
-    let is_claim = |issuer: &String| key.starts_with(&format!("{issuer}:"));
-    engine.contains(&key.as_str())
+    engine.contains(&key)
         || key.starts_with("aws:principaltag/")
         || key.starts_with("saml:")
-        || store.issuers.iter().any(is_claim)
+        || store.issuers.iter().any(|issuer| is_claim(key, issuer))
 }
 
 /// Everything that conditions and variables can see in `question`.
-pub fn context(
-    store: &Store,
-    question: &Question,
-    caller: &Caller<'_>,
-    owner: Option<&str>,
-) -> Context {
+pub fn context<'q>(
+    store: &'q Store,
+    question: &'q Question,
+    caller: &'q Caller<'_>,
+    owner: Option<&'q str>,
+) -> Context<'q> {
     let mut context = Context::default();
     for (key, value) in &question.context {
-        context.set(key, value.texts());
+        context.set(lower_case(key), value.texts());
     }
     of_the_request(question, &mut context);
     of_the_principal(store, caller, &mut context);
     of_the_session(question, caller, &mut context);
     of_the_resource(store, question, owner, &mut context);
-    context.set("aws:CurrentTime", [rfc_3339(question.at)]);
-    context.set("aws:EpochTime", [question.at.to_string()]);
+    context.set("aws:currenttime", [rfc_3339(question.at)]);
+    context.set("aws:epochtime", [question.at.to_string()]);
     context
 }
 
-fn of_the_request(question: &Question, context: &mut Context) {
+fn of_the_request<'q>(question: &'q Question, context: &mut Context<'q>) {
     let tag_keys: Vec<&str> = question.request_tag_keys().collect();
     if !tag_keys.is_empty() {
-        context.set("aws:TagKeys", tag_keys);
+        context.set("aws:tagkeys", tag_keys);
     }
-    for key in ["aws:SecureTransport", "aws:ViaAWSService"] {
-        if context.get(&key.to_ascii_lowercase()).is_empty() {
+    for key in ["aws:securetransport", "aws:viaawsservice"] {
+        if context.get(key).is_empty() {
             context.set(key, ["false"]);
         }
     }
     let called_via = context.get("aws:calledvia").to_vec();
-    context.set_if_any("aws:CalledViaFirst", called_via.first().cloned());
-    context.set_if_any("aws:CalledViaLast", called_via.last().cloned());
+    context.set_if_any("aws:calledviafirst", called_via.first().cloned());
+    context.set_if_any("aws:calledvialast", called_via.last().cloned());
 }
 
-fn of_the_principal(store: &Store, caller: &Caller<'_>, context: &mut Context) {
+fn of_the_principal<'q>(store: &'q Store, caller: &'q Caller<'_>, context: &mut Context<'q>) {
     let account = caller.account.as_deref();
-    let unique_id = caller.entity.and_then(|entity| entity.unique_id.clone());
+    let unique_id = caller.entity.and_then(|entity| entity.unique_id.as_deref());
     let (arn, kind, user_id) = match caller.kind {
-        Kind::User => (Some(caller.arn.clone()), "User", unique_id),
+        Kind::User => (
+            Some(caller.arn.clone()),
+            "User",
+            unique_id.map(str::to_owned),
+        ),
         Kind::Role => (caller.role_arn(), "AssumedRole", None), // E-4
         Kind::Session => {
             let user_id = unique_id.map(|id| format!("{id}:{}", caller.name));
@@ -116,61 +137,56 @@ fn of_the_principal(store: &Store, caller: &Caller<'_>, context: &mut Context) {
         Kind::Service => (None, "Service", None),
         Kind::Provider => (None, "", None),
     };
-    context.set_if_any("aws:PrincipalArn", arn);
+    context.set_if_any("aws:principalarn", arn);
     context.set_if_any("aws:userid", user_id);
     context.set_if_any(
-        "aws:PrincipalType",
+        "aws:principaltype",
         Some(kind).filter(|kind| !kind.is_empty()),
     );
     let anonymous = (caller.kind == Kind::Anonymous).then_some("anonymous");
-    context.set_if_any("aws:PrincipalAccount", account.or(anonymous));
+    context.set_if_any("aws:principalaccount", account.or(anonymous));
     if caller.kind == Kind::User {
         context.set("aws:username", [&caller.name]);
     }
     match caller.kind {
         Kind::Anonymous | Kind::Provider => {}
         Kind::Service => {
-            context.set("aws:PrincipalIsAWSService", ["true"]);
-            context.set("aws:PrincipalServiceName", [&caller.name]);
-            context.set("aws:PrincipalServiceNamesList", [&caller.name]);
+            context.set("aws:principalisawsservice", ["true"]);
+            context.set("aws:principalservicename", [&caller.name]);
+            context.set("aws:principalservicenameslist", [&caller.name]);
         }
-        _ => context.set("aws:PrincipalIsAWSService", ["false"]),
+        _ => context.set("aws:principalisawsservice", ["false"]),
     }
-    of_the_organization(store, account, "Principal", context);
+    if let Some((organization, path)) = place(store, account) {
+        context.set("aws:principalorgid", [organization]);
+        context.set("aws:principalorgpaths", [path]);
+    }
     for (key, value) in caller.entity.iter().flat_map(|entity| &entity.tags) {
-        context.set(&format!("aws:PrincipalTag/{key}"), [value]);
+        context.set(tag("aws:principaltag", key), [value]);
     }
 }
 
-fn of_the_organization(store: &Store, account: Option<&str>, whose: &str, context: &mut Context) {
-    let (Some(organization), Some(account)) = (&store.organization, account) else {
-        return;
-    };
-    let Some(path) = organization.paths.get(account) else {
-        return;
-    };
-    let above = &path[..path.len() - 1];
-    let nodes: String = above.iter().map(|node| format!("{}/", node.id)).collect();
-    context.set(&format!("aws:{whose}OrgID"), [&organization.id]);
-    let path = format!("{}/{nodes}", organization.id);
-    context.set(&format!("aws:{whose}OrgPaths"), [path]);
+/// The organization of the account, and the path to it.
+fn place<'s>(store: &'s Store, account: Option<&str>) -> Option<(&'s String, &'s String)> {
+    let organization = store.organization.as_ref()?;
+    Some((&organization.id, organization.written_paths.get(account?)?))
 }
 
-fn of_the_session(question: &Question, caller: &Caller<'_>, context: &mut Context) {
+fn of_the_session<'q>(question: &'q Question, caller: &'q Caller<'_>, context: &mut Context<'q>) {
     let session = question.session();
     if caller.is_temporary {
         context.issue_time_is_unknown = session.issued_at.is_none();
-        context.set_if_any("aws:TokenIssueTime", session.issued_at.map(rfc_3339));
+        context.set_if_any("aws:tokenissuetime", session.issued_at.map(rfc_3339));
         let mfa = session.mfa_at.is_some();
-        context.set("aws:MultiFactorAuthPresent", [mfa.to_string()]);
+        context.set("aws:multifactorauthpresent", [mfa.to_string()]);
         let age = session.mfa_at.map(|mfa_at| question.at - mfa_at);
-        context.set_if_any("aws:MultiFactorAuthAge", age.map(|age| age.to_string()));
+        context.set_if_any("aws:multifactorauthage", age.map(|age| age.to_string()));
     }
-    let given = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
-    context.set_if_any("aws:SourceIdentity", given(&session.source_identity));
-    context.set_if_any("aws:FederatedProvider", given(&session.federated_provider));
+    let given = |text: &'q String| Some(text).filter(|text| !text.is_empty());
+    context.set_if_any("aws:sourceidentity", given(&session.source_identity));
+    context.set_if_any("aws:federatedprovider", given(&session.federated_provider));
     for (key, value) in &session.tags {
-        context.set(&format!("aws:PrincipalTag/{key}"), [value]); // T-38
+        context.set(tag("aws:principaltag", key), [value]); // T-38
     }
     // K: of SAML only three claims outlive the question of the provider itself.
     let is_provider = caller.kind == Kind::Provider;
@@ -182,18 +198,26 @@ fn of_the_session(question: &Question, caller: &Caller<'_>, context: &mut Contex
     let lasting = ["sub", "sub_type", "namequalifier"];
     for (name, value) in &session.claims {
         match issuer(provider) {
-            Some(issuer) => context.set(&format!("{issuer}:{name}"), value.texts()),
+            Some(issuer) => context.set(in_lower_case(format!("{issuer}:{name}")), value.texts()),
             None if is_provider || lasting.contains(&name.as_str()) => {
-                context.set(&format!("saml:{name}"), value.texts());
+                context.set(in_lower_case(format!("saml:{name}")), value.texts());
             }
             None => {}
         }
     }
 }
 
-fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, context: &mut Context) {
-    context.set_if_any("aws:ResourceAccount", owner);
-    of_the_organization(store, owner, "Resource", context);
+fn of_the_resource<'q>(
+    store: &'q Store,
+    question: &'q Question,
+    owner: Option<&'q str>,
+    context: &mut Context<'q>,
+) {
+    context.set_if_any("aws:resourceaccount", owner);
+    if let Some((organization, path)) = place(store, owner) {
+        context.set("aws:resourceorgid", [organization]);
+        context.set("aws:resourceorgpaths", [path]);
+    }
     let Some(account) = owner.and_then(|owner| store.accounts.get(owner)) else {
         return;
     };
@@ -207,7 +231,7 @@ fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, cont
             };
             if attachment.scopes.iter().any(covers) {
                 for (key, value) in &attachment.tags {
-                    context.set(&format!("aws:ResourceTag/{key}"), [value]);
+                    context.set(tag("aws:resourcetag", key), [value]);
                 }
             }
         }
@@ -217,24 +241,41 @@ fn of_the_resource(store: &Store, question: &Question, owner: Option<&str>, cont
     for (arn, tags) in of_entities.chain(&store.managed_tags) {
         if *arn == question.resource {
             for (key, value) in tags {
-                context.set(&format!("aws:ResourceTag/{key}"), [value]);
+                context.set(tag("aws:resourcetag", key), [value]);
             }
         }
     }
 }
 
 /// T-8: what a trust policy sees: inherited transitive tags go over the tags of its role.
-pub fn for_trust(context: &Context, question: &Question) -> Context {
+pub fn for_trust<'q>(context: &Context<'q>, question: &'q Question) -> Context<'q> {
     let mut context = context.clone();
     let session = question.session();
     for transitive in &session.transitive_tag_keys {
         for (key, value) in &session.tags {
             if key.eq_ignore_ascii_case(transitive) {
-                context.set(&format!("aws:ResourceTag/{key}"), [value]);
+                context.set(tag("aws:resourcetag", key), [value]);
             }
         }
     }
     context
+}
+
+/// In lower case, copied only where it is not.
+pub fn lower_case(key: &str) -> Cow<'_, str> {
+    match key.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        true => Cow::Owned(key.to_ascii_lowercase()),
+        false => Cow::Borrowed(key),
+    }
+}
+
+fn tag(family: &str, key: &str) -> String {
+    in_lower_case(format!("{family}/{key}"))
+}
+
+fn in_lower_case(mut key: String) -> String {
+    key.make_ascii_lowercase();
+    key
 }
 
 /// Whole seconds since 1970 as RFC 3339 in UTC.

@@ -1,4 +1,7 @@
-//! Sections 2 and 3: patterns, variables, and what they cover. Naive on purpose.
+//! Sections 2 and 3: patterns, variables, and what they cover. Naive on purpose. Patterns are taken apart once, when their
+//! document is read; how they are held against a question is the obvious recursion.
+
+use std::borrow::Cow;
 
 use super::context::Context;
 
@@ -62,16 +65,16 @@ fn variable(inside: &str) -> (Piece, &str) {
 }
 
 /// V-9: what a variable stands for; `None`: it is valueless.
-fn value_of(key: &str, default: Option<&str>, context: &Context) -> Option<String> {
+fn value_of<'c>(key: &str, default: Option<&'c str>, context: &'c Context<'_>) -> Option<&'c str> {
     match context.get(key) {
-        [one] if !one.is_empty() => Some(one.clone()),
+        [one] if !one.is_empty() => Some(one),
         [_, _, ..] => None,
-        _ => default.map(str::to_owned),
+        _ => default,
     }
 }
 
 /// The pieces with the values of their variables, which are literal text (V-8). `None`: one is valueless.
-pub fn resolved(pieces: &[Piece], context: &Context) -> Option<Vec<Glyph>> {
+pub fn resolved(pieces: &[Piece], context: &Context<'_>) -> Option<Vec<Glyph>> {
     let mut glyphs = Vec::new();
     for piece in pieces {
         match piece {
@@ -87,32 +90,59 @@ pub fn resolved(pieces: &[Piece], context: &Context) -> Option<Vec<Glyph>> {
     Some(glyphs)
 }
 
-/// The text of a value whose wildcards mean nothing (C-20). `None`: a variable is valueless.
-pub fn text_of(pieces: &[Piece], context: &Context) -> Option<String> {
-    let glyphs = resolved(pieces, context)?;
-    let char = |glyph: &Glyph| match glyph {
-        Glyph::Char(char) => *char,
-        Glyph::Star { .. } => '*',
-        Glyph::Question { .. } => '?',
-    };
-    Some(glyphs.iter().map(char).collect())
+/// A text of a policy, taken apart.
+#[derive(Clone, Debug)]
+pub struct Written {
+    pieces: Vec<Piece>,
+    /// What it comes to; `None` if that depends on variables.
+    always: Option<Vec<Glyph>>,
 }
 
-/// M-3: anchored at both ends.
-pub fn glob(pattern: &[Glyph], text: &[char]) -> bool {
-    let may_take = |crosses: &bool| text.first().is_some_and(|first| *crosses || *first != ':');
-    match pattern.split_first() {
-        None => text.is_empty(),
-        Some((Glyph::Char(char), rest)) => text.first() == Some(char) && glob(rest, &text[1..]),
-        Some((Glyph::Question { crosses }, rest)) => may_take(crosses) && glob(rest, &text[1..]),
-        Some((Glyph::Star { crosses }, rest)) => {
-            glob(rest, text) || (may_take(crosses) && glob(pattern, &text[1..]))
+impl Written {
+    pub fn of(pieces: &[Piece]) -> Self {
+        let is_variable = |piece: &Piece| matches!(piece, Piece::Variable(..));
+        Self {
+            always: match pieces.iter().any(is_variable) {
+                true => None,
+                false => resolved(pieces, &Context::default()),
+            },
+            pieces: pieces.to_vec(),
+        }
+    }
+
+    /// With the values of its variables. `None`: one is valueless.
+    pub fn resolved(&self, context: &Context<'_>) -> Option<Cow<'_, [Glyph]>> {
+        match &self.always {
+            Some(glyphs) => Some(Cow::Borrowed(glyphs)),
+            None => resolved(&self.pieces, context).map(Cow::Owned),
         }
     }
 }
 
-pub fn chars(text: &str) -> Vec<char> {
-    text.chars().collect()
+/// The text of a value whose wildcards mean nothing (C-20).
+pub fn text_of(glyphs: &[Glyph]) -> impl Iterator<Item = char> {
+    glyphs.iter().map(|glyph| match glyph {
+        Glyph::Char(char) => *char,
+        Glyph::Star { .. } => '*',
+        Glyph::Question { .. } => '?',
+    })
+}
+
+/// M-3: anchored at both ends.
+pub fn glob(pattern: &[Glyph], text: &str) -> bool {
+    let first = text.chars().next();
+    let rest_of_text = || &text[first.map_or(0, char::len_utf8)..];
+    let may_take = |crosses: &bool| first.is_some_and(|first| *crosses || first != ':');
+    match pattern.split_first() {
+        None => text.is_empty(),
+        Some((Glyph::Char(char), rest)) => first == Some(*char) && glob(rest, rest_of_text()),
+        Some((Glyph::Question { crosses }, rest)) => {
+            may_take(crosses) && glob(rest, rest_of_text())
+        }
+        Some((Glyph::Star { crosses }, rest)) => {
+            glob(rest, text) || (may_take(crosses) && glob(pattern, rest_of_text()))
+        }
+    }
 }
 
 /// V-3, M-8: at the first five colons that are written; those in the text of a variable separate nothing.
@@ -123,16 +153,50 @@ pub fn fields(pieces: &[Piece]) -> Vec<&[Piece]> {
 }
 
 /// M-1 to M-6.
-pub fn covers_action(pattern: &str, action: &str) -> bool {
-    if pattern == "*:*" || pattern.chars().all(|char| char == '*') {
-        return true; // G-27
+#[derive(Clone, Debug)]
+pub enum ActionPattern {
+    /// G-27.
+    Every,
+    /// In lower case.
+    Of { service: String, name: Vec<Glyph> },
+}
+
+impl ActionPattern {
+    pub fn of(text: &str) -> Self {
+        if text == "*:*" || text.chars().all(|char| char == '*') {
+            return Self::Every;
+        }
+        let text = text.to_ascii_lowercase();
+        let (service, name) = text.split_once(':').unwrap();
+        Self::Of {
+            service: service.to_owned(),
+            name: resolved(&pieces(name, false), &Context::default()).unwrap(),
+        }
     }
-    let (service, name) = pattern.split_once(':').unwrap();
-    let (asked_service, asked_name) = action.split_once(':').unwrap();
-    let name = pieces(&name.to_ascii_lowercase(), false);
-    let name = resolved(&name, &Context::default()).unwrap();
-    service.eq_ignore_ascii_case(asked_service)
-        && glob(&name, &chars(&asked_name.to_ascii_lowercase()))
+
+    pub fn covers(&self, action: &Action) -> bool {
+        match self {
+            Self::Every => true,
+            Self::Of { service, name } => *service == action.service && glob(name, &action.name),
+        }
+    }
+}
+
+/// The action of a question, in lower case (M-2).
+pub struct Action {
+    service: String,
+    name: String,
+}
+
+impl Action {
+    pub fn of(text: &str) -> Self {
+        let text = text.to_ascii_lowercase();
+        let (service, name) = text.split_once(':').unwrap();
+        Self {
+            service: service.to_owned(),
+            name: name.to_owned(),
+        }
+    }
 }
 
 /// M-12: granting positions are narrow, restricting ones broad.
@@ -142,31 +206,59 @@ pub enum Reach {
     Broad,
 }
 
-/// M-10 to M-19. `None`: a variable is valueless.
-pub fn covers_resource(
-    pattern: &[Piece],
-    resource: &str,
-    reach: Reach,
-    context: &Context,
-) -> Option<bool> {
-    if pattern.iter().all(|piece| *piece == Piece::Star) {
-        return Some(true); // M-10
+/// M-10 to M-19.
+#[derive(Clone, Debug)]
+pub enum ResourcePattern {
+    /// M-10.
+    Every,
+    /// Without variables: the resource must match one of these.
+    Fixed(Vec<Vec<Glyph>>),
+    /// With variables.
+    Open { pieces: Vec<Piece>, reach: Reach },
+}
+
+impl ResourcePattern {
+    pub fn of(pieces: Vec<Piece>, reach: Reach) -> Self {
+        if pieces.iter().all(|piece| *piece == Piece::Star) {
+            return Self::Every;
+        }
+        let is_variable = |piece: &Piece| matches!(piece, Piece::Variable(..));
+        match pieces.iter().any(is_variable) {
+            true => Self::Open { pieces, reach },
+            false => Self::Fixed(spelled_out(&pieces, reach, &Context::default()).unwrap()),
+        }
     }
+
+    /// `None`: a variable is valueless.
+    pub fn covers(&self, resource: &str, context: &Context<'_>) -> Option<bool> {
+        let matches_one = |patterns: &[Vec<Glyph>]| {
+            let mut patterns = patterns.iter();
+            resource != "*" && patterns.any(|pattern| glob(pattern, resource)) // M-11
+        };
+        match self {
+            Self::Every => Some(true),
+            Self::Fixed(patterns) => Some(matches_one(patterns)),
+            Self::Open { pieces, reach } => {
+                Some(matches_one(&spelled_out(pieces, *reach, context)?))
+            }
+        }
+    }
+}
+
+/// Everything that a pattern stands for: a short one may end early or go on. `None`: a variable is valueless.
+fn spelled_out(pattern: &[Piece], reach: Reach, context: &Context<'_>) -> Option<Vec<Vec<Glyph>>> {
     let fields: Option<Vec<_>> = fields(pattern)
         .iter()
         .map(|field| resolved(field, context))
         .collect();
     let mut fields = fields?;
-    if resource == "*" {
-        return Some(false); // M-11
-    }
     if fields
         .iter()
         .take(5)
         .flatten()
         .any(|glyph| *glyph == Glyph::Char(':'))
     {
-        return Some(false); // V-3: a variable's text stays inside its field
+        return Some(vec![]); // V-3: a variable's text stays inside its field
     }
     let is_short = fields.len() < 6;
     for field in fields.iter_mut().take(5) {
@@ -180,18 +272,17 @@ pub fn covers_resource(
         }
     }
     let mut glyphs = fields.join(&Glyph::Char(':'));
-    let resource = chars(resource);
     if !is_short {
-        return Some(glob(&glyphs, &resource));
+        return Some(vec![glyphs]);
     }
     if let Some(Glyph::Star { crosses }) = glyphs.last_mut() {
         *crosses = true; // the last `*` covers the rest of the ARN
-        return Some(glob(&glyphs, &resource));
+        return Some(vec![glyphs]);
     }
     if reach == Reach::Narrow {
-        return Some(false);
+        return Some(vec![]);
     }
-    let as_it_stands = glob(&glyphs, &resource);
+    let as_it_stands = glyphs.clone();
     glyphs.extend([Glyph::Char(':'), Glyph::Star { crosses: true }]);
-    Some(as_it_stands || glob(&glyphs, &resource))
+    Some(vec![as_it_stands, glyphs])
 }

@@ -1,9 +1,10 @@
 //! Questions as their callers put them, what makes one malformed, and who asks (sections 5.1 and 6.3).
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use super::context::is_reserved;
+use super::context::{Values, is_claim, is_reserved, lower_case};
 use super::store::{Entity, Store, issuer};
 
 /// One question, nothing checked; times are whole seconds since 1970.
@@ -45,12 +46,13 @@ pub enum Given {
 
 impl Given {
     /// C-5: the canonical texts.
-    pub fn texts(&self) -> Vec<String> {
+    pub fn texts(&self) -> Values<'_> {
         match self {
-            Self::Text(text) => vec![text.clone()],
+            Self::Text(text) => vec![text.into()],
             Self::Number(number) if *number == 0.0 => vec!["0".into()],
-            Self::Number(number) => vec![number.to_string()],
-            Self::Bool(value) => vec![value.to_string()],
+            Self::Number(number) => vec![number.to_string().into()],
+            Self::Bool(true) => vec!["true".into()],
+            Self::Bool(false) => vec!["false".into()],
             Self::List(elements) => elements.iter().flat_map(Self::texts).collect(),
         }
     }
@@ -119,7 +121,7 @@ impl Question {
         })
     }
 
-    fn context_value(&self, key: &str) -> Vec<String> {
+    fn context_value(&self, key: &str) -> Values<'_> {
         let mut found = self
             .context
             .iter()
@@ -146,19 +148,16 @@ impl Question {
     }
 
     /// Whether it must be refused; what it needs of the store included.
-    pub fn is_malformed(&self, store: &Store) -> bool {
-        let Some(caller) = self.caller() else {
-            return true;
-        };
+    pub fn is_malformed(&self, caller: &Caller<'_>, store: &Store) -> bool {
         !is_action(&self.action)
             || !is_resource(&self.resource)
-            || self.claims_in_its_context(&caller, store)
+            || self.claims_in_its_context(caller, store)
             || self.context.iter().any(|(_, value)| value.is_too_large()) // C-5
             || !are_unique(self.context.iter().map(|(key, _)| key.as_str())) // C-4
             || self.contradicts_its_tags()
             || !(self.resource_account.is_empty() || is_account(&self.resource_account))
-            || self.breaks_session_forms(&caller)
-            || self.breaks_assume_role_forms(&caller, store)
+            || self.breaks_session_forms(caller)
+            || self.breaks_assume_role_forms(caller, store)
     }
 
     /// K-1; the claims of the session's own provider too (section 10).
@@ -168,26 +167,25 @@ impl Question {
             _ => &self.session().federated_provider,
         };
         let own = issuer(provider).filter(|issuer| !issuer.is_empty());
-        let begin = own.map(|issuer| format!("{issuer}:"));
-        let is_own = |key: &str| {
-            let key = key.to_ascii_lowercase();
-            begin.as_ref().is_some_and(|begin| key.starts_with(begin))
-        };
-        let mut keys = self.context.iter().map(|(key, _)| key);
-        keys.any(|key| is_reserved(key, store) || is_own(key))
+        let is_own = |key: &str| own.as_ref().is_some_and(|issuer| is_claim(key, issuer));
+        let mut keys = self.context.iter().map(|(key, _)| lower_case(key));
+        keys.any(|key| is_reserved(&key, store) || is_own(&key))
     }
 
     /// `aws:TagKeys` beside `aws:RequestTag/…` must say the same.
     fn contradicts_its_tags(&self) -> bool {
-        let fold = |key: &str| key.to_ascii_lowercase();
-        let tags: BTreeSet<String> = self.request_tag_keys().map(fold).collect();
         let is_given = self
             .context
             .iter()
             .any(|(key, _)| key.eq_ignore_ascii_case("aws:TagKeys"));
+        if !is_given {
+            return false;
+        }
+        let fold = |key: &str| key.to_ascii_lowercase();
+        let tags: BTreeSet<String> = self.request_tag_keys().map(fold).collect();
         let keys = self.context_value("aws:TagKeys");
         let keys: BTreeSet<String> = keys.iter().map(|key| fold(key)).collect();
-        is_given && !keys.is_empty() && !tags.is_empty() && tags != keys // C-7
+        !keys.is_empty() && !tags.is_empty() && tags != keys // C-7
     }
 
     /// Product.md, section 3; T-34, T-36, T-39, T-40.
@@ -247,7 +245,7 @@ impl Question {
             Kind::Session | Kind::Role => longest.min(3_600), // T-32
             _ => longest,
         };
-        let is_too_long = |text: &String| {
+        let is_too_long = |text: &Cow<'_, str>| {
             !text
                 .parse()
                 .is_ok_and(|seconds: i64| (900..=longest).contains(&seconds))
@@ -256,7 +254,7 @@ impl Question {
             let mut keys = session.transitive_tag_keys.iter();
             keys.any(|key| key.eq_ignore_ascii_case(tag))
         };
-        let changes_identity = |identity: &String| {
+        let changes_identity = |identity: &Cow<'_, str>| {
             !session.source_identity.is_empty() && *identity != session.source_identity
         };
         self.context_value("sts:DurationSeconds").iter().any(is_too_long)
@@ -361,7 +359,11 @@ fn is_session_name(text: &str) -> bool {
 }
 
 fn are_unique<'t>(keys: impl Iterator<Item = &'t str>) -> bool {
-    let mut seen = BTreeSet::new();
-    let mut keys = keys.map(str::to_ascii_lowercase);
-    keys.all(|key| seen.insert(key))
+    let keys: Vec<&str> = keys.collect();
+    let is_first = |(n, key): (usize, &&str)| {
+        !keys[..n]
+            .iter()
+            .any(|other| other.eq_ignore_ascii_case(key))
+    };
+    keys.iter().enumerate().all(is_first)
 }

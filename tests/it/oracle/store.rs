@@ -1,12 +1,16 @@
 //! A store as its files say it: product.md, section 2, in the shapes that the generated worlds use.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::slice;
+use std::sync::Arc;
 
 use serde_json::Value as Json;
 
 use super::condition::Condition;
 use super::context::Context;
-use super::matching::{Piece, Reach, covers_resource, pieces};
+use super::matching::{ActionPattern, Reach, ResourcePattern, pieces};
 
 #[derive(Debug, Default)]
 pub struct Store {
@@ -15,11 +19,13 @@ pub struct Store {
     pub root: Option<String>,
     pub organization: Option<Organization>,
     /// Managed policies by ARN.
-    pub managed: BTreeMap<String, Policy>,
+    pub managed: BTreeMap<String, Rc<Policy>>,
     /// Their tags.
     pub managed_tags: BTreeMap<String, Vec<(String, String)>>,
     /// `host/path` in lower case of the OIDC providers that trust policies name.
     pub issuers: BTreeSet<String>,
+    /// The session policies of questions, by their place and text: each is taken apart once.
+    session_policies: RefCell<BTreeMap<(usize, String), Rc<Policy>>>,
 }
 
 #[derive(Debug, Default)]
@@ -46,8 +52,8 @@ pub struct Entity {
     pub is_service_linked: bool,
     pub max_session_seconds: i64,
     /// Inline and attached, of the groups too (E-8).
-    pub identity: Vec<Policy>,
-    pub boundary: Option<Policy>,
+    pub identity: Vec<Rc<Policy>>,
+    pub boundary: Option<Rc<Policy>>,
     /// Of roles.
     pub trust: Option<Policy>,
 }
@@ -65,19 +71,18 @@ pub struct Attachment {
 #[derive(Debug)]
 pub struct Scope {
     pub text: String,
-    pieces: Vec<Piece>,
+    pattern: ResourcePattern,
 }
 
 impl Scope {
     fn of(text: String) -> Self {
-        let pieces = pieces(&text, false);
-        Self { text, pieces }
+        let pattern = ResourcePattern::of(pieces(&text, false), Reach::Narrow);
+        Self { text, pattern }
     }
 
     /// E-10.
     pub fn covers(&self, resource: &str) -> bool {
-        let none = Context::default();
-        covers_resource(&self.pieces, resource, Reach::Narrow, &none) == Some(true)
+        self.pattern.covers(resource, &Context::default()) == Some(true)
     }
 }
 
@@ -89,19 +94,21 @@ pub struct Organization {
     pub has_rcps: bool,
     /// By account: the nodes from the root down to it.
     pub paths: BTreeMap<String, Vec<Node>>,
+    /// By account: `o-x/r-y/ou-z/`, the account left out.
+    pub written_paths: BTreeMap<String, String>,
 }
 
 /// The root, an OU or an account.
 #[derive(Clone, Debug)]
 pub struct Node {
     pub id: String,
-    pub scps: Vec<Policy>,
-    pub rcps: Vec<Policy>,
+    pub scps: Vec<Rc<Policy>>,
+    pub rcps: Vec<Rc<Policy>>,
 }
 
 #[derive(Clone, Debug)]
 pub struct Policy {
-    pub name: String,
+    pub name: Arc<str>,
     pub statements: Vec<Statement>,
 }
 
@@ -110,10 +117,10 @@ pub struct Statement {
     pub is_allow: bool,
     pub principal: Option<Principals>,
     pub is_not_action: bool,
-    pub actions: Vec<String>,
+    pub actions: Vec<ActionPattern>,
     pub is_not_resource: bool,
     /// `None`: the statement names none (E-12).
-    pub resources: Option<Vec<Vec<Piece>>>,
+    pub resources: Option<Vec<ResourcePattern>>,
     pub conditions: Vec<Condition>,
 }
 
@@ -126,9 +133,16 @@ pub struct Principals {
 
 /// Reads the files of a store, path → text.
 pub fn read(files: &BTreeMap<String, String>) -> Store {
-    let json: BTreeMap<&str, Json> = files
+    let json =
+        |(path, text): (&String, &String)| (path.clone(), serde_json::from_str(text).unwrap());
+    of_files(&files.iter().map(json).collect())
+}
+
+/// The same, of JSON that was read.
+pub fn of_files(files: &BTreeMap<String, Json>) -> Store {
+    let json: BTreeMap<&str, &Json> = files
         .iter()
-        .map(|(path, text)| (path.as_str(), serde_json::from_str(text).unwrap()))
+        .map(|(path, json)| (path.as_str(), json))
         .collect();
     let mut store = Store::default();
     let mut root_partition = "aws".to_owned();
@@ -160,10 +174,10 @@ pub fn read(files: &BTreeMap<String, String>) -> Store {
             let arn = format!("arn:{partition}:iam::{id}:policy{folder}{name}");
             let policy = policy(&arn, default_version(file));
             store.managed_tags.insert(arn.clone(), tags(file));
-            store.managed.insert(arn, policy);
+            store.managed.insert(arn, Rc::new(policy));
         }
     }
-    let mut groups: BTreeMap<(String, String), Vec<Policy>> = BTreeMap::new();
+    let mut groups: BTreeMap<(String, String), Vec<Rc<Policy>>> = BTreeMap::new();
     for (path, file) in &json {
         let (id, rest) = store.place(path);
         if let Some(below) = rest.strip_prefix("groups/") {
@@ -214,6 +228,19 @@ pub fn read(files: &BTreeMap<String, String>) -> Store {
 }
 
 impl Store {
+    /// E-47: the session's `index`-th.
+    pub fn session_policy(&self, index: usize, text: &str) -> Rc<Policy> {
+        let mut known = self.session_policies.borrow_mut();
+        let read = || {
+            policy(
+                &format!("session/{index}"),
+                &serde_json::from_str(text).unwrap(),
+            )
+        };
+        let policy = known.entry((index, text.to_owned()));
+        Rc::clone(policy.or_insert_with(|| Rc::new(read())))
+    }
+
     /// Whose folder `path` lies in, and what is left of it.
     fn place<'p>(&self, path: &'p str) -> (String, &'p str) {
         match path.strip_prefix("accounts/") {
@@ -240,7 +267,7 @@ impl Store {
         );
         let boundary = file.get("PermissionsBoundary").map(|boundary| {
             let arn = text(boundary, "PermissionsBoundaryArn").unwrap();
-            self.managed[&arn].clone()
+            Rc::clone(&self.managed[&arn])
         });
         Entity {
             name,
@@ -310,45 +337,51 @@ fn identity(
     file: &Json,
     arn: &str,
     inline: &str,
-    managed: &BTreeMap<String, Policy>,
-) -> Vec<Policy> {
+    managed: &BTreeMap<String, Rc<Policy>>,
+) -> Vec<Rc<Policy>> {
     let inline = array(file, inline).iter().map(|entry| {
         let name = text(entry, "PolicyName").unwrap();
-        policy(&format!("{arn}/inline/{name}"), &entry["PolicyDocument"])
+        let name = format!("{arn}/inline/{name}");
+        Rc::new(policy(&name, &entry["PolicyDocument"]))
     });
     let attached = array(file, "AttachedManagedPolicies")
         .iter()
-        .map(|entry| managed[&text(entry, "PolicyArn").unwrap()].clone());
+        .map(|entry| Rc::clone(&managed[&text(entry, "PolicyArn").unwrap()]));
     inline.chain(attached).collect()
 }
 
-fn organization(file: &Json, json: &BTreeMap<&str, Json>) -> Organization {
+fn organization(file: &Json, json: &BTreeMap<&str, &Json>) -> Organization {
     let root = &file["Root"];
     let mut organization = Organization {
         id: text(file, "Id").unwrap(),
         management: text(file, "ManagementAccountId").unwrap(),
         has_scps: root.get("ServiceControlPolicies").is_some(),
         has_rcps: root.get("ResourceControlPolicies").is_some(),
-        paths: BTreeMap::new(),
+        ..Organization::default()
     };
     walk(root, &[], json, &mut organization);
     organization
 }
 
-fn walk(node: &Json, above: &[Node], json: &BTreeMap<&str, Json>, organization: &mut Organization) {
-    let named = |folder: &str, list: &str| -> Vec<Policy> {
+fn walk(
+    node: &Json,
+    above: &[Node],
+    json: &BTreeMap<&str, &Json>,
+    organization: &mut Organization,
+) {
+    let named = |folder: &str, list: &str| -> Vec<Rc<Policy>> {
         let load = |name: &Json| {
             let name = format!("{folder}/{}", name.as_str().unwrap());
-            match name.as_str() {
+            Rc::new(match name.as_str() {
                 "service-control-policies/FullAWSAccess" => policy(&name, &everything()),
                 "resource-control-policies/RCPFullAWSAccess" => policy(&name, &everything()),
-                _ => policy(&name, &json[format!("{name}.json").as_str()]),
-            }
+                _ => policy(&name, json[format!("{name}.json").as_str()]),
+            })
         };
         array(node, list).iter().map(load).collect()
     };
     let mut rcps = named("resource-control-policies", "ResourceControlPolicies");
-    rcps.push(policy("RCPFullAWSAccess", &everything())); // E-26: on every level, listed or not
+    rcps.push(Rc::new(policy("RCPFullAWSAccess", &everything()))); // E-26: on every level, listed or not
     let mut path = above.to_vec();
     path.push(Node {
         id: text(node, "Id").unwrap(),
@@ -364,6 +397,9 @@ fn walk(node: &Json, above: &[Node], json: &BTreeMap<&str, Json>, organization: 
     let is_account = node.get("Accounts").is_none() && node.get("OrganizationalUnits").is_none();
     if is_account {
         let id = text(node, "Id").unwrap();
+        let above = above.iter().map(|node| format!("{}/", node.id));
+        let written = format!("{}/{}", organization.id, above.collect::<String>());
+        organization.written_paths.insert(id.clone(), written);
         organization.paths.insert(id, path);
     }
 }
@@ -380,7 +416,7 @@ pub fn policy(name: &str, document: &Json) -> Policy {
     let has_variables = text(document, "Version").as_deref() == Some("2012-10-17"); // G-5, V-1
     let statements = list(&document["Statement"]);
     Policy {
-        name: name.to_owned(),
+        name: name.into(),
         statements: statements
             .iter()
             .map(|statement| self::statement(statement, has_variables))
@@ -391,8 +427,8 @@ pub fn policy(name: &str, document: &Json) -> Policy {
 fn statement(json: &Json, has_variables: bool) -> Statement {
     let either = |name: &str| {
         let not = format!("Not{name}");
-        let found = json.get(name).map(|value| (false, value.clone()));
-        found.or_else(|| json.get(&not).map(|value| (true, value.clone())))
+        let found = json.get(name).map(|value| (false, value));
+        found.or_else(|| json.get(&not).map(|value| (true, value)))
     };
     let (is_not_action, actions) = either("Action").unwrap();
     let resource = either("Resource");
@@ -407,18 +443,24 @@ fn statement(json: &Json, has_variables: bool) -> Statement {
             ));
         }
     }
+    let is_allow = json["Effect"] == "Allow";
+    let is_not_resource = resource.as_ref().is_some_and(|(is_not, _)| *is_not);
+    let reach = match is_allow == is_not_resource {
+        true => Reach::Broad,
+        false => Reach::Narrow,
+    };
     Statement {
-        is_allow: json["Effect"] == "Allow",
-        principal: either("Principal").map(|(is_not, value)| principals(is_not, &value)),
+        is_allow,
+        principal: either("Principal").map(|(is_not, value)| principals(is_not, value)),
         is_not_action,
-        actions: strings(&actions),
-        is_not_resource: resource.as_ref().is_some_and(|(is_not, _)| *is_not),
+        actions: strings(actions)
+            .iter()
+            .map(|text| ActionPattern::of(text))
+            .collect(),
+        is_not_resource,
         resources: resource.map(|(_, values)| {
-            let values = strings(&values);
-            values
-                .iter()
-                .map(|text| pieces(text, has_variables))
-                .collect()
+            let pattern = |text: &String| ResourcePattern::of(pieces(text, has_variables), reach);
+            strings(values).iter().map(pattern).collect()
         }),
         conditions,
     }
@@ -442,10 +484,8 @@ fn principals(is_not: bool, json: &Json) -> Principals {
 }
 
 /// G-15: a scalar is a list of one.
-fn list(json: &Json) -> Vec<Json> {
-    json.as_array()
-        .cloned()
-        .unwrap_or_else(|| vec![json.clone()])
+fn list(json: &Json) -> &[Json] {
+    json.as_array().map_or(slice::from_ref(json), Vec::as_slice)
 }
 
 /// G-18: numbers and Booleans count by their text.

@@ -17,7 +17,7 @@ pub fn document(random: &mut Random, kind: Kind) -> Json {
         let resource = random.pick(&["*", "*", "*", "arn:app:*"]);
         statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": resource}));
     }
-    if kind == Kind::Identity && random.chance(70) {
+    if kind == Kind::Identity && random.chance(80) {
         let action = random.pick(&["*", "orders:*", "sts:*"]);
         statements.push(json!({"Effect": "Allow", "Action": action, "Resource": "*"}));
     }
