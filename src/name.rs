@@ -131,6 +131,11 @@ impl Arn {
         self.hash
     }
 
+    /// Where the five colons between the fields stand in the text.
+    pub fn colons(&self) -> impl Iterator<Item = usize> {
+        self.colons.into_iter().map(|at| at as usize)
+    }
+
     /// The `n`-th field, counted from 0: `arn`.
     pub fn field(&self, n: usize) -> &str {
         let begin = n.checked_sub(1).map(|before| self.colons.get(before));

@@ -18,8 +18,9 @@
 //! matter of speed alone: the scan over all statements asks their patterns, and gives the same answers.
 
 use std::collections::HashMap;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 
+use memchr::memchr_iter;
 use smallvec::SmallVec;
 
 use super::policy_set::Candidate;
@@ -232,13 +233,15 @@ struct Parts {
     texts: Box<[u8]>,
 }
 
-/// What one text is asked for: to begin with a prefix and to end in a suffix, without overlap; or to be the prefix.
+/// What one text is asked for: to begin with a prefix, to hold an infix behind it, and to end in a suffix behind that; or
+/// to be the prefix.
 struct Part {
     of: PartOf,
     is_exact: bool,
     prefix: u16,
+    infix: u16,
     suffix: u16,
-    /// Where the prefix begins among the texts; the suffix is behind it.
+    /// Where the prefix begins among the texts; infix and suffix are behind it.
     at: u32,
 }
 
@@ -264,27 +267,43 @@ impl Parts {
             PartOf::Field(n) => arn.field(usize::from(n)),
         };
         let text = text.as_bytes();
-        let (at, n_first, n_last) = (
-            part.at as usize,
-            usize::from(part.prefix),
-            usize::from(part.suffix),
-        );
-        let first = self.texts.get(at..at + n_first).unwrap_or_default();
+        let ours = self.texts.get(part.at as usize..).unwrap_or_default();
+        let (prefix, ours) = ours
+            .split_at_checked(part.prefix.into())
+            .unwrap_or_default();
         if part.is_exact {
-            return is_same(first, text);
+            return is_same(prefix, text);
         }
-        let last = self.texts.get(at + n_first..at + n_first + n_last);
-        text.len() >= n_first + n_last
-            && is_same(first, text.get(..n_first).unwrap_or_default())
-            && is_same(
-                last.unwrap_or_default(),
-                text.get(text.len() - n_last..).unwrap_or_default(),
-            )
+        let (infix, ours) = ours.split_at_checked(part.infix.into()).unwrap_or_default();
+        let suffix = ours.get(..part.suffix.into()).unwrap_or_default();
+        if text.len() < prefix.len() + infix.len() + suffix.len() {
+            return false;
+        }
+        let between = prefix.len()..text.len() - suffix.len();
+        is_same(prefix, text.get(..between.start).unwrap_or_default())
+            && is_same(suffix, text.get(between.end..).unwrap_or_default())
+            && (infix.is_empty() || holds(arn, between, infix))
     }
 
     fn n_bytes(&self) -> usize {
         size_of_val(&*self.parts) + self.texts.len()
     }
+}
+
+/// Whether the part of an ARN's text between two places holds `infix`, which begins with a colon.
+///
+/// PERF: so it can only stand where a colon does, and where five of them are is known.
+fn holds(arn: &Arn, between: Range<usize>, infix: &[u8]) -> bool {
+    let text = arn.as_str().as_bytes();
+    let is_at = |at: usize| {
+        let end = at + infix.len();
+        at >= between.start
+            && end <= between.end
+            && text.get(at..end).is_some_and(|here| is_same(here, infix))
+    };
+    let resource_part = text.len() - arn.resource().len();
+    arn.colons().any(is_at)
+        || memchr_iter(b':', arn.resource().as_bytes()).any(|at| is_at(resource_part + at))
 }
 
 /// [`Parts`] in the making.
@@ -335,7 +354,7 @@ impl PartsMaker {
         self.write(&asked).unwrap_or(Covering::ByPattern)
     }
 
-    /// None if a text is too long.
+    /// None if a text is too long, or hard to find.
     fn write(&mut self, asked: &[(PartOf, Form<'_>)]) -> Option<Covering> {
         let covering = Covering::Parts {
             first: self.parts.len().try_into().ok()?,
@@ -344,19 +363,25 @@ impl PartsMaker {
         let mut parts = Vec::with_capacity(asked.len());
         let mut texts = Vec::new();
         for (of, form) in asked {
-            let (prefix, suffix) = match form {
-                Form::Exact(text) => (*text, ""),
-                Form::Affixes(prefix, suffix) => (*prefix, *suffix),
+            let (prefix, infix, suffix) = match (of, form) {
+                (_, Form::Exact(text)) => (*text, "", ""),
+                (_, Form::Affixes(prefix, suffix)) => (*prefix, "", *suffix),
+                (PartOf::Whole, Form::Infix(prefix, infix, suffix)) if infix.starts_with(':') => {
+                    (*prefix, *infix, *suffix)
+                }
+                (_, Form::Infix(..)) => return None,
             };
             parts.push(Part {
                 of: *of,
                 is_exact: matches!(form, Form::Exact(_)),
                 prefix: prefix.len().try_into().ok()?,
+                infix: infix.len().try_into().ok()?,
                 suffix: suffix.len().try_into().ok()?,
                 at: (self.texts.len() + texts.len()).try_into().ok()?,
             });
-            texts.extend_from_slice(prefix.as_bytes());
-            texts.extend_from_slice(suffix.as_bytes());
+            for text in [prefix, infix, suffix] {
+                texts.extend_from_slice(text.as_bytes());
+            }
         }
         self.parts.append(&mut parts);
         self.texts.append(&mut texts);

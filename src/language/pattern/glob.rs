@@ -43,7 +43,7 @@ fn long_literal(segment: &[Piece]) -> Option<&str> {
 }
 
 fn segments(pieces: &[Piece]) -> impl DoubleEndedIterator<Item = &[Piece]> {
-    pieces.split(|piece| *piece == Piece::AnyRun)
+    pieces.split(|piece| matches!(piece, Piece::AnyRun))
 }
 
 /// Whether the whole of `text` matches. `values` are those of the variables among `pieces`, in their order.
@@ -135,7 +135,7 @@ fn behind<'t>(
             None => behind_literal(literal.as_bytes(), text),
         },
         [Piece::Variable(_)] => behind_literal(next(values).as_bytes(), text),
-        _ if segment.contains(&Piece::AnyOne) => {
+        _ if segment.iter().any(|piece| matches!(piece, Piece::AnyOne)) => {
             let n_variables = variables_in(segment);
             let (here, later) = values.split_at_checked(n_variables)?;
             *values = later;

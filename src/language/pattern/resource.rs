@@ -51,6 +51,8 @@ pub enum Form<'p> {
     Exact(&'p str),
     /// To begin and to end so, without overlap: `prefix*suffix`.
     Affixes(&'p str, &'p str),
+    /// To begin so, to hold this somewhere behind it, and to end so behind that: `prefix*infix*suffix`.
+    Infix(&'p str, &'p str, &'p str),
 }
 
 /// The wildcards in fields 2 to 5 of a pattern; they alone make [`Reach`] matter.
@@ -278,7 +280,22 @@ impl Template {
                 text.get(..prefix as usize)?,
                 text.get(text.len() - suffix as usize..)?,
             )),
-            Shape::General => None,
+            Shape::General => match &*self.pieces {
+                [
+                    Piece::Text(prefix),
+                    Piece::AnyRun,
+                    Piece::Text(infix),
+                    Piece::AnyRun,
+                ] => Some(Form::Infix(prefix, infix, "")),
+                [
+                    Piece::Text(prefix),
+                    Piece::AnyRun,
+                    Piece::Text(infix),
+                    Piece::AnyRun,
+                    Piece::Text(suffix),
+                ] => Some(Form::Infix(prefix, infix, suffix)),
+                _ => None,
+            },
         }
     }
 }
