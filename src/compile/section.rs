@@ -203,14 +203,16 @@ pub struct Found {
     pub is_bare: bool,
 }
 
-/// A statement, with the bits that the ends of a resource must have.
+/// A statement, with what the ends of a resource must have for it.
 struct Row {
     head: u128,
-    head_mask: u128,
     tail: u64,
-    tail_mask: u64,
     candidate: Candidate,
     covering: Covering,
+    /// How many bits of the head are asked for, from the lowest.
+    n_head_bits: u8,
+    /// How many bits of the tail.
+    n_tail_bits: u8,
     is_bare: bool,
 }
 
@@ -402,53 +404,50 @@ impl Row {
     /// Several patterns ask for what they have in common.
     fn of((candidate, statement): (Candidate, &Statement), parts: &mut PartsMaker) -> Self {
         let mut patterns = filterable(statement).unwrap_or_default().iter();
-        let (mut head, mut head_mask, mut tail, mut tail_mask) = (0, 0, 0, 0);
+        let (mut head, mut n_head_bits, mut tail, mut n_tail_bits) = (0, 0, 0, 0);
         if let Some(first) = patterns.next() {
-            (head, head_mask) = head_of(first);
-            (tail, tail_mask) = tail_of(first);
+            (head, n_head_bits) = head_of(first);
+            (tail, n_tail_bits) = tail_of(first);
         }
         for pattern in patterns {
-            let (other_head, other_head_mask) = head_of(pattern);
-            let (other_tail, other_tail_mask) = tail_of(pattern);
-            head_mask &= other_head_mask & !(head ^ other_head);
-            tail_mask &= other_tail_mask & !(tail ^ other_tail);
+            let (other_head, other_head_bits) = head_of(pattern);
+            let (other_tail, other_tail_bits) = tail_of(pattern);
+            let n_equal = (head ^ other_head).trailing_zeros() as usize;
+            n_head_bits = n_head_bits.min(other_head_bits).min(n_equal);
+            let n_equal = (tail ^ other_tail).trailing_zeros() as usize;
+            n_tail_bits = n_tail_bits.min(other_tail_bits).min(n_equal);
         }
         Self {
-            head: head & head_mask,
-            head_mask,
-            tail: tail & tail_mask,
-            tail_mask,
+            head,
+            tail,
             candidate,
             covering: parts.covering(statement),
+            n_head_bits: u8::try_from(n_head_bits).unwrap_or(0),
+            n_tail_bits: u8::try_from(n_tail_bits).unwrap_or(0),
             is_bare: statement.principal.is_none() && statement.conditions.is_empty(),
         }
     }
 
     #[inline]
     fn may_cover(&self, ends: &Ends) -> bool {
-        ends.head & self.head_mask == self.head && ends.tail & self.tail_mask == self.tail
+        (ends.head ^ self.head).trailing_zeros() >= u32::from(self.n_head_bits)
+            && (ends.tail ^ self.tail).trailing_zeros() >= u32::from(self.n_tail_bits)
     }
 }
 
-/// How every resource begins that `pattern` covers, and which bits of that are said.
-fn head_of(pattern: &ResourcePattern) -> (u128, u128) {
+/// How every resource begins that `pattern` covers, and how many bits that says.
+fn head_of(pattern: &ResourcePattern) -> (u128, usize) {
     let head = behind_arn(pattern.beginning());
-    let n_unsaid = HEAD.saturating_sub(head.len());
-    let mask = u128::MAX.checked_shr(8 * n_unsaid as u32).unwrap_or(0);
-    (first_bytes(head), mask)
+    (first_bytes(head), 8 * head.len().min(HEAD))
 }
 
-/// How every resource ends that `pattern` covers, and which bits of that are said.
-fn tail_of(pattern: &ResourcePattern) -> (u64, u64) {
+/// How every resource ends that `pattern` covers, and how many bits that says.
+fn tail_of(pattern: &ResourcePattern) -> (u64, usize) {
     let end = pattern.ending().as_bytes();
     let last = end.len().saturating_sub(TAIL);
     let last = end.get(last..).unwrap_or_default();
-    let tail = last
-        .iter()
-        .fold(0, |tail, byte| tail << 8 | u64::from(*byte));
-    let n_unsaid = TAIL - last.len();
-    let mask = u64::MAX.checked_shr(8 * n_unsaid as u32).unwrap_or(0);
-    (tail, mask)
+    let push = |tail: u64, byte: &u8| tail << 8 | u64::from(*byte);
+    (last.iter().fold(0, push), 8 * last.len())
 }
 
 /// A bit for each statement that is not left out.
