@@ -19,6 +19,7 @@ use crate::support::{files_below, repository};
 use copy::{Noticed, Tests, build, run, run_without_mutant, write_copy};
 
 mod copy;
+mod generated;
 
 /// The fewest mutants there must be.
 const N_MUTANTS: usize = 60;

@@ -120,8 +120,15 @@ pub struct Broken {
     pub told: String,
 }
 
-/// Builds the test programs of the copy. What other crates compile to is shared with the original, where this version of
-/// Cargo can keep it apart from the programs.
+/// The profile of the copy that this program's own profile calls for.
+const OPTIMISED: &[&str] = if cfg!(debug_assertions) {
+    &[]
+} else {
+    &["--profile", "fast"]
+};
+
+/// Builds the test programs of the copy, optimised if this program is. What other crates compile to is shared with the
+/// original, where this version of Cargo can keep it apart from the programs.
 pub fn build(copy: &Path, target: &Path) -> Result<Programs, Broken> {
     let begun = Instant::now();
     let shared = std::env::var_os("CARGO_TARGET_DIR")
@@ -137,6 +144,7 @@ pub fn build(copy: &Path, target: &Path) -> Result<Programs, Broken> {
             "--message-format",
             "json",
         ])
+        .args(OPTIMISED)
         .current_dir(copy)
         .env("CARGO_TARGET_DIR", target)
         .env("CARGO_BUILD_BUILD_DIR", shared);
@@ -180,8 +188,14 @@ pub struct Tests {
     pub arguments: &'static [&'static str],
 }
 
-/// How many questions the laws ask a mutant that every scenario overlooks.
-const LAWS_CASES: &str = "20000";
+/// How much is asked about a mutant that every scenario overlooks, and on one thread: each mutant has its own.
+const LIMITS: [(&str, &str); 5] = [
+    ("IAMD_LAWS_CASES", "20000"),
+    ("IAMD_LAWS_THREADS", "1"),
+    ("IAMD_CACHE_CASES", "20000"),
+    ("IAMD_CACHE_THREADS", "1"),
+    ("IAMD_INCREMENTAL_SEQUENCES", "40"),
+];
 
 /// What a mutant was noticed by.
 pub struct Noticed {
@@ -211,8 +225,7 @@ pub fn run(
         .current_dir(&programs.copy)
         .env("IAMD_MUTANT", number.to_string())
         .env("IAMD_TEST_SCENARIOS", only)
-        .env("IAMD_LAWS_CASES", LAWS_CASES)
-        .env("IAMD_LAWS_THREADS", "1")
+        .envs(LIMITS)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
