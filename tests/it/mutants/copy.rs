@@ -1,0 +1,290 @@
+//! A changed copy of the package: written, built into its two test programs, and those run with one mutant active.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::support::repository;
+
+/// What the changed copy asks to know which mutant is active: 0 is none.
+const SWITCH: &str = r#"//! Which mutant is active.
+use std::sync::OnceLock;
+pub(crate) fn active() -> usize {
+    static ACTIVE: OnceLock<usize> = OnceLock::new();
+    let read = || std::env::var("IAMD_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    *ACTIVE.get_or_init(read)
+}
+#[allow(dead_code)]
+pub(crate) fn is(number: usize) -> bool {
+    active() == number
+}
+"#;
+
+/// Writes the package to `copy`, with other text in the files that `changed` names from its root. Files that are there
+/// already stay untouched, so that what they compile to is still good.
+pub fn write_copy(copy: &Path, changed: &BTreeMap<&str, String>) {
+    let mut written = BTreeSet::new();
+    for entry in fs::read_dir(repository()).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name();
+        if name != "target" && !name.as_encoded_bytes().starts_with(b".") {
+            copy_below(Path::new(&name), copy, changed, &mut written);
+        }
+    }
+    let mut put = |path: &str, content: String| {
+        write_if_new(copy, Path::new(path), content.as_bytes(), &mut written);
+    };
+    let original = |path: &str| fs::read_to_string(repository().join(path)).unwrap();
+    put("src/mutant.rs", SWITCH.to_owned());
+    put(
+        "src/lib.rs",
+        format!("{}\nmod mutant;\n", original("src/lib.rs")),
+    );
+    // By another version Cargo tells the copy from the original: they share a folder.
+    let version = |of: &str| format!("name = \"iamd\"\nversion = \"{of}\"");
+    for path in ["Cargo.toml", "Cargo.lock"] {
+        let (ours, other) = (version(env!("CARGO_PKG_VERSION")), version("0.0.0-mutants"));
+        let text = original(path);
+        assert!(text.contains(&ours), "the version stands in {path}");
+        put(path, text.replace(&ours, &other));
+    }
+    remove_others(copy, Path::new(""), &written);
+}
+
+fn copy_below(
+    path: &Path,
+    copy: &Path,
+    changed: &BTreeMap<&str, String>,
+    written: &mut BTreeSet<PathBuf>,
+) {
+    let source = repository().join(path);
+    if source.is_dir() {
+        for entry in fs::read_dir(source).unwrap() {
+            let below = path.join(entry.unwrap().file_name());
+            copy_below(&below, copy, changed, written);
+        }
+        return;
+    }
+    let content = match path.to_str().and_then(|path| changed.get(path)) {
+        Some(text) => text.clone().into_bytes(),
+        None => fs::read(source).unwrap(),
+    };
+    if !["src/lib.rs", "Cargo.toml", "Cargo.lock"]
+        .map(Path::new)
+        .contains(&path)
+    {
+        write_if_new(copy, path, &content, written);
+    }
+}
+
+fn write_if_new(copy: &Path, path: &Path, content: &[u8], written: &mut BTreeSet<PathBuf>) {
+    let target = copy.join(path);
+    written.insert(path.to_owned());
+    if fs::read(&target).is_ok_and(|old| old == content) {
+        return;
+    }
+    fs::create_dir_all(target.parent().unwrap()).unwrap();
+    fs::write(target, content).unwrap();
+}
+
+/// Removes what an earlier run left and this one did not write.
+fn remove_others(copy: &Path, path: &Path, written: &BTreeSet<PathBuf>) {
+    for entry in fs::read_dir(copy.join(path)).unwrap() {
+        let path = path.join(entry.unwrap().file_name());
+        if copy.join(&path).is_dir() {
+            remove_others(copy, &path, written);
+        } else if !written.contains(&path) {
+            fs::remove_file(copy.join(path)).unwrap();
+        }
+    }
+}
+
+/// The test programs of the copy.
+pub struct Programs {
+    it: PathBuf,
+    units: PathBuf,
+    /// The copy they are of: they read their scenarios there.
+    copy: PathBuf,
+}
+
+/// Why a copy does not compile.
+pub struct Broken {
+    /// The compiler's messages of errors, as Cargo gives them with `--message-format json`.
+    pub errors: Vec<serde_json::Value>,
+    /// All of them, and what Cargo itself says.
+    pub told: String,
+}
+
+/// The profile of the copy that this program's own profile calls for.
+const OPTIMISED: &[&str] = if cfg!(debug_assertions) {
+    &[]
+} else {
+    &["--profile", "fast"]
+};
+
+/// Builds the test programs of the copy, optimised if this program is. What other crates compile to is shared with the
+/// original, where this version of Cargo can keep it apart from the programs.
+pub fn build(copy: &Path, target: &Path) -> Result<Programs, Broken> {
+    let begun = Instant::now();
+    let shared = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| repository().join("target"), PathBuf::from);
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args([
+            "test",
+            "--lib",
+            "--test",
+            "it",
+            "--no-run",
+            "--message-format",
+            "json",
+        ])
+        .args(OPTIMISED)
+        .current_dir(copy)
+        .env("CARGO_TARGET_DIR", target)
+        .env("CARGO_BUILD_BUILD_DIR", shared);
+    let built = command.output().unwrap();
+    let messages: Vec<serde_json::Value> = String::from_utf8_lossy(&built.stdout)
+        .lines()
+        .filter_map(|line| serde_json::from_str(line).ok())
+        .collect();
+    if !built.status.success() {
+        let mut errors: Vec<_> = messages
+            .iter()
+            .map(|told| told["message"].clone())
+            .collect();
+        errors.retain(|message| message["level"] == "error");
+        let rendered = errors.iter().filter_map(|error| error["rendered"].as_str());
+        let told = rendered.collect::<String>() + &String::from_utf8_lossy(&built.stderr);
+        return Err(Broken { errors, told });
+    }
+    let program = |name: &str| {
+        let found = messages.iter().find_map(|message| {
+            let is_meant = message["target"]["name"] == *name;
+            let is_test = message["profile"]["test"] == true;
+            message["executable"]
+                .as_str()
+                .filter(|_| is_meant && is_test)
+        });
+        found.map(PathBuf::from)
+    };
+    println!("built in {:?}", begun.elapsed());
+    Ok(Programs {
+        it: program("it").unwrap(),
+        units: program("iamd").unwrap(),
+        copy: copy.to_owned(),
+    })
+}
+
+/// One of the two test programs, and what of it may notice a mutant.
+pub struct Tests {
+    /// Whether the unit tests are meant, instead of `tests/it`.
+    pub of_units: bool,
+    pub arguments: &'static [&'static str],
+}
+
+/// How much is asked about a mutant that every scenario overlooks, and on one thread: each mutant has its own.
+const LIMITS: [(&str, &str); 5] = [
+    ("IAMD_LAWS_CASES", "20000"),
+    ("IAMD_LAWS_THREADS", "1"),
+    ("IAMD_CACHE_CASES", "20000"),
+    ("IAMD_CACHE_THREADS", "1"),
+    ("IAMD_INCREMENTAL_SEQUENCES", "40"),
+];
+
+/// What a mutant was noticed by.
+pub struct Noticed {
+    pub test: String,
+    /// The rules of the scenarios that got another answer, one element each.
+    pub scenarios: Vec<Vec<String>>,
+    pub took_too_long: bool,
+    pub output: String,
+}
+
+/// Runs tests with one mutant, 0 for none, over the files of scenarios that contain `only`. Nothing if it passes within
+/// `limit`.
+pub fn run(
+    programs: &Programs,
+    tests: &Tests,
+    only: &str,
+    number: usize,
+    limit: Duration,
+) -> Option<Noticed> {
+    let program = if tests.of_units {
+        &programs.units
+    } else {
+        &programs.it
+    };
+    let mut child = Command::new(program)
+        .args(tests.arguments)
+        .current_dir(&programs.copy)
+        .env("IAMD_MUTANT", number.to_string())
+        .env("IAMD_TEST_SCENARIOS", only)
+        .envs(LIMITS)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    let (sender, ended) = mpsc::channel();
+    let reader = thread::spawn(move || {
+        let mut output = String::new();
+        let _ = stdout.read_to_string(&mut output);
+        let _ = sender.send(output);
+    });
+    let output = ended.recv_timeout(limit);
+    if output == Err(RecvTimeoutError::Timeout) {
+        child.kill().unwrap();
+    }
+    let succeeded = child.wait().unwrap().success();
+    reader.join().unwrap();
+    let took_too_long = output.is_err();
+    let output = output.unwrap_or_default();
+    let test = tests.arguments.join(" ").replace("--exact ", "");
+    assert!(
+        !succeeded || !output.contains(" 0 passed"),
+        "{test} is no test:\n{output}"
+    );
+    (!succeeded).then(|| Noticed {
+        test,
+        scenarios: scenarios_in(&output),
+        took_too_long,
+        output,
+    })
+}
+
+/// Runs all of `tests` without a mutant: they must pass.
+pub fn run_without_mutant(programs: &Programs, tests: &[&Tests], limit: Duration) {
+    for tests in tests {
+        let begun = Instant::now();
+        if let Some(noticed) = run(programs, tests, "", 0, limit) {
+            panic!(
+                "{} fails without a mutant:\n{}",
+                noticed.test, noticed.output
+            );
+        }
+        println!("{:>8.1?}  {}", begun.elapsed(), tests.arguments.join(" "));
+    }
+}
+
+/// The rules of each scenario that the runner of scenarios says got another answer.
+fn scenarios_in(output: &str) -> Vec<Vec<String>> {
+    let lines: Vec<&str> = output.lines().collect();
+    let told = lines
+        .windows(2)
+        .filter(|pair| pair[1].starts_with("    expected  "));
+    told.map(|pair| {
+        let rules = pair[0].rsplit_once('(').map_or("", |(_, rules)| rules);
+        rules
+            .trim_end_matches(')')
+            .split(", ")
+            .map(str::to_owned)
+            .collect()
+    })
+    .collect()
+}
