@@ -302,7 +302,7 @@ impl Survey {
     }
 
     /// Whether all of it was there when it began.
-    fn is_of_one_moment(&self) -> bool {
+    pub(super) fn is_of_one_moment(&self) -> bool {
         let is_as_it_was = |folder: &Surveyed| {
             let now = folder.base.metadata(&folder.below_base);
             now.is_ok_and(|now| Stamp::of(&now) == folder.looked)

@@ -17,6 +17,7 @@ use crate::language::finding::Code;
 use crate::name::AccountId;
 use crate::world::World;
 
+mod looks;
 mod remembered;
 
 const ALLOW: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"orders:Get","Resource":"*"}]}"#;
