@@ -17,6 +17,8 @@ use crate::worlds;
 
 /// A reload that takes longer fails the measurement.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// After a reload the watcher frees what it has replaced: not a part of the quiet that follows.
+const UNTIL_QUIET: Duration = Duration::from_millis(100);
 /// After how many decisions the asking thread looks whether the reload is over.
 const N_BETWEEN: usize = 256;
 /// For the decisions of one generation, as the server has by default.
@@ -36,6 +38,21 @@ impl Latencies {
     pub fn samples(&mut self) -> &mut [u32] {
         &mut self.0
     }
+
+    /// Takes those of `other` in.
+    pub fn extend(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+}
+
+/// What was measured of one change.
+pub struct Round {
+    /// From the write to the first decision that shows it, which has the watcher's wait for quiet in it.
+    pub in_force_after: Duration,
+    /// Of decisions until the reload was over.
+    pub during: Latencies,
+    /// Of those just before, when nothing was going on.
+    pub quiet: Latencies,
 }
 
 /// The store in force.
@@ -55,9 +72,9 @@ impl Watched {
     }
 
     /// Asks `requests` in turn, `n_decisions` in all.
-    pub fn ask(&self, requests: &[Request], n_decisions: usize) -> anyhow::Result<Latencies> {
+    fn ask(&self, requests: &[Request], n_decisions: usize) -> anyhow::Result<Latencies> {
         let mut latencies = Latencies::default();
-        // The first round is to warm up.
+        // The first rounds are to warm up.
         for request in requests.iter().chain(requests).chain(requests) {
             self.decide(request)?;
         }
@@ -65,20 +82,22 @@ impl Watched {
         Ok(latencies)
     }
 
-    /// Changes `store` `n_changes` times, each time once the change before is in force, and asks `requests` all the
-    /// while. Gives how long each took from the write to the first decision that shows it, which has the watcher's
-    /// wait for quiet in it.
+    /// Changes `store` `n_changes` times, each time after `n_quiet` decisions without a change, and asks `requests` all
+    /// the while.
     pub fn change(
         &self,
         store: &mut Store,
         change: Change,
         n_changes: usize,
         requests: &[Request],
-        latencies: &mut Latencies,
-    ) -> anyhow::Result<Vec<Duration>> {
-        let mut requests = requests.iter().cycle();
-        let mut in_force_after = Vec::new();
+        n_quiet: usize,
+    ) -> anyhow::Result<Vec<Round>> {
+        let mut rounds = Vec::new();
         for _ in 0..n_changes {
+            std::thread::sleep(UNTIL_QUIET);
+            let quiet = self.ask(requests, n_quiet)?;
+            let mut requests = requests.iter().cycle();
+            let mut during = Latencies::default();
             let pending = store.next(change)?;
             ensure!(
                 self.decide(&pending.shows)? != pending.is_allowed,
@@ -92,19 +111,24 @@ impl Watched {
                     begin.elapsed() < PATIENCE,
                     "a reload took over {PATIENCE:?}"
                 );
-                self.ask_on(requests.by_ref().take(N_BETWEEN), latencies)?;
+                self.ask_on(requests.by_ref().take(N_BETWEEN), &mut during)?;
             }
-            in_force_after.push(begin.elapsed());
+            let in_force_after = begin.elapsed();
             // The status follows the publication.
             while self.watcher.status().revision == before.revision {
                 ensure!(
                     begin.elapsed() < PATIENCE,
                     "the watcher does not tell of the reload"
                 );
-                self.ask_on(requests.by_ref().take(N_BETWEEN), latencies)?;
+                self.ask_on(requests.by_ref().take(N_BETWEEN), &mut during)?;
             }
+            rounds.push(Round {
+                in_force_after,
+                during,
+                quiet,
+            });
         }
-        Ok(in_force_after)
+        Ok(rounds)
     }
 
     fn decide(&self, request: &Request) -> anyhow::Result<bool> {

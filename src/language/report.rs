@@ -229,8 +229,10 @@ fn place(text: &str, marks: &[Mark], offset: usize) -> (u32, u32) {
 
 /// One mark for each so many bytes; the text's begin is the first.
 fn marks(text: &str) -> Vec<Mark> {
-    const DISTANCE: usize = 1024;
-    let mut marks = vec![Mark::START];
+    // PERF: with 1,024, counting from mark to place was 7 % of parsing a store.
+    const DISTANCE: usize = 128;
+    let mut marks = Vec::with_capacity(1 + text.len() / DISTANCE);
+    marks.push(Mark::START);
     let mut mark = Mark::START;
     for byte in text.bytes() {
         mark = mark.after(byte);

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::contents::Contents;
 use super::place::{Kind, Place};
-use super::read::{self, ContentDigest, File, Files, Listing, Stamp, Survey};
+use super::read::{self, File, Files, Known, Listing, Stamp, Survey};
 use super::shape::{self, Memory, Shaped};
 use super::{Loaded, Refused, Took};
 use crate::compile::incremental::{Compiler, Edit};
@@ -49,8 +50,8 @@ pub struct Origin {
     pub(super) listing: Listing,
     /// What was wrong with files and links when they were read.
     pub(super) read_findings: Vec<Finding>,
-    /// Of the files that could be read, sorted by path.
-    pub(super) digests: Vec<(Arc<str>, ContentDigest)>,
+    /// The files that could be read.
+    pub(super) contents: Contents,
     /// Whether some file had changed so shortly before it was read that it must be read again.
     pub(super) is_fresh: bool,
 }
@@ -75,7 +76,7 @@ pub(super) enum Trust {
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) origin: Origin,
-    /// The files that were read.
+    /// The files that were read, sorted by path.
     read: Vec<File>,
     /// Whether there are the files that the memory holds, and no others.
     has_known_paths: bool,
@@ -124,38 +125,58 @@ impl Loader {
             Trust::Stamps => self.memory.unread(path, stamp),
             Trust::Nothing => None,
         };
-        let (Files { files, findings }, listing) = match source {
-            Source::Folder(root) => read::files(root, first, &unread),
-            Source::Texts(texts) => {
-                let files = Files::of_texts(texts.iter().copied());
-                (files, Listing::default())
+        let Files {
+            mut read,
+            unread,
+            findings,
+            listing,
+        } = match source {
+            Source::Folder(root) => {
+                let known = Known {
+                    last: &self.seen.listing,
+                    unread: &unread,
+                    trusts_folders: trust == Trust::Stamps,
+                };
+                read::files(root, first, known)
             }
+            Source::Texts(texts) => Files::of_texts(texts.iter().copied()),
         };
-        let mut digests = Vec::with_capacity(files.len());
-        let mut read = Vec::new();
-        let (mut n_known, mut is_fresh) = (0, false);
-        for mut file in files {
+        for file in &mut read {
             // One text for each path, however often the store is looked at.
-            let known = match &file.text {
-                Some(_) => self.memory.known(&file.path).map(|(path, _)| path),
-                None => Some(Arc::clone(&file.path)),
-            };
-            n_known += usize::from(known.is_some());
-            file.path = known.unwrap_or(file.path);
-            digests.push((Arc::clone(&file.path), file.digest));
-            if file.text.is_some() {
-                is_fresh |= file.stamp.is_none();
-                read.push(file);
+            if let Some((path, _)) = self.memory.known(&file.path) {
+                file.path = path;
             }
         }
-        let revision = read::revision(digests.iter().map(|(path, digest)| (&**path, digest)));
+        let found = || {
+            let read = read.iter().map(|file| (&file.path, file.digest));
+            read.chain(unread.iter().map(|(path, digest)| (path, *digest)))
+        };
+        let has_same_paths = match source {
+            Source::Folder(_) => {
+                findings == listing.findings && listing.has_paths_of(&self.seen.listing)
+            }
+            Source::Texts(_) => read.len() == self.seen.contents.len(),
+        };
+        let changed = || found().map(|(path, digest)| (&**path, digest));
+        let again = has_same_paths.then(|| self.seen.contents.with(changed()));
+        let (has_same_paths, (contents, revision)) = match again.flatten() {
+            Some(again) => (true, again),
+            None => {
+                let settled = listing.folders.iter().filter(|folder| folder.is_settled);
+                let settled = settled.flat_map(|folder| &folder.listed.files);
+                let remembered = settled.filter_map(|(path, _)| self.memory.known(path));
+                let here = found().map(|(path, digest)| (Arc::clone(path), digest));
+                (false, Contents::of(here.chain(remembered).collect()))
+            }
+        };
+        let is_fresh = read.iter().any(|file| file.stamp.is_none());
         Scan {
-            has_known_paths: n_known == digests.len() && n_known == self.memory.n_files(),
+            has_known_paths: has_same_paths && contents.len() == self.memory.n_files(),
             origin: Origin {
                 revision: Some(revision),
                 listing,
                 read_findings: findings,
-                digests,
+                contents,
                 is_fresh,
             },
             read,
@@ -207,7 +228,7 @@ impl Loader {
                 self.memory.looks(file);
             }
         }
-        shape::entities(&scan.origin.digests, &scan.read, &unread, &mut self.memory)
+        shape::entities(&scan.origin.contents, &scan.read, &unread, &mut self.memory)
     }
 
     /// Checks and compiles everything that is remembered.
@@ -228,7 +249,7 @@ impl Loader {
             n_statements,
         });
         Ok(Loaded {
-            n_files: self.seen.digests.len(),
+            n_files: self.seen.contents.len(),
             n_statements,
             n_principals: snapshot.n_principals(),
             snapshot,
@@ -281,7 +302,7 @@ impl Loader {
         let findings = good.findings.clone();
         self.good = Some(good);
         Some(Loaded {
-            n_files: origin.digests.len(),
+            n_files: origin.contents.len(),
             n_statements,
             n_principals: snapshot.n_principals(),
             snapshot,

@@ -11,7 +11,9 @@ use std::time::Duration;
 use crate::compile::snapshot::Snapshot;
 use crate::language::finding::Finding;
 
+mod contents;
 mod loader;
+mod moment;
 mod place;
 mod progress;
 mod read;

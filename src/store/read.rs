@@ -10,6 +10,8 @@
 //!    ▲                                                                                      │ no
 //!    └──────────────────────────────── a short random pause ────────────────────────────────┘
 //! ```
+//!
+//! One look is enough where its [`Moment`] proves that all was there when it began.
 
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -19,10 +21,10 @@ use std::time::{Duration, SystemTime};
 use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use sha2::{Digest, Sha256};
 
+use super::moment::Moment;
 use super::place::Place;
 use super::progress::Progress;
 use super::walk;
-use crate::compile::snapshot::Revision;
 use crate::language::finding::{Code, Finding, Location};
 
 /// The most files in a store.
@@ -59,6 +61,33 @@ impl Stamp {
         }
     }
 
+    /// The same, by a call of the system that [`Metadata`] is not made from.
+    pub(super) fn of_stat(stat: &rustix::fs::Stat) -> Self {
+        // What these are made of differs between systems.
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            n_bytes: stat.st_size as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    /// The file system that it is of.
+    pub(super) fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Tells a file or folder from all others that there are at the same time.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// When the file was changed last, in seconds and nanoseconds since 1970.
+    pub(super) fn changed(&self) -> (i64, i64) {
+        self.changed
+    }
+
     /// When the file was changed last, since 1970, by the clock of its file system.
     pub fn changed_at(&self) -> Duration {
         let (seconds, nanoseconds) = self.changed;
@@ -69,7 +98,7 @@ impl Stamp {
     }
 
     /// Whether it tells what is read at `now` from every later content.
-    fn is_settled(&self, now: SystemTime) -> bool {
+    pub(super) fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(SystemTime::UNIX_EPOCH);
         now.is_ok_and(|now| self.changed_at() + STAMP_GRAIN < now)
     }
@@ -78,13 +107,18 @@ impl Stamp {
 /// The SHA-256 of a file's bytes.
 pub type ContentDigest = [u8; 32];
 
-/// Everything that was read, sorted by path.
+/// What there is in a store.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// Each file that could be read.
-    pub files: Vec<File>,
+    /// Those that were read, sorted by path.
+    pub read: Vec<File>,
+    /// The path, and the digest of the content, of those that were taken for what they were.
+    pub unread: Vec<(Arc<str>, ContentDigest)>,
     /// What is wrong with files and links, whatever they hold.
     pub findings: Vec<Finding>,
+    /// What was seen of all of them, and of those that are neither here nor there: they are in folders that are
+    /// settled, as they were when it was noted that they are.
+    pub listing: Listing,
 }
 
 impl Files {
@@ -96,11 +130,11 @@ impl Files {
             stamp: None,
             text: Some(text.as_bytes().to_vec()),
         };
-        let mut files: Vec<File> = texts.into_iter().map(file).collect();
-        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut read: Vec<File> = texts.into_iter().map(file).collect();
+        read.sort_by(|a, b| a.path.cmp(&b.path));
         Self {
-            files,
-            findings: Vec::new(),
+            read,
+            ..Self::default()
         }
     }
 }
@@ -118,89 +152,203 @@ pub struct File {
     pub text: Option<Vec<u8>>,
 }
 
+/// The files of one folder, as a look has found them. A later look that finds the same shares it.
+#[derive(Debug, PartialEq)]
+pub struct Listed {
+    /// The folder; empty for the root.
+    pub folder: Box<str>,
+    /// Whether these were found through the folder's `..data`.
+    pub is_data: bool,
+    /// Every `*.json` with what it looks like, sorted by path.
+    pub files: Vec<(Arc<str>, Stamp)>,
+    /// The names of the folders in it, of those that are no links.
+    pub folders: Vec<Box<str>>,
+}
+
+impl Listed {
+    /// What a listing is sorted by.
+    pub fn key(&self) -> (&str, bool) {
+        (&self.folder, self.is_data)
+    }
+}
+
 /// What a look at a store shows without reading: equal as long as nothing has changed.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default)]
 pub struct Listing {
-    /// Every `*.json`, sorted by path.
-    pub stamps: Vec<(Arc<str>, Stamp)>,
+    /// Sorted by [`Listed::key`].
+    pub folders: Vec<KnownFolder>,
     /// What is wrong with files and links.
     pub findings: Vec<Finding>,
+}
+
+/// A folder of a listing.
+#[derive(Clone, Debug)]
+pub struct KnownFolder {
+    pub listed: Arc<Listed>,
+    /// What the folder looked like, if another list of names would look otherwise.
+    pub stamp: Option<Stamp>,
+    /// Whether each of its files was taken for what it was: so can then be all of them, as long as they look the same.
+    pub is_settled: bool,
+}
+
+impl Listing {
+    /// The folder that stands at [`Listed::key`].
+    pub fn find(&self, key: (&str, bool)) -> Option<&KnownFolder> {
+        let folders = &self.folders;
+        let at = folders.binary_search_by(|known| known.listed.key().cmp(&key));
+        folders.get(at.ok()?)
+    }
+
+    /// Whether there are the same files in it as in `other`, whatever they look like.
+    pub fn has_paths_of(&self, other: &Self) -> bool {
+        fn paths(listed: &Listed) -> impl Iterator<Item = &Arc<str>> {
+            listed.files.iter().map(|(path, _)| path)
+        }
+        self.folders.len() == other.folders.len()
+            && self.folders.iter().zip(&other.folders).all(|(a, b)| {
+                let (a, b) = (&a.listed, &b.listed);
+                Arc::ptr_eq(a, b) || paths(a).eq(paths(b))
+            })
+    }
 }
 
 /// A listing with the open handles to read its files by. Not to be kept: a handle would pin a folder long replaced.
 #[derive(Debug, Default)]
 pub struct Survey {
-    /// Every `*.json`, sorted by path.
-    pub seen: Vec<Seen>,
+    /// Sorted by [`Listed::key`].
+    pub folders: Vec<Surveyed>,
     /// What is wrong with files and links, sorted.
     pub findings: Vec<Finding>,
+    /// When it began, if that may prove something.
+    pub moment: Option<Moment>,
 }
 
-/// One `*.json` of a survey.
+/// A folder of a survey.
 #[derive(Debug)]
-pub struct Seen {
-    /// Below the root.
-    pub path: Arc<str>,
-    /// What it looks like.
-    pub stamp: Stamp,
-    /// Through which handle it is read.
+pub struct Surveyed {
+    pub listed: Arc<Listed>,
+    /// What it looked like before it was listed.
+    pub looked: Stamp,
+    /// The same, if another list of names would look otherwise.
+    pub stamp: Option<Stamp>,
+    /// Through which handle it is reached.
     pub base: Arc<Dir>,
     /// By which path below that.
     pub below_base: PathBuf,
 }
 
+impl Surveyed {
+    /// The path below `base` of the file that is called `path`.
+    fn below_base_of(&self, path: &str) -> PathBuf {
+        let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
+        self.below_base.join(name)
+    }
+}
+
 impl Survey {
-    /// Looks at every file below `root` without reading one.
-    pub fn of(root: &Path) -> Self {
-        walk::survey(root)
+    /// Looks at every file below `root` without reading one. The names in folders that look as they do in `last` are
+    /// taken from there.
+    pub fn of(root: &Path, last: &Listing) -> Self {
+        walk::survey(root, last)
     }
 
     /// What it shows.
     pub fn listing(&self) -> Listing {
-        let stamps = self
-            .seen
-            .iter()
-            .map(|seen| (Arc::clone(&seen.path), seen.stamp))
-            .collect();
+        let known = |surveyed: &Surveyed| KnownFolder {
+            listed: Arc::clone(&surveyed.listed),
+            stamp: surveyed.stamp,
+            is_settled: false,
+        };
         Listing {
-            stamps,
+            folders: self.folders.iter().map(known).collect(),
             findings: self.findings.clone(),
         }
     }
 
-    /// Whether `listing` shows the same.
+    /// Whether `listing` shows the same files.
     pub fn is_as(&self, listing: &Listing) -> bool {
-        let seen = self.seen.iter().map(|seen| (&seen.path, &seen.stamp));
-        let listed = listing.stamps.iter().map(|(path, stamp)| (path, stamp));
-        seen.eq(listed) && self.findings == listing.findings
+        fn with_files<'l>(
+            folders: impl Iterator<Item = &'l Arc<Listed>>,
+        ) -> impl Iterator<Item = &'l Arc<Listed>> {
+            folders.filter(|listed| !listed.files.is_empty())
+        }
+        let mut seen = with_files(self.folders.iter().map(|folder| &folder.listed));
+        let mut listed = with_files(listing.folders.iter().map(|folder| &folder.listed));
+        let is_same = loop {
+            match (seen.next(), listed.next()) {
+                (Some(a), Some(b)) if Arc::ptr_eq(a, b) || a.files == b.files => {}
+                (None, None) => break true,
+                _ => break false,
+            }
+        };
+        is_same && self.findings == listing.findings
     }
 
-    /// Whether file `index` of the listing still has the content of `digest`; one that cannot be read has not.
-    pub fn still_holds(&self, index: usize, digest: &ContentDigest) -> bool {
-        self.seen
-            .get(index)
-            .is_some_and(|seen| matches!(read_one(seen), Ok(file) if file.digest == *digest))
+    /// Whether the file at `path` still has the content of `digest`; one that cannot be read has not.
+    pub fn still_holds(&self, path: &str, digest: &ContentDigest) -> bool {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let first = self
+            .folders
+            .partition_point(|other| *other.listed.folder < *folder);
+        let mut folders = self.folders.iter().skip(first);
+        let found = folders.by_ref().take(2).find_map(|other| {
+            let files = &other.listed.files;
+            let at = files.binary_search_by(|(other, _)| (**other).cmp(path));
+            Some((other, files.get(at.ok()?)?))
+        });
+        found.is_some_and(|(folder, (path, stamp))| {
+            matches!(read_one(folder, path, stamp), Ok(file) if file.digest == *digest)
+        })
+    }
+
+    /// Whether all of it was there when it began.
+    pub(super) fn is_of_one_moment(&self) -> bool {
+        let is_as_it_was = |folder: &Surveyed| {
+            let now = folder.base.metadata(&folder.below_base);
+            now.is_ok_and(|now| Stamp::of(&now) == folder.looked)
+        };
+        let moment = self.moment.as_ref().filter(|moment| moment.may_hold());
+        // The clock last of all.
+        moment.is_some_and(|moment| self.folders.iter().all(is_as_it_was) && moment.holds())
     }
 }
 
 /// Tells which files need not be read: what was read before of one that looks like this.
 pub type Unread<'u> = &'u dyn Fn(&str, &Stamp) -> Option<(Arc<str>, ContentDigest)>;
 
-/// Reads the store at `root`, all of it but for what is `unread`, and gives the listing it was read by. Takes the first
-/// look itself if it is not given.
-pub fn files(root: &Path, first: Option<Survey>, unread: Unread<'_>) -> (Files, Listing) {
-    let mut survey = first.unwrap_or_else(|| Survey::of(root));
+/// What need not be read.
+#[derive(Clone, Copy)]
+pub struct Known<'k> {
+    /// What was seen last. None of the files in folders that are settled there is to be read.
+    pub last: &'k Listing,
+    /// Nothing, for all others.
+    pub unread: Unread<'k>,
+    /// Whether to list each folder, and to read what is in settled ones.
+    pub trusts_folders: bool,
+}
+
+/// Reads the store at `root`, all of it but for what is known. Takes the first look itself if it is not given.
+pub fn files(root: &Path, first: Option<Survey>, known: Known<'_>) -> Files {
+    let nothing = Listing::default();
+    let last = if known.trusts_folders {
+        known.last
+    } else {
+        &nothing
+    };
+    let mut survey = first.unwrap_or_else(|| Survey::of(root, last));
     for attempt in 0..MAX_TRIES {
-        let listing = survey.listing();
-        let files = read_all(&survey, unread);
-        survey = Survey::of(root);
-        if let Some(files) = files
-            && survey.is_as(&listing)
-        {
-            return (files, listing);
+        let files = read_all(&survey, known);
+        if let Some(files) = files {
+            if survey.is_of_one_moment() {
+                return files;
+            }
+            survey = Survey::of(root, &files.listing);
+            if survey.is_as(&files.listing) {
+                return files;
+            }
         }
         std::thread::sleep(pause_before_retry(attempt));
-        survey = Survey::of(root);
+        survey = Survey::of(root, last);
     }
     let finding = Finding::error(
         Code::UNREADABLE,
@@ -208,34 +356,10 @@ pub fn files(root: &Path, first: Option<Survey>, unread: Unread<'_>) -> (Files, 
         format!("the store changed each of the {MAX_TRIES} times it was read"),
     )
     .help("write a new version beside it and swap a link");
-    (
-        Files {
-            files: Vec::new(),
-            findings: vec![finding],
-        },
-        Listing::default(),
-    )
-}
-
-/// The revision of a store: the first 32 hexadecimal digits of SHA-256 over its files, sorted by the bytes of their
-/// paths. Each file adds the length of its path in bytes (64 bits, big-endian), the path, and the 32 bytes of its
-/// content's SHA-256: no two lists of files add the same bytes.
-pub fn revision<'f>(files: impl IntoIterator<Item = (&'f str, &'f ContentDigest)>) -> Revision {
-    let mut files: Vec<_> = files.into_iter().collect();
-    files.sort_unstable();
-    let mut hasher = Sha256::new();
-    for (path, digest) in files {
-        hasher.update((path.len() as u64).to_be_bytes());
-        hasher.update(path.as_bytes());
-        hasher.update(digest);
+    Files {
+        findings: vec![finding],
+        ..Files::default()
     }
-    let hex: String = hasher
-        .finalize()
-        .iter()
-        .take(16)
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Revision::new(&hex)
 }
 
 /// A few milliseconds, longer with each attempt and never the same: two readers must not stay in step with a writer.
@@ -245,64 +369,73 @@ fn pause_before_retry(attempt: u32) -> Duration {
     Duration::from_micros(200 + random % (1_000 << attempt.min(3)))
 }
 
-/// The texts of all files; none if one of them is not what the listing says.
-fn read_all(survey: &Survey, unread: Unread<'_>) -> Option<Files> {
-    let mut findings = survey.findings.clone();
-    let total: u64 = survey.seen.iter().map(|seen| seen.stamp.n_bytes).sum();
+/// The texts of all files that are not known; none if one of them is not what the survey says.
+fn read_all(survey: &Survey, known: Known<'_>) -> Option<Files> {
+    let mut files = Files {
+        findings: survey.findings.clone(),
+        listing: survey.listing(),
+        ..Files::default()
+    };
+    let listed = || survey.folders.iter().map(|folder| &folder.listed.files);
+    let total: u64 = listed().flatten().map(|(_, stamp)| stamp.n_bytes).sum();
     if total > MAX_STORE_BYTES {
         let message = format!("the store has {total} bytes; at most {MAX_STORE_BYTES} are read");
-        findings.push(Finding::error(
+        files.findings.push(Finding::error(
             Code::TOO_LARGE,
             Location::file(WHOLE_STORE),
             message,
         ));
-        return Some(Files {
-            files: Vec::new(),
-            findings,
-        });
+        return Some(files);
     }
-    let mut files = Vec::with_capacity(survey.seen.len());
-    let progress = Progress::of("reading the store", survey.seen.len());
-    for seen in &survey.seen {
-        progress.step();
-        if let Some((path, digest)) = unread(&seen.path, &seen.stamp) {
-            files.push(File {
-                path,
-                digest,
-                stamp: Some(seen.stamp),
-                text: None,
-            });
+    let progress = Progress::of("reading the store", listed().map(Vec::len).sum());
+    for (folder, noted) in survey.folders.iter().zip(&mut files.listing.folders) {
+        let last = known.last.find(folder.listed.key());
+        noted.is_settled = known.trusts_folders
+            && last
+                .is_some_and(|last| last.is_settled && Arc::ptr_eq(&last.listed, &folder.listed));
+        if noted.is_settled {
             continue;
         }
-        let max_bytes = Place::of(&seen.path).kind.max_bytes();
-        if seen.stamp.n_bytes > max_bytes {
-            let message = format!(
-                "the file has {} bytes; at most {max_bytes} are read here",
-                seen.stamp.n_bytes
-            );
-            findings.push(Finding::error(
-                Code::TOO_LARGE,
-                Location::file(Arc::clone(&seen.path)),
-                message,
-            ));
-            continue;
-        }
-        match read_one(seen) {
-            Ok(file) => files.push(file),
-            Err(ReadError::Changed) => return None,
-            Err(ReadError::Io(error)) => findings.push(unreadable(Arc::clone(&seen.path), &error)),
+        noted.is_settled = true;
+        for (path, stamp) in &folder.listed.files {
+            progress.step();
+            if let Some(unread) = (known.unread)(path, stamp) {
+                files.unread.push(unread);
+                continue;
+            }
+            noted.is_settled = false;
+            let max_bytes = Place::of(path).kind.max_bytes();
+            if stamp.n_bytes > max_bytes {
+                let message = format!(
+                    "the file has {} bytes; at most {max_bytes} are read here",
+                    stamp.n_bytes
+                );
+                let at = Location::file(Arc::clone(path));
+                files
+                    .findings
+                    .push(Finding::error(Code::TOO_LARGE, at, message));
+                continue;
+            }
+            match read_one(folder, path, stamp) {
+                Ok(file) => files.read.push(file),
+                Err(ReadError::Changed) => return None,
+                Err(ReadError::Io(error)) => {
+                    files.findings.push(unreadable(Arc::clone(path), &error));
+                }
+            }
         }
     }
-    Some(Files { files, findings })
+    files.read.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Some(files)
 }
 
 enum ReadError {
-    /// It is no longer what the listing says.
+    /// It is no longer what the survey says.
     Changed,
     Io(io::Error),
 }
 
-fn read_one(seen: &Seen) -> Result<File, ReadError> {
+fn read_one(folder: &Surveyed, path: &Arc<str>, seen: &Stamp) -> Result<File, ReadError> {
     let gone_or = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Changed,
         _ => ReadError::Io(error),
@@ -313,31 +446,31 @@ fn read_one(seen: &Seen) -> Result<File, ReadError> {
     let mut options = OpenOptions::new();
     // Should a FIFO have taken the file's place since, opening it must not wait for a writer.
     options.read(true).custom_flags(libc::O_NONBLOCK);
-    let mut file = seen
+    let mut file = folder
         .base
-        .open_with(&seen.below_base, &options)
+        .open_with(folder.below_base_of(path), &options)
         .map_err(gone_or)?;
     let is_as_seen = |file: &cap_std::fs::File| {
         file.metadata()
-            .map(|metadata| metadata.is_file() && Stamp::of(&metadata) == seen.stamp)
+            .map(|metadata| metadata.is_file() && Stamp::of(&metadata) == *seen)
             .map_err(ReadError::Io)
     };
     if !is_as_seen(&file)? {
         return Err(ReadError::Changed);
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(seen.stamp.n_bytes).unwrap_or(0));
+    let mut bytes = Vec::with_capacity(usize::try_from(seen.n_bytes).unwrap_or(0));
     file.by_ref()
-        .take(seen.stamp.n_bytes + 1)
+        .take(seen.n_bytes + 1)
         .read_to_end(&mut bytes)
         .map_err(ReadError::Io)?;
-    if bytes.len() as u64 != seen.stamp.n_bytes || !is_as_seen(&file)? {
+    if bytes.len() as u64 != seen.n_bytes || !is_as_seen(&file)? {
         return Err(ReadError::Changed);
     }
     let digest = Sha256::digest(&bytes).into();
     Ok(File {
-        path: Arc::clone(&seen.path),
+        path: Arc::clone(path),
         digest,
-        stamp: Some(seen.stamp).filter(|stamp| stamp.is_settled(read_at)),
+        stamp: Some(*seen).filter(|stamp| stamp.is_settled(read_at)),
         text: Some(bytes),
     })
 }

@@ -5,12 +5,17 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, DirEntry, Metadata, MetadataExt};
+use cap_std::fs::{Dir, DirEntry, Metadata};
+use rustix::fs::{AtFlags, FileType, statat};
 
+use super::moment::Moment;
 use super::place;
-use super::read::{MAX_FILES, Seen, Stamp, Survey, WHOLE_STORE, unreadable};
+use super::read::{
+    KnownFolder, Listed, Listing, MAX_FILES, Stamp, Survey, Surveyed, WHOLE_STORE, unreadable,
+};
 use crate::language::finding::{Code, Finding, Location};
 
 /// A folder still to be listed.
@@ -23,6 +28,25 @@ struct Folder {
     above: Vec<(u64, u64)>,
 }
 
+impl Folder {
+    /// The folder called `name` in this one.
+    fn below(&self, name: &str) -> Self {
+        Self {
+            path: join(&self.path, name),
+            base: Arc::clone(&self.base),
+            below_base: self.below_base.join(name),
+            above: self.above.clone(),
+        }
+    }
+
+    fn name(&self) -> Box<str> {
+        let path = &self.path;
+        path.rsplit_once('/')
+            .map_or(&**path, |(_, name)| name)
+            .into()
+    }
+}
+
 /// One entry of a folder, what it is behind all links.
 struct Entry {
     name: String,
@@ -31,20 +55,28 @@ struct Entry {
     metadata: Metadata,
 }
 
-/// Looks at every file below `root` without reading one.
-pub fn survey(root: &Path) -> Survey {
-    Walk::of(root).survey
+/// Looks at every file below `root` without reading one. The names in folders that look as they do in `last` are taken
+/// from there.
+pub fn survey(root: &Path, last: &Listing) -> Survey {
+    Walk::of(root, last).survey
 }
 
-struct Walk {
+struct Walk<'l> {
+    last: &'l Listing,
     survey: Survey,
+    /// Those of the folder that is being listed.
+    files: Vec<(Arc<str>, Stamp)>,
+    n_files: usize,
     n_folders: usize,
 }
 
-impl Walk {
-    fn of(root: &Path) -> Self {
+impl<'l> Walk<'l> {
+    fn of(root: &Path, last: &'l Listing) -> Self {
         let mut walk = Self {
+            last,
             survey: Survey::default(),
+            files: Vec::new(),
+            n_files: 0,
             n_folders: 0,
         };
         match Dir::open_ambient_dir(root, ambient_authority()) {
@@ -52,13 +84,17 @@ impl Walk {
             Err(error) => walk.survey.findings.push(no_root(root, &error)),
         }
         walk.survey
-            .seen
-            .sort_unstable_by(|a, b| a.path.cmp(&b.path));
+            .folders
+            .sort_unstable_by(|a, b| a.listed.key().cmp(&b.listed.key()));
         walk.survey.findings.sort_unstable();
         walk
     }
 
     fn run(&mut self, root: Arc<Dir>) {
+        self.survey.moment = root
+            .dir_metadata()
+            .ok()
+            .and_then(|metadata| Moment::now(&root, &Stamp::of(&metadata)));
         let mut folders = vec![Folder {
             path: String::new(),
             base: root,
@@ -67,10 +103,10 @@ impl Walk {
         }];
         while let Some(folder) = folders.pop() {
             self.n_folders += 1;
-            if self.survey.seen.len() > MAX_FILES || self.n_folders > MAX_FILES {
+            if self.n_files > MAX_FILES || self.n_folders > MAX_FILES {
                 let message = format!("the store has more than {MAX_FILES} files");
                 self.error(Code::TOO_LARGE, WHOLE_STORE, message);
-                self.survey.seen.clear();
+                self.survey.folders.clear();
                 return;
             }
             self.list(folder, &mut folders);
@@ -84,13 +120,14 @@ impl Walk {
         } else {
             folder.path.clone()
         };
+        let now = SystemTime::now();
         let opened = folder
             .base
             .open_dir(&folder.below_base)
-            .and_then(|dir| Ok((dir.dir_metadata()?, dir)));
-        let dir = match opened {
-            Ok((metadata, dir)) => {
-                let identity = (metadata.dev(), metadata.ino());
+            .and_then(|dir| Ok((Stamp::of(&dir.dir_metadata()?), dir)));
+        let (looked, dir) = match opened {
+            Ok((looked, dir)) => {
+                let identity = looked.identity();
                 if folder.above.contains(&identity) {
                     self.error(
                         Code::BAD_LINK,
@@ -100,12 +137,24 @@ impl Walk {
                     return;
                 }
                 folder.above.push(identity);
-                dir
+                (looked, dir)
             }
             Err(error) => return self.access_error(&place, &error),
         };
+        self.see(&looked);
+        let last = self.last.find((&folder.path, false));
+        if let Some(last) = last.filter(|last| last.stamp == Some(looked))
+            && let Some(listed) = self.list_again(&dir, last)
+        {
+            self.n_files += listed.files.len();
+            for name in &listed.folders {
+                folders.push(folder.below(name));
+            }
+            return self.keep(listed, looked, Some(looked), folder.base, folder.below_base);
+        }
+        let (n_findings, n_folders) = (self.survey.findings.len(), folders.len());
         let mut names = BTreeSet::new();
-        let has_data;
+        let (has_data, mut is_plain);
         match dir.entries().and_then(|entries| {
             entries
                 .map(|entry| entry.map(|entry| (entry.file_name(), entry)))
@@ -113,30 +162,134 @@ impl Walk {
         }) {
             Ok(all) => {
                 has_data = all.iter().any(|(name, _)| name == "..data");
+                is_plain = !has_data;
                 for (name, entry) in all {
                     // What stands beside `..data` must be compared with what stands in it.
-                    if has_data || !self.list_file(&folder, &name, &entry) {
-                        self.keep_name(&folder.path, &name, &mut names);
+                    if has_data || !self.list_file(&folder, &dir, &name, &entry) {
+                        let is_kept = self.keep_name(&folder.path, &name, &mut names);
+                        is_plain &= !is_kept || has_plain_type(&entry);
                     }
                 }
             }
             Err(error) => return self.access_error(&place, &error),
         }
         if has_data {
-            self.list_data(&folder, &dir, &mut names, folders);
+            self.list_data(&folder, &dir, looked, &mut names, folders);
         }
         for name in names {
             let below_base = folder.below_base.join(&name);
             let base = Arc::clone(&folder.base);
             self.visit(&folder, name, base, below_base, folders);
         }
+        is_plain &= self.survey.findings.len() == n_findings;
+        if !is_plain {
+            self.see_link();
+        }
+        let names = folders.get(n_folders..).unwrap_or_default().iter();
+        let names = names.filter(|_| is_plain).map(Folder::name).collect();
+        let listed = self.listed(&folder.path, false, names);
+        let stamp = Some(looked).filter(|looked| is_plain && looked.is_settled(now));
+        self.keep(listed, looked, stamp, folder.base, folder.below_base);
+    }
+
+    /// Looks at the files of a folder in which there are the names that there were. None if one of them is no file now.
+    ///
+    /// PERF: one call of the system for each file, nothing else that grows with their number; most of a reload of a
+    /// large store is this.
+    fn list_again(&mut self, dir: &Dir, last: &KnownFolder) -> Option<Arc<Listed>> {
+        let Listed { folder, files, .. } = &*last.listed;
+        let n_before = match folder.len() {
+            0 => 0,
+            n => n + 1,
+        };
+        let mut changed = Vec::new();
+        for (index, (path, known)) in files.iter().enumerate() {
+            let stat = statat(dir, path.get(n_before..)?, AtFlags::SYMLINK_NOFOLLOW).ok()?;
+            if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+                return None;
+            }
+            let stamp = Stamp::of_stat(&stat);
+            self.see(&stamp);
+            if stamp != *known {
+                changed.push((index, stamp));
+            }
+        }
+        if changed.is_empty() {
+            return Some(Arc::clone(&last.listed));
+        }
+        let mut files = files.clone();
+        for (index, stamp) in changed {
+            files.get_mut(index)?.1 = stamp;
+        }
+        Some(Arc::new(Listed {
+            folder: folder.clone(),
+            is_data: false,
+            files,
+            folders: last.listed.folders.clone(),
+        }))
+    }
+
+    /// The files that were found, as they were listed before if that is the same.
+    fn listed(&mut self, folder: &str, is_data: bool, folders: Vec<Box<str>>) -> Arc<Listed> {
+        let mut files = std::mem::take(&mut self.files);
+        self.n_files += files.len();
+        files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        let last = self.last.find((folder, is_data));
+        if let Some(last) = last {
+            // One text for each path, however often it is listed.
+            for (path, _) in &mut files {
+                let known = &last.listed.files;
+                let at = known.binary_search_by(|(known, _)| known.cmp(path));
+                if let Some((known, _)) = at.ok().and_then(|at| known.get(at)) {
+                    *path = Arc::clone(known);
+                }
+            }
+        }
+        let listed = Listed {
+            folder: folder.into(),
+            is_data,
+            files,
+            folders,
+        };
+        match last {
+            Some(last) if *last.listed == listed => Arc::clone(&last.listed),
+            _ => Arc::new(listed),
+        }
+    }
+
+    fn keep(
+        &mut self,
+        listed: Arc<Listed>,
+        looked: Stamp,
+        stamp: Option<Stamp>,
+        base: Arc<Dir>,
+        below_base: PathBuf,
+    ) {
+        self.survey.folders.push(Surveyed {
+            listed,
+            looked,
+            stamp,
+            base,
+            below_base,
+        });
+    }
+
+    fn see(&mut self, stamp: &Stamp) {
+        if let Some(moment) = &mut self.survey.moment {
+            moment.see(stamp);
+        }
+    }
+
+    fn see_link(&mut self) {
+        if let Some(moment) = &mut self.survey.moment {
+            moment.see_link();
+        }
     }
 
     /// Lists an entry that is plainly a file of the store: no link, no folder. False for anything else.
     ///
-    /// PERF: asks for the metadata by the folder's handle, one call of the system instead of four; most of a reload of
-    /// a large store is this.
-    fn list_file(&mut self, folder: &Folder, name: &OsStr, entry: &DirEntry) -> bool {
+    /// PERF: asks for the metadata by the folder's handle, one call of the system instead of four.
+    fn list_file(&mut self, folder: &Folder, dir: &Dir, name: &OsStr, entry: &DirEntry) -> bool {
         let Some(name) = name.to_str() else {
             return false;
         };
@@ -145,18 +298,15 @@ impl Walk {
             return false;
         }
         // Should a link have taken its place meanwhile, this is the link's own.
-        let Ok(metadata) = entry.metadata() else {
+        let Ok(stat) = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
             return false;
         };
-        if !metadata.is_file() {
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
             return false;
         }
-        self.survey.seen.push(Seen {
-            path: join(&folder.path, name).into(),
-            stamp: Stamp::of(&metadata),
-            base: Arc::clone(&folder.base),
-            below_base: folder.below_base.join(name),
-        });
+        let stamp = Stamp::of_stat(&stat);
+        self.see(&stamp);
+        self.files.push((join(&folder.path, name).into(), stamp));
         true
     }
 
@@ -165,6 +315,7 @@ impl Walk {
         &mut self,
         folder: &Folder,
         dir: &Dir,
+        looked: Stamp,
         names: &mut BTreeSet<String>,
         folders: &mut Vec<Folder>,
     ) {
@@ -198,10 +349,12 @@ impl Walk {
             let below_base = PathBuf::from(&name);
             self.visit(folder, name, Arc::clone(&data), below_base, folders);
         }
+        let listed = self.listed(&folder.path, true, Vec::new());
+        self.keep(listed, looked, None, data, PathBuf::new());
     }
 
-    /// Keeps `name` unless it is one that is never read.
-    fn keep_name(&mut self, folder: &str, name: &OsStr, names: &mut BTreeSet<String>) {
+    /// Keeps `name` unless it is one that is never read; gives whether it does.
+    fn keep_name(&mut self, folder: &str, name: &OsStr, names: &mut BTreeSet<String>) -> bool {
         let Some(text) = name.to_str() else {
             let lossy = name.to_string_lossy();
             if !is_skipped(&lossy) {
@@ -211,11 +364,13 @@ impl Walk {
                     "the name of this file is not UTF-8",
                 );
             }
-            return;
+            return false;
         };
-        if !text.starts_with('.') {
+        let is_kept = !text.starts_with('.');
+        if is_kept {
             names.insert(text.to_owned());
         }
+        is_kept
     }
 
     fn visit(
@@ -275,12 +430,8 @@ impl Walk {
             self.survey.findings.push(finding);
         } else if metadata.is_file() {
             let stamp = Stamp::of(&metadata);
-            self.survey.seen.push(Seen {
-                path: path.into(),
-                stamp,
-                base,
-                below_base,
-            });
+            self.see(&stamp);
+            self.files.push((path.into(), stamp));
         } else {
             self.error(Code::NOT_A_FILE, &path, "this is no regular file");
         }
@@ -341,6 +492,12 @@ fn join(folder: &str, name: &str) -> String {
     } else {
         format!("{folder}/{name}")
     }
+}
+
+/// Whether it is no link, nor anything that may lead elsewhere.
+fn has_plain_type(entry: &DirEntry) -> bool {
+    let kind = entry.file_type();
+    kind.is_ok_and(|kind| kind.is_file() || kind.is_dir())
 }
 
 /// Files that are there for people and editors.

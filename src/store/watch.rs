@@ -24,7 +24,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::{debug, error, info, warn};
 
 use super::loader::{Source, Trust};
-use super::read::Survey;
+use super::read::{Listing, Survey};
 use super::{Loaded, Loader, Took};
 use crate::compile::snapshot::Revision;
 use crate::engine::live::{Generation, Live};
@@ -274,10 +274,13 @@ impl Reloader {
         self.free_retired();
         let must_digest = self.signals.must_digest.swap(false, Ordering::AcqRel);
         let begun = Instant::now();
-        let survey = Survey::of(&self.root);
-        let surveyed = begun.elapsed();
         let is_poll = reason == Reason::Poll;
         let seen = self.loader.seen();
+        // Once a minute every folder is listed, whatever its stamp says.
+        let must_list = must_digest || (is_poll && self.next_slice == 0);
+        let nothing = Listing::default();
+        let survey = Survey::of(&self.root, if must_list { &nothing } else { &seen.listing });
+        let surveyed = begun.elapsed();
         let is_untouched = survey.is_as(&seen.listing);
         // A file that was too new, or could not be read, is read again however it looks.
         let is_doubtful = is_poll && (seen.is_fresh || self.was_unreadable());
@@ -330,27 +333,19 @@ impl Reloader {
     /// Whether one of the next few files has another content than was read, behind an unchanged stamp.
     fn slice_differs(&mut self, survey: &Survey) -> bool {
         let seen = self.loader.seen();
-        let stamps = &seen.listing.stamps;
-        let n_files = stamps.len().div_ceil(N_SLICES).max(1);
+        let contents = &seen.contents;
+        let n_files = contents.len().div_ceil(N_SLICES).max(1);
         let first = self.next_slice * n_files;
-        self.next_slice = if first + n_files >= stamps.len() {
+        self.next_slice = if first + n_files >= contents.len() {
             0
         } else {
             self.next_slice + 1
         };
-        stamps
+        contents
             .iter()
-            .enumerate()
             .skip(first)
             .take(n_files)
-            .any(|(index, (path, _))| {
-                let digests = &seen.digests;
-                let known = digests
-                    .binary_search_by(|(other, _)| other.cmp(path))
-                    .ok()
-                    .and_then(|at| digests.get(at));
-                known.is_some_and(|(_, digest)| !survey.still_holds(index, digest))
-            })
+            .any(|(path, digest)| !survey.still_holds(path, digest))
     }
 
     fn publish(&mut self, loaded: Loaded, begun: Instant) {

@@ -8,6 +8,7 @@ use super::owners::{self, Declared, TextNeeded};
 use super::{Fragment, Memory, Owners, count, fragment};
 use crate::language::finding::Finding;
 use crate::name::AccountId;
+use crate::store::contents::Contents;
 use crate::store::place::{Kind, Place};
 use crate::store::progress::Progress;
 use crate::store::read::{ContentDigest, File};
@@ -37,7 +38,7 @@ pub struct Shaped {
 ///
 /// Fails where a file that was not read again means something else now, because its folder belongs to another account.
 pub fn entities(
-    files: &[(Arc<str>, ContentDigest)],
+    files: &Contents,
     read: &[File],
     unread: &[Place<'_>],
     memory: &mut Memory,
@@ -108,7 +109,7 @@ pub fn read_all<'f>(
 
 /// Puts together what was read now and what is remembered.
 fn merge(
-    files: &[(Arc<str>, ContentDigest)],
+    files: &Contents,
     fresh: Vec<(&File, Arc<Fragment>)>,
     declared: Declared,
     memory: &mut Memory,
@@ -137,7 +138,7 @@ fn merge(
         memory.keep_only(files);
     }
     let mut aws_managed = BTreeMap::new();
-    for (path, digest) in files {
+    for (path, digest) in files.iter() {
         let said = bad.get(path).or_else(|| memory.fragment(path));
         let Some(said) = said else {
             let is_account = Place::of(path).kind == Kind::Account;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::Fragment;
 use super::owners::{Declaration, Owners};
+use crate::store::contents::Contents;
 use crate::store::read::{ContentDigest, File, Stamp};
 
 /// The good files of the last load, by path. Their documents are shared with the snapshot that was made of them.
@@ -109,7 +110,7 @@ impl Memory {
     }
 
     /// Forgets all files but these.
-    pub(super) fn keep_only(&mut self, files: &[(Arc<str>, ContentDigest)]) {
+    pub(super) fn keep_only(&mut self, files: &Contents) {
         let present: HashSet<&str> = files.iter().map(|(path, _)| &**path).collect();
         self.files.retain(|path, _| present.contains(&**path));
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Folder, FolderOwner, Memory, Owner, Reading, account, with_json};
 use crate::language::finding::{Code, Finding, Location};
 use crate::name::AccountId;
+use crate::store::contents::Contents;
 use crate::store::place::{self, Kind, Place};
 use crate::store::read::{ContentDigest, File};
 use crate::world::entity::Account;
@@ -58,14 +59,14 @@ pub struct TextNeeded;
 
 /// Learns which accounts there are. The root comes first: its partition is the default of the others.
 pub fn declared(
-    files: &[(Arc<str>, ContentDigest)],
+    files: &Contents,
     read: &[File],
     unread: &[Place<'_>],
     memory: &mut Memory,
 ) -> Result<Declared, TextNeeded> {
     let mut folders: BTreeMap<Option<&str>, Option<&(Arc<str>, ContentDigest)>> =
         BTreeMap::from([(None, None)]);
-    for file in files {
+    for file in files.iter() {
         let path: &str = &file.0;
         let is_account = path.ends_with("account.json") && Place::of(path).kind == Kind::Account;
         let declaration = folders.entry(place::account_folder(path)).or_default();

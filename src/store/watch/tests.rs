@@ -10,6 +10,7 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::contents::Contents;
 use crate::store::load;
 use crate::store::read::unreadable;
 
@@ -239,7 +240,8 @@ fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
         let other = Revision::new("another");
         let seen = reloader.loader.seen_mut();
         seen.is_fresh = false;
-        seen.digests.get_mut(index).unwrap().1 = [0; 32];
+        let path = seen.contents.iter().nth(index).unwrap().0.clone();
+        seen.contents = seen.contents.with([(&*path, [0; 32])]).unwrap().0;
         seen.revision = Some(other.clone());
         lock(&reloader.status).revision = other;
         reloader.check(Reason::Event);
@@ -318,7 +320,9 @@ fn a_file_that_could_not_be_read_is_tried_again_though_it_has_not_changed() {
     // As if no descriptor had been left when it was the file's turn.
     let seen = reloader.loader.seen_mut();
     seen.is_fresh = false;
-    let (path, _) = seen.digests.pop().unwrap();
+    let mut contents: Vec<_> = seen.contents.iter().cloned().collect();
+    let (path, _) = contents.pop().unwrap();
+    seen.contents = Contents::of(contents).0;
     let cause = std::io::Error::other("too many open files");
     let findings = vec![unreadable(path, &cause)];
     seen.read_findings.clone_from(&findings);

@@ -1,0 +1,186 @@
+//! What a look at a store takes from the look before it, and when one look is enough.
+
+use sha2::{Digest, Sha256};
+
+use super::*;
+use crate::store::read::{Listed, Listing, Survey};
+
+/// The listing of `survey`, as if all of it had been old enough to be trusted.
+fn settled(survey: &Survey) -> Listing {
+    let mut listing = survey.listing();
+    for (known, surveyed) in listing.folders.iter_mut().zip(&survey.folders) {
+        known.stamp = Some(surveyed.looked);
+    }
+    listing
+}
+
+fn folder<'s>(survey: &'s Survey, folder: &str) -> &'s Arc<Listed> {
+    let mut folders = survey.folders.iter().map(|folder| &folder.listed);
+    folders.find(|listed| *listed.folder == *folder).unwrap()
+}
+
+fn paths(survey: &Survey) -> Vec<&str> {
+    let files = survey
+        .folders
+        .iter()
+        .flat_map(|folder| &folder.listed.files);
+    files.map(|(path, _)| &**path).collect()
+}
+
+#[test]
+fn a_folder_in_which_nothing_has_changed_is_the_one_that_was_listed() {
+    let root = shop(&[
+        ("users/ann.json", "{}"),
+        ("users/eng/bob.json", "{}"),
+        ("groups/g.json", "{}"),
+    ]);
+    let first = Survey::of(root.path(), &Listing::default());
+    let listing = settled(&first);
+    fs::write(root.path().join("users/ann.json"), "{ }").unwrap();
+    let second = Survey::of(root.path(), &listing);
+    assert_eq!(paths(&first), paths(&second));
+    for same in ["", "users/eng", "groups"] {
+        assert!(
+            Arc::ptr_eq(folder(&first, same), folder(&second, same)),
+            "{same}"
+        );
+    }
+    let (before, after) = (folder(&first, "users"), folder(&second, "users"));
+    assert_ne!(
+        before.files.first().unwrap().1,
+        after.files.first().unwrap().1
+    );
+    assert_eq!(before.folders, after.folders);
+    assert!(!second.is_as(&listing) && second.is_as(&second.listing()));
+    // By its names alone.
+    assert!(second.listing().has_paths_of(&listing));
+}
+
+#[test]
+fn what_comes_goes_or_becomes_something_else_is_seen() {
+    type Change = fn(&Path);
+    let changes: [(&str, Change, &[&str]); 5] = [
+        (
+            "a new file",
+            |root| fs::write(root.join("users/new.json"), "{}").unwrap(),
+            &[
+                "account.json",
+                "users/ann.json",
+                "users/new.json",
+                "users/eng/bob.json",
+            ],
+        ),
+        (
+            "a file less",
+            |root| fs::remove_file(root.join("users/ann.json")).unwrap(),
+            &["account.json", "users/eng/bob.json"],
+        ),
+        (
+            "a new folder",
+            |root| write(root, &[("users/ops/c.json", "{}")]),
+            &[
+                "account.json",
+                "users/ann.json",
+                "users/eng/bob.json",
+                "users/ops/c.json",
+            ],
+        ),
+        (
+            "a folder less",
+            |root| fs::remove_dir_all(root.join("users/eng")).unwrap(),
+            &["account.json", "users/ann.json"],
+        ),
+        (
+            "a link in place of a file",
+            |root| {
+                fs::rename(root.join("users/ann.json"), root.join("users/.ann.json")).unwrap();
+                symlink(".ann.json", root.join("users/ann.json")).unwrap();
+            },
+            &["account.json", "users/ann.json", "users/eng/bob.json"],
+        ),
+    ];
+    for (what, change, expected) in changes {
+        let root = shop(&[("users/ann.json", "{}"), ("users/eng/bob.json", "{}")]);
+        let listing = settled(&Survey::of(root.path(), &Listing::default()));
+        change(root.path());
+        let survey = Survey::of(root.path(), &listing);
+        assert_eq!(paths(&survey), expected, "{what}");
+        let anew = Survey::of(root.path(), &Listing::default());
+        assert!(survey.is_as(&anew.listing()), "{what}");
+    }
+}
+
+/// Stamps only the system's clock can make older.
+#[cfg(target_os = "linux")]
+#[test]
+fn one_look_proves_what_was_there_before_it_began() {
+    let root = shop(&[("users/ann.json", "{}")]);
+    let look = || Survey::of(root.path(), &Listing::default());
+    assert!(!look().is_of_one_moment(), "too new");
+    std::thread::sleep(Duration::from_millis(30));
+    let survey = look();
+    if survey.moment.is_none() {
+        return; // this file system may have a clock of its own
+    }
+    assert!(survey.is_of_one_moment());
+    fs::write(root.path().join("users/bob.json"), "{}").unwrap();
+    assert!(!survey.is_of_one_moment(), "a folder has changed since");
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(look().is_of_one_moment());
+    symlink("ann.json", root.path().join("users/c.json")).unwrap();
+    std::thread::sleep(Duration::from_millis(30));
+    assert!(!look().is_of_one_moment(), "a link may lead elsewhere");
+}
+
+/// The writer changes one file and then the other, so there is never a moment at which the second one is ahead, nor
+/// one at which the first one is by more than a step. Whether one look is enough depends on the pauses.
+#[test]
+fn files_that_change_one_after_the_other_are_read_as_they_were_together() {
+    let text = |n: u32| format!("{{{}}}", " ".repeat(n as usize));
+    let digests: Vec<_> = (0..400).map(|n| Sha256::digest(text(n))).collect();
+    let root = shop(&[]);
+    let root = root.path();
+    for n in 0..200 {
+        write(root, &[(&format!("users/u{n}.json"), "{}")]);
+    }
+    let (first, second) = ("users/zoe.json", "groups/zoe.json");
+    write(root, &[(first, &text(0)), (second, &text(0))]);
+    let is_done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for n in 1..400 {
+                for path in [first, second] {
+                    if n % 3 == 0 {
+                        fs::write(root.join("users/next.tmp"), text(n)).unwrap();
+                        fs::rename(root.join("users/next.tmp"), root.join(path)).unwrap();
+                    } else {
+                        fs::write(root.join(path), text(n)).unwrap();
+                    }
+                }
+                std::thread::sleep(Duration::from_millis(u64::from(n % 5) * 3));
+            }
+            is_done.store(true, std::sync::atomic::Ordering::Release);
+        });
+        let mut loader = Loader::new();
+        let (mut n_loads, mut last) = (0, 0);
+        while !is_done.load(std::sync::atomic::Ordering::Acquire) {
+            // What was read in the midst of a write is no JSON, and no other content either.
+            if loader.load(root).is_err() {
+                continue;
+            }
+            let number = |path: &str| {
+                let mut files = loader.seen().contents.iter();
+                let (_, digest) = files.find(|(other, _)| **other == *path).unwrap();
+                digests.iter().position(|other| **other == *digest).unwrap()
+            };
+            let (a, b) = (number(first), number(second));
+            assert!(
+                a == b || a == b + 1,
+                "{a} and {b} were never there together"
+            );
+            assert!(last <= a, "{a} after {last}");
+            (n_loads, last) = (n_loads + 1, a);
+        }
+        assert!(n_loads > 20, "{n_loads}");
+    });
+}
