@@ -374,6 +374,13 @@ fn action_patterns_follow_their_grammar() {
         ("order:*", false),
         ("orders-admin:*", false),
         ("orders:*fun*", true),
+        ("Orders:RE*", true),
+        ("orders:Refund*", true),
+        ("orders:Refunds*", false),
+        ("orders:Refun", false),
+        ("orders:Refunds", false),
+        ("Orders:*FUND", true),
+        ("orders:r*?", true),
     ] {
         assert_eq!(
             ActionPattern::parse(pattern).unwrap().matches(&action),
@@ -413,14 +420,5 @@ fn what_an_index_may_rely_on_is_known() {
     ] {
         assert_eq!(pattern(text).longest_literal(), longest, "M-23: {text}");
         assert_eq!(pattern(text).exact(), exact, "M-23: {text}");
-    }
-    for (text, literal) in [
-        ("*", None),
-        ("orders:Get*", None),
-        ("orders:*", None),
-        ("Orders:GetOrder", Some("orders:getorder")),
-    ] {
-        let pattern = ActionPattern::parse(text).unwrap();
-        assert_eq!(pattern.literal(), literal, "M-2: {text}");
     }
 }
