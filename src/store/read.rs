@@ -116,8 +116,9 @@ pub struct Files {
     pub unread: Vec<(Arc<str>, ContentDigest)>,
     /// What is wrong with files and links, whatever they hold.
     pub findings: Vec<Finding>,
-    /// What was seen of all of them, and of those that are neither here nor there: they are in folders that are
-    /// settled, as they were when it was noted that they are.
+    /// The folders of which no file is in one of these lists: each is what it was.
+    pub skipped: Vec<Arc<Listed>>,
+    /// What was seen of all of them.
     pub listing: Listing,
 }
 
@@ -394,6 +395,7 @@ fn read_all(survey: &Survey, known: Known<'_>) -> Option<Files> {
             && last
                 .is_some_and(|last| last.is_settled && Arc::ptr_eq(&last.listed, &folder.listed));
         if noted.is_settled {
+            files.skipped.push(Arc::clone(&folder.listed));
             continue;
         }
         noted.is_settled = true;
