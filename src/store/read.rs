@@ -62,8 +62,11 @@ impl Stamp {
     }
 
     /// The same, by a call of the system that [`Metadata`] is not made from.
+    #[expect(
+        clippy::unnecessary_cast,
+        reason = "how wide these are differs between systems"
+    )]
     pub(super) fn of_stat(stat: &rustix::fs::Stat) -> Self {
-        // What these are made of differs between systems.
         Self {
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
