@@ -128,6 +128,7 @@ impl Loader {
         let Files {
             mut read,
             unread,
+            skipped,
             findings,
             listing,
         } = match source {
@@ -162,9 +163,8 @@ impl Loader {
         let (has_same_paths, (contents, revision)) = match again.flatten() {
             Some(again) => (true, again),
             None => {
-                let settled = listing.folders.iter().filter(|folder| folder.is_settled);
-                let settled = settled.flat_map(|folder| &folder.listed.files);
-                let remembered = settled.filter_map(|(path, _)| self.memory.known(path));
+                let skipped = skipped.iter().flat_map(|folder| &folder.files);
+                let remembered = skipped.filter_map(|(path, _)| self.memory.known(path));
                 let here = found().map(|(path, digest)| (Arc::clone(path), digest));
                 (false, Contents::of(here.chain(remembered).collect()))
             }

@@ -62,8 +62,11 @@ impl Stamp {
     }
 
     /// The same, by a call of the system that [`Metadata`] is not made from.
+    #[expect(
+        clippy::unnecessary_cast,
+        reason = "how wide these are differs between systems"
+    )]
     pub(super) fn of_stat(stat: &rustix::fs::Stat) -> Self {
-        // What these are made of differs between systems.
         Self {
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
@@ -116,8 +119,9 @@ pub struct Files {
     pub unread: Vec<(Arc<str>, ContentDigest)>,
     /// What is wrong with files and links, whatever they hold.
     pub findings: Vec<Finding>,
-    /// What was seen of all of them, and of those that are neither here nor there: they are in folders that are
-    /// settled, as they were when it was noted that they are.
+    /// The folders of which no file is in one of these lists: each is what it was.
+    pub skipped: Vec<Arc<Listed>>,
+    /// What was seen of all of them.
     pub listing: Listing,
 }
 
@@ -394,6 +398,7 @@ fn read_all(survey: &Survey, known: Known<'_>) -> Option<Files> {
             && last
                 .is_some_and(|last| last.is_settled && Arc::ptr_eq(&last.listed, &folder.listed));
         if noted.is_settled {
+            files.skipped.push(Arc::clone(&folder.listed));
             continue;
         }
         noted.is_settled = true;

@@ -67,3 +67,66 @@ fn what_is_remembered_is_what_would_be_read() {
     }
     assert_eq!((n_loaded, n_refused), (17, 5), "the steps do what they say");
 }
+
+/// Like the test above, for files and folders that are old enough to be taken for what they were.
+#[test]
+fn what_is_old_and_has_not_changed_stays_what_it_was() {
+    let root = store(&[
+        ACCOUNT,
+        ("users/ann.json", "{}"),
+        ("users/eng/bob.json", "{}"),
+        ("managed-policies/m.json", ALLOW),
+        ("groups/g.json", "{}"),
+    ]);
+    let mut loader = Loader::new();
+    let mut load_both = |what: &str| {
+        let read = said(load(root.path()));
+        assert_eq!(said(loader.load(root.path())), read, "{what}");
+        let scan = loader.seen();
+        scan.listing
+            .folders
+            .iter()
+            .filter(|folder| folder.is_settled)
+            .count()
+    };
+    assert_eq!(load_both("everything is new"), 0);
+    std::thread::sleep(Duration::from_millis(2_100));
+    load_both("read once more");
+    assert_eq!(load_both("nothing has changed"), 5);
+    assert_eq!(load_both("nothing has changed again"), 5);
+    type Change = fn(&Path);
+    let changes: [(&str, Change); 9] = [
+        ("another content", |root| {
+            write(root, &[("users/ann.json", "{ }")])
+        }),
+        ("a new file", |root| {
+            write(root, &[("users/new.json", "{}")])
+        }),
+        ("a new folder", |root| {
+            write(root, &[("managed-policies/x/n.json", ALLOW)])
+        }),
+        ("a folder less", |root| {
+            fs::remove_dir_all(root.join("managed-policies/x")).unwrap()
+        }),
+        ("what does not load", |root| {
+            write(root, &[("managed-policies/x/M.json", ALLOW)])
+        }),
+        ("what loads", |root| {
+            fs::remove_dir_all(root.join("managed-policies/x")).unwrap()
+        }),
+        ("no JSON", |root| {
+            write(root, &[("users/eng/bob.json", "{")])
+        }),
+        ("a file less", |root| {
+            fs::remove_file(root.join("users/eng/bob.json")).unwrap()
+        }),
+        ("another account", |root| {
+            write(root, &[("account.json", r#"{"AccountId":"444455556666"}"#)]);
+        }),
+    ];
+    for (what, change) in changes {
+        change(root.path());
+        load_both(what);
+        load_both(what);
+    }
+}
