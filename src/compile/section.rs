@@ -125,6 +125,8 @@ impl Section {
             (Covering::Everything, _) => true,
             (Covering::ByPattern, _) => false,
             (_, Resource::Any) => return None, // M-11
+            // Patterns that are asked are paid for (E-1); what is told here is not, and so must not take long.
+            (_, Resource::Arn(arn)) if arn.as_str().len() > LONGEST_TOLD => false,
             (Covering::Parts { first, n }, Resource::Arn(arn)) => {
                 if !self.parts.fit(*first, *n, arn) {
                     return None;
@@ -145,6 +147,13 @@ impl Section {
         size_of_val(&*self.rows) + self.parts.n_bytes() + filters
     }
 }
+
+/// Up to so many bytes of a resource are compared with what rows ask.
+const LONGEST_TOLD: usize = 512;
+/// The longest text that is looked for between two wildcards.
+const LONGEST_INFIX: usize = 64;
+/// How many runs a filter tries for one resource before it lets everything through.
+const MOST_TRIED: usize = 4 * MAX_FILTERED;
 
 /// How many bytes of a resource's beginning are looked at, behind `arn:`.
 const HEAD: usize = 16;
@@ -368,7 +377,9 @@ impl PartsMaker {
             let (prefix, infix, suffix) = match (of, form) {
                 (_, Form::Exact(text)) => (*text, "", ""),
                 (_, Form::Affixes(prefix, suffix)) => (*prefix, "", *suffix),
-                (PartOf::Whole, Form::Infix(prefix, infix, suffix)) if infix.starts_with(':') => {
+                (PartOf::Whole, Form::Infix(prefix, infix, suffix))
+                    if infix.starts_with(':') && infix.len() <= LONGEST_INFIX =>
+                {
                     (*prefix, *infix, *suffix)
                 }
                 (_, Form::Infix(..)) => return None,
@@ -527,6 +538,7 @@ impl Filter {
         for at in self.exact.get(text).into_iter().flatten() {
             set(&mut passed, *at);
         }
+        let mut n_tried = 0;
         for (end, window) in (WINDOW..).zip(text.as_bytes().windows(WINDOW)) {
             let Ok(window) = <[u8; WINDOW]>::try_from(window) else {
                 continue;
@@ -535,7 +547,13 @@ impl Filter {
             if self.seen.get(word).is_none_or(|word| word & bit == 0) {
                 continue;
             }
-            for run in self.windows.get(&window).into_iter().flatten() {
+            let runs = self.windows.get(&window).map_or(&[][..], |runs| runs);
+            n_tried += runs.len();
+            if n_tried > MOST_TRIED {
+                // What is let through is paid for when it is considered (E-1).
+                return std::iter::repeat_n(u64::MAX, self.always.len()).collect();
+            }
+            for run in runs {
                 let before = text.as_bytes().get(..end);
                 if before.is_some_and(|before| before.ends_with(&run.text)) {
                     set(&mut passed, run.statement);

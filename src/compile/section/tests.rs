@@ -51,6 +51,7 @@ const FIELDS: &[&str] = &[
     "*central-1",
     "111111111111",
     "1*1",
+    "${*}",
 ];
 const PARTS: &[&str] = &[
     "order/",
@@ -66,6 +67,10 @@ const PARTS: &[&str] = &[
     "function:",
     "ä",
     "-very-long-name-",
+    "${*}",
+    "${?}",
+    "${$}",
+    "\0",
 ];
 const STANDING_FOR: &[&str] = &[
     "", "a", "b", "ab", "x:y", "ann", "ä", ":", "orders", "long/er",
@@ -91,8 +96,16 @@ fn pattern(luck: &mut Luck) -> ResourcePattern {
 /// An ARN like those that `pattern` means, or nearly.
 fn resource(luck: &mut Luck, pattern: &ResourcePattern) -> Option<Resource> {
     let mut text = String::new();
-    for character in pattern.as_str().replace("${aws:username}", "ann").chars() {
+    let said = pattern
+        .as_str()
+        .replace("${aws:username}", "ann")
+        .replace("${*}", "\u{1}")
+        .replace("${?}", "\u{2}")
+        .replace("${$}", "$");
+    for character in said.chars() {
         match character {
+            '\u{1}' => text.push_str(luck.pick(&["*", "*", "x"])),
+            '\u{2}' => text.push_str(luck.pick(&["?", "?", "x"])),
             '*' => text.push_str(luck.pick(STANDING_FOR)),
             '?' => text.push_str(luck.pick(&["a", "ä", "w", ":"])),
             _ if luck.below(60) == 0 => {}
@@ -265,4 +278,64 @@ fn more_statements_than_one_filter_holds_are_kept_in_order() {
         let expected: Vec<usize> = expected.into_iter().collect();
         assert_eq!(passed, expected);
     }
+}
+
+fn section_of(texts: impl Iterator<Item = String>, effect: Effect) -> (Section, Vec<Statement>) {
+    let syntax = Syntax {
+        wildcards: true,
+        variables: false,
+    };
+    let patterns = texts.map(|text| ResourcePattern::parse(&text, syntax).unwrap());
+    let statements: Vec<Statement> = patterns.map(|one| statement(effect, one)).collect();
+    let candidate = |at| Candidate {
+        policy: 0,
+        statement: at,
+    };
+    let section = Section::new((0..).map(candidate).zip(&statements).collect());
+    (section, statements)
+}
+
+fn found_for(section: &Section, resource: &str) -> Vec<Found> {
+    let resource = Resource::parse(resource).unwrap();
+    let mut all = Vec::new();
+    let _: ControlFlow<()> = section.visit(&resource, &Ends::of(&resource), |found| {
+        all.push(found);
+        ControlFlow::Continue(())
+    });
+    all
+}
+
+/// E-1: whatever takes long is left to the patterns, whose work is counted.
+#[test]
+fn long_resources_are_left_to_the_patterns() {
+    let texts = (0..12).map(|at| format!("arn:aws:s3:*:1111222233{at:02}:secret/*"));
+    let (section, _) = section_of(texts, Effect::Deny);
+    let told = found_for(&section, "arn:aws:s3:eu:111122223305:secret/x");
+    assert!(
+        matches!(&*told, [only] if only.covers && only.candidate.statement == 5),
+        "E-1"
+    );
+    let colons = format!("arn:aws:s3:::{}", ":".repeat(16_000));
+    let left = found_for(&section, &colons);
+    assert!(
+        left.len() == 12 && left.iter().all(|found| !found.covers),
+        "E-1"
+    );
+}
+
+/// E-1, M-23: a filter that would take long lets everything through, and in order.
+#[test]
+fn a_filter_that_takes_long_lets_everything_through() {
+    let texts = (0..MAX_FILTERED).map(|at| format!("arn:a:b:::{at:04}aaaaaaaa*"));
+    let (section, statements) = section_of(texts, Effect::Allow);
+    assert!(
+        found_for(&section, "arn:a:b:::0007aaaaaaaa").len() == 1,
+        "M-23"
+    );
+    let hostile = format!("arn:a:b:::{}", "a".repeat(16_000));
+    let all = found_for(&section, &hostile);
+    assert!(all.len() <= statements.len(), "E-1");
+    let filter = section.filters.first().unwrap();
+    let passed = filter.pass(&Resource::parse(&hostile).unwrap());
+    assert!(passed.iter().all(|word| *word == u64::MAX), "E-1");
 }
