@@ -32,7 +32,8 @@ use super::{CACHED, INDEXES, LAWS, SCENARIOS, UNITS};
 use crate::support::{number_from_environment, repository};
 use crate::worlds::Random;
 
-/// What is left out says nothing about an answer: the unit tests, explanations, and what is only printed.
+/// What is left out says nothing about an answer: the unit tests, explanations, what is only printed, and the guess of
+/// what an evaluation costs, by which the cache chooses whether it is worth asking.
 const LISTED: &[&str] = &[
     "--file=src/compile/**",
     "--file=src/engine/**",
@@ -41,15 +42,22 @@ const LISTED: &[&str] = &[
     "--exclude=src/engine/explain*",
     "--exclude=src/engine/explain/**",
     "--exclude-re=impl (fmt::)?(Debug|Display)",
+    r"--exclude-re=\b(section|statement|condition)_cost\b",
 ];
 
 const INCREMENTAL: Tests = Tests {
     of_units: false,
     arguments: &["incremental::"],
 };
-const OTHER_LAWS: Tests = Tests {
+const OTHERS: Tests = Tests {
     of_units: false,
-    arguments: &["laws::", "cached::", "simulate::"],
+    arguments: &[
+        "laws::",
+        "cached::",
+        "simulate::",
+        "explain::",
+        "allocations::the_memory",
+    ],
 };
 
 /// From the quickest answer to the slowest: most mutants get no further than the first.
@@ -60,7 +68,7 @@ const TRIES: &[&Tests] = &[
     &INDEXES,
     &INCREMENTAL,
     &UNITS,
-    &OTHER_LAWS,
+    &OTHERS,
 ];
 
 /// A mutant that makes a test run this long is noticed: it would have ended long before.
