@@ -23,6 +23,8 @@ use crate::oracle::question::Question;
 use crate::support::number_from_environment;
 use crate::worlds::{self, Random, World};
 
+mod patched;
+
 /// Without optimisation they take ten times as long.
 const N_SEQUENCES: u64 = if cfg!(debug_assertions) { 60 } else { 300 };
 const N_EDITS: usize = 12;
