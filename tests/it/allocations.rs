@@ -46,6 +46,62 @@ fn a_decision_with_an_index_allocates_nothing() {
     );
 }
 
+fn policy(statements: &[String]) -> Arc<Policy> {
+    let text = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{}]}}"#,
+        statements.join(",")
+    );
+    let (document, findings) =
+        parse::parse(&text, PolicyType::Identity, Base::File("large".into()));
+    let document = document.unwrap_or_else(|| panic!("{findings:?}"));
+    Arc::new(Policy {
+        name: "large".into(),
+        policy_type: PolicyType::Identity,
+        file: "large.json".into(),
+        origin: Arc::new(Origin::of(&document)),
+        statements: document.statements,
+    })
+}
+
+/// What slices are thought to take is what they take, about: else the most they may take together would be no limit.
+#[test]
+fn the_memory_of_slices_is_counted_and_given_back() {
+    let resources = [
+        "order/1234567{n}",
+        "order/{n}/*",
+        "*/item-{n}",
+        "*",
+        "order/*/line-{n}/*",
+    ];
+    for resource in resources {
+        let statement = |n: usize| {
+            let resource = resource.replace("{n}", &n.to_string());
+            format!(
+                r#"{{"Effect":"Allow","Action":"a:*","Resource":"arn:app:orders:::{resource}","Condition":{{"StringEquals":{{"app:k{n}":"v"}}}}}}"#
+            )
+        };
+        let statements: Vec<String> = (0..100).map(statement).collect();
+        let budget = SliceBudget::of(usize::MAX);
+        let set = PolicySet::new(vec![policy(&statements)], &budget);
+        let actions = (0..40).map(|n| Action::parse(&format!("a:b{n}")).unwrap());
+        let actions: Vec<Action> = actions.collect();
+        let taken = measure(|| {
+            for action in actions.iter().chain(&actions) {
+                _ = set.slice(action);
+            }
+        });
+        assert_eq!(set.n_slices(), actions.len());
+        let (counted, taken) = (budget.used() as i64, taken.bytes_current);
+        println!("{resource}: {taken} bytes, counted as {counted}");
+        assert!(
+            counted * 3 > taken * 2 && taken * 3 > counted * 2,
+            "{resource}: {taken} bytes, counted as {counted}"
+        );
+        drop(set);
+        assert_eq!(budget.used(), 0, "{resource}");
+    }
+}
+
 /// A slice for which there is no memory is built once, not for every question that comes after.
 #[test]
 fn a_slice_that_found_no_memory_is_not_built_again() {
@@ -56,22 +112,9 @@ fn a_slice_that_found_no_memory_is_not_built_again() {
             )
         })
         .collect();
-    let text = format!(
-        r#"{{"Version":"2012-10-17","Statement":[{}]}}"#,
-        statements.join(",")
-    );
-    let (document, findings) =
-        parse::parse(&text, PolicyType::Identity, Base::File("large".into()));
-    let document = document.unwrap_or_else(|| panic!("{findings:?}"));
-    let policy = Policy {
-        name: "large".into(),
-        policy_type: PolicyType::Identity,
-        file: "large.json".into(),
-        origin: Arc::new(Origin::of(&document)),
-        statements: document.statements,
-    };
+    let policy = policy(&statements);
     let budget = SliceBudget::of(2_048);
-    let set = PolicySet::new(vec![Arc::new(policy)], &budget);
+    let set = PolicySet::new(vec![policy], &budget);
     let action = Action::parse("a:b").unwrap();
     for _ in 0..2 {
         assert!(set.slice(&action).is_none(), "M-23: no memory for it");
