@@ -52,6 +52,7 @@ fn action(account: &str, verb: &str, n: usize, changed: &str) -> String {
 }
 
 fn assert_each_has_its_own(snapshot: &Snapshot, changed: &str) {
+    assert_eq!(snapshot.n_principals(), 2 * N * ACCOUNTS.len());
     let asks = |principal: String, action: String, resource: &str| {
         let question = Question {
             principal,
