@@ -13,10 +13,11 @@ use std::time::Instant;
 
 use iamd::engine::cache::{Caching, Counts, Mode};
 use iamd::engine::decision::Decision;
-use iamd::engine::live::Generation;
+use iamd::engine::live::{Generation, Live};
 use iamd::engine::request::{Request, RequestError};
 use iamd::engine::session_policy::SessionPolicies;
 use iamd::service::pb;
+use serde_json::json;
 
 use crate::laws;
 use crate::oracle::question::{Given, Question, SessionFacts};
@@ -171,6 +172,76 @@ async fn a_server_gives_the_same_answer_again_until_the_store_changes() {
         .unwrap();
     // The first makes no slice, the second makes it, the third is kept.
     assert!(hits >= 3, "{counts:?}");
+}
+
+/// Counts are all that shows whether the cache is worth its memory. One question is asked six times: the first time
+/// there is no index yet, and so nothing to look an answer up by.
+#[test]
+fn every_look_up_counts_as_what_it_was() {
+    let allow = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
+    let never = json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {
+        "StringEquals": {"app:k": "never so", "app:list": ["never this", "nor that"]}}});
+    let clock = json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {
+        "DateLessThan": {"aws:CurrentTime": "2000-01-01T00:00:00Z"}}});
+    let dear = [vec![never; 60], vec![allow.clone()]].concat();
+    let counts = |hits, misses, bypasses, insertions| Counts {
+        hits,
+        misses,
+        bypasses,
+        insertions,
+    };
+    let cases = [
+        ("never", Mode::Off, dear.clone(), counts(0, 0, 0, 0)),
+        (
+            "too cheap",
+            Mode::Auto,
+            vec![allow.clone()],
+            counts(0, 0, 0, 0),
+        ),
+        // The second time is the first that it is known by, and the third is the first that is kept.
+        ("dear", Mode::Auto, dear, counts(3, 2, 0, 1)),
+        ("any", Mode::Always, vec![allow.clone()], counts(4, 1, 0, 1)),
+        (
+            "by the clock",
+            Mode::Always,
+            vec![clock, allow],
+            counts(0, 0, 5, 0),
+        ),
+    ];
+    for (what, mode, statements, expected) in cases {
+        let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        let texts = BTreeMap::from([
+            (
+                "account.json".to_owned(),
+                r#"{"AccountId": "111122223333"}"#.to_owned(),
+            ),
+            (
+                "users/ann.json".to_owned(),
+                crate::support::user("ann", &document),
+            ),
+        ]);
+        let live = Live::new(Caching::new(mode, 1 << 20, 1));
+        assert!(live.load().is_none() && live.load_full().is_none());
+        assert!(live.publish(laws::load(&texts)).is_none());
+        let question = Question {
+            principal: "arn:aws:iam::111122223333:user/ann".to_owned(),
+            action: "orders:Get".to_owned(),
+            resource: "arn:app:orders:::order/1".to_owned(),
+            at: 1_717_200_000,
+            ..Question::default()
+        };
+        let policies = SessionPolicies::forgetting();
+        let (_, request) = parsed(question.clone(), &policies).unwrap();
+        for _ in 0..6 {
+            let answer = live.load().as_ref().unwrap().authorize(&request);
+            assert!(answer.unwrap().is_allowed(), "{what}");
+        }
+        assert_eq!(live.cache_counts(), expected, "{what}");
+        let before = live.publish(laws::load(&texts)).unwrap();
+        assert_eq!(before.n_cached(), expected.insertions, "{what}");
+        assert_eq!(live.load_full().unwrap().n_cached(), 0, "{what}: K-42");
+        assert_eq!(live.cache_counts(), expected, "{what}: they go on");
+    }
 }
 
 /// Questions to one world and their changes, in every mode.

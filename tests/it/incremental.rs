@@ -26,6 +26,7 @@ use crate::oracle::question::Question;
 use crate::support::number_from_environment;
 use crate::worlds::{self, Random, World};
 
+mod many;
 mod patched;
 
 /// Without optimisation they take ten times as long.

@@ -64,6 +64,9 @@ const EDITS: &[Edit] = &[
     ("a policy that is not there", "users/ann.json", "/AttachedManagedPolicies", r#"[{"PolicyName": "none", "PolicyArn": "arn:aws:iam::111122223333:policy/none"}]"#, Whole),
     ("a group that is not there", "users/ann.json", "/GroupList", r#"["none"]"#, Whole),
     ("a principal that is not there", "resource-policies/orders.json", "/Policy/Statement/0/Principal", r#"{"AWS": "arn:aws:iam::111122223333:user/none"}"#, Patch),
+    ("a session in a resource policy", "resource-policies/orders.json", "/Policy/Statement/0/Principal", r#"{"AWS": "arn:aws:sts::111122223333:assumed-role/ops/session"}"#, Patch),
+    ("a session of a role that is not there", "resource-policies/orders.json", "/Policy/Statement/0/Principal", r#"{"AWS": "arn:aws:sts::111122223333:assumed-role/none/session"}"#, Patch),
+    ("an account in a resource policy", "resource-policies/orders.json", "/Policy/Statement/0/Principal", r#"{"AWS": "111122223333"}"#, Patch),
 ];
 
 /// A store in which each kind of file is.

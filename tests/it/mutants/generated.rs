@@ -56,7 +56,7 @@ const OTHERS: Tests = Tests {
         "cached::",
         "simulate::",
         "explain::",
-        "allocations::",
+        "allocations::the_memory",
     ],
 };
 
