@@ -1,0 +1,163 @@
+//! A filter in front of the rows of many statements.
+//!
+//! It leaves out what cannot match, and nothing else (M-23). It looks at two things that follow from a pattern whatever
+//! its wildcards and variables stand for: an ARN without any equals the resource, and every other pattern has a run of
+//! characters that the resource must hold. Of that run the last eight bytes are looked for, at every place of the
+//! resource's text, by a table: one look per byte, however many patterns there are.
+
+use std::collections::HashMap;
+
+use smallvec::SmallVec;
+
+use super::{MAX_FILTERED, filterable};
+use crate::compile::policy_set::Candidate;
+use crate::language::document::Statement;
+use crate::name::Resource;
+
+/// What is looked for in the text of a resource, in bytes.
+const WINDOW: usize = 8;
+/// The words of a set of statements.
+const N_WORDS: usize = MAX_FILTERED / 64;
+/// How many runs are tried for one resource before everything is let through.
+const MOST_TRIED: usize = 4 * MAX_FILTERED;
+
+/// A bit for each statement that is not left out.
+pub(super) type Passed = SmallVec<[u64; N_WORDS]>;
+
+/// Which of at most [`MAX_FILTERED`] statements cannot speak of a resource.
+pub(super) struct Filter {
+    /// Those that may speak of any resource.
+    always: Box<[u64]>,
+    /// By the whole text of the resource.
+    exact: HashMap<Box<str>, Box<[u16]>>,
+    /// By the last bytes of a run of characters that the resource must hold.
+    windows: HashMap<[u8; WINDOW], Box<[Run]>>,
+    /// A bit for each window there is, by hash: most places of a text need no look into the table.
+    seen: Box<[u64; N_SEEN]>,
+}
+
+/// The words of [`Filter::seen`].
+const N_SEEN: usize = 64;
+
+/// A run of characters that a resource must hold for a pattern to match.
+struct Run {
+    text: Box<[u8]>,
+    statement: u16,
+}
+
+impl Filter {
+    pub fn of(found: &[(Candidate, &Statement)]) -> Self {
+        let mut always = vec![0u64; found.len().div_ceil(64)];
+        let mut exact: HashMap<Box<str>, Vec<u16>> = HashMap::new();
+        let mut windows: HashMap<[u8; WINDOW], Vec<Run>> = HashMap::new();
+        let mut seen = Box::new([0u64; N_SEEN]);
+        for (at, (_, statement)) in (0u16..).zip(found) {
+            let Some(patterns) = filterable(statement) else {
+                set(&mut always, at);
+                continue;
+            };
+            for pattern in patterns {
+                if let Some(text) = pattern.exact() {
+                    exact.entry(text.into()).or_default().push(at);
+                } else if let Some((run, window)) = pattern.longest_literal().and_then(last_window)
+                {
+                    windows.entry(window).or_default().push(Run {
+                        text: run.into(),
+                        statement: at,
+                    });
+                    let (word, bit) = place_of(&window);
+                    if let Some(word) = seen.get_mut(word) {
+                        *word |= bit;
+                    }
+                } else {
+                    set(&mut always, at);
+                }
+            }
+        }
+        Self {
+            always: always.into(),
+            exact: exact
+                .into_iter()
+                .map(|(text, at)| (text, at.into()))
+                .collect(),
+            windows: windows
+                .into_iter()
+                .map(|(window, runs)| (window, runs.into()))
+                .collect(),
+            seen,
+        }
+    }
+
+    /// The statements that may speak of `resource`.
+    pub fn pass(&self, resource: &Resource) -> Passed {
+        let mut passed = Passed::from_slice(&self.always);
+        let Resource::Arn(arn) = resource else {
+            return passed; // M-11: no ARN covers `*`
+        };
+        let text = arn.as_str();
+        for at in self.exact.get(text).into_iter().flatten() {
+            set(&mut passed, *at);
+        }
+        let mut n_tried = 0;
+        for (end, window) in (WINDOW..).zip(text.as_bytes().windows(WINDOW)) {
+            let Ok(window) = <[u8; WINDOW]>::try_from(window) else {
+                continue;
+            };
+            let (word, bit) = place_of(&window);
+            if self.seen.get(word).is_none_or(|word| word & bit == 0) {
+                continue;
+            }
+            let runs = self.windows.get(&window).map_or(&[][..], |runs| runs);
+            n_tried += runs.len();
+            if n_tried > MOST_TRIED {
+                // What is let through is paid for when it is considered (E-1).
+                return std::iter::repeat_n(u64::MAX, self.always.len()).collect();
+            }
+            for run in runs {
+                let before = text.as_bytes().get(..end);
+                if before.is_some_and(|before| before.ends_with(&run.text)) {
+                    set(&mut passed, run.statement);
+                }
+            }
+        }
+        passed
+    }
+
+    pub fn n_bytes(&self) -> usize {
+        let exact = self
+            .exact
+            .iter()
+            .map(|(text, at)| 48 + text.len() + 2 * at.len());
+        let runs = self
+            .windows
+            .values()
+            .flatten()
+            .map(|run| 24 + run.text.len());
+        size_of::<Self>()
+            + self.always.len() * 8
+            + exact.sum::<usize>()
+            + self.windows.len() * 32
+            + runs.sum::<usize>()
+            + N_SEEN * 8
+    }
+}
+
+/// A run of characters with its last bytes; none if it has too few.
+fn last_window(run: &str) -> Option<(&[u8], [u8; WINDOW])> {
+    let bytes = run.as_bytes();
+    let window = bytes.last_chunk::<WINDOW>()?;
+    Some((bytes, *window))
+}
+
+fn set(words: &mut [u64], at: u16) {
+    if let Some(word) = words.get_mut(usize::from(at) / 64) {
+        *word |= 1 << (at % 64);
+    }
+}
+
+/// The word and the bit of a window in [`Filter::seen`].
+fn place_of(window: &[u8; WINDOW]) -> (usize, u64) {
+    let mixed = u64::from_le_bytes(*window).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let bit = mixed >> 52; // 12 bits: 64 words of 64
+    ((bit / 64) as usize, 1 << (bit % 64))
+}
