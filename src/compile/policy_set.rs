@@ -8,7 +8,8 @@
 //!                               └─ allows ─▶ Section ── resource ──▶ …
 //! ```
 //!
-//! An index only ever leaves out statements that cannot match (M-23); whether one applies is for the engine to say.
+//! An index leaves out statements that cannot match (M-23), and tells of some that they cover the resource; whether one
+//! applies is for the engine to say.
 
 use std::fmt;
 use std::sync::Arc;

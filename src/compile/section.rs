@@ -195,7 +195,13 @@ pub struct Found {
     pub is_bare: bool,
 }
 
-/// A statement, with what the ends of a resource must have for it.
+/// A statement, with what the ends of a resource must have for it: 48 bytes, so that few lines of the CPU's cache hold all
+/// rows of most slices.
+///
+/// ```text
+///  0               16      24          32         40  41  42
+/// │ head           │ tail  │ candidate │ covering │ n │ n │ ▪ │     n: bits of head and of tail; ▪: is_bare
+/// ```
 struct Row {
     head: u128,
     tail: u64,

@@ -221,11 +221,6 @@ impl Base {
         )
     }
 
-    /// Whether policy variables may stand in its values (V-2).
-    pub fn takes_variables(self) -> bool {
-        self.name().starts_with("String") || self.name().starts_with("Arn")
-    }
-
     /// Whether `*` and `?` have a meaning in its values (C-20, C-22, C-65).
     pub fn takes_wildcards(self) -> bool {
         matches!(self, Self::StringLike | Self::StringNotLike) || self.name().starts_with("Arn")

@@ -141,11 +141,6 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// Whether an error has been reported.
-    pub fn has_errors(&self) -> bool {
-        self.n_errors > 0
-    }
-
     /// How many errors have been reported; compare before and after a step to see whether it went well.
     pub fn n_errors(&self) -> usize {
         self.n_errors

@@ -34,7 +34,7 @@ pub struct Loaded {
     pub snapshot: Snapshot,
     /// Warnings.
     pub findings: Vec<Finding>,
-    /// How many files were read.
+    /// How many files there are.
     pub n_files: usize,
     /// How many statements its policies have, all versions counted that are evaluated.
     pub n_statements: usize,

@@ -327,7 +327,8 @@ pub struct Known<'k> {
     pub last: &'k Listing,
     /// Nothing, for all others.
     pub unread: Unread<'k>,
-    /// Whether to list each folder, and to read what is in settled ones.
+    /// Whether a folder that looks as it did has the names it had, and a settled one the contents. Otherwise each is listed
+    /// and read.
     pub trusts_folders: bool,
 }
 

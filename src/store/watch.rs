@@ -276,7 +276,7 @@ impl Reloader {
         let begun = Instant::now();
         let is_poll = reason == Reason::Poll;
         let seen = self.loader.seen();
-        // Once a minute every folder is listed, whatever its stamp says.
+        // At least once a minute every folder is listed, whatever its stamp says.
         let must_list = must_digest || (is_poll && self.next_slice == 0);
         let nothing = Listing::default();
         let survey = Survey::of(&self.root, if must_list { &nothing } else { &seen.listing });

@@ -1,7 +1,7 @@
 //! What must hold for every store and every question: the engine answers as the oracle does, whichever way it takes, and
 //! I-1 to I-7.
 //!
-//! The worlds come from a seed. A few thousand questions run with every `cargo test`; the long run is described in
+//! The worlds come from a seed. Some tens of thousands of questions run with every `cargo test`; the long run is described in
 //! `tests/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! The tests are tested: one rule after the other is broken on purpose, and the scenarios or the laws must notice.
+//! The tests are tested: one rule after the other is broken on purpose, and the tests must notice.
 //!
 //! The list is `tests/mutants/*.yaml`. All mutants are built into one changed copy of the sources, each behind a
 //! question that is asked while the program runs, so that there is one build and not a hundred. `tests/README.md` says
