@@ -56,6 +56,7 @@ const OTHERS: Tests = Tests {
         "cached::",
         "simulate::",
         "explain::",
+        "explained::",
         "allocations::the_memory",
     ],
 };
