@@ -248,7 +248,7 @@ fn every_look_up_counts_as_what_it_was() {
 fn compare(seed: u64) -> Sum {
     let mut random = Random::new(seed);
     let mut world = worlds::world(&mut random);
-    if random.chance(50) {
+    if random.chance(75) {
         worlds::make_dear(&mut world, &mut random);
     }
     let snapshot = laws::load(&world.texts());
