@@ -48,7 +48,7 @@ fn scenarios_are_answered_by_the_oracle() {
             let got = match oracle::answer(&store, &question) {
                 Answer::Refused => Got::invalid_argument("by the oracle"),
                 Answer::Decided(decision) => {
-                    Got::decision(decision.reason.starts_with("ALLOW_"), &decision.reason)
+                    Got::decision(decision.reason.starts_with("ALLOW_"), decision.reason)
                 }
             };
             results.push((scenario, got));
