@@ -1,6 +1,6 @@
 //! The statements of one effect that speak of one action, and which of them are worth a look for a resource.
 //!
-//! Each statement has a [`Row`] that says how the texts must begin and end which it covers, and one comparison of numbers
+//! Each statement has a row that says how the texts must begin and end which it covers, and one comparison of numbers
 //! leaves out most that speak of something else (M-23):
 //!
 //! ```text
