@@ -339,3 +339,14 @@ fn a_filter_that_takes_long_lets_everything_through() {
     let passed = filter.pass(&Resource::parse(&hostile).unwrap());
     assert!(passed.iter().all(|word| *word == u64::MAX), "E-1");
 }
+
+/// M-3: what stands between two wildcards ends before the suffix begins.
+#[test]
+fn an_infix_and_a_suffix_do_not_overlap() {
+    let pattern = || std::iter::once("arn:app:orders:*:1:x/*1:x/y".to_owned());
+    let (section, _) = section_of(pattern(), Effect::Deny);
+    let none = found_for(&section, "arn:app:orders:a-long-region:1:x/y");
+    assert!(none.is_empty(), "M-3: {none:?}");
+    let one = found_for(&section, "arn:app:orders:eu:1:x/1:x/y");
+    assert!(matches!(&*one, [found] if found.covers), "M-3: {one:?}");
+}
