@@ -132,7 +132,7 @@ impl Files {
             path: path.into(),
             digest: Sha256::digest(text).into(),
             stamp: None,
-            text: Some(text.as_bytes().to_vec()),
+            text: text.as_bytes().to_vec(),
         };
         let mut read: Vec<File> = texts.into_iter().map(file).collect();
         read.sort_by(|a, b| a.path.cmp(&b.path));
@@ -152,8 +152,8 @@ pub struct File {
     pub digest: ContentDigest,
     /// What it looks like, if no later content can look the same.
     pub stamp: Option<Stamp>,
-    /// Its bytes; none for a file that was not read because it looks as it did.
-    pub text: Option<Vec<u8>>,
+    /// Its bytes.
+    pub text: Vec<u8>,
 }
 
 /// The files of one folder, as a look has found them. A later look that finds the same shares it.
@@ -477,7 +477,7 @@ fn read_one(folder: &Surveyed, path: &Arc<str>, seen: &Stamp) -> Result<File, Re
         path: Arc::clone(path),
         digest,
         stamp: Some(*seen).filter(|stamp| stamp.is_settled(read_at)),
-        text: Some(bytes),
+        text: bytes,
     })
 }
 

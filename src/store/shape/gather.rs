@@ -64,11 +64,10 @@ pub fn read_all<'f>(
     files: impl Iterator<Item = &'f File>,
     owners: &Owners,
 ) -> Vec<(&'f File, Arc<Fragment>)> {
-    let files: Vec<&File> = files.filter(|file| file.text.is_some()).collect();
+    let files: Vec<&File> = files.collect();
     let progress = Progress::of("parsing the store", files.len());
     let one = |file: &'f File| {
-        let text = file.text.as_deref().unwrap_or_default();
-        let said = fragment(file, text, owners.of(&file.path));
+        let said = fragment(file, &file.text, owners.of(&file.path));
         progress.step();
         (file, Arc::new(said))
     };

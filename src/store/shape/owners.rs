@@ -102,8 +102,8 @@ pub fn declared(
                 Some(known) => known,
                 None => {
                     let file = read.get(&**path).ok_or(TextNeeded)?;
-                    let text = file.text.as_deref().ok_or(TextNeeded)?;
-                    let says = Arc::new(declaration_in(file, text, folder, root_partition.clone()));
+                    let partition = root_partition.clone();
+                    let says = Arc::new(declaration_in(file, &file.text, folder, partition));
                     if says.account.is_some() {
                         memory.keep_account(file, Arc::clone(&says));
                     } else {
