@@ -138,8 +138,7 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
     match (operator.qualifier, values) {
         (Some(Qualifier::ForAllValues), _) => values.all().map(one).fold(Truth::True, Truth::and),
         (Some(Qualifier::ForAnyValue), _) => values.all().map(one).fold(Truth::False, Truth::or),
-        (None, Values::One(value)) => one(value),
-        (None, _) => Truth::Indeterminate, // C-10
+        (None, _) => Truth::Indeterminate, // C-10: one value was answered above
     }
 }
 

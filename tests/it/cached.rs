@@ -5,7 +5,6 @@
 //! described in `tests/README.md`.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
@@ -22,7 +21,8 @@ use serde_json::json;
 use crate::laws;
 use crate::oracle::question::{Given, Question, SessionFacts};
 use crate::support::{
-    Server, ann_asks, log_field, revision, store_allowing, until_revision, write_store,
+    Server, ann_asks, log_field, number_from_environment, revision, store_allowing, until_revision,
+    write_store,
 };
 use crate::worlds::{self, Random};
 
@@ -30,12 +30,6 @@ use crate::worlds::{self, Random};
 const BASES: u64 = 50;
 /// Changes to each of them.
 const CHANGES: u64 = 24;
-
-const MODES: [(&str, Mode); 3] = [
-    ("off", Mode::Off),
-    ("auto", Mode::Auto),
-    ("always", Mode::Always),
-];
 
 /// How many changed questions, from which seed, on how many threads: `IAMD_CACHE_CASES`, `IAMD_CACHE_SEED`,
 /// `IAMD_CACHE_THREADS`.
@@ -47,7 +41,6 @@ struct Run {
 
 impl Run {
     fn of_environment() -> Self {
-        let number = |name: &str| env::var(name).ok().map(|text| text.parse().expect(name));
         // Without optimisation a question costs ten times as much.
         let usual = if cfg!(debug_assertions) {
             30_000
@@ -55,9 +48,9 @@ impl Run {
             100_000
         };
         Self {
-            n_cases: number("IAMD_CACHE_CASES").unwrap_or(usual),
-            seed: number("IAMD_CACHE_SEED").unwrap_or(1),
-            n_threads: number("IAMD_CACHE_THREADS").unwrap_or(4),
+            n_cases: number_from_environment("IAMD_CACHE_CASES", usual),
+            seed: number_from_environment("IAMD_CACHE_SEED", 1),
+            n_threads: number_from_environment("IAMD_CACHE_THREADS", 4),
         }
     }
 }
@@ -252,7 +245,7 @@ fn compare(seed: u64) -> Sum {
         worlds::make_dear(&mut world, &mut random);
     }
     let snapshot = laws::load(&world.texts());
-    let cached = MODES.map(|(name, mode)| {
+    let cached = laws::MODES.map(|(name, mode)| {
         let caching = Caching::new(mode, 1 << 20, seed);
         let generation = Generation::new(snapshot.clone(), &caching);
         (name, generation, caching)

@@ -5,7 +5,6 @@
 //! `tests/README.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -29,6 +28,7 @@ use serde_json::Value as Json;
 use crate::oracle::question::{Given, Question, SessionFacts};
 use crate::oracle::store::Store;
 use crate::oracle::{self, Answer, Name};
+use crate::support::number_from_environment;
 use crate::worlds::{self, Random, World};
 
 mod answers;
@@ -40,7 +40,8 @@ const QUESTIONS_A_WORLD: u64 = 320;
 /// One question in so many is asked with a listener too.
 const HEARD: u64 = 10;
 
-const MODES: [(&str, Mode); 3] = [
+/// When a cache keeps answers, by name.
+pub const MODES: [(&str, Mode); 3] = [
     ("off", Mode::Off),
     ("auto", Mode::Auto),
     ("always", Mode::Always),
@@ -60,7 +61,6 @@ struct Run {
 
 impl Run {
     fn of_environment() -> Self {
-        let number = |name: &str| env::var(name).ok().map(|text| text.parse().expect(name));
         // Without optimisation a question costs ten times as much.
         let usual = if cfg!(debug_assertions) {
             40_000
@@ -68,9 +68,9 @@ impl Run {
             100_000
         };
         Self {
-            n_cases: number("IAMD_LAWS_CASES").unwrap_or(usual),
-            seed: number("IAMD_LAWS_SEED").unwrap_or(1),
-            n_threads: number("IAMD_LAWS_THREADS").unwrap_or(4),
+            n_cases: number_from_environment("IAMD_LAWS_CASES", usual),
+            seed: number_from_environment("IAMD_LAWS_SEED", 1),
+            n_threads: number_from_environment("IAMD_LAWS_THREADS", 4),
         }
     }
 }

@@ -413,26 +413,25 @@ pub fn statement_lists<'j>(json: &'j mut Json, found: &mut Vec<&'j mut Json>) {
     }
 }
 
+/// The files of managed policies.
+fn of_identities(world: &mut World) -> impl Iterator<Item = &mut Json> {
+    let is_policy = |path: &str| path.contains("policies/") && !path.contains("resource-policies/");
+    let files = world.files.iter_mut();
+    files
+        .filter(move |(path, _)| is_policy(path) && !path.contains("control"))
+        .map(|(_, json)| json)
+}
+
 /// Adds `n_statements` to each policy of identities, boundaries included: statements of others of them.
 pub fn widen(world: &mut World, random: &mut Random, n_statements: usize) {
-    let is_policy = |path: &str| path.contains("policies/") && !path.contains("resource-policies/");
-    let is_of_identities = |path: &str| is_policy(path) && !path.contains("control");
     let mut pool = Vec::new();
-    for (_, json) in world
-        .files
-        .iter_mut()
-        .filter(|(path, _)| is_of_identities(path))
-    {
+    for json in of_identities(world) {
         let mut lists = Vec::new();
         statement_lists(json, &mut lists);
         let lists = lists.into_iter().filter_map(|list| list.as_array());
         pool.extend(lists.flatten().cloned());
     }
-    for (_, json) in world
-        .files
-        .iter_mut()
-        .filter(|(path, _)| is_of_identities(path))
-    {
+    for json in of_identities(world) {
         let mut lists = Vec::new();
         statement_lists(json, &mut lists);
         for list in lists.into_iter().filter_map(Json::as_array_mut) {
