@@ -14,6 +14,7 @@ use crate::engine::trace::{Outcome, Trace};
 use crate::engine::work::Work;
 use crate::engine::{authorize_with, facts};
 use crate::language::document::{Effect, PolicyType, Statement};
+use crate::language::pattern::ResourcePattern;
 
 /// The decision of one question, with what AWS's simulator tells beside it.
 #[derive(Clone, Debug)]
@@ -142,9 +143,8 @@ impl Heard {
                 .resources
                 .iter()
                 .flat_map(|listed| listed.entries());
-            let fields = resources.flat_map(|pattern| pattern.fields());
-            fields
-                .flat_map(|field| field.variables())
+            resources
+                .flat_map(ResourcePattern::variables)
                 .for_each(|variable| note(&variable.key));
             if *outcome == Outcome::OtherResource {
                 continue;

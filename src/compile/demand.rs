@@ -8,6 +8,7 @@ use super::section::{MAX_FILTERED, MAX_UNFILTERED, filterable};
 use crate::context::{ContextKey, KeyKind};
 use crate::language::condition::{Condition, Operand};
 use crate::language::document::Statement;
+use crate::language::pattern::ResourcePattern;
 
 /// What the statements of a slice ask for.
 #[derive(Debug)]
@@ -110,8 +111,7 @@ fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
     let resources = statement.resources.iter();
     let in_resources = resources
         .flat_map(|listed| listed.entries())
-        .flat_map(|pattern| pattern.fields())
-        .flat_map(|field| field.variables());
+        .flat_map(ResourcePattern::variables);
     let in_conditions = statement.conditions.iter().flat_map(|condition| {
         let variables = condition.operand.variables().into_iter();
         variables

@@ -221,9 +221,11 @@ fn full_aws_access() -> Option<Policy> {
         sid: None,
         effect: Effect::Allow,
         principal: None,
-        actions: Listed::Any(vec![ActionPattern::parse("*").ok()?]),
-        resources: Some(Listed::Any(vec![ResourcePattern::parse("*", syntax).ok()?])),
-        conditions: Vec::new(),
+        actions: Listed::Any([ActionPattern::parse("*").ok()?].into()),
+        resources: Some(Listed::Any(
+            [ResourcePattern::parse("*", syntax).ok()?].into(),
+        )),
+        conditions: Box::default(),
         extent: Extent::default(),
     };
     Some(Policy {

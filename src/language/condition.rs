@@ -111,13 +111,13 @@ pub enum Operand {
     /// Matched by one of these patterns (C-22).
     StringLike(Texts),
     /// In this relation to one of these numbers (C-32).
-    Numeric(Relation, Vec<Number>),
+    Numeric(Relation, Box<[Number]>),
     /// In this relation to one of these instants.
-    Date(Relation, Vec<Instant>),
+    Date(Relation, Box<[Instant]>),
     /// Equal to it.
     Bool(bool),
     /// Equal to one of these bytes.
-    Binary(Vec<Vec<u8>>),
+    Binary(Box<[Box<[u8]>]>),
     /// Inside one of these ranges.
     IpAddress(Networks),
     /// Matched by one of these patterns, field by field (C-66).

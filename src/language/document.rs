@@ -53,7 +53,7 @@ pub enum Version {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
     /// Its name, if not empty.
-    pub sid: Option<String>,
+    pub sid: Option<Box<str>>,
     /// Allow or Deny.
     pub effect: Effect,
     /// `Principal` or `NotPrincipal`; none where the policy type has none (P-11).
@@ -63,7 +63,7 @@ pub struct Statement {
     /// `Resource` or `NotResource` (M-20); none: everything the policy is attached to (E-12).
     pub resources: Option<Listed<ResourcePattern>>,
     /// All must hold (C-1).
-    pub conditions: Vec<Condition>,
+    pub conditions: Box<[Condition]>,
     /// Where it stands in its file; one of an embedded document, where the string begins that holds the document.
     pub extent: Extent,
 }
@@ -97,9 +97,9 @@ pub enum Effect {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Listed<T> {
     /// `Action`, `Resource`: at least one must match.
-    Any(Vec<T>),
+    Any(Box<[T]>),
     /// `NotAction`, `NotResource`: none may match.
-    Not(Vec<T>),
+    Not(Box<[T]>),
 }
 
 impl<T> Listed<T> {

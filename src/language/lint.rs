@@ -332,7 +332,7 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
         return;
     };
     for (index, resource) in resources.iter().enumerate() {
-        let mut variables = resource.fields().iter().flat_map(Template::variables);
+        let mut variables = resource.variables();
         if let Some(variable) = variables.find(|variable| is_controlled(&variable.key)) {
             let message = format!(
                 "this Allow covers what the client writes into `{}`",
@@ -374,14 +374,14 @@ fn deny_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repor
 
 /// `arn:app:orders:::*`, `arn:app:orders:*`: everything that has an ARN.
 fn covers_whole_service(pattern: &ResourcePattern) -> bool {
-    let is_only_wildcard = |field: &Template| matches!(field.pieces(), [Piece::AnyRun]);
+    if !pattern.ends_in_wildcard() {
+        return false;
+    }
+    let fields = pattern.fields();
     // Behind partition and service.
-    let behind = pattern.fields().iter().skip(2);
-    let mut n_behind = 0;
-    let all_open = behind
-        .inspect(|_| n_behind += 1)
-        .all(|field| field.pieces().is_empty() || is_only_wildcard(field));
-    all_open && n_behind > 0 && pattern.fields().last().is_some_and(is_only_wildcard)
+    let behind = fields.get(2..).unwrap_or_default();
+    let is_open = |field: &Template| field.literal() == Some("") || field.is_everything();
+    behind.iter().all(is_open) && behind.last().is_some_and(Template::is_everything)
 }
 
 fn is_list_action(action: &ActionPattern) -> bool {

@@ -112,12 +112,7 @@ pub fn scope(node: &Node<'_>, report: &mut Report<'_>) -> Option<ResourcePattern
             return None;
         }
     };
-    if pattern.is_short()
-        && !pattern
-            .fields()
-            .last()
-            .is_some_and(|last| last.ends_in_wildcard())
-    {
+    if pattern.is_short() && !pattern.ends_in_wildcard() {
         report
             .error(
                 Code::SHORT_ARN,
@@ -351,7 +346,7 @@ fn list<'n, 't, T>(
     member: &'n Member<'t>,
     report: &mut Report<'_>,
     mut read: impl FnMut(&'n Node<'t>, &mut Report<'_>) -> Option<T>,
-) -> Option<Vec<T>> {
+) -> Option<Box<[T]>> {
     let nodes = member.value.one_or_many();
     if nodes.is_empty() {
         report

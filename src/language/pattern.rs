@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::mem;
 
 use smallvec::SmallVec;
 
@@ -25,41 +26,66 @@ pub use action::ActionPattern;
 pub use arn::ArnPattern;
 pub use resource::{Form, Outline, Reach, ResourcePattern};
 
-/// A text cut into its literal and its moving parts.
-#[derive(Clone)]
+/// A text with its literal and its moving parts. Two of them are the same if they are written alike and read alike.
+///
+/// A store holds tens of thousands of them, most of a form whose parts are ranges of the text: 32 bytes and the text.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     text: Box<str>,
-    pieces: Box<[Piece]>,
-    finders: glob::Finders,
     shape: Shape,
-    has_variables: bool,
 }
 
-/// The forms whose literal parts are ranges of the text as written; there are no `${*}` in it then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the text is like. The parts of the first two are ranges of the text as written; there are no `${*}` in it then.
+#[derive(Clone, PartialEq, Eq)]
 enum Shape {
     /// The text itself.
     Exact,
     /// `prefix*suffix`: so many bytes before and behind the only `*`; `*` and `prefix*` too.
     Affixes { prefix: u32, suffix: u32 },
     /// Anything else.
-    General,
+    General(Box<General>),
+}
+
+/// A text that is cut into pieces.
+#[derive(Clone)]
+struct General {
+    pieces: Box<[OwnedPiece]>,
+    finders: glob::Finders,
+    has_variables: bool,
+}
+
+/// All else follows from the pieces.
+impl PartialEq for General {
+    fn eq(&self, other: &Self) -> bool {
+        self.pieces == other.pieces
+    }
+}
+
+impl Eq for General {}
+
+/// A [`Piece`] that is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum OwnedPiece {
+    Text(Box<str>),
+    AnyOne,
+    AnyRun,
+    Variable(Box<Variable>),
 }
 
 /// The values of the variables of a pattern, in their order; those of 8 live on the stack.
 pub(crate) type Values<'a> = SmallVec<[Text<'a>; 8]>;
 
 /// One part of a [`Template`].
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Piece {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'t> {
     /// These characters.
-    Text(Box<str>),
+    Text(&'t str),
     /// `?`: exactly one Unicode scalar value (M-3).
     AnyOne,
     /// `*`: any run of characters, also none (M-3).
     AnyRun,
     /// `${key}` or `${key, 'default'}`.
-    Variable(Variable),
+    Variable(&'t Variable),
 }
 
 /// A policy variable (V-5).
@@ -109,59 +135,26 @@ pub enum Atom<'a> {
 }
 
 impl Template {
-    /// Cuts `text` up. Fails only on a malformed variable (V-5).
+    /// Reads `text`. Fails only on a malformed variable (V-5).
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, Malformed> {
-        let mut pieces = Vec::new();
-        let mut literal = String::new();
-        let flush = |literal: &mut String, pieces: &mut Vec<Piece>| {
-            if !literal.is_empty() {
-                pieces.push(Piece::Text(std::mem::take(literal).into()));
-            }
+        let has_meaning = |character| match character {
+            '*' | '?' => syntax.wildcards,
+            '$' => syntax.variables,
+            _ => false,
         };
-        let mut rest = text;
-        while let Some(character) = rest.chars().next() {
-            let after = rest.get(character.len_utf8()..).unwrap_or("");
-            if syntax.variables
-                && let Some(body) = rest.strip_prefix("${")
-            {
-                let (variable, after) = parse_variable(body)?;
-                match variable {
-                    Braced::Literal(character) => literal.push(character),
-                    Braced::Variable(variable) => {
-                        flush(&mut literal, &mut pieces);
-                        pieces.push(Piece::Variable(variable));
-                    }
-                }
-                rest = after;
-                continue;
-            }
-            match character {
-                '*' if syntax.wildcards => {
-                    flush(&mut literal, &mut pieces);
-                    // `**` is `*`.
-                    if pieces.last() != Some(&Piece::AnyRun) {
-                        pieces.push(Piece::AnyRun);
-                    }
-                }
-                '?' if syntax.wildcards => {
-                    flush(&mut literal, &mut pieces);
-                    pieces.push(Piece::AnyOne);
-                }
-                _ => literal.push(character),
-            }
-            rest = after;
+        if !text.contains(has_meaning) {
+            return Ok(Self {
+                text: text.into(),
+                shape: Shape::Exact,
+            });
         }
-        flush(&mut literal, &mut pieces);
-        Ok(Self::new(text, pieces))
+        Ok(Self::of(text, cut(text, syntax)?))
     }
 
-    fn new(text: &str, pieces: Vec<Piece>) -> Self {
+    fn of(text: &str, pieces: Vec<OwnedPiece>) -> Self {
         Self {
-            shape: Shape::of(&pieces, text),
-            finders: glob::finders(&pieces),
-            has_variables: glob::variables_in(&pieces) > 0,
+            shape: Shape::of(pieces, text),
             text: text.into(),
-            pieces: pieces.into(),
         }
     }
 
@@ -171,20 +164,51 @@ impl Template {
     }
 
     /// The parts, in order.
-    pub fn pieces(&self) -> &[Piece] {
-        &self.pieces
+    pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> + Clone {
+        let text = |literal| Some(Piece::Text(literal)).filter(|piece| *piece != Piece::Text(""));
+        let (simple, cut) = match &self.shape {
+            Shape::Exact => ([text(&self.text), None, None], &[][..]),
+            Shape::Affixes { .. } => {
+                let (prefix, suffix) = self.affixes();
+                ([text(prefix), Some(Piece::AnyRun), text(suffix)], &[][..])
+            }
+            Shape::General(general) => ([None; 3], &*general.pieces),
+        };
+        let cut = cut.iter().map(OwnedPiece::borrowed);
+        simple.into_iter().flatten().chain(cut)
+    }
+
+    /// What stands before and behind the only wildcard; the whole text before none.
+    fn affixes(&self) -> (&str, &str) {
+        let text = &*self.text;
+        match self.shape {
+            Shape::Affixes { prefix, suffix } => (
+                text.get(..prefix as usize).unwrap_or_default(),
+                text.get(text.len().saturating_sub(suffix as usize)..)
+                    .unwrap_or_default(),
+            ),
+            Shape::Exact | Shape::General(_) => (text, ""),
+        }
     }
 
     /// The variables it mentions.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
-        self.pieces.iter().filter_map(|piece| match piece {
-            Piece::Variable(variable) => Some(variable),
+        let pieces = match &self.shape {
+            Shape::General(general) => &*general.pieces,
+            Shape::Exact | Shape::Affixes { .. } => &[],
+        };
+        pieces.iter().filter_map(|piece| match piece {
+            OwnedPiece::Variable(variable) => Some(&**variable),
             _ => None,
         })
     }
 
+    fn has_variables(&self) -> bool {
+        matches!(&self.shape, Shape::General(general) if general.has_variables)
+    }
+
     /// Whether it is a lone `*`.
-    fn is_everything(&self) -> bool {
+    pub fn is_everything(&self) -> bool {
         const EVERYTHING: Shape = Shape::Affixes {
             prefix: 0,
             suffix: 0,
@@ -194,25 +218,31 @@ impl Template {
 
     /// Whether it ends in `*`.
     pub fn ends_in_wildcard(&self) -> bool {
-        self.pieces.last() == Some(&Piece::AnyRun)
+        match &self.shape {
+            Shape::Exact => false,
+            Shape::Affixes { suffix, .. } => *suffix == 0,
+            Shape::General(general) => general.pieces.last() == Some(&OwnedPiece::AnyRun),
+        }
     }
 
     /// The only text that matches, if there is one whatever the request says.
     pub fn literal(&self) -> Option<&str> {
-        match &*self.pieces {
-            [] => Some(""),
-            [Piece::Text(literal)] => Some(literal),
-            _ => None,
+        match &self.shape {
+            Shape::Exact => Some(&self.text),
+            Shape::Affixes { .. } => None,
+            Shape::General(general) => match &*general.pieces {
+                [OwnedPiece::Text(literal)] => Some(literal),
+                _ => None,
+            },
         }
     }
 
     /// The parts with the variables put in, for people to read; `None` if one has no value (V-9).
     pub fn resolve<'a>(&'a self, variables: &'a impl Variables) -> Option<Vec<Atom<'a>>> {
-        self.pieces
-            .iter()
+        self.pieces()
             .map(|piece| {
                 Some(match piece {
-                    Piece::Text(text) => Atom::Text((&**text).into()),
+                    Piece::Text(text) => Atom::Text(text.into()),
                     Piece::AnyOne => Atom::AnyOne,
                     Piece::AnyRun => Atom::AnyRun,
                     Piece::Variable(variable) => Atom::Text(variable.value(variables)?),
@@ -229,10 +259,8 @@ impl Template {
         variables: &'a impl Variables,
         values: &mut Values<'a>,
     ) -> Option<()> {
-        if self.has_variables {
-            for variable in self.variables() {
-                values.push(variable.value(variables)?);
-            }
+        for variable in self.variables() {
+            values.push(variable.value(variables)?);
         }
         Some(())
     }
@@ -240,7 +268,7 @@ impl Template {
     /// The text that these values of the variables make of it, in parts; wildcards are left out.
     pub(crate) fn parts<'t>(&'t self, values: &'t [Text<'_>]) -> impl Iterator<Item = &'t str> {
         let mut values = values.iter();
-        self.pieces.iter().map(move |piece| match piece {
+        self.pieces().map(move |piece| match piece {
             Piece::Text(text) => text,
             Piece::Variable(_) => values.next().map_or("", |value| value),
             Piece::AnyOne | Piece::AnyRun => "",
@@ -249,7 +277,7 @@ impl Template {
 
     /// Whether the whole of `text` matches; `None` if a variable has no value.
     pub fn matches(&self, text: &str, variables: &impl Variables) -> Option<bool> {
-        if !self.has_variables {
+        if !self.has_variables() {
             return Some(self.fits(text, &[]));
         }
         let mut values = Values::new();
@@ -259,11 +287,11 @@ impl Template {
 
     /// Whether the whole of `text` matches with these values of the variables.
     fn fits(&self, text: &str, values: &[Text<'_>]) -> bool {
-        match self.shape {
+        match &self.shape {
             Shape::Exact => is_same(self.text.as_bytes(), text.as_bytes()),
             Shape::Affixes { prefix, suffix } => {
                 let (ours, text) = (self.text.as_bytes(), text.as_bytes());
-                let (prefix, suffix) = (prefix as usize, suffix as usize);
+                let (prefix, suffix) = (*prefix as usize, *suffix as usize);
                 if text.len() < prefix + suffix {
                     return false;
                 }
@@ -272,86 +300,105 @@ impl Template {
                 is_same(our_first.unwrap_or_default(), first.unwrap_or_default())
                     && is_same(our_last.unwrap_or_default(), last.unwrap_or_default())
             }
-            Shape::General => glob::fits(&self.pieces, &self.finders, values, text),
+            Shape::General(general) => glob::fits(&general.pieces, &general.finders, values, text),
         }
     }
 
     /// Splits at the colons that stand in the text itself, never inside a variable: at most `n - 1` of them.
     fn split_at_colons(&self, n: usize) -> Vec<Self> {
-        let mut fields: Vec<Vec<Piece>> = vec![Vec::new()];
+        let mut fields: Vec<Vec<OwnedPiece>> = vec![Vec::new()];
         let mut n_fields = 1;
-        let push = |fields: &mut Vec<Vec<Piece>>, piece: Piece| {
+        let push = |fields: &mut Vec<Vec<OwnedPiece>>, piece: Piece<'_>| {
             if let Some(last) = fields.last_mut() {
-                last.push(piece);
+                last.push(piece.to_owned());
             }
         };
-        for piece in &self.pieces {
+        for piece in self.pieces() {
             let Piece::Text(text) = piece else {
-                push(&mut fields, piece.clone());
+                push(&mut fields, piece);
                 continue;
             };
-            let mut rest: &str = text;
+            let mut rest = text;
             while n_fields < n
                 && let Some((before, after)) = rest.split_once(':')
             {
                 if !before.is_empty() {
-                    push(&mut fields, Piece::Text(before.into()));
+                    push(&mut fields, Piece::Text(before));
                 }
                 fields.push(Vec::new());
                 n_fields += 1;
                 rest = after;
             }
             if !rest.is_empty() {
-                push(&mut fields, Piece::Text(rest.into()));
+                push(&mut fields, Piece::Text(rest));
             }
         }
         fields
             .into_iter()
-            .map(|pieces| Self::new(&written(&pieces), pieces))
+            .map(|pieces| Self::of(&written(&pieces), pieces))
             .collect()
     }
 }
 
+impl Piece<'_> {
+    fn to_owned(self) -> OwnedPiece {
+        match self {
+            Self::Text(text) => OwnedPiece::Text(text.into()),
+            Self::AnyOne => OwnedPiece::AnyOne,
+            Self::AnyRun => OwnedPiece::AnyRun,
+            Self::Variable(variable) => OwnedPiece::Variable(Box::new(variable.clone())),
+        }
+    }
+}
+
+impl OwnedPiece {
+    fn borrowed(&self) -> Piece<'_> {
+        match self {
+            Self::Text(text) => Piece::Text(text),
+            Self::AnyOne => Piece::AnyOne,
+            Self::AnyRun => Piece::AnyRun,
+            Self::Variable(variable) => Piece::Variable(variable),
+        }
+    }
+}
+
 impl Shape {
-    fn of(pieces: &[Piece], text: &str) -> Self {
+    fn of(pieces: Vec<OwnedPiece>, text: &str) -> Self {
+        use OwnedPiece::{AnyRun, Text};
         // What is shorter than written was written with `${*}`; `**` is cut to `*` and leaves both its sides alone.
-        let (before, behind) = match pieces {
+        let (before, behind) = match &*pieces {
             [] => ("", None),
-            [Piece::Text(literal)] => (&**literal, None),
-            [Piece::AnyRun] => ("", Some("")),
-            [Piece::Text(prefix), Piece::AnyRun] => (&**prefix, Some("")),
-            [Piece::AnyRun, Piece::Text(suffix)] => ("", Some(&**suffix)),
-            [Piece::Text(prefix), Piece::AnyRun, Piece::Text(suffix)] => {
-                (&**prefix, Some(&**suffix))
-            }
-            _ => return Self::General,
+            [Text(literal)] => (&**literal, None),
+            [AnyRun] => ("", Some("")),
+            [Text(prefix), AnyRun] => (&**prefix, Some("")),
+            [AnyRun, Text(suffix)] => ("", Some(&**suffix)),
+            [Text(prefix), AnyRun, Text(suffix)] => (&**prefix, Some(&**suffix)),
+            _ => return Self::general(pieces),
         };
         match behind {
             None if before == text => Self::Exact,
             Some(behind) if text.starts_with(before) && text.ends_with(behind) => {
                 match (u32::try_from(before.len()), u32::try_from(behind.len())) {
                     (Ok(prefix), Ok(suffix)) => Self::Affixes { prefix, suffix },
-                    _ => Self::General,
+                    _ => Self::general(pieces),
                 }
             }
-            _ => Self::General,
+            _ => Self::general(pieces),
         }
     }
-}
 
-/// Two templates are the same if they are written alike and read alike.
-impl PartialEq for Template {
-    fn eq(&self, other: &Self) -> bool {
-        self.text == other.text && self.pieces == other.pieces
+    fn general(pieces: Vec<OwnedPiece>) -> Self {
+        Self::General(Box::new(General {
+            finders: glob::finders(&pieces),
+            has_variables: glob::variables_in(&pieces) > 0,
+            pieces: pieces.into(),
+        }))
     }
 }
-
-impl Eq for Template {}
 
 impl Hash for Template {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.text.hash(state);
-        self.pieces.hash(state);
     }
 }
 
@@ -372,20 +419,66 @@ impl Variable {
 }
 
 /// The source form of some pieces of a longer text.
-fn written(pieces: &[Piece]) -> String {
-    pieces
-        .iter()
-        .map(|piece| match piece {
-            Piece::Text(text) => text.to_string(),
-            Piece::AnyOne => "?".to_owned(),
-            Piece::AnyRun => "*".to_owned(),
-            Piece::Variable(Variable { key, default: None }) => format!("${{{key}}}"),
-            Piece::Variable(Variable {
+fn written(pieces: &[OwnedPiece]) -> String {
+    let write = |piece: &OwnedPiece| match piece {
+        OwnedPiece::Text(text) => text.to_string(),
+        OwnedPiece::AnyOne => "?".to_owned(),
+        OwnedPiece::AnyRun => "*".to_owned(),
+        OwnedPiece::Variable(variable) => match &**variable {
+            Variable { key, default: None } => format!("${{{key}}}"),
+            Variable {
                 key,
                 default: Some(default),
-            }) => format!("${{{key}, '{default}'}}"),
-        })
-        .collect()
+            } => format!("${{{key}, '{default}'}}"),
+        },
+    };
+    pieces.iter().map(write).collect()
+}
+
+/// Cuts `text` up at what has a meaning in it.
+fn cut(text: &str, syntax: Syntax) -> Result<Vec<OwnedPiece>, Malformed> {
+    let mut pieces = Vec::new();
+    let mut literal = String::new();
+    let flush = |literal: &mut String, pieces: &mut Vec<OwnedPiece>| {
+        if !literal.is_empty() {
+            pieces.push(OwnedPiece::Text(mem::take(literal).into()));
+        }
+    };
+    let mut rest = text;
+    while let Some(character) = rest.chars().next() {
+        let after = rest.get(character.len_utf8()..).unwrap_or("");
+        if syntax.variables
+            && let Some(body) = rest.strip_prefix("${")
+        {
+            let (variable, after) = parse_variable(body)?;
+            match variable {
+                Braced::Literal(character) => literal.push(character),
+                Braced::Variable(variable) => {
+                    flush(&mut literal, &mut pieces);
+                    pieces.push(OwnedPiece::Variable(Box::new(variable)));
+                }
+            }
+            rest = after;
+            continue;
+        }
+        match character {
+            '*' if syntax.wildcards => {
+                flush(&mut literal, &mut pieces);
+                // `**` is `*`.
+                if pieces.last() != Some(&OwnedPiece::AnyRun) {
+                    pieces.push(OwnedPiece::AnyRun);
+                }
+            }
+            '?' if syntax.wildcards => {
+                flush(&mut literal, &mut pieces);
+                pieces.push(OwnedPiece::AnyOne);
+            }
+            _ => literal.push(character),
+        }
+        rest = after;
+    }
+    flush(&mut literal, &mut pieces);
+    Ok(pieces)
 }
 
 enum Braced {

@@ -5,13 +5,14 @@
 //!                                            └─ anything else ──▶ all that is remembered ──▶ build, compile ┴▶ Loaded
 //! ```
 
+use std::mem;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::contents::Contents;
 use super::place::{Kind, Place};
-use super::read::{self, File, Files, Known, Listing, Stamp, Survey};
+use super::read::{self, File, Files, Known, Listing, Seen, Stamp, Survey};
 use super::shape::{self, Memory, Shaped};
 use super::{Loaded, Refused, Took};
 use crate::compile::incremental::{Compiler, Edit};
@@ -145,7 +146,7 @@ impl Loader {
         for file in &mut read {
             // One text for each path, however often the store is looked at.
             if let Some((path, _)) = self.memory.known(&file.path) {
-                file.path = path;
+                file.seen.path = path;
             }
         }
         let found = || {
@@ -199,7 +200,7 @@ impl Loader {
     }
 
     /// Makes a snapshot of what `scan` found in `source`.
-    pub(super) fn make(&mut self, scan: Scan, source: Source<'_>) -> Result<Loaded, Refused> {
+    pub(super) fn make(&mut self, mut scan: Scan, source: Source<'_>) -> Result<Loaded, Refused> {
         let begun = Instant::now();
         // Taken away while it is worked on: should that not come to an end, nobody builds on half of it.
         let good = self.good.take();
@@ -207,7 +208,7 @@ impl Loader {
             self.seen = scan.origin;
             return Ok(loaded);
         }
-        let shaped = match self.shaped(&scan) {
+        let shaped = match self.shaped(&mut scan) {
             Ok(shaped) => shaped,
             // An account has another folder, or a folder another account: all in it means something else.
             Err(_) => {
@@ -219,7 +220,7 @@ impl Loader {
         self.whole(shaped, scan, begun)
     }
 
-    fn shaped(&mut self, scan: &Scan) -> Result<Shaped, shape::TextNeeded> {
+    fn shaped(&mut self, scan: &mut Scan) -> Result<Shaped, shape::TextNeeded> {
         let unread: Vec<_> = errors(&scan.origin.read_findings)
             .map(|finding| Place::of(&finding.at.file))
             .collect();
@@ -228,7 +229,8 @@ impl Loader {
                 self.memory.looks(file);
             }
         }
-        shape::entities(&scan.origin.contents, &scan.read, &unread, &mut self.memory)
+        let read = mem::take(&mut scan.read);
+        shape::entities(&scan.origin.contents, read, &unread, &mut self.memory)
     }
 
     /// Checks and compiles everything that is remembered.
@@ -269,12 +271,12 @@ impl Loader {
             let known = self.memory.known(&file.path);
             known.is_some_and(|(_, digest)| digest != file.digest)
         };
-        let changed: Vec<&File> = read.iter().filter(is_changed).collect();
-        let is_account = |file: &&File| Place::of(&file.path).kind == Kind::Account;
+        let changed: Vec<File> = read.iter().filter(is_changed).cloned().collect();
+        let is_account = |file: &File| Place::of(&file.path).kind == Kind::Account;
         if changed.len() > MAX_PATCHED_FILES || changed.iter().any(is_account) {
             return None;
         }
-        let fresh = shape::read_all(changed.into_iter(), self.memory.owners());
+        let fresh = shape::read_all(changed, self.memory.owners());
         let mut edits = Vec::with_capacity(fresh.len());
         for (file, new) in &fresh {
             let old = self.memory.fragment(&file.path)?;
@@ -294,7 +296,7 @@ impl Loader {
         good.findings = findings_after(good.findings, &fresh, of_references);
         let n_statements = good.n_statements;
         for (file, new) in fresh {
-            self.memory.keep(file, new);
+            self.memory.keep(&file, new);
         }
         for file in read {
             self.memory.looks(file);
@@ -320,7 +322,7 @@ impl Loader {
 /// says by itself, and of what it refers to.
 fn findings_after(
     before: Vec<Finding>,
-    fresh: &[(&File, Arc<shape::Fragment>)],
+    fresh: &[(Seen, Arc<shape::Fragment>)],
     of_references: Vec<Finding>,
 ) -> Vec<Finding> {
     let is_of_changed =

@@ -14,6 +14,7 @@
 //! One look is enough where its [`Moment`] proves that all was there when it began.
 
 use std::io::{self, Read};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -129,10 +130,12 @@ impl Files {
     /// Files that never were on a disk.
     pub fn of_texts<'t>(texts: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
         let file = |(path, text): (&str, &'t str)| File {
-            path: path.into(),
-            digest: Sha256::digest(text).into(),
-            stamp: None,
-            text: text.as_bytes().to_vec(),
+            seen: Seen {
+                path: path.into(),
+                digest: Sha256::digest(text).into(),
+                stamp: None,
+            },
+            text: text.as_bytes().into(),
         };
         let mut read: Vec<File> = texts.into_iter().map(file).collect();
         read.sort_by(|a, b| a.path.cmp(&b.path));
@@ -143,17 +146,32 @@ impl Files {
     }
 }
 
-/// One file.
-#[derive(Debug)]
+/// One file that was read.
+#[derive(Clone, Debug)]
 pub struct File {
+    /// What tells it from others.
+    pub seen: Seen,
+    /// Its bytes.
+    pub text: Arc<[u8]>,
+}
+
+/// What is kept of a file that was read.
+#[derive(Clone, Debug)]
+pub struct Seen {
     /// Below the root, with `/` between its parts; without the `..data` it was read through.
     pub path: Arc<str>,
     /// Of its bytes.
     pub digest: ContentDigest,
     /// What it looks like, if no later content can look the same.
     pub stamp: Option<Stamp>,
-    /// Its bytes.
-    pub text: Vec<u8>,
+}
+
+impl Deref for File {
+    type Target = Seen;
+
+    fn deref(&self) -> &Seen {
+        &self.seen
+    }
 }
 
 /// The files of one folder, as a look has found them. A later look that finds the same shares it.
@@ -474,10 +492,12 @@ fn read_one(folder: &Surveyed, path: &Arc<str>, seen: &Stamp) -> Result<File, Re
     }
     let digest = Sha256::digest(&bytes).into();
     Ok(File {
-        path: Arc::clone(path),
-        digest,
-        stamp: Some(*seen).filter(|stamp| stamp.is_settled(read_at)),
-        text: bytes,
+        seen: Seen {
+            path: Arc::clone(path),
+            digest,
+            stamp: Some(*seen).filter(|stamp| stamp.is_settled(read_at)),
+        },
+        text: bytes.into(),
     })
 }
 

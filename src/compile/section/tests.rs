@@ -123,9 +123,9 @@ fn statement(effect: Effect, pattern: ResourcePattern) -> Statement {
         sid: None,
         effect,
         principal: None,
-        actions: Listed::Any(Vec::new()),
-        resources: Some(Listed::Any(vec![pattern])),
-        conditions: Vec::new(),
+        actions: Listed::Any(Box::default()),
+        resources: Some(Listed::Any([pattern].into())),
+        conditions: Box::default(),
         extent: Extent::default(),
     }
 }

@@ -98,7 +98,8 @@ pub(super) fn resource(
         .entries()
         .iter()
         .map(|pattern| {
-            let fields: Vec<&Template> = pattern.fields().iter().collect();
+            let fields = pattern.fields();
+            let fields: Vec<&Template> = fields.iter().collect();
             with_variables(pattern.as_str(), "arn:", &fields, facts, redacted)
         })
         .collect();

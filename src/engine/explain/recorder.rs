@@ -19,6 +19,7 @@ use crate::engine::request::Request;
 use crate::engine::trace::{Outcome, Trace};
 use crate::language::condition::Condition;
 use crate::language::document::{Effect, PolicyType, Statement};
+use crate::language::pattern::ResourcePattern;
 
 /// Notes every step of one decision.
 pub(super) struct Recorder<'r> {
@@ -381,8 +382,7 @@ fn missing_in_resource(statement: &Statement, facts: &Facts<'_>) -> Vec<String> 
     let listed = statement.resources.iter();
     let patterns = listed.flat_map(|listed| listed.entries());
     patterns
-        .flat_map(|pattern| pattern.fields())
-        .flat_map(|field| field.variables())
+        .flat_map(ResourcePattern::variables)
         .filter(|variable| facts.values(&variable.key) == Values::Absent)
         .map(|variable| variable.key.folded().to_owned())
         .collect()

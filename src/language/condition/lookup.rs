@@ -78,22 +78,22 @@ pub struct Texts {
 
 impl Texts {
     /// Compared as they stand (C-20, C-22).
-    pub fn exact(written: Vec<Template>) -> Self {
+    pub fn exact(written: Box<[Template]>) -> Self {
         Self {
             lookup: Lookup::new(&written, Template::literal),
-            written: written.into(),
+            written,
             ignores_case: false,
         }
     }
 
     /// Compared under simple case folding; without wildcards (C-21).
-    pub fn ignoring_case(written: Vec<Template>) -> Self {
+    pub fn ignoring_case(written: Box<[Template]>) -> Self {
         let literal = |text: &Template| -> Option<String> {
             Some(folded([text.literal()?].into_iter()).collect())
         };
         Self {
             lookup: Lookup::new(&written, literal),
-            written: written.into(),
+            written,
             ignores_case: true,
         }
     }
@@ -151,10 +151,10 @@ pub struct Arns {
 
 impl Arns {
     /// Keeps their order.
-    pub fn new(written: Vec<ArnPattern>) -> Self {
+    pub fn new(written: Box<[ArnPattern]>) -> Self {
         Self {
             lookup: Lookup::new(&written, ArnPattern::literal),
-            written: written.into(),
+            written,
         }
     }
 
@@ -206,12 +206,9 @@ struct Ranges {
 
 impl Networks {
     /// Keeps their order.
-    pub fn new(written: Vec<IpNet>) -> Self {
+    pub fn new(written: Box<[IpNet]>) -> Self {
         let ranges = (written.len() > MOST_TRIED).then(|| Box::new(Ranges::of(&written)));
-        Self {
-            written: written.into(),
-            ranges,
-        }
+        Self { written, ranges }
     }
 
     /// Whether one of them holds `address`.

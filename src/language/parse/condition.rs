@@ -302,7 +302,7 @@ impl Reader {
                 member,
                 report,
                 "standard base64 with padding",
-                |text| parse_bytes(text).map(|bytes| bytes.to_vec()),
+                |text| parse_bytes(text).map(|bytes| bytes.as_slice().into()),
             )?),
             B::IpAddress | B::NotIpAddress => Operand::IpAddress(Networks::new(self.values(
                 member,
@@ -333,7 +333,7 @@ impl Reader {
         }
     }
 
-    fn templates(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<Vec<Template>> {
+    fn templates(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<Box<[Template]>> {
         let syntax = Syntax {
             wildcards: self.operator.base.takes_wildcards(),
             variables: self.variables,
@@ -353,7 +353,7 @@ impl Reader {
         })
     }
 
-    fn arns(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<Vec<ArnPattern>> {
+    fn arns(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<Box<[ArnPattern]>> {
         let syntax = Syntax {
             wildcards: true,
             variables: self.variables,
@@ -380,7 +380,7 @@ impl Reader {
         })
     }
 
-    fn numbers(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<Vec<Number>> {
+    fn numbers(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<Box<[Number]>> {
         let read = |text: &str| Number::parse(text).map(|number| number.to_owned());
         self.values(
             member,
@@ -390,18 +390,15 @@ impl Reader {
         )
     }
 
-    fn instants(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<Vec<Instant>> {
+    fn instants(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<Box<[Instant]>> {
         let what = "a date such as `2024-06-01T00:00:00Z` or epoch seconds (four digits alone could be either)";
         self.values(member, report, what, Instant::parse)
     }
 
     /// G-34: exactly one.
     fn bool(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<bool> {
-        match self
-            .values(member, report, "`true` or `false`", parse_bool)?
-            .as_slice()
-        {
-            [value] => Some(*value),
+        match *self.values(member, report, "`true` or `false`", parse_bool)? {
+            [value] => Some(value),
             _ => {
                 let message = format!(
                     "`{}` of `{}` takes one Boolean, not several",
@@ -421,7 +418,7 @@ impl Reader {
         report: &mut Report<'_>,
         what: &str,
         read: impl Fn(&str) -> Option<T>,
-    ) -> Option<Vec<T>> {
+    ) -> Option<Box<[T]>> {
         list(member, report, |node, report| {
             let text = self.text(node, report)?;
             let operator = self.operator.name();

@@ -57,13 +57,13 @@ impl Parser {
             principal: principal?,
             actions: actions?,
             resources: resources?,
-            conditions: conditions?,
+            conditions: conditions?.into(),
             extent: report.extent(&node.span),
         })
     }
 
     /// G-10, V-4.
-    fn sid(&self, node: &Node<'_>, report: &mut Report<'_>) -> Option<String> {
+    fn sid(&self, node: &Node<'_>, report: &mut Report<'_>) -> Option<Box<str>> {
         let member = node.member("Sid")?;
         let span = &member.value.span;
         let Some(text) = member.value.as_str() else {
@@ -93,7 +93,7 @@ impl Parser {
                 format!("`Sid` `{text}` holds other characters than letters and digits"),
             );
         }
-        (!text.is_empty()).then(|| text.to_owned())
+        (!text.is_empty()).then(|| text.into())
     }
 
     /// G-11; RCPs only deny (G-29).
@@ -325,6 +325,9 @@ pub(super) fn name_of(policy_type: PolicyType) -> &'static str {
 /// V-3, M-18: which fields of a resource may hold what.
 fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<'_>) {
     const FIELDS: [&str; 4] = ["partition", "service", "region", "account"];
+    if !pattern.as_str().contains(['$', '*', '?']) {
+        return;
+    }
     for (index, (field, name)) in pattern.fields().iter().zip(FIELDS).enumerate() {
         for variable in field.variables() {
             let key = variable.key.folded();
@@ -366,10 +369,7 @@ fn check_reach(
         return;
     }
     let text = pattern.as_str();
-    let ends_in_wildcard = pattern
-        .fields()
-        .last()
-        .is_some_and(|last| last.ends_in_wildcard());
+    let ends_in_wildcard = pattern.ends_in_wildcard();
     let merely_ends = ends_in_wildcard && !text.trim_end_matches('*').contains('*');
     if merely_ends {
         return;

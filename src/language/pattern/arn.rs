@@ -1,6 +1,6 @@
 //! Patterns of ARNs in conditions.
 
-use super::{Piece, Syntax, Template, Variable, Variables};
+use super::{Syntax, Template, Variable, Variables};
 use crate::name::Malformed;
 
 /// The number of fields of an ARN.
@@ -22,7 +22,7 @@ impl ArnPattern {
             });
         }
         let fields = Template::parse(text, syntax)?.split_at_colons(N_FIELDS);
-        let starts_with_arn = matches!(fields.first().map(|field| &*field.pieces), Some([Piece::Text(first)]) if **first == *"arn");
+        let starts_with_arn = fields.first().and_then(Template::literal) == Some("arn");
         if fields.len() != N_FIELDS || !starts_with_arn {
             return Err(Malformed::because(format!(
                 "`{text}` must be `*` or an ARN of six fields"
@@ -62,7 +62,7 @@ impl ArnPattern {
     pub fn matches(&self, arn: &[&str; N_FIELDS], variables: &impl Variables) -> Option<bool> {
         let mut all = true;
         for (pattern, field) in self.fields.iter().zip(arn) {
-            all = if pattern.has_variables {
+            all = if pattern.has_variables() {
                 pattern.matches(field, variables)? && all
             } else {
                 all && pattern.fits(field, &[])

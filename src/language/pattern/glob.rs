@@ -14,25 +14,30 @@ use memchr::memchr;
 use memchr::memmem::{self, Finder};
 use smallvec::SmallVec;
 
-use super::Piece;
+use super::OwnedPiece as Piece;
 use super::automaton::{self, Glyph};
 use crate::language::text::Text;
 
-/// The searches for the long literal segments between two `*`, in their order, prepared once.
-pub(super) type Finders = Option<Box<Vec<Finder<'static>>>>;
+/// The searches for the long literal segments between two `*`, in their order, prepared once; none where there are few.
+pub(super) type Finders = Box<[Finder<'static>]>;
 
 /// Up to here a literal is looked for with a rolling window: nothing to prepare, one step per byte.
 const MOST_ROLLED_BYTES: usize = 8;
+/// Up to so many long segments are searched for unprepared: to prepare takes as long as a search in a short text, and
+/// what is prepared takes more memory than the pattern.
+const MOST_UNPREPARED: usize = 4;
 
 /// The searches that these pieces will want.
 pub(super) fn finders(pieces: &[Piece]) -> Finders {
     let mut segments = segments(pieces);
     segments.next();
     segments.next_back();
-    let finders: Vec<_> = segments
-        .filter_map(|segment| Some(Finder::new(long_literal(segment)?).into_owned()))
-        .collect();
-    (!finders.is_empty()).then(|| Box::new(finders))
+    let long = segments.filter_map(long_literal);
+    if long.clone().nth(MOST_UNPREPARED).is_none() {
+        return Box::default();
+    }
+    long.map(|literal| Finder::new(literal).into_owned())
+        .collect()
 }
 
 fn long_literal(segment: &[Piece]) -> Option<&str> {
@@ -42,14 +47,14 @@ fn long_literal(segment: &[Piece]) -> Option<&str> {
     }
 }
 
-fn segments(pieces: &[Piece]) -> impl DoubleEndedIterator<Item = &[Piece]> {
+fn segments(pieces: &[Piece]) -> impl DoubleEndedIterator<Item = &[Piece]> + Clone {
     pieces.split(|piece| matches!(piece, Piece::AnyRun))
 }
 
 /// Whether the whole of `text` matches. `values` are those of the variables among `pieces`, in their order.
 pub(super) fn fits(
     pieces: &[Piece],
-    finders: &Finders,
+    finders: &[Finder<'_>],
     mut values: &[Text<'_>],
     text: &str,
 ) -> bool {
@@ -64,7 +69,7 @@ pub(super) fn fits(
     let Some(mut rest) = without_end(last, &mut values, rest) else {
         return false;
     };
-    let mut finders = finders.as_ref().map_or(&[][..], |finders| finders).iter();
+    let mut finders = finders.iter();
     for segment in segments {
         let finder = long_literal(segment).and_then(|_| finders.next());
         match behind(segment, finder, &mut values, rest) {

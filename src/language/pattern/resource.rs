@@ -1,7 +1,7 @@
 //! Patterns of resources, and how far their wildcards reach.
 
 use super::automaton::{self, Glyph};
-use super::{Piece, Shape, Syntax, Template, Values, Variables, glob};
+use super::{OwnedPiece, Piece, Shape, Syntax, Template, Values, Variable, Variables, glob};
 use crate::language::text::Text;
 use crate::name::{Arn, Malformed, Resource};
 
@@ -19,18 +19,19 @@ pub enum Reach {
 pub struct ResourcePattern {
     /// The pattern in one piece, `arn:` included.
     whole: Template,
-    /// The fields behind `arn`, one to five of them; none for `*`.
-    fields: Box<[Template]>,
+    /// The fields from the first one with a wildcard or variable on. Kept only where some are compared one by one: where
+    /// a wildcard stands before the fifth colon.
+    moving_fields: Box<[Template]>,
     /// With `:*` behind it, of a short pattern that does not end in `*`.
     extended: Option<Box<Template>>,
+    /// How many variables stand before the fifth colon.
+    n_confined_variables: u32,
+    /// How many fields stand behind `arn`: one to five; none for `*`.
+    n_fields: u8,
+    /// How many of them stand before the one with the first wildcard or variable.
+    n_literal_fields: u8,
     /// What the wildcards before the fifth colon are like.
     wildcards: Wildcards,
-    /// How many variables stand before the fifth colon.
-    n_confined_variables: usize,
-    /// Which of the pieces of `whole` is the longest literal one.
-    longest_literal: Option<usize>,
-    /// How many fields stand before the one with the first wildcard or variable.
-    n_literal_fields: usize,
 }
 
 /// What a pattern without variables asks of a resource, in parts that an index can lay out side by side.
@@ -83,31 +84,32 @@ impl ResourcePattern {
             ..syntax
         };
         let whole = Template::parse(text, syntax)?;
-        let fields: Box<[Template]> = if is_everything {
-            Box::default()
-        } else {
-            let all = whole.split_at_colons(N_FIELDS + 1);
-            all.into_iter().skip(1).collect()
-        };
+        let fields = fields_of(&whole);
         let is_cut_short = !is_everything && fields.len() < N_FIELDS && !whole.ends_in_wildcard();
         let extended = if is_cut_short {
             Some(Box::new(Template::parse(&format!("{text}:*"), syntax)?))
         } else {
             None
         };
+        let wildcards = Wildcards::of(&fields);
         let confined = fields.iter().take(N_FIELDS - 1);
+        let n_confined_variables = confined
+            .map(|field| field.variables().count())
+            .sum::<usize>();
+        let is_literal = |field: &&Template| field.literal().is_some();
+        let n_literal_fields = fields.iter().take_while(is_literal).count();
+        let count = |n: usize| u8::try_from(n).map_err(|_| Malformed::because("too many fields"));
         Ok(Self {
-            wildcards: Wildcards::of(&fields),
-            n_confined_variables: confined
-                .map(|field| glob::variables_in(field.pieces()))
-                .sum(),
-            longest_literal: longest_literal(whole.pieces()),
-            n_literal_fields: fields
-                .iter()
-                .take_while(|field| field.literal().is_some())
-                .count(),
+            n_fields: count(fields.len())?,
+            n_literal_fields: count(n_literal_fields)?,
+            n_confined_variables: u32::try_from(n_confined_variables)
+                .map_err(|_| Malformed::because("too many variables"))?,
+            moving_fields: match wildcards {
+                Wildcards::Nowhere => Box::default(),
+                _ => fields.into_iter().skip(n_literal_fields).collect(),
+            },
+            wildcards,
             whole,
-            fields,
             extended,
         })
     }
@@ -117,42 +119,61 @@ impl ResourcePattern {
         self.whole.as_str()
     }
 
-    /// The fields behind `arn`; none for `*`.
-    pub fn fields(&self) -> &[Template] {
-        &self.fields
+    /// The fields behind `arn`, cut anew; none for `*`.
+    pub fn fields(&self) -> Vec<Template> {
+        fields_of(&self.whole)
+    }
+
+    /// The variables it mentions.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.whole.variables()
     }
 
     /// Whether it covers everything, `*` included (M-10).
     pub fn is_everything(&self) -> bool {
-        self.fields.is_empty()
+        self.n_fields == 0
     }
 
     /// Whether it is an ARN with fewer than six fields (M-12).
     pub fn is_short(&self) -> bool {
-        !self.is_everything() && self.fields.len() < N_FIELDS
+        !self.is_everything() && usize::from(self.n_fields) < N_FIELDS
+    }
+
+    /// Whether it ends in `*`.
+    pub fn ends_in_wildcard(&self) -> bool {
+        self.whole.ends_in_wildcard()
     }
 
     /// The only resource that it covers: the text of a full ARN without wildcards and variables.
     pub fn exact(&self) -> Option<&str> {
-        (self.fields.len() == N_FIELDS)
-            .then(|| self.whole.literal())
-            .flatten()
+        let is_full = usize::from(self.n_fields) == N_FIELDS;
+        self.whole.literal().filter(|_| is_full)
     }
 
     /// How every resource begins that it covers, in either reach: what stands before its first wildcard or variable.
     pub fn beginning(&self) -> &str {
-        match self.whole.pieces().first() {
-            Some(Piece::Text(literal)) => literal,
-            _ => "",
+        match &self.whole.shape {
+            Shape::Exact | Shape::Affixes { .. } => self.whole.affixes().0,
+            Shape::General(general) => match general.pieces.first() {
+                Some(OwnedPiece::Text(literal)) => literal,
+                _ => "",
+            },
         }
     }
 
     /// How every resource ends that it covers, in either reach: what stands behind its last wildcard or variable.
     /// Nothing is said by a short pattern, which may cover more than its own text (M-12).
     pub fn ending(&self) -> &str {
-        match self.whole.pieces().last() {
-            Some(Piece::Text(literal)) if !self.is_short() => literal,
-            _ => "",
+        if self.is_short() {
+            return "";
+        }
+        match &self.whole.shape {
+            Shape::Exact => self.whole.as_str(),
+            Shape::Affixes { .. } => self.whole.affixes().1,
+            Shape::General(general) => match general.pieces.last() {
+                Some(OwnedPiece::Text(literal)) => literal,
+                _ => "",
+            },
         }
     }
 
@@ -164,10 +185,22 @@ impl ResourcePattern {
     /// wildcard and variable: narrow and broad differ in what a wildcard may take, and a short pattern in what may
     /// follow, but neither takes a literal character away (M-12, M-23).
     pub fn longest_literal(&self) -> Option<&str> {
-        match self.whole.pieces().get(self.longest_literal?)? {
-            Piece::Text(literal) => Some(literal),
+        let pieces = self.whole.pieces().enumerate();
+        let literals = pieces.filter_map(|(index, piece)| match piece {
+            Piece::Text(literal) => {
+                let mut colons = literal.match_indices(':');
+                let n_shared = match (index, colons.nth(2)) {
+                    (0, Some((third, _))) => third + 1,
+                    (0, None) => literal.len(),
+                    _ => 0,
+                };
+                Some((literal.len() - n_shared, literal))
+            }
             _ => None,
-        }
+        });
+        // Of equally long ones the first.
+        let longest = literals.reduce(|best, other| if other.0 > best.0 { other } else { best });
+        longest.map(|(_, literal)| literal)
     }
 
     /// What it asks of a resource, where that can be told in a few words: not if it has variables, or wildcards of a kind
@@ -176,7 +209,7 @@ impl ResourcePattern {
         if self.is_everything() {
             return Some(Outline::Everything);
         }
-        if self.whole.has_variables || self.extended.is_some() {
+        if self.whole.has_variables() || self.extended.is_some() {
             return None;
         }
         match (reach, self.wildcards) {
@@ -184,9 +217,10 @@ impl ResourcePattern {
                 self.whole.form().map(Outline::Text)
             }
             (Reach::Narrow, Wildcards::AtEnds | Wildcards::Inside) => {
-                let fields = self.fields.iter().enumerate().skip(self.n_literal_fields);
-                let asking = fields.filter(|(_, field)| !field.is_everything());
-                let forms = asking.map(|(index, field)| Some((index + 1, field.form()?)));
+                let asking = self
+                    .numbered_fields()
+                    .filter(|(_, field)| !field.is_everything());
+                let forms = asking.map(|(index, field)| Some((index, field.form()?)));
                 forms.collect::<Option<_>>().map(Outline::Fields)
             }
             (Reach::Broad, Wildcards::Inside) => None,
@@ -208,7 +242,7 @@ impl ResourcePattern {
             Resource::Arn(arn) => self.covers(arn, reach, values),
         };
         // PERF: room for values is not even set aside where there are none.
-        if !self.whole.has_variables {
+        if !self.whole.has_variables() {
             return Some(covers(&[]));
         }
         let mut values = Values::new();
@@ -218,7 +252,7 @@ impl ResourcePattern {
 
     fn covers(&self, arn: &Arn, reach: Reach, values: &[Text<'_>]) -> bool {
         // V-3: what a variable puts into one of fields 2 to 5 stays inside of it, so a colon there fits nothing.
-        let mut confined = values.iter().take(self.n_confined_variables);
+        let mut confined = values.iter().take(self.n_confined_variables as usize);
         if confined.any(|value| value.contains(':')) {
             return false;
         }
@@ -244,79 +278,79 @@ impl ResourcePattern {
     /// NARROW: wildcards in fields 2 to 5 never match `:`; a short pattern must end in `*`, which covers the rest.
     /// That `arn` begins as it does is known, and so that the fields before the first wildcard are the same.
     fn covers_field_by_field(&self, arn: &Arn, mut values: &[Text<'_>]) -> bool {
-        let fields = self.fields.iter().enumerate().skip(self.n_literal_fields);
-        fields.into_iter().all(|(index, field)| {
+        self.numbered_fields().all(|(index, field)| {
             if field.is_everything() {
                 return true;
             }
-            let given = arn.field(index + 1);
             let n_variables = match values {
                 [] => 0,
-                _ => glob::variables_in(field.pieces()),
+                _ => field.variables().count(),
             };
             let (here, later) = values.split_at_checked(n_variables).unwrap_or_default();
             values = later;
-            field.fits(given, here)
+            field.fits(arn.field(index), here)
         })
+    }
+
+    /// The fields that are compared one by one, with their numbers as [`Arn::field`] counts.
+    fn numbered_fields(&self) -> impl Iterator<Item = (usize, &Template)> {
+        (1 + usize::from(self.n_literal_fields)..).zip(&self.moving_fields)
     }
 
     /// BROAD where only some wildcards may cross: a `*` that ends one of fields 2 to 5 may match `:` too; a short
     /// pattern without a final `*` is tried as it stands and with `:*` behind it.
     fn covers_across_colons(&self, arn: &Arn, values: &[Text<'_>]) -> bool {
-        let fits = |template: &Template| {
-            automaton::fits(broad_glyphs(template.pieces(), values), arn.as_str())
-        };
+        let fits =
+            |template: &Template| automaton::fits(broad_glyphs(template, values), arn.as_str());
         fits(&self.whole) || self.extended.as_deref().is_some_and(fits)
     }
+}
+
+/// The fields behind `arn` of a pattern in one piece; none of `*`.
+fn fields_of(whole: &Template) -> Vec<Template> {
+    if whole.is_everything() {
+        return Vec::new();
+    }
+    let mut fields = whole.split_at_colons(N_FIELDS + 1);
+    fields.remove(0);
+    fields
 }
 
 impl Template {
     /// What it asks of a text, if it is of one of the simple forms.
     fn form(&self) -> Option<Form<'_>> {
-        let text = &*self.text;
-        match self.shape {
-            Shape::Exact => Some(Form::Exact(text)),
-            Shape::Affixes { prefix, suffix } => Some(Form::Affixes(
-                text.get(..prefix as usize)?,
-                text.get(text.len() - suffix as usize..)?,
-            )),
-            Shape::General => match &*self.pieces {
-                [
-                    Piece::Text(prefix),
-                    Piece::AnyRun,
-                    Piece::Text(infix),
-                    Piece::AnyRun,
-                ] => Some(Form::Infix(prefix, infix, "")),
-                [
-                    Piece::Text(prefix),
-                    Piece::AnyRun,
-                    Piece::Text(infix),
-                    Piece::AnyRun,
-                    Piece::Text(suffix),
-                ] => Some(Form::Infix(prefix, infix, suffix)),
-                _ => None,
-            },
+        let general = match &self.shape {
+            Shape::Exact => return Some(Form::Exact(&self.text)),
+            Shape::Affixes { .. } => {
+                let (prefix, suffix) = self.affixes();
+                return Some(Form::Affixes(prefix, suffix));
+            }
+            Shape::General(general) => general,
+        };
+        use OwnedPiece::{AnyRun, Text};
+        match &*general.pieces {
+            [Text(prefix), AnyRun, Text(infix), AnyRun] => Some(Form::Infix(prefix, infix, "")),
+            [Text(prefix), AnyRun, Text(infix), AnyRun, Text(suffix)] => {
+                Some(Form::Infix(prefix, infix, suffix))
+            }
+            _ => None,
         }
     }
 }
 
 impl Wildcards {
     fn of(fields: &[Template]) -> Self {
-        let is_wildcard = |piece: &Piece| matches!(piece, Piece::AnyOne | Piece::AnyRun);
+        let is_wildcard = |piece: &Piece<'_>| matches!(piece, Piece::AnyOne | Piece::AnyRun);
         let confined = fields.get(..N_FIELDS - 1).unwrap_or(fields);
         let mut found = Self::Nowhere;
         for (index, field) in confined.iter().enumerate() {
             let covers_rest = fields.len() < N_FIELDS && index + 1 == fields.len();
-            let inside = match field.pieces() {
-                [inside @ .., Piece::AnyRun] => {
-                    if !covers_rest {
-                        found = Self::AtEnds;
-                    }
-                    inside
-                }
-                all => all,
-            };
-            if inside.iter().any(is_wildcard) {
+            let ends_in_run = field.ends_in_wildcard();
+            if ends_in_run && !covers_rest {
+                found = Self::AtEnds;
+            }
+            let n_wildcards = field.pieces().filter(is_wildcard).count();
+            if n_wildcards > usize::from(ends_in_run) {
                 return Self::Inside;
             }
         }
@@ -324,34 +358,17 @@ impl Wildcards {
     }
 }
 
-fn longest_literal(pieces: &[Piece]) -> Option<usize> {
-    let literals = pieces.iter().enumerate().rev();
-    let (_, index) = literals
-        .filter_map(|(index, piece)| match piece {
-            Piece::Text(literal) => {
-                let mut colons = literal.match_indices(':');
-                let n_shared = match (index, colons.nth(2)) {
-                    (0, Some((third, _))) => third + 1,
-                    (0, None) => literal.len(),
-                    _ => 0,
-                };
-                Some((literal.len() - n_shared, index))
-            }
-            _ => None,
-        })
-        .max_by_key(|(n_bytes, _)| *n_bytes)?;
-    Some(index)
-}
-
 /// The characters and wildcards of a whole pattern, read broadly.
 fn broad_glyphs<'p>(
-    pieces: &'p [Piece],
+    template: &'p Template,
     mut values: &'p [Text<'_>],
 ) -> impl Iterator<Item = Glyph> {
     let mut n_colons = 0;
-    pieces.iter().enumerate().flat_map(move |(index, piece)| {
+    let mut later = template.pieces();
+    template.pieces().flat_map(move |piece| {
         let is_resource_part = n_colons >= N_FIELDS;
-        let ends_field = || match pieces.get(index + 1) {
+        later.next();
+        let ends_field = || match later.clone().next() {
             None => true,
             Some(Piece::Text(literal)) => literal.starts_with(':'),
             Some(_) => false,
@@ -359,7 +376,7 @@ fn broad_glyphs<'p>(
         let (text, wildcard) = match piece {
             Piece::Text(text) => {
                 n_colons += text.bytes().filter(|byte| *byte == b':').count();
-                (&**text, None)
+                (text, None)
             }
             Piece::Variable(_) => (glob::next(&mut values), None),
             Piece::AnyOne => {

@@ -1,8 +1,7 @@
 //! The fragments of all files → what the store says.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::owners::{self, Declared, TextNeeded};
 use super::{Fragment, Memory, Owners, count, fragment};
@@ -11,7 +10,7 @@ use crate::name::AccountId;
 use crate::store::contents::Contents;
 use crate::store::place::{Kind, Place};
 use crate::store::progress::Progress;
-use crate::store::read::{ContentDigest, File};
+use crate::store::read::{ContentDigest, File, Seen};
 use crate::world::Entities;
 use crate::world::build::Missing;
 
@@ -39,37 +38,33 @@ pub struct Shaped {
 /// Fails where a file that was not read again means something else now, because its folder belongs to another account.
 pub fn entities(
     files: &Contents,
-    read: &[File],
+    read: Vec<File>,
     unread: &[Place<'_>],
     memory: &mut Memory,
 ) -> Result<Shaped, TextNeeded> {
-    let declared = owners::declared(files, read, unread, memory)?;
+    let declared = owners::declared(files, &read, unread, memory)?;
     if memory.owners.contradict(&declared.owners) {
         if read.len() < files.len() {
             return Err(TextNeeded);
         }
         let owners = declared.owners.clone();
-        return merge(files, read_all(read.iter(), &owners), declared, memory);
+        return merge(files, read_all(read, &owners), declared, memory);
     }
     // What was read only to see that it has not changed has been left in the memory.
-    let changed = read.iter().filter(
-        |file| !matches!(memory.known(&file.path), Some((_, digest)) if digest == file.digest),
-    );
+    let is_changed = |file: &File| !matches!(memory.known(&file.path), Some((_, digest)) if digest == file.digest);
+    let changed = read.into_iter().filter(is_changed).collect();
     let fresh = read_all(changed, &declared.owners);
     merge(files, fresh, declared, memory)
 }
 
-/// What each of `files` says, in their order; several threads read where there is much to do.
-pub fn read_all<'f>(
-    files: impl Iterator<Item = &'f File>,
-    owners: &Owners,
-) -> Vec<(&'f File, Arc<Fragment>)> {
-    let files: Vec<&File> = files.collect();
+/// What each of `files` says, in their order; several threads read where there is much to do. Each text is dropped as
+/// soon as it has been read, so that what it says can take its room.
+pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<(Seen, Arc<Fragment>)> {
     let progress = Progress::of("parsing the store", files.len());
-    let one = |file: &'f File| {
-        let said = fragment(file, &file.text, owners.of(&file.path));
+    let one = |File { seen, text }: File| {
+        let said = fragment(&seen.path, &text, owners.of(&seen.path));
         progress.step();
-        (file, Arc::new(said))
+        (seen, Arc::new(said))
     };
     // To ask how many processors there are reads files: not for one policy.
     let n_threads = match files.len() / MIN_FILES_PER_THREAD {
@@ -79,16 +74,14 @@ pub fn read_all<'f>(
     if n_threads < 2 {
         return files.into_iter().map(one).collect();
     }
-    let next = AtomicUsize::new(0);
+    let left = Mutex::new(files.into_iter().enumerate());
+    let next = || left.lock().unwrap_or_else(PoisonError::into_inner).next();
     let work = || {
         let mut done = Vec::new();
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            let Some(file) = files.get(index) else {
-                return done;
-            };
+        while let Some((index, file)) = next() {
             done.push((index, one(file)));
         }
+        done
     };
     let mut done = std::thread::scope(|scope| {
         let others: Vec<_> = (1..n_threads).map(|_| scope.spawn(work)).collect();
@@ -109,7 +102,7 @@ pub fn read_all<'f>(
 /// Puts together what was read now and what is remembered.
 fn merge(
     files: &Contents,
-    fresh: Vec<(&File, Arc<Fragment>)>,
+    fresh: Vec<(Seen, Arc<Fragment>)>,
     declared: Declared,
     memory: &mut Memory,
 ) -> Result<Shaped, TextNeeded> {
@@ -127,7 +120,7 @@ fn merge(
             continue;
         }
         if said.is_good() {
-            memory.keep(file, said);
+            memory.keep(&file, said);
         } else {
             memory.forget(&file.path);
             bad.insert(Arc::clone(&file.path), said);

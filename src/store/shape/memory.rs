@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::Fragment;
 use super::owners::{Declaration, Owners};
 use crate::store::contents::Contents;
-use crate::store::read::{ContentDigest, File, Stamp};
+use crate::store::read::{ContentDigest, Seen, Stamp};
 
 /// The good files of the last load, by path. Their documents are shared with the snapshot that was made of them.
 #[derive(Debug, Default)]
@@ -79,16 +79,16 @@ impl Memory {
     }
 
     /// Remembers what `file` says.
-    pub fn keep(&mut self, file: &File, fragment: Arc<Fragment>) {
+    pub fn keep(&mut self, file: &Seen, fragment: Arc<Fragment>) {
         self.keep_as(file, Says::Entities(fragment));
     }
 
     /// Remembers the account that `file` declares.
-    pub(super) fn keep_account(&mut self, file: &File, declaration: Arc<Declaration>) {
+    pub(super) fn keep_account(&mut self, file: &Seen, declaration: Arc<Declaration>) {
         self.keep_as(file, Says::Account(declaration));
     }
 
-    fn keep_as(&mut self, file: &File, says: Says) {
+    fn keep_as(&mut self, file: &Seen, says: Says) {
         let remembered = Remembered {
             digest: file.digest,
             stamp: file.stamp,
@@ -98,7 +98,7 @@ impl Memory {
     }
 
     /// Notes what a file looks like that was read again, and says what it said.
-    pub fn looks(&mut self, file: &File) {
+    pub fn looks(&mut self, file: &Seen) {
         if let Some(known) = self.files.get_mut(&file.path) {
             known.stamp = file.stamp;
         }

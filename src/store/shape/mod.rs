@@ -9,7 +9,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use super::place::{Kind, Place};
-use super::read::{ContentDigest, File};
+use super::read::ContentDigest;
 use crate::language::document::PolicyType;
 use crate::language::finding::{Code, Finding, Location, did_you_mean};
 use crate::language::json::{self, Node, Value};
@@ -109,14 +109,14 @@ impl Fragment {
 }
 
 /// Reads one file that belongs to `owner`. `account.json` says nothing here: [`Owners`] read it.
-fn fragment(file: &File, text: &[u8], owner: Option<&FolderOwner>) -> Fragment {
-    let place = Place::of(&file.path);
+fn fragment(path: &Arc<str>, text: &[u8], owner: Option<&FolderOwner>) -> Fragment {
+    let place = Place::of(path);
     let mut reader = Reader::default();
     if place.kind == Kind::Account {
         return reader.said;
     }
     let mut was_json = false;
-    let findings = with_json(&file.path, text, |node, report| {
+    let findings = with_json(path, text, |node, report| {
         was_json = true;
         let is_dump = DUMP_LISTS.iter().any(|list| node.member(list).is_some());
         let owner = match owner {

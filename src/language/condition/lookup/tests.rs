@@ -28,7 +28,7 @@ fn a_long_list_of_texts_is_asked_like_a_short_one() {
     });
     let all = || written.iter().map(|text| template(text)).collect();
     let exact = Texts::exact(all());
-    let plain: Vec<Template> = all();
+    let plain: Box<[Template]> = all();
     assert!(exact.lookup.is_some() && *exact == *plain, "as written");
     let mut n_found = 0;
     for value in asked.flatten() {
@@ -47,7 +47,7 @@ fn a_long_list_that_ignores_case_is_asked_like_a_short_one() {
         wildcards: false,
         variables: true,
     };
-    let all = || -> Vec<Template> {
+    let all = || -> Box<[Template]> {
         [
             "ΣΑΣ",
             "Äpfel",
@@ -83,7 +83,7 @@ fn a_long_list_that_ignores_case_is_asked_like_a_short_one() {
     ] {
         let one_by_one = all()
             .into_iter()
-            .any(|text| Texts::ignoring_case(vec![text]).fit(value, &NoVariables));
+            .any(|text| Texts::ignoring_case([text].into()).fit(value, &NoVariables));
         assert_eq!(one_by_one, expected, "C-21: {value}");
         assert_eq!(many.fit(value, &NoVariables), expected, "C-21: {value}");
     }
@@ -91,7 +91,7 @@ fn a_long_list_that_ignores_case_is_asked_like_a_short_one() {
 
 #[test]
 fn a_long_list_of_arns_is_asked_like_a_short_one() {
-    let all: Vec<ArnPattern> = (0..30)
+    let all: Box<[ArnPattern]> = (0..30)
         .map(|n| match n % 3 {
             0 => format!("arn:aws:iam::{n}:role/*"),
             _ => format!("arn:aws:iam::{n}:role/r:{n}"),
@@ -133,7 +133,7 @@ fn a_long_list_of_networks_is_asked_like_a_short_one() {
         .iter()
         .map(|text| parse_network(text).unwrap())
         .collect();
-    let networks = Networks::new(all.clone());
+    let networks = Networks::new(all.as_slice().into());
     assert!(networks.ranges.is_some() && *networks == *all);
     for text in [
         "9.255.255.255",

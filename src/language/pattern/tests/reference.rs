@@ -18,8 +18,8 @@ pub fn matches(
     if pattern.is_everything() {
         return Some(true);
     }
-    let fields: Vec<Atoms<'_>> = pattern
-        .fields()
+    let fields = pattern.fields();
+    let fields: Vec<Atoms<'_>> = fields
         .iter()
         .map(|field| field.resolve(variables))
         .collect::<Option<_>>()?;
