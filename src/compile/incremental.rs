@@ -29,12 +29,12 @@ pub struct Compiler {
 }
 
 /// What a file says in place of what it said.
-#[derive(Clone, Copy, Debug)]
-pub struct Edit<'e> {
+#[derive(Debug)]
+pub struct Edit {
     /// What it said when the last snapshot was made.
-    pub old: &'e Entities,
+    pub old: Entities,
     /// What it says now.
-    pub new: &'e Entities,
+    pub new: Entities,
 }
 
 impl Default for Compiler {
@@ -69,7 +69,7 @@ impl Compiler {
     /// Its cost grows with the edits, and with how many sets have what they change, not with the store.
     pub fn patch(
         &mut self,
-        edits: &[Edit<'_>],
+        edits: &[Edit],
         revision: Revision,
     ) -> Option<(Snapshot, Vec<Finding>)> {
         let tables = self.last.as_mut()?;
@@ -79,7 +79,7 @@ impl Compiler {
         }
         let mut findings = Vec::new();
         for edit in edits {
-            findings.extend(references_again(edit.new, &*tables));
+            findings.extend(references_again(&edit.new, &*tables));
         }
         if findings.iter().any(Finding::is_error) {
             return None;
@@ -89,10 +89,10 @@ impl Compiler {
             before: None,
         };
         for edit in edits {
-            making.documents(edit.new);
+            making.documents(&edit.new);
         }
         for edit in edits {
-            making.principals(edit.new);
+            making.principals(&edit.new);
         }
         Some((tables.snapshot(revision), findings))
     }
@@ -132,7 +132,7 @@ impl Making<'_> {
 
 /// Whether an edit leaves alone what other files are checked against and compiled with: who there is, whose resources
 /// are claimed, which policies a group has.
-fn stays_within(edit: &Edit<'_>, tables: &Tables) -> bool {
+fn stays_within(edit: &Edit, tables: &Tables) -> bool {
     let Edit { old, new } = edit;
     let no_accounts = old.accounts.is_empty() && new.accounts.is_empty();
     no_accounts
@@ -182,9 +182,10 @@ fn same_user(old: &User, new: &User) -> bool {
 
 /// Its users have what it has: only what its policies say may differ.
 fn same_group(old: &Group, new: &Group) -> bool {
-    let attached =
-        |group: &Group| -> Vec<String> { group.attached.iter().map(|to| to.to.clone()).collect() };
-    let inline = |group: &Group| -> Vec<String> {
+    let attached = |group: &Group| -> Vec<Box<str>> {
+        group.attached.iter().map(|to| to.to.clone()).collect()
+    };
+    let inline = |group: &Group| -> Vec<Box<str>> {
         group
             .inline
             .iter()

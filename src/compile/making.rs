@@ -167,7 +167,7 @@ impl Making<'_> {
         let identity = &policy.identity;
         let origin = Origin {
             is_managed: true,
-            version: Some(version.id.as_str().into()),
+            version: Some(version.id.clone()),
             ..Origin::of(&version.document)
         };
         let session = self.policy(Policy {
@@ -254,7 +254,7 @@ impl Making<'_> {
             hash_of(&(identity.account.as_str(), &*known.name))
         };
         let new = KnownGroup {
-            name: group.identity.name.as_str().into(),
+            name: (&*group.identity.name).into(),
             group: Arc::clone(group),
         };
         let is_it = |known: &KnownGroup| {
@@ -295,7 +295,7 @@ impl Making<'_> {
             home: self.home(identity).filter(|_| !user.disabled),
             arn: identity.arn.clone(),
             account: identity.account.clone(),
-            name: identity.name.as_str().into(),
+            name: identity.name.clone(),
             unique_id: identity.unique_id.as_deref().map(Into::into),
             groups: shares.into(),
             identity: self.set_unless_empty(policies),
@@ -322,7 +322,7 @@ impl Making<'_> {
             home: self.home(identity).filter(|_| !role.disabled),
             arn: identity.arn.clone(),
             account: identity.account.clone(),
-            name: identity.name.as_str().into(),
+            name: identity.name.clone(),
             unique_id: identity.unique_id.as_deref().map(Into::into),
             groups: Box::default(),
             identity: self.set_unless_empty(policies),

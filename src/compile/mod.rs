@@ -99,7 +99,7 @@ fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> Tables {
 fn accounts(world: &World) -> HashMap<AccountId, Account, FixedState> {
     let compiled = |account: &crate::world::entity::Account| Account {
         id: account.id.clone(),
-        partition: account.partition.as_str().into(),
+        partition: account.partition.clone(),
         root_user_enabled: account.root_user_enabled,
         anonymous_allowed: account.anonymous_allowed,
         external: account.external,
@@ -115,11 +115,7 @@ fn accounts(world: &World) -> HashMap<AccountId, Account, FixedState> {
 }
 
 fn tags(written: &WrittenTags) -> Tags {
-    Tags::new(
-        written
-            .iter()
-            .map(|(key, value)| (key.as_str(), value.as_str())),
-    )
+    Tags::new(written.iter().map(|(key, value)| (&**key, &**value)))
 }
 
 fn attachments(policies: &[Arc<ResourcePolicy>], making: &mut Making<'_>) -> Attachments {
@@ -200,7 +196,7 @@ impl Controls {
         let mut find = |policies: &HashMap<String, Arc<Policy>>, names: &[_]| {
             let policies = names
                 .iter()
-                .filter_map(|name: &Reference| policies.get(&name.to).cloned())
+                .filter_map(|name: &Reference| policies.get(&*name.to).cloned())
                 .collect();
             making.set_unless_empty(policies)
         };

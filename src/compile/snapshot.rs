@@ -73,8 +73,8 @@ impl Origin {
         Self {
             is_managed: false,
             version: None,
-            document_id: document.id.as_deref().map(Into::into),
-            pointer: document.pointer.as_str().into(),
+            document_id: document.id.clone(),
+            pointer: document.pointer.clone(),
             is_list: document.is_list,
         }
     }

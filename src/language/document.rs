@@ -31,11 +31,11 @@ pub struct PolicyDocument {
     /// The language's version; absent means the old one (G-5).
     pub version: Version,
     /// Echoed, never evaluated (G-7).
-    pub id: Option<String>,
+    pub id: Option<Box<str>>,
     /// In source order; at least one. Shared with whatever is compiled from it.
     pub statements: Arc<[Statement]>,
     /// The RFC 6901 pointer to its `Statement` in the file that holds it.
-    pub pointer: String,
+    pub pointer: Box<str>,
     /// Whether `Statement` is a list (G-9).
     pub is_list: bool,
 }

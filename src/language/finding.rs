@@ -222,7 +222,7 @@ pub struct Location {
     /// In Unicode scalar values, from 1; 0 when the file as a whole is meant.
     pub column: u32,
     /// RFC 6901: `/Statement/0/Action`; empty for the whole.
-    pub pointer: String,
+    pub pointer: Box<str>,
 }
 
 impl Location {
@@ -232,7 +232,7 @@ impl Location {
             file: file.into(),
             line: 0,
             column: 0,
-            pointer: String::new(),
+            pointer: Box::default(),
         }
     }
 }

@@ -208,7 +208,7 @@ fn document_object(
         version,
         id,
         statements: statements.into(),
-        pointer: member.map_or_else(String::new, |member| {
+        pointer: member.map_or_else(Box::default, |member| {
             report.location(&member.name_span).pointer
         }),
         is_list: member.is_some_and(|member| matches!(member.value.value, Value::Array(_))),
@@ -277,7 +277,7 @@ fn version(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) ->
 }
 
 /// G-7.
-fn id(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Option<String> {
+fn id(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Option<Box<str>> {
     let member = node.member("Id")?;
     let Some(text) = member.value.as_str() else {
         report.error(
@@ -294,7 +294,7 @@ fn id(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Opti
             "`Id` belongs in resource-based policies only",
         );
     }
-    Some(text.to_owned())
+    Some(text.into())
 }
 
 /// G-9: one object, or a list of them.

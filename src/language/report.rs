@@ -58,11 +58,11 @@ impl<'t> Report<'t> {
                     file: Arc::clone(file),
                     line,
                     column,
-                    pointer,
+                    pointer: pointer.into(),
                 }
             }
             Base::Embedded(outer) => Location {
-                pointer: format!("{}{pointer}", outer.pointer),
+                pointer: format!("{}{pointer}", outer.pointer).into(),
                 ..outer.clone()
             },
         }

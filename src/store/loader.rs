@@ -284,8 +284,8 @@ impl Loader {
                 return None;
             }
             edits.push(Edit {
-                old: &old.entities,
-                new: &new.entities,
+                old: old.sorted(),
+                new: new.sorted(),
             });
         }
         let (snapshot, of_references) = self.compiler.patch(&edits, origin.revision.clone()?)?;

@@ -150,7 +150,7 @@ fn names_and_paths_come_from_the_place_unless_the_file_says_otherwise() {
         policy.identity.arn.as_str(),
         "arn:aws:iam::111122223333:policy/ReadOrders"
     );
-    assert_eq!(policy.default_version().unwrap().id, "v1");
+    assert_eq!(*policy.default_version().unwrap().id, *"v1");
     assert_eq!(
         world.entities.roles.first().unwrap().max_session_duration,
         3_600
@@ -203,7 +203,7 @@ fn every_kind_of_file_is_read_and_counted() {
     let accounts: Vec<_> = world.accounts.keys().map(AccountId::as_str).collect();
     assert_eq!(accounts, ["111122223333", "444455556666", "999900001111"]);
     assert_eq!(
-        world.entities.resource_policies.first().unwrap().name,
+        &*world.entities.resource_policies.first().unwrap().name,
         "resource-policies/orders"
     );
 }
@@ -660,10 +660,7 @@ fn resources_that_differ_from_the_stores_in_case_alone_are_said() {
         let [found] = findings.as_slice() else {
             panic!("{findings:?}")
         };
-        assert_eq!(
-            (found.at.line, found.at.pointer.as_str()),
-            (2, "/Statement/1")
-        );
+        assert_eq!((found.at.line, &*found.at.pointer), (2, "/Statement/1"));
         assert!(found.message.contains(meant), "{found}");
     }
     for resource in [
@@ -1005,10 +1002,7 @@ fn a_wrong_account_is_said_once_and_not_for_each_of_its_entities() {
     let account = world.accounts.get(&AccountId::parse("x").unwrap()).unwrap();
     assert!(account.root_user_enabled && !account.anonymous_allowed);
     assert_eq!(
-        (
-            account.partition.as_str(),
-            account.canonical_user_id.as_deref()
-        ),
+        (&*account.partition, account.canonical_user_id.as_deref()),
         ("app", Some("c"))
     );
 }

@@ -135,7 +135,7 @@ fn accounts(entities: &Entities, findings: &mut Vec<Finding>) -> BTreeMap<Accoun
         let account = accounts
             .entry(identity.account.clone())
             .or_insert_with(|| undeclared(&identity.account, partition, &identity.at));
-        if account.partition != partition {
+        if *account.partition != *partition {
             let message = format!(
                 "the {what} `{}` is in partition `{partition}`, and its account in `{}`",
                 identity.arn, account.partition
@@ -167,7 +167,7 @@ fn accounts(entities: &Entities, findings: &mut Vec<Finding>) -> BTreeMap<Accoun
 fn undeclared(id: &AccountId, partition: &str, at: &Location) -> Account {
     Account {
         id: id.clone(),
-        partition: partition.to_owned(),
+        partition: partition.into(),
         alias: None,
         root_user_enabled: false,
         anonymous_allowed: false,
@@ -388,7 +388,7 @@ impl<D: Directory> Check<'_, D> {
                 file: Arc::clone(&at.file),
                 line: statement.extent.start.line,
                 column: 1,
-                pointer: format!("{}{below}", at.pointer),
+                pointer: format!("{}{below}", at.pointer).into(),
             };
             let which = statement.sid.as_ref().map_or_else(
                 || format!("statement {index}"),

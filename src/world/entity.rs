@@ -12,9 +12,9 @@ pub struct Account {
     /// The account.
     pub id: AccountId,
     /// `aws` unless the store says otherwise.
-    pub partition: String,
+    pub partition: Box<str>,
     /// A friendly name.
-    pub alias: Option<String>,
+    pub alias: Option<Box<str>>,
     /// Whether the root user may ask (E-50).
     pub root_user_enabled: bool,
     /// Whether the anonymous may be allowed anything on this account's resources (E-51).
@@ -24,13 +24,13 @@ pub struct Account {
     /// Whether an external account's own side counts as Allow.
     pub trust_external_identity: bool,
     /// For `CanonicalUser` principals (P-1).
-    pub canonical_user_id: Option<String>,
+    pub canonical_user_id: Option<Box<str>>,
     /// Where it is declared.
     pub at: Location,
 }
 
 /// Tags: keys as written, unique ignoring case, in source order.
-pub type Tags = Vec<(String, String)>;
+pub type Tags = Box<[(Box<str>, Box<str>)]>;
 
 /// What users, groups, roles and managed policies have in common.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,11 +40,11 @@ pub struct Identity {
     /// The account in the ARN.
     pub account: AccountId,
     /// The friendly name.
-    pub name: String,
+    pub name: Box<str>,
     /// The IAM path, `/` or `/eng/`.
-    pub path: String,
+    pub path: Box<str>,
     /// `AIDA…`, `AROA…`: whatever the store records.
-    pub unique_id: Option<String>,
+    pub unique_id: Option<Box<str>>,
     /// Where it is declared.
     pub at: Location,
 }
@@ -53,7 +53,7 @@ pub struct Identity {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     /// A policy's ARN or a group's name.
-    pub to: String,
+    pub to: Box<str>,
     /// Where it stands.
     pub at: Location,
 }
@@ -62,7 +62,7 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq)]
 pub struct InlinePolicy {
     /// Unique in its entity.
-    pub name: String,
+    pub name: Box<str>,
     /// The document.
     pub document: PolicyDocument,
 }
@@ -73,11 +73,11 @@ pub struct User {
     /// Name, ARN, …
     pub identity: Identity,
     /// Names of groups of the same account.
-    pub groups: Vec<Reference>,
+    pub groups: Box<[Reference]>,
     /// ARNs of managed policies.
-    pub attached: Vec<Reference>,
+    pub attached: Box<[Reference]>,
     /// `UserPolicyList`.
-    pub inline: Vec<InlinePolicy>,
+    pub inline: Box<[InlinePolicy]>,
     /// The ARN of the managed policy that bounds it.
     pub permissions_boundary: Option<Reference>,
     /// Its tags.
@@ -92,9 +92,9 @@ pub struct Group {
     /// Name, ARN, …
     pub identity: Identity,
     /// ARNs of managed policies.
-    pub attached: Vec<Reference>,
+    pub attached: Box<[Reference]>,
     /// `GroupPolicyList`.
-    pub inline: Vec<InlinePolicy>,
+    pub inline: Box<[InlinePolicy]>,
 }
 
 /// A role.
@@ -105,9 +105,9 @@ pub struct Role {
     /// `AssumeRolePolicyDocument`.
     pub trust: PolicyDocument,
     /// ARNs of managed policies.
-    pub attached: Vec<Reference>,
+    pub attached: Box<[Reference]>,
     /// `RolePolicyList`.
-    pub inline: Vec<InlinePolicy>,
+    pub inline: Box<[InlinePolicy]>,
     /// The ARN of the managed policy that bounds it.
     pub permissions_boundary: Option<Reference>,
     /// Its tags.
@@ -126,7 +126,7 @@ pub struct ManagedPolicy {
     /// Name, ARN, …; the account `aws` holds AWS-managed policies.
     pub identity: Identity,
     /// At least one.
-    pub versions: Vec<PolicyVersion>,
+    pub versions: Box<[PolicyVersion]>,
     /// INVARIANT: the index in `versions` of the only default; the loader holds it.
     pub default_version: usize,
     /// Its tags, for questions about the policy itself.
@@ -144,7 +144,7 @@ impl ManagedPolicy {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyVersion {
     /// `v1`, `v2`, …
-    pub id: String,
+    pub id: Box<str>,
     /// Its document.
     pub document: PolicyDocument,
 }
@@ -155,9 +155,9 @@ pub struct ResourcePolicy {
     /// The account whose resources it speaks of.
     pub account: AccountId,
     /// The file without `.json`, as decisions name it: `resource-policies/orders`.
-    pub name: String,
+    pub name: Box<str>,
     /// Matched as M-12 NARROW; no variables.
-    pub scopes: Vec<ResourcePattern>,
+    pub scopes: Box<[ResourcePattern]>,
     /// None where the file only gives tags.
     pub document: Option<PolicyDocument>,
     /// The tags of the covered resources.

@@ -24,6 +24,20 @@ pub struct World {
     pub entities: Entities,
 }
 
+/// One of the entities of a store.
+#[derive(Clone, Debug, PartialEq)]
+#[expect(missing_docs, reason = "each is what it is called")]
+pub enum Entity {
+    User(Arc<User>),
+    Group(Arc<Group>),
+    Role(Arc<Role>),
+    ManagedPolicy(Arc<ManagedPolicy>),
+    ResourcePolicy(Arc<ResourcePolicy>),
+    Organization(Arc<Organization>),
+    ServiceControlPolicy(Arc<ControlPolicy>),
+    ResourceControlPolicy(Arc<ControlPolicy>),
+}
+
 /// What was read from a store, file by file; nothing resolved. Each entity is shared with whoever remembers its file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entities {
@@ -45,4 +59,23 @@ pub struct Entities {
     pub service_control_policies: Vec<Arc<ControlPolicy>>,
     /// All RCPs, attached or not.
     pub resource_control_policies: Vec<Arc<ControlPolicy>>,
+}
+
+impl Extend<Entity> for Entities {
+    fn extend<I: IntoIterator<Item = Entity>>(&mut self, entities: I) {
+        for entity in entities {
+            match entity {
+                Entity::User(user) => self.users.push(user),
+                Entity::Group(group) => self.groups.push(group),
+                Entity::Role(role) => self.roles.push(role),
+                Entity::ManagedPolicy(policy) => self.managed_policies.push(policy),
+                Entity::ResourcePolicy(policy) => self.resource_policies.push(policy),
+                Entity::Organization(organization) => self.organization = Some(organization),
+                Entity::ServiceControlPolicy(policy) => self.service_control_policies.push(policy),
+                Entity::ResourceControlPolicy(policy) => {
+                    self.resource_control_policies.push(policy);
+                }
+            }
+        }
+    }
 }

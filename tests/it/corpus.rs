@@ -222,7 +222,12 @@ fn errors(findings: &[Finding]) -> BTreeSet<(String, String)> {
     findings
         .iter()
         .filter(|finding| finding.is_error())
-        .map(|finding| (finding.code.as_str().to_owned(), finding.at.pointer.clone()))
+        .map(|finding| {
+            (
+                finding.code.as_str().to_owned(),
+                finding.at.pointer.to_string(),
+            )
+        })
         .collect()
 }
 

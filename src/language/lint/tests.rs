@@ -20,7 +20,7 @@ fn expect(policy_type: PolicyType, statement: &str, wanted: &[(Code, &str)]) {
     let found = lints(policy_type, statement);
     let found: Vec<_> = found
         .iter()
-        .map(|finding| (finding.code, finding.at.pointer.as_str()))
+        .map(|finding| (finding.code, &*finding.at.pointer))
         .collect();
     assert_eq!(found, wanted, "{statement}");
 }
@@ -339,7 +339,7 @@ fn scoped(scopes: &[&str], resource: &str) -> Vec<String> {
         .into_findings()
         .iter()
         .filter(|finding| finding.code == Code::RESOURCE_OUTSIDE_SCOPE)
-        .map(|finding| finding.at.pointer.clone())
+        .map(|finding| finding.at.pointer.to_string())
         .collect()
 }
 

@@ -12,7 +12,7 @@ fn findings(text: &str, policy_type: PolicyType) -> Vec<(String, String)> {
     findings
         .iter()
         .filter(|f| f.is_error())
-        .map(|f| (f.code.to_string(), f.at.pointer.clone()))
+        .map(|f| (f.code.to_string(), f.at.pointer.to_string()))
         .collect()
 }
 

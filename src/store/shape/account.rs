@@ -75,13 +75,13 @@ pub fn account(
             .map(|(text, _)| text)
             .or(default_partition)
             .unwrap_or("aws")
-            .to_owned(),
-        alias: alias.map(|(text, _)| text.to_owned()),
+            .into(),
+        alias: alias.map(|(text, _)| text.into()),
         root_user_enabled: members.flag("RootUserEnabled", report),
         anonymous_allowed: members.flag("AnonymousAllowed", report),
         external: members.flag("External", report),
         trust_external_identity: members.flag("TrustExternalIdentity", report),
-        canonical_user_id: canonical_user_id.map(|(text, _)| text.to_owned()),
+        canonical_user_id: canonical_user_id.map(|(text, _)| text.into()),
         at: report.location(&node.span),
     })
 }

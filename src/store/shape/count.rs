@@ -1,38 +1,22 @@
 //! How much there is to evaluate.
 
 use crate::language::document::PolicyDocument;
-use crate::world::Entities;
+use crate::world::Entity;
 use crate::world::entity::{InlinePolicy, ManagedPolicy};
 
 /// The statements of every document that is evaluated where it is attached.
-pub fn n_statements(entities: &Entities) -> usize {
-    let users = entities.users.iter().map(|user| inline(&user.inline));
-    let groups = entities.groups.iter().map(|group| inline(&group.inline));
-    let roles = entities
-        .roles
-        .iter()
-        .map(|role| of(&role.trust) + inline(&role.inline));
-    let managed = entities
-        .managed_policies
-        .iter()
-        .map(|policy| of_managed(policy));
-    let resource = entities
-        .resource_policies
-        .iter()
-        .filter_map(|policy| policy.document.as_ref())
-        .map(of);
-    let control = entities
-        .service_control_policies
-        .iter()
-        .chain(&entities.resource_control_policies)
-        .map(|policy| of(&policy.document));
-    users
-        .chain(groups)
-        .chain(roles)
-        .chain(managed)
-        .chain(resource)
-        .chain(control)
-        .sum()
+pub fn of_entity(entity: &Entity) -> usize {
+    match entity {
+        Entity::User(user) => inline(&user.inline),
+        Entity::Group(group) => inline(&group.inline),
+        Entity::Role(role) => of(&role.trust) + inline(&role.inline),
+        Entity::ManagedPolicy(policy) => of_managed(policy),
+        Entity::ResourcePolicy(policy) => policy.document.as_ref().map_or(0, of),
+        Entity::Organization(_) => 0,
+        Entity::ServiceControlPolicy(policy) | Entity::ResourceControlPolicy(policy) => {
+            of(&policy.document)
+        }
+    }
 }
 
 /// Of the version in force.

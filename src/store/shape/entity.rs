@@ -76,7 +76,7 @@ pub fn user(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<User> {
     for node in members.list("GroupList", report) {
         if let Some(name) = string(node, "GroupList", report) {
             groups.push(Reference {
-                to: name.to_owned(),
+                to: name.into(),
                 at: report.location(&node.span),
             });
         }
@@ -88,7 +88,7 @@ pub fn user(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<User> {
     let disabled = members.flag("Disabled", report);
     Some(User {
         identity: identity?,
-        groups,
+        groups: groups.into(),
         attached,
         inline,
         permissions_boundary,
@@ -328,12 +328,12 @@ pub fn identity(
     if report.n_errors() > n_errors {
         return None;
     }
-    let unique_id = unique_id.map(|(text, _)| text.to_owned());
+    let unique_id = unique_id.map(|(text, _)| text.into());
     Some(Identity {
         arn,
         account,
-        name,
-        path,
+        name: name.into(),
+        path: path.into(),
         unique_id,
         at,
     })
@@ -377,7 +377,7 @@ fn is_path(path: &str) -> bool {
 }
 
 /// Reads `AttachedManagedPolicies`.
-fn attached(members: &Members<'_, '_>, report: &mut Report<'_>) -> Vec<Reference> {
+fn attached(members: &Members<'_, '_>, report: &mut Report<'_>) -> Box<[Reference]> {
     let mut references = Vec::new();
     for node in members.list("AttachedManagedPolicies", report) {
         let what = "an attached policy";
@@ -396,11 +396,11 @@ fn attached(members: &Members<'_, '_>, report: &mut Report<'_>) -> Vec<Reference
             report.error(Code::CONTRADICTION, &arn_node.span, message);
         }
         references.push(Reference {
-            to: arn.to_owned(),
+            to: arn.into(),
             at: report.location(&arn_node.span),
         });
     }
-    references
+    references.into()
 }
 
 /// Reads `PermissionsBoundary`.
@@ -418,13 +418,13 @@ fn permissions_boundary(members: &Members<'_, '_>, report: &mut Report<'_>) -> O
     }
     let (arn, node) = members.required_text("PermissionsBoundaryArn", what, report)?;
     Some(Reference {
-        to: arn.to_owned(),
+        to: arn.into(),
         at: report.location(&node.span),
     })
 }
 
 /// Reads the inline policies in `list`; each name stands there once.
-fn inline(members: &Members<'_, '_>, list: &str, report: &mut Report<'_>) -> Vec<InlinePolicy> {
+fn inline(members: &Members<'_, '_>, list: &str, report: &mut Report<'_>) -> Box<[InlinePolicy]> {
     let mut policies: Vec<InlinePolicy> = Vec::new();
     let mut names = std::collections::BTreeSet::new();
     for node in members.list(list, report) {
@@ -453,17 +453,17 @@ fn inline(members: &Members<'_, '_>, list: &str, report: &mut Report<'_>) -> Vec
             document.and_then(|node| parse::document(node, PolicyType::Identity, report));
         if let (Some((name, _)), Some(document)) = (name, document) {
             policies.push(InlinePolicy {
-                name: name.to_owned(),
+                name: name.into(),
                 document,
             });
         }
     }
-    policies
+    policies.into()
 }
 
 /// Reads `Tags`; keys are unique ignoring case.
 pub fn tags(members: &Members<'_, '_>, report: &mut Report<'_>) -> Tags {
-    let mut tags = Tags::new();
+    let mut tags = Vec::new();
     let mut keys = std::collections::BTreeSet::new();
     for node in members.list("Tags", report) {
         let Some(tag) = Members::of(node, "a tag", &["Key", "Value"], &[], report) else {
@@ -488,7 +488,7 @@ pub fn tags(members: &Members<'_, '_>, report: &mut Report<'_>) -> Tags {
                 format!("the tag `{key}` stands twice, ignoring case"),
             );
         }
-        tags.push((key.to_owned(), value.to_owned()));
+        tags.push((key.into(), value.into()));
     }
     let max_tags = 50;
     if tags.len() > max_tags
@@ -500,5 +500,5 @@ pub fn tags(members: &Members<'_, '_>, report: &mut Report<'_>) -> Tags {
         );
         report.warning(Code::AWS_QUOTA, &node.span, message);
     }
-    tags
+    tags.into()
 }

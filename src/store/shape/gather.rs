@@ -147,23 +147,9 @@ fn merge(
 
 impl Shaped {
     fn add(&mut self, said: &Fragment, aws_managed: &mut BTreeMap<String, ContentDigest>) {
-        let (all, more) = (&mut self.entities, &said.entities);
-        all.users.extend_from_slice(&more.users);
-        all.groups.extend_from_slice(&more.groups);
-        all.roles.extend_from_slice(&more.roles);
-        all.managed_policies
-            .extend_from_slice(&more.managed_policies);
-        all.resource_policies
-            .extend_from_slice(&more.resource_policies);
-        all.service_control_policies
-            .extend_from_slice(&more.service_control_policies);
-        all.resource_control_policies
-            .extend_from_slice(&more.resource_control_policies);
-        if more.organization.is_some() {
-            all.organization.clone_from(&more.organization);
-        }
+        self.entities.extend(said.entities.iter().cloned());
         self.n_statements += said.n_statements;
-        for (policy, says) in &said.aws_managed {
+        for (policy, says) in &*said.aws_managed {
             let arn = policy.identity.arn.as_str();
             match aws_managed.get(arn) {
                 // Every dump brings its own copy of what AWS manages.
@@ -172,12 +158,13 @@ impl Shaped {
                 None => _ = aws_managed.insert(arn.to_owned(), *says),
             }
             self.n_statements += count::of_managed(policy);
-            all.managed_policies.push(Arc::clone(policy));
+            let policy = Arc::clone(policy);
+            self.entities.managed_policies.push(policy);
         }
         self.findings.extend(said.findings.iter().cloned());
-        self.missing
-            .names
-            .extend(said.missing.names.iter().cloned());
-        self.missing.anything |= said.missing.anything;
+        if let Some(missing) = &said.missing {
+            self.missing.names.extend(missing.names.iter().cloned());
+            self.missing.anything |= missing.anything;
+        }
     }
 }

@@ -15,9 +15,9 @@ use crate::language::finding::{Code, Finding, Location, did_you_mean};
 use crate::language::json::{self, Node, Value};
 use crate::language::report::{Base, Report};
 use crate::name::AccountId;
-use crate::world::Entities;
 use crate::world::build::Missing;
 use crate::world::entity::ManagedPolicy;
+use crate::world::{Entities, Entity};
 
 mod account;
 mod count;
@@ -86,22 +86,29 @@ impl Reading<'_, '_> {
     }
 }
 
-/// What one file says, whatever the others do.
-#[derive(Debug, Default)]
+/// What one file says, whatever the others do. There is one for each file of a store, so it is small.
+#[derive(Debug)]
 pub struct Fragment {
     /// All that could be read, but for [`Self::aws_managed`].
-    pub entities: Entities,
+    pub entities: Box<[Entity]>,
     /// What AWS manages, and the digest of what its document says: every dump brings its own copy.
-    pub aws_managed: Vec<(Arc<ManagedPolicy>, ContentDigest)>,
+    pub aws_managed: Box<[(Arc<ManagedPolicy>, ContentDigest)]>,
     /// How many statements of `entities` are evaluated.
     pub n_statements: usize,
-    /// What may exist, in what could not be read.
-    pub missing: Missing,
+    /// What may exist, in what could not be read; none where all could be.
+    pub missing: Option<Box<Missing>>,
     /// About the file.
-    pub findings: Vec<Finding>,
+    pub findings: Box<[Finding]>,
 }
 
 impl Fragment {
+    /// The entities, by kind.
+    pub fn sorted(&self) -> Entities {
+        let mut sorted = Entities::default();
+        sorted.extend(self.entities.iter().cloned());
+        sorted
+    }
+
     /// Whether nothing is wrong with the file by itself.
     pub fn is_good(&self) -> bool {
         !self.findings.iter().any(Finding::is_error)
@@ -113,7 +120,7 @@ fn fragment(path: &Arc<str>, text: &[u8], owner: Option<&FolderOwner>) -> Fragme
     let place = Place::of(path);
     let mut reader = Reader::default();
     if place.kind == Kind::Account {
-        return reader.said;
+        return reader.said(Vec::new());
     }
     let mut was_json = false;
     let findings = with_json(path, text, |node, report| {
@@ -143,25 +150,35 @@ fn fragment(path: &Arc<str>, text: &[u8], owner: Option<&FolderOwner>) -> Fragme
             reader.one(node, &mut reading)
         }
     });
-    let mut said = reader.said;
     if !was_json && place.kind == Kind::Elsewhere {
-        said.missing.anything = true;
+        reader.missing.anything = true;
     }
     if findings.iter().any(Finding::is_error) {
-        said.missing.names.insert(place.stem.to_owned());
+        reader.missing.names.insert(place.stem.to_owned());
     }
-    said.n_statements = count::n_statements(&said.entities);
-    said.findings = findings;
-    said
+    reader.said(findings)
 }
 
 /// Reads the entities of one file.
 #[derive(Default)]
 struct Reader {
-    said: Fragment,
+    entities: Vec<Entity>,
+    aws_managed: Vec<(Arc<ManagedPolicy>, ContentDigest)>,
+    missing: Missing,
 }
 
 impl Reader {
+    fn said(self, findings: Vec<Finding>) -> Fragment {
+        let is_missing = self.missing.anything || !self.missing.names.is_empty();
+        Fragment {
+            n_statements: self.entities.iter().map(count::of_entity).sum(),
+            entities: self.entities.into(),
+            aws_managed: self.aws_managed.into(),
+            missing: is_missing.then(|| Box::new(self.missing)),
+            findings: findings.into(),
+        }
+    }
+
     fn dump(&mut self, node: &Node<'_>, reading: &mut Reading<'_, '_>) {
         let what = "a dump of an account";
         let mut read = DUMP_LISTS.to_vec();
@@ -209,15 +226,15 @@ impl Reader {
         };
         match node.member(member).and_then(|member| member.value.as_str()) {
             Some(name) => {
-                self.said.missing.names.insert(name.to_owned());
+                self.missing.names.insert(name.to_owned());
             }
-            None => self.said.missing.anything = true,
+            None => self.missing.anything = true,
         }
     }
 
     fn one(&mut self, node: &Node<'_>, reading: &mut Reading<'_, '_>) {
         let n_errors = reading.report.n_errors();
-        let entities = &mut self.said.entities;
+        let entities = &mut self.entities;
         match reading.place.kind {
             Kind::Account => {}
             Kind::HttpMapping => {
@@ -229,23 +246,21 @@ impl Reader {
                 members::no_member_twice(node, reading.report);
             }
             Kind::Organization => {
-                entities.organization = organization::organization(node, reading).map(Arc::new);
+                let organization = organization::organization(node, reading).map(Arc::new);
+                entities.extend(organization.map(Entity::Organization));
             }
             Kind::ServiceControlPolicy => {
                 let policy = policy::control_policy(node, PolicyType::ServiceControl, reading);
-                entities
-                    .service_control_policies
-                    .extend(policy.map(Arc::new));
+                entities.extend(policy.map(Arc::new).map(Entity::ServiceControlPolicy));
             }
             Kind::ResourceControlPolicy => {
                 let policy = policy::control_policy(node, PolicyType::ResourceControl, reading);
-                entities
-                    .resource_control_policies
-                    .extend(policy.map(Arc::new));
+                entities.extend(policy.map(Arc::new).map(Entity::ResourceControlPolicy));
             }
-            Kind::ResourcePolicy => entities
-                .resource_policies
-                .extend(policy::resource_policy(node, reading).map(Arc::new)),
+            Kind::ResourcePolicy => {
+                let policy = policy::resource_policy(node, reading).map(Arc::new);
+                entities.extend(policy.map(Entity::ResourcePolicy));
+            }
             kind @ (Kind::User | Kind::Group | Kind::Role | Kind::ManagedPolicy) => {
                 self.entity(kind, node, reading);
                 if reading.report.n_errors() > n_errors {
@@ -258,32 +273,35 @@ impl Reader {
 
     /// Like [`Self::note_missing`] for a file of its own, whose name is noted as well: the member may be absent.
     fn note_missing_file(&mut self, kind: Kind, node: &Node<'_>) {
-        let anything = self.said.missing.anything;
+        let anything = self.missing.anything;
         self.note_missing(kind, node);
-        self.said.missing.anything = anything;
+        self.missing.anything = anything;
     }
 
     fn entity(&mut self, kind: Kind, node: &Node<'_>, reading: &mut Reading<'_, '_>) {
-        let entities = &mut self.said.entities;
+        let entities = &mut self.entities;
         match kind {
-            Kind::User => entities
-                .users
-                .extend(entity::user(node, reading).map(Arc::new)),
-            Kind::Group => entities
-                .groups
-                .extend(entity::group(node, reading).map(Arc::new)),
-            Kind::Role => entities
-                .roles
-                .extend(entity::role(node, reading).map(Arc::new)),
+            Kind::User => {
+                let user = entity::user(node, reading).map(Arc::new);
+                entities.extend(user.map(Entity::User));
+            }
+            Kind::Group => {
+                let group = entity::group(node, reading).map(Arc::new);
+                entities.extend(group.map(Entity::Group));
+            }
+            Kind::Role => {
+                let role = entity::role(node, reading).map(Arc::new);
+                entities.extend(role.map(Entity::Role));
+            }
             _ => {
                 let Some(policy) = policy::managed_policy(node, reading) else {
                     return;
                 };
                 if policy.identity.account.is_aws() {
                     let says = Sha256::digest(policy::fingerprint(node)).into();
-                    self.said.aws_managed.push((Arc::new(policy), says));
+                    self.aws_managed.push((Arc::new(policy), says));
                 } else {
-                    entities.managed_policies.push(Arc::new(policy));
+                    entities.push(Entity::ManagedPolicy(Arc::new(policy)));
                 }
             }
         }
@@ -362,7 +380,7 @@ pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
         file: Arc::clone(path),
         line,
         column,
-        pointer: String::new(),
+        pointer: Box::default(),
     };
     if bytes.starts_with(b"\xef\xbb\xbf") {
         let finding = Finding::error(

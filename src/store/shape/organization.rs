@@ -133,7 +133,7 @@ fn attachments(
     let service_control = names(members, SCPS, enabled.service_control, report);
     let mut resource_control = names(members, RCPS, enabled.resource_control, report);
     // In force on every node, listed or not (E-26).
-    resource_control.retain(|reference| reference.to != RCP_FULL_AWS_ACCESS);
+    resource_control.retain(|reference| *reference.to != *RCP_FULL_AWS_ACCESS);
     ControlAttachments {
         service_control,
         resource_control,
@@ -161,7 +161,7 @@ fn names(
             continue;
         };
         references.push(Reference {
-            to: name.to_owned(),
+            to: name.into(),
             at: report.location(&node.span),
         });
     }

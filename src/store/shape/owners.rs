@@ -116,7 +116,7 @@ pub fn declared(
             declared.findings.extend(says.findings.iter().cloned());
             match &says.account {
                 Some(account) => {
-                    owner.partition.clone_from(&account.partition);
+                    owner.partition = account.partition.to_string();
                     owner.id = Some(account.id.clone());
                     if !account.id.is_aws() {
                         declared.accounts.push(account.clone());
@@ -133,7 +133,7 @@ pub fn declared(
         {
             declared.accounts.push(Account {
                 id: id.clone(),
-                partition: owner.partition.clone(),
+                partition: owner.partition.as_str().into(),
                 alias: None,
                 root_user_enabled: false,
                 anonymous_allowed: false,

@@ -52,7 +52,7 @@ pub fn managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<
     let (versions, default_version) = versions?;
     Some(ManagedPolicy {
         identity: identity?,
-        versions,
+        versions: versions.into(),
         default_version,
         tags,
     })
@@ -73,14 +73,14 @@ fn bare_managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
     let members = Members::of(&empty, POLICY.what, &[], &[], reading.report)?;
     let identity = identity(&POLICY, &members, reading);
     let version = PolicyVersion {
-        id: "v1".to_owned(),
+        id: "v1".into(),
         document: document?,
     };
     Some(ManagedPolicy {
         identity: identity?,
-        versions: vec![version],
+        versions: [version].into(),
         default_version: 0,
-        tags: Vec::new(),
+        tags: Box::default(),
     })
 }
 
@@ -137,7 +137,7 @@ fn versions(
             document.and_then(|node| parse::document(node, PolicyType::Identity, report));
         if let (Some((id, _)), Some(document)) = (id, document) {
             versions.push(PolicyVersion {
-                id: id.to_owned(),
+                id: id.into(),
                 document,
             });
         }
@@ -263,8 +263,8 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
     let name = reading.place.policy_name.to_owned();
     Some(ResourcePolicy {
         account,
-        name,
-        scopes,
+        name: name.into(),
+        scopes: scopes.into(),
         document,
         tags,
         required,

@@ -40,7 +40,7 @@ pub fn check(entities: &Entities, findings: &mut Vec<Finding>) {
                     file: Arc::clone(&at.file),
                     line: statement.extent.start.line,
                     column: statement.extent.start.column,
-                    pointer: format!("{}{}", document.pointer, index.unwrap_or_default()),
+                    pointer: format!("{}{}", document.pointer, index.unwrap_or_default()).into(),
                 };
                 let message = format!(
                     "resource `{pattern}` differs from `{meant}` of the store in its case alone, and so never covers it"

@@ -174,7 +174,7 @@ impl Node<'_> {
 
     fn exist(&mut self, references: &[Reference], node: &str, known: &Known<'_>) {
         for Reference { to, at } in references {
-            if known.names.contains(to.as_str()) || self.missing.may_be(to) {
+            if known.names.contains(&**to) || self.missing.may_be(to) {
                 continue;
             }
             let message = format!(
