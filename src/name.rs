@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::Arc;
 
 use foldhash::fast::FixedState;
 
@@ -35,7 +36,7 @@ impl std::error::Error for Malformed {}
 
 /// An account: 12 digits as AWS has them, or a name of `[A-Za-z0-9_-]`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountId(Box<str>);
+pub struct AccountId(Arc<str>);
 
 impl AccountId {
     /// Checks the characters; 1 to 64 of them.

@@ -170,10 +170,7 @@ fn pairwise<T>(old: &[Arc<T>], new: &[Arc<T>], is_same: impl Fn(&T, &T) -> bool)
 
 /// Where it is declared may differ.
 fn same_identity(old: &Identity, new: &Identity) -> bool {
-    old.arn == new.arn
-        && old.account == new.account
-        && old.name == new.name
-        && old.unique_id == new.unique_id
+    old.arn == new.arn && old.account == new.account && old.unique_id == new.unique_id
 }
 
 fn same_user(old: &User, new: &User) -> bool {

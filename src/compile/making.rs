@@ -254,12 +254,12 @@ impl Making<'_> {
             hash_of(&(identity.account.as_str(), &*known.name))
         };
         let new = KnownGroup {
-            name: (&*group.identity.name).into(),
+            name: group.identity.name().into(),
             group: Arc::clone(group),
         };
         let is_it = |known: &KnownGroup| {
             let (known, new) = (&known.group.identity, &group.identity);
-            known.name == new.name && known.account == new.account
+            known.name() == new.name() && known.account == new.account
         };
         match self.tables.groups.find_mut(hash(&new), is_it) {
             Some(known) => known.group = new.group,
@@ -295,11 +295,11 @@ impl Making<'_> {
             home: self.home(identity).filter(|_| !user.disabled),
             arn: identity.arn.clone(),
             account: identity.account.clone(),
-            name: identity.name.clone(),
+            name: identity.name().into(),
             unique_id: identity.unique_id.as_deref().map(Into::into),
             groups: shares.into(),
             identity: self.set_unless_empty(policies),
-            permissions_boundary: self.boundary(user.permissions_boundary.as_ref()),
+            permissions_boundary: self.boundary(user.permissions_boundary.as_deref()),
             tags: tags(&user.tags),
             disabled: user.disabled,
             role: None,
@@ -322,11 +322,11 @@ impl Making<'_> {
             home: self.home(identity).filter(|_| !role.disabled),
             arn: identity.arn.clone(),
             account: identity.account.clone(),
-            name: identity.name.clone(),
+            name: identity.name().into(),
             unique_id: identity.unique_id.as_deref().map(Into::into),
             groups: Box::default(),
             identity: self.set_unless_empty(policies),
-            permissions_boundary: self.boundary(role.permissions_boundary.as_ref()),
+            permissions_boundary: self.boundary(role.permissions_boundary.as_deref()),
             tags: tags(&role.tags),
             disabled: role.disabled,
             role: Some(Role {

@@ -245,6 +245,7 @@ impl<'l> Walk<'l> {
                 }
             }
         }
+        files.shrink_to_fit();
         let listed = Listed {
             folder: folder.into(),
             is_data,

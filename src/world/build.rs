@@ -218,23 +218,23 @@ impl<D: Directory> Check<'_, D> {
         let mut first_arn = First::default();
         let mut first_id = First::default();
         for (what, identity) in identities(entities) {
-            let folded = identity.name.to_ascii_lowercase();
+            let folded = identity.name().to_ascii_lowercase();
             let other = if identity.account.is_aws() {
                 first_arn.seen_before(identity.arn.as_str(), identity)
             } else {
                 first.seen_before((what, &identity.account, folded), identity)
             };
             if let Some(other) = other {
-                let message = if other.name == identity.name {
+                let message = if other.name() == identity.name() {
                     format!(
                         "there is a {what} `{}` already: `{}`",
-                        identity.name,
+                        identity.name(),
                         place_of(other)
                     )
                 } else {
                     format!(
                         "there is a {what} `{}` already, and case makes no difference: `{}`",
-                        other.name,
+                        other.name(),
                         place_of(other)
                     )
                 };
@@ -285,7 +285,7 @@ impl<D: Directory> Check<'_, D> {
                 self.group_exists(identity, group);
             }
             self.at_most(10, groups.len(), "groups of one user", identity);
-            self.policies_exist(identity, attached, permissions_boundary.as_ref());
+            self.policies_exist(identity, attached, permissions_boundary.as_deref());
         }
         for Group {
             identity, attached, ..
@@ -300,7 +300,7 @@ impl<D: Directory> Check<'_, D> {
                 permissions_boundary,
                 ..
             } = &**role;
-            self.policies_exist(identity, attached, permissions_boundary.as_ref());
+            self.policies_exist(identity, attached, permissions_boundary.as_deref());
         }
     }
 

@@ -35,18 +35,30 @@ pub type Tags = Box<[(Box<str>, Box<str>)]>;
 /// What users, groups, roles and managed policies have in common.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
-    /// The full ARN.
+    /// The full ARN: `user/eng/alice` is its resource part.
     pub arn: Arn,
     /// The account in the ARN.
     pub account: AccountId,
-    /// The friendly name.
-    pub name: Box<str>,
-    /// The IAM path, `/` or `/eng/`.
-    pub path: Box<str>,
     /// `AIDA…`, `AROA…`: whatever the store records.
     pub unique_id: Option<Box<str>>,
     /// Where it is declared.
     pub at: Location,
+}
+
+impl Identity {
+    /// The friendly name.
+    pub fn name(&self) -> &str {
+        let resource = self.arn.resource();
+        resource.rsplit_once('/').map_or(resource, |(_, name)| name)
+    }
+
+    /// The IAM path, `/` or `/eng/`.
+    pub fn path(&self) -> &str {
+        let resource = self.arn.resource();
+        let ends = resource.find('/').zip(resource.rfind('/'));
+        ends.and_then(|(first, last)| resource.get(first..=last))
+            .unwrap_or("/")
+    }
 }
 
 /// A name or ARN of something else in the store.
@@ -79,7 +91,7 @@ pub struct User {
     /// `UserPolicyList`.
     pub inline: Box<[InlinePolicy]>,
     /// The ARN of the managed policy that bounds it.
-    pub permissions_boundary: Option<Reference>,
+    pub permissions_boundary: Option<Box<Reference>>,
     /// Its tags.
     pub tags: Tags,
     /// Disabled entities are unknown (E-3).
@@ -109,7 +121,7 @@ pub struct Role {
     /// `RolePolicyList`.
     pub inline: Box<[InlinePolicy]>,
     /// The ARN of the managed policy that bounds it.
-    pub permissions_boundary: Option<Reference>,
+    pub permissions_boundary: Option<Box<Reference>>,
     /// Its tags.
     pub tags: Tags,
     /// Disabled entities are unknown (E-3).

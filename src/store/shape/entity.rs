@@ -316,7 +316,6 @@ pub fn identity(
             format!("{what} `{name}` cannot belong to `aws`, which owns managed policies only");
         report.error(Code::INVALID_VALUE, &members.node.span, message);
     }
-    let (name, path) = (name.to_owned(), path.to_owned());
     let arn = match parts {
         Some(parts) => parts.arn,
         None => Arn::parse(&format!(
@@ -332,8 +331,6 @@ pub fn identity(
     Some(Identity {
         arn,
         account,
-        name: name.into(),
-        path: path.into(),
         unique_id,
         at,
     })
@@ -404,7 +401,10 @@ fn attached(members: &Members<'_, '_>, report: &mut Report<'_>) -> Box<[Referenc
 }
 
 /// Reads `PermissionsBoundary`.
-fn permissions_boundary(members: &Members<'_, '_>, report: &mut Report<'_>) -> Option<Reference> {
+fn permissions_boundary(
+    members: &Members<'_, '_>,
+    report: &mut Report<'_>,
+) -> Option<Box<Reference>> {
     let what = "the permissions boundary";
     let node = members.get("PermissionsBoundary")?;
     let read = ["PermissionsBoundaryArn", "PermissionsBoundaryType"];
@@ -417,10 +417,10 @@ fn permissions_boundary(members: &Members<'_, '_>, report: &mut Report<'_>) -> O
         report.error(Code::INVALID_VALUE, &node.span, message);
     }
     let (arn, node) = members.required_text("PermissionsBoundaryArn", what, report)?;
-    Some(Reference {
+    Some(Box::new(Reference {
         to: arn.into(),
         at: report.location(&node.span),
-    })
+    }))
 }
 
 /// Reads the inline policies in `list`; each name stands there once.

@@ -50,7 +50,7 @@ impl<'e> Names<'e> {
     pub(super) fn of(entities: &'e Entities, accounts: &'e BTreeMap<AccountId, Account>) -> Self {
         let users = || entities.users.iter().map(|user| &user.identity);
         let roles = || entities.roles.iter().map(|role| &role.identity);
-        let named = |identity: &'e Identity| (identity.account.as_str(), &*identity.name);
+        let named = |identity: &'e Identity| (identity.account.as_str(), identity.name());
         Self {
             accounts,
             policies: entities
