@@ -3,13 +3,14 @@
 use std::fmt;
 
 use smallvec::{SmallVec, smallvec};
+use smol_str::{SmolStr, StrExt};
 
 use crate::name::Malformed;
 
 /// The name of a context key, compared ignoring ASCII case (C-4, V-10).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ContextKey {
-    folded: Box<str>,
+    folded: SmolStr,
     kind: KeyKind,
     /// Where the tag key begins; at the end where there is none. Follows from `folded`.
     tag_at: u32,
@@ -112,7 +113,7 @@ const TAG_FAMILIES: &[(&str, KeyKind)] = &[
 impl ContextKey {
     /// Folds `text` and looks up its kind. Any text will do: what a policy may name is checked by its parser (G-22).
     pub fn new(text: &str) -> Self {
-        let folded = text.to_ascii_lowercase();
+        let folded = text.to_ascii_lowercase_smolstr();
         let family = TAG_FAMILIES
             .iter()
             .find(|(prefix, _)| folded.starts_with(prefix) && folded.len() > prefix.len());
@@ -125,7 +126,7 @@ impl ContextKey {
         Self {
             tag_at: u32::try_from(tag_at).unwrap_or(u32::MAX),
             fingerprint: fingerprint(&folded),
-            folded: folded.into(),
+            folded,
             kind,
         }
     }

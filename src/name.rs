@@ -8,6 +8,8 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use smol_str::{SmolStr, StrExt};
+
 use foldhash::fast::FixedState;
 
 /// The hash that all tables of a store find `key` by. The keys of a table are names that administrators chose, so a
@@ -399,7 +401,7 @@ impl ActionKind {
 /// A concrete action, `service:name` (M-1), lower-cased because case never matters (M-2).
 #[derive(Clone, Debug, Eq)]
 pub struct Action {
-    folded: Box<str>,
+    folded: SmolStr,
     /// Follows from `folded`.
     hash: u64,
     /// Follows from `folded`.
@@ -419,12 +421,12 @@ impl Action {
                 "action `{text}` must be `service:Name` of letters, digits and `._/-`, without wildcards"
             )));
         };
-        let folded = text.to_ascii_lowercase();
+        let folded = text.to_ascii_lowercase_smolstr();
         Ok(Self {
             colon: service.len(),
             hash: fnv1a(folded.as_bytes()),
             kind: ActionKind::of(&folded),
-            folded: folded.into(),
+            folded,
         })
     }
 

@@ -10,12 +10,13 @@ use base64::engine::general_purpose::STANDARD;
 use ipnet::IpNet;
 use jiff::civil::Date;
 use smallvec::{SmallVec, smallvec};
+use smol_str::SmolStr;
 
 /// A decimal number of at most 38 significant digits, compared exactly (C-31).
 ///
 /// INVARIANT: `integer` has no leading zero, `fraction` no trailing one, and zero is not negative.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Number<T = Box<str>> {
+pub struct Number<T = SmolStr> {
     negative: bool,
     integer: T,
     fraction: T,

@@ -11,6 +11,7 @@ use std::hash::{Hash, Hasher};
 use std::mem;
 
 use smallvec::SmallVec;
+use smol_str::SmolStr;
 
 use super::text::{Text, is_same};
 use crate::context::ContextKey;
@@ -31,7 +32,7 @@ pub use resource::{Form, Outline, Reach, ResourcePattern};
 /// A store holds tens of thousands of them, most of a form whose parts are ranges of the text: 32 bytes and the text.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
-    text: Box<str>,
+    text: SmolStr,
     shape: Shape,
 }
 

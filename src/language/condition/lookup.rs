@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::ops::Deref;
 
 use ipnet::IpNet;
+use smallvec::SmallVec;
 
 use crate::language::operand::{equal_ignoring_case, folded};
 use crate::language::pattern::{ArnPattern, Template, Values, Variables};
@@ -71,7 +72,8 @@ fn n_halvings(n: usize) -> usize {
 /// Texts that a string operator compares with: equal to one of them, or matched by one of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Texts {
-    written: Box<[Template]>,
+    /// PERF: a lone one, as most are, lies right here.
+    written: SmallVec<[Template; 1]>,
     ignores_case: bool,
     lookup: Option<Box<Lookup>>,
 }
@@ -81,7 +83,7 @@ impl Texts {
     pub fn exact(written: Box<[Template]>) -> Self {
         Self {
             lookup: Lookup::new(&written, Template::literal),
-            written,
+            written: written.into_vec().into(),
             ignores_case: false,
         }
     }
@@ -93,7 +95,7 @@ impl Texts {
         };
         Self {
             lookup: Lookup::new(&written, literal),
-            written,
+            written: written.into_vec().into(),
             ignores_case: true,
         }
     }

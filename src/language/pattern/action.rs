@@ -1,12 +1,14 @@
 //! Patterns of actions.
 
+use smol_str::SmolStr;
+
 use super::{NoVariables, Syntax, Template};
 use crate::name::{Action, Malformed, is_action_character, is_service_prefix};
 
 /// A pattern of actions, `service:Name` or `*` (G-27). Case never matters (M-2).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ActionPattern {
-    text: Box<str>,
+    text: SmolStr,
     form: Form,
 }
 
