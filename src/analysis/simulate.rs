@@ -149,7 +149,7 @@ impl Heard {
             if *outcome == Outcome::OtherResource {
                 continue;
             }
-            for condition in &statement.conditions {
+            for condition in statement.conditions.iter() {
                 note(&condition.key);
                 for variable in condition.operand.variables() {
                     note(&variable.key);

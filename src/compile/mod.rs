@@ -221,7 +221,7 @@ fn full_aws_access() -> Option<Policy> {
         resources: Some(Listed::Any(
             [ResourcePattern::parse("*", syntax).ok()?].into(),
         )),
-        conditions: Box::default(),
+        conditions: Arc::default(),
         extent: Extent::default(),
     };
     Some(Policy {

@@ -35,7 +35,7 @@ impl PolicySet {
         Self {
             policies: policies.into(),
             slices: Slices {
-                tables: OnceLock::new(),
+                table: Table::default(),
                 asked: AtomicU64::new(0),
                 refused: AtomicU64::new(0),
                 n_bytes: AtomicUsize::new(0),
@@ -60,20 +60,17 @@ impl PolicySet {
     /// The same, where it is there already: this does not count as asking for it.
     #[inline]
     pub fn known_slice(&self, action: &Action) -> Option<&Slice> {
-        self.slices.tables.get()?.find(action)
+        self.slices.table.find(action)
     }
 
     /// For how many actions it has one.
     pub fn n_slices(&self) -> usize {
-        let mut table = self.slices.tables.get();
+        let mut table = Some(&self.slices.table);
         let mut n = 0;
         while let Some(here) = table {
-            n += here
-                .places
-                .iter()
-                .filter(|place| place.get().is_some())
-                .count();
-            table = here.next.get();
+            let places = here.places.get().map_or(&[][..], |places| places);
+            n += places.iter().filter(|place| place.get().is_some()).count();
+            table = here.next.get().map(|next| &**next);
         }
         n
     }
@@ -200,7 +197,7 @@ impl SliceBudget {
 
 /// The slices of one set. Readers take no lock: a slice, once made, stays where it is as long as the set.
 struct Slices {
-    tables: OnceLock<Box<Table>>,
+    table: Table,
     /// A bit for each action that was asked before, by hash: a slice is made the second time.
     asked: AtomicU64,
     /// Likewise for each action whose slice found no memory left. It is not built again: that would cost every
@@ -251,29 +248,32 @@ impl Slices {
         // PERF: whoever has many statements asks about many actions, and whatever stands in a later table is found late.
         let n_statements: usize = policies.iter().map(|policy| policy.statements.len()).sum();
         let n_first = n_statements.clamp(MIN_PLACES, MAX_FIRST_PLACES);
-        let mut table = self.table(&self.tables, n_first.next_power_of_two())?;
+        let (mut table, mut n_places) = (&self.table, n_first.next_power_of_two());
         loop {
-            if let Some(free) = table.probe(action).find(|place| place.get().is_none()) {
+            let places = self.places(table, n_places)?;
+            if let Some(free) = probe(places, action).find(|place| place.get().is_none()) {
                 return Some(free);
             }
-            table = self.table(&table.next, 4 * table.places.len())?;
+            n_places = 4 * places.len();
+            table = table.next.get_or_init(Box::default);
         }
     }
 
-    /// The table in `cell`, made with so many places if need be.
-    fn table<'s>(&self, cell: &'s OnceLock<Box<Table>>, n_places: usize) -> Option<&'s Table> {
-        if let Some(table) = cell.get() {
-            return Some(table);
+    /// The places of `table`, so many made if need be.
+    fn places<'s>(&self, table: &'s Table, n_places: usize) -> Option<&'s [Place]> {
+        if let Some(places) = table.places.get() {
+            return Some(places);
         }
         let n_bytes = n_places * size_of::<Place>() + size_of::<Table>();
         if n_places > MAX_PLACES || !self.budget.take(n_bytes) {
             return None;
         }
-        match cell.set(Box::new(Table::of(n_places))) {
+        let places = (0..n_places).map(|_| OnceLock::new()).collect();
+        match table.places.set(places) {
             Ok(()) => _ = self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed),
             Err(_) => self.budget.give_back(n_bytes), // somebody was faster
         }
-        cell.get().map(|table| &**table)
+        table.places.get().map(|places| &**places)
     }
 }
 
@@ -290,36 +290,29 @@ const N_PROBES: usize = 4;
 
 /// Slices by the hash of their action. A place is filled once and never emptied, so an empty one ends a search. What
 /// does not fit goes to the next table.
+#[derive(Default)]
 struct Table {
-    places: Box<[Place]>,
+    places: OnceLock<Box<[Place]>>,
     next: OnceLock<Box<Table>>,
 }
 
+/// Where `action` may stand after so many steps.
+#[inline]
+fn at<'p>(places: &'p [Place], action: &Action, step: usize) -> Option<&'p Place> {
+    // INVARIANT: the number of places is a power of two.
+    let mask = places.len().wrapping_sub(1);
+    places.get((action.fingerprint() as usize).wrapping_add(step) & mask)
+}
+
+fn probe<'p>(places: &'p [Place], action: &Action) -> impl Iterator<Item = &'p Place> {
+    (0..N_PROBES).filter_map(move |step| at(places, action, step))
+}
+
 impl Table {
-    fn of(n_places: usize) -> Self {
-        Self {
-            places: (0..n_places).map(|_| OnceLock::new()).collect(),
-            next: OnceLock::new(),
-        }
-    }
-
-    /// Where `action` may stand after so many steps.
-    #[inline]
-    fn at(&self, action: &Action, step: usize) -> Option<&Place> {
-        // INVARIANT: the number of places is a power of two.
-        let mask = self.places.len().wrapping_sub(1);
-        let place = (action.fingerprint() as usize).wrapping_add(step) & mask;
-        self.places.get(place)
-    }
-
-    fn probe(&self, action: &Action) -> impl Iterator<Item = &Place> {
-        (0..N_PROBES).filter_map(move |step| self.at(action, step))
-    }
-
     #[inline]
     fn find(&self, action: &Action) -> Option<&Slice> {
         // PERF: most actions stand in the first place there is.
-        let slice = self.at(action, 0)?.get()?;
+        let slice = at(self.places.get()?, action, 0)?.get()?;
         if slice.action == *action {
             return Some(slice);
         }
@@ -330,7 +323,7 @@ impl Table {
     fn find_further(&self, action: &Action) -> Option<&Slice> {
         let mut table = self;
         loop {
-            for place in table.probe(action) {
+            for place in probe(table.places.get()?, action) {
                 let slice = place.get()?;
                 if slice.action == *action {
                     return Some(slice);

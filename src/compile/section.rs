@@ -8,14 +8,16 @@
 //!     ╰── head ──╯╰ of up to 16 bytes    ╰ no tail, since a wildcard ends it
 //! ```
 //!
-//! Whether the pattern of a statement covers a resource is told right here for most that have just one: what it asks is
-//! laid out beside the rows (`parts`), so that nothing but a statement's conditions has to be fetched from elsewhere. That
-//! is a matter of speed alone: the scan over all statements asks their patterns, and gives the same answers. Where there
-//! are many statements, a filter comes before the rows (`filter`).
+//! Whether the pattern of a statement covers a resource is told right here for most that have just one: what it asks
+//! stands in the row, or beside the rows (`parts`), and the conditions are at hand too, so that the statement itself need
+//! not be fetched. That is a matter of speed alone: the scan over all statements asks the statements, and gives the same
+//! answers. Where there are many statements, a filter comes before the rows (`filter`).
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use super::policy_set::Candidate;
+use crate::language::condition::Condition;
 use crate::language::document::{Listed, Statement};
 use crate::language::pattern::ResourcePattern;
 use crate::name::Resource;
@@ -36,6 +38,8 @@ pub struct Section {
     rows: Box<[Row]>,
     /// What rows ask of a resource.
     parts: Parts,
+    /// What rows ask of everything else.
+    conditions: Box<[Arc<[Condition]>]>,
     /// One for each [`MAX_FILTERED`] of them; none where there are few.
     filters: Box<[Filter]>,
 }
@@ -48,11 +52,12 @@ impl Section {
         } else {
             Box::default()
         };
-        let mut parts = PartsMaker::default();
-        let rows = found.into_iter().map(|found| Row::of(found, &mut parts));
+        let (mut parts, mut conditions) = (PartsMaker::default(), Vec::new());
+        let mut row = |found| Row::of(found, &mut parts, &mut conditions);
         Self {
-            rows: rows.collect(),
+            rows: found.into_iter().map(&mut row).collect(),
             parts: parts.into(),
+            conditions: conditions.into(),
             filters,
         }
     }
@@ -60,11 +65,11 @@ impl Section {
     /// Calls `visit` with each statement that may speak of `resource`, in order, until it breaks. `ends` are those of
     /// `resource`.
     #[inline]
-    pub fn visit<B>(
-        &self,
+    pub fn visit<'s, B>(
+        &'s self,
         resource: &Resource,
         ends: &Ends,
-        mut visit: impl FnMut(Found) -> ControlFlow<B>,
+        mut visit: impl FnMut(Found<'s>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         if self.filters.is_empty() {
             for row in &self.rows {
@@ -78,11 +83,11 @@ impl Section {
     }
 
     #[inline(never)]
-    fn visit_filtered<B>(
-        &self,
+    fn visit_filtered<'s, B>(
+        &'s self,
         resource: &Resource,
         ends: &Ends,
-        mut visit: impl FnMut(Found) -> ControlFlow<B>,
+        mut visit: impl FnMut(Found<'s>) -> ControlFlow<B>,
     ) -> ControlFlow<B> {
         for (filter, rows) in self.filters.iter().zip(self.rows.chunks(MAX_FILTERED)) {
             let passed = filter.pass(resource);
@@ -104,7 +109,7 @@ impl Section {
 
     /// The statement of `row`, unless it does not speak of `resource`.
     #[inline]
-    fn found(&self, row: &Row, resource: &Resource, ends: &Ends) -> Option<Found> {
+    fn found(&self, row: &Row, resource: &Resource, ends: &Ends) -> Option<Found<'_>> {
         if !row.may_cover(ends) {
             return None;
         }
@@ -114,6 +119,12 @@ impl Section {
             (_, Resource::Any) => return None, // M-11
             // Patterns that are asked are paid for (E-1); what is told here is not, and so must not take long.
             (_, Resource::Arn(arn)) if arn.as_str().len() > LONGEST_TOLD => false,
+            (Covering::Part(part), Resource::Arn(arn)) => {
+                if !self.parts.fits(part, arn) {
+                    return None;
+                }
+                true
+            }
             (Covering::Parts { first, n }, Resource::Arn(arn)) => {
                 if !self.parts.fit(*first, *n, arn) {
                     return None;
@@ -124,14 +135,18 @@ impl Section {
         Some(Found {
             candidate: row.candidate,
             covers,
-            is_bare: row.is_bare,
+            conditions: match row.asks {
+                Asks::Nothing => Some(&[]),
+                Asks::Conditions(at) => self.conditions.get(at as usize).map(|all| &**all),
+                Asks::MoreThanConditions => None,
+            },
         })
     }
 
     /// How much memory it takes besides itself, about.
     pub(super) fn n_bytes(&self) -> usize {
         let filters: usize = self.filters.iter().map(Filter::n_bytes).sum();
-        size_of_val(&*self.rows) + self.parts.n_bytes() + filters
+        size_of_val(&*self.rows) + size_of_val(&*self.conditions) + self.parts.n_bytes() + filters
     }
 }
 
@@ -185,23 +200,25 @@ fn first_bytes(bytes: &[u8]) -> u128 {
 }
 
 /// A statement worth a look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Found {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Found<'s> {
     /// The statement.
     pub candidate: Candidate,
     /// Whether it is known to speak of the resource; else its patterns have to be asked.
     pub covers: bool,
-    /// Whether it has neither a principal nor conditions.
-    pub is_bare: bool,
+    /// Its conditions, where it asks for nothing else besides action and resource; none where the statement itself has
+    /// to be asked.
+    pub conditions: Option<&'s [Condition]>,
 }
 
-/// A statement, with what the ends of a resource must have for it: 48 bytes, so that few lines of the CPU's cache hold all
-/// rows of most slices.
+/// A statement, with what the ends of a resource must have for it: 64 bytes, so that one line of the CPU's cache holds all
+/// that most statements ask for before their conditions.
 ///
 /// ```text
-///  0               16      24          32         40  41  42
-/// │ head           │ tail  │ candidate │ covering │ n │ n │ ▪ │     n: bits of head and of tail; ▪: is_bare
+///  0               16      24          32               52      60  61
+/// │ head           │ tail  │ candidate │ covering      │ asks  │ n │ n │     n: bits of head and of tail
 /// ```
+#[repr(align(64))]
 struct Row {
     head: u128,
     tail: u64,
@@ -211,12 +228,42 @@ struct Row {
     n_head_bits: u8,
     /// How many bits of the tail.
     n_tail_bits: u8,
-    is_bare: bool,
+    asks: Asks,
+}
+
+/// What a statement asks for besides action and resource.
+#[derive(Clone, Copy)]
+enum Asks {
+    Nothing,
+    /// These conditions.
+    Conditions(u32),
+    /// A principal too.
+    MoreThanConditions,
+}
+
+impl Asks {
+    fn of(statement: &Statement, conditions: &mut Vec<Arc<[Condition]>>) -> Self {
+        if statement.principal.is_some() {
+            return Self::MoreThanConditions;
+        }
+        if statement.conditions.is_empty() {
+            return Self::Nothing;
+        }
+        let Ok(at) = u32::try_from(conditions.len()) else {
+            return Self::MoreThanConditions;
+        };
+        conditions.push(Arc::clone(&statement.conditions));
+        Self::Conditions(at)
+    }
 }
 
 impl Row {
     /// Several patterns ask for what they have in common.
-    fn of((candidate, statement): (Candidate, &Statement), parts: &mut PartsMaker) -> Self {
+    fn of(
+        (candidate, statement): (Candidate, &Statement),
+        parts: &mut PartsMaker,
+        conditions: &mut Vec<Arc<[Condition]>>,
+    ) -> Self {
         let mut patterns = filterable(statement).unwrap_or_default().iter();
         let (mut head, mut n_head_bits, mut tail, mut n_tail_bits) = (0, 0, 0, 0);
         if let Some(first) = patterns.next() {
@@ -238,7 +285,7 @@ impl Row {
             covering: parts.covering(statement),
             n_head_bits: u8::try_from(n_head_bits).unwrap_or(0),
             n_tail_bits: u8::try_from(n_tail_bits).unwrap_or(0),
-            is_bare: statement.principal.is_none() && statement.conditions.is_empty(),
+            asks: Asks::of(statement, conditions),
         }
     }
 

@@ -139,7 +139,7 @@ fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> L
         })
     };
     let denied = slice.denies.visit(resource, &facts.ends, |found| {
-        match applies(set, found, facts).and_then(|_| place(found.candidate)) {
+        match applies(set, found, Effect::Deny, facts).and_then(|_| place(found.candidate)) {
             Some(by) => ControlFlow::Break(by),
             None => ControlFlow::Continue(()),
         }
@@ -150,7 +150,7 @@ fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> L
     let mut best: Option<Strength> = None;
     let mut allowed_by: Option<Candidate> = None;
     let _: ControlFlow<()> = slice.allows.visit(resource, &facts.ends, |found| {
-        if let Some(strength) = applies(set, found, facts)
+        if let Some(strength) = applies(set, found, Effect::Allow, facts)
             && best.is_none_or(|best| strength > best)
         {
             best = Some(strength);
@@ -168,11 +168,18 @@ fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> L
     }
 }
 
-/// How strongly a statement that the index found applies; `None`: it does not.
+/// How strongly a statement of this effect that the index found applies; `None`: it does not.
 #[inline]
-fn applies(set: &PolicySet, found: Found, facts: &Facts<'_>) -> Option<Strength> {
-    if found.covers && found.is_bare {
-        return facts.work.spend(1).then_some(Strength::Direct);
+fn applies(
+    set: &PolicySet,
+    found: Found<'_>,
+    effect: Effect,
+    facts: &Facts<'_>,
+) -> Option<Strength> {
+    if let (true, Some(conditions)) = (found.covers, found.conditions) {
+        // P-11: who has no principal speaks of all of them.
+        let holds = facts.work.spend(1) && evaluate_all(conditions, effect, facts, &mut Silent);
+        return holds.then_some(Strength::Direct);
     }
     let (_, statement) = found.candidate.of(set)?;
     match consider_otherwise(statement, found.covers, facts, &mut Silent) {
@@ -267,29 +274,41 @@ fn consider_otherwise<T: Trace>(
     if !is_resource && !T::LISTENS {
         return Outcome::OtherResource;
     }
-    let mut conditions = Truth::True;
-    for condition in &statement.conditions {
+    let are_met = evaluate_all(&statement.conditions, statement.effect, facts, trace);
+    match strength {
+        None => Outcome::OtherPrincipal,
+        _ if !is_resource => Outcome::OtherResource,
+        Some(strength) if are_met => Outcome::Applies(strength),
+        Some(_) => Outcome::ConditionFails,
+    }
+}
+
+/// Whether a statement of this effect with these conditions applies, as far as they go (C-1, C-3).
+#[inline]
+fn evaluate_all<T: Trace>(
+    conditions: &[Condition],
+    effect: Effect,
+    facts: &Facts<'_>,
+    trace: &mut T,
+) -> bool {
+    let mut all = Truth::True;
+    for condition in conditions {
         let values = facts.values(&condition.key);
         if !facts.work.spend(work_of(condition, &values)) {
-            return Outcome::ConditionFails;
+            return false; // E-1: whatever comes of it, there will be no answer
         }
         let holds = evaluate(condition, &values, facts);
         trace.condition(facts, condition, &values, holds);
-        conditions = conditions.and(holds);
-        if conditions == Truth::False && !T::LISTENS {
-            break;
+        all = all.and(holds);
+        if all == Truth::False && !T::LISTENS {
+            return false;
         }
     }
-    match (strength, conditions, statement.effect) {
-        (None, _, _) => Outcome::OtherPrincipal,
-        _ if !is_resource => Outcome::OtherResource,
+    match (all, effect) {
+        (Truth::True, _) => true,
         // C-3: what is not clear allows nothing, and denies.
-        (Some(strength), Truth::True, _) | (Some(strength), Truth::Indeterminate, Effect::Deny) => {
-            Outcome::Applies(strength)
-        }
-        (Some(_), Truth::Indeterminate, Effect::Allow) | (Some(_), Truth::False, _) => {
-            Outcome::ConditionFails
-        }
+        (Truth::Indeterminate, effect) => effect == Effect::Deny,
+        (Truth::False, _) => false,
     }
 }
 

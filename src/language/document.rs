@@ -62,8 +62,8 @@ pub struct Statement {
     pub actions: Listed<ActionPattern>,
     /// `Resource` or `NotResource` (M-20); none: everything the policy is attached to (E-12).
     pub resources: Option<Listed<ResourcePattern>>,
-    /// All must hold (C-1).
-    pub conditions: Box<[Condition]>,
+    /// All must hold (C-1). Shared with the indexes.
+    pub conditions: Arc<[Condition]>,
     /// Where it stands in its file; one of an embedded document, where the string begins that holds the document.
     pub extent: Extent,
 }

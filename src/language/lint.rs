@@ -180,7 +180,7 @@ fn conditions(
     report: &mut Report<'_>,
 ) {
     let is_allow = statement.effect == Effect::Allow;
-    for condition in &statement.conditions {
+    for condition in statement.conditions.iter() {
         let Operator {
             qualifier,
             if_exists,
@@ -308,7 +308,7 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
         return;
     }
     let is_controlled = |key: &ContextKey| CLIENT_CONTROLLED.contains(&key.folded());
-    for condition in &statement.conditions {
+    for condition in statement.conditions.iter() {
         let variables = condition.operand.variables();
         let mut keys = variables
             .iter()

@@ -702,7 +702,7 @@ impl Trace for Heard {
         let statement = &reference.policy.statements[reference.index];
         self.features
             .insert(format!("statement of {:?}", reference.policy.policy_type));
-        for condition in &statement.conditions {
+        for condition in statement.conditions.iter() {
             self.features
                 .insert(format!("operator {:?}", condition.operator.base));
             if let Some(qualifier) = condition.operator.qualifier {

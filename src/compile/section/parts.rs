@@ -18,13 +18,15 @@ const LONGEST_INFIX: usize = 64;
 pub(super) enum Covering {
     /// It speaks of everything.
     Everything,
+    /// By this part.
+    Part(Part),
     /// By all of these parts.
     Parts { first: u32, n: u8 },
     /// Its patterns have to be asked.
     ByPattern,
 }
 
-/// What the rows of a section ask of a resource, side by side.
+/// What the rows of a section ask of a resource, side by side, where it does not stand in them.
 #[derive(Default)]
 pub(super) struct Parts {
     parts: Box<[Part]>,
@@ -34,7 +36,8 @@ pub(super) struct Parts {
 
 /// What one text is asked for: to begin with a prefix, to hold an infix behind it, and to end in a suffix behind that; or
 /// to be the prefix.
-struct Part {
+#[derive(Clone, Copy)]
+pub(super) struct Part {
     of: PartOf,
     is_exact: bool,
     prefix: u16,
@@ -60,7 +63,7 @@ impl Parts {
     }
 
     #[inline]
-    fn fits(&self, part: &Part, arn: &Arn) -> bool {
+    pub fn fits(&self, part: &Part, arn: &Arn) -> bool {
         let text = match part.of {
             PartOf::Whole => arn.as_str(),
             PartOf::Field(n) => arn.field(usize::from(n)),
@@ -155,10 +158,6 @@ impl PartsMaker {
 
     /// None if a text is too long, or hard to find.
     fn write(&mut self, asked: &[(PartOf, Form<'_>)]) -> Option<Covering> {
-        let covering = Covering::Parts {
-            first: self.parts.len().try_into().ok()?,
-            n: asked.len().try_into().ok()?,
-        };
         let mut parts = Vec::with_capacity(asked.len());
         let mut texts = Vec::new();
         for (of, form) in asked {
@@ -184,8 +183,15 @@ impl PartsMaker {
                 texts.extend_from_slice(text.as_bytes());
             }
         }
-        self.parts.append(&mut parts);
         self.texts.append(&mut texts);
+        if let [part] = *parts {
+            return Some(Covering::Part(part));
+        }
+        let covering = Covering::Parts {
+            first: self.parts.len().try_into().ok()?,
+            n: parts.len().try_into().ok()?,
+        };
+        self.parts.append(&mut parts);
         Some(covering)
     }
 }

@@ -125,7 +125,7 @@ fn statement(effect: Effect, pattern: ResourcePattern) -> Statement {
         principal: None,
         actions: Listed::Any(Box::default()),
         resources: Some(Listed::Any([pattern].into())),
-        conditions: Box::default(),
+        conditions: Arc::default(),
         extent: Extent::default(),
     }
 }
@@ -295,7 +295,7 @@ fn section_of(texts: impl Iterator<Item = String>, effect: Effect) -> (Section, 
     (section, statements)
 }
 
-fn found_for(section: &Section, resource: &str) -> Vec<Found> {
+fn found_for<'s>(section: &'s Section, resource: &str) -> Vec<Found<'s>> {
     let resource = Resource::parse(resource).unwrap();
     let mut all = Vec::new();
     let _: ControlFlow<()> = section.visit(&resource, &Ends::of(&resource), |found| {

@@ -1,5 +1,7 @@
 //! One statement: G-8 to G-14, G-27 to G-31.
 
+use std::sync::Arc;
+
 use super::{check_member_names, condition, list, pattern_text};
 use crate::language::condition::Condition;
 use crate::language::document::{Effect, Listed, PolicyType, Statement, Version};
@@ -57,7 +59,7 @@ impl Parser {
             principal: principal?,
             actions: actions?,
             resources: resources?,
-            conditions: conditions?.into(),
+            conditions: shared(conditions?),
             extent: report.extent(&node.span),
         })
     }
@@ -307,6 +309,14 @@ impl Parser {
             Some(member) => condition::parse(&member.value, self.version, report),
         }
     }
+}
+
+/// All statements without conditions share one list of none.
+fn shared(conditions: Vec<Condition>) -> Arc<[Condition]> {
+    if conditions.is_empty() {
+        return Arc::default();
+    }
+    conditions.into()
 }
 
 /// "an identity policy", for messages.

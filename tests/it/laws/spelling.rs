@@ -49,7 +49,9 @@ fn read(text: &str, policy_type: PolicyType) -> PolicyDocument {
     let mut statements = document.statements.to_vec();
     for statement in &mut statements {
         statement.extent = Extent::default();
-        statement.conditions.sort_by_key(|one| format!("{one:?}"));
+        let mut conditions = statement.conditions.to_vec();
+        conditions.sort_by_key(|one| format!("{one:?}"));
+        statement.conditions = conditions.into();
         if let Some(principal) = &mut statement.principal {
             principal.entries.sort_by_key(|one| format!("{one:?}"));
         }
