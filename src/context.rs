@@ -61,7 +61,7 @@ pub enum KeyKind {
 }
 
 /// Up to this many entries of a context are looked through one by one.
-const MAX_COMPARED: usize = 32;
+const MAX_COMPARED: usize = 16;
 
 fn fingerprint(folded: &str) -> u32 {
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
@@ -179,11 +179,11 @@ impl fmt::Display for ContextKey {
 /// A value in its canonical string form (C-5): a list, of which one element equals a scalar (C-10) and none equals
 /// absence (C-7).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ContextValue(SmallVec<[Box<str>; 1]>);
+pub struct ContextValue(SmallVec<[SmolStr; 1]>);
 
 impl ContextValue {
     /// One string.
-    pub fn string(text: impl Into<Box<str>>) -> Self {
+    pub fn string(text: impl Into<SmolStr>) -> Self {
         Self(smallvec![text.into()])
     }
 
@@ -216,7 +216,7 @@ impl ContextValue {
     }
 
     /// The strings, in order.
-    pub fn values(&self) -> &[Box<str>] {
+    pub fn values(&self) -> &[SmolStr] {
         &self.0
     }
 }
@@ -234,7 +234,13 @@ pub struct ContextEntry {
 
 /// The context of a question, sorted by key; no two keys are equal after folding (C-4).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Context(Vec<ContextEntry>);
+pub struct Context {
+    entries: Vec<ContextEntry>,
+    /// Those of the keys of the first entries, in their order.
+    ///
+    /// PERF: side by side, since most keys that are asked for are not here, and nearly all differ in this number.
+    fingerprints: SmallVec<[u32; 8]>,
+}
 
 impl Context {
     /// Sorts `entries`; gives back the spelling of a key that stands there twice.
@@ -257,42 +263,44 @@ impl Context {
                 return Err(DuplicateKey(second.spelled.to_string()));
             }
         }
-        Ok(Self(sorted))
+        let keys = sorted.iter().map(|entry| entry.key.fingerprint);
+        Ok(Self {
+            fingerprints: keys.take(MAX_COMPARED).collect(),
+            entries: sorted,
+        })
     }
 
     /// The value of `key`, if the caller gave one.
     pub fn get(&self, key: &ContextKey) -> Option<&ContextValue> {
-        if self.0.len() > MAX_COMPARED {
+        if self.entries.len() > MAX_COMPARED {
             return self.get_folded(key.folded());
         }
-        // PERF: of a few entries nearly all differ in a number that is at hand.
-        let is_same = |entry: &&ContextEntry| {
-            entry.key.fingerprint == key.fingerprint && entry.key.folded == key.folded
-        };
-        let value = self.0.iter().find(is_same).map(|entry| &entry.value);
-        value.filter(|value| !value.values().is_empty())
+        let of_entries = self.fingerprints.iter().zip(&self.entries);
+        let mut alike = of_entries.filter(|(fingerprint, _)| **fingerprint == key.fingerprint);
+        let (_, entry) = alike.find(|(_, entry)| entry.key.folded == key.folded)?;
+        Some(&entry.value).filter(|value| !value.values().is_empty())
     }
 
     /// The value of the key that is `folded` in lower case; none for the empty list (C-7).
     pub fn get_folded(&self, folded: &str) -> Option<&ContextValue> {
         let at = self
-            .0
+            .entries
             .binary_search_by(|entry| (*entry.key.folded).cmp(folded))
             .ok()?;
-        let value = self.0.get(at).map(|entry| &entry.value);
+        let value = self.entries.get(at).map(|entry| &entry.value);
         value.filter(|value| !value.values().is_empty())
     }
 
     /// The tags in the request: entries `aws:RequestTag/…` that have a value (C-7).
     pub fn request_tags(&self) -> impl Iterator<Item = &ContextEntry> {
-        self.0.iter().filter(|entry| {
+        self.entries.iter().filter(|entry| {
             entry.key.kind() == KeyKind::RequestTag && !entry.value.values().is_empty()
         })
     }
 
     /// All entries, sorted by folded key.
     pub fn entries(&self) -> &[ContextEntry] {
-        &self.0
+        &self.entries
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::ops::Not;
 
+use smol_str::SmolStr;
+
 use crate::language::condition::{Condition, Operand, Qualifier};
 use crate::language::operand::{
     Instant, Number, arn_fields, parse_address, parse_bool, parse_bytes,
@@ -66,7 +68,7 @@ pub enum Values<'a> {
     /// Exactly one.
     One(Text<'a>),
     /// As given; two or more, since a list of one is its element (C-10).
-    Many(&'a [Box<str>]),
+    Many(&'a [SmolStr]),
 }
 
 impl<'a> Values<'a> {
@@ -76,7 +78,7 @@ impl<'a> Values<'a> {
     }
 
     /// A list as the request holds it.
-    pub fn list(values: &'a [Box<str>]) -> Self {
+    pub fn list(values: &'a [SmolStr]) -> Self {
         match values {
             [] => Self::Absent,
             [one] => Self::One((&**one).into()),
@@ -86,7 +88,7 @@ impl<'a> Values<'a> {
 
     /// Each of them.
     pub fn all(&self) -> impl Iterator<Item = &str> {
-        let (one, many): (_, &[Box<str>]) = match self {
+        let (one, many): (_, &[SmolStr]) = match self {
             Self::Absent | Self::Unknown => (None, &[]),
             Self::One(value) => (Some(&**value), &[]),
             Self::Many(values) => (None, values),

@@ -247,7 +247,7 @@ impl Slices {
     fn free_place(&self, action: &Action, policies: &[Arc<Policy>]) -> Option<&Place> {
         // PERF: whoever has many statements asks about many actions, and whatever stands in a later table is found late.
         let n_statements: usize = policies.iter().map(|policy| policy.statements.len()).sum();
-        let n_first = n_statements.clamp(MIN_PLACES, MAX_FIRST_PLACES);
+        let n_first = (2 * n_statements).clamp(MIN_PLACES, MAX_FIRST_PLACES);
         let (mut table, mut n_places) = (&self.table, n_first.next_power_of_two());
         loop {
             let places = self.places(table, n_places)?;
@@ -282,7 +282,7 @@ type Place = OnceLock<Box<Slice>>;
 /// The fewest places of the first table: a power of two, as each number of places.
 const MIN_PLACES: usize = 8;
 /// The most places of the first table.
-const MAX_FIRST_PLACES: usize = 128;
+const MAX_FIRST_PLACES: usize = 256;
 /// The places of the last one.
 const MAX_PLACES: usize = 2_048;
 /// In how many places, one after the other, an action may stand in one table.

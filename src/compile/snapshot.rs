@@ -218,6 +218,9 @@ pub struct Role {
 pub struct Tags(Vec<(ContextKey, Box<str>)>);
 
 impl Tags {
+    /// Without any.
+    pub const NONE: Self = Self(Vec::new());
+
     /// INVARIANT: keys are unique ignoring case; whoever read them has checked it.
     pub fn new<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self(

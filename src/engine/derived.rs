@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use smol_str::SmolStr;
 
 use super::caller::Caller;
 use super::request::Request;
@@ -102,8 +103,8 @@ impl<'a> Facts<'a> {
                 Values::Absent => one("false"),
                 given => given,
             },
-            K::CalledViaFirst => self.called_via(key, <[Box<str>]>::first),
-            K::CalledViaLast => self.called_via(key, <[Box<str>]>::last),
+            K::CalledViaFirst => self.called_via(key, <[SmolStr]>::first),
+            K::CalledViaLast => self.called_via(key, <[SmolStr]>::last),
             K::Saml => self.claim(key, "saml"),
             K::RequestTag | K::CalledVia => self.given(key),
             K::Given => match self.issuer().filter(|issuer| is_of(issuer, key)) {
@@ -214,11 +215,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    fn called_via(
-        &self,
-        key: &ContextKey,
-        end: fn(&[Box<str>]) -> Option<&Box<str>>,
-    ) -> Values<'a> {
+    fn called_via(&self, key: &ContextKey, end: fn(&[SmolStr]) -> Option<&SmolStr>) -> Values<'a> {
         match self.request.context.get_folded("aws:calledvia") {
             Some(chain) => Values::maybe(end(chain.values()).map(|service| &**service)),
             None => self.given(key),

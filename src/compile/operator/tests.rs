@@ -22,7 +22,7 @@ fn truth(operator: &str, values: &str, given: Option<&[&str]>) -> Truth {
         .first()
         .unwrap()
         .clone();
-    let given: Option<Vec<Box<str>>> =
+    let given: Option<Vec<SmolStr>> =
         given.map(|values| values.iter().map(|value| (*value).into()).collect());
     let values = given.as_deref().map_or(Values::Absent, Values::list);
     evaluate(&condition, &values, &NoVariables)
