@@ -233,14 +233,15 @@ impl Slices {
             self.refused.fetch_or(bit, Ordering::Relaxed);
             return None;
         }
-        match place.set(Box::new(slice)) {
+        let placed = Placed {
+            fingerprint: action.fingerprint(),
+            slice: Box::new(slice),
+        };
+        match place.set(placed) {
             Ok(()) => _ = self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed),
             Err(_) => self.budget.give_back(n_bytes),
         }
-        place
-            .get()
-            .map(|slice| &**slice)
-            .filter(|slice| slice.action == *action)
+        place.get()?.slice_of(action)
     }
 
     /// The first place where `action` may stand and nothing does.
@@ -277,7 +278,24 @@ impl Slices {
     }
 }
 
-type Place = OnceLock<Box<Slice>>;
+type Place = OnceLock<Placed>;
+
+/// A slice in its place.
+struct Placed {
+    /// Of its action.
+    ///
+    /// PERF: so that the slices of other actions need no look.
+    fingerprint: u64,
+    slice: Box<Slice>,
+}
+
+impl Placed {
+    #[inline]
+    fn slice_of(&self, action: &Action) -> Option<&Slice> {
+        let is_its = self.fingerprint == action.fingerprint() && self.slice.action == *action;
+        is_its.then_some(&*self.slice)
+    }
+}
 
 /// The fewest places of the first table: a power of two, as each number of places.
 const MIN_PLACES: usize = 8;
@@ -312,11 +330,9 @@ impl Table {
     #[inline]
     fn find(&self, action: &Action) -> Option<&Slice> {
         // PERF: most actions stand in the first place there is.
-        let slice = at(self.places.get()?, action, 0)?.get()?;
-        if slice.action == *action {
-            return Some(slice);
-        }
-        self.find_further(action)
+        let first = at(self.places.get()?, action, 0)?.get()?;
+        let slice = first.slice_of(action);
+        slice.or_else(|| self.find_further(action))
     }
 
     #[inline(never)]
@@ -324,8 +340,7 @@ impl Table {
         let mut table = self;
         loop {
             for place in probe(table.places.get()?, action) {
-                let slice = place.get()?;
-                if slice.action == *action {
+                if let Some(slice) = place.get()?.slice_of(action) {
                     return Some(slice);
                 }
             }
