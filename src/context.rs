@@ -275,10 +275,15 @@ impl Context {
         if self.entries.len() > MAX_COMPARED {
             return self.get_folded(key.folded());
         }
-        let of_entries = self.fingerprints.iter().zip(&self.entries);
-        let mut alike = of_entries.filter(|(fingerprint, _)| **fingerprint == key.fingerprint);
-        let (_, entry) = alike.find(|(_, entry)| entry.key.folded == key.folded)?;
-        Some(&entry.value).filter(|value| !value.values().is_empty())
+        let mut fingerprints = self.fingerprints.iter();
+        let at = fingerprints.position(|fingerprint| *fingerprint == key.fingerprint)?;
+        match self.entries.get(at) {
+            Some(entry) if entry.key.folded == key.folded => {
+                Some(&entry.value).filter(|value| !value.values().is_empty())
+            }
+            // Another key of that number, and ours may stand behind it.
+            _ => self.get_folded(key.folded()),
+        }
     }
 
     /// The value of the key that is `folded` in lower case; none for the empty list (C-7).
