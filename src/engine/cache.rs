@@ -321,12 +321,13 @@ impl Trace for Consulting<'_> {
     }
 
     fn known(&mut self) -> Option<Decision> {
+        // PERF: a decision is seldom known, and states are large.
+        if !self.is_done() {
+            return None;
+        }
         match std::mem::replace(&mut self.state, State::Passed) {
             State::Known(decision) => Some(decision),
-            other => {
-                self.state = other;
-                None
-            }
+            _ => None,
         }
     }
 
