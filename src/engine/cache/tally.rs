@@ -21,7 +21,7 @@ const LET_DOWN: i32 = 8;
 /// The patience after a rest.
 const TRIAL: i32 = 128;
 /// For how many questions the cache rests.
-const REST: i32 = 2_048;
+const REST: i32 = 4_096;
 
 /// How often decisions were looked up. Those that are cheap to evaluate are not, and count nowhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
