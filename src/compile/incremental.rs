@@ -198,7 +198,7 @@ fn same_role(old: &Role, new: &Role) -> bool {
     let trusted = |role: &Role| -> Vec<String> {
         let principals = role.trust.statements.iter();
         principals
-            .filter_map(|statement| statement.principal.as_ref())
+            .filter_map(|statement| statement.principal.as_deref())
             .flat_map(issuers)
             .map(str::to_owned)
             .collect()
@@ -223,7 +223,7 @@ fn same_resources(old: &ResourcePolicy, new: &ResourcePolicy) -> bool {
 fn names_known(document: &PolicyDocument, tables: &Tables) -> bool {
     let principals = document.statements.iter();
     principals
-        .filter_map(|statement| statement.principal.as_ref())
+        .filter_map(|statement| statement.principal.as_deref())
         .flat_map(|principal| &principal.entries)
         .all(|entry| match entry {
             PrincipalEntry::Id(id) => tables.is_external(id).is_some(),

@@ -143,7 +143,7 @@ fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
         .roles
         .iter()
         .flat_map(|role| role.trust.statements.iter())
-        .filter_map(|statement| statement.principal.as_ref())
+        .filter_map(|statement| statement.principal.as_deref())
         .flat_map(issuers)
         .map(|issuer| issuer.to_ascii_lowercase().into())
         .collect()

@@ -57,7 +57,7 @@ pub struct Statement {
     /// Allow or Deny.
     pub effect: Effect,
     /// `Principal` or `NotPrincipal`; none where the policy type has none (P-11).
-    pub principal: Option<PrincipalElement>,
+    pub principal: Option<Box<PrincipalElement>>,
     /// `Action` or `NotAction` (M-6).
     pub actions: Listed<ActionPattern>,
     /// `Resource` or `NotResource` (M-20); none: everything the policy is attached to (E-12).

@@ -56,7 +56,7 @@ impl Parser {
         Some(Statement {
             sid,
             effect: effect?,
-            principal: principal?,
+            principal: principal?.map(Box::new),
             actions: actions?,
             resources: resources?,
             conditions: shared(conditions?),
