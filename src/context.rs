@@ -60,8 +60,8 @@ pub enum KeyKind {
     Given,
 }
 
-/// Up to this many entries of a context are looked through one by one.
-const MAX_COMPARED: usize = 16;
+/// Up to this many entries of a context are looked through by their numbers.
+const MAX_COMPARED: usize = 64;
 
 fn fingerprint(folded: &str) -> u32 {
     let step = |hash: u32, byte: u8| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
