@@ -256,6 +256,9 @@ impl Slices {
                 return Some(free);
             }
             n_places = 4 * places.len();
+            if n_places > MAX_PLACES {
+                return None;
+            }
             table = table.next.get_or_init(Box::default);
         }
     }
@@ -266,7 +269,7 @@ impl Slices {
             return Some(places);
         }
         let n_bytes = n_places * size_of::<Place>() + size_of::<Table>();
-        if n_places > MAX_PLACES || !self.budget.take(n_bytes) {
+        if !self.budget.take(n_bytes) {
             return None;
         }
         let places = (0..n_places).map(|_| OnceLock::new()).collect();

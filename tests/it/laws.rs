@@ -13,7 +13,7 @@ use std::time::Instant;
 use iamd::compile::snapshot::Snapshot;
 use iamd::context::ContextValue;
 use iamd::engine::cache::{Caching, Mode};
-use iamd::engine::decision::{Decision, Reason, StatementRef};
+use iamd::engine::decision::{Decision, StatementRef};
 use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::live::Generation;
@@ -33,7 +33,10 @@ use crate::worlds::{self, Random, World};
 
 mod answers;
 mod restrictions;
+mod shares;
 mod spelling;
+
+use shares::{Shares, Ways};
 
 const QUESTIONS_A_WORLD: u64 = 320;
 
@@ -72,171 +75,6 @@ impl Run {
             seed: number_from_environment("IAMD_LAWS_SEED", 1),
             n_threads: number_from_environment("IAMD_LAWS_THREADS", 4),
         }
-    }
-}
-
-/// How often what came up.
-#[derive(Default)]
-struct Shares {
-    n_cases: u64,
-    n_worlds: u64,
-    /// The questions with a listener.
-    n_heard: u64,
-    refused: u64,
-    /// By what [`asked`] calls them.
-    asked: [u64; N_ASKED],
-    reasons: BTreeMap<&'static str, u64>,
-    heard: BTreeMap<String, u64>,
-    ways: Ways,
-}
-
-/// Which way the answers came.
-#[derive(Default)]
-struct Ways {
-    scan: u64,
-    /// The slices that there were when each question was asked for the last time, without a cache: each set in play had
-    /// been asked for its action before.
-    n_slices: u64,
-    /// Times asked, by mode of the cache.
-    asked: [u64; MODES.len()],
-    /// How many of these answers came from memory, by mode.
-    hits: [u64; MODES.len()],
-}
-
-impl Shares {
-    fn add(&mut self, other: Self) {
-        self.n_cases += other.n_cases;
-        self.n_worlds += other.n_worlds;
-        self.n_heard += other.n_heard;
-        self.refused += other.refused;
-        add_each(&mut self.asked, &other.asked);
-        for (name, count) in other.reasons {
-            *self.reasons.entry(name).or_default() += count;
-        }
-        for (name, count) in other.heard {
-            *self.heard.entry(name).or_default() += count;
-        }
-        let (ways, more) = (&mut self.ways, other.ways);
-        ways.scan += more.scan;
-        ways.n_slices += more.n_slices;
-        add_each(&mut ways.asked, &more.asked);
-        add_each(&mut ways.hits, &more.hits);
-    }
-
-    /// Every name with its share in percent.
-    fn percents(&self) -> BTreeMap<String, f64> {
-        let percent = |count: u64, of: u64| count as f64 * 100.0 / of as f64;
-        let features = asked(&Question::default());
-        let asked = features.iter().zip(self.asked);
-        let asked = asked.map(|((name, _), count)| (format!("asked: {name}"), count, self.n_cases));
-        let reasons = self.reasons.iter();
-        let reasons = reasons.map(|(name, count)| (format!("reason {name}"), *count, self.n_cases));
-        let heard = self.heard.iter();
-        let heard = heard.map(|(name, count)| (format!("heard: {name}"), *count, self.n_heard));
-        asked
-            .chain(reasons)
-            .chain(heard)
-            .chain([("refused".to_owned(), self.refused, self.n_cases)])
-            .map(|(name, count, of)| (name, percent(count, of)))
-            .collect()
-    }
-
-    /// What hardly ever comes up is hardly tried: a law says little about it.
-    fn assert_balance(&self) {
-        if self.n_cases < 40_000 {
-            return;
-        }
-        let percents = self.percents();
-        // Of one name, or of all that begin with what stands before `*`.
-        let percent = |wanted: &str| -> f64 {
-            let is_wanted = |name: &str| match wanted.strip_suffix('*') {
-                Some(begin) => name.starts_with(begin),
-                None => name == wanted,
-            };
-            let of_name = percents.iter().filter(|(name, _)| is_wanted(name));
-            of_name.map(|(_, percent)| percent).sum()
-        };
-        let mut least = vec![
-            ("reason ALLOW*".to_owned(), 25.0),
-            ("reason EXPLICIT_DENY*".to_owned(), 15.0),
-        ];
-        for (reason, label) in Reason::ALL {
-            // RCPs always allow, but for their Denies (E-26).
-            if *reason != Reason::ImplicitDenyResourceControl {
-                least.push((format!("reason {label}"), 0.5));
-            }
-        }
-        let features = percents.keys().filter(|name| name.contains(": "));
-        least.extend(features.map(|name| (name.clone(), 2.0)));
-        let rare: Vec<String> = least
-            .iter()
-            .map(|(name, least)| (name, percent(name), least))
-            .filter(|(_, found, least)| found < *least)
-            .map(|(name, found, least)| format!("  {found:.2} % of {least} %: {name}"))
-            .collect();
-        assert!(rare.is_empty(), "too rare:\n{}", rare.join("\n"));
-        let n_named = |begin: &str| {
-            let names = self.heard.keys();
-            names.filter(|name| name.starts_with(begin)).count()
-        };
-        let parts = ["operator", "qualifier", "suffix", "element", "statement"];
-        let n_heard = parts.map(n_named);
-        assert_eq!(n_heard, [27, 2, 1, 3, 7], "{parts:?}: each is there");
-    }
-
-    /// A law about a way that no answer took would say nothing.
-    fn assert_ways(&self) {
-        let Ways {
-            scan,
-            n_slices,
-            asked,
-            hits,
-        } = self.ways;
-        let n_decided = self.n_cases - self.refused;
-        assert_eq!((scan, asked[OFF]), (n_decided, n_decided));
-        if self.n_cases < 40_000 {
-            return;
-        }
-        assert!(n_slices >= 20 * self.n_worlds, "{n_slices} slices");
-        assert_eq!(hits[OFF], 0);
-        for mode in 0..MODES.len() {
-            assert!(asked[mode] >= n_decided, "{}", MODES[mode].0);
-            let percent = hits[mode] as f64 * 100.0 / asked[mode] as f64;
-            assert!(
-                percent >= LEAST_HITS[mode],
-                "{}: {percent} %",
-                MODES[mode].0
-            );
-        }
-    }
-
-    fn print(&self) {
-        println!("{} questions in {} worlds", self.n_cases, self.n_worlds);
-        for (name, percent) in self.percents() {
-            println!("  {percent:6.2} %  {name}");
-        }
-        let ways = &self.ways;
-        println!("answered by the oracle, and the same");
-        println!("  {} times by scan", ways.scan);
-        println!(
-            "  {} times by index ({} slices)",
-            ways.asked[OFF], ways.n_slices
-        );
-        for (((mode, _), asked), hits) in MODES.iter().zip(ways.asked).zip(ways.hits).skip(1) {
-            let percent = hits as f64 * 100.0 / asked as f64;
-            println!(
-                "  {asked} times with the cache {mode}, {hits} of them from memory ({percent:.1} %)"
-            );
-        }
-    }
-}
-
-/// In percent of the times asked.
-const LEAST_HITS: [f64; MODES.len()] = [0.0, 1.0, 15.0];
-
-fn add_each<const N: usize>(sums: &mut [u64; N], more: &[u64; N]) {
-    for (sum, more) in sums.iter_mut().zip(more) {
-        *sum += more;
     }
 }
 

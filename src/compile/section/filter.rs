@@ -7,13 +7,12 @@
 
 use std::collections::HashMap;
 
-use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::{MAX_FILTERED, filterable};
 use crate::compile::policy_set::Candidate;
 use crate::language::document::Statement;
-use crate::name::{Resource, hash_of};
+use crate::name::Resource;
 
 /// What is looked for in the text of a resource, in bytes.
 const WINDOW: usize = 8;
@@ -29,12 +28,11 @@ pub(super) type Passed = SmallVec<[u64; N_WORDS]>;
 pub(super) struct Filter {
     /// Those that may speak of any resource.
     always: Box<[u64]>,
-    /// By the whole text of the resource.
-    ///
-    /// PERF: by the hash that each resource brings along.
-    exact: HashTable<(Box<str>, Box<[u16]>)>,
+    /// By the whole text of the resource. Like the other one a table with a secret of its own: it is asked at every
+    /// place of a text, so nobody who writes policies may fill it with keys of one hash.
+    exact: HashMap<Box<str>, Box<[u16]>>,
     /// By the last bytes of a run of characters that the resource must hold.
-    windows: HashTable<([u8; WINDOW], Box<[Run]>)>,
+    windows: HashMap<[u8; WINDOW], Box<[Run]>>,
     /// A bit for each window there is, by hash: most places of a text need no look into the table.
     seen: Box<[u64; N_SEEN]>,
 }
@@ -79,8 +77,14 @@ impl Filter {
         }
         Self {
             always: always.into(),
-            exact: table(exact, |text| hash_of(&**text)),
-            windows: table(windows, mixed),
+            exact: exact
+                .into_iter()
+                .map(|(text, at)| (text, at.into()))
+                .collect(),
+            windows: windows
+                .into_iter()
+                .map(|(window, runs)| (window, runs.into()))
+                .collect(),
             seen,
         }
     }
@@ -92,10 +96,7 @@ impl Filter {
             return passed; // M-11: no ARN covers `*`
         };
         let text = arn.as_str();
-        let exact = self
-            .exact
-            .find(arn.fingerprint(), |(own, _)| **own == *text);
-        for at in exact.into_iter().flat_map(|(_, at)| at) {
+        for at in self.exact.get(text).into_iter().flatten() {
             set(&mut passed, *at);
         }
         let mut n_tried = 0;
@@ -107,8 +108,7 @@ impl Filter {
             if self.seen.get(word).is_none_or(|word| word & bit == 0) {
                 continue;
             }
-            let runs = self.windows.find(mixed(&window), |(own, _)| *own == window);
-            let runs = runs.map_or(&[][..], |(_, runs)| runs);
+            let runs = self.windows.get(&window).map_or(&[][..], |runs| runs);
             n_tried += runs.len();
             if n_tried > MOST_TRIED {
                 // What is let through is paid for when it is considered (E-1).
@@ -129,8 +129,11 @@ impl Filter {
             .exact
             .iter()
             .map(|(text, at)| 48 + text.len() + 2 * at.len());
-        let runs = self.windows.iter().flat_map(|(_, runs)| runs);
-        let runs = runs.map(|run| 24 + run.text.len());
+        let runs = self
+            .windows
+            .values()
+            .flatten()
+            .map(|run| 24 + run.text.len());
         size_of::<Self>()
             + self.always.len() * 8
             + exact.sum::<usize>()
@@ -147,15 +150,6 @@ fn last_window(run: &str) -> Option<(&[u8], [u8; WINDOW])> {
     Some((bytes, *window))
 }
 
-/// Entries that are complete, by the hash of their keys.
-fn table<K, V>(entries: HashMap<K, Vec<V>>, hash: impl Fn(&K) -> u64) -> HashTable<(K, Box<[V]>)> {
-    let mut table = HashTable::with_capacity(entries.len());
-    for (key, values) in entries {
-        table.insert_unique(hash(&key), (key, values.into()), |(key, _)| hash(key));
-    }
-    table
-}
-
 fn set(words: &mut [u64], at: u16) {
     if let Some(word) = words.get_mut(usize::from(at) / 64) {
         *word |= 1 << (at % 64);
@@ -164,12 +158,7 @@ fn set(words: &mut [u64], at: u16) {
 
 /// The word and the bit of a window in [`Filter::seen`].
 fn place_of(window: &[u8; WINDOW]) -> (usize, u64) {
-    let bit = mixed(window) >> 52; // 12 bits: 64 words of 64
+    let mixed = u64::from_le_bytes(*window).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let bit = mixed >> 52; // 12 bits: 64 words of 64
     ((bit / 64) as usize, 1 << (bit % 64))
-}
-
-/// A hash of a window. How many windows share one is bounded by how many a filter has, whoever chose them.
-fn mixed(window: &[u8; WINDOW]) -> u64 {
-    let product = u64::from_le_bytes(*window).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    product ^ product >> 32
 }

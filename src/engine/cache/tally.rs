@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_repeats_one_key_in_seventeen_is_made() {
+    fn where_nothing_repeats_one_key_in_thirty_three_is_made() {
         let tally = Tally::new();
         assert_eq!(round(&tally), (0, PATIENCE as u32));
         for _ in 0..3 {
