@@ -236,7 +236,7 @@ pub struct ContextEntry {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Context {
     entries: Vec<ContextEntry>,
-    /// Those of the keys of the first entries, in their order.
+    /// Of the keys, in the order of the entries; none where there are more than [`MAX_COMPARED`].
     ///
     /// PERF: side by side, since most keys that are asked for are not here, and nearly all differ in this number.
     fingerprints: SmallVec<[u32; 8]>,
@@ -263,14 +263,17 @@ impl Context {
                 return Err(DuplicateKey(second.spelled.to_string()));
             }
         }
-        let keys = sorted.iter().map(|entry| entry.key.fingerprint);
+        let fingerprints = match sorted.len() {
+            0..=MAX_COMPARED => sorted.iter().map(|entry| entry.key.fingerprint).collect(),
+            _ => SmallVec::new(),
+        };
         Ok(Self {
-            fingerprints: keys.take(MAX_COMPARED).collect(),
+            fingerprints,
             entries: sorted,
         })
     }
 
-    /// The value of `key`, if the caller gave one.
+    /// The value of `key`, if the caller gave one; none for the empty list (C-7).
     pub fn get(&self, key: &ContextKey) -> Option<&ContextValue> {
         if self.entries.len() > MAX_COMPARED {
             return self.get_folded(key.folded());

@@ -8,9 +8,8 @@ use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use smol_str::{SmolStr, StrExt};
-
 use foldhash::fast::FixedState;
+use smol_str::{SmolStr, StrExt};
 
 /// The hash that all tables of a store find `key` by. The keys of a table are names that administrators chose, so a
 /// caller, who can only look for names, cannot fill one with keys of one hash.

@@ -313,6 +313,7 @@ const N_PROBES: usize = 4;
 /// does not fit goes to the next table.
 #[derive(Default)]
 struct Table {
+    /// Made for the first slice that is to stand here, if the budget allows.
     places: OnceLock<Box<[Place]>>,
     next: OnceLock<Box<Table>>,
 }
@@ -320,7 +321,7 @@ struct Table {
 /// Where `action` may stand after so many steps.
 #[inline]
 fn at<'p>(places: &'p [Place], action: &Action, step: usize) -> Option<&'p Place> {
-    // INVARIANT: the number of places is a power of two.
+    // INVARIANT: the number of places is a power of two; `Slices::free_place` holds it.
     let mask = places.len().wrapping_sub(1);
     places.get((action.fingerprint() as usize).wrapping_add(step) & mask)
 }

@@ -38,7 +38,7 @@ pub struct Section {
     rows: Box<[Row]>,
     /// What rows ask of a resource.
     parts: Parts,
-    /// What rows ask of everything else.
+    /// The conditions of rows, where [`Asks::Conditions`] says.
     conditions: Box<[Arc<[Condition]>]>,
     /// One for each [`MAX_FILTERED`] of them; none where there are few.
     filters: Box<[Filter]>,
@@ -211,13 +211,10 @@ pub struct Found<'s> {
     pub conditions: Option<&'s [Condition]>,
 }
 
-/// A statement, with what the ends of a resource must have for it: 64 bytes, so that one line of the CPU's cache holds all
-/// that most statements ask for before their conditions.
+/// A statement, with what the ends of a resource must have for it, what its pattern asks besides, and where its conditions
+/// are.
 ///
-/// ```text
-///  0               16      24          32               52      60  61
-/// │ head           │ tail  │ candidate │ covering      │ asks  │ n │ n │     n: bits of head and of tail
-/// ```
+/// PERF: one line of the CPU's cache (`cargo bench --bench decide -- attached`).
 #[repr(align(64))]
 struct Row {
     head: u128,
@@ -230,6 +227,8 @@ struct Row {
     n_tail_bits: u8,
     asks: Asks,
 }
+
+const _: () = assert!(size_of::<Row>() == 64, "one line");
 
 /// What a statement asks for besides action and resource.
 #[derive(Clone, Copy)]

@@ -121,7 +121,10 @@ fn decide<T: Trace>(
     layers.decision(reason)
 }
 
-/// Shows `trace` the sets of the store that deciding would evaluate, by the very steps of deciding.
+/// Shows `trace` the sets of the store that deciding would evaluate, by the steps of deciding.
+///
+/// INVARIANT: where [`Sides::leave_all_to`] leaves all to one set, these steps meet that set and no other: each of its
+/// conditions keeps one layer out of play.
 pub(super) fn visit_sets<T: Trace>(facts: &Facts<'_>, trace: &mut T) {
     let owner = facts.owner.and_then(|owner| facts.snapshot.account(owner));
     let sides = Sides::of(facts, owner);
@@ -160,6 +163,7 @@ impl<'a> Sides<'a> {
     fn leave_all_to(&self, facts: &Facts<'a>) -> Option<&'a Entity> {
         let (caller, request) = (&facts.caller, facts.request);
         let is_at_home = match (caller.account, self.owner) {
+            // E-20, E-25
             (Some(own), Some(owner)) => ptr::eq(own, owner) && own.membership.is_none(),
             _ => false,
         };
@@ -168,17 +172,17 @@ impl<'a> Sides<'a> {
             Principal::User(_) | Principal::Role(_) | Principal::AssumedRole { .. }
         );
         let is_alone = is_at_home
-            && is_named
-            && caller.boundary.is_none()
-            && self.attached.is_empty()
-            && request.action.kind() == ActionKind::Other
-            && !request.session.has_policies()
+            && is_named // E-49, E-50
+            && caller.boundary.is_none() // E-46
+            && self.attached.is_empty() // E-10, E-45
+            && request.action.kind() == ActionKind::Other // T-1, T-50
+            && !request.session.has_policies() // E-47
             && request.simulated.is_none();
         caller.entity.filter(|_| is_alone)
     }
 }
 
-/// What [`combine`] and [`Layers::decision`] make of identity policies that everything is left to (E-43).
+/// What [`combine`] and [`Layers::decision`] make of identity policies that everything is left to (E-14, E-40).
 fn by_identity(layer: Layer<'_>) -> Decision {
     let reason = match layer.verdict {
         Verdict::ExplicitDeny => Reason::ExplicitDenyIdentity,

@@ -177,7 +177,7 @@ fn applies(
     facts: &Facts<'_>,
 ) -> Option<Strength> {
     if let (true, Some(conditions)) = (found.covers, found.conditions) {
-        // P-11: who has no principal speaks of all of them.
+        // P-11: a statement without a principal speaks of all of them.
         let holds = facts.work.spend(1) && evaluate_all(conditions, effect, facts, &mut Silent);
         return holds.then_some(Strength::Direct);
     }

@@ -102,7 +102,8 @@ pub struct Session {
 
 /// The facts of a session, if there are any.
 ///
-/// PERF: most questions come without a session, and then there is one place to look at instead of a dozen.
+/// PERF: most questions come without a session. What is read of it then lies in one place for all questions, and each
+/// question is smaller by it.
 #[derive(Clone, Debug, Default)]
 pub struct GivenSession(Option<Box<Session>>);
 

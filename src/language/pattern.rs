@@ -1,7 +1,8 @@
 //! Texts with `*`, `?` and `${policy variables}`: of actions, of resources, of condition values.
 //!
-//! A [`Template`] is cut into pieces once, when its document is parsed; variables are found before anything is split
-//! at colons (V-3), and what is put in for them at match time is always literal (V-8, V-12).
+//! A [`Template`] is read once, when its document is parsed, and only those of no simple form are kept in pieces;
+//! variables are found before anything is split at colons (V-3), and what is put in for them at match time is always
+//! literal (V-8, V-12).
 //!
 //! What a pattern can match is decided in time linear in pattern and text, and without allocating (M-21). The forms that
 //! nearly all patterns have compare one or two ranges of bytes; `glob` and `automaton` take the others.
@@ -29,7 +30,8 @@ pub use resource::{Form, Outline, Reach, ResourcePattern};
 
 /// A text with its literal and its moving parts. Two of them are the same if they are written alike and read alike.
 ///
-/// A store holds tens of thousands of them, most of a form whose parts are ranges of the text: 32 bytes and the text.
+/// A store holds tens of thousands of them, most of a form whose parts are ranges of the text: 40 bytes, and the
+/// text elsewhere only if it is longer than 23.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     text: SmolStr,

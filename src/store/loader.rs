@@ -271,11 +271,12 @@ impl Loader {
             let known = self.memory.known(&file.path);
             known.is_some_and(|(_, digest)| digest != file.digest)
         };
-        let changed: Vec<File> = read.iter().filter(is_changed).cloned().collect();
-        let is_account = |file: &File| Place::of(&file.path).kind == Kind::Account;
+        let changed: Vec<&File> = read.iter().filter(is_changed).collect();
+        let is_account = |file: &&File| Place::of(&file.path).kind == Kind::Account;
         if changed.len() > MAX_PATCHED_FILES || changed.iter().any(is_account) {
             return None;
         }
+        let changed = changed.into_iter().cloned().collect();
         let fresh = shape::read_all(changed, self.memory.owners());
         let mut edits = Vec::with_capacity(fresh.len());
         for (file, new) in &fresh {
@@ -284,8 +285,8 @@ impl Loader {
                 return None;
             }
             edits.push(Edit {
-                old: old.sorted(),
-                new: new.sorted(),
+                old: old.by_kind(),
+                new: new.by_kind(),
             });
         }
         let (snapshot, of_references) = self.compiler.patch(&edits, origin.revision.clone()?)?;

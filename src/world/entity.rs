@@ -46,18 +46,10 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The friendly name.
+    /// The friendly name: what stands behind the last `/` of the ARN.
     pub fn name(&self) -> &str {
         let resource = self.arn.resource();
         resource.rsplit_once('/').map_or(resource, |(_, name)| name)
-    }
-
-    /// The IAM path, `/` or `/eng/`.
-    pub fn path(&self) -> &str {
-        let resource = self.arn.resource();
-        let ends = resource.find('/').zip(resource.rfind('/'));
-        ends.and_then(|(first, last)| resource.get(first..=last))
-            .unwrap_or("/")
     }
 }
 

@@ -25,11 +25,13 @@ const MOST_TRIED: usize = 4 * MAX_FILTERED;
 pub(super) type Passed = SmallVec<[u64; N_WORDS]>;
 
 /// Which of at most [`MAX_FILTERED`] statements cannot speak of a resource.
+///
+/// INVARIANT: both tables hash with a secret of their own, the standard library's default. Windows are asked for at every
+/// place of a text, so nobody who writes policies may fill a table with keys of one hash.
 pub(super) struct Filter {
     /// Those that may speak of any resource.
     always: Box<[u64]>,
-    /// By the whole text of the resource. Like the other one a table with a secret of its own: it is asked at every
-    /// place of a text, so nobody who writes policies may fill it with keys of one hash.
+    /// By the whole text of the resource.
     exact: HashMap<Box<str>, Box<[u16]>>,
     /// By the last bytes of a run of characters that the resource must hold.
     windows: HashMap<[u8; WINDOW], Box<[Run]>>,

@@ -1,4 +1,4 @@
-//! What the rows of a section ask of a resource, laid out side by side.
+//! What the rows of a section ask of a resource: a single part stands in its row, several lie side by side.
 
 use std::ops::Range;
 
@@ -183,15 +183,17 @@ impl PartsMaker {
                 texts.extend_from_slice(text.as_bytes());
             }
         }
-        self.texts.append(&mut texts);
-        if let [part] = *parts {
-            return Some(Covering::Part(part));
-        }
-        let covering = Covering::Parts {
-            first: self.parts.len().try_into().ok()?,
-            n: parts.len().try_into().ok()?,
+        let covering = match *parts {
+            [part] => Covering::Part(part),
+            _ => Covering::Parts {
+                first: self.parts.len().try_into().ok()?,
+                n: parts.len().try_into().ok()?,
+            },
         };
-        self.parts.append(&mut parts);
+        self.texts.append(&mut texts);
+        if matches!(covering, Covering::Parts { .. }) {
+            self.parts.append(&mut parts);
+        }
         Some(covering)
     }
 }

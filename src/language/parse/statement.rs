@@ -311,7 +311,7 @@ impl Parser {
     }
 }
 
-/// All statements without conditions share one list of none.
+/// An empty list takes no memory where the standard library shares it.
 fn shared(conditions: Vec<Condition>) -> Arc<[Condition]> {
     if conditions.is_empty() {
         return Arc::default();

@@ -58,7 +58,7 @@ pub fn entities(
 }
 
 /// What each of `files` says, in their order; several threads read where there is much to do. Each text is dropped as
-/// soon as it has been read, so that what it says can take its room.
+/// soon as it has been read, unless the caller keeps it, so that what it says can take its room.
 pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<(Seen, Arc<Fragment>)> {
     let progress = Progress::of("parsing the store", files.len());
     let one = |File { seen, text }: File| {

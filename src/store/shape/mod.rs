@@ -103,10 +103,10 @@ pub struct Fragment {
 
 impl Fragment {
     /// The entities, by kind.
-    pub fn sorted(&self) -> Entities {
-        let mut sorted = Entities::default();
-        sorted.extend(self.entities.iter().cloned());
-        sorted
+    pub fn by_kind(&self) -> Entities {
+        let mut by_kind = Entities::default();
+        by_kind.extend(self.entities.iter().cloned());
+        by_kind
     }
 
     /// Whether nothing is wrong with the file by itself.
