@@ -110,7 +110,7 @@ fn decide<T: Trace>(
         return trace.known().unwrap_or_else(|| by_identity(layer));
     }
     let mut layers = Layers::NOT_IN_PLAY;
-    layers.evaluate(&facts, &sides, trace);
+    let _: ControlFlow<()> = layers.evaluate(&facts, &sides, trace);
     if let Some(known) = trace.known() {
         return known;
     }
@@ -129,7 +129,7 @@ pub(super) fn visit_sets<T: Trace>(facts: &Facts<'_>, trace: &mut T) {
     let owner = facts.owner.and_then(|owner| facts.snapshot.account(owner));
     let sides = Sides::of(facts, owner);
     let mut layers = Layers::NOT_IN_PLAY;
-    layers.evaluate(facts, &sides, trace);
+    let _: ControlFlow<()> = layers.evaluate(facts, &sides, trace);
 }
 
 /// What is evaluated besides the principal's own policies, found once for the whole decision.
@@ -374,17 +374,11 @@ impl<'a> Layers<'a> {
         session: Layer::without_statement(Verdict::NotInPlay),
     };
 
-    /// Evaluates every policy type (E-8). Stops at the first explicit deny if nobody listens: whatever follows
+    /// Evaluates every policy type (E-8), in the order of [`ORDER`]. Stops at the first explicit deny if nobody listens: whatever follows
     /// cannot change the answer (E-15), and the order is that of the labels (E-28). So it is not in play either.
     ///
     /// PERF: in place, since moving them all costs as much as looking at one.
-    fn evaluate<T: Trace>(&mut self, facts: &Facts<'a>, sides: &Sides<'a>, trace: &mut T) {
-        let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
-            self.evaluate_in_order(facts, sides, trace);
-    }
-
-    /// In the order of [`ORDER`].
-    fn evaluate_in_order<T: Trace>(
+    fn evaluate<T: Trace>(
         &mut self,
         facts: &Facts<'a>,
         sides: &Sides<'a>,
