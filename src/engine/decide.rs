@@ -374,8 +374,9 @@ impl<'a> Layers<'a> {
         session: Layer::without_statement(Verdict::NotInPlay),
     };
 
-    /// Evaluates every policy type (E-8), in the order of [`ORDER`]. Stops at the first explicit deny if nobody listens: whatever follows
-    /// cannot change the answer (E-15), and the order is that of the labels (E-28). So it is not in play either.
+    /// Evaluates every policy type (E-8), in the order of [`ORDER`]. Stops at the first explicit deny if nobody listens:
+    /// whatever follows cannot change the answer (E-15), and the order is that of the labels (E-28). So it is not in play
+    /// either.
     ///
     /// PERF: in place, since moving them all costs as much as looking at one.
     fn evaluate<T: Trace>(
