@@ -371,6 +371,31 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_found_however_many_there_are_and_whatever_its_number_is() {
+        for n_keys in [1, 2, MAX_COMPARED - 2, MAX_COMPARED - 1, MAX_COMPARED, 300] {
+            // Two pairs of one number each, and others.
+            let pairs = ["Costarring", "Liquid", "declinate", "macallums"];
+            let keys = pairs.into_iter().map(str::to_owned);
+            let keys: Vec<String> = keys
+                .chain((0..n_keys).map(|n| format!("app:Key-{n}")))
+                .collect();
+            for left_out in 0..keys.len().min(6) {
+                let given = keys.iter().enumerate().filter(|(at, _)| *at != left_out);
+                let entry = |(_, key): (_, &String)| (key.clone(), ContextValue::string(&**key));
+                let context = Context::from_entries(given.map(entry)).unwrap();
+                for (at, key) in keys.iter().enumerate() {
+                    let found = context.get(&ContextKey::new(key)).map(text);
+                    let expected = (at != left_out).then_some(&**key);
+                    assert_eq!(found, expected, "C-4: {key} among {}", keys.len() - 1);
+                }
+            }
+        }
+        for [one, other] in [["costarring", "liquid"], ["declinate", "macallums"]] {
+            assert_eq!(fingerprint(one), fingerprint(other));
+        }
+    }
+
+    #[test]
     fn derived_and_session_keys_are_reserved_and_environment_keys_are_not() {
         for key in [
             "aws:PrincipalTag/role",
