@@ -74,7 +74,7 @@ pub struct Request {
 }
 
 /// The facts of a session, vouched for by the caller (K-7).
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Session {
     /// Inline session policies.
     pub policies: Vec<Arc<Policy>>,
