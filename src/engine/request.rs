@@ -48,6 +48,7 @@ pub struct RawSession {
     pub claims: Vec<(String, ContextValue)>,
     pub federated_provider: String,
     pub parent: String,
+    pub attributes: Vec<(String, ContextValue)>,
 }
 
 /// One question, fully parsed.

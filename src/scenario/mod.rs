@@ -107,12 +107,15 @@ pub enum Expect {
 /// A question as the scenario puts it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Ask {
-    /// INVARIANT: everything but the values of `context` and of the session's `claims`, which stand below.
+    /// INVARIANT: everything but the values of `context` and of the session's `claims` and `attributes`, which stand
+    /// below.
     request: RawRequest,
     /// The context, malformed values included.
     pub context: Vec<(String, Value)>,
     /// The session's claims, malformed values included.
     pub claims: Vec<(String, Value)>,
+    /// The keys of the session's credentials, malformed values included.
+    pub attributes: Vec<(String, Value)>,
     /// Comes back with the answer.
     pub request_id: String,
     /// What makes it a simulation; none: it is asked as it is.
@@ -152,20 +155,23 @@ impl Ask {
         let mut request = self.request.clone();
         request.context = context_values("context", &self.context)?;
         if let Some(session) = &mut request.session {
-            session.claims = context_values("session.claims", &self.claims)?;
+            // T-22: a claim that is an object or `null` fills no key.
+            let claims = self.claims.iter().filter(|(_, value)| value.is_claim());
+            session.claims = context_values("session.claims", claims)?;
+            session.attributes = context_values("session.attributes", &self.attributes)?;
         }
         Ok(request)
     }
 
-    /// The question without `context` and the session's `claims`.
+    /// The question without `context` and the session's `claims` and `attributes`.
     pub fn without_values(&self) -> &RawRequest {
         &self.request
     }
 }
 
-fn context_values(
+fn context_values<'v>(
     field: &str,
-    values: &[(String, Value)],
+    values: impl IntoIterator<Item = &'v (String, Value)>,
 ) -> Result<Vec<(String, crate::context::ContextValue)>, RequestError> {
     let read = |(key, value): &(String, Value)| match value.to_context_value() {
         Ok(value) => Ok((key.clone(), value)),
@@ -174,7 +180,7 @@ fn context_values(
             why.to_string(),
         )),
     };
-    values.iter().map(read).collect()
+    values.into_iter().map(read).collect()
 }
 
 impl fmt::Display for Expect {
@@ -400,24 +406,28 @@ fn read_ask(value: &Value) -> Result<(Ask, Option<Timestamp>), String> {
         resource_account: members.text("resource_account")?,
         ..RawRequest::default()
     };
-    let mut claims = Vec::new();
+    let (mut claims, mut attributes) = (Vec::new(), Vec::new());
     if let Some(session) = members.get("session") {
-        let (session, of_session) = read_session(session)?;
-        request.session = Some(session);
-        claims = of_session;
+        let (facts, of_token, of_credentials) = read_session(session)?;
+        request.session = Some(facts);
+        (claims, attributes) = (of_token, of_credentials);
     }
     let ask = Ask {
         request,
         context: members.map("context")?,
         claims,
+        attributes,
         request_id: members.text("request_id")?,
         simulated: simulated::read(&members)?,
     };
     Ok((ask, members.timestamp("evaluation_time")?))
 }
 
-/// The session without its claims, and the claims.
-fn read_session(value: &Value) -> Result<(RawSession, Vec<(String, Value)>), String> {
+/// Names and values of a mapping, malformed values included.
+type Values = Vec<(String, Value)>;
+
+/// The session without its claims and attributes, the claims, and the attributes.
+fn read_session(value: &Value) -> Result<(RawSession, Values, Values), String> {
     const MEMBERS: &[&str] = &[
         "policies",
         "policy_arns",
@@ -430,6 +440,7 @@ fn read_session(value: &Value) -> Result<(RawSession, Vec<(String, Value)>), Str
         "claims",
         "federated_provider",
         "parent",
+        "attributes",
     ];
     let members = Members::of(value, "`session`", MEMBERS)?;
     let tag = |(key, value): (String, Value)| match value {
@@ -455,8 +466,9 @@ fn read_session(value: &Value) -> Result<(RawSession, Vec<(String, Value)>), Str
         claims: Vec::new(),
         federated_provider: members.text("federated_provider")?,
         parent: members.text("parent")?,
+        attributes: Vec::new(),
     };
-    Ok((session, members.map("claims")?))
+    Ok((session, members.map("claims")?, members.map("attributes")?))
 }
 
 /// The members of a mapping, all of them known. Names may be written in lowerCamelCase too, as in proto3 JSON.

@@ -34,6 +34,11 @@ impl Value {
         }
     }
 
+    /// Whether a claim of this value fills a key (T-22).
+    pub fn is_claim(&self) -> bool {
+        !matches!(self, Self::Null | Self::Map(_))
+    }
+
     fn to_scalar(&self) -> Result<ContextValue, Malformed> {
         match self {
             Self::Bool(value) => Ok(ContextValue::bool(*value)),

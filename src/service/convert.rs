@@ -40,6 +40,7 @@ pub(super) fn raw_request(
     }
     // The id is given back, not read; but an id over the limit is still a field over its limit.
     check_string(&question.request_id, "request_id", limits)?;
+    check_n_entries(question.context.len(), "context", limits)?;
     Ok(RawRequest {
         principal: string(question.principal, "principal", limits)?,
         action: string(question.action, "action", limits)?,
@@ -71,8 +72,15 @@ fn raw_session(session: pb::SessionContext, limits: &Limits) -> Result<RawSessio
         check_string(key, "session.tags", limits)?;
         check_string(value, &member("session.tags", key), limits)?;
     }
+    check_n_entries(session.claims.len(), "session.claims", limits)?;
     let claims = session
         .claims
+        .into_iter()
+        .filter(|entry| is_claim(entry.value.as_ref()))
+        .map(|entry| (entry.key, entry.value));
+    check_n_entries(session.attributes.len(), "session.attributes", limits)?;
+    let attributes = session
+        .attributes
         .into_iter()
         .map(|entry| (entry.key, entry.value));
     Ok(RawSession {
@@ -95,16 +103,24 @@ fn raw_session(session: pb::SessionContext, limits: &Limits) -> Result<RawSessio
             limits,
         )?,
         parent: string(session.parent, "session.parent", limits)?,
+        attributes: values(attributes, "session.attributes", limits)?,
     })
+}
+
+/// Whether a condition could ask for a claim of this value: one that is an object or `null` is dropped (T-22).
+fn is_claim(value: Option<&Value>) -> bool {
+    !matches!(
+        value.and_then(|value| value.kind.as_ref()),
+        Some(Kind::StructValue(_) | Kind::NullValue(_))
+    )
 }
 
 /// The values of a map, each with its key; repeated keys stay, for C-4 to find them.
 fn values(
-    entries: impl ExactSizeIterator<Item = (String, Option<Value>)>,
+    entries: impl Iterator<Item = (String, Option<Value>)>,
     field: &str,
     limits: &Limits,
 ) -> Result<Vec<(String, ContextValue)>, RequestError> {
-    check_n_entries(entries.len(), field, limits)?;
     entries
         .map(|(key, value)| {
             check_string(&key, field, limits)?;

@@ -131,6 +131,7 @@ pub(super) fn session_of(node: &Node<'_>, path: &str) -> Result<pb::SessionConte
         ("claims", "claims"),
         ("federated_provider", "federatedProvider"),
         ("parent", "parent"),
+        ("attributes", "attributes"),
     ];
     let [
         policies,
@@ -144,10 +145,15 @@ pub(super) fn session_of(node: &Node<'_>, path: &str) -> Result<pb::SessionConte
         claims,
         provider,
         parent,
+        attributes,
     ] = members(node, path, names)?;
     let at = |name: &str| format!("{path}.{name}");
     let tag = |(key, value)| pb::session_context::TagsEntry { key, value };
     let claim = |(key, value)| pb::session_context::ClaimsEntry {
+        key,
+        value: Some(value),
+    };
+    let attribute = |(key, value)| pb::session_context::AttributesEntry {
         key,
         value: Some(value),
     };
@@ -169,6 +175,10 @@ pub(super) fn session_of(node: &Node<'_>, path: &str) -> Result<pb::SessionConte
             .collect(),
         federated_provider: text_of(provider, &at("federated_provider"))?,
         parent: text_of(parent, &at("parent"))?,
+        attributes: map_of(attributes, &at("attributes"), value_of)?
+            .into_iter()
+            .map(attribute)
+            .collect(),
     })
 }
 

@@ -594,6 +594,7 @@ pub fn to_raw(question: &Question) -> Result<RawRequest, String> {
             transitive_tag_keys: facts.transitive_tag_keys,
             federated_provider: facts.federated_provider,
             parent: facts.parent,
+            attributes: entries(&facts.attributes)?,
         })
     };
     Ok(RawRequest {

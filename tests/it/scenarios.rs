@@ -570,7 +570,11 @@ fn to_wire(ask: &Ask) -> pb::AuthorizeRequest {
             let claims = claims
                 .map(|(key, value)| pb::session_context::ClaimsEntry { key, value })
                 .collect();
-            wire_session(session, claims)
+            let attributes = ask.attributes.iter().map(entry);
+            let attributes = attributes
+                .map(|(key, value)| pb::session_context::AttributesEntry { key, value })
+                .collect();
+            wire_session(session, claims, attributes)
         }),
         resource_account: raw.resource_account.clone(),
         request_id: ask.request_id.clone(),
@@ -580,6 +584,7 @@ fn to_wire(ask: &Ask) -> pb::AuthorizeRequest {
 fn wire_session(
     session: &RawSession,
     claims: Vec<pb::session_context::ClaimsEntry>,
+    attributes: Vec<pb::session_context::AttributesEntry>,
 ) -> pb::SessionContext {
     let tag = |(key, value): &(String, String)| pb::session_context::TagsEntry {
         key: key.clone(),
@@ -597,6 +602,7 @@ fn wire_session(
         claims,
         federated_provider: session.federated_provider.clone(),
         parent: session.parent.clone(),
+        attributes,
     }
 }
 
@@ -739,6 +745,7 @@ fn json_line(ask: &Ask, at: Option<Timestamp>) -> String {
             ("sourceIdentity", text(&session.source_identity)),
             ("transitiveTagKeys", texts(&session.transitive_tag_keys)),
             ("claims", Value::Map(ask.claims.clone())),
+            ("attributes", Value::Map(ask.attributes.clone())),
             ("federatedProvider", text(&session.federated_provider)),
             ("parent", text(&session.parent)),
         ];

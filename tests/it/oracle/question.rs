@@ -33,6 +33,8 @@ pub struct SessionFacts {
     pub claims: Vec<(String, Given)>,
     pub federated_provider: String,
     pub parent: String,
+    /// Keys of the session's credentials (K-8).
+    pub attributes: Vec<(String, Given)>,
 }
 
 /// A value of the context.

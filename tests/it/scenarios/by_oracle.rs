@@ -114,6 +114,7 @@ fn question(ask: &Ask, at: Option<Timestamp>) -> Option<Question> {
             claims: entries(&ask.claims)?,
             federated_provider: session.federated_provider.clone(),
             parent: session.parent.clone(),
+            attributes: entries(&ask.attributes)?,
         }),
     };
     Some(Question {
