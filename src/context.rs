@@ -46,6 +46,8 @@ pub enum KeyKind {
     ResourceOrgPaths,
     /// `aws:ResourceTag/…`.
     ResourceTag,
+    /// `SERVICE:ResourceTag/…`: another name of `aws:ResourceTag/…` for resources of that service.
+    ServiceResourceTag,
     /// `aws:RequestTag/…`.
     RequestTag,
     TagKeys,
@@ -56,6 +58,16 @@ pub enum KeyKind {
     CalledViaLast,
     /// `saml:…`: claims of a SAML assertion.
     Saml,
+    /// A key that AWS keeps in a session's credentials (K-8).
+    Credential,
+    /// `aws:AssumedRoot`, one of them, which iamd knows itself (T-12).
+    AssumedRoot,
+    /// What a service says of the resource that it calls for (K-9).
+    ServiceSource,
+    /// `sts:RoleAuthorizedByIdp` (T-25).
+    RoleAuthorizedByIdp,
+    /// `sts:DurationSeconds`, which is no key where it is a parameter (T-31).
+    DurationSeconds,
     /// Anything else: given by the caller, or a claim of an OIDC token.
     Given,
 }
@@ -102,7 +114,34 @@ const KINDS: &[(&str, KeyKind)] = &[
     ("aws:calledvia", KeyKind::CalledVia),
     ("aws:calledviafirst", KeyKind::CalledViaFirst),
     ("aws:calledvialast", KeyKind::CalledViaLast),
+    ("aws:assumedroot", KeyKind::AssumedRoot),
+    ("aws:signinsessionarn", KeyKind::Credential),
+    ("aws:chatbotsourcearn", KeyKind::Credential),
+    ("aws:ec2instancesourcevpc", KeyKind::Credential),
+    ("aws:ec2instancesourceprivateipv4", KeyKind::Credential),
+    ("ec2:sourceinstancearn", KeyKind::Credential),
+    ("ec2:roledelivery", KeyKind::Credential),
+    ("lambda:sourcefunctionarn", KeyKind::Credential),
+    ("codebuild:buildarn", KeyKind::Credential),
+    ("codebuild:projectarn", KeyKind::Credential),
+    ("glue:roleassumedby", KeyKind::Credential),
+    ("glue:credentialissuingservice", KeyKind::Credential),
+    ("ssm:sourceinstancearn", KeyKind::Credential),
+    ("identitystore:userid", KeyKind::Credential),
+    ("identitystore:identitystorearn", KeyKind::Credential),
+    ("identitycenter:applicationarn", KeyKind::Credential),
+    ("identitycenter:credentialid", KeyKind::Credential),
+    ("identitycenter:instancearn", KeyKind::Credential),
+    ("aws:sourcearn", KeyKind::ServiceSource),
+    ("aws:sourceaccount", KeyKind::ServiceSource),
+    ("aws:sourceorgid", KeyKind::ServiceSource),
+    ("aws:sourceorgpaths", KeyKind::ServiceSource),
+    ("sts:roleauthorizedbyidp", KeyKind::RoleAuthorizedByIdp),
+    ("sts:durationseconds", KeyKind::DurationSeconds),
 ];
+
+/// What follows the service in the name of a service's own key for resource tags, folded.
+const SERVICE_TAG: &str = ":resourcetag/";
 
 const TAG_FAMILIES: &[(&str, KeyKind)] = &[
     ("aws:principaltag/", KeyKind::PrincipalTag),
@@ -120,6 +159,7 @@ impl ContextKey {
         let kind = match family.or_else(|| KINDS.iter().find(|(name, _)| *name == folded)) {
             Some((_, kind)) => *kind,
             None if folded.starts_with("saml:") => KeyKind::Saml,
+            None if is_service_tag(&folded) => KeyKind::ServiceResourceTag,
             None => KeyKind::Given,
         };
         let tag_at = folded.find('/').map_or(folded.len(), |slash| slash + 1);
@@ -141,6 +181,13 @@ impl ContextKey {
         self.kind
     }
 
+    /// The service of a [`KeyKind::ServiceResourceTag`], lower-cased: `ec2` of `ec2:ResourceTag/Team`.
+    pub fn service(&self) -> &str {
+        self.folded
+            .split_once(':')
+            .map_or("", |(service, _)| service)
+    }
+
     /// The tag key of a tag family's member, lower-cased: `team` of `aws:PrincipalTag/Team`. Empty for other keys.
     pub fn tag(&self) -> &str {
         self.folded.get(self.tag_at as usize..).unwrap_or("")
@@ -152,6 +199,9 @@ impl ContextKey {
         !matches!(
             self.kind,
             K::ResourceTag
+                | K::ServiceResourceTag
+                | K::ServiceSource
+                | K::DurationSeconds
                 | K::RequestTag
                 | K::TagKeys
                 | K::SecureTransport
@@ -162,6 +212,14 @@ impl ContextKey {
                 | K::Given
         )
     }
+}
+
+/// Whether it is `SERVICE:ResourceTag/KEY`; the one of `aws` is a kind of its own.
+fn is_service_tag(folded: &str) -> bool {
+    let parts = folded.split_once(SERVICE_TAG);
+    parts.is_some_and(|(service, key)| {
+        !service.is_empty() && !service.contains([':', '/']) && !key.is_empty()
+    })
 }
 
 impl fmt::Debug for ContextKey {

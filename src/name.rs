@@ -373,6 +373,10 @@ pub enum ActionKind {
     TagSession,
     /// `sts:SetSourceIdentity` (T-39).
     SetSourceIdentity,
+    /// `sts:SetContext` (T-10).
+    SetContext,
+    /// `sts:AssumeRoot` (T-11).
+    AssumeRoot,
     /// Any other action.
     Other,
 }
@@ -386,14 +390,21 @@ impl ActionKind {
             "sts:assumerolewithsaml" => Self::AssumeRoleWithSaml,
             "sts:tagsession" => Self::TagSession,
             "sts:setsourceidentity" => Self::SetSourceIdentity,
+            "sts:setcontext" => Self::SetContext,
+            "sts:assumeroot" => Self::AssumeRoot,
             other if other.starts_with("sts:assumerole") => Self::OtherAssumeRole,
             _ => Self::Other,
         }
     }
 
-    /// Whether the trust policy of a role answers questions about it (T-1).
+    /// Whether the trust policy of a role answers questions about it (T-1, T-6).
     pub fn is_of_trust(self) -> bool {
-        !matches!(self, Self::PassRole | Self::Other)
+        !matches!(self, Self::PassRole | Self::AssumeRoot | Self::Other)
+    }
+
+    /// Whether credentials are asked for: the questions of T-6 and T-11.
+    pub fn is_issuing(self) -> bool {
+        self.is_of_trust() || self == Self::AssumeRoot
     }
 }
 

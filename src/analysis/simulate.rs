@@ -127,10 +127,6 @@ impl Heard {
     fn missing(&self, facts: &Facts<'_>) -> BTreeSet<ContextKey> {
         let mut missing = BTreeSet::new();
         for (statement, outcome) in &self.statements {
-            let facts = Facts {
-                for_trust: statement.policy.policy_type == PolicyType::Trust,
-                ..*facts
-            };
             let mut note = |key: &ContextKey| {
                 if !missing.contains(key) && facts.values(key) == Values::Absent {
                     missing.insert(key.clone());

@@ -43,6 +43,15 @@ impl Accounts {
         self.get(self.row(id)?)
     }
 
+    /// Whether there are more than one, but for the pseudo-account of AWS.
+    pub fn are_several(&self) -> bool {
+        self.rows
+            .iter()
+            .filter(|row| !row.id.is_aws())
+            .nth(1)
+            .is_some()
+    }
+
     /// The only account, if there is only one.
     pub fn only(&self) -> Option<&Account> {
         match &*self.rows {

@@ -65,6 +65,12 @@ impl Source {
             | K::CalledViaFirst
             | K::CalledViaLast
             | K::Saml
+            | K::Credential
+            | K::AssumedRoot
+            | K::ServiceSource
+            | K::ServiceResourceTag
+            | K::RoleAuthorizedByIdp
+            | K::DurationSeconds
             | K::Given => Self::Given,
         }
     }

@@ -263,6 +263,7 @@ fn place_members(
             let membership = Membership {
                 organization: organization.id.as_str().into(),
                 path: path.as_str().into(),
+                is_management: !is_subject,
                 service_control: (is_subject && organization.service_control_enabled)
                     .then(|| levels.iter().map(|level| level.service_control).collect()),
                 resource_control: (is_subject && organization.resource_control_enabled)

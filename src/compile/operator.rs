@@ -4,7 +4,7 @@ use std::ops::Not;
 
 use smol_str::SmolStr;
 
-use crate::language::condition::{Condition, Operand, Qualifier};
+use crate::language::condition::{Condition, Fit, Operand, Qualifier};
 use crate::language::operand::{
     Instant, Number, arn_fields, parse_address, parse_bool, parse_bytes,
 };
@@ -63,8 +63,10 @@ impl From<bool> for Truth {
 pub enum Values<'a> {
     /// The key has none; the empty list counts as this too (C-7).
     Absent,
-    /// It has one, but nobody said which (T-43).
+    /// It has one, but nobody can say which (T-8, T-43).
     Unknown,
+    /// Nobody can say whether it has one (T-8).
+    Uncertain,
     /// Exactly one.
     One(Text<'a>),
     /// As given; two or more, since a list of one is its element (C-10).
@@ -89,7 +91,7 @@ impl<'a> Values<'a> {
     /// Each of them.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         let (one, many): (_, &[SmolStr]) = match self {
-            Self::Absent | Self::Unknown => (None, &[]),
+            Self::Absent | Self::Unknown | Self::Uncertain => (None, &[]),
             Self::One(value) => (Some(&**value), &[]),
             Self::Many(values) => (None, values),
         };
@@ -101,12 +103,9 @@ impl<'a> Values<'a> {
 pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Variables) -> Truth {
     let operator = condition.operator;
     let one = |value: &str| {
-        let any = any_of(&condition.operand, value, variables);
-        if operator.base.is_negated() {
-            !any
-        } else {
-            any
-        }
+        let is_negated = operator.base.is_negated();
+        let any = any_of(&condition.operand, value, is_negated, variables);
+        if is_negated { !any } else { any }
     };
     // PERF: nearly every condition that is asked for.
     if let (None, Values::One(value)) = (operator.qualifier, values)
@@ -115,17 +114,21 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
         return one(value);
     }
     let is_absent = matches!(values, Values::Absent);
-    if matches!(values, Values::Unknown) {
-        return Truth::Indeterminate; // T-43
-    }
     if let Operand::Null(expects_absent) = condition.operand {
-        // C-60: a lone empty string is neither there nor not.
-        let is_empty_string = matches!(values, Values::One(value) if value.is_empty());
-        return if is_empty_string {
+        // C-60: a lone empty string is neither there nor not; a value that nobody knows is there (T-43).
+        let is_unclear = match values {
+            Values::One(value) => value.is_empty(),
+            Values::Uncertain => true, // T-8
+            Values::Absent | Values::Unknown | Values::Many(_) => false,
+        };
+        return if is_unclear {
             Truth::Indeterminate
         } else {
             Truth::from(is_absent == expects_absent)
         };
+    }
+    if matches!(values, Values::Unknown | Values::Uncertain) {
+        return Truth::Indeterminate; // T-8, T-43
     }
     // C-8: under a set qualifier only empty strings are no values.
     let is_empty_set = operator.qualifier.is_some() && values.all().all(str::is_empty);
@@ -144,14 +147,22 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
     }
 }
 
-/// Whether `value` compares with one of the policy's values. A variable without a value compares with nothing (V-9);
-/// a request value that cannot be read is INDETERMINATE.
-fn any_of(operand: &Operand, value: &str, variables: &impl Variables) -> Truth {
+/// Whether `value` compares with one of the policy's values. A request value that cannot be read is INDETERMINATE. A
+/// variable without a value compares with nothing; where the operator is negated that is INDETERMINATE too (V-9).
+fn any_of(operand: &Operand, value: &str, is_negated: bool, variables: &impl Variables) -> Truth {
     let read = |holds: Option<bool>| holds.map_or(Truth::Indeterminate, Truth::from);
+    let fits = |fit: Fit| match fit {
+        Fit::Yes => Truth::True,
+        Fit::No => Truth::False,
+        Fit::LacksValue if is_negated || mentions_unknown(operand, variables) => {
+            Truth::Indeterminate
+        }
+        Fit::LacksValue => Truth::False,
+    };
     match operand {
         Operand::StringEquals(texts)
         | Operand::StringEqualsIgnoreCase(texts)
-        | Operand::StringLike(texts) => Truth::from(texts.fit(value, variables)),
+        | Operand::StringLike(texts) => fits(texts.fit(value, variables)),
         Operand::Numeric(relation, numbers) => read(Number::parse(value).map(|given| {
             numbers
                 .iter()
@@ -169,9 +180,20 @@ fn any_of(operand: &Operand, value: &str, variables: &impl Variables) -> Truth {
         Operand::IpAddress(networks) => {
             read(parse_address(value).map(|address| networks.contain(address)))
         }
-        Operand::Arn(patterns) => read(arn_fields(value).map(|arn| patterns.fit(&arn, variables))),
+        Operand::Arn(patterns) => arn_fields(value).map_or(Truth::Indeterminate, |arn| {
+            fits(patterns.fit(&arn, variables))
+        }),
         Operand::Null(_) => Truth::Indeterminate,
     }
+}
+
+/// T-8: whether a variable stands in for a value that nobody can say.
+#[cold]
+fn mentions_unknown(operand: &Operand, variables: &impl Variables) -> bool {
+    let mentioned = operand.variables();
+    mentioned
+        .iter()
+        .any(|variable| variables.is_unknown(&variable.key))
 }
 
 #[cfg(test)]

@@ -159,6 +159,8 @@ pub struct Membership {
     pub organization: Box<str>,
     /// `o-x/r-y/ou-z/`.
     pub path: Box<str>,
+    /// Whether it is the account that manages the organization (T-11).
+    pub is_management: bool,
     /// One level of SCPs per node from the root to the account (E-21); none where SCPs are not in play (E-20, E-30).
     pub service_control: Option<Vec<Option<SetId>>>,
     /// Likewise RCPs, without the built-in one that every level has (E-26).
@@ -297,6 +299,11 @@ impl Snapshot {
     pub fn default_owner(&self) -> Option<&AccountId> {
         let only = || self.accounts.only().map(|account| &account.id);
         self.whole.root_account.as_ref().or_else(only)
+    }
+
+    /// Whether it holds more than one account, external ones included, but for that of AWS's own policies (E-6).
+    pub fn has_several_accounts(&self) -> bool {
+        self.accounts.are_several()
     }
 
     /// The user or role with this ARN, unless it is disabled (E-3).

@@ -1,11 +1,11 @@
 //! What must be right about a question before it is decided, and needs the store to know (5.5: validate, owner).
 
 use super::derived::is_of;
-use super::request::{Request, RequestError};
+use super::request::{Request, RequestError, is_task_policy};
 use crate::compile::oidc_issuer;
 use crate::compile::snapshot::Snapshot;
-use crate::context::KeyKind;
-use crate::name::{AccountId, Principal, Resource};
+use crate::context::{ContextValue, KeyKind};
+use crate::name::{AccountId, ActionKind, Principal, Resource};
 
 /// Checks `request` against the store, and tells whose the resource is (E-6, E-7).
 pub(super) fn admit<'a>(
@@ -15,8 +15,10 @@ pub(super) fn admit<'a>(
     if request.simulated.is_none() {
         check_claims_in_context(snapshot, request)?;
     }
-    if request.action.kind().is_of_trust() {
-        check_assume_role_parameters(snapshot, request)?;
+    match request.action.kind() {
+        ActionKind::AssumeRoot => check_assume_root_parameters(request)?,
+        kind if kind.is_of_trust() => check_assume_role_parameters(snapshot, request)?,
+        _ => {}
     }
     for (index, arn) in request.session.policy_arns.iter().enumerate() {
         if snapshot.session_policy(arn.as_str()).is_none() {
@@ -38,12 +40,13 @@ fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(),
     if own_issuer.is_none() && !snapshot.has_oidc_issuers() {
         return Ok(());
     }
-    for entry in request
-        .context
-        .entries()
-        .iter()
-        .filter(|entry| entry.key.kind() == KeyKind::Given)
-    {
+    for entry in request.context.entries().iter().filter(|entry| {
+        // An issuer may be called so that its claims look like tags of a service.
+        matches!(
+            entry.key.kind(),
+            KeyKind::Given | KeyKind::ServiceResourceTag
+        )
+    }) {
         let folded = entry.key.folded();
         let is_registered = folded.match_indices(':').any(|(at, _)| {
             folded
@@ -126,6 +129,32 @@ fn check_assume_role_parameters(
     Ok(())
 }
 
+/// The longest session of a root user, in seconds (T-11).
+const MAX_ROOT_SECONDS: u32 = 900;
+
+/// T-11: the task policy and the duration that the session is asked for.
+fn check_assume_root_parameters(request: &Request) -> Result<(), RequestError> {
+    let given = |key: &str| request.context.get_folded(key).map(ContextValue::values);
+    if let Some(seconds) = given("sts:durationseconds") {
+        let fits = |seconds: &str| seconds.parse::<u32>().is_ok_and(|n| n <= MAX_ROOT_SECONDS);
+        if !matches!(seconds, [one] if fits(one)) {
+            return Err(RequestError::invalid(
+                "context[\"sts:DurationSeconds\"]",
+                format!("a session of a root user lasts {MAX_ROOT_SECONDS} seconds at most"),
+            ));
+        }
+    }
+    if let Some(task) = given("sts:taskpolicyarn")
+        && !matches!(task, [one] if is_task_policy(one))
+    {
+        return Err(RequestError::invalid(
+            "context[\"sts:TaskPolicyArn\"]",
+            "is no task policy: `arn:aws:iam::aws:policy/root-task/NAME`",
+        ));
+    }
+    Ok(())
+}
+
 /// Whose the resource is: the first answer of E-6, or that of E-7.
 fn owner<'a>(
     snapshot: &'a Snapshot,
@@ -159,6 +188,13 @@ fn owner<'a>(
             principal => principal.arn().map_or("", |arn| arn.account()),
         };
         return Ok(snapshot.account(account).map(|account| account.id.as_str())); // E-7
+    }
+    let is_of_aws = match &request.resource {
+        Resource::Arn(arn) => arn.partition().starts_with("aws"),
+        Resource::Any => false,
+    };
+    if is_of_aws && snapshot.has_several_accounts() {
+        return Ok(None); // E-6 (4): it may be anybody's
     }
     Ok(snapshot.default_owner().map(AccountId::as_str))
 }

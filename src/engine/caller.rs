@@ -23,6 +23,8 @@ pub struct Caller<'s> {
     pub boundary: Option<Boundary<'s>>,
     /// The user behind a federated user, known or external (P-1).
     pub parent: Option<&'s Arn>,
+    /// Whether it is a root user whose credentials are for one task (T-12).
+    pub is_assumed_root: bool,
 }
 
 /// A permissions boundary, wherever it is from.
@@ -45,6 +47,7 @@ impl<'s> Caller<'s> {
                 entity: None,
                 boundary: None,
                 parent: None,
+                is_assumed_root: false,
             });
         };
         let (account, entity) = match &request.simulated {
@@ -84,6 +87,8 @@ impl<'s> Caller<'s> {
             account: Some(account),
             entity,
             parent: request.session.parent.as_ref(),
+            is_assumed_root: matches!(principal, Principal::Root(_))
+                && !request.session.policy_arns.is_empty(),
             boundary,
         })
     }
@@ -110,6 +115,12 @@ impl<'s> Caller<'s> {
         let account = account.ok_or(unknown)?;
         let entity = match principal {
             Principal::Root(_) if !account.root_user_enabled => return Err(unknown), // E-50
+            Principal::FederatedUser { .. }
+                if !account.root_user_enabled
+                    && request.session.parent.as_ref().is_some_and(is_root_user) =>
+            {
+                return Err(unknown); // E-49, E-50
+            }
             Principal::Root(_) | Principal::Provider(_) => None,
             _ if account.external => None,
             Principal::AssumedRole { role, .. } => {
@@ -121,7 +132,11 @@ impl<'s> Caller<'s> {
             }
             Principal::FederatedUser { .. } => {
                 let parent = request.session.parent.as_ref().ok_or(unknown)?;
-                Some(snapshot.entity(parent).ok_or(unknown)?)
+                if is_root_user(parent) {
+                    None
+                } else {
+                    Some(snapshot.entity(parent).ok_or(unknown)?)
+                }
             }
             Principal::User(_) | Principal::Role(_) => Some(snapshot.entity(arn).ok_or(unknown)?),
             Principal::Anonymous | Principal::Service(_) => None,
@@ -142,6 +157,11 @@ impl<'s> Caller<'s> {
         matches!(self.principal, Principal::Root(_))
     }
 
+    /// Whether it is a federated user's session that the root user asked for (E-49).
+    pub fn is_federated_root(&self) -> bool {
+        self.is_federated() && self.parent.is_some_and(is_root_user)
+    }
+
     /// Whether it is a federated user's session.
     pub fn is_federated(&self) -> bool {
         matches!(self.principal, Principal::FederatedUser { .. })
@@ -159,7 +179,7 @@ impl<'s> Caller<'s> {
     pub fn is_temporary(&self, request: &Request) -> bool {
         match self.principal {
             Principal::User(_) => request.session.is_temporary(),
-            _ => self.is_role() || self.is_federated(),
+            _ => self.is_role() || self.is_federated() || self.is_assumed_root,
         }
     }
 
@@ -185,4 +205,9 @@ impl<'s> Caller<'s> {
             other => other.arn(),
         }
     }
+}
+
+/// Whether it is the ARN of an account's root user.
+pub(super) fn is_root_user(arn: &Arn) -> bool {
+    arn.service() == "iam" && arn.resource() == "root"
 }

@@ -7,17 +7,17 @@ use std::ptr;
 use smallvec::SmallVec;
 
 use super::admit::admit;
-use super::caller::{Boundary, Caller};
+use super::caller::{Boundary, Caller, is_root_user};
 use super::decision::{Decision, Reason};
 use super::derived::Facts;
 use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with};
-use super::principal::{Strength, cannot_assume};
+use super::principal::{Strength, cannot_assume, goes_with_assuming};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
 use super::work::Work;
 use crate::compile::attachments::Attachment;
 use crate::compile::section::Ends;
-use crate::compile::snapshot::{Account, Entity, SetId, Snapshot};
+use crate::compile::snapshot::{Account, Entity, Role, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{ActionKind, Principal, Resource};
 
@@ -61,7 +61,6 @@ pub fn facts<'a>(
         caller,
         owner,
         ends: Ends::of(&request.resource),
-        for_trust: false,
         work,
     })
 }
@@ -95,9 +94,11 @@ fn decide<T: Trace>(
         caller,
         owner,
         ends: Ends::of(&request.resource),
-        for_trust: false,
         work,
     };
+    if is_kept_from_role(&facts) {
+        return Decision::without_statements(Reason::ImplicitDenyInvalidIdentityToken); // T-25
+    }
     trace.begin(&facts);
     let sides = Sides::of(&facts, owner_account);
     if !T::LISTENS
@@ -119,6 +120,14 @@ fn decide<T: Trace>(
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
     layers.decision(reason)
+}
+
+/// T-25: whether the token of the provider that asks names roles, and not this one.
+fn is_kept_from_role(facts: &Facts<'_>) -> bool {
+    let action = &facts.request.action;
+    let is_asked =
+        action.kind() == ActionKind::AssumeRoleWithWebIdentity || goes_with_assuming(action);
+    is_asked && facts.authorized_by_idp() == Some(Some(false))
 }
 
 /// Shows `trace` the sets of the store that deciding would evaluate, by the steps of deciding.
@@ -249,7 +258,7 @@ impl Standing {
             same_account: is_unnamed || is_owner(),
             // E-45; for T-50 only the identity side counts.
             resource_policy_required: !is_unnamed
-                && (request.action.kind().is_of_trust()
+                && (request.action.kind().is_issuing()
                     || (request.action.kind() != ActionKind::PassRole && is_flagged())),
             is_root: facts.caller.is_root(),
             is_federated: facts.caller.is_federated(),
@@ -475,7 +484,8 @@ pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
         | R::ImplicitDenyServiceControl
         | R::ImplicitDenyResourceControl
         | R::ImplicitDenyUnknownPrincipal
-        | R::ImplicitDenySessionExpired => &[],
+        | R::ImplicitDenySessionExpired
+        | R::ImplicitDenyInvalidIdentityToken => &[],
     }
 }
 
@@ -489,7 +499,8 @@ fn resource_control<'a, T: Trace>(
         .filter(|_| facts.keeps(PolicyType::ResourceControl))
         .and_then(|owner| owner.membership.as_ref()?.resource_control.as_ref());
     let simulated = facts.simulated(PolicyType::ResourceControl);
-    if (stored.is_none() && simulated.is_empty()) || facts.caller.is_service_linked() {
+    let is_exempt = facts.caller.is_service_linked() || is_asked_by_its_service(facts);
+    if (stored.is_none() && simulated.is_empty()) || is_exempt {
         return Layer::without_statement(Verdict::NotInPlay);
     }
     let mut total = Layer::without_statement(Verdict::Allow(Strength::Direct));
@@ -515,6 +526,21 @@ fn resource_control<'a, T: Trace>(
         }
     }
     total
+}
+
+/// E-27: whether a service asks for a session of a service-linked role.
+fn is_asked_by_its_service(facts: &Facts<'_>) -> bool {
+    matches!(facts.caller.principal, Principal::Service(_))
+        && facts.request.action.kind().is_of_trust()
+        && target_role(facts).is_some_and(|role| role.service_linked)
+}
+
+/// The role that the question is about, if the store has it.
+fn target_role<'a>(facts: &Facts<'a>) -> Option<&'a Role> {
+    match &facts.request.resource {
+        Resource::Arn(arn) => facts.snapshot.entity(arn)?.role.as_ref(),
+        Resource::Any => None,
+    }
 }
 
 /// One level without anything of the store's.
@@ -595,24 +621,19 @@ fn resource<'a, T: Trace>(facts: &Facts<'a>, attached: &[&Attachment], trace: &m
     if kind == ActionKind::PassRole {
         return only_denies(attached_layer); // T-50: the identity side only
     }
+    if kind == ActionKind::AssumeRoot {
+        return match attached_layer.verdict {
+            Verdict::ExplicitDeny => attached_layer,
+            _ => Layer::without_statement(by_organization(facts)),
+        };
+    }
     // T-1: the role's trust policy alone can allow; a Deny elsewhere still denies.
-    let role = match &request.resource {
-        Resource::Arn(arn) => facts
-            .snapshot
-            .entity(arn)
-            .and_then(|entity| entity.role.as_ref()),
-        Resource::Any => None,
-    };
-    let stored = role
+    let stored = target_role(facts)
         .filter(|_| facts.keeps(PolicyType::Trust))
         .and_then(|role| facts.snapshot.set(role.trust));
-    let facts = Facts {
-        for_trust: true,
-        ..*facts
-    };
     let trust = match (facts.simulated(PolicyType::Trust).first(), stored) {
-        (Some(simulated), _) => evaluate_set(iter::once(simulated), &facts, trace),
-        (None, Some(stored)) => evaluate_stored(stored, &facts, trace),
+        (Some(simulated), _) => evaluate_set(iter::once(simulated), facts, trace),
+        (None, Some(stored)) => evaluate_stored(stored, facts, trace),
         (None, None) => return only_denies(attached_layer),
     };
     // T-21: a provider is registered in the account of the roles that trust it; one of another account is a stranger.
@@ -628,6 +649,38 @@ fn resource<'a, T: Trace>(facts: &Facts<'a>, attached: &[&Attachment], trace: &m
         (Verdict::ExplicitDeny, _) => trust,
         (_, Verdict::ExplicitDeny) => attached_layer,
         _ => trust,
+    }
+}
+
+/// T-11: the organization lets users and roles of its management account act as the root user of another of its
+/// accounts, where that user is enabled.
+fn by_organization(facts: &Facts<'_>) -> Verdict {
+    let Resource::Arn(arn) = &facts.request.resource else {
+        return Verdict::ImplicitDeny;
+    };
+    let account = facts.snapshot.account(arn.account());
+    let account = account.filter(|account| {
+        is_root_user(arn)
+            && arn.region().is_empty()
+            && *account.partition == *arn.partition()
+            && account.root_user_enabled
+    });
+    let is_caller = matches!(
+        facts.caller.principal,
+        Principal::User(_) | Principal::Role(_) | Principal::AssumedRole { .. }
+    );
+    let own = facts.caller.account.filter(|_| is_caller);
+    let own = own.and_then(|account| account.membership.as_ref());
+    let other = account.and_then(|account| account.membership.as_ref());
+    match (own, other) {
+        (Some(own), Some(other))
+            if own.is_management
+                && !other.is_management
+                && own.organization == other.organization =>
+        {
+            Verdict::Allow(Strength::Account)
+        }
+        _ => Verdict::ImplicitDeny,
     }
 }
 
@@ -651,7 +704,7 @@ fn identity<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
         (Some(account), _) if account.external && is_kept && simulated.is_empty() => {
             taken_as(account.trust_external_identity)
         }
-        _ if caller.is_root() => taken_as(true),
+        _ if caller.is_root() || caller.is_federated_root() => taken_as(true), // E-49
         (_, entity) => {
             let stored = entity.filter(|_| is_kept);
             let stored = stored.and_then(|entity| facts.snapshot.set(entity.identity?));

@@ -34,6 +34,7 @@ pub enum Reason {
     ImplicitDenyResourceControl = 25,
     ImplicitDenyUnknownPrincipal = 26,
     ImplicitDenySessionExpired = 27,
+    ImplicitDenyInvalidIdentityToken = 29,
 }
 
 impl Reason {
@@ -84,6 +85,10 @@ impl Reason {
         (
             Self::ImplicitDenySessionExpired,
             "IMPLICIT_DENY_SESSION_EXPIRED",
+        ),
+        (
+            Self::ImplicitDenyInvalidIdentityToken,
+            "IMPLICIT_DENY_INVALID_IDENTITY_TOKEN",
         ),
     ];
 

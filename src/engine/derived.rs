@@ -30,8 +30,6 @@ pub struct Facts<'a> {
     pub owner: Option<&'a str>,
     /// How the resource's text begins and ends, for the indexes.
     pub ends: Ends,
-    /// Whether the trust policy of a role is being evaluated (T-8).
-    pub for_trust: bool,
     /// What may still be spent on it.
     pub work: &'a Work,
 }
@@ -42,6 +40,9 @@ impl<'a> Facts<'a> {
     pub fn values(&self, key: &ContextKey) -> Values<'a> {
         use KeyKind as K;
         let (request, caller) = (self.request, &self.caller);
+        if key.kind() == K::DurationSeconds && request.action.kind().is_issuing() {
+            return Values::Absent; // T-31: there it is a parameter, in a simulation too
+        }
         if let Some(simulated) = &request.simulated
             && let Some(values) = simulated.values(key, &request.context)
         {
@@ -82,22 +83,35 @@ impl<'a> Facts<'a> {
                 None => Values::Unknown, // T-43
             },
             K::MultiFactorAuthPresent if !caller.is_temporary(request) => Values::Absent,
-            K::MultiFactorAuthPresent => one(if request.session.mfa_at.is_some() {
-                "true"
-            } else {
-                "false"
-            }),
+            K::MultiFactorAuthPresent => match request.session.mfa_at {
+                Some(_) => one("true"),
+                // T-45: of a session that came of a provider nothing is known of a second factor.
+                None if caller.is_role() && self.provider().is_some() => Values::Absent,
+                None => one("false"),
+            },
             K::MultiFactorAuthAge if !caller.is_temporary(request) => Values::Absent,
             K::MultiFactorAuthAge => match request.session.mfa_at {
                 Some(mfa_at) => formatted(format_args!("{}", whole_seconds(mfa_at, request.at))),
                 None => Values::Absent,
             },
             K::SourceIdentity => Values::maybe(request.session.source_identity.as_deref()),
-            K::FederatedProvider => Values::maybe(request.session.federated_provider.as_deref()),
+            K::FederatedProvider => self.federated_provider(),
             K::ResourceAccount => Values::maybe(self.owner),
             K::ResourceOrgId => organization(self.owner_account()),
             K::ResourceOrgPaths => organization_path(self.owner_account()),
             K::ResourceTag => self.resource_tag(key),
+            K::ServiceResourceTag if self.names_resource_tag(key) => self.resource_tag(key),
+            K::Credential => self.attribute(key),
+            K::AssumedRoot if caller.is_assumed_root => one("true"),
+            K::AssumedRoot => Values::Absent,
+            K::RoleAuthorizedByIdp => match self.authorized_by_idp() {
+                None => Values::Absent,
+                Some(authorized) => one(if authorized == Some(true) {
+                    "true"
+                } else {
+                    "false"
+                }),
+            },
             K::TagKeys => Values::list(request.tag_keys.values()),
             K::SecureTransport | K::ViaAwsService => match self.given(key) {
                 Values::Absent => one("false"),
@@ -106,7 +120,11 @@ impl<'a> Facts<'a> {
             K::CalledViaFirst => self.called_via(key, <[SmolStr]>::first),
             K::CalledViaLast => self.called_via(key, <[SmolStr]>::last),
             K::Saml => self.claim(key, "saml"),
-            K::RequestTag | K::CalledVia => self.given(key),
+            K::RequestTag
+            | K::CalledVia
+            | K::ServiceSource
+            | K::ServiceResourceTag
+            | K::DurationSeconds => self.given(key),
             K::Given => match self.issuer().filter(|issuer| is_of(issuer, key)) {
                 Some(issuer) => self.claim(key, issuer),
                 None => self.given(key),
@@ -187,20 +205,45 @@ impl<'a> Facts<'a> {
         self.snapshot.account(self.owner?)
     }
 
-    /// Tags of the resource: the store's win over the caller's. In role chaining an inherited transitive tag comes
-    /// before either while the trust policy is read (T-8).
+    /// A key of the session's credentials (K-8).
+    fn attribute(&self, key: &ContextKey) -> Values<'a> {
+        let mut attributes = self.request.session.attributes.iter();
+        let found = attributes.find(|(name, _)| name == key);
+        found.map_or(Values::Absent, |(_, value)| Values::list(value.values()))
+    }
+
+    /// Whether `key` is another name of `aws:ResourceTag/…` here: it is that of the resource's service; of IAM's
+    /// resources only users and roles have it.
+    fn names_resource_tag(&self, key: &ContextKey) -> bool {
+        is_tag_of(&self.request.resource, key.service())
+    }
+
+    /// Tags of the resource: the store's win over the caller's. The tag of a role may be another one in role chaining
+    /// (T-8).
     fn resource_tag(&self, key: &ContextKey) -> Values<'a> {
-        let (request, folded) = (self.request, key.tag());
-        if self.for_trust
-            && request
-                .session
-                .transitive_tag_keys
-                .iter()
-                .any(|inherited| inherited == folded)
-        {
-            return Values::maybe(request.session.tags.get(folded));
+        let own = self.own_resource_tag(key);
+        let session = &self.request.session;
+        if !self.is_chaining() || !session.passes_on(key.tag()) {
+            return own;
         }
-        let resource = &request.resource;
+        match (&own, session.tags.get(key.tag())) {
+            (Values::One(own), Some(inherited)) if **own == *inherited => {
+                Values::maybe(Some(inherited))
+            }
+            (Values::Absent, _) => Values::Uncertain,
+            _ => Values::Unknown,
+        }
+    }
+
+    /// Whether the tags that the session passes on may take the place of the target role's (T-8).
+    fn is_chaining(&self) -> bool {
+        let session = &self.request.session;
+        !session.transitive_tag_keys.is_empty() && self.request.action.kind().is_of_trust()
+    }
+
+    fn own_resource_tag(&self, key: &ContextKey) -> Values<'a> {
+        let folded = key.tag();
+        let resource = &self.request.resource;
         let of_entity = match resource {
             Resource::Arn(arn) => self.snapshot.entity_tag(arn, folded),
             Resource::Any => None,
@@ -211,8 +254,30 @@ impl<'a> Facts<'a> {
         };
         match of_entity.or_else(of_files) {
             Some(tag) => one(tag),
-            None => self.given(key),
+            None => self.given_resource_tag(folded),
         }
+    }
+
+    /// The tag of the resource as the caller gave it, under whichever of its names.
+    fn given_resource_tag(&self, folded: &str) -> Values<'a> {
+        let context = &self.request.context;
+        if context.entries().is_empty() {
+            return Values::Absent;
+        }
+        let global = Text::formatted(format_args!("aws:resourcetag/{folded}"));
+        let own_name = || {
+            let service = match &self.request.resource {
+                Resource::Arn(arn) => Text::formatted(format_args!("{}", arn.service())),
+                Resource::Any => return None,
+            };
+            let service = service.to_ascii_lowercase();
+            let name = Text::formatted(format_args!("{service}:resourcetag/{folded}"));
+            is_tag_of(&self.request.resource, &service)
+                .then(|| context.get_folded(&name))
+                .flatten()
+        };
+        let given = context.get_folded(&global).or_else(own_name);
+        given.map_or(Values::Absent, |value| Values::list(value.values()))
     }
 
     fn called_via(&self, key: &ContextKey, end: fn(&[SmolStr]) -> Option<&SmolStr>) -> Values<'a> {
@@ -230,27 +295,64 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// A verified claim of the token (T-22); in the session that came of a SAML assertion only three are left.
+    /// A verified claim of the token (T-22): all of them while the provider asks, few in the session that comes of it.
     fn claim(&self, key: &ContextKey, issuer: &str) -> Values<'a> {
         let Some(name) = key.folded().get(issuer.len() + 1..) else {
             return Values::Absent;
         };
         let is_saml = issuer == "saml";
-        let from_provider = matches!(self.caller.principal, Principal::Provider(_));
         if is_saml && (self.issuer().is_some() || self.provider().is_none()) {
             return Values::Absent; // no SAML provider vouched for it
         }
-        if is_saml && !from_provider && !matches!(name, "sub" | "sub_type" | "namequalifier") {
+        let from_provider = matches!(self.caller.principal, Principal::Provider(_));
+        if !from_provider && !stays_in_session(issuer).contains(&name) {
             return Values::Absent;
         }
-        let value: Option<&'a ContextValue> = self
-            .request
-            .session
-            .claims
-            .iter()
-            .find(|(claim, _)| claim.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value);
+        let is = |host: &str| issuer.eq_ignore_ascii_case(host);
+        let value = match name {
+            "aud" if is_saml || is(COGNITO) => self.claim_named("aud"),
+            "aud" => self.claim_named("azp").or_else(|| self.claim_named("aud")),
+            "oaud" if !is_saml => self.claim_named("aud"),
+            "google/organization_number" if is(GOOGLE) => {
+                self.claim_named("google:organization_number")
+            }
+            "google:organization_number" if is(GOOGLE) => None,
+            name => self.claim_named(name),
+        };
         value.map_or(Values::Absent, |value| Values::list(value.values()))
+    }
+
+    /// The claim of this name, if it has a value (C-7).
+    fn claim_named(&self, name: &str) -> Option<&'a ContextValue> {
+        let mut claims = self.request.session.claims.iter();
+        let (_, value) = claims.find(|(claim, _)| claim.eq_ignore_ascii_case(name))?;
+        Some(value).filter(|value| !value.values().is_empty())
+    }
+
+    /// `aws:FederatedProvider`: of OIDC alone; AWS calls its built-in providers by their host names.
+    fn federated_provider(&self) -> Values<'a> {
+        match (self.issuer(), self.provider()) {
+            (Some(issuer), Some(provider)) => {
+                let mut built_in = BUILT_IN_PROVIDERS.iter();
+                let host = built_in.find(|host| issuer.eq_ignore_ascii_case(host));
+                one(host.copied().unwrap_or(provider))
+            }
+            _ => Values::Absent,
+        }
+    }
+
+    /// T-25: what the token of an OIDC provider that asks says of the role; `None` within if it names no roles.
+    pub(super) fn authorized_by_idp(&self) -> Option<Option<bool>> {
+        let (Principal::Provider(_), Some(_)) = (self.caller.principal, self.issuer()) else {
+            return None;
+        };
+        let mut claims = self.request.session.claims.iter();
+        let roles = claims.find(|(claim, _)| claim.eq_ignore_ascii_case(ROLES_CLAIM));
+        let role = self.request.resource.as_str();
+        Some(roles.map(|(_, roles)| match roles.values() {
+            [one] => one.split(';').any(|named| named == role),
+            many => many.iter().any(|named| **named == *role),
+        }))
     }
 
     /// The provider that vouched for the caller.
@@ -268,9 +370,55 @@ impl Variables for Facts<'_> {
         match self.values(key) {
             Values::One(value) if !value.is_empty() => Substitute::Value(value),
             Values::Many(_) => Substitute::Several,
-            Values::One(_) | Values::Absent | Values::Unknown => Substitute::Missing,
+            Values::One(_) | Values::Absent | Values::Unknown | Values::Uncertain => {
+                Substitute::Missing
+            }
         }
     }
+
+    fn is_unknown(&self, key: &ContextKey) -> bool {
+        let is_tag = matches!(
+            key.kind(),
+            KeyKind::ResourceTag | KeyKind::ServiceResourceTag
+        );
+        is_tag
+            && self.is_chaining()
+            && matches!(self.values(key), Values::Unknown | Values::Uncertain)
+    }
+}
+
+/// The claim in which a token may name the roles that it is for (T-25).
+const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
+
+const GOOGLE: &str = "accounts.google.com";
+const COGNITO: &str = "cognito-identity.amazonaws.com";
+const FACEBOOK: &str = "graph.facebook.com";
+const AMAZON: &str = "www.amazon.com";
+
+/// The providers that AWS knows without an ARN of their own.
+const BUILT_IN_PROVIDERS: &[&str] = &[GOOGLE, COGNITO, FACEBOOK, AMAZON];
+
+/// The claims that AWS keeps in the session that comes of a token or an assertion (the last column of T-22).
+fn stays_in_session(issuer: &str) -> &'static [&'static str] {
+    let is = |host: &str| issuer.eq_ignore_ascii_case(host);
+    match issuer {
+        "saml" => &["sub", "sub_type", "namequalifier"],
+        _ if is(AMAZON) => &["app_id", "sub", "user_id"],
+        _ if is(FACEBOOK) => &["app_id", "id"],
+        _ => &["amr", "aud", "sub"],
+    }
+}
+
+/// Whether tags of `resource` have a name of this service, which is lower-cased, too. Of IAM's resources only users
+/// and roles do.
+pub(super) fn is_tag_of(resource: &Resource, service: &str) -> bool {
+    let Resource::Arn(arn) = resource else {
+        return false;
+    };
+    let has_tags = service != "iam"
+        || arn.resource().starts_with("user/")
+        || arn.resource().starts_with("role/");
+    has_tags && arn.service().eq_ignore_ascii_case(service)
 }
 
 /// Whether `key` is a claim of `issuer`: `<issuer>:claim`, ignoring case.

@@ -271,6 +271,10 @@ pub enum Cause {
     EmptyString,
     /// Nobody said when the session was issued (T-43).
     UnknownIssueTime,
+    /// The session may have replaced the role's tag (T-8).
+    UnknownTag,
+    /// A variable that it is compared with has no value, and the operator is negated (V-9).
+    VariableWithoutValue,
     /// The key is missing under `ForAnyValue:…IfExists` (C-74).
     MissingUnderIfExists,
 }
@@ -283,6 +287,8 @@ impl Cause {
             Self::Unreadable => "unreadable",
             Self::EmptyString => "empty-string",
             Self::UnknownIssueTime => "unknown-issue-time",
+            Self::UnknownTag => "unknown-tag",
+            Self::VariableWithoutValue => "variable-without-value",
             Self::MissingUnderIfExists => "missing-under-if-exists",
         }
     }

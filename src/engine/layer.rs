@@ -330,7 +330,7 @@ fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
 /// not leave out.
 fn work_of(condition: &Condition, values: &Values<'_>) -> usize {
     let units = match values {
-        Values::Absent | Values::Unknown => 0,
+        Values::Absent | Values::Unknown | Values::Uncertain => 0,
         Values::One(value) => units_of(value.len()),
         Values::Many(values) => values.iter().map(|value| units_of(value.len())).sum(),
     };

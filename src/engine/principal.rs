@@ -33,11 +33,16 @@ pub(super) fn strength(
         .max()?;
     // T-9: for these callers and questions an Allow never counts for more than the account's.
     let is_weak = effect == Effect::Allow && cannot_assume(caller, action);
-    Some(if is_weak { Strength::Account } else { best })
+    Some(match best {
+        _ if is_weak => Strength::Account,
+        // T-12: a task policy limits the root user whatever grants.
+        Strength::Direct if effect == Effect::Allow && caller.is_assumed_root => Strength::Entity,
+        best => best,
+    })
 }
 
 /// `sts:AssumeRoleWithWebIdentity` and `sts:AssumeRoleWithSAML` (T-20).
-fn is_federation(action: &Action) -> bool {
+pub(super) fn is_federation(action: &Action) -> bool {
     use ActionKind::{AssumeRoleWithSaml, AssumeRoleWithWebIdentity};
     matches!(
         action.kind(),
@@ -51,11 +56,15 @@ pub(super) fn cannot_assume(caller: &Caller<'_>, action: &Action) -> bool {
         caller.principal,
         Principal::Root(_) | Principal::FederatedUser { .. } | Principal::Anonymous
     );
-    is_barred && (action.kind() == ActionKind::AssumeRole || goes_with_assuming(action))
+    let is_assuming = matches!(
+        action.kind(),
+        ActionKind::AssumeRole | ActionKind::SetContext | ActionKind::AssumeRoot
+    );
+    is_barred && (is_assuming || goes_with_assuming(action))
 }
 
 /// What is asked beside the call that assumes a role, by the same caller (T-35, T-39).
-fn goes_with_assuming(action: &Action) -> bool {
+pub(super) fn goes_with_assuming(action: &Action) -> bool {
     use ActionKind::{SetSourceIdentity, TagSession};
     matches!(action.kind(), TagSession | SetSourceIdentity)
 }

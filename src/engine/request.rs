@@ -4,14 +4,17 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use super::derived::is_tag_of;
 use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
 use super::work::BUDGET;
 use crate::compile::snapshot::{Policy, Tags};
-use crate::context::{Context, ContextEntry, ContextKey, ContextValue};
-use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource, is_session_name};
+use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
+use crate::name::{
+    AccountId, Action, Arn, Malformed, Principal, Resource, is_entity_name, is_session_name,
+};
 
 /// A question as its caller put it: texts, nothing checked. Each door fills one; [`Request::parse`] does the rest.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -97,8 +100,10 @@ pub struct Session {
     pub claims: Vec<(String, ContextValue)>,
     /// The provider that vouched for the session, as given.
     pub federated_provider: Option<String>,
-    /// The user behind a federated user (E-49).
+    /// The user, or the root user, behind a federated user (E-49).
     pub parent: Option<Arn>,
+    /// Keys of the session's credentials (K-8), none twice.
+    pub attributes: Vec<(ContextKey, ContextValue)>,
 }
 
 /// The facts of a session, if there are any.
@@ -138,11 +143,17 @@ impl Session {
         claims: Vec::new(),
         federated_provider: None,
         parent: None,
+        attributes: Vec::new(),
     };
 
     /// Whether a user's credentials are temporary: the session says when they began, end, or saw a second factor.
     pub fn is_temporary(&self) -> bool {
         self.issued_at.is_some() || self.expires_at.is_some() || self.mfa_at.is_some()
+    }
+
+    /// Whether a tag of this key, lower-cased, goes along when the session assumes a role (T-36).
+    pub fn passes_on(&self, folded: &str) -> bool {
+        self.transitive_tag_keys.iter().any(|key| key == folded)
     }
 
     /// Whether it brings policies of its own (E-47).
@@ -196,7 +207,8 @@ impl Request {
         })?;
         let tag_keys = match simulated {
             None => {
-                check_reserved(&context)?;
+                check_reserved(&context, &principal)?;
+                check_resource_tags(&context, &resource)?;
                 check_called_via(&context)?;
                 tag_keys(&context)?
             }
@@ -205,10 +217,14 @@ impl Request {
         };
         let session = match raw.session {
             None => GivenSession::default(),
-            Some(session) => parse_session(session, &principal, session_policies)?.into(),
+            Some(session) => {
+                check_times(&session, at)?;
+                parse_session(session, &principal, session_policies)?.into()
+            }
         };
         if matches!(principal, Principal::FederatedUser { .. }) && session.parent.is_none() {
-            let message = "a federated user needs the ARN of the user behind it";
+            let message =
+                "a federated user needs the ARN of the user, or of the root user, behind it";
             return Err(RequestError::invalid("session.parent", message));
         }
         Ok(Self {
@@ -234,13 +250,80 @@ pub(super) fn context_field(key: &str) -> String {
     format!("context[\"{key}\"]")
 }
 
-/// K-1: what only iamd and the session may say.
-fn check_reserved(context: &Context) -> Result<(), RequestError> {
-    let reserved = |entry: &&ContextEntry| entry.key.is_reserved();
-    match context.entries().iter().find(reserved) {
-        Some(entry) => Err(RequestError::reserved(&entry.spelled)),
-        None => Ok(()),
+/// K-1, K-8, K-9: what only iamd, the session or a service may say.
+fn check_reserved(context: &Context, principal: &Principal) -> Result<(), RequestError> {
+    let is_service = matches!(principal, Principal::Service(_));
+    for entry in context.entries() {
+        let kind = entry.key.kind();
+        if kind == KeyKind::ServiceSource && !is_service {
+            let message = format!(
+                "only a service that calls for a resource may say it, and principal `{principal}` is no service"
+            );
+            return Err(RequestError::reserved_because(&entry.spelled, message));
+        }
+        if kind == KeyKind::Credential {
+            let message =
+                "this key stands in a session's credentials: send it in `session.attributes`";
+            return Err(RequestError::reserved_because(&entry.spelled, message));
+        }
+        if entry.key.is_reserved() {
+            return Err(RequestError::reserved(&entry.spelled));
+        }
     }
+    Ok(())
+}
+
+/// A tag of the resource that the caller gives under two names has one value (section 4.9).
+fn check_resource_tags(context: &Context, resource: &Resource) -> Result<(), RequestError> {
+    let entries = context.entries().iter();
+    let tags = entries.filter(|entry| entry.key.kind() == KeyKind::ServiceResourceTag);
+    for entry in tags.filter(|entry| is_tag_of(resource, entry.key.service())) {
+        let other = format!("aws:resourcetag/{}", entry.key.tag());
+        let is_empty = entry.value.values().is_empty();
+        if let Some(other) = context.get_folded(&other)
+            && !is_empty
+            && *other != entry.value
+        {
+            let message = format!(
+                "the value contradicts `aws:ResourceTag/{}`, which is the same tag of this resource",
+                entry.key.tag()
+            );
+            return Err(RequestError::invalid(
+                context_field(&entry.spelled),
+                message,
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// How far ahead of our clock another one may be (T-47).
+const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
+
+/// T-47: times that cannot be those of a session are a mistake of whoever filled them in, most often an empty timestamp
+/// where the field should have been left out.
+fn check_times(session: &RawSession, at: Timestamp) -> Result<(), RequestError> {
+    let (issued, expires, mfa) = (session.issued_at, session.expires_at, session.mfa_at);
+    let latest = at.saturating_add(CLOCK_SKEW).unwrap_or(at);
+    let given = [
+        ("session.issued_at", issued, true),
+        ("session.expires_at", expires, false),
+        ("session.mfa_at", mfa, true),
+    ];
+    for (field, time, is_past) in given {
+        let Some(time) = time else { continue };
+        let problem = if time <= Timestamp::UNIX_EPOCH {
+            "is not later than 1970-01-01T00:00:00Z: leave the field out where there is no such time"
+        } else if is_past && time > latest {
+            "lies more than 5 minutes ahead"
+        } else if is_past && expires.is_some_and(|expires| time >= expires) {
+            "does not come before `session.expires_at`"
+        } else {
+            continue;
+        };
+        return Err(RequestError::invalid(field, format!("`{time}` {problem}")));
+    }
+    Ok(())
 }
 
 /// The keys of the tags in the request, as they are spelled.
@@ -318,6 +401,9 @@ fn parse_session(
         let message = format!("a session takes {MAX_SESSION_POLICY_ARNS} managed policies at most");
         return Err(RequestError::invalid("session.policy_arns", message));
     }
+    if matches!(principal, Principal::Root(_)) {
+        check_task_policy(&policy_arns)?;
+    }
     check_tags(&raw.tags)?;
     let transitive_tag_keys: Vec<String> = raw
         .transitive_tag_keys
@@ -358,7 +444,64 @@ fn parse_session(
         claims: raw.claims,
         federated_provider: given(raw.federated_provider),
         parent: parent(&raw.parent, principal)?,
+        attributes: attributes(raw.attributes, principal)?,
     })
+}
+
+/// T-12: what AssumeRoot gives a root user is limited to one task by one policy of AWS's.
+fn check_task_policy(policy_arns: &[Arn]) -> Result<(), RequestError> {
+    match policy_arns {
+        [] => Ok(()),
+        [task] if is_task_policy(task.as_str()) => Ok(()),
+        _ => Err(RequestError::invalid(
+            "session.policy_arns",
+            "a root user's session has one policy, `arn:aws:iam::aws:policy/root-task/NAME`",
+        )),
+    }
+}
+
+/// Whether it is the ARN of a policy that AssumeRoot takes: `arn:PARTITION:iam::aws:policy/root-task/NAME`.
+pub(super) fn is_task_policy(text: &str) -> bool {
+    Arn::parse(text).is_ok_and(|arn| {
+        let name = arn.resource().strip_prefix("policy/root-task/");
+        let is_policy = arn.service() == "iam" && arn.region().is_empty();
+        is_policy && arn.account() == "aws" && name.is_some_and(is_entity_name)
+    })
+}
+
+/// K-8: keys of that class alone, each once and with one value.
+fn attributes(
+    raw: Vec<(String, ContextValue)>,
+    principal: &Principal,
+) -> Result<Vec<(ContextKey, ContextValue)>, RequestError> {
+    let mut attributes: Vec<(ContextKey, ContextValue)> = Vec::with_capacity(raw.len());
+    for (spelled, value) in raw {
+        let key = ContextKey::new(&spelled);
+        let says_true = || value.values().iter().eq(["true"]);
+        let problem = match key.kind() {
+            KeyKind::Credential if value.values().len() > 1 => "the key has one value, not a list",
+            KeyKind::Credential if attributes.iter().any(|(known, _)| *known == key) => {
+                "this key stands twice; keys are compared ignoring case"
+            }
+            KeyKind::Credential => {
+                attributes.push((key, value));
+                continue;
+            }
+            // It follows from the principal, and may be said where it is so.
+            KeyKind::AssumedRoot if matches!(principal, Principal::Root(_)) && says_true() => {
+                continue;
+            }
+            KeyKind::AssumedRoot => {
+                "only the session of a root user is one, and there it is `true`"
+            }
+            _ => {
+                "AWS keeps no such key in a session's credentials: send it in `context`, or in its own field of `session`"
+            }
+        };
+        let field = format!("session.attributes[\"{spelled}\"]");
+        return Err(RequestError::invalid(field, problem));
+    }
+    Ok(attributes)
 }
 
 fn given(text: String) -> Option<String> {
@@ -377,6 +520,8 @@ fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), Req
         | Principal::Role(_)
         | Principal::Provider(_) => false,
     };
+    // T-12: with a task policy, and only that.
+    let is_task = matches!(principal, Principal::Root(_)) && !raw.policy_arns.is_empty();
     // Who has no session at all cannot have been given these either; roles and providers have their own uses of them.
     let has_record = is_session || matches!(principal, Principal::Role(_) | Principal::Provider(_));
     let given = [
@@ -384,7 +529,7 @@ fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), Req
         (
             "session.policy_arns",
             raw.policy_arns.is_empty(),
-            is_session,
+            is_session || is_task,
         ),
         ("session.tags", raw.tags.is_empty(), is_session),
         ("session.claims", raw.claims.is_empty(), has_record),
@@ -396,7 +541,12 @@ fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), Req
         (
             "session.source_identity",
             raw.source_identity.is_empty(),
-            has_record,
+            has_record || is_task,
+        ),
+        (
+            "session.attributes",
+            raw.attributes.is_empty(),
+            is_session || is_task,
         ),
     ];
     match given
@@ -476,7 +626,7 @@ fn check_claims(claims: &[(String, ContextValue)]) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// The user behind a federated user: of the same account and partition.
+/// The user, or the root user, behind a federated user: of the same account and partition.
 fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError> {
     let field = "session.parent";
     if text.is_empty() {
@@ -489,7 +639,7 @@ fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError
         ));
     };
     match Principal::parse(text).map_err(at_field(field))? {
-        Principal::User(arn)
+        Principal::User(arn) | Principal::Root(arn)
             if arn.account() == session.account() && arn.partition() == session.partition() =>
         {
             Ok(Some(arn))
@@ -546,12 +696,18 @@ impl RequestError {
 
     /// A context key that only iamd or the session may say (K-1).
     pub fn reserved(key: &str) -> Self {
-        let message =
-            "iamd derives this key itself; facts of the session go into `session`".to_owned();
+        Self::reserved_because(
+            key,
+            "iamd derives this key itself; facts of the session go into `session`",
+        )
+    }
+
+    /// A context key that this caller may not say, and why.
+    fn reserved_because(key: &str, message: impl Into<String>) -> Self {
         Self {
             kind: RequestErrorKind::ReservedContextKey,
             field: context_field(key),
-            message,
+            message: message.into(),
         }
     }
 }

@@ -8,7 +8,7 @@ use crate::context::ContextKey;
 
 mod lookup;
 
-pub use lookup::{Arns, Networks, Texts};
+pub use lookup::{Arns, Fit, Networks, Texts};
 
 /// One key under one operator: true, false or indeterminate for a request (C-2).
 #[derive(Clone, Debug, PartialEq)]

@@ -140,6 +140,8 @@ codes! {
     USELESS_TRUST_ACTION = "useless-trust-action";
     /// A web identity trust without a condition on subject or audience (T-23).
     OIDC_TRUST_WITHOUT_CONDITION = "oidc-trust-without-condition";
+    /// A trust in a web identity provider that everybody has tokens of, without a condition on the tenant (T-26).
+    SHARED_PROVIDER_WITHOUT_CONDITION = "shared-provider-without-condition";
     /// An Allow that depends on text the client controls (section 4.9).
     CLIENT_CONTROLLED_KEY = "client-controlled-key";
     /// A resource policy pattern that its own scope excludes (E-13).

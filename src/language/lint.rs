@@ -1,4 +1,5 @@
-//! Legal, but surely not meant: warnings about a document that parsed.
+//! Legal, but surely not meant: warnings about a document that parsed, and the few things in it that are refused as a
+//! whole.
 //!
 //! What can be seen at one value (an odd `Sid`, a short ARN) the parser reports while it reads. Here are the lints that
 //! look at a whole statement. Each fires only where the statement cannot mean what it seems to say: a lint that cries
@@ -18,6 +19,8 @@ use super::report::Report;
 use crate::context::{ContextKey, KeyKind};
 use crate::name::{Action, Arn, Principal};
 
+mod web_identity;
+
 /// The `aws:` keys with more than one value, folded (section 4.9).
 const MULTIVALUED: &[&str] = &[
     "aws:calledvia",
@@ -36,15 +39,11 @@ const CLIENT_CONTROLLED: &[&str] = &["aws:referer", "aws:useragent"];
 const TRUST_ACTIONS: &[&str] = &[
     "sts:AssumeRole",
     "sts:AssumeRoleWithSAML",
-    WEB_IDENTITY,
+    web_identity::WEB_IDENTITY,
+    "sts:SetContext",
     "sts:SetSourceIdentity",
     "sts:TagSession",
 ];
-
-const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
-
-/// The claims that tie a token to a user or an application (T-23); some providers have names of their own for them.
-const IDENTIFYING_CLAIMS: &[&str] = &["sub", "aud", "oaud", "app_id", "user_id"];
 
 /// Lints `document`, which was parsed from `node`.
 pub fn lint(
@@ -67,7 +66,7 @@ pub fn lint(
         }
         if policy_type == PolicyType::Trust {
             useless_actions(statement, &at, report);
-            web_identity(statement, &at, report);
+            web_identity::lint(statement, &at, report);
         }
     }
 }
@@ -235,7 +234,7 @@ fn conditions(
         {
             let name = variable.key.folded();
             let message = format!(
-                "`{key}` counts as different where `${{{name}}}` has no value: the statement then allows"
+                "nobody can say whether `{key}` differs where `${{{name}}}` has no value: the statement then allows nothing"
             );
             report
                 .warning(
@@ -243,9 +242,7 @@ fn conditions(
                     &at.condition(condition),
                     message,
                 )
-                .help(format!(
-                    "add `\"Null\": {{\"{name}\": \"false\"}}`, or give the variable a default"
-                ));
+                .help("give the variable a default, or compare with a value that is always there");
         }
     }
 }
@@ -468,64 +465,13 @@ fn useless_actions(statement: &Statement, at: &Place<'_, '_>, report: &mut Repor
                     &at.entry("Action", index),
                     message,
                 )
-                .help("a trust policy decides `sts:AssumeRole*`, `sts:TagSession` and `sts:SetSourceIdentity`");
+                .help("a trust policy decides `sts:AssumeRole*`, `sts:TagSession`, `sts:SetSourceIdentity` and `sts:SetContext`");
         }
     }
 }
 
 fn covers(pattern: &ActionPattern, action: &str) -> bool {
     Action::parse(action).is_ok_and(|action| pattern.matches(&action))
-}
-
-/// T-23.
-fn web_identity(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
-    let (Effect::Allow, Some(principal)) = (statement.effect, &statement.principal) else {
-        return;
-    };
-    let covered = match &statement.actions {
-        Listed::Any(actions) => actions.iter().any(|action| covers(action, WEB_IDENTITY)),
-        Listed::Not(actions) => !actions.iter().any(|action| covers(action, WEB_IDENTITY)),
-    };
-    if !covered {
-        return;
-    }
-    for entry in &principal.entries {
-        let PrincipalEntry::Federated(provider) = entry else {
-            continue;
-        };
-        let Some(issuer) = issuer(provider) else {
-            continue;
-        };
-        let ties = |condition: &Condition| {
-            condition
-                .key
-                .folded()
-                .strip_prefix(issuer.as_str())
-                .and_then(|claim| claim.strip_prefix(':'))
-                .is_some_and(|claim| IDENTIFYING_CLAIMS.contains(&claim))
-        };
-        if !statement.conditions.iter().any(ties) {
-            let message = format!("every user of `{issuer}` may assume the role");
-            report
-                .warning(
-                    Code::OIDC_TRUST_WITHOUT_CONDITION,
-                    &at.element("Principal"),
-                    message,
-                )
-                .help(format!(
-                    "add a condition on `{issuer}:sub` or `{issuer}:aud`"
-                ));
-        }
-    }
-}
-
-/// The issuer of an OIDC provider, folded as condition keys are; none for SAML.
-fn issuer(provider: &str) -> Option<String> {
-    let issuer = match provider.strip_prefix("arn:") {
-        Some(behind) => behind.split_once(":oidc-provider/")?.1,
-        None => provider,
-    };
-    Some(issuer.to_ascii_lowercase())
 }
 
 /// Whether some ARN could be covered by both patterns, if every wildcard crossed colons and every variable were `*`.

@@ -112,6 +112,16 @@ pub fn scope(node: &Node<'_>, report: &mut Report<'_>) -> Option<ResourcePattern
             return None;
         }
     };
+    if let Some(missing) = pattern.missing_field() {
+        report
+            .error(
+                Code::INVALID_RESOURCE,
+                &node.span,
+                format!("scope `{text}` has no {missing} and covers nothing"),
+            )
+            .help("write `arn:partition:service:region:account:resource`");
+        return None;
+    }
     if pattern.is_short() && !pattern.ends_in_wildcard() {
         report
             .error(
@@ -217,7 +227,7 @@ fn document_object(
         return None;
     }
     lint::lint(&document, policy_type, node, report);
-    Some(document)
+    (report.n_errors() == n_errors).then_some(document)
 }
 
 fn check_member_names(members: &[Member<'_>], known: &[&str], of: &str, report: &mut Report<'_>) {

@@ -124,6 +124,11 @@ pub enum Substitute<'a> {
 pub trait Variables {
     /// The value of `key` for a variable.
     fn substitute(&self, key: &ContextKey) -> Substitute<'_>;
+
+    /// Whether `key` has no value for a variable only because nobody can say which it has (T-8).
+    fn is_unknown(&self, _key: &ContextKey) -> bool {
+        false
+    }
 }
 
 /// A [`Piece`] with its variable put in.

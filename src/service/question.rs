@@ -217,7 +217,9 @@ pub(super) fn in_words(reason: pb::Reason) -> &'static str {
         }
         R::ImplicitDenySessionExpired => "the session has expired",
         R::ImplicitDenySessionRevoked => "the session was revoked",
-        R::ImplicitDenyInvalidIdentityToken => "the identity token did not verify",
+        R::ImplicitDenyInvalidIdentityToken => {
+            "the identity token did not verify, or is for other roles"
+        }
     }
 }
 

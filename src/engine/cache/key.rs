@@ -120,6 +120,7 @@ impl Key {
             Values::Absent if is_empty_list(key, request) => self.0.push(1),
             Values::Absent => self.0.push(0),
             Values::Unknown => self.0.push(2),
+            Values::Uncertain => self.0.push(5),
             Values::One(value) => {
                 self.0.push(3);
                 self.text(value);

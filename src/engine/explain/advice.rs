@@ -28,6 +28,12 @@ pub(super) fn advice(
                 "the session has to be renewed: it was over before the question".to_owned(),
             ];
         }
+        Reason::ImplicitDenyInvalidIdentityToken => {
+            return vec![format!(
+                "the identity token has to name `{}` in its claim `https://aws.amazon.com/roles`, or to have no such claim",
+                request.resource
+            )];
+        }
         _ => {}
     }
     obstacles

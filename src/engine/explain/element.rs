@@ -5,10 +5,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Cause, ConditionResult, ElementResult, PolicyValue, REDACTED, Redacted};
 use crate::compile::operator::{Truth, Values};
-use crate::context::ContextKey;
+use crate::context::{ContextKey, KeyKind};
 use crate::engine::derived::Facts;
 use crate::language::condition::{Condition, Operand, Qualifier};
 use crate::language::document::{Effect, Listed, PrincipalEntry, Statement};
+use crate::language::operand::arn_fields;
 use crate::language::pattern::{Atom, Substitute, Template, Variables};
 
 /// The values of variables as they may be shown.
@@ -128,14 +129,14 @@ pub(super) fn condition(
 ) -> ConditionResult {
     let operator = condition.operator;
     let request_values: Vec<&str> = match values {
-        Values::Absent | Values::Unknown => Vec::new(),
+        Values::Absent | Values::Unknown | Values::Uncertain => Vec::new(),
         Values::One(value) => vec![value],
         Values::Many(values) => values.iter().map(|value| &**value).collect(),
     };
     // C-8: under a qualifier nothing but empty strings is nothing.
     let is_missing = *values == Values::Absent
         || (operator.qualifier.is_some()
-            && *values != Values::Unknown
+            && !matches!(values, Values::Unknown | Values::Uncertain)
             && request_values.iter().all(|value| value.is_empty()));
     let is_hidden = redacted.hides(&condition.key);
     let policy_values = operand(&condition.operand, facts, redacted);
@@ -145,10 +146,10 @@ pub(super) fn condition(
         operator: operator.name(),
         key: condition.spelled.to_string(),
         holds,
-        matched_because_missing: holds == Truth::True && (is_missing || (lacks && is_negated)),
+        matched_because_missing: holds == Truth::True && is_missing,
         failed_because_missing: holds == Truth::False && (is_missing || (lacks && !is_negated)),
         indeterminate: (holds == Truth::Indeterminate)
-            .then(|| cause(condition, values, is_missing)),
+            .then(|| cause(condition, values, is_missing, lacks)),
         request_values: shown(request_values.into_iter(), is_hidden),
         // What the policy compares with tells as much as what the request says.
         policy_values: if is_hidden && !matches!(condition.operand, Operand::Null(_)) {
@@ -165,15 +166,23 @@ fn shown<'v>(values: impl Iterator<Item = &'v str>, is_hidden: bool) -> Vec<Stri
         .collect()
 }
 
-fn cause(condition: &Condition, values: &Values<'_>, is_missing: bool) -> Cause {
+fn cause(condition: &Condition, values: &Values<'_>, is_missing: bool, lacks: bool) -> Cause {
     let operator = condition.operator;
+    let is_readable = || match &condition.operand {
+        Operand::Arn(_) => values.all().all(|value| arn_fields(value).is_some()),
+        _ => true,
+    };
     match values {
-        Values::Unknown => Cause::UnknownIssueTime,
+        Values::Unknown | Values::Uncertain if condition.key.kind() == KeyKind::TokenIssueTime => {
+            Cause::UnknownIssueTime
+        }
+        Values::Unknown | Values::Uncertain => Cause::UnknownTag,
         _ if matches!(condition.operand, Operand::Null(_)) => Cause::EmptyString,
         _ if is_missing && operator.qualifier == Some(Qualifier::ForAnyValue) => {
             Cause::MissingUnderIfExists
         }
         Values::Many(_) if operator.qualifier.is_none() => Cause::SeveralValues,
+        _ if lacks && is_readable() => Cause::VariableWithoutValue,
         _ => Cause::Unreadable,
     }
 }

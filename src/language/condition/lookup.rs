@@ -64,6 +64,27 @@ impl Lookup {
     }
 }
 
+/// Whether a value compares with one of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// With none of them.
+    No,
+    /// With none of them, but a variable in one of them has no value (V-9).
+    LacksValue,
+    /// With one of them.
+    Yes,
+}
+
+impl Fit {
+    fn of(fits: bool, lacks_value: bool) -> Self {
+        match (fits, lacks_value) {
+            (true, _) => Self::Yes,
+            (false, true) => Self::LacksValue,
+            (false, false) => Self::No,
+        }
+    }
+}
+
 /// How often a list of so many can be halved, the last entry included.
 fn n_halvings(n: usize) -> usize {
     n.checked_ilog2().map_or(0, |log| log as usize + 1)
@@ -101,12 +122,18 @@ impl Texts {
     }
 
     /// Whether `value` fits one of them; one whose variable has no value fits nothing (V-9).
-    pub fn fit(&self, value: &str, variables: &impl Variables) -> bool {
-        let fits = |text: &Template| self.fits(text, value, variables);
-        match &self.lookup {
+    pub fn fit(&self, value: &str, variables: &impl Variables) -> Fit {
+        let mut lacks_value = false;
+        let fits = |text: &Template| {
+            let fits = self.fits(text, value, variables);
+            lacks_value |= fits.is_none();
+            fits == Some(true)
+        };
+        let fits = match &self.lookup {
             None => self.written.iter().any(fits),
             Some(lookup) => lookup.any(&self.written, |text| self.order(text, value), fits),
-        }
+        };
+        Fit::of(fits, lacks_value)
     }
 
     /// About how many of them are looked at for one value.
@@ -115,13 +142,17 @@ impl Texts {
         lookup.map_or(self.written.len(), |lookup| lookup.n_steps())
     }
 
-    fn fits(&self, text: &Template, value: &str, variables: &impl Variables) -> bool {
+    /// `None` if a variable has no value.
+    fn fits(&self, text: &Template, value: &str, variables: &impl Variables) -> Option<bool> {
         if !self.ignores_case {
-            return text.matches(value, variables) == Some(true);
+            return text.matches(value, variables);
         }
         let mut values = Values::new();
-        text.read_values(variables, &mut values).is_some()
-            && equal_ignoring_case(text.parts(&values), [value].into_iter())
+        text.read_values(variables, &mut values)?;
+        Some(equal_ignoring_case(
+            text.parts(&values),
+            [value].into_iter(),
+        ))
     }
 
     /// How a literal text stands to `value`.
@@ -161,17 +192,23 @@ impl Arns {
     }
 
     /// Whether the ARN with these six fields matches one of them.
-    pub fn fit(&self, arn: &[&str; 6], variables: &impl Variables) -> bool {
-        let fits = |pattern: &ArnPattern| pattern.matches(arn, variables) == Some(true);
+    pub fn fit(&self, arn: &[&str; 6], variables: &impl Variables) -> Fit {
+        let mut lacks_value = false;
+        let fits = |pattern: &ArnPattern| {
+            let matches = pattern.matches(arn, variables);
+            lacks_value |= matches.is_none();
+            matches == Some(true)
+        };
         let order = |pattern: &ArnPattern| {
             pattern
                 .literal()
                 .map_or(Ordering::Greater, |literal| literal.cmp(arn))
         };
-        match &self.lookup {
+        let fits = match &self.lookup {
             None => self.written.iter().any(fits),
             Some(lookup) => lookup.any(&self.written, order, fits),
-        }
+        };
+        Fit::of(fits, lacks_value)
     }
 }
 

@@ -201,6 +201,14 @@ impl Parser {
                     return None;
                 }
             };
+            if pattern.service().is_none() && self.policy_type == PolicyType::ResourceControl {
+                let message =
+                    format!("`{text}`: a resource control policy names the service of each action");
+                report
+                    .error(Code::INVALID_ACTION, &node.span, message)
+                    .help("write one entry for each service, such as `s3:*`");
+                return None;
+            }
             if pattern.service().is_none() && text != "*" {
                 report
                     .warning(
@@ -252,9 +260,10 @@ impl Parser {
             );
             return None;
         }
-        let is_granting = (effect == Some(Effect::Allow)) != negated;
+        // M-12: what a Deny of a short pattern covers is clear enough; nothing else may depend on one.
+        let may_be_short = effect != Some(Effect::Allow) && !negated;
         let entries = list(member, report, |node, report| {
-            self.resource(node, &member.name, is_granting, report)
+            self.resource(node, &member.name, may_be_short, report)
         })?;
         Some(Some(if negated {
             Listed::Not(entries)
@@ -268,7 +277,7 @@ impl Parser {
         &self,
         node: &Node<'_>,
         element: &str,
-        is_granting: bool,
+        may_be_short: bool,
         report: &mut Report<'_>,
     ) -> Option<ResourcePattern> {
         let text = pattern_text(node, element, report)?;
@@ -298,8 +307,14 @@ impl Parser {
                 .help("add `\"Version\": \"2012-10-17\"`");
         }
         let n_errors = report.n_errors();
+        if let Some(missing) = pattern.missing_field() {
+            let message = format!("resource `{text}` has no {missing}, and so covers nothing");
+            report
+                .error(Code::INVALID_RESOURCE, &node.span, message)
+                .help("write `arn:partition:service:region:account:resource`");
+        }
         check_fields(&pattern, node, report);
-        check_reach(&pattern, node, is_granting, report);
+        check_reach(&pattern, node, may_be_short, report);
         (report.n_errors() == n_errors).then_some(pattern)
     }
 
@@ -372,7 +387,7 @@ fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<
 fn check_reach(
     pattern: &ResourcePattern,
     node: &Node<'_>,
-    is_granting: bool,
+    may_be_short: bool,
     report: &mut Report<'_>,
 ) {
     if !pattern.is_short() {
@@ -385,7 +400,7 @@ fn check_reach(
         return;
     }
     let message = format!("resource `{text}` has fewer than the six fields of an ARN");
-    if is_granting && !ends_in_wildcard {
+    if !may_be_short && !ends_in_wildcard {
         report.error(Code::SHORT_ARN, &node.span, message)
     } else {
         report.warning(Code::SHORT_ARN, &node.span, message)

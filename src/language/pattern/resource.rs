@@ -119,6 +119,14 @@ impl ResourcePattern {
         self.whole.as_str()
     }
 
+    /// Which of partition and service it leaves empty, if it does: no ARN of a question has such (G-28, M-7).
+    pub fn missing_field(&self) -> Option<&'static str> {
+        let fields = self.fields();
+        let mut named = fields.iter().zip(["partition", "service"]);
+        let (_, name) = named.find(|(field, _)| field.literal() == Some(""))?;
+        Some(name)
+    }
+
     /// The fields behind `arn`, cut anew; none for `*`.
     pub fn fields(&self) -> Vec<Template> {
         fields_of(&self.whole)

@@ -35,7 +35,8 @@ fn a_long_list_of_texts_is_asked_like_a_short_one() {
         let one_by_one = plain
             .iter()
             .any(|text| text.matches(&value, &NoVariables) == Some(true));
-        assert_eq!(exact.fit(&value, &NoVariables), one_by_one, "C-22: {value}");
+        let fit = exact.fit(&value, &NoVariables);
+        assert_eq!(fit == Fit::Yes, one_by_one, "C-22: {value}");
         n_found += usize::from(one_by_one);
     }
     assert!(n_found > 30, "{n_found}");
@@ -83,9 +84,11 @@ fn a_long_list_that_ignores_case_is_asked_like_a_short_one() {
     ] {
         let one_by_one = all()
             .into_iter()
-            .any(|text| Texts::ignoring_case([text].into()).fit(value, &NoVariables));
+            .map(|text| Texts::ignoring_case([text].into()).fit(value, &NoVariables))
+            .any(|fit| fit == Fit::Yes);
         assert_eq!(one_by_one, expected, "C-21: {value}");
-        assert_eq!(many.fit(value, &NoVariables), expected, "C-21: {value}");
+        let fit = many.fit(value, &NoVariables);
+        assert_eq!(fit == Fit::Yes, expected, "C-21: {value}");
     }
 }
 
@@ -107,7 +110,8 @@ fn a_long_list_of_arns_is_asked_like_a_short_one() {
         let one_by_one = all
             .iter()
             .any(|pattern| pattern.matches(&fields, &NoVariables) == Some(true));
-        assert_eq!(arns.fit(&fields, &NoVariables), one_by_one, "C-66: {text}");
+        let fit = arns.fit(&fields, &NoVariables);
+        assert_eq!(fit == Fit::Yes, one_by_one, "C-66: {text}");
         n_found += usize::from(one_by_one);
     }
     assert!(n_found > 300, "{n_found}");

@@ -1,0 +1,207 @@
+//! Trust policies for web identities: which conditions keep the tokens of strangers out (T-23, T-26).
+
+use super::{Place, covers};
+use crate::language::condition::{Condition, Operand};
+use crate::language::document::{Effect, Listed, PrincipalEntry, Statement};
+use crate::language::finding::Code;
+use crate::language::pattern::Piece;
+use crate::language::report::Report;
+
+pub(super) const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
+
+/// GitHub Actions: AWS documents that it refuses a subject of wildcards alone.
+const GITHUB_ACTIONS: &str = "token.actions.githubusercontent.com";
+
+/// The issuers whose tokens anybody can get, and the key that tells their tenants apart: a claim, or with a colon a
+/// key of its own (T-26).
+const SHARED: &[(&str, &[&str])] = &[
+    ("agent.buildkite.com", &["sub"]),
+    ("oidc.codefresh.io", &["sub"]),
+    ("studio.datachain.ai/api", &["sub"]),
+    (GITHUB_ACTIONS, &["sub", "job_workflow_ref"]),
+    (
+        "oidc-configuration.audit-log.githubusercontent.com",
+        &["sub"],
+    ),
+    ("vstoken.actions.githubusercontent.com", &["sub"]),
+    ("gitlab.com", &["sub"]),
+    ("scalr.io", &["sub"]),
+    ("tokens.cloud.shisho.dev", &["sub"]),
+    ("app.terraform.io", &["sub"]),
+    ("proidc.upbound.io", &["sub"]),
+    (
+        "rh-oidc.s3.us-east-1.amazonaws.com/22ejnvnnturfmt6km08idd0nt4hekbn7",
+        &["sub"],
+    ),
+    (
+        "rh-oidc.s3.us-east-1.amazonaws.com/23e3sd27sju1hoou6ohfs68vbno607tr",
+        &["sub"],
+    ),
+    (
+        "rh-oidc.s3.us-east-1.amazonaws.com/23ne21h005qjl3n33d8dui5dlrmv2tmg",
+        &["sub"],
+    ),
+    (
+        "rh-oidc.s3.us-east-1.amazonaws.com/24jrf12m5dj7ljlfb4ta2frhrcoadm26",
+        &["sub"],
+    ),
+    (
+        "oidc.op1.openshiftapps.com/2f785sojlpb85i7402pk3qogugim5nfb",
+        &["sub"],
+    ),
+    (
+        "oidc.op1.openshiftapps.com/2c51blsaqa9gkjt0o9rt11mle8mmropu",
+        &["sub"],
+    ),
+    ("cognito-identity.amazonaws.com", &["aud"]),
+    ("api.pulumi.com/oidc", &["aud"]),
+    ("sandboxes.cloud", &["aud"]),
+    ("oidc.vercel.com", &["aud"]),
+    (
+        "sts.windows.net/33e01921-4d64-4f8c-a055-5bdaffd5e33d",
+        &["sts:rolesessionname"],
+    ),
+];
+
+/// The claims that tie a token to a user or an application (T-23); some providers have names of their own for them.
+fn identifying_claims(issuer: &str) -> &'static [&'static str] {
+    match issuer {
+        "www.amazon.com" | "graph.facebook.com" => &["sub", "aud", "app_id", "user_id", "id"],
+        _ => &["sub", "aud", "oaud"],
+    }
+}
+
+/// Whether the statement lets in tokens that nothing ties to anybody.
+pub(super) fn lint(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
+    let (Effect::Allow, Some(principal)) = (statement.effect, &statement.principal) else {
+        return;
+    };
+    let covered = match &statement.actions {
+        Listed::Any(actions) => actions.iter().any(|action| covers(action, WEB_IDENTITY)),
+        Listed::Not(actions) => !actions.iter().any(|action| covers(action, WEB_IDENTITY)),
+    };
+    if !covered {
+        return;
+    }
+    for entry in &principal.entries {
+        let PrincipalEntry::Federated(provider) = entry else {
+            continue;
+        };
+        let Some(issuer) = issuer(provider) else {
+            continue;
+        };
+        match SHARED.iter().find(|(shared, _)| *shared == issuer) {
+            Some((_, keys)) => shared(statement, &issuer, keys, at, report),
+            None => of_one_tenant(statement, &issuer, at, report),
+        }
+    }
+}
+
+/// T-26.
+fn shared(
+    statement: &Statement,
+    issuer: &str,
+    keys: &[&str],
+    at: &Place<'_, '_>,
+    report: &mut Report<'_>,
+) {
+    let tests: Vec<&Condition> = statement
+        .conditions
+        .iter()
+        .filter(|condition| {
+            let is_key = |key: &&str| match key.contains(':') {
+                true => condition.key.folded() == *key,
+                false => claim(condition, issuer) == Some(*key),
+            };
+            keys.iter().any(|key| is_key(&key)) && !matches!(condition.operand, Operand::Null(_))
+        })
+        .collect();
+    if tests.iter().any(|condition| !is_open(condition)) {
+        return;
+    }
+    let named = |key: &&str| match key.contains(':') {
+        true => "`sts:RoleSessionName`".to_owned(),
+        false => format!("`{issuer}:{key}`"),
+    };
+    let names: Vec<String> = keys.iter().map(named).collect();
+    let help = format!("add a condition on {}", names.join(" or "));
+    match tests.first() {
+        None => {
+            let message =
+                format!("everybody can get a token of `{issuer}`, and so may assume the role");
+            let code = Code::SHARED_PROVIDER_WITHOUT_CONDITION;
+            report
+                .error(code, &at.element("Principal"), message)
+                .help(help);
+        }
+        Some(condition) => {
+            let place = at.condition(condition);
+            let message = format!(
+                "`{}` may have any value, and everybody can get a token of `{issuer}`",
+                condition.spelled
+            );
+            let code = Code::SHARED_PROVIDER_WITHOUT_CONDITION;
+            if issuer == GITHUB_ACTIONS {
+                report.error(code, &place, message)
+            } else {
+                report.warning(code, &place, message)
+            }
+            .help("name the tenant in the value, not only wildcards");
+        }
+    }
+}
+
+/// T-23.
+fn of_one_tenant(statement: &Statement, issuer: &str, at: &Place<'_, '_>, report: &mut Report<'_>) {
+    let identifying = identifying_claims(issuer);
+    let mut claims = statement
+        .conditions
+        .iter()
+        .filter_map(|condition| claim(condition, issuer));
+    if !claims.any(|claim| identifying.contains(&claim)) {
+        let message = format!("every user of `{issuer}` may assume the role");
+        report
+            .warning(
+                Code::OIDC_TRUST_WITHOUT_CONDITION,
+                &at.element("Principal"),
+                message,
+            )
+            .help(format!(
+                "add a condition on `{issuer}:sub` or `{issuer}:aud`"
+            ));
+    }
+}
+
+/// The claim of `issuer` that the condition is about, lower-cased.
+fn claim<'c>(condition: &'c Condition, issuer: &str) -> Option<&'c str> {
+    let behind = condition.key.folded().strip_prefix(issuer)?;
+    behind.strip_prefix('/').unwrap_or(behind).strip_prefix(':')
+}
+
+/// Whether one of the values is made of wildcards alone: whatever stands beside it, any value will do.
+fn is_open(condition: &Condition) -> bool {
+    let (Operand::StringEquals(texts)
+    | Operand::StringEqualsIgnoreCase(texts)
+    | Operand::StringLike(texts)) = &condition.operand
+    else {
+        return false;
+    };
+    !condition.operator.base.is_negated()
+        && texts.iter().any(|text| {
+            text.pieces().all(|piece| match piece {
+                Piece::AnyOne | Piece::AnyRun => true,
+                Piece::Text(text) => text.bytes().all(|byte| matches!(byte, b'*' | b'?')),
+                Piece::Variable(_) => false,
+            })
+        })
+}
+
+/// The issuer of an OIDC provider, folded as condition keys are and without a final slash; none for SAML.
+fn issuer(provider: &str) -> Option<String> {
+    let issuer = match provider.strip_prefix("arn:") {
+        Some(behind) => behind.split_once(":oidc-provider/")?.1,
+        None => provider,
+    };
+    let issuer = issuer.strip_suffix('/').unwrap_or(issuer);
+    Some(issuer.to_ascii_lowercase())
+}
