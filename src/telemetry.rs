@@ -1,12 +1,22 @@
 //! Log lines: to stderr, JSON where a program reads them, text where a person does.
+//!
+//! Logging neither fails nor waits, whatever becomes of stderr: [`queue`] tells how.
 
 use std::io::IsTerminal;
+use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
-use tracing_subscriber::fmt::time::SystemTime;
 
+use self::queue::Queue;
 use crate::config::LogFormat;
+
+mod findings;
+mod queue;
+mod repeats;
+
+pub use self::findings::FindingLog;
 
 /// How to log.
 #[derive(Clone, Debug)]
@@ -19,23 +29,28 @@ pub struct Logging {
     pub colour: bool,
 }
 
+/// Where this process logs to, once it does.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
 /// Starts logging, for the rest of the process. A JSON line has `timestamp` (RFC 3339, UTC), `level`, `target`,
-/// `message` and the event's own fields beside them.
+/// `message` and the event's own fields beside them; `repeated` where it stands for more of its kind.
 pub fn start(logging: &Logging) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(directives(&logging.filter))
         .with_context(|| format!("`{}` is neither a log level nor a filter", logging.filter))?;
     let on_terminal = std::io::stderr().is_terminal();
-    let json = match logging.format {
+    let is_json = match logging.format {
         LogFormat::Json => true,
         LogFormat::Text => false,
         LogFormat::Auto => !on_terminal,
     };
+    let queue = Queue::start(is_json).context("logging cannot start")?;
+    // The time is put in front when the line is queued: without it equal lines are equal.
     let lines = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(queue.clone())
         .with_env_filter(filter)
-        .with_timer(SystemTime);
-    let started = if json {
+        .without_time();
+    let started = if is_json {
         lines
             .json()
             .flatten_event(true)
@@ -46,30 +61,71 @@ pub fn start(logging: &Logging) -> anyhow::Result<()> {
         lines.with_ansi(on_terminal && logging.colour).try_init()
     };
     started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))?;
-    log_panics();
+    log_panics(queue.clone(), is_json);
+    let _ = QUEUE.set(queue); // one that logged before stays: `try_init` has refused a second
     Ok(())
 }
 
-/// A bare level is that of iamd; the libraries below it then only warn: their frames and polls would drown it.
+/// Waits until what was logged is written, for `patience` at most.
+pub fn flush(patience: Duration) {
+    if let Some(queue) = QUEUE.get() {
+        queue.flush(patience);
+    }
+}
+
+/// A bare level is that of iamd; the libraries below it then only warn, since their frames and polls would drown it.
+/// Those of the transport say nothing of what peers do wrong: a peer could make them write a line for each connection.
 fn directives(filter: &str) -> String {
     match filter {
-        "warn" | "info" | "debug" | "trace" => format!("warn,iamd={filter}"),
+        "warn" | "info" | "debug" | "trace" => {
+            format!("warn,h2=error,hyper=error,hyper_util=error,tonic=error,iamd={filter}")
+        }
         _ => filter.to_owned(),
     }
 }
 
-/// A panic is a log line like any other; the default hook would write several lines that are no JSON.
-fn log_panics() {
-    std::panic::set_hook(Box::new(|panic| {
-        let place = panic
-            .location()
-            .map(ToString::to_string)
-            .unwrap_or_default();
+/// The longest text from outside in a log line, in bytes; the rest is cut off.
+const MAX_TEXT_BYTES: usize = 1_024;
+
+/// A panic is a log line like any other; the default hook would write several lines that are no JSON. The line takes no
+/// way that could panic in its turn, since that would end the process.
+fn log_panics(queue: Queue, is_json: bool) {
+    std::panic::set_hook(Box::new(move |panic| {
         let payload = panic.payload();
         let message = payload.downcast_ref::<&str>().copied();
         let message = message
             .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
             .unwrap_or("a panic");
-        tracing::error!(place, "internal error: {message}");
+        let message = format!("internal error: {}", clipped(message));
+        let place = panic
+            .location()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let line = if is_json {
+            let line = serde_json::json!({
+                "level": "ERROR", "target": "iamd::telemetry", "message": message, "place": place,
+            });
+            format!("{line}\n")
+        } else {
+            format!(
+                "ERROR iamd::telemetry: {} place={place}\n",
+                message.escape_debug()
+            )
+        };
+        queue.push(line.as_bytes());
     }));
+}
+
+/// The beginning of `text`, if it is too long for a log line.
+fn clipped(text: &str) -> &str {
+    let mut end = text.len().min(MAX_TEXT_BYTES);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// Whole microseconds, as a number that a log line can hold as one.
+pub fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -14,11 +14,10 @@ use super::{Common, Status};
 use crate::config::{self, Config, DecisionCache, Layer, Resolved, SETTINGS, Setting, Source};
 use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
-use crate::language::finding::{Finding, Severity};
 use crate::service::server::{self, Listeners, Readiness};
 use crate::store::watch::Watcher;
 use crate::store::{Loaded, Loader, Refused};
-use crate::telemetry::{self, Logging};
+use crate::telemetry::{self, FindingLog, Logging, micros};
 
 /// The settings that were given as flags.
 #[derive(Debug)]
@@ -200,7 +199,7 @@ fn begin(
     let loaded = match loaded {
         Ok(loaded) => loaded,
         Err(refused) => {
-            log(&refused.findings);
+            FindingLog::default().log(&refused.findings);
             let n_errors = refused
                 .findings
                 .iter()
@@ -211,7 +210,7 @@ fn begin(
             return Ok(None);
         }
     };
-    log(&loaded.findings);
+    FindingLog::default().log(&loaded.findings);
     let Loaded {
         n_files,
         n_statements,
@@ -219,7 +218,7 @@ fn begin(
         took,
         ..
     } = loaded;
-    let (scan_us, compile_us) = (took.scan.as_micros(), took.compile.as_micros());
+    let (scan_us, compile_us) = (micros(took.scan), micros(took.compile));
     let watcher = Watcher::start(config.store.clone(), Arc::clone(live), loader, &loaded)?;
     let revision = loaded.snapshot.revision.clone();
     live.publish(loaded.snapshot);
@@ -267,16 +266,6 @@ impl Stop {
 
 fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("signals cannot be caught")
-}
-
-/// Logs each finding, as a reload does.
-fn log(findings: &[Finding]) {
-    for finding in findings {
-        match finding.severity {
-            Severity::Error => tracing::error!(%finding, "in the store"),
-            Severity::Warning => tracing::warn!(%finding, "in the store"),
-        }
-    }
 }
 
 impl FromArgMatches for Args {

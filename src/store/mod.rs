@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::compile::snapshot::Snapshot;
 use crate::language::finding::Finding;
 
+mod busy;
 mod contents;
 mod loader;
 mod moment;

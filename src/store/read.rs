@@ -11,7 +11,8 @@
 //!    └──────────────────────────────── a short random pause ────────────────────────────────┘
 //! ```
 //!
-//! One look is enough where its [`Moment`] proves that all was there when it began.
+//! One look is enough where its [`Moment`] proves that all was there when it began. Where a few files change all the
+//! time, the others need not wait for them: see `busy`.
 
 use std::io::{self, Read};
 use std::ops::Deref;
@@ -22,6 +23,7 @@ use std::time::{Duration, SystemTime};
 use cap_std::fs::{Dir, Metadata, MetadataExt, OpenOptions, OpenOptionsExt};
 use sha2::{Digest, Sha256};
 
+use super::busy;
 use super::moment::Moment;
 use super::place::Place;
 use super::progress::Progress;
@@ -308,19 +310,46 @@ impl Survey {
 
     /// Whether the file at `path` still has the content of `digest`; one that cannot be read has not.
     pub fn still_holds(&self, path: &str, digest: &ContentDigest) -> bool {
+        self.find(path).is_some_and(|(folder, (path, stamp))| {
+            matches!(read_one(folder, path, stamp), Ok(file) if file.digest == *digest)
+        })
+    }
+
+    /// The file at `path`, and the folder it is in: a folder may be listed twice, by itself and through its `..data`.
+    fn find(&self, path: &str) -> Option<(&Surveyed, &(Arc<str>, Stamp))> {
+        let mut folders = self.folders_of(path);
+        folders.find_map(|folder| {
+            let files = &folder.listed.files;
+            let at = files.binary_search_by(|(other, _)| (**other).cmp(path));
+            Some((folder, files.get(at.ok()?)?))
+        })
+    }
+
+    fn folders_of(&self, path: &str) -> impl Iterator<Item = &Surveyed> {
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
         let first = self
             .folders
             .partition_point(|other| *other.listed.folder < *folder);
-        let mut folders = self.folders.iter().skip(first);
-        let found = folders.by_ref().take(2).find_map(|other| {
-            let files = &other.listed.files;
-            let at = files.binary_search_by(|(other, _)| (**other).cmp(path));
-            Some((other, files.get(at.ok()?)?))
-        });
-        found.is_some_and(|(folder, (path, stamp))| {
-            matches!(read_one(folder, path, stamp), Ok(file) if file.digest == *digest)
-        })
+        let is_it = move |other: &&Surveyed| *other.listed.folder == *folder;
+        self.folders.iter().skip(first).take(2).filter(is_it)
+    }
+
+    /// What the file at `path` looks like now; none if there is no such file.
+    pub(super) fn look_at(&self, path: &str) -> Option<Stamp> {
+        let listed = self.find(path).map(|(folder, _)| folder);
+        let folder = listed.or_else(|| self.folders_of(path).next())?;
+        let metadata = folder.base.metadata(folder.below_base_of(path)).ok()?;
+        metadata.is_file().then(|| Stamp::of(&metadata))
+    }
+
+    /// The file at `path`, if it looks like this before and after it is read.
+    pub(super) fn read(&self, path: &Arc<str>, stamp: &Stamp) -> Option<File> {
+        if stamp.n_bytes > Place::of(path).kind.max_bytes() {
+            return None;
+        }
+        let listed = self.find(path).map(|(folder, _)| folder);
+        let folder = listed.or_else(|| self.folders_of(path).next())?;
+        read_one(folder, path, stamp).ok()
     }
 
     /// Whether all of it was there when it began.
@@ -360,15 +389,21 @@ pub fn files(root: &Path, first: Option<Survey>, known: Known<'_>) -> Files {
     };
     let mut survey = first.unwrap_or_else(|| Survey::of(root, last));
     for attempt in 0..MAX_TRIES {
-        let files = read_all(&survey, known);
-        if let Some(files) = files {
+        if let Some(files) = read_all(&survey, known, &[]) {
             if survey.is_of_one_moment() {
                 return files;
             }
-            survey = Survey::of(root, &files.listing);
-            if survey.is_as(&files.listing) {
+            let after = Survey::of(root, &files.listing);
+            if after.is_as(&files.listing) {
                 return files;
             }
+        }
+        // What changes while all is read may be a few busy files.
+        let look = |before: &Survey| Survey::of(root, &before.listing());
+        if let Some(busy::Moment { survey, read }) = busy::find(survey, look)
+            && let Some(files) = read_all(&survey, known, &read)
+        {
+            return files;
         }
         std::thread::sleep(pause_before_retry(attempt));
         survey = Survey::of(root, last);
@@ -392,8 +427,9 @@ fn pause_before_retry(attempt: u32) -> Duration {
     Duration::from_micros(200 + random % (1_000 << attempt.min(3)))
 }
 
-/// The texts of all files that are not known; none if one of them is not what the survey says.
-fn read_all(survey: &Survey, known: Known<'_>) -> Option<Files> {
+/// The texts of all files that are not known; none if one of them is not what the survey says. Those of `read`, sorted by
+/// path, have been read already.
+fn read_all(survey: &Survey, known: Known<'_>, read: &[File]) -> Option<Files> {
     let mut files = Files {
         findings: survey.findings.clone(),
         listing: survey.listing(),
@@ -428,6 +464,10 @@ fn read_all(survey: &Survey, known: Known<'_>) -> Option<Files> {
                 continue;
             }
             noted.is_settled = false;
+            if let Ok(at) = read.binary_search_by(|file| file.path.cmp(path)) {
+                files.read.extend(read.get(at).cloned());
+                continue;
+            }
             let max_bytes = Place::of(path).kind.max_bytes();
             if stamp.n_bytes > max_bytes {
                 let message = format!(

@@ -29,6 +29,7 @@ use super::{Loaded, Loader, Took};
 use crate::compile::snapshot::Revision;
 use crate::engine::live::{Generation, Live};
 use crate::language::finding::{Code, Finding};
+use crate::telemetry::{FindingLog, micros};
 
 /// How long nothing may happen before a change counts as written.
 const QUIET: Duration = Duration::from_millis(20);
@@ -161,6 +162,7 @@ struct Reloader {
     /// Whether watching worked when it was last tried.
     can_watch: bool,
     loader: Loader,
+    finding_log: FindingLog,
     next_slice: usize,
     /// Generations that were in force, while requests still run on them: the last request to end must not be the one
     /// that frees a store.
@@ -217,6 +219,7 @@ impl Reloader {
             watched: None,
             can_watch: true,
             loader,
+            finding_log: FindingLog::knowing(&loaded.findings),
             next_slice: 0,
             retired: Vec::new(),
         };
@@ -360,7 +363,7 @@ impl Reloader {
         } = loaded;
         let revision = snapshot.revision.clone();
         let is_in_force = lock(&self.status).revision == revision;
-        log(&findings);
+        self.finding_log.log(&findings);
         // Refused files that were put back as they were: the generation in force is the one they make.
         let old = if is_in_force {
             None
@@ -385,8 +388,8 @@ impl Reloader {
                 status.reloads.published += 1;
             }
         }
-        let milliseconds = took.as_millis();
-        let (scan_us, compile_us) = (scan.as_micros(), compile.as_micros());
+        let milliseconds = micros(took) / 1_000;
+        let (scan_us, compile_us) = (micros(scan), micros(compile));
         if is_in_force {
             info!(%revision, "the store is again what is in force");
         } else {
@@ -398,8 +401,8 @@ impl Reloader {
         self.retired.extend(old);
     }
 
-    fn refuse(&self, findings: Vec<Finding>, begun: Instant) {
-        log(&findings);
+    fn refuse(&mut self, findings: Vec<Finding>, begun: Instant) {
+        self.finding_log.log(&findings);
         let n_errors = findings.iter().filter(|finding| finding.is_error()).count();
         let mut status = lock(&self.status);
         error!(revision = %status.revision, n_errors, "the store does not load: the last good revision stays in force");
@@ -440,16 +443,6 @@ impl Reloader {
                 }
                 self.can_watch = false;
             }
-        }
-    }
-}
-
-fn log(findings: &[Finding]) {
-    for finding in findings {
-        if finding.is_error() {
-            error!(%finding, "in the store");
-        } else {
-            warn!(%finding, "in the store");
         }
     }
 }

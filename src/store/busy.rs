@@ -1,0 +1,150 @@
+//! Reading a store in which some files change all the time, as of one moment.
+//!
+//! A look at a large store takes longer than a busy file stays as it is, so two looks that agree may never come. But the
+//! files that do not change between two looks are the same at every moment between them. What is left are the busy
+//! ones, few enough to be looked at and read in a moment of their own:
+//!
+//! ```text
+//! look ────────────── look at, read, look at the busy files ────────────── look
+//!   └───────────── all the others have the same stamps in both ─────────────┘
+//! ```
+//!
+//! So the store is read as it was while the busy files were: nothing is mixed, and one file that somebody rewrites
+//! again and again keeps no other change from being in force.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::read::{File, Listed, Stamp, Survey, Surveyed};
+
+/// The most files that may be busy. With more of them the store is being replaced, and waiting is right.
+const MAX_BUSY: usize = 64;
+/// How long a moment is looked for in which the busy files can be read.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// A store as of one moment.
+pub(super) struct Moment {
+    /// As a look at that moment would have shown it.
+    pub(super) survey: Survey,
+    /// The busy files that were there, read.
+    pub(super) read: Vec<File>,
+}
+
+/// The busy files by path, each with what it looks like; none where it is not there.
+type Busy = BTreeMap<Arc<str>, Option<Stamp>>;
+
+/// Finds a moment after `before` at which the store can be read but for its busy files, and reads these. None if too
+/// much changes.
+pub(super) fn find(before: Survey, mut look: impl FnMut(&Survey) -> Survey) -> Option<Moment> {
+    let end = Instant::now() + PATIENCE;
+    let mut after = look(&before);
+    let mut busy = Busy::new();
+    loop {
+        add_changed(&before, &after, &mut busy)?;
+        let read = read_together(&after, &mut busy, end)?;
+        let next = look(&after);
+        let n_busy = busy.len();
+        add_changed(&before, &next, &mut busy)?;
+        if busy.len() == n_busy {
+            let survey = with(before, &busy);
+            return Some(Moment { survey, read });
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+        after = next;
+    }
+}
+
+/// Adds the files that look otherwise in two looks. None if those are too many, or whole folders came or went.
+fn add_changed(before: &Survey, after: &Survey, busy: &mut Busy) -> Option<()> {
+    let (old, new) = (&before.folders, &after.folders);
+    let is_same_folder = |(a, b): (&Surveyed, &Surveyed)| {
+        a.listed.key() == b.listed.key() && a.looked.identity() == b.looked.identity()
+    };
+    let are_same = old.len() == new.len() && old.iter().zip(new).all(is_same_folder);
+    if !are_same || before.findings != after.findings {
+        return None;
+    }
+    for (old, new) in old.iter().zip(new) {
+        if Arc::ptr_eq(&old.listed, &new.listed) {
+            continue;
+        }
+        let stamps = |listed: &Listed| -> BTreeMap<Arc<str>, Stamp> {
+            let files = listed.files.iter();
+            files
+                .map(|(path, stamp)| (Arc::clone(path), *stamp))
+                .collect()
+        };
+        let (mut then, now) = (stamps(&old.listed), stamps(&new.listed));
+        for (path, stamp) in now {
+            if then.remove(&path) != Some(stamp) {
+                busy.entry(path).or_default();
+            }
+        }
+        for gone in then.into_keys() {
+            busy.entry(gone).or_default();
+        }
+        if busy.len() > MAX_BUSY {
+            return None;
+        }
+    }
+    Some(())
+}
+
+/// Reads the busy files so that each was as it was read while all were read.
+fn read_together(survey: &Survey, busy: &mut Busy, end: Instant) -> Option<Vec<File>> {
+    loop {
+        for (path, stamp) in busy.iter_mut() {
+            *stamp = survey.look_at(path);
+        }
+        let read: Option<Vec<File>> = busy
+            .iter()
+            .filter_map(|(path, stamp)| Some((path, stamp.as_ref()?)))
+            .map(|(path, stamp)| survey.read(path, stamp))
+            .collect();
+        let mut again = busy.iter();
+        if let Some(read) = read
+            && again.all(|(path, stamp)| survey.look_at(path) == *stamp)
+        {
+            return Some(read);
+        }
+        if Instant::now() >= end {
+            return None;
+        }
+    }
+}
+
+/// `survey` as it would be if the busy files had looked so.
+fn with(mut survey: Survey, busy: &Busy) -> Survey {
+    for folder in &mut survey.folders {
+        let below = |path: &&Arc<str>| folder_of(path) == &*folder.listed.folder;
+        let mut busy_here = busy.iter().filter(|(path, _)| below(path)).peekable();
+        if busy_here.peek().is_none() {
+            continue;
+        }
+        let listed = &folder.listed;
+        let mut files: BTreeMap<Arc<str>, Stamp> = listed.files.iter().cloned().collect();
+        for (path, stamp) in busy_here {
+            match stamp {
+                Some(stamp) => _ = files.insert(Arc::clone(path), *stamp),
+                None => _ = files.remove(path),
+            }
+        }
+        folder.listed = Arc::new(Listed {
+            folder: listed.folder.clone(),
+            is_data: listed.is_data,
+            files: files.into_iter().collect(),
+            folders: listed.folders.clone(),
+        });
+        // Its names may be others by now.
+        folder.stamp = None;
+    }
+    survey.moment = None;
+    survey
+}
+
+fn folder_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or("", |(folder, _)| folder)
+}
