@@ -3,9 +3,11 @@
 //! It reads the files of a store and a question as its caller put it, shares no code with the engine, and obeys each
 //! rule in a few obvious lines. No index, no cache, no short cut. If it is hard to read, it is wrong.
 
+mod claims;
 pub mod condition;
 pub mod context;
 pub mod matching;
+pub mod met;
 mod principal;
 pub mod question;
 pub mod store;
@@ -14,11 +16,13 @@ use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use claims::Roles;
 use condition::Truth;
 use context::Context;
 use matching::{Action, ActionPattern};
+use met::Met;
 use question::{Caller, Kind, Question};
-use store::{Account, Attachment, Node, Policy, Statement, Store};
+use store::{Account, Attachment, Entity, Node, Policy, Statement, Store};
 
 /// `identity orders-policy 3`: policy type, policy and index of a statement.
 pub type Name = (&'static str, Arc<str>, usize);
@@ -60,6 +64,16 @@ use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
 
 /// Section 5.5.
 pub fn answer(store: &Store, question: &Question) -> Answer {
+    answer_and_met(store, question).0
+}
+
+/// The same, with what the question came across on its way.
+pub fn answer_and_met(store: &Store, question: &Question) -> (Answer, BTreeSet<Met>) {
+    let mut met = BTreeSet::new();
+    (answer_with(store, question, &mut met), met)
+}
+
+fn answer_with(store: &Store, question: &Question, met: &mut BTreeSet<Met>) -> Answer {
     // Whatever is malformed is refused before anybody asks who it came from.
     let Some(caller) = question.caller() else {
         return Answer::Refused;
@@ -84,18 +98,27 @@ pub fn answer(store: &Store, question: &Question) -> Answer {
     {
         return deny("IMPLICIT_DENY_SESSION_EXPIRED"); // E-5
     }
+    if claims::roles(question, &caller) == Some(Roles::HoldNot) {
+        return deny("IMPLICIT_DENY_INVALID_IDENTITY_TOKEN"); // T-25
+    }
     let owning = owner.and_then(|owner| store.accounts.get(owner));
     if caller.kind == Kind::Anonymous && !owning.is_some_and(|account| account.anonymous_allowed) {
         return deny("IMPLICIT_DENY_UNKNOWN_PRINCIPAL"); // E-51
     }
+    let context = context::context(store, question, &caller, owner);
     let asked = Asked {
         store,
         question,
         action: &Action::of(&question.action),
         caller: &caller,
-        context: &context::context(store, question, &caller, owner),
+        context: &context,
     };
-    decide(&asked, owner, owning)
+    let answer = decide(&asked, owner, owning);
+    if owner.is_none() && question.resource.starts_with("arn:aws") {
+        context.meet(Met::UnknownOwner);
+    }
+    *met = context.met();
+    answer
 }
 
 /// Everything that a statement is held against.
@@ -225,8 +248,14 @@ fn resolve<'s>(
     if caller.kind == Kind::Root {
         return account.root_user_enabled.then_some(caller);
     }
+    if caller.is_of_root && !account.root_user_enabled {
+        return None; // E-49
+    }
     if account.is_external {
         caller.is_external = true;
+        return Some(caller);
+    }
+    if caller.is_of_root {
         return Some(caller);
     }
     let parent = &question.session().parent;
@@ -243,7 +272,7 @@ fn resolve<'s>(
     is_known.then_some(caller)
 }
 
-/// T-40: at most ten, of the caller's account or AWS's own.
+/// T-12, T-40: at most ten, of the caller's account or AWS's own.
 fn session_policies_exist(store: &Store, question: &Question, caller: &Caller<'_>) -> bool {
     let account = caller.account.as_deref();
     let arns = &question.session().policy_arns;
@@ -285,6 +314,10 @@ fn owner(store: &Store, question: &Question, caller: &Caller<'_>) -> Result<Opti
     if written == "aws" {
         return Ok(caller.account.clone()); // E-7
     }
+    let partition = question.resource.split(':').nth(1).unwrap();
+    if partition.starts_with("aws") && store.accounts.len() > 1 {
+        return Ok(None); // E-6 (4)
+    }
     let only = (store.accounts.len() == 1).then(|| store.accounts.keys().next().unwrap());
     Ok(store.root.as_ref().or(only).cloned())
 }
@@ -300,8 +333,8 @@ fn attachments<'a>(
 
 /// E-45.
 fn is_required(question: &Question, owning: Option<&Account>) -> bool {
-    if question.is_about_trust() {
-        return true; // T-1
+    if question.is_about_trust() || question.is_assuming_root() {
+        return true;
     }
     if question.is_action("iam:PassRole") {
         return false; // T-50, section 10
@@ -338,12 +371,25 @@ fn resource_control(asked: &Asked<'_>, owner: Option<&str>) -> Verdict {
         .caller
         .entity
         .is_some_and(|entity| entity.is_service_linked);
-    match &asked.store.organization {
+    let is_about_service_linked = asked.question.is_about_trust()
+        && role(asked.store, asked.question).is_some_and(|role| role.is_service_linked);
+    let verdict = match &asked.store.organization {
         Some(organization) if organization.has_rcps && !is_service_linked => {
             levels(asked, owner, |node| ("rcp", &node.rcps))
         }
         _ => NotInPlay,
+    };
+    if asked.caller.kind == Kind::Service && is_about_service_linked && verdict != NotInPlay {
+        asked.context.meet(Met::ServiceAtServiceLinkedRole);
+        return NotInPlay; // E-27
     }
+    verdict
+}
+
+/// The role that a question of T-6 is about.
+fn role<'s>(store: &'s Store, question: &Question) -> Option<&'s Entity> {
+    let mut roles = store.accounts.values().flat_map(|account| &account.roles);
+    roles.find(|role| role.arn == question.resource)
 }
 
 /// E-21: every level must allow. The management account is none of theirs.
@@ -388,21 +434,22 @@ fn identity(asked: &Asked<'_>) -> Verdict {
         .as_ref()
         .and_then(|id| asked.store.accounts.get(id));
     let everything = Allow(Strength::Direct, BTreeSet::new());
-    match caller.kind {
+    let verdict = match caller.kind {
         Kind::Anonymous | Kind::Service | Kind::Provider => NotInPlay,
-        Kind::Root if asked.is_assuming() => ImplicitDeny, // T-9
-        Kind::Root => everything,                          // E-50
+        Kind::Root => everything, // E-50
         _ if caller.is_external => {
             match account.is_some_and(|account| account.trust_external_identity) {
                 true => everything,
                 false => ImplicitDeny,
             }
         }
-        _ => match evaluate(asked, "identity", each(&caller.entity.unwrap().identity)) {
-            // T-9 takes the Allow away; an explicit deny stays what it is.
-            Allow(..) if caller.kind == Kind::Federated && asked.is_assuming() => ImplicitDeny,
-            verdict => verdict,
-        },
+        _ if caller.is_of_root => everything, // E-49
+        _ => evaluate(asked, "identity", each(&caller.entity.unwrap().identity)),
+    };
+    match verdict {
+        // T-9 takes the Allow away; an explicit deny stays what it is.
+        Allow(..) if asked.is_shut_out() => ImplicitDeny,
+        verdict => verdict,
     }
 }
 
@@ -436,7 +483,24 @@ fn session(asked: &Asked<'_>) -> Verdict {
     }
 }
 
-/// E-10, T-1, T-50.
+/// T-11: whether the organization lets the caller assume the root user of the account that owns the resource.
+fn may_assume_root(asked: &Asked<'_>, owning: &Account) -> bool {
+    let Some(organization) = &asked.store.organization else {
+        return false;
+    };
+    let caller = asked.caller;
+    let is_of_management = caller.account.as_ref() == Some(&organization.management);
+    let is_root_of_another = organization.paths.keys().any(|member| {
+        let root = format!("arn:{}:iam::{member}:root", owning.partition);
+        *member != organization.management && root == asked.question.resource
+    });
+    matches!(caller.kind, Kind::User | Kind::Role | Kind::Session)
+        && is_of_management
+        && is_root_of_another
+        && owning.root_user_enabled
+}
+
+/// E-10, T-1, T-11, T-50.
 fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
     let question = asked.question;
     let Some(owning) = owning else {
@@ -456,17 +520,20 @@ fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
             _ => NotInPlay,
         };
     }
+    if question.is_assuming_root() {
+        return match attached {
+            ExplicitDeny(_) => attached,
+            _ if may_assume_root(asked, owning) => Allow(Strength::Account, BTreeSet::new()),
+            _ => ImplicitDeny,
+        };
+    }
     if !question.is_about_trust() {
         return attached;
     }
-    let mut roles = owning.roles.iter();
-    let role = roles.find(|role| role.arn == question.resource);
+    let role = role(asked.store, question);
     let trust = match role.and_then(|role| role.trust.as_ref()) {
         None => NotInPlay,
-        Some(trust) => {
-            let context = &context::for_trust(asked.context, question);
-            evaluate(&Asked { context, ..*asked }, "trust", [trust])
-        }
+        Some(trust) => evaluate(asked, "trust", [trust]),
     };
     match (trust, attached) {
         (ExplicitDeny(trust), ExplicitDeny(attached)) => ExplicitDeny(&trust | &attached),
@@ -509,10 +576,12 @@ fn evaluate<'p>(
 }
 
 impl Asked<'_> {
-    /// T-9: the questions of those who assume a role with signed calls.
-    fn is_assuming(&self) -> bool {
-        let question = self.question;
-        question.is_about_trust() && !question.is_federation()
+    /// T-9: who may not assume a role with signed calls, asking for just that.
+    fn is_shut_out(&self) -> bool {
+        let (kind, question) = (self.caller.kind, self.question);
+        let is_assuming = question.is_about_trust() && !question.is_federation();
+        matches!(kind, Kind::Root | Kind::Federated | Kind::Anonymous)
+            && (is_assuming || question.is_assuming_root())
     }
 
     /// E-11: with which strength the statement applies; `None`: it does not.
@@ -538,14 +607,10 @@ impl Asked<'_> {
             }
             Some(principals) => {
                 let best = self.strength_among(principals, statement.is_allow);
-                let is_shut_out = matches!(
-                    self.caller.kind,
-                    Kind::Root | Kind::Federated | Kind::Anonymous
-                );
+                let has_task = self.caller.kind == Kind::Root && self.caller.is_temporary;
                 match best {
-                    Some(_) if is_shut_out && kind == "trust" && self.is_assuming() => {
-                        Some(Strength::Account)
-                    }
+                    Some(_) if kind == "trust" && self.is_shut_out() => Some(Strength::Account), // T-9
+                    Some(Strength::Direct) if has_task => Some(Strength::Entity), // T-12
                     other => other,
                 }
             }

@@ -7,8 +7,9 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 
-use super::context::Context;
-use super::matching::{Written, fields, glob, pieces, text_of};
+use super::context::{Context, Unknown};
+use super::matching::{Glyph, Written, fields, glob, pieces, text_of};
+use super::met::Met;
 
 /// C-2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,6 +89,26 @@ impl Value {
         }
         value
     }
+
+    /// Its fields with the values of their variables, or what a comparison with a value that has none comes to.
+    fn resolved(
+        &self,
+        context: &Context<'_>,
+        is_negated: bool,
+    ) -> Result<Vec<Cow<'_, [Glyph]>>, Truth> {
+        if self.fields.iter().any(|field| field.is_unknown(context)) {
+            return Err(Indeterminate); // T-8
+        }
+        let fields = self.fields.iter().map(|field| field.resolved(context));
+        match (fields.collect(), is_negated) {
+            (Some(fields), _) => Ok(fields),
+            (None, true) => {
+                context.meet(Met::ValuelessUnderNegation);
+                Err(Indeterminate) // V-9
+            }
+            (None, false) => Err(False), // V-9
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,16 +144,21 @@ impl Condition {
 
     /// The reference form of section 4.1.
     pub fn holds(&self, context: &Context<'_>) -> Truth {
-        if self.key == "aws:tokenissuetime" && context.issue_time_is_unknown {
-            return Indeterminate; // T-43
-        }
         let mut given = context.get(&self.key);
+        let unknown = context.unknown(&self.key);
+        context.read(&self.key, &self.base);
         if self.base == "null" {
             let wants_absence = self.values[0].text.eq_ignore_ascii_case("true");
-            return match given {
-                [only] if only.is_empty() => Indeterminate, // C-60
-                _ => Truth::of(given.is_empty() == wants_absence),
+            let is_absent = match (unknown, given) {
+                (Some(Unknown::Present), _) => false, // T-8, T-43
+                (Some(Unknown::MaybeAbsent), _) => return Indeterminate, // T-8
+                (None, [only]) if only.is_empty() => return Indeterminate, // C-60
+                (None, given) => given.is_empty(),
             };
+            return Truth::of(is_absent == wants_absence);
+        }
+        if unknown.is_some() {
+            return Indeterminate; // T-8, T-43
         }
         if self.qualifier.is_some() && given.iter().all(|value| value.is_empty()) {
             given = &[]; // C-8
@@ -149,7 +175,7 @@ impl Condition {
             let equals_any = Truth::any(
                 self.values
                     .iter()
-                    .map(|value| compare(&self.base, given, value, context)),
+                    .map(|value| compare(self, given, value, context)),
             );
             if self.is_negated {
                 equals_any.not() // C-1: NOR
@@ -166,23 +192,32 @@ impl Condition {
     }
 }
 
-/// Whether the request's value `given` stands to the policy's `value` as `base` says.
-fn compare(base: &str, given: &str, value: &Value, context: &Context<'_>) -> Truth {
-    match base {
-        "stringequals" => {
-            let text = value.fields[0].resolved(context);
-            Truth::of(text.is_some_and(|text| text_of(&text).eq(given.chars()))) // C-20
-        }
+/// Whether the request's value `given` stands to the policy's `value` as the base of the operator says; the negation
+/// comes afterwards.
+fn compare(condition: &Condition, given: &str, value: &Value, context: &Context<'_>) -> Truth {
+    let resolved = || value.resolved(context, condition.is_negated);
+    let holds = |relation: &dyn Fn(&[Glyph]) -> bool| match resolved() {
+        Ok(fields) => Truth::of(relation(&fields[0])),
+        Err(truth) => truth,
+    };
+    match condition.base.as_str() {
+        "stringequals" => holds(&|text| text_of(text).eq(given.chars())), // C-20
         "stringequalsignorecase" => {
-            let text = value.fields[0].resolved(context);
-            let folded = || given.chars().map(fold);
-            Truth::of(text.is_some_and(|text| text_of(&text).map(fold).eq(folded()))) // C-21
+            holds(&|text| text_of(text).map(fold).eq(given.chars().map(fold))) // C-21
         }
-        "stringlike" => {
-            let pattern = value.fields[0].resolved(context);
-            Truth::of(pattern.is_some_and(|pattern| glob(&pattern, given))) // C-22
+        "stringlike" => holds(&|pattern| glob(pattern, given)), // C-22
+        "arnequals" | "arnlike" => {
+            let given: Vec<&str> = given.splitn(6, ':').collect();
+            match resolved() {
+                _ if given.len() != 6 || given[0] != "arn" => Indeterminate, // C-68
+                _ if value.is_star => True,                                  // C-67
+                Err(truth) => truth,
+                Ok(fields) => {
+                    let mut pairs = fields.iter().zip(given); // C-66
+                    Truth::of(pairs.all(|(field, given)| glob(field, given)))
+                }
+            }
         }
-        "arnequals" | "arnlike" => arn_like(value, given, context),
         "bool" => match boolean(given) {
             Some(given) => Truth::of(Some(given) == boolean(&value.text)), // C-50
             None => Indeterminate,
@@ -195,7 +230,7 @@ fn compare(base: &str, given: &str, value: &Value, context: &Context<'_>) -> Tru
             Some(given) => Truth::of(is_inside(given, &value.text)), // C-53
             None => Indeterminate,                                   // C-55
         },
-        _ => ordered(base, given, &value.text),
+        base => ordered(base, given, &value.text),
     }
 }
 
@@ -430,22 +465,4 @@ fn is_inside(given: IpAddr, range: &str) -> bool {
     };
     let prefix = |address: u128| address.checked_shr(width - length).unwrap_or(0);
     width == given_width && prefix(network) == prefix(given)
-}
-
-/// C-65 to C-69.
-fn arn_like(pattern: &Value, given: &str, context: &Context<'_>) -> Truth {
-    let given: Vec<&str> = given.splitn(6, ':').collect();
-    if given.len() != 6 || given[0] != "arn" {
-        return Indeterminate; // C-68
-    }
-    if pattern.is_star {
-        return True; // C-67
-    }
-    let fields = pattern.fields.iter();
-    let fields: Option<Vec<_>> = fields.map(|field| field.resolved(context)).collect();
-    let Some(fields) = fields else {
-        return False; // V-9
-    };
-    let mut pairs = fields.iter().zip(given);
-    Truth::of(pairs.all(|(field, given)| glob(field, given)))
 }

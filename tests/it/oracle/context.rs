@@ -1,17 +1,32 @@
 //! Section 4.9: where context keys come from.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
+use super::claims::{self, Roles};
+use super::met::Met;
 use super::question::{Caller, Kind, Question};
-use super::store::{Scope, Store, issuer};
+use super::store::{Scope, Store};
 
 /// Values by key in lower case; an empty list and an absent key are the same (C-7).
 #[derive(Clone, Debug, Default)]
 pub struct Context<'q> {
     /// No key twice. So few that looking at all of them is fast.
     entries: Vec<(Cow<'q, str>, Values<'q>)>,
-    /// T-43.
-    pub issue_time_is_unknown: bool,
+    /// Keys whose value nobody knows.
+    unknown: Vec<(String, Unknown)>,
+    /// Those of T-22.
+    claims: Vec<String>,
+    /// For who counts what was tried.
+    met: RefCell<BTreeSet<Met>>,
+}
+
+/// T-8, T-43: of a key with an unknown value, whether it is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unknown {
+    Present,
+    MaybeAbsent,
 }
 
 pub type Values<'q> = Vec<Cow<'q, str>>;
@@ -36,6 +51,41 @@ impl<'q> Context<'q> {
         }
     }
 
+    /// Whether nobody knows the value of `key`, in lower case.
+    pub fn unknown(&self, key: &str) -> Option<Unknown> {
+        let mut unknown = self.unknown.iter().filter(|(other, _)| other == key);
+        unknown.next().map(|(_, unknown)| *unknown)
+    }
+
+    /// That a condition asks for `key`, in lower case, with `base`.
+    pub fn read(&self, key: &str, base: &str) {
+        match self.unknown(key) {
+            Some(_) if key != "aws:tokenissuetime" => self.meet(Met::ReadDifferingTag),
+            Some(_) if base == "null" => self.meet(Met::NullOfUnknownIssueTime),
+            _ => {}
+        }
+        let has_value = !self.get(key).is_empty();
+        if let Some(met) = Met::of_reading(key).filter(|_| has_value) {
+            self.meet(met);
+        }
+        if self.claims.iter().any(|claim| claim == key) {
+            self.meet(Met::ReadClaim);
+        }
+    }
+
+    fn forget(&mut self, key: String, what: Unknown) {
+        self.entries.retain(|(other, _)| *other != key);
+        self.unknown.push((key, what));
+    }
+
+    pub fn meet(&self, met: Met) {
+        self.met.borrow_mut().insert(met);
+    }
+
+    pub fn met(self) -> BTreeSet<Met> {
+        self.met.into_inner()
+    }
+
     fn set_if_any(&mut self, key: &'static str, value: Option<impl Into<Cow<'q, str>>>) {
         if let Some(value) = value {
             self.set(key, [value]);
@@ -48,6 +98,38 @@ pub fn is_claim(key: &str, issuer: &str) -> bool {
     let rest = key.strip_prefix(issuer);
     rest.is_some_and(|rest| rest.starts_with(':'))
 }
+
+/// K-8: the keys of a session's credentials, but for [`ASSUMED_ROOT`].
+pub const OF_CREDENTIALS: &[&str] = &[
+    "aws:signinsessionarn",
+    "aws:chatbotsourcearn",
+    "aws:ec2instancesourcevpc",
+    "aws:ec2instancesourceprivateipv4",
+    "ec2:sourceinstancearn",
+    "ec2:roledelivery",
+    "lambda:sourcefunctionarn",
+    "codebuild:buildarn",
+    "codebuild:projectarn",
+    "glue:roleassumedby",
+    "glue:credentialissuingservice",
+    "ssm:sourceinstancearn",
+    "identitystore:userid",
+    "identitystore:identitystorearn",
+    "identitycenter:applicationarn",
+    "identitycenter:credentialid",
+    "identitycenter:instancearn",
+];
+
+/// K-8, T-12.
+pub const ASSUMED_ROOT: &str = "aws:assumedroot";
+
+/// K-9.
+pub const OF_SOURCES: &[&str] = &[
+    "aws:sourcearn",
+    "aws:sourceaccount",
+    "aws:sourceorgid",
+    "aws:sourceorgpaths",
+];
 
 /// K-1: what only the engine and the session may say; `key` in lower case.
 pub fn is_reserved(key: &str, store: &Store) -> bool {
@@ -72,8 +154,11 @@ pub fn is_reserved(key: &str, store: &Store) -> bool {
         "aws:resourceaccount",
         "aws:resourceorgid",
         "aws:resourceorgpaths",
+        "sts:roleauthorizedbyidp",
+        ASSUMED_ROOT,
     ];
     engine.contains(&key)
+        || OF_CREDENTIALS.contains(&key)
         || key.starts_with("aws:principaltag/")
         || key.starts_with("saml:")
         || store.issuers.iter().any(|issuer| is_claim(key, issuer))
@@ -88,12 +173,22 @@ pub fn context<'q>(
 ) -> Context<'q> {
     let mut context = Context::default();
     for (key, value) in &question.context {
-        context.set(lower_case(key), value.texts());
+        let (key, values) = (lower_case(key), value.texts());
+        let is_about_roles = question.is_about_trust() || question.is_assuming_root();
+        if key == "sts:durationseconds" && is_about_roles {
+            continue; // T-31
+        }
+        match resource_tag(&key, &question.resource) {
+            Some(_) if values.is_empty() => {} // C-7: another of its names may have a value
+            Some(tag) => set_resource_tag(question, tag, values, &mut context),
+            None => context.set(key, values),
+        }
     }
     of_the_request(question, &mut context);
     of_the_principal(store, caller, &mut context);
     of_the_session(question, caller, &mut context);
     of_the_resource(store, question, owner, &mut context);
+    of_chaining(question, &mut context);
     context.set("aws:currenttime", [rfc_3339(question.at)]);
     context.set("aws:epochtime", [question.at.to_string()]);
     context
@@ -175,35 +270,83 @@ fn place<'s>(store: &'s Store, account: Option<&str>) -> Option<(&'s String, &'s
 fn of_the_session<'q>(question: &'q Question, caller: &'q Caller<'_>, context: &mut Context<'q>) {
     let session = question.session();
     if caller.is_temporary {
-        context.issue_time_is_unknown = session.issued_at.is_none();
-        context.set_if_any("aws:tokenissuetime", session.issued_at.map(rfc_3339));
-        let mfa = session.mfa_at.is_some();
-        context.set("aws:multifactorauthpresent", [mfa.to_string()]);
-        let age = session.mfa_at.map(|mfa_at| question.at - mfa_at);
-        context.set_if_any("aws:multifactorauthage", age.map(|age| age.to_string()));
+        match session.issued_at {
+            Some(issued_at) => context.set("aws:tokenissuetime", [rfc_3339(issued_at)]),
+            None => context.forget("aws:tokenissuetime".to_owned(), Unknown::Present), // T-43
+        }
+        // T-45: a federated user came of no provider, whatever its session says.
+        let is_of_provider =
+            !session.federated_provider.is_empty() && caller.kind != Kind::Federated;
+        match session.mfa_at {
+            Some(mfa_at) => {
+                context.set("aws:multifactorauthpresent", ["true"]);
+                let age = question.at - mfa_at;
+                context.set("aws:multifactorauthage", [age.to_string()]);
+            }
+            None if is_of_provider => {}
+            None => context.set("aws:multifactorauthpresent", ["false"]),
+        }
+        if caller.kind == Kind::Root {
+            context.set(ASSUMED_ROOT, ["true"]); // T-12
+        }
     }
     let given = |text: &'q String| Some(text).filter(|text| !text.is_empty());
     context.set_if_any("aws:sourceidentity", given(&session.source_identity));
-    context.set_if_any("aws:federatedprovider", given(&session.federated_provider));
     for (key, value) in &session.tags {
         context.set(tag("aws:principaltag", key), [value]); // T-38
     }
-    // K: of SAML only three claims outlive the question of the provider itself.
-    let is_provider = caller.kind == Kind::Provider;
-    let provider = if is_provider {
-        &caller.arn
-    } else {
-        &session.federated_provider
+    for (key, value) in &session.attributes {
+        context.set(lower_case(key), value.texts()); // K-8
+    }
+    let provider = claims::federated_provider(question, caller);
+    context.set_if_any("aws:federatedprovider", provider);
+    for (key, values) in claims::keys_of_claims(question, caller) {
+        context.claims.push(key.clone());
+        context.set(key, values);
+    }
+    let is_authorized = match claims::roles(question, caller) {
+        Some(Roles::Unnamed) => Some("false"),
+        Some(Roles::Hold) => Some("true"),
+        Some(Roles::HoldNot) | None => None, // T-25: denied before anybody reads it
     };
-    let lasting = ["sub", "sub_type", "namequalifier"];
-    for (name, value) in &session.claims {
-        match issuer(provider) {
-            Some(issuer) => context.set(in_lower_case(format!("{issuer}:{name}")), value.texts()),
-            None if is_provider || lasting.contains(&name.as_str()) => {
-                context.set(in_lower_case(format!("saml:{name}")), value.texts());
-            }
-            None => {}
-        }
+    context.set_if_any("sts:roleauthorizedbyidp", is_authorized);
+}
+
+/// The tag of the resource that `key`, in lower case, names: rows `iam:ResourceTag/k` and `SERVICE:ResourceTag/k`.
+pub fn resource_tag<'k>(key: &'k str, resource: &str) -> Option<&'k str> {
+    let (family, name) = key.split_once(':')?;
+    let tag = name.strip_prefix("resourcetag/")?;
+    (family == "aws" || Some(family) == service_of_tags(resource).as_deref()).then_some(tag)
+}
+
+/// Whose `ResourceTag` is one more name of `aws:ResourceTag`; of IAM's resources only users and roles have one.
+fn service_of_tags(resource: &str) -> Option<String> {
+    let fields: Vec<&str> = resource.splitn(6, ':').collect();
+    let &[_, _, service, _, _, rest] = fields.as_slice() else {
+        return None;
+    };
+    let service = service.to_ascii_lowercase();
+    let is_entity = rest.starts_with("user/") || rest.starts_with("role/");
+    (service != "iam" || is_entity).then_some(service)
+}
+
+/// The names of the tag, in lower case.
+fn names_of_resource_tag(question: &Question, tag: &str) -> Vec<String> {
+    let own = service_of_tags(&question.resource);
+    let families = ["aws".to_owned()].into_iter().chain(own);
+    families
+        .map(|family| in_lower_case(format!("{family}:resourcetag/{tag}")))
+        .collect()
+}
+
+fn set_resource_tag<'q>(
+    question: &Question,
+    tag: &str,
+    values: Values<'q>,
+    context: &mut Context<'q>,
+) {
+    for name in names_of_resource_tag(question, tag) {
+        context.set(name, values.clone());
     }
 }
 
@@ -231,7 +374,7 @@ fn of_the_resource<'q>(
             };
             if attachment.scopes.iter().any(covers) {
                 for (key, value) in &attachment.tags {
-                    context.set(tag("aws:resourcetag", key), [value]);
+                    set_resource_tag(question, key, vec![value.into()], context);
                 }
             }
         }
@@ -241,24 +384,36 @@ fn of_the_resource<'q>(
     for (arn, tags) in of_entities.chain(&store.managed_tags) {
         if *arn == question.resource {
             for (key, value) in tags {
-                context.set(tag("aws:resourcetag", key), [value]);
+                set_resource_tag(question, key, vec![value.into()], context);
             }
         }
     }
 }
 
-/// T-8: what a trust policy sees: inherited transitive tags go over the tags of its role.
-pub fn for_trust<'q>(context: &Context<'q>, question: &'q Question) -> Context<'q> {
-    let mut context = context.clone();
+/// T-8: a tag that the caller brings along, where the role has another value or none.
+fn of_chaining(question: &Question, context: &mut Context<'_>) {
+    if !question.is_about_trust() {
+        return;
+    }
     let session = question.session();
-    for transitive in &session.transitive_tag_keys {
-        for (key, value) in &session.tags {
-            if key.eq_ignore_ascii_case(transitive) {
-                context.set(tag("aws:resourcetag", key), [value]);
-            }
+    for (key, inherited) in &session.tags {
+        let mut transitive = session.transitive_tag_keys.iter();
+        if !transitive.any(|transitive| transitive.eq_ignore_ascii_case(key)) {
+            continue;
+        }
+        let own = context.get(&tag("aws:resourcetag", key));
+        if own == [inherited.as_str()] {
+            continue;
+        }
+        let what = match own.is_empty() {
+            true => Unknown::MaybeAbsent,
+            false => Unknown::Present,
+        };
+        context.meet(Met::DifferingTag);
+        for name in names_of_resource_tag(question, key) {
+            context.forget(name, what);
         }
     }
-    context
 }
 
 /// In lower case, copied only where it is not.

@@ -110,6 +110,14 @@ impl Written {
         }
     }
 
+    /// T-8: whether it holds a variable whose value nobody knows.
+    pub fn is_unknown(&self, context: &Context<'_>) -> bool {
+        self.pieces.iter().any(|piece| match piece {
+            Piece::Variable(key, _) => context.unknown(key).is_some(),
+            _ => false,
+        })
+    }
+
     /// With the values of its variables. `None`: one is valueless.
     pub fn resolved(&self, context: &Context<'_>) -> Option<Cow<'_, [Glyph]>> {
         match &self.always {

@@ -54,7 +54,7 @@ impl Asked<'_> {
         };
         // E-72: of an external account the session alone says which user stands behind it.
         let parent = &self.question.session().parent;
-        let is_parent = caller.kind == Kind::Federated && value == parent;
+        let is_parent = caller.kind == Kind::Federated && !caller.is_of_root && value == parent;
         is_role || is_parent || caller.entity.is_some_and(is_entity)
     }
 
@@ -79,7 +79,8 @@ impl Asked<'_> {
         let is_web = caller.arn.contains(":oidc-provider/");
         let is_its_call = match question.is_federation() {
             true => question.is_action("sts:AssumeRoleWithWebIdentity") == is_web,
-            false => !question.is_action("sts:AssumeRole"), // T-35: tags and the source identity go with either
+            // T-35: tags and the source identity go with either; T-10: no context assertion does.
+            false => !question.is_action("sts:AssumeRole") && !question.is_action("sts:SetContext"),
         };
         let may = is_its_call && account(&caller.arn) == account(&question.resource);
         let issuer = format!(":oidc-provider/{provider}");

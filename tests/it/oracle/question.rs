@@ -4,7 +4,10 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use super::context::{Values, is_claim, is_reserved, lower_case};
+use super::context::{
+    ASSUMED_ROOT, OF_CREDENTIALS, OF_SOURCES, Values, is_claim, is_reserved, lower_case,
+    resource_tag,
+};
 use super::store::{Entity, Store, issuer};
 
 /// One question, nothing checked; times are whole seconds since 1970.
@@ -94,8 +97,10 @@ pub struct Caller<'s> {
     /// The user, the role of a session, or the user behind a federated user.
     pub entity: Option<&'s Entity>,
     pub is_external: bool,
-    /// A session, or a user with temporary credentials.
+    /// A session, a user with temporary credentials, or a root user with a task policy (T-12).
     pub is_temporary: bool,
+    /// A federated user whose parent is the root user (E-49).
+    pub is_of_root: bool,
 }
 
 impl Caller<'_> {
@@ -145,8 +150,18 @@ impl Question {
 
     /// T-1, T-6: the actions that a trust policy decides.
     pub fn is_about_trust(&self) -> bool {
-        let others = ["sts:AssumeRole", "sts:TagSession", "sts:SetSourceIdentity"];
+        let others = [
+            "sts:AssumeRole",
+            "sts:TagSession",
+            "sts:SetSourceIdentity",
+            "sts:SetContext",
+        ];
         self.is_federation() || others.iter().any(|action| self.is_action(action))
+    }
+
+    /// T-11.
+    pub fn is_assuming_root(&self) -> bool {
+        self.is_action("sts:AssumeRoot")
     }
 
     /// Whether it must be refused; what it needs of the store included.
@@ -154,15 +169,27 @@ impl Question {
         !is_action(&self.action)
             || !is_resource(&self.resource)
             || self.claims_in_its_context(caller, store)
-            || self.context.iter().any(|(_, value)| value.is_too_large()) // C-5
+            || self.holds_too_large_numbers()
             || !are_unique(self.context.iter().map(|(key, _)| key.as_str())) // C-4
             || self.contradicts_its_tags()
+            || self.contradicts_its_resource_tags()
             || !(self.resource_account.is_empty() || is_account(&self.resource_account))
             || self.breaks_session_forms(caller)
+            || self.breaks_attribute_forms(caller)
+            || self.breaks_time_forms()
             || self.breaks_assume_role_forms(caller, store)
+            || self.breaks_assume_root_forms()
     }
 
-    /// K-1; the claims of the session's own provider too (section 10).
+    /// C-5.
+    fn holds_too_large_numbers(&self) -> bool {
+        let session = self.session();
+        let entries = [&self.context, &session.claims, &session.attributes];
+        let mut entries = entries.into_iter().flatten();
+        entries.any(|(_, value)| value.is_too_large())
+    }
+
+    /// K-1, K-9; the claims of the session's own provider too (section 10).
     fn claims_in_its_context(&self, caller: &Caller<'_>, store: &Store) -> bool {
         let provider = match caller.kind {
             Kind::Provider => &caller.arn,
@@ -170,8 +197,9 @@ impl Question {
         };
         let own = issuer(provider).filter(|issuer| !issuer.is_empty());
         let is_own = |key: &str| own.as_ref().is_some_and(|issuer| is_claim(key, issuer));
+        let is_of_service = |key: &str| caller.kind != Kind::Service && OF_SOURCES.contains(&key); // K-9
         let mut keys = self.context.iter().map(|(key, _)| lower_case(key));
-        keys.any(|key| is_reserved(&key, store) || is_own(&key))
+        keys.any(|key| is_reserved(&key, store) || is_own(&key) || is_of_service(&key))
     }
 
     /// `aws:TagKeys` beside `aws:RequestTag/…` must say the same.
@@ -190,11 +218,61 @@ impl Question {
         !keys.is_empty() && !tags.is_empty() && tags != keys // C-7
     }
 
-    /// Product.md, section 3; T-34, T-36, T-39, T-40.
+    /// Two names of one tag of the resource, in the row of `SERVICE:ResourceTag/k` of section 4.9, must say the same.
+    fn contradicts_its_resource_tags(&self) -> bool {
+        let mut given: Vec<(String, Values<'_>)> = Vec::new();
+        for (key, value) in &self.context {
+            let key = lower_case(key);
+            let texts = value.texts();
+            let Some(tag) = resource_tag(&key, &self.resource).filter(|_| !texts.is_empty()) else {
+                continue; // C-7
+            };
+            if given
+                .iter()
+                .any(|(other, before)| other == tag && *before != texts)
+            {
+                return true;
+            }
+            given.push((tag.to_owned(), texts));
+        }
+        false
+    }
+
+    /// K-8.
+    fn breaks_attribute_forms(&self, caller: &Caller<'_>) -> bool {
+        let attributes = &self.session().attributes;
+        let has_session = caller.is_temporary && caller.kind != Kind::Role;
+        let is_fine = |(key, value): &(String, Given)| {
+            let key = lower_case(key);
+            match &*key {
+                ASSUMED_ROOT => caller.kind == Kind::Root && value.texts() == ["true"],
+                key => OF_CREDENTIALS.contains(&key) && value.texts().len() <= 1,
+            }
+        };
+        (!attributes.is_empty() && !has_session)
+            || !attributes.iter().all(is_fine)
+            || !are_unique(attributes.iter().map(|(key, _)| key.as_str()))
+    }
+
+    /// T-47.
+    fn breaks_time_forms(&self) -> bool {
+        let session = self.session();
+        let begins = [session.issued_at, session.mfa_at];
+        let mut all = begins.iter().chain([&session.expires_at]).flatten();
+        let is_ahead = |time: &i64| *time > self.at + 300;
+        let is_after_end = |time: &i64| session.expires_at.is_some_and(|end| *time >= end);
+        all.any(|time| *time <= 0)
+            || begins.iter().flatten().any(is_ahead)
+            || begins.iter().flatten().any(is_after_end)
+    }
+
+    /// Product.md, section 3; T-12, T-34, T-36, T-39, T-40.
     fn breaks_session_forms(&self, caller: &Caller<'_>) -> bool {
         let session = self.session();
+        let has_task = caller.kind == Kind::Root && caller.is_temporary;
+        let is_task = matches!(session.policy_arns.as_slice(), [one] if is_task_policy(one)); // T-12
         let brings = !session.policies.is_empty()
-            || !session.policy_arns.is_empty()
+            || !(session.policy_arns.is_empty() || has_task)
             || !session.tags.is_empty();
         let may_bring = match caller.kind {
             Kind::Session | Kind::Federated => true,
@@ -204,7 +282,7 @@ impl Question {
         // The note on K-7: who has no session was given nothing by a token either.
         let is_told = !session.claims.is_empty()
             || !session.federated_provider.is_empty()
-            || !session.source_identity.is_empty();
+            || !(session.source_identity.is_empty() || has_task);
         let may_be_told = may_bring || matches!(caller.kind, Kind::Role | Kind::Provider);
         let keys = || session.tags.iter().map(|(key, _)| key.as_str());
         let is_tag_of_aws = |key: &str| key.to_ascii_lowercase().starts_with("aws:");
@@ -213,7 +291,8 @@ impl Question {
         };
         let is_passed = |wanted: &String| keys().any(|key| key.eq_ignore_ascii_case(wanted));
         let source_identity = &session.source_identity;
-        (brings && !may_bring)
+        (has_task && !is_task)
+            || (brings && !may_bring)
             || (is_told && !may_be_told)
             || keys().any(is_tag_of_aws)
             || session.tags.len() > 50
@@ -224,11 +303,29 @@ impl Question {
             || (caller.kind == Kind::Federated && !self.is_parent_of(caller))
     }
 
-    /// E-49: a federated user is of the account of the user behind it.
+    /// E-49: a federated user is of the account of the user, or root user, behind it.
     fn is_parent_of(&self, caller: &Caller<'_>) -> bool {
         let account = caller.account.as_deref().unwrap_or_default();
         let prefix = format!("arn:{}:iam::{account}:user/", caller.partition);
-        self.session().parent.starts_with(&prefix)
+        caller.is_of_root || self.session().parent.starts_with(&prefix)
+    }
+
+    /// T-11.
+    fn breaks_assume_root_forms(&self) -> bool {
+        if !self.is_assuming_root() {
+            return false;
+        }
+        let is_too_long = |text: &Cow<'_, str>| {
+            !text
+                .parse()
+                .is_ok_and(|seconds: i64| (0..=900).contains(&seconds))
+        };
+        let tasks = self.context_value("sts:TaskPolicyArn");
+        self.context_value("sts:DurationSeconds")
+            .iter()
+            .any(is_too_long)
+            || tasks.len() > 1
+            || !tasks.iter().all(|arn| is_task_policy(arn))
     }
 
     /// T-31, T-32, T-33, T-37, T-39.
@@ -278,6 +375,7 @@ impl Question {
             entity: None,
             is_external: false,
             is_temporary: false,
+            is_of_root: false,
         };
         if self.principal == "*" {
             return Some(caller);
@@ -318,8 +416,11 @@ impl Question {
         caller.is_temporary = match caller.kind {
             Kind::Session | Kind::Role | Kind::Federated => true,
             Kind::User => facts.iter().any(Option::is_some),
+            Kind::Root => !session.policy_arns.is_empty(), // T-12
             _ => false,
         };
+        let root = format!("arn:{partition}:iam::{account}:root");
+        caller.is_of_root = caller.kind == Kind::Federated && session.parent == root;
         if caller.kind == Kind::Provider {
             caller.account = None; // T-20: no principal of any account
         }
@@ -346,6 +447,16 @@ fn is_resource(text: &str) -> bool {
     let fields: Vec<&str> = text.splitn(6, ':').collect();
     let is_there = |index: usize| fields.get(index).is_some_and(|field| !field.is_empty());
     text == "*" || (fields[0] == "arn" && is_there(1) && is_there(2) && is_there(5))
+}
+
+/// T-11, T-12: `arn:PARTITION:iam::aws:policy/root-task/NAME`.
+fn is_task_policy(arn: &str) -> bool {
+    let fields: Vec<&str> = arn.splitn(6, ':').collect();
+    let &["arn", partition, "iam", "", "aws", policy] = fields.as_slice() else {
+        return false;
+    };
+    let name = policy.strip_prefix("policy/root-task/");
+    !partition.is_empty() && name.is_some_and(|name| !name.is_empty() && !name.contains(['/', ':']))
 }
 
 /// E-6: what an account can be called.
