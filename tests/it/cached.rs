@@ -352,7 +352,21 @@ fn change_principal(question: &mut Question, donor: Question, random: &mut Rando
 }
 
 fn change_session(session: &mut SessionFacts, donor: SessionFacts, random: &mut Random) {
-    match random.below(16) {
+    match random.below(20) {
+        16 => session.attributes = donor.attributes,
+        17 | 18 => match session.attributes.first_mut() {
+            Some((_, value)) => *value = Given::Text("vpc-1".into()),
+            None => {
+                let key = "aws:Ec2InstanceSourceVpc".to_owned();
+                session.attributes.push((key, Given::Text("vpc-1".into())));
+            }
+        },
+        19 => match session.transitive_tag_keys.pop() {
+            Some(_) => {}
+            None => session
+                .transitive_tag_keys
+                .extend(session.tags.first().map(|(key, _)| key.clone())),
+        },
         0 => session.policies = donor.policies,
         1 => session.policy_arns = donor.policy_arns,
         2 | 10..13 => session.tags = donor.tags,

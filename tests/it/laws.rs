@@ -25,6 +25,7 @@ use iamd::language::document::{Listed, PolicyType};
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
+use crate::oracle::context::OF_SOURCES;
 use crate::oracle::question::{Given, Question, SessionFacts};
 use crate::oracle::store::Store;
 use crate::oracle::{self, Answer, Name};
@@ -138,8 +139,8 @@ fn compare(seed: u64, session_policies: &SessionPolicies) -> (Shares, Vec<String
     for number in 0..QUESTIONS_A_WORLD {
         let question = case.question(number);
         shares.n_cases += 1;
-        for (count, (_, holds)) in shares.asked.iter_mut().zip(asked(&question)) {
-            *count += u64::from(holds);
+        for (name, holds) in asked(&question) {
+            *shares.asked.entry(name).or_default() += u64::from(holds);
         }
         let request = to_request_with(&question, session_policies);
         match case.difference(&question, request, &mut shares) {
@@ -169,7 +170,9 @@ fn without_policies_everything_is_denied() {
             .collect();
         let bare = load_world(&files);
         for question in case.questions() {
-            let is_root = question.principal.ends_with(":root"); // E-50
+            // E-50, and E-49: the root user behind a federated user.
+            let asks_as = [&question.principal, &question.session().parent];
+            let is_root = asks_as.iter().any(|arn| arn.ends_with(":root"));
             let is_trusted = question.principal.contains(worlds::EXTERNAL);
             let may = is_allowed(&bare, &question);
             assert!(!may || is_root || is_trusted, "{question:?}");
@@ -241,6 +244,8 @@ pub type Files = BTreeMap<String, Json>;
 /// How many of the worlds are wide, by how many statements, and how many are dear.
 const WIDE_PERCENT: usize = 5;
 const DEAR_PERCENT: usize = 8;
+/// Of which accounts lie elsewhere, or are not there.
+const LAID_OUT_PERCENT: usize = 8;
 const WIDTH: usize = 40;
 
 /// A world, loaded both ways.
@@ -266,6 +271,9 @@ impl Case {
         let kind = random.below(100);
         if kind < WIDE_PERCENT {
             worlds::widen(&mut world, &mut random, WIDTH);
+        }
+        if random.chance(LAID_OUT_PERCENT) {
+            worlds::lay_out(&mut world, &mut random);
         }
         let is_dear = (WIDE_PERCENT..WIDE_PERCENT + DEAR_PERCENT).contains(&kind);
         if is_dear {
@@ -309,7 +317,10 @@ impl Case {
                 authorize(&self.snapshot, &request).map_err(|error| error.to_string())?;
             Ok((request, decision))
         });
-        let by_oracle = oracle::answer(&self.store, question);
+        let (by_oracle, met) = oracle::answer_and_met(&self.store, question);
+        for met in met {
+            *shares.met.entry(met).or_default() += 1;
+        }
         let (expected, (request, decision)) = match (by_oracle, by_engine) {
             (Answer::Refused, Err(_)) => {
                 shares.refused += 1;
@@ -459,23 +470,25 @@ pub fn to_request_with(
     Request::parse_with(to_raw(question)?, at, session_policies).map_err(|error| error.to_string())
 }
 
-const N_ASKED: usize = 22;
-
 /// What is worth counting in a question.
-fn asked(question: &Question) -> [(&'static str, bool); N_ASKED] {
+fn asked(question: &Question) -> Vec<(&'static str, bool)> {
     let session = question.session();
     let is = |part: &str| question.principal.contains(part);
     let is_list =
         |value: &Given, n: fn(usize) -> bool| matches!(value, Given::List(list) if n(list.len()));
     let has_list =
         |n: fn(usize) -> bool| question.context.iter().any(|(_, value)| is_list(value, n));
-    [
+    let is_service = !is(":") && is(".");
+    let is_source = |key: &str| OF_SOURCES.contains(&key.to_ascii_lowercase().as_str());
+    let has_source = question.context.iter().any(|(key, _)| is_source(key));
+    let has_claim = |wanted: &str| session.claims.iter().any(|(name, _)| name == wanted);
+    vec![
         ("a user", is(":user/")),
         ("a role session", is(":assumed-role/")),
         ("a role", is(":role/")),
         ("a federated user", is(":federated-user/")),
         ("a root user", is(":root")),
-        ("a service", !is(":") && is(".")),
+        ("a service", is_service),
         ("the anonymous", question.principal == "*"),
         ("a provider", is("-provider/")),
         ("an external account", is(worlds::EXTERNAL)),
@@ -506,6 +519,48 @@ fn asked(question: &Question) -> [(&'static str, bool); N_ASKED] {
         (
             "with wildcards in the resource",
             question.resource.contains(['*', '?']) && question.resource != "*",
+        ),
+        (
+            "with keys of its credentials",
+            !session.attributes.is_empty(),
+        ),
+        ("a service with its source", is_service && has_source),
+        (
+            "with a tag by the service's name",
+            question.context.iter().any(|(key, _)| {
+                let key = key.to_ascii_lowercase();
+                let service = question.resource.split(':').nth(2).unwrap_or("none");
+                key.starts_with(&format!("{}:resourcetag/", service.to_ascii_lowercase()))
+            }),
+        ),
+        (
+            "a root user with a task",
+            is(":root") && !session.policy_arns.is_empty(),
+        ),
+        (
+            "of assuming the root user",
+            question.is_action("sts:AssumeRoot"),
+        ),
+        (
+            "of a context assertion",
+            question.is_action("sts:SetContext"),
+        ),
+        ("with the claim azp", has_claim("azp")),
+        (
+            "with the claim of roles",
+            has_claim("https://aws.amazon.com/roles"),
+        ),
+        (
+            "a federated user of the root user",
+            session.parent.ends_with(":root"),
+        ),
+        (
+            "with a transitive tag",
+            !session.transitive_tag_keys.is_empty(),
+        ),
+        (
+            "with times that make no sense",
+            question.breaks_time_forms(),
         ),
     ]
 }

@@ -235,15 +235,16 @@ fn resolve<'s>(
     question: &Question,
     mut caller: Caller<'s>,
 ) -> Option<Caller<'s>> {
-    if matches!(
-        caller.kind,
-        Kind::Anonymous | Kind::Service | Kind::Provider
-    ) {
+    if matches!(caller.kind, Kind::Anonymous | Kind::Service) {
         return Some(caller);
     }
-    let account = store.accounts.get(caller.account.as_ref()?)?;
+    let account = caller.arn.split(':').nth(4).unwrap();
+    let account = store.accounts.get(account)?;
     if account.partition != caller.partition {
         return None;
+    }
+    if caller.kind == Kind::Provider {
+        return Some(caller);
     }
     if caller.kind == Kind::Root {
         return account.root_user_enabled.then_some(caller);

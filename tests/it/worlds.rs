@@ -80,6 +80,10 @@ pub struct World {
     pub users: Vec<String>,
     pub roles: Vec<String>,
     pub managed: Vec<String>,
+    /// AWS-managed policies of root tasks (T-12).
+    pub tasks: Vec<String>,
+    /// Those of the roles that are service-linked.
+    pub service_linked: Vec<String>,
     /// Texts in place of JSON, for documents whose members are to stand in another order.
     pub session_documents: Vec<String>,
 }
@@ -91,6 +95,16 @@ pub const M: &str = "999999999999";
 pub const EXTERNAL: &str = "tax-adviser";
 
 impl World {
+    /// The file of a role, in whichever folder its account lies.
+    pub fn role_file(&self, arn: &str) -> &Json {
+        let account = arn.split(':').nth(4).unwrap();
+        let name = arn.rsplit('/').next().unwrap();
+        let own = self
+            .files
+            .get(&format!("accounts/{account}/roles/{name}.json"));
+        own.unwrap_or_else(|| &self.files[&format!("roles/{name}.json")])
+    }
+
     /// The texts that the loader and the oracle read.
     pub fn texts(&self) -> BTreeMap<String, String> {
         let text = |(path, json): (&String, &Json)| (path.clone(), json.to_string());
@@ -123,14 +137,14 @@ pub fn world(random: &mut Random) -> World {
     managed_policies(random, &mut world);
     identities(random, &mut world, A, "");
     identities(random, &mut world, B, &format!("accounts/{B}/"));
-    if random.chance(40) {
+    if random.chance(60) {
         identities(random, &mut world, M, &format!("accounts/{M}/"));
     }
     resource_policies(random, &mut world, "", 4);
     if random.chance(70) {
         resource_policies(random, &mut world, &format!("accounts/{B}/"), 3);
     }
-    if random.chance(60) {
+    if random.chance(72) {
         organization(random, &mut world);
     }
     for _ in 0..3 {
@@ -185,6 +199,13 @@ fn managed_policies(random: &mut Random, world: &mut World) {
                 .managed
                 .push(format!("arn:aws:iam::{account}:policy/P{index}"));
         }
+    }
+    for name in ["Unlock", "Delete"] {
+        let file = document(random, Kind::Identity);
+        let path = format!("accounts/aws/managed-policies/root-task/{name}.json");
+        world.files.insert(path, file);
+        let arn = format!("arn:aws:iam::aws:policy/root-task/{name}");
+        world.tasks.push(arn);
     }
 }
 
@@ -252,20 +273,67 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
         if random.chance(50) {
             role["MaxSessionDuration"] = json!(*random.pick(&[3600, 7200, 43200]));
         }
-        if name == "jobs" && random.chance(40) {
-            role["ServiceLinked"] = json!(true);
-        }
         if random.chance(20) {
             path = "jobs/";
             role["Path"] = json!("/jobs/");
         }
+        let arn = format!("arn:aws:iam::{account}:role/{path}{name}");
+        if name == "jobs" && random.chance(60) {
+            role["ServiceLinked"] = json!(true);
+            if random.chance(70) {
+                let trust = json!({"Effect": "Allow", "Principal": {"Service": words::SERVICES}, "Action": "sts:*"});
+                role["AssumeRolePolicyDocument"] =
+                    json!({"Version": "2012-10-17", "Statement": [trust]});
+            }
+            world.service_linked.push(arn.clone());
+        }
         decorate(random, &mut role, &managed);
-        world
-            .roles
-            .push(format!("arn:aws:iam::{account}:role/{path}{name}"));
+        world.roles.push(arn);
         world
             .files
             .insert(format!("{folder}roles/{name}.json"), role);
+    }
+}
+
+/// Another layout of the same: nothing of what the account at the root has lies at the root, or that account is alone,
+/// or both (E-6).
+pub fn lay_out(world: &mut World, random: &mut Random) {
+    let (is_alone, is_rootless) = *random.pick(&[(true, false), (false, true), (true, true)]);
+    if is_alone {
+        let is_ours =
+            |path: &str| !path.starts_with("accounts/") || path.starts_with("accounts/aws/");
+        let is_of_organization =
+            |path: &str| path.contains("control-policies/") || path == "organization.json";
+        world
+            .files
+            .retain(|path, _| is_ours(path) && !is_of_organization(path));
+        for file in world.files.values_mut() {
+            // An account by another name than a number must be one of the store (G-24).
+            *file = serde_json::from_str(&file.to_string().replace(EXTERNAL, B)).unwrap();
+        }
+        let arns = [
+            &mut world.users,
+            &mut world.roles,
+            &mut world.managed,
+            &mut world.service_linked,
+        ];
+        for arns in arns {
+            arns.retain(|arn| arn.contains(A) || arn.contains("::aws:"));
+        }
+    }
+    if is_rootless {
+        let files = std::mem::take(&mut world.files);
+        let moved = |path: String| match path.starts_with("accounts/")
+            || path.contains("control-policies/")
+            || path == "organization.json"
+        {
+            true => path,
+            false => format!("accounts/{A}/{path}"),
+        };
+        world.files = files
+            .into_iter()
+            .map(|(path, file)| (moved(path), file))
+            .collect();
     }
 }
 
@@ -339,7 +407,7 @@ fn organization(random: &mut Random, world: &mut World) {
             .insert(format!("resource-control-policies/c{index}.json"), rcp);
     }
     let has_scps = random.chance(85);
-    let has_rcps = random.chance(75);
+    let has_rcps = random.chance(80);
     let account =
         |random: &mut Random, id: &str| attach(random, json!({"Id": id}), has_scps, has_rcps);
     let mut inner = json!({"Id": "ou-1-inner", "Accounts": [account(random, A)]});
@@ -348,7 +416,7 @@ fn organization(random: &mut Random, world: &mut World) {
     outer = attach(random, outer, has_scps, has_rcps);
     let mut root =
         json!({"Id": "r-1", "OrganizationalUnits": [outer], "Accounts": [account(random, M)]});
-    if random.chance(60) {
+    if random.chance(70) {
         let member = account(random, B);
         root["Accounts"].as_array_mut().unwrap().push(member);
     }

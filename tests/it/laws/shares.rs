@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use iamd::engine::decision::Reason;
 
-use super::{MODES, N_ASKED, OFF, asked};
-use crate::oracle::question::Question;
+use super::{MODES, OFF};
+use crate::oracle::met::Met;
 
 /// How often what came up.
 #[derive(Default)]
@@ -16,9 +16,11 @@ pub struct Shares {
     pub n_heard: u64,
     pub refused: u64,
     /// By what [`asked`] calls them.
-    pub asked: [u64; N_ASKED],
+    pub asked: BTreeMap<&'static str, u64>,
     pub reasons: BTreeMap<&'static str, u64>,
     pub heard: BTreeMap<String, u64>,
+    /// By what the oracle came across.
+    pub met: BTreeMap<Met, u64>,
     pub ways: Ways,
 }
 
@@ -41,12 +43,17 @@ impl Shares {
         self.n_worlds += other.n_worlds;
         self.n_heard += other.n_heard;
         self.refused += other.refused;
-        add_each(&mut self.asked, &other.asked);
+        for (name, count) in other.asked {
+            *self.asked.entry(name).or_default() += count;
+        }
         for (name, count) in other.reasons {
             *self.reasons.entry(name).or_default() += count;
         }
         for (name, count) in other.heard {
             *self.heard.entry(name).or_default() += count;
+        }
+        for (met, count) in other.met {
+            *self.met.entry(met).or_default() += count;
         }
         let (ways, more) = (&mut self.ways, other.ways);
         ways.scan += more.scan;
@@ -58,16 +65,20 @@ impl Shares {
     /// Every name with its share in percent.
     fn percents(&self) -> BTreeMap<String, f64> {
         let percent = |count: u64, of: u64| count as f64 * 100.0 / of as f64;
-        let features = asked(&Question::default());
-        let asked = features.iter().zip(self.asked);
-        let asked = asked.map(|((name, _), count)| (format!("asked: {name}"), count, self.n_cases));
+        let asked = self.asked.iter();
+        let asked = asked.map(|(name, count)| (format!("asked: {name}"), *count, self.n_cases));
         let reasons = self.reasons.iter();
         let reasons = reasons.map(|(name, count)| (format!("reason {name}"), *count, self.n_cases));
         let heard = self.heard.iter();
         let heard = heard.map(|(name, count)| (format!("heard: {name}"), *count, self.n_heard));
+        let met = Met::ALL.iter().map(|met| {
+            let count = self.met.get(met).copied().unwrap_or_default();
+            (format!("met: {met:?}"), count, self.n_cases)
+        });
         asked
             .chain(reasons)
             .chain(heard)
+            .chain(met)
             .chain([("refused".to_owned(), self.refused, self.n_cases)])
             .map(|(name, count, of)| (name, percent(count, of)))
             .collect()
@@ -99,7 +110,9 @@ impl Shares {
             }
         }
         let features = percents.keys().filter(|name| name.contains(": "));
+        let features = features.filter(|name| !name.starts_with("met: "));
         least.extend(features.map(|name| (name.clone(), 2.0)));
+        least.extend(Met::ALL.map(|met| (format!("met: {met:?}"), met.least())));
         let rare: Vec<String> = least
             .iter()
             .map(|(name, least)| (name, percent(name), least))

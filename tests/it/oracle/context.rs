@@ -274,9 +274,9 @@ fn of_the_session<'q>(question: &'q Question, caller: &'q Caller<'_>, context: &
             Some(issued_at) => context.set("aws:tokenissuetime", [rfc_3339(issued_at)]),
             None => context.forget("aws:tokenissuetime".to_owned(), Unknown::Present), // T-43
         }
-        // T-45: a federated user came of no provider, whatever its session says.
-        let is_of_provider =
-            !session.federated_provider.is_empty() && caller.kind != Kind::Federated;
+        // T-45: users came of no provider, whatever their session says.
+        let is_of_provider = !session.federated_provider.is_empty()
+            && matches!(caller.kind, Kind::Session | Kind::Role);
         match session.mfa_at {
             Some(mfa_at) => {
                 context.set("aws:multifactorauthpresent", ["true"]);

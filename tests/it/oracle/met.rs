@@ -39,6 +39,18 @@ impl Met {
         Self::ReadClaim,
     ];
 
+    /// In so many percent of the questions of the laws it must come up.
+    pub fn least(self) -> f64 {
+        match self {
+            Self::ReadAttribute
+            | Self::ReadClaim
+            | Self::ReadDifferingTag
+            | Self::ReadSource
+            | Self::ReadTagByService => 0.2,
+            _ => 2.0,
+        }
+    }
+
     /// What it is to read `key`, in lower case, where it has a value.
     pub fn of_reading(key: &str) -> Option<Self> {
         let (family, _) = key.split_once(":resourcetag/").unwrap_or_default();

@@ -255,7 +255,7 @@ impl Question {
     }
 
     /// T-47.
-    fn breaks_time_forms(&self) -> bool {
+    pub fn breaks_time_forms(&self) -> bool {
         let session = self.session();
         let begins = [session.issued_at, session.mfa_at];
         let mut all = begins.iter().chain([&session.expires_at]).flatten();

@@ -3,9 +3,9 @@
 
 use serde_json::Value as Json;
 
-use super::questions::{facts, ours};
-use super::{A, B, Random, World, words};
-use crate::oracle::question::{Question, SessionFacts};
+use super::questions::{claims, facts, ours, roles_of_token, with_task};
+use super::{A, B, EXTERNAL, M, Random, World, words};
+use crate::oracle::question::{Given, Question, SessionFacts};
 
 /// Action, resource and principal of a statement that is attached to a resource.
 pub fn at_resource_policy(random: &mut Random, world: &World, question: &mut Question) {
@@ -51,15 +51,7 @@ pub fn at_resource_policy(random: &mut Random, world: &World, question: &mut Que
 pub fn at_federated_trust(random: &mut Random, world: &World, question: &mut Question) {
     let mut trusted = Vec::new();
     for role in &world.roles {
-        let account = role.split(':').nth(4).unwrap();
-        let name = role.rsplit('/').next().unwrap();
-        let folder = if account == A {
-            String::new()
-        } else {
-            format!("accounts/{account}/")
-        };
-        let file = &world.files[&format!("{folder}roles/{name}.json")];
-        let mut document = file["AssumeRolePolicyDocument"].clone();
+        let mut document = world.role_file(role)["AssumeRolePolicyDocument"].clone();
         if let Some(text) = document.as_str() {
             document = serde_json::from_str(text).unwrap();
         }
@@ -76,19 +68,141 @@ pub fn at_federated_trust(random: &mut Random, world: &World, question: &mut Que
     let (role, provider) = random.pick(&trusted);
     let is_saml = provider == words::SAML_ARN;
     question.resource = (*role).clone();
-    question.principal = if is_saml {
-        words::SAML_ARN.to_owned()
-    } else {
-        words::OIDC_ARN.to_owned()
-    };
+    question.principal = provider_of(random, role, provider);
     question.action = match is_saml {
         true => "sts:AssumeRoleWithSAML".to_owned(),
         false => "sts:AssumeRoleWithWebIdentity".to_owned(),
     };
-    if random.chance(20) {
-        question.action = "sts:TagSession".to_owned();
+    if random.chance(25) {
+        let others = ["sts:TagSession", "sts:SetSourceIdentity", "sts:SetContext"];
+        question.action = (*random.pick(&others)).to_owned();
     }
+    question.session = random.chance(90).then(|| SessionFacts {
+        claims: claims(random),
+        ..SessionFacts::default()
+    });
+    if let Some(session) = &mut question.session {
+        roles_of_token(random, role, &mut session.claims);
+    }
+}
+
+/// The ARN of the provider that a trust policy names, most often in the account of the role (T-21).
+fn provider_of(random: &mut Random, role: &str, provider: &str) -> String {
+    let account = match random.chance(90) {
+        true => role.split(':').nth(4).unwrap(),
+        false => *random.pick(&[A, B]),
+    };
+    let kind = if provider == words::SAML_ARN {
+        "saml"
+    } else {
+        "oidc"
+    };
+    let name = provider
+        .rsplit_once("-provider/")
+        .map_or(provider, |(_, name)| name);
+    format!("arn:aws:iam::{account}:{kind}-provider/{name}")
+}
+
+/// T-11.
+pub fn at_root_user(random: &mut Random, world: &World, question: &mut Question) {
+    question.action =
+        (*random.pick(&["sts:AssumeRoot", "sts:AssumeRoot", "STS:assumeroot"])).into();
+    let roots = [A, A, A, A, B, B, B, M, EXTERNAL, "333333333333"];
+    question.resource = format!("arn:aws:iam::{}:root", random.pick(&roots));
+    if random.chance(6) {
+        let others = [
+            "arn:aws-cn:iam::111111111111:root",
+            "arn:aws:iam::111111111111:role/ops",
+            "arn:aws:sts::111111111111:root",
+            "*",
+        ];
+        question.resource = (*random.pick(&others)).into();
+    }
+    let of_management = world.users.iter().any(|arn| arn.contains(M));
+    if of_management && random.chance(80) {
+        question.principal = ours(random, &world.users, M);
+        question.session = None;
+        if random.chance(40) {
+            let role = ours(random, &world.roles, M);
+            question.principal = match random.chance(30) {
+                true => role,
+                false => session_of(random, &role),
+            };
+        }
+        if random.chance(10) {
+            question.principal = format!("arn:aws:iam::{M}:root");
+        } else if random.chance(20) && question.principal.contains(":assumed-role/") {
+            question.session = Some(facts(random, world, &question.principal, question.at));
+        }
+    }
+    if random.chance(60) {
+        let task = match random.chance(95) {
+            true => random.pick(&world.tasks).clone(),
+            false => (*random.pick(&[
+                "arn:aws:iam::aws:policy/P0",
+                "arn:aws:iam::111111111111:policy/root-task/Unlock",
+                "arn:aws:iam::aws:policy/root-task/",
+                "Unlock",
+            ]))
+            .into(),
+        };
+        question
+            .context
+            .push(("sts:TaskPolicyArn".into(), Given::Text(task)));
+    }
+    if random.chance(25) {
+        let seconds = random.pick(&["900", "900", "0", "60", "901", "-1"]);
+        let seconds = Given::Text((*seconds).into());
+        question
+            .context
+            .push(("sts:DurationSeconds".into(), seconds));
+    }
+}
+
+/// E-27: a service at the role that is its own.
+pub fn at_service_linked_role(random: &mut Random, world: &World, question: &mut Question) {
+    question.resource = ours(random, &world.service_linked, A);
+    let actions = [
+        "sts:AssumeRole",
+        "sts:AssumeRole",
+        "sts:AssumeRole",
+        "sts:TagSession",
+        "sts:SetSourceIdentity",
+        "sts:SetContext",
+    ];
+    question.action = (*random.pick(&actions)).into();
+    question.principal = (*random.pick(words::SERVICES)).into();
     question.session = None;
+}
+
+/// T-8: a session with transitive tags at a role with tags of its own.
+pub fn at_chained_role(random: &mut Random, world: &World, question: &mut Question) {
+    let account = *random.pick(&[A, A, A, B]);
+    let role = ours(random, &world.roles, account);
+    question.principal = session_of(random, &role);
+    question.resource = ours(random, &world.roles, account);
+    question.action =
+        (*random.pick(&["sts:AssumeRole", "sts:AssumeRole", "sts:TagSession"])).into();
+    let mut facts = facts(random, world, &question.principal, question.at);
+    (facts.tags, facts.transitive_tag_keys) = (vec![], vec![]);
+    for key in ["team", "tier"] {
+        if random.chance(80) {
+            facts
+                .tags
+                .push((key.into(), (*random.pick(words::TAG_VALUES)).into()));
+            if random.chance(90) {
+                facts.transitive_tag_keys.push(random.recase(key));
+            }
+        }
+    }
+    question.session = Some(facts);
+}
+
+fn session_of(random: &mut Random, role: &str) -> String {
+    let account = role.split(':').nth(4).unwrap();
+    let name = role.rsplit('/').next().unwrap();
+    let session = random.pick(words::SESSION_NAMES);
+    format!("arn:aws:sts::{account}:assumed-role/{name}/{session}")
 }
 
 fn ask_as(random: &mut Random, world: &World, question: &mut Question, kind: &str, value: &str) {
@@ -113,7 +227,7 @@ fn ask_as(random: &mut Random, world: &World, question: &mut Question, kind: &st
             question.principal = format!("arn:aws:sts::{account}:assumed-role/{role}/{session}");
             question.session = random
                 .chance(30)
-                .then(|| facts(random, world, &question.principal));
+                .then(|| facts(random, world, &question.principal, question.at));
         }
         ("AWS", arn) if arn.contains(":user/") || arn.contains(":assumed-role/") => {
             question.principal = arn.to_owned();
@@ -122,20 +236,30 @@ fn ask_as(random: &mut Random, world: &World, question: &mut Question, kind: &st
         ("AWS", arn) if arn.contains(":federated-user/") => {
             question.principal = arn.to_owned();
             let account = arn.split(':').nth(4).unwrap();
+            let parent = match random.chance(40) {
+                true => format!("arn:aws:iam::{account}:root"), // E-49
+                false => ours(random, &world.users, account),
+            };
             question.session = Some(SessionFacts {
-                parent: ours(random, &world.users, account),
-                policies: vec![random.pick(&world.session_documents).clone()],
+                parent,
+                policies: match random.chance(75) {
+                    true => vec![random.pick(&world.session_documents).clone()],
+                    false => vec![],
+                },
                 ..SessionFacts::default()
             });
         }
         ("AWS", account) => {
             for id in [A, B] {
                 if account.contains(id) {
-                    question.principal = match random.chance(35) {
-                        true => format!("arn:aws:iam::{id}:root"),
-                        false => ours(random, &world.users, id),
-                    };
+                    question.principal = ours(random, &world.users, id);
                     question.session = None;
+                    if random.chance(35) {
+                        question.principal = format!("arn:aws:iam::{id}:root");
+                        question.session = random
+                            .chance(50)
+                            .then(|| with_task(random, world, question.at));
+                    }
                 }
             }
         }

@@ -17,7 +17,15 @@ pub fn document(random: &mut Random, kind: Kind) -> Json {
         let resource = random.pick(&["*", "*", "*", "arn:app:*"]);
         statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": resource}));
     }
-    if kind == Kind::Identity && random.chance(80) {
+    let special_percent = match kind {
+        Kind::Identity | Kind::Resource => 30,
+        Kind::Trust => 50,
+        Kind::ResourceControl | Kind::Boundary | Kind::Session | Kind::ServiceControl => 10,
+    };
+    if random.chance(special_percent) {
+        statements.push(special_statement(random, kind, is_2008));
+    }
+    if kind == Kind::Identity && random.chance(88) {
         let action = random.pick(&["*", "orders:*", "sts:*"]);
         statements.push(json!({"Effect": "Allow", "Action": action, "Resource": "*"}));
     }
@@ -72,7 +80,9 @@ fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     let is_deny = random.chance(deny_percent);
     let mut statement = json!({"Effect": if is_deny { "Deny" } else { "Allow" }});
     let mut actions = some_of(random, words::ACTION_PATTERNS, 3);
-    if kind == Kind::Trust {
+    if kind == Kind::ResourceControl {
+        actions = some_of(random, words::CONTROLLED_ACTIONS, 3);
+    } else if kind == Kind::Trust {
         let trust = [
             "sts:AssumeRole",
             "sts:*",
@@ -81,6 +91,7 @@ fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
             "sts:AssumeRoleWithWebIdentity",
             "sts:assumerolewithsaml",
             "sts:SetSourceIdentity",
+            "sts:SetContext",
         ];
         actions = some_of(random, &trust, 3);
     } else if kind == Kind::Identity && random.chance(25) {
@@ -92,6 +103,8 @@ fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
                 "sts:TagSession",
                 "iam:*",
                 "iam:PassRole",
+                "sts:AssumeRoot",
+                "sts:SetContext",
             ],
             2,
         );
@@ -107,8 +120,69 @@ fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     let condition_percent = if is_deny { 80 } else { 35 };
     if random.chance(condition_percent) {
         statement["Condition"] = condition(random, is_2008);
+        if random.chance(30) {
+            add_special_condition(random, &mut statement, kind, is_2008);
+        }
     }
+    ask_for_audience(random, &mut statement);
     statement
+}
+
+/// T-26: of everybody's tokens the audience must be asked for.
+fn ask_for_audience(random: &mut Random, statement: &mut Json) {
+    let is_shared = |entries: &Json| entries.to_string().contains(words::COGNITO);
+    if statement["Effect"] == "Allow" && statement.get("Principal").is_some_and(is_shared) {
+        let operator = *random.pick(&["StringEquals", "StringLike", "ForAnyValue:StringEquals"]);
+        let key = format!("{}:aud", words::COGNITO);
+        let values = some_of(random, &["mine", "theirs", "ann"], 2);
+        statement["Condition"] = json!({(operator): {(key): values}});
+    }
+}
+
+/// A statement about everything, which one condition alone decides.
+fn special_statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
+    let is_deny = kind == Kind::ResourceControl || random.chance(15);
+    let action = match kind {
+        Kind::ResourceControl => json!(["orders:*", "sts:*"]),
+        Kind::Trust => json!("sts:*"),
+        _ => json!("*"),
+    };
+    let effect = if is_deny { "Deny" } else { "Allow" };
+    let mut statement = json!({"Effect": effect, "Action": action, "Condition": {}});
+    if kind != Kind::Trust {
+        statement["Resource"] = json!("*");
+    }
+    match kind {
+        Kind::Resource | Kind::Trust => principal(random, &mut statement, kind, is_deny),
+        Kind::ResourceControl => statement["Principal"] = json!("*"),
+        _ => {}
+    }
+    add_special_condition(random, &mut statement, kind, is_2008);
+    ask_for_audience(random, &mut statement);
+    statement
+}
+
+/// What the vocabulary at large asks too seldom.
+fn add_special_condition(random: &mut Random, statement: &mut Json, kind: Kind, is_2008: bool) {
+    let family = match kind {
+        Kind::Trust => *random.pick(&[0, 0, 0, 2, 2, 2, 3, 4]),
+        Kind::Resource => *random.pick(&[0, 1, 1, 1, 3, 4]),
+        _ => *random.pick(&[0, 0, 1, 1, 2, 3, 3, 3, 4]),
+    };
+    let family = &SPECIAL_FAMILIES[family];
+    let operator = *random.pick(family.operators);
+    let block = statement["Condition"].as_object_mut().unwrap();
+    if !block
+        .keys()
+        .any(|other| other.eq_ignore_ascii_case(operator))
+    {
+        let base = operator.rsplit(':').next().unwrap();
+        let values = values(random, family, base.trim_end_matches("IfExists"), is_2008);
+        block.insert(
+            operator.to_owned(),
+            json!({(*random.pick(family.keys)): values}),
+        );
+    }
 }
 
 fn resource(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: bool, is_2008: bool) {
@@ -117,9 +191,8 @@ fn resource(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: bool
         return;
     }
     let is_not = random.chance(12);
-    let restricts = is_deny != is_not;
     let mut patterns = some_of(random, words::RESOURCE_PATTERNS, 3);
-    if restricts && random.chance(35) {
+    if is_deny && !is_not && random.chance(35) {
         patterns = some_of(random, words::SHORT_PATTERNS, 2);
     }
     // Without variables a `${` before the fifth colon is no field that could match: the loader refuses some of them.
@@ -196,8 +269,7 @@ fn principal(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: boo
         );
     }
     if kind == Kind::Trust && random.chance(50) {
-        let providers = [words::OIDC, words::OIDC_ARN, words::SAML_ARN];
-        entries.insert("Federated".into(), some_of(random, &providers, 2));
+        entries.insert("Federated".into(), some_of(random, words::PROVIDERS, 2));
     }
     statement["Principal"] = json!(entries);
 }
@@ -270,6 +342,58 @@ const FAMILIES: &[Family] = &[
         operators: &["Null"],
         values: &["true", "false", "TRUE"],
         keys: words::STRING_KEYS,
+    },
+];
+
+const SPECIAL_FAMILIES: &[Family] = &[
+    Family {
+        operators: &[
+            "StringEquals",
+            "StringNotEquals",
+            "StringNotLike",
+            "StringEqualsIfExists",
+            "ForAnyValue:StringEquals",
+        ],
+        values: words::SPECIAL_TAG_VALUES,
+        keys: words::RESOURCE_TAG_KEYS,
+    },
+    Family {
+        operators: &[
+            "StringEquals",
+            "StringLike",
+            "StringNotEquals",
+            "StringNotLikeIfExists",
+        ],
+        values: words::SOURCES,
+        keys: words::SOURCE_KEYS,
+    },
+    Family {
+        operators: &[
+            "StringEquals",
+            "StringLike",
+            "StringNotEquals",
+            "StringLikeIfExists",
+            "ForAllValues:StringEquals",
+        ],
+        values: words::CLAIM_VALUES,
+        keys: words::CLAIM_KEYS,
+    },
+    Family {
+        operators: &["Null"],
+        values: &["true", "false"],
+        keys: words::NULLABLE_KEYS,
+    },
+    Family {
+        operators: &[
+            "StringNotEquals",
+            "StringNotLike",
+            "StringNotEqualsIgnoreCase",
+            "StringNotLikeIfExists",
+            "ForAllValues:StringNotEquals",
+            "ForAnyValue:StringNotLike",
+        ],
+        values: words::VARIABLES,
+        keys: words::KEYS_AT_HAND,
     },
 ];
 

@@ -18,22 +18,32 @@ pub fn question(random: &mut Random, world: &World) -> Question {
         ..Question::default()
     };
     principal(random, world, &mut question);
-    let aim = random.below(100);
-    if aim < 24 {
-        aimed::at_resource_policy(random, world, &mut question);
-    } else if aim < 27 {
-        aimed::at_federated_trust(random, world, &mut question);
-    } else if random.chance(14) {
-        about_a_role(random, world, &mut question);
-    } else if random.chance(6) {
-        question.resource = drawn(random, words::RESOURCE_PATTERNS);
+    match random.below(100) {
+        0..22 => aimed::at_resource_policy(random, world, &mut question),
+        22..27 => aimed::at_federated_trust(random, world, &mut question),
+        27..31 => aimed::at_root_user(random, world, &mut question),
+        31..39 if !world.service_linked.is_empty() => {
+            aimed::at_service_linked_role(random, world, &mut question);
+        }
+        39..43 => aimed::at_chained_role(random, world, &mut question),
+        43..55 => about_a_role(random, world, &mut question),
+        55..62 => {
+            question.resource = (*random.pick(words::AWS_RESOURCES)).into();
+            if random.chance(30) {
+                question.resource_account = (*random.pick(&[A, A, B])).into();
+            }
+        }
+        62..65 => question.resource = drawn(random, words::RESOURCE_PATTERNS),
+        _ => {}
     }
     if random.chance(3) {
         question.resource_account = (*random.pick(&[A, B, EXTERNAL])).into();
     }
     context(random, &mut question);
     if random.chance(2) {
-        spoil(random, &mut question);
+        spoil(random, world, &mut question);
+    } else if random.chance(3) {
+        spoil_times(random, &mut question);
     }
     question
 }
@@ -56,17 +66,17 @@ fn principal(random: &mut Random, world: &World, question: &mut Question) {
     let kind = random.below(100);
     let account = *random.pick(&[A, A, A, A, A, A, A, B]);
     match kind {
-        0..36 | 92.. => {
+        0..36 | 95.. => {
             question.principal = ours(random, &world.users, account);
             if random.chance(40) {
-                let mut facts = facts(random, world, &question.principal);
+                let mut facts = facts(random, world, &question.principal, question.at);
                 if facts.issued_at.is_none() {
                     facts.expires_at.get_or_insert(question.at + 100);
                 }
                 question.session = Some(facts);
             }
         }
-        36..68 => {
+        36..66 => {
             let role = ours(random, &world.roles, account);
             let (account, name) = (
                 role.split(':').nth(4).unwrap(),
@@ -75,35 +85,46 @@ fn principal(random: &mut Random, world: &World, question: &mut Question) {
             let session = random.pick(words::SESSION_NAMES);
             question.principal = format!("arn:aws:sts::{account}:assumed-role/{name}/{session}");
             if random.chance(85) {
-                question.session = Some(facts(random, world, &question.principal));
+                question.session = Some(facts(random, world, &question.principal, question.at));
             }
         }
-        68..73 => {
+        66..71 => {
             question.principal = ours(random, &world.roles, account);
             if random.chance(30) {
-                let issued_at = Some(TURN - 1);
                 question.session = Some(SessionFacts {
-                    issued_at,
+                    issued_at: Some(question.at.min(TURN - 1)),
                     ..SessionFacts::default()
                 });
             }
         }
-        73..79 => {
+        71..78 => {
             let name = random.pick(&["fred", "ann"]);
+            let account = if random.chance(5) { EXTERNAL } else { account };
             question.principal = format!("arn:aws:sts::{account}:federated-user/{name}");
-            let mut facts = facts(random, world, &question.principal);
-            facts.parent = ours(random, &world.users, account);
+            let mut facts = facts(random, world, &question.principal, question.at);
+            facts.parent = match account {
+                EXTERNAL => format!("arn:aws:iam::{EXTERNAL}:user/eve"),
+                _ => ours(random, &world.users, account),
+            };
+            if random.chance(45) {
+                facts.parent = format!("arn:aws:iam::{account}:root"); // E-49
+            }
             question.session = Some(facts);
         }
-        79..82 => question.principal = format!("arn:aws:iam::{account}:root"),
-        82..84 => question.principal = (*random.pick(words::SERVICES)).into(),
-        84..86 => question.principal = "*".into(),
-        86..90 => {
+        78..84 => {
+            question.principal = format!("arn:aws:iam::{account}:root");
+            question.session = random
+                .chance(65)
+                .then(|| with_task(random, world, question.at));
+        }
+        84..87 => question.principal = (*random.pick(words::SERVICES)).into(),
+        87..89 => question.principal = "*".into(),
+        89..93 => {
             let name = random.pick(&["user/eve", "role/ops", "role/jobs/ops"]);
             question.principal = format!("arn:aws:iam::{EXTERNAL}:{name}");
             if random.chance(40) {
                 question.principal = format!("arn:aws:sts::{EXTERNAL}:assumed-role/ops/s1");
-                question.session = Some(facts(random, world, &question.principal));
+                question.session = Some(facts(random, world, &question.principal, question.at));
             }
         }
         _ => {
@@ -120,6 +141,26 @@ fn principal(random: &mut Random, world: &World, question: &mut Question) {
     }
 }
 
+/// T-12: what a root user with a task policy brings along.
+pub(super) fn with_task(random: &mut Random, world: &World, at: i64) -> SessionFacts {
+    let mut facts = SessionFacts {
+        policy_arns: vec![random.pick(&world.tasks).clone()],
+        ..SessionFacts::default()
+    };
+    times(random, at, &mut facts);
+    if random.chance(20) {
+        facts.source_identity = "ann".into();
+    }
+    if random.chance(15) {
+        facts.attributes = attributes(random);
+    } else if random.chance(15) {
+        facts
+            .attributes
+            .push(("aws:AssumedRoot".into(), Given::Bool(true)));
+    }
+    facts
+}
+
 /// Most often one of `account`.
 pub(super) fn ours(random: &mut Random, arns: &[String], account: &str) -> String {
     let ours: Vec<&String> = arns.iter().filter(|arn| arn.contains(account)).collect();
@@ -129,17 +170,51 @@ pub(super) fn ours(random: &mut Random, arns: &[String], account: &str) -> Strin
     }
 }
 
-pub(super) fn facts(random: &mut Random, world: &World, principal: &str) -> SessionFacts {
-    let mut facts = SessionFacts::default();
-    if random.chance(75) {
-        facts.issued_at = Some(TURN + *random.pick(&[-86_400, -1, 0, -2]));
-    }
-    if random.chance(30) {
-        facts.expires_at =
-            Some(TURN + *random.pick(&[1, 2, 86_401, 86_401, 40_000_000, 40_000_000]));
+/// Times that make sense (T-47), most of them near to what policies name.
+fn times(random: &mut Random, at: i64, facts: &mut SessionFacts) {
+    if random.chance(70) {
+        let issued_at = TURN + *random.pick(&[-86_400, -1, 0, -2]);
+        let latest = at + *random.pick(&[0, 0, 300]);
+        facts.issued_at = Some(issued_at.min(latest));
     }
     if random.chance(35) {
-        facts.mfa_at = Some(TURN - *random.pick(&[86_400, 86_405, 90_000, 86_410]));
+        let mfa_at = at - *random.pick(&[0, 5, 10, 100, 86_400, -5]);
+        facts.mfa_at = Some(mfa_at);
+    }
+    if random.chance(30) {
+        let expires_at = TURN + *random.pick(&[1, 2, 86_401, 86_401, 40_000_000, 40_000_000]);
+        let begins = facts.issued_at.max(facts.mfa_at);
+        facts.expires_at = Some(expires_at.max(begins.unwrap_or_default() + 1));
+    }
+}
+
+/// Keys of a session's credentials (K-8).
+fn attributes(random: &mut Random) -> Vec<(String, Given)> {
+    let mut attributes: Vec<(String, Given)> = Vec::new();
+    for (key, usual) in words::ATTRIBUTES {
+        if random.chance(60) {
+            let key = if random.chance(10) {
+                random.recase(key)
+            } else {
+                (*key).to_owned()
+            };
+            let value = one(random, usual, words::STRANGE_STRINGS);
+            let value = match random.below(20) {
+                0 => Given::List(vec![]),
+                1 | 2 => Given::List(vec![value]),
+                _ => value,
+            };
+            attributes.push((key, value));
+        }
+    }
+    attributes
+}
+
+pub(super) fn facts(random: &mut Random, world: &World, principal: &str, at: i64) -> SessionFacts {
+    let mut facts = SessionFacts::default();
+    times(random, at, &mut facts);
+    if random.chance(20) {
+        facts.attributes = attributes(random);
     }
     for key in ["team", "tier"] {
         if random.chance(45) {
@@ -159,9 +234,8 @@ pub(super) fn facts(random: &mut Random, world: &World, principal: &str) -> Sess
     if random.chance(15) {
         facts.source_identity = (*random.pick(&["ann", "blue"])).into();
     }
-    if random.chance(15) {
-        facts.federated_provider =
-            (*random.pick(&[words::OIDC, words::OIDC_ARN, words::SAML_ARN])).into();
+    if random.chance(18) {
+        facts.federated_provider = (*random.pick(words::PROVIDERS)).into();
         facts.claims = claims(random);
     }
     if random.chance(8) {
@@ -180,17 +254,39 @@ pub(super) fn facts(random: &mut Random, world: &World, principal: &str) -> Sess
     facts
 }
 
-fn claims(random: &mut Random) -> Vec<(String, Given)> {
+pub(super) fn claims(random: &mut Random) -> Vec<(String, Given)> {
     let mut claims = Vec::new();
-    for name in ["sub", "aud", "groups"] {
-        if random.chance(70) {
-            claims.push((
-                name.to_owned(),
-                values(random, words::STRINGS, words::STRANGE_STRINGS),
-            ));
+    for name in words::CLAIMS {
+        if random.chance(50) {
+            let value = match random.chance(75) {
+                true => values(random, &["mine", "mine", "ann", "theirs"], words::STRINGS),
+                false => values(random, words::STRINGS, words::STRANGE_STRINGS),
+            };
+            claims.push(((*name).to_owned(), value));
         }
     }
     claims
+}
+
+/// T-25: now and then a token says for which roles it is.
+pub(super) fn roles_of_token(random: &mut Random, role: &str, claims: &mut Vec<(String, Given)>) {
+    if !random.chance(55) {
+        return;
+    }
+    let other = "arn:aws:iam::111111111111:role/other";
+    let text = |text: &str| Given::Text(text.into());
+    let value = match random.below(12) {
+        0..3 => text(role),
+        3..5 => Given::List(vec![text(other), text(role)]),
+        5 => text(&format!("{other};{role}")),
+        6 => Given::List(vec![text(other)]),
+        7 => text(&format!("{other};{role}x")),
+        8 => Given::List(vec![]),
+        9 => text(""),
+        10 => text(&role.to_uppercase()),
+        _ => text(other),
+    };
+    claims.push(("https://aws.amazon.com/roles".into(), value));
 }
 
 /// Assuming, tagging, passing.
@@ -209,6 +305,9 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
         "sts:AssumeRole",
         "sts:TagSession",
         "sts:SetSourceIdentity",
+        "sts:SetContext",
+        "sts:SetContext",
+        "sts:setcontext",
         "iam:PassRole",
         "iam:PassRole",
         "iam:PassRole",
@@ -217,7 +316,7 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
         "STS:assumerole",
     ];
     question.action = (*random.pick(&actions)).into();
-    if random.chance(30) {
+    if random.chance(20) {
         let (action, provider) = *random.pick(&[
             ("sts:AssumeRoleWithWebIdentity", words::OIDC_ARN),
             ("sts:AssumeRoleWithWebIdentity", words::OIDC_ARN),
@@ -226,13 +325,22 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
             ("sts:TagSession", words::OIDC_ARN),
             ("sts:AssumeRole", words::OIDC_ARN),
             ("sts:SetSourceIdentity", words::SAML_ARN),
+            ("sts:SetContext", words::OIDC_ARN),
         ]);
         question.action = action.into();
         question.principal = provider.into();
+        let mut claims = claims(random);
+        roles_of_token(random, &question.resource, &mut claims);
         question.session = Some(SessionFacts {
-            claims: claims(random),
+            claims,
             ..SessionFacts::default()
         });
+    }
+    if question.is_action("sts:SetContext") && random.chance(50) {
+        let provider = Given::Text((*random.pick(&["mine", "ann"])).into());
+        question
+            .context
+            .push(("sts:RequestContextProviders".into(), provider));
     }
     if random.chance(15) {
         let seconds = random.pick(&[
@@ -271,18 +379,6 @@ fn context(random: &mut Random, question: &mut Question) {
         ),
         ("app:arn", 60, words::REQUEST_ARNS, words::STRANGE_ARNS),
         (
-            "aws:SourceArn",
-            50,
-            words::REQUEST_ARNS,
-            words::STRANGE_ARNS,
-        ),
-        (
-            "aws:ResourceTag/team",
-            20,
-            words::TAG_VALUES,
-            words::STRINGS,
-        ),
-        (
             "svc:ResourceTag/team",
             20,
             words::TAG_VALUES,
@@ -297,9 +393,22 @@ fn context(random: &mut Random, question: &mut Question) {
         ("aws:ViaAWSService", 10, &["true", "false"], &["1"]),
         ("aws:CalledVia", 15, words::SERVICES, words::STRINGS),
         ("iam:PassedToService", 10, words::SERVICES, words::STRINGS),
-        ("aws:SourceAccount", 10, &[A], words::STRINGS),
+        ("sts:ExternalId", 3, &["blue"], words::STRINGS),
     ];
-    for (key, percent, usual, strange) in given {
+    // K-9: who else names one is refused.
+    let of_service: &[(&str, usize, &[&str], &[&str])] = &[
+        (
+            "aws:SourceArn",
+            60,
+            words::REQUEST_ARNS,
+            words::STRANGE_ARNS,
+        ),
+        ("aws:SourceAccount", 40, &[A], words::STRINGS),
+        ("aws:SourceOrgID", 20, &["o-1"], words::STRINGS),
+    ];
+    let is_service = !question.principal.contains(':') && question.principal != "*";
+    let of_service = of_service.iter().filter(|_| is_service);
+    for (key, percent, usual, strange) in given.iter().chain(of_service) {
         if random.chance(*percent) {
             let key = if random.chance(8) {
                 random.recase(key)
@@ -312,6 +421,12 @@ fn context(random: &mut Random, question: &mut Question) {
             };
             question.context.push((key, value));
         }
+    }
+    resource_tags(random, question);
+    if random.chance(3) && !has(question, "sts:DurationSeconds") {
+        question
+            .context
+            .push(("sts:DurationSeconds".into(), Given::Text("5".into())));
     }
     if random.chance(20) {
         let tag = *random.pick(&["team", "Team", "tier"]);
@@ -330,6 +445,34 @@ fn context(random: &mut Random, question: &mut Question) {
             "aws:TagKeys".into(),
             values(random, &["team", "tier", "blue"], &["red"]),
         ));
+    }
+}
+
+fn has(question: &Question, key: &str) -> bool {
+    let mut keys = question.context.iter();
+    keys.any(|(other, _)| other.eq_ignore_ascii_case(key))
+}
+
+/// By one of their names, or now and then by two, which may not contradict each other.
+fn resource_tags(random: &mut Random, question: &mut Question) {
+    let service = question.resource.split(':').nth(2).unwrap_or("iam");
+    let families = ["aws", service, service, "svc"].map(str::to_owned);
+    let mut n_names = usize::from(random.chance(35));
+    if random.chance(4) {
+        n_names = 2;
+    }
+    let value = values(random, words::TAG_VALUES, words::STRINGS);
+    for _ in 0..n_names {
+        let family = random.pick(&families);
+        let tag = *random.pick(&["team", "team", "Team", "tier"]);
+        let key = format!("{family}:ResourceTag/{tag}");
+        let value = match random.chance(85) {
+            true => value.clone(),
+            false => Given::Text((*random.pick(words::TAG_VALUES)).into()),
+        };
+        if !has(question, &key) {
+            question.context.push((key, value));
+        }
     }
 }
 
@@ -359,10 +502,28 @@ fn one(random: &mut Random, usual: &[&str], strange: &[&str]) -> Given {
     }
 }
 
+/// T-47: times that make no sense, whoever asks.
+fn spoil_times(random: &mut Random, question: &mut Question) {
+    const YEAR_1: i64 = -62_135_596_800;
+    let at = question.at;
+    let session = question.session.get_or_insert_default();
+    match random.below(9) {
+        0 => session.mfa_at = Some(0),
+        1 => session.mfa_at = Some(YEAR_1),
+        2 => session.mfa_at = Some(at + 301),
+        3 => session.mfa_at = Some(at + 3_600),
+        4 => session.issued_at = Some(0),
+        5 => session.issued_at = Some(at + 301),
+        6 => session.expires_at = Some(*random.pick(&[0, -1, YEAR_1])),
+        7 => (session.issued_at, session.expires_at) = (Some(at), Some(at)),
+        _ => (session.mfa_at, session.expires_at) = (Some(at + 2), Some(at + 1)),
+    }
+}
+
 /// What must be refused, or nearly.
-fn spoil(random: &mut Random, question: &mut Question) {
+fn spoil(random: &mut Random, world: &World, question: &mut Question) {
     let text = |text: &str| Given::Text(text.into());
-    match random.below(14) {
+    match random.below(26) {
         0 => question
             .context
             .push(("aws:PrincipalTag/team".into(), text("blue"))),
@@ -434,8 +595,43 @@ fn spoil(random: &mut Random, question: &mut Question) {
                 ..SessionFacts::default()
             });
         }
-        _ => question
+        13 => question
             .context
             .push(("aws:EpochTime".into(), Given::Number(1.0))),
+        14 | 15 => question
+            .context
+            .push(((*random.pick(words::SOURCE_KEYS)).into(), text("vpc-1"))),
+        16 => question
+            .context
+            .push(("STS:RoleAuthorizedByIdp".into(), Given::Bool(true))),
+        17 => question
+            .context
+            .push(("aws:AssumedRoot".into(), text("true"))),
+        18 => question.session = Some(with_task(random, world, question.at)),
+        _ => {
+            let at = question.at;
+            let value = text("vpc-1");
+            let session = question.session.get_or_insert_default();
+            let attributes = &mut session.attributes;
+            match random.below(8) {
+                0 => attributes.push(("aws:SourceIp".into(), text("10.1.2.3"))),
+                1 => attributes.push(("aws:PrincipalTag/team".into(), text("blue"))),
+                2 => attributes.push(("aws:AssumedRoot".into(), Given::Bool(true))),
+                3 => attributes.push(("aws:AssumedRoot".into(), text("false"))),
+                4 => {
+                    let list = Given::List(vec![value.clone(), value]);
+                    attributes.push(("glue:RoleAssumedBy".into(), list));
+                }
+                5 => attributes.extend([
+                    ("codebuild:BuildArn".into(), value.clone()),
+                    ("CodeBuild:buildARN".into(), value),
+                ]),
+                6 => {
+                    session.issued_at.get_or_insert(at - 1);
+                    session.policy_arns.push(random.pick(&world.tasks).clone());
+                }
+                _ => attributes.push(("ec2:RoleDelivery".into(), Given::Number(2.0))),
+            }
+        }
     }
 }

@@ -88,6 +88,42 @@ pub const RESOURCES: &[&str] = &[
     "*",
 ];
 
+/// Of AWS, most of which name no account (E-6), and some that only look so.
+pub const AWS_RESOURCES: &[&str] = &[
+    "arn:aws:s3:::b/k",
+    "arn:aws:s3:::b/k",
+    "arn:aws:s3:::b/x",
+    "arn:aws:s3:::b/x",
+    "arn:aws:s3:::b/x",
+    "arn:aws:s3:::c/x",
+    "arn:aws-cn:s3:::b/x",
+    "arn:awsome:x:::y",
+    "arn:AWS:s3:::b/x",
+    "arn:aws:s3::aws:b",
+    "arn:aws:ec2:eu:111111111111:instance/i-1",
+    "arn:aws:EC2:eu:111111111111:instance/i-2",
+    "arn:aws:iam::111111111111:user/ann",
+    "arn:aws:iam::111111111111:policy/P0",
+];
+
+/// Of control policies: each names its service (G-29).
+pub const CONTROLLED_ACTIONS: &[&str] = &[
+    "orders:*",
+    "orders:*",
+    "orders:*",
+    "orders:Get*",
+    "orders:?*d",
+    "orders:Ge?",
+    "ORDERS:REFUND",
+    "files:*",
+    "files:*",
+    "orders-admin:*",
+    "sts:*",
+    "sts:*",
+    "sts:AssumeRo*",
+    "iam:*",
+];
+
 /// Of policies, where a wider match grants.
 pub const RESOURCE_PATTERNS: &[&str] = &[
     "*",
@@ -120,6 +156,9 @@ pub const RESOURCE_PATTERNS: &[&str] = &[
     "arn:app:files:::t/?/?",
     "arn:aws:iam::*:role/*",
     "arn:app:files:::$/x",
+    "arn:aws:s3:::*/*",
+    "arn:aws:iam::*:role/${aws:ResourceTag/team, 'ops'}",
+    "arn:aws:iam::*:role/${iam:ResourceTag/tier}*",
 ];
 
 /// Of policies, where a wider match restricts: the short ones too.
@@ -148,6 +187,9 @@ pub const SCOPES: &[&str] = &[
     "arn:app:files:::home/*",
     "arn:app:files:::t/blue/*",
     "arn:aws:iam::111111111111:role/*",
+    "arn:aws:s3:::b/k*",
+    "arn:aws:ec2:eu:111111111111:instance/i-1",
+    "arn:aws:iam::111111111111:root",
 ];
 
 /// Of the other account; for a few resources both speak (E-6).
@@ -158,6 +200,8 @@ pub const OTHER_SCOPES: &[&str] = &[
     "arn:app:orders:eu:222222222222:*",
     "arn:app:files:::t/a*",
     "arn:app:files:::t/all/f",
+    "arn:aws:s3:::c/*",
+    "arn:aws:iam::222222222222:role/*",
 ];
 
 pub const TAG_VALUES: &[&str] = &[
@@ -171,6 +215,7 @@ pub const TAG_VALUES: &[&str] = &[
     "eu",
     "Blue",
     "${aws:username}",
+    "ops",
 ];
 
 pub const STRINGS: &[&str] = &[
@@ -400,6 +445,8 @@ pub const ARNS: &[&str] = &[
     "arn:aws:sns:${aws:PrincipalTag/team, 'eu'}:111111111111:t?",
     "arn:aws:iam::111111111111:root",
     "arn:aws:sns:e?::*",
+    "arn:aws:iam::aws:policy/root-task/*",
+    "arn:aws:iam::111111111111:oidc-provider/*",
 ];
 pub const REQUEST_ARNS: &[&str] = &[
     "arn:aws:sns:eu:111111111111:t1",
@@ -457,6 +504,7 @@ pub const NUMBER_KEYS: &[&str] = &[
     "aws:MultiFactorAuthAge",
     "aws:EpochTime",
     "app:list",
+    "sts:DurationSeconds",
 ];
 pub const DATE_KEYS: &[&str] = &[
     "app:d",
@@ -473,12 +521,197 @@ pub const BOOLEAN_KEYS: &[&str] = &[
     "aws:SecureTransport",
     "aws:ViaAWSService",
     "aws:PrincipalIsAWSService",
+    "sts:RoleAuthorizedByIdp",
+    "aws:AssumedRoot",
 ];
 pub const ADDRESS_KEYS: &[&str] = &["aws:SourceIp", "aws:SourceIp", "app:ip"];
-pub const ARN_KEYS: &[&str] = &["aws:PrincipalArn", "aws:SourceArn", "app:arn"];
+pub const ARN_KEYS: &[&str] = &[
+    "aws:PrincipalArn",
+    "aws:PrincipalArn",
+    "aws:SourceArn",
+    "app:arn",
+    "app:arn",
+    "ec2:SourceInstanceArn",
+    "aws:FederatedProvider",
+    "sts:TaskPolicyArn",
+];
+
+/// Names of the tags of a resource: of any, of IAM's users and roles, of one service.
+pub const RESOURCE_TAG_KEYS: &[&str] = &[
+    "aws:ResourceTag/team",
+    "aws:ResourceTag/tier",
+    "iam:ResourceTag/team",
+    "iam:ResourceTag/tier",
+    "orders:ResourceTag/team",
+    "orders:resourceTag/Team",
+    "orders:ResourceTag/tier",
+    "files:ResourceTag/team",
+    "s3:ResourceTag/team",
+    "ec2:ResourceTag/team",
+];
+
+/// Of policies, for the tags of a resource.
+pub const SPECIAL_TAG_VALUES: &[&str] = &[
+    "blue",
+    "blue",
+    "red",
+    "all",
+    "",
+    "ops",
+    "${aws:PrincipalTag/team}",
+    "${aws:ResourceTag/tier}",
+    "${iam:ResourceTag/team, 'blue'}",
+];
+
+/// What a session's credentials hold (K-8), and what a service brings along (K-9).
+pub const SOURCE_KEYS: &[&str] = &[
+    "aws:Ec2InstanceSourceVpc",
+    "aws:Ec2InstanceSourceVpc",
+    "ec2:SourceInstanceArn",
+    "lambda:SourceFunctionArn",
+    "ec2:RoleDelivery",
+    "aws:SourceArn",
+    "aws:SourceAccount",
+    "aws:SourceOrgID",
+];
+pub const SOURCES: &[&str] = &[
+    "vpc-1",
+    "2.0",
+    "arn:aws:sns:eu:111111111111:t1",
+    "arn:aws:sns:*",
+    "111111111111",
+    "o-1",
+    "*",
+    "${aws:Ec2InstanceSourceVpc}",
+    "${ec2:RoleDelivery, 'vpc-1'}",
+];
+/// Keys of a session's credentials, with values that fit.
+pub const ATTRIBUTES: &[(&str, &[&str])] = &[
+    ("aws:Ec2InstanceSourceVpc", &["vpc-1", "vpc-1", "blue"]),
+    (
+        "ec2:SourceInstanceArn",
+        &[
+            "arn:aws:sns:eu:111111111111:t1",
+            "arn:aws:iam::111111111111:role/ops",
+        ],
+    ),
+    ("lambda:SourceFunctionArn", REQUEST_ARNS),
+    ("ec2:RoleDelivery", &["2.0", "1.5", "vpc-1"]),
+    ("identitystore:UserId", &["ann"]),
+];
+
+/// What tokens and trust policies speak of.
+pub const CLAIM_KEYS: &[&str] = &[
+    "oidc.example.com/id/1:aud",
+    "oidc.example.com/id/1:aud",
+    "oidc.example.com/id/1:aud",
+    "oidc.example.com/id/1:oaud",
+    "oidc.example.com/id/1:sub",
+    "oidc.example.com/id/1:sub",
+    "oidc.example.com/id/1:amr",
+    "oidc.example.com/id/1:email",
+    "oidc.example.com/id/1:azp",
+    "accounts.google.com:aud",
+    "accounts.google.com:google/organization_number",
+    "cognito-identity.amazonaws.com:aud",
+    "www.amazon.com:user_id",
+    "graph.facebook.com:id",
+    "saml:sub",
+    "saml:aud",
+    "aws:FederatedProvider",
+    "aws:FederatedProvider",
+    "sts:RoleAuthorizedByIdp",
+    "sts:RequestContextProviders",
+    "sts:TaskPolicyArn",
+];
+pub const CLAIM_VALUES: &[&str] = &[
+    "mine",
+    "mine",
+    "ann",
+    "ann",
+    "theirs",
+    "mi*",
+    "true",
+    OIDC_ARN,
+    GOOGLE,
+    "arn:aws:iam::*:oidc-provider/*",
+    "arn:aws:iam::aws:policy/root-task/Unlock",
+    "${oidc.example.com/id/1:sub}",
+    "${aws:FederatedProvider}",
+];
+pub const CLAIMS: &[&str] = &[
+    "sub",
+    "aud",
+    "azp",
+    "amr",
+    "email",
+    "oaud",
+    "groups",
+    "user_id",
+    "id",
+    "google:organization_number",
+];
+
+/// Keys that most questions have, and what may have no value beside them (V-9).
+pub const KEYS_AT_HAND: &[&str] = &[
+    "aws:PrincipalType",
+    "aws:PrincipalAccount",
+    "aws:ResourceAccount",
+    "app:k",
+    "app:list",
+    "aws:PrincipalTag/team",
+];
+pub const VARIABLES: &[&str] = &[
+    "${aws:PrincipalTag/missing}",
+    "${aws:PrincipalTag/team}",
+    "${aws:username}",
+    "${app:list}",
+    "${aws:PrincipalTag/missing, 'blue'}",
+    "${aws:ResourceTag/team}",
+    "${aws:PrincipalAccount}",
+    "User",
+    "blue",
+];
+
+/// Keys that are there or not.
+pub const NULLABLE_KEYS: &[&str] = &[
+    "aws:TokenIssueTime",
+    "aws:TokenIssueTime",
+    "aws:TokenIssueTime",
+    "aws:TokenIssueTime",
+    "aws:TokenIssueTime",
+    "aws:TokenIssueTime",
+    "aws:TokenIssueTime",
+    "aws:TokenIssueTime",
+    "aws:ResourceTag/team",
+    "iam:ResourceTag/tier",
+    "aws:AssumedRoot",
+    "aws:MultiFactorAuthPresent",
+    "aws:FederatedProvider",
+    "sts:DurationSeconds",
+    "oidc.example.com/id/1:aud",
+    "oidc.example.com/id/1:azp",
+];
 
 pub const SESSION_NAMES: &[&str] = &["s1", "s2", "u-1234567", "ann"];
 pub const SERVICES: &[&str] = &["orders.internal", "ec2.amazonaws.com"];
 pub const OIDC: &str = "oidc.example.com/id/1";
 pub const OIDC_ARN: &str = "arn:aws:iam::111111111111:oidc-provider/oidc.example.com/id/1";
+pub const GOOGLE: &str = "accounts.google.com";
+pub const COGNITO: &str = "cognito-identity.amazonaws.com";
+/// As trust policies name them.
+pub const PROVIDERS: &[&str] = &[
+    OIDC,
+    OIDC,
+    OIDC,
+    OIDC,
+    OIDC_ARN,
+    OIDC_ARN,
+    SAML_ARN,
+    SAML_ARN,
+    GOOGLE,
+    COGNITO,
+    "www.amazon.com",
+    "graph.facebook.com",
+];
 pub const SAML_ARN: &str = "arn:aws:iam::111111111111:saml-provider/corp";
