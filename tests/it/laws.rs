@@ -42,7 +42,7 @@ use shares::{Shares, Ways};
 const QUESTIONS_A_WORLD: u64 = 320;
 
 /// One question in so many is asked with a listener too.
-const HEARD: u64 = 10;
+const HEARD: u64 = 5;
 
 /// When a cache keeps answers, by name.
 pub const MODES: [(&str, Mode); 3] = [

@@ -156,7 +156,7 @@ pub fn world(random: &mut Random) -> World {
 
 fn switches(random: &mut Random, id: &str) -> Json {
     let mut account = json!({"AccountId": id});
-    for (name, percent) in [("RootUserEnabled", 75), ("AnonymousAllowed", 75)] {
+    for (name, percent) in [("RootUserEnabled", 85), ("AnonymousAllowed", 80)] {
         if random.chance(percent) {
             account[name] = json!(true);
         }
@@ -266,6 +266,11 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
             "AttachedManagedPolicies": if has_policies { attached(random) } else { json!([]) },
             "AssumeRolePolicyDocument": document(random, Kind::Trust),
         });
+        if random.chance(40) {
+            let everybody = json!({"AWS": [A, B, M]});
+            let statement = json!({"Effect": "Allow", "Principal": everybody, "Action": "sts:*"});
+            trust(&mut role, statement);
+        }
         let mut path = "";
         if random.chance(50) {
             role["RoleId"] = json!(format!("AROAEXAMPLE{account}{}", name.to_uppercase()));
@@ -281,9 +286,10 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
         if name == "jobs" && random.chance(60) {
             role["ServiceLinked"] = json!(true);
             if random.chance(70) {
-                let trust = json!({"Effect": "Allow", "Principal": {"Service": words::SERVICES}, "Action": "sts:*"});
-                role["AssumeRolePolicyDocument"] =
-                    json!({"Version": "2012-10-17", "Statement": [trust]});
+                let services = json!({"Service": words::SERVICES});
+                let statement =
+                    json!({"Effect": "Allow", "Principal": services, "Action": "sts:*"});
+                trust(&mut role, statement);
             }
             world.service_linked.push(arn.clone());
         }
@@ -292,6 +298,19 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
         world
             .files
             .insert(format!("{folder}roles/{name}.json"), role);
+    }
+}
+
+/// One more statement of the trust policy of `role`.
+fn trust(role: &mut Json, statement: Json) {
+    let document = &mut role["AssumeRolePolicyDocument"];
+    if let Some(text) = document.as_str() {
+        *document = serde_json::from_str(text).unwrap();
+    }
+    let mut lists = Vec::new();
+    statement_lists(document, &mut lists);
+    for list in lists {
+        list.as_array_mut().unwrap().push(statement.clone());
     }
 }
 

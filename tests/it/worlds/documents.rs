@@ -165,7 +165,7 @@ fn special_statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
 /// What the vocabulary at large asks too seldom.
 fn add_special_condition(random: &mut Random, statement: &mut Json, kind: Kind, is_2008: bool) {
     let family = match kind {
-        Kind::Trust => *random.pick(&[0, 0, 0, 2, 2, 2, 3, 4]),
+        Kind::Trust => *random.pick(&[0, 0, 0, 1, 2, 2, 2, 3, 4]),
         Kind::Resource => *random.pick(&[0, 1, 1, 1, 3, 4]),
         _ => *random.pick(&[0, 0, 1, 1, 2, 3, 3, 3, 4]),
     };
@@ -402,11 +402,13 @@ fn condition(random: &mut Random, is_2008: bool) -> Json {
     if random.chance(2) {
         return json!(block); // G-19
     }
-    for _ in 0..1 + random.below(2) {
-        let family = match random.chance(25) {
+    for _ in 0..1 + random.below(5) / 2 {
+        let family = match random.chance(23) {
             true => &FAMILIES[0],
             // The larger families more often.
-            false => &FAMILIES[*random.pick(&[1, 1, 1, 2, 2, 2, 2, 3, 4, 5, 5, 6, 6, 7])],
+            false => {
+                &FAMILIES[*random.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 4, 5, 5, 6, 6, 6, 6, 7])]
+            }
         };
         let base = *random.pick(family.operators);
         let mut operator = base.to_owned();

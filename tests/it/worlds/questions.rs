@@ -21,19 +21,19 @@ pub fn question(random: &mut Random, world: &World) -> Question {
     match random.below(100) {
         0..22 => aimed::at_resource_policy(random, world, &mut question),
         22..27 => aimed::at_federated_trust(random, world, &mut question),
-        27..31 => aimed::at_root_user(random, world, &mut question),
-        31..39 if !world.service_linked.is_empty() => {
+        27..30 => aimed::at_root_user(random, world, &mut question),
+        30..38 if !world.service_linked.is_empty() => {
             aimed::at_service_linked_role(random, world, &mut question);
         }
-        39..43 => aimed::at_chained_role(random, world, &mut question),
-        43..55 => about_a_role(random, world, &mut question),
-        55..62 => {
+        38..42 => aimed::at_chained_role(random, world, &mut question),
+        42..52 => about_a_role(random, world, &mut question),
+        52..60 => {
             question.resource = (*random.pick(words::AWS_RESOURCES)).into();
-            if random.chance(30) {
+            if random.chance(20) {
                 question.resource_account = (*random.pick(&[A, A, B])).into();
             }
         }
-        62..65 => question.resource = drawn(random, words::RESOURCE_PATTERNS),
+        60..63 => question.resource = drawn(random, words::RESOURCE_PATTERNS),
         _ => {}
     }
     if random.chance(3) {
@@ -106,7 +106,7 @@ fn principal(random: &mut Random, world: &World, question: &mut Question) {
                 EXTERNAL => format!("arn:aws:iam::{EXTERNAL}:user/eve"),
                 _ => ours(random, &world.users, account),
             };
-            if random.chance(45) {
+            if random.chance(55) {
                 facts.parent = format!("arn:aws:iam::{account}:root"); // E-49
             }
             question.session = Some(facts);

@@ -571,6 +571,7 @@ pub const SOURCE_KEYS: &[&str] = &[
     "lambda:SourceFunctionArn",
     "ec2:RoleDelivery",
     "aws:SourceArn",
+    "aws:SourceArn",
     "aws:SourceAccount",
     "aws:SourceOrgID",
 ];
