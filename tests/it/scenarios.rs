@@ -321,18 +321,23 @@ fn scenarios_are_answered_by_simulation() {
 /// Whether the context says what `Authorize` refuses or takes from the store instead: there a simulation has it
 /// otherwise on purpose.
 fn overrides(ask: &Ask) -> bool {
+    // K-9: the source of a call is refused unless a service asks, whose name has dots and no colon.
+    let principal = &ask.without_values().principal;
+    let is_service = principal.contains('.') && !principal.contains(':');
     ask.context.iter().any(|(key, value)| {
         let key = ContextKey::new(key);
+        let is_foreign_source = key.kind() == KeyKind::ServiceSource && !is_service;
         let from_store = matches!(
             key.kind(),
             KeyKind::ResourceTag
+                | KeyKind::ServiceResourceTag
                 | KeyKind::TagKeys
                 | KeyKind::CalledViaFirst
                 | KeyKind::CalledViaLast
         );
         // A claim: `issuer.example.com/path:sub`.
         let is_claim = key.kind() == KeyKind::Given && key.folded().contains('.');
-        key.is_reserved() || from_store || is_claim || *value == Value::Null
+        key.is_reserved() || is_foreign_source || from_store || is_claim || *value == Value::Null
     })
 }
 
