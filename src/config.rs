@@ -50,6 +50,7 @@ pub struct Config {
     pub redact_keys: Vec<String>,
     pub max_streams_per_connection: u32,
     pub max_connections: usize,
+    pub socket_mode: u32,
     pub session_policy_cache_bytes: usize,
     pub decision_cache: DecisionCache,
     pub decision_cache_bytes: usize,
@@ -183,6 +184,12 @@ pub const SETTINGS: &[Setting] = &[
         "Open connections; those beyond are closed at once",
     ),
     setting(
+        "socket_mode",
+        "MODE",
+        "0660",
+        "Who may connect to a Unix socket: the octal mode of its file",
+    ),
+    setting(
         "session_policy_cache_bytes",
         "SIZE",
         "8MiB",
@@ -296,6 +303,7 @@ impl Config {
             })?,
             max_connections: texts
                 .read("max_connections", |text| at_most(MAX_MAX_CONNECTIONS, text))?,
+            socket_mode: texts.read("socket_mode", mode)?,
             session_policy_cache_bytes: texts.read("session_policy_cache_bytes", size)?,
             decision_cache: texts.read("decision_cache", DecisionCache::from_str)?,
             decision_cache_bytes: texts.read("decision_cache_bytes", size)?,
@@ -340,12 +348,15 @@ fn variable_layer(
     let mut layer = BTreeMap::new();
     let mut warnings = Vec::new();
     let mut log = None;
+    let mut n_of_kubernetes = 0;
     for (name, value) in variables {
         if !name.starts_with("IAMD_") || name == "IAMD_CONFIG" {
             continue;
         }
         if name == "IAMD_LOG" {
             log = Some((name, value));
+        } else if is_of_kubernetes(&name) {
+            n_of_kubernetes += 1;
         } else if let Some(setting) = SETTINGS
             .iter()
             .find(|setting| variable(setting.key) == name)
@@ -367,7 +378,31 @@ fn variable_layer(
         layer.entry("log_level").or_insert(log); // the short name that Rust programs often have
     }
     warnings.sort();
+    if n_of_kubernetes > 0 {
+        warnings.push(format!(
+            "{n_of_kubernetes} variables such as `IAMD_SERVICE_HOST` are those that Kubernetes sets for a service called \
+             `iamd`, and are ignored"
+        ));
+    }
     (layer, warnings)
+}
+
+/// Whether Kubernetes sets a variable of this name for each container beside a service called `iamd`.
+fn is_of_kubernetes(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let Some(rest) = name.strip_prefix("IAMD_") else {
+        return false;
+    };
+    // IAMD_PORT, IAMD_PORT_50051_TCP, IAMD_PORT_50051_TCP_ADDR
+    let mut words = rest.split('_');
+    match (words.next(), words.next()) {
+        (Some("SERVICE"), Some("HOST" | "PORT")) => true,
+        (Some("PORT"), None) => true,
+        (Some("PORT"), Some(port)) => {
+            is_number(port) && matches!(words.next(), Some("TCP" | "UDP" | "SCTP"))
+        }
+        _ => false,
+    }
 }
 
 /// Reads a configuration file: a flat YAML mapping from keys to scalars or lists of them.
@@ -461,6 +496,15 @@ fn count(text: &str) -> anyhow::Result<usize> {
     }
 }
 
+/// The mode of a file: `0660`.
+fn mode(text: &str) -> anyhow::Result<u32> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
+        _ => bail!("must be an octal mode of three digits, such as `0660`"),
+    }
+}
+
 /// A count that the system can bear.
 fn at_most(most: usize, text: &str) -> anyhow::Result<usize> {
     match count(text)? {
@@ -547,6 +591,11 @@ impl FromStr for Address {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() {
                 bail!("names no socket: write `unix:/path`");
+            }
+            if path.starts_with('@') {
+                bail!(
+                    "is an abstract socket, which everybody on the machine can reach: write `unix:/path`"
+                );
             }
             return Ok(Self::Unix(path.into()));
         }

@@ -12,7 +12,7 @@ use crate::engine::layer::Verdict;
 use crate::engine::request::{Request, RequestError};
 use crate::engine::trace::{Outcome, Trace};
 use crate::engine::work::Work;
-use crate::engine::{authorize_with, facts};
+use crate::engine::{authorize_within, facts};
 use crate::language::document::{Effect, PolicyType, Statement};
 use crate::language::pattern::ResourcePattern;
 
@@ -31,21 +31,21 @@ pub struct Evaluation {
     pub allowed_by_permissions_boundary: Option<bool>,
 }
 
-/// Decides `request`. Of the lists only the first `most` entries are given.
+/// Decides `request` with what is left of `work`. Of the lists only the first `most` entries are given.
 pub fn evaluate(
     snapshot: &Snapshot,
     request: &Request,
     most: usize,
+    work: &Work,
 ) -> Result<Evaluation, RequestError> {
     let mut heard = Heard::default();
-    let decision = authorize_with(snapshot, request, &mut heard)?;
+    let decision = authorize_within(snapshot, request, &mut heard, work)?;
     let effect = if decision.reason().is_explicit_deny() {
         Effect::Deny
     } else {
         Effect::Allow
     };
-    let work = Work::new();
-    let missing = match facts(snapshot, request, &work) {
+    let missing = match facts(snapshot, request, work) {
         Some(facts) => heard.missing(&facts),
         None => BTreeSet::new(),
     };

@@ -46,13 +46,28 @@ pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::
         });
     }
     let question = args.ask.question()?;
-    let Some(ask) = asker(&args, common)? else {
-        return Ok(Status::Refused);
+    let asked = question.clone();
+    let (answer, hints) = if let Some(address) = &args.server {
+        let answer = Client::connect(address)?.ask(question);
+        (answer, asked.hints(None))
+    } else {
+        let Ok(snapshot) = load(&common.store()) else {
+            return Ok(Status::Refused);
+        };
+        let answer = question.decide(&snapshot, &Limits::DEFAULT, Timestamp::now());
+        let hints = answer
+            .as_ref()
+            .map(|answer| asked.hints(Some((&snapshot, answer))));
+        let hints = hints.unwrap_or_default();
+        (answer, hints)
     };
-    let answer = match ask(question) {
+    let answer = match answer {
         Ok(answer) => answer,
         Err(no_answer) => bail!("{no_answer}"),
     };
+    for hint in hints {
+        report(format_args!("warning: {hint}"));
+    }
     match common.output {
         Output::Text => writeln!(out, "{answer}")?,
         Output::Json => writeln!(out, "{}", answer.to_json())?,

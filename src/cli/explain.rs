@@ -6,7 +6,7 @@ use anyhow::bail;
 use jiff::Timestamp;
 
 use super::ask::Ask;
-use super::{Common, Output, Status, load};
+use super::{Common, Output, Status, load, report};
 use crate::config::{Limits, REDACT_KEYS, redact_keys};
 use crate::engine::explain::Redacted;
 use crate::service::client::Client;
@@ -47,7 +47,12 @@ pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::
         Err(no_answer) => bail!("{no_answer}"),
     };
     match common.output {
-        Output::Text => writeln!(out, "{}", explained.to_text(colour()))?,
+        Output::Text => {
+            for hint in explained.hints() {
+                report(format_args!("warning: {hint}"));
+            }
+            writeln!(out, "{}", explained.to_text(colour()))?;
+        }
         Output::Json => writeln!(out, "{}", explained.to_json())?,
     }
     Ok(if explained.is_allowed() {

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
@@ -11,10 +11,13 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::{Common, Status};
-use crate::config::{self, Config, DecisionCache, Layer, Resolved, SETTINGS, Setting, Source};
+use crate::config::{
+    self, Config, DecisionCache, LOG_PATIENCE, Layer, RESERVED_DESCRIPTORS, Resolved,
+    SECOND_SIGNAL_AFTER, SETTINGS, Setting, Source,
+};
 use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
-use crate::service::server::{self, Listeners, Readiness};
+use crate::service::server::{self, InFlight, Listeners, Readiness};
 use crate::store::watch::Watcher;
 use crate::store::{Loaded, Loader, Refused};
 use crate::telemetry::{self, FindingLog, Logging, micros};
@@ -48,10 +51,14 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
         .map(|(name, text)| (name.as_str(), text.as_str()));
     let resolved = Config::resolve(&settings, variables, file)?;
     telemetry::start(&logging(&resolved))?;
+    let version = env!("CARGO_PKG_VERSION");
+    let (pid, store) = (std::process::id(), resolved.config.store.display());
+    tracing::info!(version, pid, %store, "iamd starts");
     for warning in &resolved.warnings {
         tracing::warn!("{warning}");
     }
-    let config = resolved.config;
+    let mut config = resolved.config;
+    keep_descriptors_back(&mut config);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(n_threads) = config.worker_threads {
         runtime.worker_threads(n_threads);
@@ -62,10 +69,39 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
         .context("the threads cannot be started")?;
     let served = runtime.block_on(serve(Arc::new(config)));
     runtime.shutdown_timeout(FAREWELL); // a store still being read would hold up the end
-    Ok(served.unwrap_or_else(|error| {
+    let status = served.unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         Status::Refused
-    }))
+    });
+    telemetry::flush(LOG_PATIENCE);
+    Ok(status)
+}
+
+/// Raises the limit of open descriptors as far as the system lets us, and holds connections to what is left once the
+/// store, its watch and the log have theirs. Without that, who holds connections open could keep a change of the store
+/// from being read.
+fn keep_descriptors_back(config: &mut Config) {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let limits = getrlimit(Resource::Nofile);
+    let mut raised = limits.clone();
+    raised.current = limits.maximum;
+    let limit = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limits.maximum,
+        Err(_) => limits.current,
+    };
+    let Some(limit) = limit else { return }; // there is none
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let most = limit.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+    if config.max_connections > most {
+        let max_connections = config.max_connections;
+        tracing::warn!(
+            max_connections,
+            limit,
+            capped_to = most,
+            "`max_connections` is capped: the process may open too few descriptors for so many"
+        );
+        config.max_connections = most;
+    }
 }
 
 /// The configuration file's name and text.
@@ -116,6 +152,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     let listeners = Listeners::bind(&config).await?;
     let live = Arc::new(Live::new(caching(&config)));
     let readiness = Arc::new(Readiness::new());
+    let in_flight = InFlight::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn({
         let (live, readiness, config) = (
@@ -123,11 +160,12 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
             Arc::clone(&readiness),
             Arc::clone(&config),
         );
+        let in_flight = in_flight.clone();
         async move {
             let stop = async {
                 let _ = stopped.await; // dropped without a word means stop as well
             };
-            server::serve(listeners, live, &readiness, &config, stop).await
+            server::serve(listeners, live, &readiness, &config, &in_flight, stop).await
         }
     });
 
@@ -157,12 +195,24 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     end_at_the_latest(config.drain_timeout.saturating_add(FAREWELL));
     tracing::info!("draining");
     let _ = stop.send(()); // the server ended by itself: there is nothing to stop
+    let second_signal = async {
+        let first = Instant::now();
+        loop {
+            stop_signals.signal().await;
+            if first.elapsed() >= SECOND_SIGNAL_AFTER {
+                return;
+            }
+        }
+    };
     tokio::select! {
         _ = serving => tracing::info!("drained"),
-        () = tokio::time::sleep(config.drain_timeout) => {
-            tracing::warn!("calls were still in flight when the drain timeout was over");
-        }
-        () = stop_signals.signal() => tracing::warn!("stopped by a second signal"),
+        () = tokio::time::sleep(config.drain_timeout) => match in_flight.n_calls() {
+            0 => tracing::warn!("connections were still open when the drain timeout was over"),
+            n_calls => {
+                tracing::warn!(n_calls, "calls were still in flight when the drain timeout was over");
+            }
+        },
+        () = second_signal => tracing::warn!("stopped by a second signal"),
     }
     let Counts {
         hits,

@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::snapshot::{SetId, Tags};
-use crate::language::pattern::{NoVariables, Reach, ResourcePattern};
+use crate::language::pattern::{Reach, ResourcePattern, Variables};
 use crate::name::{AccountId, Resource, hash_of};
 
 /// A file of `resource-policies/`: what holds for the resources it covers.
@@ -45,10 +45,11 @@ impl Attachment {
     }
 
     /// Whether one of its scopes covers `resource` (E-10: NARROW).
-    fn covers(&self, resource: &Resource) -> bool {
-        self.scopes
-            .iter()
-            .any(|scope| scope.matches(resource, Reach::Narrow, &NoVariables) == Some(true))
+    fn covers(&self, resource: &Resource, meter: &impl Variables) -> bool {
+        let units = 1 + resource.as_str().len() / 128;
+        self.scopes.iter().any(|scope| {
+            meter.pay(units) && scope.matches(resource, Reach::Narrow, meter) == Some(true)
+        })
     }
 
     /// Whether one of its scopes is this very ARN; a pattern is none, however the resource is spelled (M-9).
@@ -115,35 +116,46 @@ impl Attachments {
         self.files.is_empty()
     }
 
-    /// The files of all accounts that cover `resource`, in their order.
-    pub fn of<'s>(&'s self, resource: &'s Resource) -> impl Iterator<Item = &'s Attachment> {
-        self.candidates(resource.as_str())
+    /// The files of all accounts that cover `resource`, in their order. `meter` pays for trying their scopes.
+    pub fn of<'s, 'm>(
+        &'s self,
+        resource: &'s Resource,
+        meter: &'m impl Variables,
+    ) -> impl Iterator<Item = &'s Attachment> {
+        self.candidates(resource)
             .into_iter()
             .filter_map(|at| self.files.get(at as usize))
-            .filter(|file| file.covers(resource))
+            .filter(|file| file.covers(resource, meter))
     }
 
     /// The files of `account` that cover `resource`, in their order.
-    pub fn of_account<'s>(
+    pub fn of_account<'s, 'm>(
         &'s self,
         account: &'s AccountId,
         resource: &'s Resource,
+        meter: &'m impl Variables,
     ) -> impl Iterator<Item = &'s Attachment> {
-        self.of(resource)
+        self.of(resource, meter)
             .filter(move |file| file.account == *account)
     }
 
     /// A tag that the files of `account` give `resource`: an exact ARN wins over a pattern, then the first file.
-    pub fn tag(&self, account: &AccountId, resource: &Resource, folded: &str) -> Option<&str> {
+    pub fn tag(
+        &self,
+        account: &AccountId,
+        resource: &Resource,
+        folded: &str,
+        meter: &impl Variables,
+    ) -> Option<&str> {
         let mut first = None;
-        for file in self.candidates(resource.as_str()) {
+        for file in self.candidates(resource) {
             let Some(file) = self.files.get(file as usize) else {
                 continue;
             };
             let Some(value) = file.tags.get(folded) else {
                 continue;
             };
-            if file.account != *account || !file.covers(resource) {
+            if file.account != *account || !file.covers(resource, meter) {
                 continue;
             }
             if file.names(resource) {
@@ -155,12 +167,17 @@ impl Attachments {
     }
 
     /// The files that may cover `resource`, each once, in their order.
-    fn candidates(&self, resource: &str) -> Found {
+    fn candidates(&self, resource: &Resource) -> Found {
         let mut found = Found::new();
         if self.files.is_empty() {
             return found;
         }
-        let same = self.exact.iter_hash(hash_of(resource));
+        let hash = match resource {
+            Resource::Arn(arn) => arn.fingerprint(),
+            Resource::Any => hash_of(resource.as_str()),
+        };
+        let resource = resource.as_str();
+        let same = self.exact.iter_hash(hash);
         let same = same.filter(|(text, _)| **text == *resource);
         found.extend(same.map(|(_, at)| *at));
         // Whatever begins with a prefix stands behind it, and before all that begin otherwise. So the prefixes of

@@ -20,7 +20,7 @@ use super::demand::Demand;
 use super::section::Section;
 use super::snapshot::Policy;
 use crate::language::document::{Effect, Listed, Statement};
-use crate::language::pattern::ActionPattern;
+use crate::language::pattern::{ActionPattern, NoVariables, Variables};
 use crate::name::Action;
 
 /// One or more policies that count as one: identity policies of a principal, a level of control policies.
@@ -117,7 +117,7 @@ impl Slice {
         let (mut denies, mut allows) = (Vec::new(), Vec::new());
         for (at, policy) in (0u32..).zip(policies) {
             for (index, statement) in (0u32..).zip(policy.statements.iter()) {
-                if !speaks_of(statement, action) {
+                if !speaks_of(statement, action, &NoVariables) {
                     continue;
                 }
                 let candidate = Candidate {
@@ -148,9 +148,9 @@ impl Slice {
     }
 }
 
-/// Whether `statement` speaks of `action` (M-2 to M-6).
-pub fn speaks_of(statement: &Statement, action: &Action) -> bool {
-    let covers = |pattern: &ActionPattern| pattern.matches(action);
+/// Whether `statement` speaks of `action` (M-2 to M-6). `meter` pays for what is more than comparing.
+pub fn speaks_of(statement: &Statement, action: &Action, meter: &impl Variables) -> bool {
+    let covers = |pattern: &ActionPattern| pattern.matches_paid(action, meter);
     match &statement.actions {
         Listed::Any(patterns) => patterns.iter().any(covers),
         Listed::Not(patterns) => !patterns.iter().any(covers),

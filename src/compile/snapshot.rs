@@ -13,6 +13,7 @@ use foldhash::fast::FixedState;
 
 use crate::context::ContextKey;
 use crate::language::document::{PolicyDocument, PolicyType, Statement};
+use crate::language::pattern::Variables;
 use crate::name::{AccountId, Arn, Resource, hash_of};
 
 /// A content hash of a store: equal on every replica that serves the same files. It has no order.
@@ -269,20 +270,22 @@ impl Snapshot {
     }
 
     /// The files of `account` that cover `resource`, in their order.
-    pub fn attachments_of<'s>(
+    pub fn attachments_of<'s, 'm>(
         &'s self,
         account: &'s AccountId,
         resource: &'s Resource,
+        meter: &'m impl Variables,
     ) -> impl Iterator<Item = &'s Attachment> {
-        self.whole.attachments.of_account(account, resource)
+        self.whole.attachments.of_account(account, resource, meter)
     }
 
     /// The files of all accounts that cover `resource`, in their order.
-    pub fn attachments_to<'s>(
+    pub fn attachments_to<'s, 'm>(
         &'s self,
         resource: &'s Resource,
+        meter: &'m impl Variables,
     ) -> impl Iterator<Item = &'s Attachment> {
-        self.whole.attachments.of(resource)
+        self.whole.attachments.of(resource, meter)
     }
 
     /// A tag that the files of `account` give `resource`: an exact ARN wins over a pattern, then the first file.
@@ -291,8 +294,10 @@ impl Snapshot {
         account: &AccountId,
         resource: &Resource,
         folded: &str,
+        meter: &impl Variables,
     ) -> Option<&str> {
-        self.whole.attachments.tag(account, resource, folded)
+        let attachments = &self.whole.attachments;
+        attachments.tag(account, resource, folded, meter)
     }
 
     /// The account of the store's root; else the only one there is (the defaults of E-6).
@@ -364,9 +369,15 @@ impl Snapshot {
         self.whole.oidc_issuers.contains(folded)
     }
 
-    /// Whether any trust policy names an OIDC issuer.
-    pub fn has_oidc_issuers(&self) -> bool {
-        !self.whole.oidc_issuers.is_empty()
+    /// The length of the longest OIDC issuer that a trust policy names, in bytes; none if none names one.
+    pub fn longest_oidc_issuer(&self) -> Option<usize> {
+        let issuers = self.whole.oidc_issuers.iter();
+        issuers.map(|issuer| issuer.len()).max()
+    }
+
+    /// All users and roles, in no order, disabled ones included.
+    pub fn principals(&self) -> impl Iterator<Item = &Entity> {
+        self.entities.iter().map(|entity| &**entity)
     }
 
     /// How many users and roles there are, disabled ones included.

@@ -26,6 +26,11 @@ pub struct Sharded<T> {
 }
 
 impl<T: Clone> Sharded<T> {
+    /// All rows, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &T> {
+        self.shards.iter().flat_map(|shard| shard.iter())
+    }
+
     /// An empty table with the shards that suit so many rows.
     pub fn for_rows(n_rows: usize) -> Self {
         let n_shards = (n_rows / ROWS_PER_SHARD)

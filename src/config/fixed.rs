@@ -30,6 +30,27 @@ pub const MAX_MAX_CONNECTIONS: usize = 1 << 20;
 /// silent one would hold one of the places for ever.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection without a call may stay open once the server drains: long enough for a client to send what it
+/// was about to, and to hear that it is the end.
+pub const FAREWELL_TO_IDLE: Duration = Duration::from_millis(200);
+
+/// After the first signal to end, a further one counts only this much later: who ends a whole group of processes often
+/// sends two at once.
+pub const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the end waits for the last log lines.
+pub const LOG_PATIENCE: Duration = Duration::from_millis(100);
+
+/// When a call of the helpers (health checks, reflection) ends whose client set no deadline and does not send its
+/// request.
+pub const DEADLINE_FOR_HELPERS: Duration = Duration::from_secs(5);
+
+/// The longest request of a health check or a reflection.
+pub const MAX_HELPER_BYTES: usize = 4 * 1024;
+
+/// The descriptors that no connection may take: for the store, its watch, the log, signals and listeners.
+pub const RESERVED_DESCRIPTORS: usize = 64;
+
 /// How long accepting pauses when the system has no descriptor left: without a pause the loop would spin.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 
@@ -74,6 +95,9 @@ pub const MAX_SIMULATION_RESULT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
 /// How many simulations run at once; further ones wait. They may take seconds, and must not crowd out decisions.
 pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
+
+/// How many simulations and explanations are received or run at once; of further ones nothing is read yet.
+pub const MAX_SIMULATIONS_RECEIVED: usize = 16;
 
 /// When a call for people ends whose client set no deadline.
 pub const DEADLINE_FOR_PEOPLE: Duration = Duration::from_secs(30);

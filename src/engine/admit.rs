@@ -1,7 +1,11 @@
 //! What must be right about a question before it is decided, and needs the store to know (5.5: validate, owner).
 
+use smallvec::SmallVec;
+
 use super::derived::is_of;
 use super::request::{Request, RequestError, is_task_policy};
+use super::work::Work;
+
 use crate::compile::oidc_issuer;
 use crate::compile::snapshot::Snapshot;
 use crate::context::{ContextValue, KeyKind};
@@ -11,6 +15,7 @@ use crate::name::{AccountId, ActionKind, Principal, Resource};
 pub(super) fn admit<'a>(
     snapshot: &'a Snapshot,
     request: &'a Request,
+    work: &Work,
 ) -> Result<Option<&'a str>, RequestError> {
     if request.simulated.is_none() {
         check_claims_in_context(snapshot, request)?;
@@ -27,7 +32,7 @@ pub(super) fn admit<'a>(
             return Err(RequestError::invalid(field, message));
         }
     }
-    owner(snapshot, request)
+    owner(snapshot, request, work)
 }
 
 /// K-1: claims of a registered issuer, and of the session's own, come in `session.claims` only.
@@ -37,9 +42,11 @@ fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(),
         _ => request.session.federated_provider.as_deref(),
     };
     let own_issuer = own_provider.and_then(oidc_issuer);
-    if own_issuer.is_none() && !snapshot.has_oidc_issuers() {
+    let longest = snapshot.longest_oidc_issuer();
+    if own_issuer.is_none() && longest.is_none() {
         return Ok(());
     }
+    let longest = longest.unwrap_or(0);
     for entry in request.context.entries().iter().filter(|entry| {
         // An issuer may be called so that its claims look like tags of a service.
         matches!(
@@ -48,7 +55,9 @@ fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(),
         )
     }) {
         let folded = entry.key.folded();
-        let is_registered = folded.match_indices(':').any(|(at, _)| {
+        // A key may be nothing but colons: what is longer than any issuer is none.
+        let beginnings = folded.match_indices(':').map(|(at, _)| at);
+        let is_registered = beginnings.take_while(|at| *at <= longest).any(|at| {
             folded
                 .get(..at)
                 .is_some_and(|prefix| snapshot.has_oidc_issuer(prefix))
@@ -159,11 +168,12 @@ fn check_assume_root_parameters(request: &Request) -> Result<(), RequestError> {
 fn owner<'a>(
     snapshot: &'a Snapshot,
     request: &'a Request,
+    work: &Work,
 ) -> Result<Option<&'a str>, RequestError> {
     let found = match &request.resource {
         Resource::Any => None,
         Resource::Arn(arn) => match arn.account() {
-            "" | "aws" => covering_account(snapshot, &request.resource)?,
+            "" | "aws" => covering_account(snapshot, &request.resource, work)?,
             // An account that the store does not hold owns it all the same: nobody's policies speak for it.
             named => Some(named),
         },
@@ -203,12 +213,15 @@ fn owner<'a>(
 fn covering_account<'a>(
     snapshot: &'a Snapshot,
     resource: &'a Resource,
+    work: &Work,
 ) -> Result<Option<&'a str>, RequestError> {
-    let mut covering = snapshot
-        .attachments_to(resource)
-        .map(|file| file.account.as_str());
-    let first = covering.next();
-    match covering.find(|account| Some(*account) != first) {
+    let covering = snapshot.attachments_to(resource, work);
+    let covering: SmallVec<[&str; 4]> = covering.map(|file| file.account.as_str()).collect();
+    if work.is_spent() {
+        return Err(RequestError::too_much_work()); // a file that was not tried may be another's
+    }
+    let first = covering.first().copied();
+    match covering.iter().find(|account| Some(**account) != first) {
         None => Ok(first),
         Some(_) => {
             let message = format!(

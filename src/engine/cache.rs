@@ -48,7 +48,7 @@ mod tally;
 /// From which modelled cost on an answer is looked up.
 const DEAR: u32 = 2_000;
 /// With fewer units of [`Work`] than this a decision is not kept, dear as its slices are: an early statement settled it.
-const WORTH_KEEPING: u32 = 50;
+const WORTH_KEEPING: u32 = 200;
 
 /// When decisions are looked up and kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

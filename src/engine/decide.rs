@@ -14,9 +14,8 @@ use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with}
 use super::principal::{Strength, cannot_assume, goes_with_assuming};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
-use super::work::Work;
+use super::work::{BUDGET, Work};
 use crate::compile::attachments::Attachment;
-use crate::compile::section::Ends;
 use crate::compile::snapshot::{Account, Entity, Role, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{ActionKind, Principal, Resource};
@@ -38,12 +37,27 @@ pub fn authorize_with<T: Trace>(
     request: &Request,
     trace: &mut T,
 ) -> Result<Decision, RequestError> {
-    let (owner, work) = (admit(snapshot, request)?, Work::new());
-    let decision = decide(snapshot, request, owner, &work, trace);
+    // What it took to read the question is a part of what it may take to answer it.
+    let work = Work::of(BUDGET.saturating_sub(request.spent));
+    authorize_within(snapshot, request, trace, &work)
+}
+
+/// The same, with what is left of `work`.
+pub fn authorize_within<T: Trace>(
+    snapshot: &Snapshot,
+    request: &Request,
+    trace: &mut T,
+    work: &Work,
+) -> Result<Decision, RequestError> {
+    let owner = admit(snapshot, request, work)?;
+    let decision = decide(snapshot, request, owner, work, trace);
+    if work.is_given_up() {
+        return Err(RequestError::unwanted());
+    }
     if work.is_spent() {
         return Err(RequestError::too_much_work()); // E-1
     }
-    trace.made(&decision, &work);
+    trace.made(&decision, work);
     Ok(decision)
 }
 
@@ -53,16 +67,9 @@ pub fn facts<'a>(
     request: &'a Request,
     work: &'a Work,
 ) -> Option<Facts<'a>> {
-    let owner = admit(snapshot, request).ok()?;
+    let owner = admit(snapshot, request, work).ok()?;
     let caller = Caller::resolve(snapshot, request).ok()?;
-    Some(Facts {
-        snapshot,
-        request,
-        caller,
-        owner,
-        ends: Ends::of(&request.resource),
-        work,
-    })
+    Some(Facts::of(snapshot, request, caller, owner, work))
 }
 
 /// Decides one question against one snapshot: section 5.5 of the semantics, line by line.
@@ -88,14 +95,7 @@ fn decide<T: Trace>(
     {
         return Decision::without_statements(Reason::ImplicitDenyUnknownPrincipal); // E-51
     }
-    let facts = Facts {
-        snapshot,
-        request,
-        caller,
-        owner,
-        ends: Ends::of(&request.resource),
-        work,
-    };
+    let facts = Facts::of(snapshot, request, caller, owner, work);
     if is_kept_from_role(&facts) {
         return Decision::without_statements(Reason::ImplicitDenyInvalidIdentityToken); // T-25
     }
@@ -157,7 +157,7 @@ impl<'a> Sides<'a> {
         if snapshot.has_attachments()
             && let Some(owner) = owner
         {
-            attached.extend(snapshot.attachments_of(&owner.id, resource));
+            attached.extend(snapshot.attachments_of(&owner.id, resource, facts.work));
         }
         Self { owner, attached }
     }

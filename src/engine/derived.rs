@@ -30,11 +30,35 @@ pub struct Facts<'a> {
     pub owner: Option<&'a str>,
     /// How the resource's text begins and ends, for the indexes.
     pub ends: Ends,
+    /// The OIDC issuer behind the caller, `host/path`.
+    issuer: Option<&'a str>,
     /// What may still be spent on it.
     pub work: &'a Work,
 }
 
 impl<'a> Facts<'a> {
+    pub(super) fn of(
+        snapshot: &'a Snapshot,
+        request: &'a Request,
+        caller: Caller<'a>,
+        owner: Option<&'a str>,
+        work: &'a Work,
+    ) -> Self {
+        let provider = match caller.principal {
+            Principal::Provider(arn) => Some(arn.as_str()),
+            _ => request.session.federated_provider.as_deref(),
+        };
+        Self {
+            snapshot,
+            request,
+            caller,
+            owner,
+            ends: Ends::of(&request.resource),
+            issuer: provider.and_then(oidc_issuer),
+            work,
+        }
+    }
+
     /// The values of `key`: derived ones from the store and the session, all others as the caller gave them (K-1,
     /// K-2). A key whose fact is unknown is absent (K-3).
     pub fn values(&self, key: &ContextKey) -> Values<'a> {
@@ -125,7 +149,7 @@ impl<'a> Facts<'a> {
             | K::ServiceSource
             | K::ServiceResourceTag
             | K::DurationSeconds => self.given(key),
-            K::Given => match self.issuer().filter(|issuer| is_of(issuer, key)) {
+            K::Given => match self.issuer.filter(|issuer| is_of(issuer, key)) {
                 Some(issuer) => self.claim(key, issuer),
                 None => self.given(key),
             },
@@ -244,13 +268,17 @@ impl<'a> Facts<'a> {
     fn own_resource_tag(&self, key: &ContextKey) -> Values<'a> {
         let folded = key.tag();
         let resource = &self.request.resource;
+        if !self.work.spend(2 + resource.as_str().len() / 64) {
+            return Values::Absent; // E-1: there will be no answer
+        }
         let of_entity = match resource {
             Resource::Arn(arn) => self.snapshot.entity_tag(arn, folded),
             Resource::Any => None,
         };
         let of_files = || {
             let owner = self.owner_account()?;
-            self.snapshot.resource_tag(&owner.id, resource, folded)
+            self.snapshot
+                .resource_tag(&owner.id, resource, folded, self.work)
         };
         match of_entity.or_else(of_files) {
             Some(tag) => one(tag),
@@ -287,21 +315,13 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The OIDC issuer behind the caller, `host/path`.
-    fn issuer(&self) -> Option<&'a str> {
-        match self.caller.principal {
-            Principal::Provider(arn) => oidc_issuer(arn.as_str()),
-            _ => oidc_issuer(self.request.session.federated_provider.as_deref()?),
-        }
-    }
-
     /// A verified claim of the token (T-22): all of them while the provider asks, few in the session that comes of it.
     fn claim(&self, key: &ContextKey, issuer: &str) -> Values<'a> {
         let Some(name) = key.folded().get(issuer.len() + 1..) else {
             return Values::Absent;
         };
         let is_saml = issuer == "saml";
-        if is_saml && (self.issuer().is_some() || self.provider().is_none()) {
+        if is_saml && (self.issuer.is_some() || self.provider().is_none()) {
             return Values::Absent; // no SAML provider vouched for it
         }
         let from_provider = matches!(self.caller.principal, Principal::Provider(_));
@@ -324,14 +344,17 @@ impl<'a> Facts<'a> {
 
     /// The claim of this name, if it has a value (C-7).
     fn claim_named(&self, name: &str) -> Option<&'a ContextValue> {
-        let mut claims = self.request.session.claims.iter();
-        let (_, value) = claims.find(|(claim, _)| claim.eq_ignore_ascii_case(name))?;
+        let claims = &self.request.session.claims;
+        self.work.spend(1 + claims.len() * (1 + name.len() / 32)); // E-1: if it is too much there will be no answer
+        let (_, value) = claims
+            .iter()
+            .find(|(claim, _)| claim.eq_ignore_ascii_case(name))?;
         Some(value).filter(|value| !value.values().is_empty())
     }
 
     /// `aws:FederatedProvider`: of OIDC alone; AWS calls its built-in providers by their host names.
     fn federated_provider(&self) -> Values<'a> {
-        match (self.issuer(), self.provider()) {
+        match (self.issuer, self.provider()) {
             (Some(issuer), Some(provider)) => {
                 let mut built_in = BUILT_IN_PROVIDERS.iter();
                 let host = built_in.find(|host| issuer.eq_ignore_ascii_case(host));
@@ -343,7 +366,7 @@ impl<'a> Facts<'a> {
 
     /// T-25: what the token of an OIDC provider that asks says of the role; `None` within if it names no roles.
     pub(super) fn authorized_by_idp(&self) -> Option<Option<bool>> {
-        let (Principal::Provider(_), Some(_)) = (self.caller.principal, self.issuer()) else {
+        let (Principal::Provider(_), Some(_)) = (self.caller.principal, self.issuer) else {
             return None;
         };
         let mut claims = self.request.session.claims.iter();
@@ -374,6 +397,10 @@ impl Variables for Facts<'_> {
                 Substitute::Missing
             }
         }
+    }
+
+    fn pay(&self, units: usize) -> bool {
+        self.work.spend(units)
     }
 
     fn is_unknown(&self, key: &ContextKey) -> bool {

@@ -10,12 +10,13 @@ mod recorder;
 
 use jiff::Timestamp;
 
-use super::decide::authorize_with;
+use super::decide::authorize_within;
 use super::decision::{Decision, StatementRef};
 use super::layer::Verdict;
 use super::principal::Strength;
 use super::request::{Request, RequestError};
 use super::trace::Outcome;
+use super::work::Work;
 use crate::compile::operator::Truth;
 use crate::compile::snapshot::Snapshot;
 use crate::context::ContextKey;
@@ -28,8 +29,20 @@ pub fn explain(
     request: &Request,
     redacted: &Redacted,
 ) -> Result<Explanation, RequestError> {
-    let mut recorder = Recorder::new(redacted);
-    let decision = authorize_with(snapshot, request, &mut recorder)?;
+    let action = request.action.as_str();
+    explain_within(snapshot, request, action, redacted, &Work::ample())
+}
+
+/// The same with what is left of `work`; the action is shown as it was asked for.
+pub fn explain_within(
+    snapshot: &Snapshot,
+    request: &Request,
+    action: &str,
+    redacted: &Redacted,
+    work: &Work,
+) -> Result<Explanation, RequestError> {
+    let mut recorder = Recorder::new(redacted, action);
+    let decision = authorize_within(snapshot, request, &mut recorder, work)?;
     Ok(recorder.finish(request, decision))
 }
 
@@ -85,8 +98,10 @@ pub struct Explanation {
     pub indeterminate: Vec<(String, Cause)>,
     /// What would have to change for an allow, in words; empty for an allow.
     pub to_allow: Vec<String>,
-    /// Every statement that was considered, in the order of evaluation.
+    /// Every statement that was considered, in the order of evaluation; as many as there is room for.
     pub statements: Vec<StatementResult>,
+    /// How many more were considered.
+    pub n_left_out: u32,
 }
 
 impl Explanation {

@@ -12,7 +12,7 @@ use crate::compile::operator::{Truth, Values, evaluate};
 use crate::compile::policy_set::{Candidate, PolicySet, Slice, speaks_of};
 use crate::compile::section::Found;
 use crate::compile::snapshot::Policy;
-use crate::language::condition::Condition;
+use crate::language::condition::{Condition, Operand};
 use crate::language::document::{Effect, Listed, Statement};
 use crate::language::pattern::{Reach, ResourcePattern};
 
@@ -178,7 +178,7 @@ fn applies(
 ) -> Option<Strength> {
     if let (true, Some(conditions)) = (found.covers, found.conditions) {
         // P-11: a statement without a principal speaks of all of them.
-        let holds = facts.work.spend(1) && evaluate_all(conditions, effect, facts, &mut Silent);
+        let holds = facts.work.spend(2) && evaluate_all(conditions, effect, facts, &mut Silent);
         return holds.then_some(Strength::Direct);
     }
     let (_, statement) = found.candidate.of(set)?;
@@ -198,6 +198,9 @@ pub(super) fn evaluate_set<'p, T: Trace>(
     let mut allowed_by: Option<(Strength, Place<'p>)> = None;
     for policy in policies {
         trace.policy(policy);
+        if facts.work.is_spent() {
+            break; // E-1: whatever comes of it, there will be no answer
+        }
         for (index, statement) in (0u32..).zip(policy.statements.iter()) {
             // No Allow is stronger, so only a Deny can still change anything.
             let is_granted = matches!(allowed_by, Some((Strength::Direct, _)));
@@ -242,7 +245,9 @@ pub(super) fn evaluate_set<'p, T: Trace>(
 /// Whether a statement applies (E-11). The cheapest questions are asked first, and if nobody listens none after the
 /// first no: they have no side effects (C-12).
 fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -> Outcome {
-    let is_action = speaks_of(statement, &facts.request.action);
+    let n_patterns = statement.actions.entries().len();
+    let is_action = facts.work.spend(2 + n_patterns / 2)
+        && speaks_of(statement, &facts.request.action, facts.work);
     trace.action(is_action);
     if !is_action && !T::LISTENS {
         return Outcome::OtherAction;
@@ -261,7 +266,9 @@ fn consider_otherwise<T: Trace>(
     facts: &Facts<'_>,
     trace: &mut T,
 ) -> Outcome {
-    if !facts.work.spend(1) {
+    let n_principals = statement.principal.as_ref();
+    let n_principals = n_principals.map_or(0, |principal| principal.entries.len());
+    if !facts.work.spend(2 + n_principals / 4) {
         return Outcome::ConditionFails; // E-1: whatever comes of it, there will be no answer
     }
     let strength = strength_of(statement, facts);
@@ -326,15 +333,22 @@ fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
     }
 }
 
-/// What evaluating `condition` costs: each value of the request is held against those of its own that a search does
-/// not leave out.
+/// What evaluating `condition` costs besides what its texts and patterns pay themselves: its key is looked up, each
+/// value of the request is read, and held against those of its own that a search does not leave out.
 fn work_of(condition: &Condition, values: &Values<'_>) -> usize {
-    let units = match values {
-        Values::Absent | Values::Unknown | Values::Uncertain => 0,
-        Values::One(value) => units_of(value.len()),
-        Values::Many(values) => values.iter().map(|value| units_of(value.len())).sum(),
+    let n_steps = match &condition.operand {
+        Operand::StringEquals(_)
+        | Operand::StringEqualsIgnoreCase(_)
+        | Operand::StringLike(_)
+        | Operand::Arn(_) => 0,
+        others => others.n_steps() / 2,
     };
-    units.saturating_mul(condition.operand.n_steps())
+    let of_value = |n_bytes: usize| units_of(n_bytes) + n_bytes / 16 + n_steps;
+    3 + match values {
+        Values::Absent | Values::Unknown | Values::Uncertain => 0,
+        Values::One(value) => of_value(value.len()),
+        Values::Many(values) => values.iter().map(|value| of_value(value.len())).sum(),
+    }
 }
 
 /// M-12, M-20, V-9.

@@ -16,4 +16,4 @@ pub mod simulated;
 pub mod trace;
 pub mod work;
 
-pub use decide::{authorize, authorize_by_scan, authorize_with, facts};
+pub use decide::{authorize, authorize_by_scan, authorize_with, authorize_within, facts};

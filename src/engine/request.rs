@@ -1,5 +1,6 @@
 //! One question, fully parsed.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::derived::is_tag_of;
 use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
-use super::work::BUDGET;
+use super::work::{BUDGET, Work};
 use crate::compile::snapshot::{Policy, Tags};
 use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
 use crate::name::{
@@ -75,6 +76,8 @@ pub struct Request {
     pub at: Timestamp,
     /// What a simulation puts in place of what the store says; none for a question that is meant.
     pub simulated: Option<Box<Simulated>>,
+    /// The units of work that it took to read it.
+    pub(super) spent: u32,
 }
 
 /// The facts of a session, vouched for by the caller (K-7).
@@ -193,6 +196,7 @@ impl Request {
         session_policies: &SessionPolicies,
         simulated: Option<Box<Simulated>>,
     ) -> Result<Self, RequestError> {
+        let work = Work::new();
         let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
         let action = Action::parse(&raw.action).map_err(at_field("action"))?;
         let resource = Resource::parse(&raw.resource).map_err(at_field("resource"))?;
@@ -219,7 +223,7 @@ impl Request {
             None => GivenSession::default(),
             Some(session) => {
                 check_times(&session, at)?;
-                parse_session(session, &principal, session_policies)?.into()
+                parse_session(session, &principal, session_policies, &work)?.into()
             }
         };
         if matches!(principal, Principal::FederatedUser { .. }) && session.parent.is_none() {
@@ -237,6 +241,7 @@ impl Request {
             session,
             at,
             simulated,
+            spent: BUDGET.saturating_sub(work.left()),
         })
     }
 }
@@ -341,13 +346,9 @@ fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
         return Ok(given.cloned().unwrap_or_default());
     }
     if let Some(given) = given {
-        let has =
-            |keys: &[&str], key: &str| keys.iter().any(|other| other.eq_ignore_ascii_case(key));
-        let given: Vec<&str> = given.values().iter().map(|key| &**key).collect();
-        let derived: Vec<&str> = derived.iter().map(String::as_str).collect();
-        if !given.iter().all(|key| has(&derived, key))
-            || !derived.iter().all(|key| has(&given, key))
-        {
+        let given: BTreeSet<String> = given.values().iter().map(|key| folded(key)).collect();
+        let derived: BTreeSet<String> = derived.iter().map(|key| folded(key)).collect();
+        if given != derived {
             let message = "the list contradicts the `aws:RequestTag/…` keys beside it";
             return Err(RequestError::invalid(context_field("aws:TagKeys"), message));
         }
@@ -355,6 +356,10 @@ fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
     Ok(ContextValue::list(
         derived.into_iter().map(ContextValue::string),
     ))
+}
+
+fn folded(key: &str) -> String {
+    key.to_ascii_lowercase()
 }
 
 /// `aws:CalledViaFirst` and `Last` follow from `aws:CalledVia`; values that say otherwise are refused.
@@ -383,13 +388,14 @@ fn parse_session(
     raw: RawSession,
     principal: &Principal,
     session_policies: &SessionPolicies,
+    work: &Work,
 ) -> Result<Session, RequestError> {
     check_session_fits(&raw, principal)?;
     let policies = raw
         .policies
         .iter()
         .enumerate()
-        .map(|(index, text)| session_policies.compile(index, text));
+        .map(|(index, text)| session_policies.compile(index, text, work));
     let policies = policies.collect::<Result<_, _>>()?;
     let policy_arns = raw
         .policy_arns
@@ -405,24 +411,7 @@ fn parse_session(
         check_task_policy(&policy_arns)?;
     }
     check_tags(&raw.tags)?;
-    let transitive_tag_keys: Vec<String> = raw
-        .transitive_tag_keys
-        .iter()
-        .map(|key| key.to_ascii_lowercase())
-        .collect();
-    for key in &raw.transitive_tag_keys {
-        if !raw
-            .tags
-            .iter()
-            .any(|(tag, _)| tag.eq_ignore_ascii_case(key))
-        {
-            let message = format!("`{key}` is not among the session's tags");
-            return Err(RequestError::invalid(
-                "session.transitive_tag_keys",
-                message,
-            )); // T-36
-        }
-    }
+    let transitive_tag_keys = transitive_tag_keys(&raw)?;
     if !raw.source_identity.is_empty() && !is_session_name(&raw.source_identity) {
         let message = "a source identity has 2 to 64 characters of letters, digits and `_+=,.@-`";
         return Err(RequestError::invalid("session.source_identity", message)); // T-39
@@ -502,6 +491,21 @@ fn attributes(
         return Err(RequestError::invalid(field, problem));
     }
     Ok(attributes)
+}
+
+/// T-36: each once, lower-cased, and among the session's tags.
+fn transitive_tag_keys(raw: &RawSession) -> Result<Vec<String>, RequestError> {
+    let tags: BTreeSet<String> = raw.tags.iter().map(|(key, _)| folded(key)).collect();
+    let mut keys = BTreeSet::new();
+    for key in &raw.transitive_tag_keys {
+        if !tags.contains(&folded(key)) {
+            let field = "session.transitive_tag_keys";
+            let message = format!("`{key}` is not among the session's tags");
+            return Err(RequestError::invalid(field, message));
+        }
+        keys.insert(folded(key));
+    }
+    Ok(keys.into_iter().collect())
 }
 
 fn given(text: String) -> Option<String> {
@@ -610,12 +614,9 @@ fn check_tags(tags: &[(String, String)]) -> Result<(), RequestError> {
 }
 
 fn check_claims(claims: &[(String, ContextValue)]) -> Result<(), RequestError> {
-    for (index, (name, _)) in claims.iter().enumerate() {
-        if claims
-            .iter()
-            .take(index)
-            .any(|(earlier, _)| earlier.eq_ignore_ascii_case(name))
-        {
+    let mut names = BTreeSet::new();
+    for (name, _) in claims {
+        if !names.insert(folded(name)) {
             let message = "this claim stands twice; names are compared ignoring case";
             return Err(RequestError::invalid(
                 format!("session.claims[\"{name}\"]"),
@@ -673,6 +674,8 @@ pub enum RequestErrorKind {
     TooLarge,
     /// `INTERNAL_ERROR`: the status `INTERNAL`, since nothing is wrong with the question itself (E-1).
     TooMuchWork,
+    /// Nobody waits for the answer any more.
+    Unwanted,
 }
 
 impl RequestError {
@@ -690,7 +693,16 @@ impl RequestError {
         Self {
             kind: RequestErrorKind::TooMuchWork,
             field: String::new(),
-            message: format!("the answer takes more than {BUDGET} units of work"),
+            message: "the answer takes more work than a question may".to_owned(),
+        }
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn unwanted() -> Self {
+        Self {
+            kind: RequestErrorKind::Unwanted,
+            field: String::new(),
+            message: "nobody waits for the answer".to_owned(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use moka::sync::Cache;
 
 use super::request::RequestError;
+use super::work::Work;
 use crate::compile::snapshot::{Origin, Policy};
 use crate::language::document::{PolicyType, Statement};
 use crate::language::finding::Finding;
@@ -13,10 +14,10 @@ use crate::language::report::Base;
 
 /// How many findings about a session policy its caller is told: an answer must not outgrow its question.
 const MAX_NAMED_FINDINGS: usize = 3;
-/// How many bytes a compiled policy takes for each of its text, about.
-const BYTES_PER_BYTE: usize = 16;
-/// What an entry takes besides.
+/// What an entry takes besides its text and what was compiled.
 const ENTRY_BYTES: usize = 256;
+/// The units of work of parsing and compiling one byte.
+const UNITS_PER_BYTE: usize = 3;
 
 /// Compiles session policies and remembers them by their whole text, so no other text can ever hit. What a text says
 /// depends on nothing else, least of all on the store: a reload leaves these be. Texts with errors are not kept
@@ -29,17 +30,20 @@ pub struct SessionPolicies(Option<Cache<Arc<str>, Compiled>>);
 pub(super) struct Compiled {
     pub statements: Arc<[Statement]>,
     pub origin: Arc<Origin>,
+    /// What it takes in memory, about.
+    n_bytes: usize,
 }
 
 impl SessionPolicies {
     /// Keeps compiled policies of about `max_bytes` in all; the least used ones go first.
     pub fn remembering(max_bytes: usize) -> Self {
-        let weigh = |text: &str| {
-            u32::try_from(text.len() * BYTES_PER_BYTE + ENTRY_BYTES).unwrap_or(u32::MAX)
+        let weigh = |text: &str, compiled: &Compiled| {
+            let n_bytes = text.len() + compiled.n_bytes + ENTRY_BYTES;
+            u32::try_from(n_bytes).unwrap_or(u32::MAX)
         };
         let cache = Cache::builder()
             .max_capacity(max_bytes as u64)
-            .weigher(move |text: &Arc<str>, _| weigh(text))
+            .weigher(move |text: &Arc<str>, compiled| weigh(text, compiled))
             .build();
         Self(Some(cache))
     }
@@ -50,18 +54,33 @@ impl SessionPolicies {
     }
 
     /// The policy with this text, the session's `index`-th.
-    pub(super) fn compile(&self, index: usize, text: &str) -> Result<Arc<Policy>, RequestError> {
+    pub(super) fn compile(
+        &self,
+        index: usize,
+        text: &str,
+        work: &Work,
+    ) -> Result<Arc<Policy>, RequestError> {
+        if !work.spend(8 + text.len() / 16) {
+            return Err(RequestError::too_much_work());
+        }
         let known = self.0.as_ref().and_then(|cache| cache.get(text));
-        let Compiled { statements, origin } = match known {
+        let Compiled {
+            statements, origin, ..
+        } = match known {
             Some(compiled) => compiled,
             None => {
                 let (name, field) = (
                     format!("session/{index}"),
                     format!("session.policies[{index}]"),
                 );
+                if !work.spend(text.len().saturating_mul(UNITS_PER_BYTE)) {
+                    return Err(RequestError::too_much_work());
+                }
                 let compiled = parse_document(text, PolicyType::Session, &name, field)?;
                 if let Some(cache) = &self.0 {
                     cache.insert(text.into(), compiled.clone());
+                    // Otherwise what is to go waits for hundreds of others to come.
+                    cache.run_pending_tasks();
                 }
                 compiled
             }
@@ -83,9 +102,10 @@ pub(super) fn parse_document(
     name: &str,
     field: String,
 ) -> Result<Compiled, RequestError> {
-    match parse::parse(text, policy_type, Base::File(name.into())) {
+    match parse::parse_briefly(text, policy_type, Base::File(name.into())) {
         (Some(document), _) => Ok(Compiled {
             origin: Arc::new(Origin::of(&document)),
+            n_bytes: document.statements.iter().map(Statement::n_bytes).sum(),
             statements: document.statements,
         }),
         (None, findings) => {
@@ -116,14 +136,16 @@ mod tests {
     #[test]
     fn the_same_text_is_compiled_once_and_another_is_another() {
         let policies = SessionPolicies::remembering(1 << 20);
-        let first = policies.compile(0, ALLOW).unwrap();
-        let again = policies.compile(3, ALLOW).unwrap();
+        let first = policies.compile(0, ALLOW, &Work::new()).unwrap();
+        let again = policies.compile(3, ALLOW, &Work::new()).unwrap();
         assert!(Arc::ptr_eq(&first.statements, &again.statements));
         assert_eq!(
             &*again.name, "session/3",
             "named by its place in this session"
         );
-        let other = policies.compile(0, &ALLOW.replace("a:b", "a:c")).unwrap();
+        let other = policies
+            .compile(0, &ALLOW.replace("a:b", "a:c"), &Work::new())
+            .unwrap();
         assert_ne!(first.statements, other.statements);
         assert_eq!(n_entries(&policies), 2);
     }
@@ -132,7 +154,9 @@ mod tests {
     fn errors_are_not_remembered() {
         let policies = SessionPolicies::remembering(1 << 20);
         for _ in 0..2 {
-            let error = policies.compile(1, r#"{"Statement":[]}"#).unwrap_err();
+            let error = policies
+                .compile(1, r#"{"Statement":[]}"#, &Work::new())
+                .unwrap_err();
             assert_eq!(error.field, "session.policies[1]", "K-43");
             assert!(error.message.contains("empty-list"), "{error}");
         }
@@ -144,7 +168,11 @@ mod tests {
         let policies = SessionPolicies::remembering(64 * 1024);
         for index in 0..1_000 {
             policies
-                .compile(0, &ALLOW.replace("a:b", &format!("a:b{index}")))
+                .compile(
+                    0,
+                    &ALLOW.replace("a:b", &format!("a:b{index}")),
+                    &Work::new(),
+                )
                 .unwrap();
         }
         assert!(

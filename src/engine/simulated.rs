@@ -101,8 +101,9 @@ impl Request {
             text,
         } in overrides.policies
         {
-            let Compiled { statements, origin } =
-                parse_document(&text, policy_type, &field, field.clone())?;
+            let Compiled {
+                statements, origin, ..
+            } = parse_document(&text, policy_type, &field, field.clone())?;
             let policy = Policy {
                 statements,
                 origin,

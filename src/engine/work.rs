@@ -1,16 +1,40 @@
 //! How much work one decision may take.
+//!
+//! Whatever takes longer the more a question or a policy holds is paid for before it is done, so that no question keeps a
+//! thread for longer than about a millisecond, whoever made it and the store for each other. What cannot be paid for
+//! any more is not done, and the question ends without an answer (E-1).
 
 use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
 
-/// The units that a decision may spend. Questions as they occur take some hundreds; a store and a question would have
-/// to be made for each other to need so many.
-pub const BUDGET: u32 = 4_000_000;
+use crate::context::ContextKey;
+use crate::language::pattern::{Substitute, Variables};
 
-/// What is left to spend. One unit is about one comparison of a short text: a statement considered, a pattern tried, a
-/// value of the request held against a value of a condition.
-#[derive(Debug)]
+/// The units that a decision may spend, of about 10 ns each: a millisecond. Questions as they occur take some tens; one
+/// against 5,000 statements without an index takes half of it.
+pub const BUDGET: u32 = 100_000;
+
+/// How many times as much an explanation or a whole simulation may spend: it evaluates everything, and a person waits
+/// for it.
+pub const BUDGETS_FOR_PEOPLE: u32 = 200;
+
+/// Says whether anybody still waits for an answer.
+pub type IsWanted = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// What is left to spend.
 pub struct Work {
+    /// Until somebody has to look whether there is more.
     left: Cell<u32>,
+    /// What there is besides.
+    rest: Cell<u64>,
+    is_wanted: Option<IsWanted>,
+    is_given_up: Cell<bool>,
+}
+
+/// Somebody waits until the answer is there.
+pub fn wanted() -> IsWanted {
+    Arc::new(|| true)
 }
 
 impl Work {
@@ -23,26 +47,73 @@ impl Work {
     pub(super) fn of(units: u32) -> Self {
         Self {
             left: Cell::new(units),
+            rest: Cell::new(0),
+            is_wanted: None,
+            is_given_up: Cell::new(false),
         }
     }
 
+    /// For an answer that a person waits for, as long as `is_wanted`.
+    pub fn for_people(is_wanted: IsWanted) -> Self {
+        Self {
+            rest: Cell::new(u64::from(BUDGET) * u64::from(BUDGETS_FOR_PEOPLE)),
+            is_wanted: Some(is_wanted),
+            ..Self::of(0)
+        }
+    }
+
+    /// For an answer that a person waits for until it is there.
+    pub fn ample() -> Self {
+        Self::for_people(wanted())
+    }
+
     /// Takes `units`; false if they were not left, and then nothing is.
+    #[inline]
     pub fn spend(&self, units: usize) -> bool {
         let left = u32::try_from(units)
             .ok()
             .and_then(|units| self.left.get().checked_sub(units));
-        self.left.set(left.unwrap_or(0));
-        left.is_some_and(|left| left > 0)
+        match left {
+            Some(left @ 1..) => {
+                self.left.set(left);
+                true
+            }
+            _ => self.spend_more(units),
+        }
     }
 
-    /// The units that are left.
+    /// The same, where what is at hand is too little. Asks now and then whether the answer is wanted.
+    #[cold]
+    fn spend_more(&self, units: usize) -> bool {
+        let total = u64::from(self.left.get()).saturating_add(self.rest.get());
+        let total = total.saturating_sub(units as u64);
+        let is_wanted = || self.is_wanted.as_ref().is_none_or(|is_wanted| is_wanted());
+        if total == 0 || self.rest.get() == 0 || self.is_given_up.get() || !is_wanted() {
+            self.is_given_up.set(self.is_wanted.is_some() && total > 0);
+            self.left.set(0);
+            self.rest.set(0);
+            return false;
+        }
+        let left = total.min(u64::from(BUDGET / 10));
+        // INVARIANT: a tenth of the budget is a `u32`.
+        self.left.set(u32::try_from(left).unwrap_or(u32::MAX));
+        self.rest.set(total - left);
+        true
+    }
+
+    /// The units that are at hand.
     pub(super) fn left(&self) -> u32 {
         self.left.get()
     }
 
     /// Whether there is nothing left: what was found out since then means nothing (E-1).
     pub fn is_spent(&self) -> bool {
-        self.left.get() == 0
+        self.left.get() == 0 && self.rest.get() == 0
+    }
+
+    /// Whether it ended because nobody waits for the answer.
+    pub fn is_given_up(&self) -> bool {
+        self.is_given_up.get()
     }
 }
 
@@ -52,13 +123,34 @@ impl Default for Work {
     }
 }
 
-/// The units of handling a text of `n_bytes` once.
+impl fmt::Debug for Work {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Work");
+        debug.field("left", &self.left.get());
+        debug.field("rest", &self.rest.get()).finish()
+    }
+}
+
+/// Pays for patterns without variables.
+impl Variables for Work {
+    fn substitute(&self, _: &ContextKey) -> Substitute<'_> {
+        Substitute::Missing
+    }
+
+    fn pay(&self, units: usize) -> bool {
+        self.spend(units)
+    }
+}
+
+/// The units of handling a text of `n_bytes` once: comparing, copying or hashing it.
 pub(super) fn units_of(n_bytes: usize) -> usize {
-    1 + n_bytes / 512
+    1 + n_bytes / 128
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use super::*;
 
     #[test]
@@ -69,5 +161,37 @@ mod tests {
         assert!(!work.spend(0) && !work.spend(1) && work.is_spent(), "E-1");
         let work = Work::of(10);
         assert!(!work.spend(usize::MAX) && work.is_spent(), "E-1");
+        assert!(!work.is_given_up());
+    }
+
+    #[test]
+    fn an_answer_for_people_may_take_more_and_no_more_than_that() {
+        let work = Work::for_people(Arc::new(|| true));
+        let most = u64::from(BUDGET) * u64::from(BUDGETS_FOR_PEOPLE);
+        let mut n_spent = 0u64;
+        while work.spend(700) {
+            n_spent += 700;
+        }
+        assert!(work.is_spent() && !work.is_given_up());
+        assert!(
+            (most - 700..=most).contains(&n_spent),
+            "{n_spent} of {most}"
+        );
+        let work = Work::for_people(Arc::new(|| true));
+        assert!(!work.spend(usize::MAX) && work.is_spent(), "E-1");
+    }
+
+    #[test]
+    fn an_answer_that_nobody_waits_for_ends_within_a_tenth_of_the_budget() {
+        let n_asked = Arc::new(AtomicU32::new(0));
+        let asked = Arc::clone(&n_asked);
+        let work = Work::for_people(Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) < 3));
+        let mut n_spent = 0;
+        while work.spend(1) {
+            n_spent += 1;
+        }
+        assert!(work.is_spent() && work.is_given_up());
+        assert_eq!(n_asked.load(Ordering::Relaxed), 4);
+        assert!(n_spent <= 3 * BUDGET / 10, "{n_spent}");
     }
 }

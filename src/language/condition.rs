@@ -2,6 +2,7 @@
 
 use std::cmp::Ordering;
 
+use super::document::allocated;
 use super::operand::{Instant, Number};
 use super::pattern::{ArnPattern, Template, Variable};
 use crate::context::ContextKey;
@@ -126,7 +127,32 @@ pub enum Operand {
     Null(bool),
 }
 
+impl Condition {
+    /// About how much memory it takes, what it points to included.
+    pub fn n_bytes(&self) -> usize {
+        let key = self.key.folded().len();
+        let texts = allocated(self.spelled.len()) + if key > 23 { allocated(key) } else { 0 };
+        size_of::<Self>() + texts + self.operand.n_bytes()
+    }
+}
+
 impl Operand {
+    /// About how much memory it points to.
+    fn n_bytes(&self) -> usize {
+        match self {
+            Self::StringEquals(texts)
+            | Self::StringEqualsIgnoreCase(texts)
+            | Self::StringLike(texts) => texts.n_bytes(),
+            Self::Arn(patterns) => patterns.n_bytes(),
+            Self::Binary(values) => {
+                let of_value = |bytes: &Box<[u8]>| size_of_val(bytes) + allocated(bytes.len());
+                values.iter().map(of_value).sum()
+            }
+            // A number or a network with what makes it quick to find.
+            others => others.n_values() * 96,
+        }
+    }
+
     /// How many values it compares with.
     pub fn n_values(&self) -> usize {
         match self {

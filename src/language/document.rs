@@ -68,6 +68,33 @@ pub struct Statement {
     pub extent: Extent,
 }
 
+impl Statement {
+    /// About how much memory it takes, what it points to included.
+    pub fn n_bytes(&self) -> usize {
+        let actions = self.actions.entries().iter().map(ActionPattern::n_bytes);
+        let resources = self.resources.iter().flat_map(|listed| listed.entries());
+        let conditions = self.conditions.iter().map(Condition::n_bytes);
+        let principals = self.principal.iter().map(|principal| {
+            let entries = principal.entries.len() * (size_of::<PrincipalEntry>() + 64);
+            size_of::<PrincipalElement>() + entries
+        });
+        size_of::<Self>()
+            + self.sid.as_ref().map_or(0, |sid| allocated(sid.len()))
+            + actions.sum::<usize>()
+            + resources.map(ResourcePattern::n_bytes).sum::<usize>()
+            + conditions.sum::<usize>()
+            + principals.sum::<usize>()
+    }
+}
+
+/// What an allocation of `n_bytes` takes, about.
+pub(super) fn allocated(n_bytes: usize) -> usize {
+    match n_bytes {
+        0 => 0,
+        n => n.saturating_add(8).next_multiple_of(16).max(32),
+    }
+}
+
 /// Where something stands in its file: from its first to its last character.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {

@@ -33,6 +33,10 @@ macro_rules! codes {
 }
 
 codes! {
+    // Of any file.
+    /// There are more findings of the file than are shown.
+    MORE_FINDINGS = "more-findings";
+
     // Reading text.
     /// The text is not JSON (G-1).
     SYNTAX = "syntax";

@@ -32,15 +32,37 @@ pub fn parse(
     policy_type: PolicyType,
     base: Base,
 ) -> (Option<PolicyDocument>, Vec<Finding>) {
+    parse_with(text, policy_type, base, |base, text| {
+        Report::new(base, text)
+    })
+}
+
+/// The same for a document that comes in a question: only the first errors are told, and no warnings made.
+pub fn parse_briefly(
+    text: &str,
+    policy_type: PolicyType,
+    base: Base,
+) -> (Option<PolicyDocument>, Vec<Finding>) {
+    parse_with(text, policy_type, base, |base, text| {
+        Report::brief(base, text)
+    })
+}
+
+fn parse_with(
+    text: &str,
+    policy_type: PolicyType,
+    base: Base,
+    report: impl for<'t> FnOnce(Base, &'t str) -> Report<'t>,
+) -> (Option<PolicyDocument>, Vec<Finding>) {
     match json::parse(text, MAX_DOCUMENT_DEPTH) {
         Ok(root) => {
-            let mut report = Report::new(base, text);
+            let mut report = report(base, text);
             report.about(&root);
             let document = document_object(&root, policy_type, &mut report);
             (document, report.into_findings())
         }
         Err(error) => {
-            let mut report = Report::new(base, text);
+            let mut report = report(base, text);
             report.syntax(&error);
             (None, report.into_findings())
         }
@@ -226,7 +248,9 @@ fn document_object(
     if report.n_errors() > n_errors {
         return None;
     }
-    lint::lint(&document, policy_type, node, report);
+    if !report.is_brief() {
+        lint::lint(&document, policy_type, node, report);
+    }
     (report.n_errors() == n_errors).then_some(document)
 }
 
@@ -241,7 +265,7 @@ fn check_member_names(members: &[Member<'_>], known: &[&str], of: &str, report: 
                 &member.name_span,
                 format!("unknown member `{}` of a {of}", member.name),
             )
-            .maybe_help(did_you_mean(&member.name, known.iter().copied()));
+            .guess(|| did_you_mean(&member.name, known.iter().copied()));
     }
 }
 

@@ -14,6 +14,7 @@ use std::mem;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
+use super::document::allocated;
 use super::text::{Text, is_same};
 use crate::context::ContextKey;
 use crate::name::Malformed;
@@ -55,6 +56,8 @@ struct General {
     pieces: Box<[OwnedPiece]>,
     finders: glob::Finders,
     has_variables: bool,
+    /// What matches has at least so many bytes, besides those of the variables' values.
+    min_bytes: usize,
 }
 
 /// All else follows from the pieces.
@@ -77,6 +80,9 @@ enum OwnedPiece {
 
 /// The values of the variables of a pattern, in their order; those of 8 live on the stack.
 pub(crate) type Values<'a> = SmallVec<[Text<'a>; 8]>;
+
+/// What it takes to look up the value of a variable and to put it in.
+const UNITS_OF_VARIABLE: usize = 6;
 
 /// One part of a [`Template`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,6 +131,12 @@ pub trait Variables {
     /// The value of `key` for a variable.
     fn substitute(&self, key: &ContextKey) -> Substitute<'_>;
 
+    /// Pays `units` of about 10 ns for what is about to be done; false if they are not left, and then it is not to be
+    /// done, and whatever comes of it counts for nothing.
+    fn pay(&self, _units: usize) -> bool {
+        true
+    }
+
     /// Whether `key` has no value for a variable only because nobody can say which it has (T-8).
     fn is_unknown(&self, _key: &ContextKey) -> bool {
         false
@@ -169,6 +181,39 @@ impl Template {
     /// As written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// About how much memory it takes, what it points to included.
+    pub fn n_bytes(&self) -> usize {
+        let text = match self.text.len() {
+            0..=23 => 0,
+            n => allocated(n),
+        };
+        let shape = match &self.shape {
+            Shape::Exact | Shape::Affixes { .. } => 0,
+            Shape::General(general) => {
+                let of_piece = |piece: &OwnedPiece| match piece {
+                    OwnedPiece::Text(text) => allocated(text.len()),
+                    OwnedPiece::Variable(variable) => {
+                        let default = variable.default.as_ref();
+                        allocated(size_of::<Variable>())
+                            + allocated(variable.key.folded().len().saturating_sub(23))
+                            + default.map_or(0, |default| allocated(default.len()))
+                    }
+                    OwnedPiece::AnyOne | OwnedPiece::AnyRun => 0,
+                };
+                let pieces: usize = general.pieces.iter().map(of_piece).sum();
+                allocated(size_of::<General>())
+                    + size_of_val(&*general.pieces)
+                    + pieces
+                    + general
+                        .finders
+                        .iter()
+                        .map(glob::finder_bytes)
+                        .sum::<usize>()
+            }
+        };
+        size_of::<Self>() + text + shape
     }
 
     /// The parts, in order.
@@ -268,6 +313,9 @@ impl Template {
         values: &mut Values<'a>,
     ) -> Option<()> {
         for variable in self.variables() {
+            if !variables.pay(UNITS_OF_VARIABLE) {
+                return None;
+            }
             values.push(variable.value(variables)?);
         }
         Some(())
@@ -286,15 +334,15 @@ impl Template {
     /// Whether the whole of `text` matches; `None` if a variable has no value.
     pub fn matches(&self, text: &str, variables: &impl Variables) -> Option<bool> {
         if !self.has_variables() {
-            return Some(self.fits(text, &[]));
+            return Some(self.fits(text, &[], variables));
         }
         let mut values = Values::new();
         self.read_values(variables, &mut values)?;
-        Some(self.fits(text, &values))
+        Some(self.fits(text, &values, variables))
     }
 
-    /// Whether the whole of `text` matches with these values of the variables.
-    fn fits(&self, text: &str, values: &[Text<'_>]) -> bool {
+    /// Whether the whole of `text` matches with these values of the variables. `meter` pays for it.
+    fn fits(&self, text: &str, values: &[Text<'_>], meter: &impl Variables) -> bool {
         match &self.shape {
             Shape::Exact => is_same(self.text.as_bytes(), text.as_bytes()),
             Shape::Affixes { prefix, suffix } => {
@@ -308,7 +356,12 @@ impl Template {
                 is_same(our_first.unwrap_or_default(), first.unwrap_or_default())
                     && is_same(our_last.unwrap_or_default(), last.unwrap_or_default())
             }
-            Shape::General(general) => glob::fits(&general.pieces, &general.finders, values, text),
+            Shape::General(general) => {
+                // What is put in for variables may be long: where it cannot fit it must cost nothing.
+                let n_values: usize = values.iter().map(|value| value.len()).sum();
+                general.min_bytes.saturating_add(n_values) <= text.len()
+                    && glob::fits(&general.pieces, &general.finders, values, text, meter)
+            }
         }
     }
 
@@ -396,9 +449,15 @@ impl Shape {
     }
 
     fn general(pieces: Vec<OwnedPiece>) -> Self {
+        let n_bytes = |piece: &OwnedPiece| match piece {
+            OwnedPiece::Text(text) => text.len(),
+            OwnedPiece::AnyOne => 1,
+            OwnedPiece::AnyRun | OwnedPiece::Variable(_) => 0,
+        };
         Self::General(Box::new(General {
             finders: glob::finders(&pieces),
             has_variables: glob::variables_in(&pieces) > 0,
+            min_bytes: pieces.iter().map(n_bytes).sum(),
             pieces: pieces.into(),
         }))
     }

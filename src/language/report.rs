@@ -15,9 +15,36 @@ pub struct Report<'t> {
     root: Option<&'t Node<'t>>,
     place: Base,
     findings: Vec<Finding>,
-    /// How many of them are errors: each step asks, and counting anew would take the square of their number.
+    /// How many errors there are: each step asks, and counting anew would take the square of their number.
     n_errors: usize,
+    n_warnings: usize,
+    /// How many errors, and how many warnings, are kept. Of the others nothing is worked out but that they are there:
+    /// whoever writes thousands of them must not have thousands of places and guesses made.
+    most: Kept,
 }
+
+/// How many findings of one text are kept.
+#[derive(Clone, Copy, Debug)]
+struct Kept {
+    errors: usize,
+    warnings: usize,
+}
+
+impl Kept {
+    /// What a person wants to read about one file.
+    const FOR_AUTHORS: Self = Self {
+        errors: 100,
+        warnings: 100,
+    };
+    /// What an answer has room for.
+    const FOR_ANSWERS: Self = Self {
+        errors: 3,
+        warnings: 0,
+    };
+}
+
+/// The longest message and pointer of a finding, in bytes.
+const MAX_TEXT_BYTES: usize = 1_024;
 
 /// Where the text itself stands: a file, or a string inside of one.
 #[derive(Clone, Debug)]
@@ -38,7 +65,22 @@ impl<'t> Report<'t> {
             place: base,
             findings: Vec::new(),
             n_errors: 0,
+            n_warnings: 0,
+            most: Kept::FOR_AUTHORS,
         }
+    }
+
+    /// The same, for a text whose sender is told little: the first errors and no warnings.
+    pub fn brief(base: Base, text: &'t str) -> Self {
+        Self {
+            most: Kept::FOR_ANSWERS,
+            ..Self::new(base, text)
+        }
+    }
+
+    /// Whether warnings are of no use.
+    pub fn is_brief(&self) -> bool {
+        self.most.warnings == 0
     }
 
     /// From now on places have pointers into `root`, the parsed text.
@@ -48,9 +90,10 @@ impl<'t> Report<'t> {
 
     /// The place of the value or name at `span`.
     pub fn location(&self, span: &Range<usize>) -> Location {
-        let pointer = self
+        let mut pointer = self
             .root
             .map_or_else(String::new, |root| root.pointer_to(span.start));
+        clip(&mut pointer);
         match &self.place {
             Base::File(file) => {
                 let (line, column) = self.line_and_column(span.start);
@@ -99,6 +142,10 @@ impl<'t> Report<'t> {
         span: &Range<usize>,
         message: impl Into<String>,
     ) -> Added<'_> {
+        if self.n_errors >= self.most.errors {
+            self.n_errors += 1;
+            return Added(None);
+        }
         let finding = Finding::error(code, self.location(span), message);
         self.push(finding)
     }
@@ -110,6 +157,10 @@ impl<'t> Report<'t> {
         span: &Range<usize>,
         message: impl Into<String>,
     ) -> Added<'_> {
+        if self.n_warnings >= self.most.warnings {
+            self.n_warnings += 1;
+            return Added(None);
+        }
         let finding = Finding::warning(code, self.location(span), message);
         self.push(finding)
     }
@@ -146,15 +197,49 @@ impl<'t> Report<'t> {
         self.n_errors
     }
 
-    /// All findings, in the order they were made.
-    pub fn into_findings(self) -> Vec<Finding> {
+    /// The findings, in the order they were made; in the end how many more there are.
+    pub fn into_findings(mut self) -> Vec<Finding> {
+        let whole = Location::file(match &self.place {
+            Base::File(file) => Arc::clone(file),
+            Base::Embedded(outer) => Arc::clone(&outer.file),
+        });
+        let n_more = |n: usize, most: usize| n.checked_sub(most).filter(|n| *n > 0 && most > 3);
+        if let Some(n) = n_more(self.n_errors, self.most.errors) {
+            let message = format!("{n} more errors of this file are not shown");
+            let finding = Finding::error(Code::MORE_FINDINGS, whole.clone(), message);
+            self.findings.push(finding.help("mend these first"));
+        }
+        if let Some(n) = n_more(self.n_warnings, self.most.warnings) {
+            let message = format!("{n} more warnings of this file are not shown");
+            self.findings
+                .push(Finding::warning(Code::MORE_FINDINGS, whole, message));
+        }
         self.findings
     }
 
-    fn push(&mut self, finding: Finding) -> Added<'_> {
-        self.n_errors += usize::from(finding.is_error());
+    fn push(&mut self, mut finding: Finding) -> Added<'_> {
+        let (n, most) = if finding.is_error() {
+            (&mut self.n_errors, self.most.errors)
+        } else {
+            (&mut self.n_warnings, self.most.warnings)
+        };
+        *n += 1;
+        if *n > most {
+            return Added(None);
+        }
+        clip(&mut finding.message);
         self.findings.push(finding);
         Added(self.findings.last_mut())
+    }
+}
+
+/// Cuts off what is too long to be read.
+fn clip(text: &mut String) {
+    if text.len() > MAX_TEXT_BYTES {
+        let mut ends = (0..=MAX_TEXT_BYTES).rev();
+        let end = ends.find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.push('…');
     }
 }
 
@@ -167,7 +252,14 @@ impl Added<'_> {
         self.maybe_help(Some(help));
     }
 
-    /// Says how to mend it, if there is a guess.
+    /// Says how to mend it, if there is a guess, which is only made for a finding that is kept.
+    pub fn guess<H: Into<String>>(self, guess: impl FnOnce() -> Option<H>) {
+        if self.0.is_some() {
+            self.maybe_help(guess());
+        }
+    }
+
+    /// Says how to mend it, if there is something to say.
     pub fn maybe_help(self, help: Option<impl Into<String>>) {
         if let (Some(finding), Some(help)) = (self.0, help) {
             finding.help = Some(help.into());

@@ -32,11 +32,7 @@ pub(super) fn raw_request(
 ) -> Result<RawRequest, RequestError> {
     let n_bytes = question.encoded_len();
     if n_bytes > limits.max_question_bytes {
-        let most = limits.max_question_bytes;
-        return Err(too_large(
-            "",
-            format!("the question has {n_bytes} bytes, the limit is {most}"),
-        ));
+        return Err(question_is_too_large(n_bytes, limits.max_question_bytes));
     }
     // The id is given back, not read; but an id over the limit is still a field over its limit.
     check_string(&question.request_id, "request_id", limits)?;
@@ -273,6 +269,22 @@ fn string_too_large(field: impl Into<String>, n_bytes: usize, limits: &Limits) -
     )
 }
 
+fn question_is_too_large(n_bytes: usize, most: usize) -> RequestError {
+    let message = format!("the question has {n_bytes} bytes, the limit is {most}");
+    too_large("", message)
+}
+
+/// `INVALID_ARGUMENT`: the message is longer than its call takes.
+pub(super) fn question_too_large(n_bytes: usize, most: usize) -> Status {
+    refused(&question_is_too_large(n_bytes, most))
+}
+
+/// `INVALID_ARGUMENT`: the message is none of the protocol.
+pub(super) fn undecodable() -> Status {
+    let message = "the message cannot be decoded".to_owned();
+    refused(&RequestError::invalid("", message))
+}
+
 pub(super) fn too_large(field: impl Into<String>, message: String) -> RequestError {
     RequestError {
         kind: RequestErrorKind::TooLarge,
@@ -334,6 +346,9 @@ pub(super) fn policy_type(policy_type: PolicyType) -> pb::PolicyType {
 
 /// `INVALID_ARGUMENT`: the question is malformed, and which field.
 pub(super) fn refused(error: &RequestError) -> Status {
+    if error.kind == RequestErrorKind::Unwanted {
+        return Status::cancelled(error.message.clone());
+    }
     if error.kind == RequestErrorKind::TooMuchWork {
         tracing::error!(%error, "a question was given up");
         return internal();
@@ -342,7 +357,7 @@ pub(super) fn refused(error: &RequestError) -> Status {
         RequestErrorKind::Invalid => "INVALID_REQUEST",
         RequestErrorKind::ReservedContextKey => "RESERVED_CONTEXT_KEY",
         RequestErrorKind::TooLarge => "TOO_LARGE",
-        RequestErrorKind::TooMuchWork => "INTERNAL_ERROR",
+        RequestErrorKind::TooMuchWork | RequestErrorKind::Unwanted => "INTERNAL_ERROR",
     };
     let (field, message) = (brief(&error.field), brief(&error.message));
     let mut details = error_info(reason);

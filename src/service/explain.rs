@@ -3,10 +3,12 @@
 mod text;
 
 use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use tonic::Status;
 
+use super::hints::hints;
 use super::question::guarded;
 use super::{convert, json, pb};
 use crate::compile::operator::Truth;
@@ -15,12 +17,13 @@ use crate::config::Limits;
 use crate::engine::decision::Decision;
 use crate::engine::explain::{
     ConditionResult, ElementResult, Explanation, PolicyValue, Redacted, Source, StatementResult,
-    TypeResult, explain,
+    TypeResult, explain_within,
 };
 use crate::engine::layer::Verdict;
 use crate::engine::principal::Strength;
 use crate::engine::request::Request;
 use crate::engine::trace::Outcome;
+use crate::engine::work::{IsWanted, Work};
 use crate::language::document::{Effect, PolicyType, Position};
 pub use text::Colour;
 
@@ -65,14 +68,22 @@ pub(super) fn explained(
     redacted: &Redacted,
     question: pb::AuthorizeRequest,
     now: Timestamp,
+    is_wanted: &IsWanted,
 ) -> Result<pb::ExplainResponse, Status> {
     guarded(AssertUnwindSafe(|| {
         let request_id = question.request_id.clone();
+        // As people typed it: what is evaluated is lower-cased.
+        let asked = question.clone();
         let raw = convert::raw_request(question, limits)?;
         let request = Request::parse(raw, now)?;
-        let explanation = explain(snapshot, &request, redacted)?;
+        let work = Work::for_people(Arc::clone(is_wanted));
+        let explanation = explain_within(snapshot, &request, &asked.action, redacted, &work)?;
         let answer = convert::response(snapshot, &explanation.decision, request_id);
-        Ok(response(&explanation, answer))
+        let hints = hints(&asked, snapshot, answer.reason());
+        Ok(pb::ExplainResponse {
+            hints,
+            ..response(&explanation, answer)
+        })
     }))
 }
 
@@ -84,6 +95,11 @@ impl Explained {
     /// Whether the principal may. An unknown or unspecified decision is no allow.
     pub fn is_allowed(&self) -> bool {
         self.0.decision() == pb::Decision::Allow
+    }
+
+    /// What in the question looks like a typing error.
+    pub fn hints(&self) -> &[String] {
+        &self.0.hints
     }
 
     /// The proto3 JSON of the `ExplainResponse`, on several lines.
@@ -109,8 +125,8 @@ fn response(explanation: &Explanation, answer: pb::AuthorizeResponse) -> pb::Exp
         evaluated_at: Some(convert::wire_timestamp(explanation.at)),
         principal_account: account(&explanation.principal_account),
         resource_account: account(&explanation.resource_account),
-        deciding: explanation.deciding().map(source_of).collect(),
-        also_applying: explanation.also_applying().map(source_of).collect(),
+        deciding: first(explanation.deciding()),
+        also_applying: first(explanation.also_applying()),
         per_type: explanation.per_type.iter().map(type_result).collect(),
         allowed_by_organizations: allowed_by(
             explanation,
@@ -149,7 +165,16 @@ fn response(explanation: &Explanation, answer: pb::AuthorizeResponse) -> pb::Exp
             .iter()
             .map(statement_result)
             .collect(),
+        hints: Vec::new(),
+        statements_left_out: explanation.n_left_out,
     }
+}
+
+/// How many statements are named in one list.
+const MAX_NAMED: usize = 1_000;
+
+fn first<'e>(statements: impl Iterator<Item = &'e StatementResult>) -> Vec<pb::StatementSource> {
+    statements.take(MAX_NAMED).map(source_of).collect()
 }
 
 /// S-2: the names of AWS's EvaluationResult.

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Response, Status};
 
+use super::calls::Place;
 use super::explain::explained;
 use super::listen::Entrance;
 use super::pb::authorization_service_server::AuthorizationService;
@@ -15,6 +16,7 @@ use crate::config::Limits;
 use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
 use crate::engine::session_policy::SessionPolicies;
+use crate::engine::work::IsWanted;
 
 /// Answers questions from whatever generation is in force.
 #[derive(Debug)]
@@ -55,8 +57,7 @@ impl AuthorizationService for Door {
         request: Request<pb::SimulateRequest>,
     ) -> Result<Response<pb::SimulateResponse>, Status> {
         check_local(&request)?;
-        let place = Arc::clone(&self.simulations).acquire_owned().await;
-        let place = place.map_err(|_| convert::internal())?;
+        let place = (self.place().await?, own_place(&request));
         let (live, limits) = (Arc::clone(&self.live), self.limits);
         let question = request.into_inner();
         // A thread that decides nothing else runs it, for as long as this call is awaited.
@@ -68,7 +69,7 @@ impl AuthorizationService for Door {
             let Some(generation) = generation.as_deref() else {
                 return Err(convert::not_ready());
             };
-            let is_wanted = || is_awaited.strong_count() > 0;
+            let is_wanted: IsWanted = Arc::new(move || is_awaited.strong_count() > 0);
             let now = Timestamp::now();
             simulate::answer(&generation.snapshot, &limits, question, now, &is_wanted)
         })
@@ -84,22 +85,45 @@ impl AuthorizationService for Door {
         request: Request<pb::ExplainRequest>,
     ) -> Result<Response<pb::ExplainResponse>, Status> {
         check_local(&request)?;
-        let place = Arc::clone(&self.simulations).acquire_owned().await;
-        let place = place.map_err(|_| convert::internal())?;
+        let place = (self.place().await?, own_place(&request));
         let Some(generation) = self.live.load_full() else {
             return Err(convert::not_ready());
         };
         let (limits, redacted) = (self.limits, Arc::clone(&self.redacted));
         // All of a large store takes its time, and the threads that answer `Authorize` must not wait for it.
+        let awaited = Arc::new(());
+        let is_awaited = Arc::downgrade(&awaited);
         let explaining = tokio::task::spawn_blocking(move || {
             let _place = place;
             let question = request.into_inner().into();
             let now = Timestamp::now();
-            explained(&generation.snapshot, &limits, &redacted, question, now)
+            let is_wanted: IsWanted = Arc::new(move || is_awaited.strong_count() > 0);
+            explained(
+                &generation.snapshot,
+                &limits,
+                &redacted,
+                question,
+                now,
+                &is_wanted,
+            )
         });
         let explained = explaining.await.map_err(|_| convert::internal())?;
+        drop(awaited);
         explained.map(Response::new)
     }
+}
+
+impl Door {
+    /// A place among the few simulations and explanations that run at once.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Status> {
+        let place = Arc::clone(&self.simulations).acquire_owned().await;
+        place.map_err(|_| convert::internal())
+    }
+}
+
+/// The place that the call has already, to be held for as long as something runs for it.
+fn own_place<T>(request: &Request<T>) -> Option<Place> {
+    request.extensions().get::<Place>().cloned()
 }
 
 /// Calls that disclose policies are for those on this machine (S-12).

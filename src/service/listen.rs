@@ -6,6 +6,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use anyhow::{Context as _, bail};
@@ -16,10 +17,7 @@ use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use crate::config::{ACCEPT_BACK_OFF, Address, PREFACE_TIMEOUT};
-
-/// Who may connect to a Unix socket: its owner and its group, for a sidecar that runs as another user.
-const SOCKET_MODE: u32 = 0o660;
+use crate::config::{ACCEPT_BACK_OFF, Address, FAREWELL_TO_IDLE, PREFACE_TIMEOUT};
 
 /// A bound socket.
 #[derive(Debug)]
@@ -62,8 +60,9 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Binds `address`, and logs the one that was bound: a port of 0 is chosen by the system.
-    pub(super) async fn bind(address: &Address) -> anyhow::Result<Self> {
+    /// Binds `address`, and logs the one that was bound: a port of 0 is chosen by the system. `socket_mode` says who may
+    /// connect to a Unix socket.
+    pub(super) async fn bind(address: &Address, socket_mode: u32) -> anyhow::Result<Self> {
         let failed = || format!("cannot listen on `{address}`");
         let (listener, bound) = match address {
             Address::Tcp(tcp) => {
@@ -73,9 +72,9 @@ impl Listener {
             }
             Address::Unix(path) => {
                 remove_stale_socket(path).await.with_context(failed)?;
-                let listener = UnixListener::bind(path).with_context(failed)?;
+                let listener = bind_unix(path, socket_mode).with_context(failed)?;
                 let _file = SocketFile::of(path);
-                std::fs::set_permissions(path, PermissionsExt::from_mode(SOCKET_MODE))
+                std::fs::set_permissions(path, PermissionsExt::from_mode(socket_mode))
                     .with_context(failed)?;
                 (Self::Unix { listener, _file }, address.clone())
             }
@@ -106,6 +105,18 @@ impl Listener {
     }
 }
 
+/// Binds a socket that nobody else can reach at any time. The mode it begins with goes by the mask of the process, which
+/// may be empty.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    use rustix::fs::Mode;
+    use rustix::process::umask;
+    let masked = Mode::from_raw_mode((!mode & 0o777) as rustix::fs::RawMode);
+    let before = umask(masked);
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener
+}
+
 /// Removes a socket that a server left behind; refuses to touch one that is in use, or any other file.
 async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
     match std::fs::symlink_metadata(path) {
@@ -130,6 +141,7 @@ async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
 pub(super) fn accept_all(
     listeners: Vec<Listener>,
     max_connections: usize,
+    drain: &Arc<Drain>,
 ) -> ReceiverStream<io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(max_connections));
     let (accepted, connections) = mpsc::channel(1);
@@ -138,6 +150,7 @@ pub(super) fn accept_all(
             listener,
             Arc::clone(&places),
             accepted.clone(),
+            Arc::clone(drain),
         ));
     }
     ReceiverStream::new(connections)
@@ -147,11 +160,10 @@ async fn accept_one_by_one(
     listener: Listener,
     places: Arc<Semaphore>,
     accepted: mpsc::Sender<io::Result<Connection>>,
+    drain: Arc<Drain>,
 ) {
     let mut was_full = false;
-    let entrance = Entrance {
-        is_local: listener.is_local(),
-    };
+    let is_local = listener.is_local();
     loop {
         let io = tokio::select! {
             () = accepted.closed() => return,
@@ -169,7 +181,7 @@ async fn accept_one_by_one(
                 was_full = is_full;
                 if let Ok(place) = place
                     && accepted
-                        .send(Ok(Connection::new(io, entrance, place)))
+                        .send(Ok(Connection::new(io, is_local, place, Arc::clone(&drain))))
                         .await
                         .is_err()
                 {
@@ -198,6 +210,25 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
+/// Whether the server drains, and what keeps it from ending.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    begun: AtomicBool,
+    n_calls: AtomicUsize,
+}
+
+impl Drain {
+    /// From now on a connection without a call is closed.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+    }
+
+    /// How many calls are in flight.
+    pub(super) fn n_calls(&self) -> usize {
+        self.n_calls.load(Ordering::Relaxed)
+    }
+}
+
 /// An accepted connection; while it lives it takes one of the places.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -205,6 +236,8 @@ pub(super) struct Connection {
     entrance: Entrance,
     /// What is left of the preface, and until when it is waited for; none once it has been read.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
+    /// Once the server drains: until when the peer may begin a call.
+    farewell: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -212,14 +245,57 @@ pub(super) struct Connection {
 const PREFACE_BYTES: usize = 24;
 
 impl Connection {
-    fn new(io: Io, entrance: Entrance, place: OwnedSemaphorePermit) -> Self {
+    fn new(io: Io, is_local: bool, place: OwnedSemaphorePermit, drain: Arc<Drain>) -> Self {
         let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
         Self {
             io,
-            entrance,
+            entrance: Entrance {
+                is_local,
+                calls: Arc::new(OpenCalls {
+                    drain,
+                    ..OpenCalls::default()
+                }),
+            },
             preface: Some((PREFACE_BYTES, timeout)),
+            farewell: None,
             _place: place,
         }
+    }
+
+    /// Whether the server drains and the peer has no call in flight, nor begins one. Asked where nothing has come; the
+    /// protocol tells every connection of the drain, so each is asked once it begins.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let calls = &self.entrance.calls;
+        if !calls.drain.begun.load(Ordering::Acquire) {
+            return false;
+        }
+        if self.preface.is_some() {
+            return true; // it has not even said hello
+        }
+        if calls.n_open.load(Ordering::Relaxed) > 0 {
+            self.farewell = None;
+            return false;
+        }
+        let end = || Box::pin(tokio::time::sleep(FAREWELL_TO_IDLE));
+        let farewell = self.farewell.get_or_insert_with(end);
+        farewell.as_mut().poll(cx).is_ready()
+    }
+
+    /// Notes what is sent on a Unix socket before the first call. A stream that is reset there as a fault of the protocol
+    /// is nearly always one whose `:authority` is the path of the socket, which the HTTP library refuses without a word.
+    fn look_at_answer(&self, bytes: &[u8]) {
+        const PROTOCOL_ERROR: u32 = 1;
+        let calls = &self.entrance.calls;
+        if matches!(self.io, Io::Tcp(_))
+            || calls.n_begun.load(Ordering::Relaxed) > 0
+            || !has_reset(bytes, PROTOCOL_ERROR)
+        {
+            return;
+        }
+        tracing::warn!(
+            "a call on a Unix socket was refused before it could be read: if the client sends the socket's path as \
+             `:authority`, as some do, set its option `grpc.default_authority` to `localhost`"
+        );
     }
 
     /// Whether the preface, of which `n_bytes` more have come, is late.
@@ -243,17 +319,79 @@ enum Io {
 }
 
 /// Where a connection came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Entrance {
     /// Whether it is a listener on loopback or a Unix socket: nobody from elsewhere can come in there.
     pub(super) is_local: bool,
+    /// What it has asked.
+    pub(super) calls: Arc<OpenCalls>,
+}
+
+/// The calls of one connection.
+#[derive(Debug)]
+pub(super) struct OpenCalls {
+    drain: Arc<Drain>,
+    n_open: AtomicUsize,
+    n_begun: AtomicUsize,
+    /// The place for calls of people, which take their time: one at a time for each connection, so that whoever sends many
+    /// waits for itself.
+    pub(super) place: Arc<Semaphore>,
+}
+
+impl Default for OpenCalls {
+    fn default() -> Self {
+        Self {
+            drain: Arc::default(),
+            n_open: AtomicUsize::new(0),
+            n_begun: AtomicUsize::new(0),
+            place: Arc::new(Semaphore::new(1)),
+        }
+    }
+}
+
+/// A call in flight, for as long as this is held.
+#[derive(Debug)]
+pub(super) struct Call(Arc<OpenCalls>);
+
+impl OpenCalls {
+    /// A call begins.
+    pub(super) fn begin(self: &Arc<Self>) -> Call {
+        self.n_begun.fetch_add(1, Ordering::Relaxed);
+        self.n_open.fetch_add(1, Ordering::Relaxed);
+        self.drain.n_calls.fetch_add(1, Ordering::Relaxed);
+        Call(Arc::clone(self))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.n_open.fetch_sub(1, Ordering::Relaxed);
+        self.0.drain.n_calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether one of the HTTP/2 frames in `bytes`, the first of which begins there, resets a stream for this `reason`.
+fn has_reset(bytes: &[u8], reason: u32) -> bool {
+    const RST_STREAM: u8 = 3;
+    let mut rest = bytes;
+    while let Some(([a, b, c, kind, _flags, _s0, _s1, _s2, _s3], behind)) =
+        rest.split_first_chunk::<9>()
+    {
+        let n_bytes = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let payload = behind.get(..n_bytes).unwrap_or_default();
+        if *kind == RST_STREAM && payload == reason.to_be_bytes() {
+            return true;
+        }
+        rest = behind.get(n_bytes..).unwrap_or_default();
+    }
+    false
 }
 
 impl Connected for Connection {
     type ConnectInfo = Entrance;
 
     fn connect_info(&self) -> Self::ConnectInfo {
-        self.entrance
+        self.entrance.clone()
     }
 }
 
@@ -270,6 +408,7 @@ impl AsyncRead for Connection {
         };
         let n_bytes = buf.filled().len().saturating_sub(n_before);
         match read {
+            Poll::Pending if self.is_over(cx) => Poll::Ready(Ok(())), // as if the peer had closed it
             Poll::Pending if self.is_late(0, cx) => {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
@@ -287,6 +426,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.look_at_answer(bytes);
         match &mut self.io {
             Io::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
             Io::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
@@ -298,6 +438,9 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if let Some(first) = slices.first() {
+            self.look_at_answer(first);
+        }
         match &mut self.io {
             Io::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
             Io::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
@@ -327,6 +470,8 @@ impl AsyncWrite for Connection {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+    use std::time::Duration;
+
     use tokio::io::AsyncReadExt;
     use tokio_stream::StreamExt;
 
@@ -337,12 +482,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("iamd.sock");
         let address = Address::Unix(path.clone());
-        let first = Listener::bind(&address).await.unwrap();
+        let first = Listener::bind(&address, 0o620).await.unwrap();
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            SOCKET_MODE
+            0o620
         );
-        let in_use = Listener::bind(&address).await.unwrap_err();
+        let in_use = Listener::bind(&address, 0o660).await.unwrap_err();
         assert!(
             format!("{in_use:#}").contains("another process"),
             "{in_use:#}"
@@ -351,9 +496,9 @@ mod tests {
         assert!(!path.exists(), "a server takes its socket along");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        assert!(Listener::bind(&address).await.is_ok(), "stale");
+        assert!(Listener::bind(&address, 0o660).await.is_ok(), "stale");
         std::fs::write(&path, "precious").unwrap();
-        assert!(Listener::bind(&address).await.is_err());
+        assert!(Listener::bind(&address, 0o660).await.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 
@@ -362,9 +507,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("iamd.sock");
         let address = Address::Unix(path.clone());
-        let old = Listener::bind(&address).await.unwrap();
+        let old = Listener::bind(&address, 0o660).await.unwrap();
         std::fs::remove_file(&path).unwrap();
-        let _new = Listener::bind(&address).await.unwrap();
+        let _new = Listener::bind(&address, 0o660).await.unwrap();
         drop(old);
         assert!(path.exists(), "it is not the one that was bound here");
     }
@@ -375,8 +520,7 @@ mod tests {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let places = Arc::new(Semaphore::new(1));
             let place = Arc::clone(&places).try_acquire_owned().unwrap();
-            let mut connection =
-                Connection::new(Io::Unix(ours), Entrance { is_local: true }, place);
+            let mut connection = Connection::new(Io::Unix(ours), true, place, Arc::default());
             theirs.try_write(sent).unwrap();
             let read = async {
                 let mut bytes = [0; 64];
@@ -392,11 +536,62 @@ mod tests {
         }
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_a_connection_that_asks_nothing_and_no_other() {
+        for (sent, is_asking) in [(0, false), (PREFACE_BYTES, false), (PREFACE_BYTES, true)] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let places = Arc::new(Semaphore::new(1));
+            let place = places.try_acquire_owned().unwrap();
+            let drain = Arc::new(Drain::default());
+            let mut connection = Connection::new(Io::Unix(ours), true, place, Arc::clone(&drain));
+            theirs.try_write(&vec![b'x'; sent]).unwrap();
+            let mut bytes = [0; 64];
+            if sent > 0 {
+                connection.read(&mut bytes).await.unwrap();
+            }
+            let call = is_asking.then(|| connection.entrance.calls.begin());
+            assert_eq!(drain.n_calls(), usize::from(is_asking));
+            drain.begin();
+            let begun = tokio::time::Instant::now();
+            let read = connection.read(&mut bytes);
+            let ended = tokio::time::timeout(10 * FAREWELL_TO_IDLE, read).await;
+            assert_eq!(ended.is_err(), is_asking, "{sent} bytes");
+            if !is_asking {
+                assert_eq!(ended.unwrap().unwrap(), 0);
+                let at_once = if sent == 0 {
+                    Duration::ZERO
+                } else {
+                    FAREWELL_TO_IDLE
+                };
+                assert!(begun.elapsed() <= at_once + Duration::from_millis(1));
+            }
+            drop(call);
+            assert_eq!(
+                connection.read(&mut bytes).await.unwrap(),
+                0,
+                "its call is over"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reset_is_found_among_the_frames_that_are_sent() {
+        let settings = [0, 0, 0, 4, 1, 0, 0, 0, 0];
+        let reset = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 1];
+        let refused = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
+        assert!(has_reset(&[&settings[..], &reset].concat(), 1));
+        assert!(!has_reset(&[&settings[..], &refused].concat(), 1));
+        assert!(!has_reset(&settings, 1) && !has_reset(&[], 1) && !has_reset(&reset[..12], 1));
+        // What looks like one inside of another frame is none.
+        let data = [&[0, 0, 13, 0, 0, 0, 0, 0, 1][..], &reset].concat();
+        assert!(!has_reset(&data, 1));
+    }
+
     #[tokio::test]
     async fn a_connection_too_many_is_closed_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connections = accept_all(vec![Listener::Tcp(listener)], 1);
+        let mut connections = accept_all(vec![Listener::Tcp(listener)], 1, &Arc::default());
         let _first = TcpStream::connect(address).await.unwrap();
         let held = connections.next().await.unwrap().unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();

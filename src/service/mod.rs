@@ -8,12 +8,13 @@
 //! The generated types stay in this room: others hold a [`Question`](question::Question) and an
 //! [`Answer`](question::Answer).
 
+mod calls;
 pub mod client;
 mod convert;
-mod deadline;
 pub mod explain;
 mod grpc;
 mod health;
+mod hints;
 mod json;
 mod listen;
 pub mod question;

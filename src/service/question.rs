@@ -8,7 +8,7 @@ use prost_types::value::Kind;
 use tonic::Status;
 
 use super::explain::{Explained, explained};
-use super::{convert, json, pb};
+use super::{convert, hints, json, pb};
 use crate::compile::snapshot::Snapshot;
 use crate::config::Limits;
 use crate::engine;
@@ -16,6 +16,7 @@ use crate::engine::decision::Decision;
 use crate::engine::explain::Redacted;
 use crate::engine::request::{Request, RequestError};
 use crate::engine::session_policy::SessionPolicies;
+use crate::engine::work::wanted;
 use crate::language::finding::Escaped;
 
 /// A question as a client would send it. Nothing is checked but its form.
@@ -78,6 +79,14 @@ impl Question {
         self.0.request_id = request_id;
     }
 
+    /// What in it looks like a typing error, once it was answered by `snapshot`; or as far as can be said without one.
+    pub fn hints(&self, answered: Option<(&Snapshot, &Answer)>) -> Vec<String> {
+        match answered {
+            Some((snapshot, answer)) => hints::hints(&self.0, snapshot, answer.0.reason()),
+            None => hints::about_context(&self.0),
+        }
+    }
+
     /// Decides the question here and says why, as a server would. The values of `redacted` keys are not shown.
     pub fn explain(
         self,
@@ -87,7 +96,7 @@ impl Question {
         now: Timestamp,
     ) -> Result<Explained, NoAnswer> {
         let request_id = self.0.request_id.clone();
-        explained(snapshot, limits, redacted, self.0, now)
+        explained(snapshot, limits, redacted, self.0, now, &wanted())
             .map(Explained)
             .map_err(|status| NoAnswer {
                 request_id,

@@ -9,15 +9,15 @@ use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
-use super::deadline::Deadline;
+use super::calls::{Bounds, Calls};
 use super::grpc::Door;
 pub use super::health::Readiness;
-use super::listen::{Listener, accept_all};
+use super::listen::{Drain, Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use crate::config::{
     Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
-    MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE,
+    MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE, MAX_SIMULATIONS_RECEIVED,
 };
 use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
@@ -32,21 +32,38 @@ impl Listeners {
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         let mut listeners = Vec::with_capacity(config.listen.len());
         for address in &config.listen {
-            listeners.push(Listener::bind(address).await?);
+            listeners.push(Listener::bind(address, config.socket_mode).await?);
         }
         Ok(Self(listeners))
     }
 }
 
-/// Answers calls until `stop` is done, then drains: no new connections, and the calls in flight may end. Returns
-/// when the last connection is closed; cutting that short is up to the caller.
+/// How many calls a server has in flight.
+#[derive(Clone, Debug, Default)]
+pub struct InFlight(Arc<Drain>);
+
+impl InFlight {
+    /// Now.
+    pub fn n_calls(&self) -> usize {
+        self.0.n_calls()
+    }
+}
+
+/// Answers calls until `stop` is done, then drains: no new connections, the calls in flight may end, and connections
+/// without one are closed. Returns when the last connection is closed; cutting that short is up to the caller.
 pub async fn serve(
     listeners: Listeners,
     live: Arc<Live>,
     readiness: &Readiness,
     config: &Config,
+    in_flight: &InFlight,
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
+    let drain = &in_flight.0;
+    let stop = async {
+        stop.await;
+        drain.begin();
+    };
     let door = Door {
         live,
         limits: config.limits,
@@ -74,7 +91,7 @@ pub async fn serve(
                 .context("reflection has no descriptors")?,
         );
     let (keepalive_interval, keepalive_timeout) = KEEPALIVE;
-    let connections = accept_all(listeners.0, config.max_connections);
+    let connections = accept_all(listeners.0, config.max_connections, drain);
     Server::builder()
         .max_concurrent_streams(config.max_streams_per_connection)
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
@@ -83,9 +100,14 @@ pub async fn serve(
         .http2_keepalive_interval(Some(keepalive_interval))
         .http2_keepalive_timeout(Some(keepalive_timeout))
         .serve_with_incoming_shutdown(
-            Deadline {
+            Calls {
                 inner: routes.prepare(),
-                default: config.default_deadline,
+                bounds: Bounds {
+                    places: Arc::new(Semaphore::new(MAX_SIMULATIONS_RECEIVED)),
+                    default_deadline: config.default_deadline,
+                    max_question_bytes: config.limits.max_question_bytes,
+                    max_message_bytes: config.max_message_bytes,
+                },
             },
             connections,
             stop,

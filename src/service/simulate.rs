@@ -2,14 +2,15 @@
 //! grants nothing.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use prost::Message;
 use prost_types::value::Kind;
 use tonic::Status;
 
-use super::question::{NoAnswer, in_words};
+use super::question::{NoAnswer, guarded, in_words};
 use super::{convert, pb};
 use crate::analysis::simulate::{Evaluation, aggregate, evaluate};
 use crate::compile::snapshot::Snapshot;
@@ -18,6 +19,7 @@ use crate::config::{
 };
 use crate::engine::request::{RawRequest, Request, RequestError};
 use crate::engine::simulated::{RawOverrides, RawPolicy};
+use crate::engine::work::{IsWanted, Work, wanted};
 use crate::language::document::PolicyType;
 use crate::name::{Action, Malformed, Resource};
 
@@ -123,7 +125,7 @@ impl Simulation {
         now: Timestamp,
     ) -> Result<SimulationAnswer, NoAnswer> {
         let request_id = self.0.request_id.clone();
-        match answer(snapshot, limits, self.0, now, &|| true) {
+        match answer(snapshot, limits, self.0, now, &wanted()) {
             Ok(answer) => Ok(SimulationAnswer(answer)),
             Err(status) => Err(NoAnswer {
                 request_id,
@@ -193,10 +195,10 @@ pub(super) fn answer(
     limits: &Limits,
     mut question: pb::SimulateRequest,
     now: Timestamp,
-    is_wanted: &dyn Fn() -> bool,
+    is_wanted: &IsWanted,
 ) -> Result<pb::SimulateResponse, Status> {
     // Nothing that a panic could leave half changed is used afterwards.
-    let simulated = catch_unwind(AssertUnwindSafe(|| {
+    guarded(AssertUnwindSafe(|| {
         simulate(
             snapshot,
             limits,
@@ -204,23 +206,16 @@ pub(super) fn answer(
             now,
             is_wanted,
         )
-    }));
-    match simulated {
-        Ok(Ok(Some(response))) => Ok(response),
-        Ok(Ok(None)) => Err(Status::cancelled("nobody waits for the answer")),
-        Ok(Err(error)) => Err(convert::refused(&error)),
-        Err(_) => Err(convert::internal()), // the panic hook has logged it
-    }
+    }))
 }
 
-/// `None` when the answer is no longer wanted.
 fn simulate(
     snapshot: &Snapshot,
     limits: &Limits,
     mut question: pb::SimulateRequest,
     now: Timestamp,
-    is_wanted: &dyn Fn() -> bool,
-) -> Result<Option<pb::SimulateResponse>, RequestError> {
+    is_wanted: &IsWanted,
+) -> Result<pb::SimulateResponse, RequestError> {
     let n_bytes = question.encoded_len();
     if n_bytes > MAX_SIMULATION_BYTES {
         let message =
@@ -264,15 +259,16 @@ fn simulate(
         ..raw
     };
     let mut request = Request::simulate(raw, overrides, at.unwrap_or(now))?;
+    let work = Work::for_people(Arc::clone(is_wanted));
     let (mut results, mut reasons, mut n_result_bytes) = (Vec::new(), Vec::new(), 0);
     for action in &actions {
         request.action = action.value.clone();
         for resource in &resources {
             if !is_wanted() {
-                return Ok(None);
+                return Err(RequestError::unwanted());
             }
             request.resource = resource.value.clone();
-            let evaluation = evaluate(snapshot, &request, limits.max_list_values)
+            let evaluation = evaluate(snapshot, &request, limits.max_list_values, &work)
                 .map_err(|error| resource.blame(error))?;
             reasons.push(evaluation.decision.reason());
             let result = result(action.text.clone(), resource.text.clone(), &evaluation);
@@ -289,13 +285,13 @@ fn simulate(
     let Some(reason) = aggregate(&reasons) else {
         return Err(RequestError::invalid("action", "there is none"));
     };
-    Ok(Some(pb::SimulateResponse {
+    Ok(pb::SimulateResponse {
         decision: convert::decision(reason.is_allow()).into(),
         reason: i32::from(reason as u8),
         results,
         revision: snapshot.revision.as_str().to_owned(),
         request_id,
-    }))
+    })
 }
 
 /// An action or a resource that is asked about.
@@ -518,7 +514,7 @@ mod tests {
         let Ok(loaded) = crate::store::load_texts([("account.json", account)]) else {
             panic!("the store loads");
         };
-        let ask = |is_wanted: &dyn Fn() -> bool| {
+        let ask = |is_wanted: IsWanted| {
             let question = pb::SimulateRequest {
                 principal: "arn:aws:iam::111111111111:root".to_owned(),
                 action: "orders:Get".to_owned(),
@@ -530,13 +526,13 @@ mod tests {
                 &Limits::DEFAULT,
                 question,
                 Timestamp::UNIX_EPOCH,
-                is_wanted,
+                &is_wanted,
             )
         };
-        assert_eq!(ask(&|| true).unwrap().decision(), pb::Decision::Allow);
-        let status = ask(&|| panic!("as a broken invariant would")).unwrap_err();
+        assert_eq!(ask(wanted()).unwrap().decision(), pb::Decision::Allow);
+        let status = ask(Arc::new(|| panic!("as a broken invariant would"))).unwrap_err();
         assert_eq!(status.code(), Code::Internal);
         assert!(!status.message().contains("invariant"), "{status:?}");
-        assert_eq!(ask(&|| true).unwrap().decision(), pb::Decision::Allow);
+        assert_eq!(ask(wanted()).unwrap().decision(), pb::Decision::Allow);
     }
 }

@@ -46,7 +46,8 @@ impl Repeats {
             if *recent.line != *line {
                 return true; // two lines of one hash
             }
-            if now < recent.until {
+            // What came again in time waits for its count to be told.
+            if now < recent.until || recent.repeated > 0 {
                 recent.repeated += 1;
                 recent.at = at;
                 return false;

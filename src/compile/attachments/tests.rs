@@ -1,7 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use super::*;
-use crate::language::pattern::Syntax;
+use crate::language::pattern::{NoVariables, Syntax};
 
 const ACCOUNT: &str = "111122223333";
 
@@ -58,10 +58,16 @@ fn what_is_found_is_what_every_scope_would_say() {
     ] {
         let resource = Resource::parse(text).unwrap();
         let expected: Vec<usize> = (0..files.len())
-            .filter(|at| index.files.get(*at).unwrap().covers(&resource))
+            .filter(|at| {
+                index
+                    .files
+                    .get(*at)
+                    .unwrap()
+                    .covers(&resource, &NoVariables)
+            })
             .collect();
         let found: Vec<usize> = index
-            .of(&resource)
+            .of(&resource, &NoVariables)
             .map(|found| {
                 let is_it = |file: &Attachment| std::ptr::eq(file, found);
                 index.files.iter().position(is_it).unwrap()
@@ -79,7 +85,7 @@ fn files_of_other_accounts_are_left_out() {
     let resource = Resource::parse("arn:app:orders:::order/1").unwrap();
     let of = |account: &str| {
         let account = AccountId::parse(account).unwrap();
-        index.of_account(&account, &resource).count()
+        index.of_account(&account, &resource, &NoVariables).count()
     };
     assert_eq!((of(ACCOUNT), of("444455556666")), (1, 0));
 }

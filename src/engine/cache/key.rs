@@ -53,12 +53,15 @@ impl Key {
         for arn in arns {
             self.text(arn.as_str());
         }
+        if self.0.len() > MAX_BYTES {
+            return false; // before the values are looked up
+        }
         let mut values = Projection {
             key: self,
             has_key: true,
         };
         visit_sets(facts, &mut values);
-        let has_key = values.has_key && self.0.len() <= MAX_BYTES;
+        let has_key = values.has_key && self.0.len() <= MAX_BYTES && !facts.work.is_spent();
         if has_key {
             let mut hasher = DefaultHasher::new();
             hasher.write_u64(seed);
@@ -161,6 +164,9 @@ impl Trace for Projection<'_> {
                 for key in &demand.keys {
                     let values = facts.values(key);
                     self.key.value(key, &values, facts.request);
+                    if self.key.0.len() > MAX_BYTES || !facts.work.spend(3) {
+                        break;
+                    }
                 }
                 self.has_key &= self.key.0.len() <= MAX_BYTES;
             }

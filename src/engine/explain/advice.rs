@@ -15,10 +15,15 @@ use crate::name::Principal;
 
 /// How many statements that come close are named for one obstacle.
 const MAX_CLOSE: usize = 3;
+/// How many Denies that apply are named.
+const MAX_DENIES: usize = 10;
+/// How many values of a condition are named.
+const MAX_VALUES: usize = 5;
 
 pub(super) fn advice(
     explanation: &Explanation,
     request: &Request,
+    action: &str,
     obstacles: &[(PolicyType, Verdict)],
 ) -> Vec<String> {
     match explanation.decision.reason() {
@@ -40,7 +45,7 @@ pub(super) fn advice(
         .iter()
         .flat_map(|(policy_type, verdict)| match verdict {
             Verdict::ExplicitDeny => denies(explanation, *policy_type),
-            _ => allows(explanation, request, *policy_type),
+            _ => allows(explanation, request, action, *policy_type),
         })
         .collect()
 }
@@ -70,7 +75,10 @@ fn denies(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
             && matches!(statement.outcome, Outcome::Applies(_))
     };
     let denies = explanation.statements.iter().filter(applies);
+    let n_more = denies.clone().count().saturating_sub(MAX_DENIES);
+    let more = (n_more > 0).then(|| format!("{n_more} more Denies must not apply"));
     denies
+        .take(MAX_DENIES)
         .map(|statement| {
             let name = name(statement);
             let missing = statement.resource.iter().flat_map(|resource| {
@@ -91,16 +99,24 @@ fn denies(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
                 causes.join(" and ")
             )
         })
+        .chain(more)
         .collect()
 }
 
 /// What has to allow, and the Allows that nearly do.
-fn allows(explanation: &Explanation, request: &Request, policy_type: PolicyType) -> Vec<String> {
-    let question = format!(
-        "allow `{}` on `{}`",
-        request.action,
-        request.resource.as_str()
-    );
+fn allows(
+    explanation: &Explanation,
+    request: &Request,
+    action: &str,
+    policy_type: PolicyType,
+) -> Vec<String> {
+    let question = format!("allow `{action}` on `{}`", request.resource.as_str());
+    let is_of_resource = matches!(policy_type, PolicyType::Resource | PolicyType::Trust);
+    if is_of_resource && explanation.resource_account.is_none() {
+        return vec![format!(
+            "a resource policy has to {question}, but nobody knows whose the resource is: give `--resource-account`"
+        )];
+    }
     let silent_levels: Vec<String> = explanation
         .of_type(policy_type)
         .iter()
@@ -112,10 +128,10 @@ fn allows(explanation: &Explanation, request: &Request, policy_type: PolicyType)
         PolicyType::Identity => format!("an identity policy of `{}` has to", request.principal),
         PolicyType::PermissionsBoundary => "the permissions boundary has to".to_owned(),
         PolicyType::Session => "a session policy has to".to_owned(),
-        PolicyType::Resource | PolicyType::Trust => match &explanation.resource_account {
-            Some(account) => format!("a resource policy of account `{account}` has to"),
-            None => "a resource policy has to, and nobody knows whose the resource is".to_owned(),
-        },
+        PolicyType::Resource | PolicyType::Trust => {
+            let account = explanation.resource_account.as_deref().unwrap_or_default();
+            format!("a resource policy of account `{account}` has to")
+        }
         PolicyType::ServiceControl => {
             format!(
                 "a service control policy at {} has to",
@@ -202,7 +218,10 @@ fn name(statement: &StatementResult) -> String {
     let policy = &source.statement.policy;
     let place = match &*policy.file {
         "" => String::new(),
-        file => format!(" ({file}:{})", source.extent().start.line),
+        file => {
+            let start = source.extent().start;
+            format!(" ({file}:{}:{})", start.line, start.column)
+        }
     };
     let index = source.statement.index;
     format!(
@@ -214,7 +233,12 @@ fn name(statement: &StatementResult) -> String {
 /// A condition with the values on both sides.
 fn in_words(condition: &ConditionResult) -> String {
     let quoted = |values: &[String]| {
-        let quoted: Vec<String> = values.iter().map(|value| format!("`{value}`")).collect();
+        let shown = values.iter().take(MAX_VALUES);
+        let mut quoted: Vec<String> = shown.map(|value| format!("`{value}`")).collect();
+        let n_more = values.len().saturating_sub(MAX_VALUES);
+        if n_more > 0 {
+            quoted.push(format!("{n_more} more"));
+        }
         quoted.join(", ")
     };
     let wanted: Vec<String> = condition

@@ -27,7 +27,73 @@ impl Variables for Shown<'_> {
     }
 }
 
-pub(super) fn action(statement: &Statement, facts: &Facts<'_>, matches: bool) -> ElementResult {
+/// The longest text that an explanation repeats, in bytes; the rest is cut off.
+const MAX_TEXT_BYTES: usize = 1_024;
+/// How many values of one key are shown.
+const MAX_VALUES: usize = 64;
+
+/// Stands for what is cut off.
+const CUT: &str = "…";
+
+/// The beginning of a text that is too long to be shown.
+fn clipped(text: &str) -> String {
+    let mut out = String::new();
+    push_clipped(&mut out, text);
+    out
+}
+
+/// Appends `text` as far as there is room; whether all of it was.
+fn push_clipped(out: &mut String, text: &str) -> bool {
+    let room = MAX_TEXT_BYTES.saturating_sub(out.len());
+    if text.len() <= room {
+        out.push_str(text);
+        return true;
+    }
+    let mut ends = (0..=room).rev();
+    let kept = ends.find_map(|end| text.get(..end)); // between two characters
+    out.push_str(kept.unwrap_or_default());
+    out.push_str(CUT);
+    false
+}
+
+impl ElementResult {
+    /// About how many bytes its texts have.
+    pub(super) fn n_bytes(&self) -> usize {
+        let values = self.policy_values.iter().map(PolicyValue::n_bytes);
+        values.sum::<usize>() + self.request_value.len()
+    }
+
+    /// An element of which nothing is shown.
+    pub(super) fn empty(element: &'static str, matches: bool) -> Self {
+        Self {
+            element,
+            matches,
+            policy_values: Vec::new(),
+            request_value: String::new(),
+            matched_because_missing: false,
+            failed_because_missing: false,
+        }
+    }
+}
+
+impl ConditionResult {
+    /// About how many bytes its texts have.
+    pub(super) fn n_bytes(&self) -> usize {
+        let values = self.policy_values.iter().map(PolicyValue::n_bytes);
+        let of_request = self.request_values.iter().map(|value| value.len() + 24);
+        values.sum::<usize>() + of_request.sum::<usize>() + self.key.len()
+    }
+}
+
+impl PolicyValue {
+    fn n_bytes(&self) -> usize {
+        let resolved = self.resolved.as_ref().map_or(0, String::len);
+        let missing = self.missing.iter().map(|key| key.len() + 24);
+        self.written.len() + resolved + missing.sum::<usize>() + size_of::<Self>()
+    }
+}
+
+pub(super) fn action(statement: &Statement, action: &str, matches: bool) -> ElementResult {
     let element = match &statement.actions {
         Listed::Any(_) => "Action",
         Listed::Not(_) => "NotAction",
@@ -37,7 +103,7 @@ pub(super) fn action(statement: &Statement, facts: &Facts<'_>, matches: bool) ->
         element,
         matches,
         policy_values: patterns.map(|pattern| written(pattern.as_str())).collect(),
-        request_value: facts.request.action.as_str().to_owned(),
+        request_value: clipped(action),
         matched_because_missing: false,
         failed_because_missing: false,
     }
@@ -61,7 +127,7 @@ pub(super) fn principal(
             .iter()
             .map(|entry| written(&entry_text(entry)))
             .collect(),
-        request_value: facts.request.principal.to_string(),
+        request_value: clipped(&facts.request.principal.to_string()),
         matched_because_missing: false,
         failed_because_missing: false,
     })
@@ -113,7 +179,7 @@ pub(super) fn resource(
     Some(ElementResult {
         element,
         matches,
-        request_value: facts.request.resource.as_str().to_owned(),
+        request_value: clipped(facts.request.resource.as_str()),
         matched_because_missing: matches && lacks && may_widen,
         failed_because_missing: !matches && lacks,
         policy_values,
@@ -160,10 +226,16 @@ pub(super) fn condition(
     }
 }
 
-fn shown<'v>(values: impl Iterator<Item = &'v str>, is_hidden: bool) -> Vec<String> {
-    values
-        .map(|value| if is_hidden { REDACTED } else { value }.to_owned())
-        .collect()
+fn shown<'v>(values: impl ExactSizeIterator<Item = &'v str>, is_hidden: bool) -> Vec<String> {
+    let n_more = values.len().saturating_sub(MAX_VALUES);
+    let shown = values.take(MAX_VALUES);
+    let mut shown: Vec<String> = shown
+        .map(|value| clipped(if is_hidden { REDACTED } else { value }))
+        .collect();
+    if n_more > 0 {
+        shown.push(format!("{CUT} and {n_more} more"));
+    }
+    shown
 }
 
 fn cause(condition: &Condition, values: &Values<'_>, is_missing: bool, lacks: bool) -> Cause {
@@ -241,7 +313,9 @@ fn with_variables(
     redacted: &Redacted,
 ) -> PolicyValue {
     let variables = || fields.iter().flat_map(|field| field.variables());
-    if variables().next().is_none() {
+    let n_variables = variables().count();
+    // Looked up twice each; without that being paid for there will be no answer to show it in (E-1).
+    if n_variables == 0 || !facts.work.spend(12 * n_variables) {
         return written(text);
     }
     let has_value = |substitute: Substitute<'_>, has_default: bool| match substitute {
@@ -254,18 +328,28 @@ fn with_variables(
         .map(|variable| variable.key.folded().to_owned())
         .collect();
     let shown = Shown { facts, redacted };
-    let resolved: Option<Vec<String>> = fields
-        .iter()
-        .map(|field| {
-            let atoms = field.resolve(&shown)?;
-            Some(atoms.iter().map(atom_text).collect())
-        })
-        .collect();
     PolicyValue {
         written: text.to_owned(),
-        resolved: resolved.map(|fields| format!("{prefix}{}", fields.join(":"))),
+        resolved: resolved(prefix, fields, &shown),
         missing,
     }
+}
+
+/// `fields` with their variables put in, joined with colons; none if a variable has no value. What is put in may be long,
+/// and once for each time that the policy asks for it.
+fn resolved(prefix: &str, fields: &[&Template], shown: &Shown<'_>) -> Option<String> {
+    let mut text = prefix.to_owned();
+    let mut has_room = true;
+    for (index, field) in fields.iter().enumerate() {
+        let atoms = field.resolve(shown)?;
+        if index > 0 {
+            has_room = has_room && push_clipped(&mut text, ":");
+        }
+        for atom in &atoms {
+            has_room = has_room && push_clipped(&mut text, atom_text(atom));
+        }
+    }
+    Some(text)
 }
 
 fn atom_text<'a>(atom: &'a Atom<'_>) -> &'a str {

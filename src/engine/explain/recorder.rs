@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::advice::advice;
 use super::{
-    Cause, ConditionResult, CrossAccount, Explanation, LevelResult, Redacted, Source,
-    StatementResult, TypeResult, element,
+    Cause, ConditionResult, CrossAccount, ElementResult, Explanation, LevelResult, Redacted,
+    Source, StatementResult, TypeResult, element,
 };
 use crate::compile::operator::{Truth, Values};
 use crate::compile::snapshot::{Account, Policy};
@@ -24,6 +24,11 @@ use crate::language::pattern::ResourcePattern;
 /// Notes every step of one decision.
 pub(super) struct Recorder<'r> {
     redacted: &'r Redacted,
+    /// The action as it was asked for.
+    action: &'r str,
+    /// How many bytes the texts of the statements have so far.
+    n_bytes: usize,
+    n_left_out: u32,
     /// The statement being considered, as far as it was heard of.
     current: Current,
     /// How many policies of the current layer were heard of.
@@ -56,9 +61,12 @@ struct Current {
 }
 
 impl<'r> Recorder<'r> {
-    pub(super) fn new(redacted: &'r Redacted) -> Self {
+    pub(super) fn new(redacted: &'r Redacted, action: &'r str) -> Self {
         Self {
             redacted,
+            action,
+            n_bytes: 0,
+            n_left_out: 0,
             current: Current::default(),
             n_policies: 0,
             layer_start: 0,
@@ -105,8 +113,9 @@ impl<'r> Recorder<'r> {
             indeterminate: self.indeterminate.into_iter().collect(),
             to_allow: Vec::new(),
             statements: self.statements,
+            n_left_out: self.n_left_out,
         };
-        explanation.to_allow = advice(&explanation, request, &obstacles);
+        explanation.to_allow = advice(&explanation, request, self.action, &obstacles);
         explanation
     }
 
@@ -234,6 +243,18 @@ impl<'r> Recorder<'r> {
     }
 }
 
+/// How many statements are listed with all that was found out about them.
+const MAX_STATEMENTS: usize = 1_000;
+/// How many bytes of texts they may have.
+const MAX_BYTES: usize = 1024 * 1024;
+
+impl Recorder<'_> {
+    /// Whether there is no room for more details.
+    fn is_full(&self) -> bool {
+        self.statements.len() >= MAX_STATEMENTS || self.n_bytes >= MAX_BYTES
+    }
+}
+
 impl Trace for Recorder<'_> {
     const LISTENS: bool = true;
 
@@ -268,7 +289,6 @@ impl Trace for Recorder<'_> {
         values: &Values<'_>,
         holds: Truth,
     ) {
-        let heard = element::condition(condition, facts, values, holds, self.redacted);
         let key = condition.key.folded();
         if *values == Values::Absent {
             self.current.missing.push(key.to_owned());
@@ -278,9 +298,15 @@ impl Trace for Recorder<'_> {
                 self.current.missing.push(variable.key.folded().to_owned());
             }
         }
+        if self.is_full() {
+            return;
+        }
+        let heard = element::condition(condition, facts, values, holds, self.redacted);
         if let Some(cause) = heard.indeterminate {
             self.current.indeterminate.push((key.to_owned(), cause));
         }
+        // With what the statement adds there may soon be no room.
+        self.n_bytes += heard.n_bytes();
         self.current.conditions.push(heard);
     }
 
@@ -289,6 +315,28 @@ impl Trace for Recorder<'_> {
         let Some(written) = statement.policy.statements.get(statement.index) else {
             return;
         };
+        if self.is_full() {
+            // What decided must be named all the same.
+            if !matches!(outcome, Outcome::Applies(_))
+                || self.statements.len() >= 2 * MAX_STATEMENTS
+            {
+                self.n_left_out += 1;
+                return;
+            }
+            self.statements.push(StatementResult {
+                source: self.source(facts, statement),
+                effect: written.effect,
+                outcome,
+                is_deciding: false,
+                counts: true,
+                principal: None,
+                strength: heard.strength,
+                action: ElementResult::empty("Action", heard.is_action),
+                resource: None,
+                conditions: heard.conditions,
+            });
+            return;
+        }
         let resource = element::resource(written, facts, heard.is_resource, self.redacted);
         // S-7: within reach is also what only a missing variable keeps from the resource.
         let is_near = resource
@@ -307,10 +355,13 @@ impl Trace for Recorder<'_> {
             counts: true,
             principal: element::principal(written, facts, heard.strength.is_some()),
             strength: heard.strength,
-            action: element::action(written, facts, heard.is_action),
+            action: element::action(written, self.action, heard.is_action),
             resource,
             conditions: heard.conditions,
         };
+        let elements = result.principal.iter().chain(&result.resource);
+        let elements = elements.chain([&result.action]).map(ElementResult::n_bytes);
+        self.n_bytes += elements.sum::<usize>() + size_of::<StatementResult>();
         self.statements.push(result);
     }
 

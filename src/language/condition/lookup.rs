@@ -121,8 +121,19 @@ impl Texts {
         }
     }
 
-    /// Whether `value` fits one of them; one whose variable has no value fits nothing (V-9).
+    /// Whether `value` fits one of them; one whose variable has no value fits nothing (V-9). What it takes is paid by
+    /// `variables`: here for what is compared in each case, by the patterns for the rest.
     pub fn fit(&self, value: &str, variables: &impl Variables) -> Fit {
+        // Folding takes a step for each character; the rest is done by the machine word.
+        let folds = usize::from(self.ignores_case) * (value.len() / 4);
+        let n_steps = self.n_steps();
+        if !variables.pay(
+            n_steps
+                .saturating_mul(1 + folds + value.len() / 512)
+                .div_ceil(2),
+        ) {
+            return Fit::LacksValue;
+        }
         let mut lacks_value = false;
         let fits = |text: &Template| {
             let fits = self.fits(text, value, variables);
@@ -140,6 +151,12 @@ impl Texts {
     pub fn n_steps(&self) -> usize {
         let lookup = self.lookup.as_ref();
         lookup.map_or(self.written.len(), |lookup| lookup.n_steps())
+    }
+
+    /// About how much memory it points to.
+    pub(super) fn n_bytes(&self) -> usize {
+        let texts: usize = self.written.iter().map(Template::n_bytes).sum();
+        texts + self.written.len() * size_of::<usize>()
     }
 
     /// `None` if a variable has no value.
@@ -193,6 +210,9 @@ impl Arns {
 
     /// Whether the ARN with these six fields matches one of them.
     pub fn fit(&self, arn: &[&str; 6], variables: &impl Variables) -> Fit {
+        if !variables.pay(self.n_steps()) {
+            return Fit::LacksValue;
+        }
         let mut lacks_value = false;
         let fits = |pattern: &ArnPattern| {
             let matches = pattern.matches(arn, variables);
@@ -213,6 +233,16 @@ impl Arns {
 }
 
 impl Arns {
+    /// About how much memory it points to.
+    pub(super) fn n_bytes(&self) -> usize {
+        let patterns = self.written.iter();
+        patterns
+            .flat_map(ArnPattern::fields)
+            .map(Template::n_bytes)
+            .sum::<usize>()
+            + self.written.len() * (size_of::<ArnPattern>() + size_of::<usize>())
+    }
+
     /// About how many of them are looked at for one value.
     pub fn n_steps(&self) -> usize {
         let lookup = self.lookup.as_ref();

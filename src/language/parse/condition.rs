@@ -154,14 +154,14 @@ fn operator(member: &Member<'_>, report: &mut Report<'_>) -> Option<Operator> {
             .split_once(':')
             .map_or(&*member.name, |(_, rest)| rest);
         let plain = plain.strip_suffix("IfExists").unwrap_or(plain);
-        let help = match plain {
+        let help = || match plain {
             "Null" => Some("`Null` takes neither a set qualifier nor `IfExists`".to_owned()),
             _ => did_you_mean(plain, Base::ALL.iter().map(|(_, name)| *name)),
         };
         let message = format!("unknown condition operator `{}`", member.name);
         report
             .error(Code::UNKNOWN_OPERATOR, &member.name_span, message)
-            .maybe_help(help);
+            .guess(help);
         return None;
     };
     let canonical = operator.name();
@@ -244,7 +244,7 @@ fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
                 &member.name_span,
                 format!("AWS has no global condition key `{name}`"),
             )
-            .maybe_help(did_you_mean(&folded, GLOBAL_KEYS.iter().copied()));
+            .guess(|| did_you_mean(&folded, GLOBAL_KEYS.iter().copied()));
     }
     true
 }

@@ -133,7 +133,7 @@ fn check_principal_kinds(kinds: &[Member<'_>], report: &mut Report<'_>) {
                 &kind.name_span,
                 format!("unknown kind of principal `{}`", kind.name),
             )
-            .maybe_help(did_you_mean(&kind.name, PRINCIPAL_KINDS.iter().copied()));
+            .guess(|| did_you_mean(&kind.name, PRINCIPAL_KINDS.iter().copied()));
     }
 }
 

@@ -2,7 +2,8 @@
 
 use smol_str::SmolStr;
 
-use super::{NoVariables, Syntax, Template};
+use super::{NoVariables, Syntax, Template, Variables};
+use crate::language::document::allocated;
 use crate::name::{Action, Malformed, is_action_character, is_service_prefix};
 
 /// A pattern of actions, `service:Name` or `*` (G-27). Case never matters (M-2).
@@ -63,6 +64,16 @@ impl ActionPattern {
         &self.text
     }
 
+    /// About how much memory it takes, what it points to included.
+    pub fn n_bytes(&self) -> usize {
+        let text = match self.text.len() {
+            0..=23 => 0,
+            n => allocated(n),
+        };
+        let folded = self.folded.as_ref();
+        size_of::<Self>() + text + folded.map_or(0, |folded| folded.n_bytes())
+    }
+
     /// The service it is limited to, as written; none for `*`.
     pub fn service(&self) -> Option<&str> {
         let (service, _) = self.text.split_once(':')?;
@@ -71,8 +82,13 @@ impl ActionPattern {
 
     /// Whether `action` is one of them (M-2 to M-5).
     pub fn matches(&self, action: &Action) -> bool {
+        self.matches_paid(action, &NoVariables)
+    }
+
+    /// The same, where `meter` pays for what is more than a comparison.
+    pub fn matches_paid(&self, action: &Action, meter: &impl Variables) -> bool {
         if let Some(folded) = &self.folded {
-            return folded.matches(action.as_str(), &NoVariables) == Some(true);
+            return folded.matches(action.as_str(), meter) == Some(true);
         }
         let text = action.as_str().as_bytes();
         match self.text.as_bytes() {

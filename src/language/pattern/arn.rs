@@ -65,7 +65,7 @@ impl ArnPattern {
             all = if pattern.has_variables() {
                 pattern.matches(field, variables)? && all
             } else {
-                all && pattern.fits(field, &[])
+                all && pattern.fits(field, &[], variables)
             };
         }
         Some(all)

@@ -16,6 +16,12 @@ pub(super) enum Glyph {
     AnyRun { crosses: bool },
 }
 
+/// What it takes to pass over a text of `n_bytes` with at most so many glyphs, in units of about 10 ns.
+pub(super) fn units(n_glyphs: usize, n_bytes: usize) -> usize {
+    let n_blocks = 1 + n_glyphs / 64;
+    16 + n_glyphs / 2 + n_bytes.saturating_mul(n_blocks) / 4
+}
+
 /// Whether the whole of `text` matches.
 pub(super) fn fits(glyphs: impl Iterator<Item = Glyph>, text: &str) -> bool {
     let (block, entries) = all_but_last(glyphs, text);

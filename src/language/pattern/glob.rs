@@ -14,8 +14,9 @@ use memchr::memchr;
 use memchr::memmem::{self, Finder};
 use smallvec::SmallVec;
 
-use super::OwnedPiece as Piece;
 use super::automaton::{self, Glyph};
+use super::{OwnedPiece as Piece, Variables};
+use crate::language::document::allocated;
 use crate::language::text::Text;
 
 /// The searches for the long literal segments between two `*`, in their order, prepared once; none where there are few.
@@ -40,6 +41,11 @@ pub(super) fn finders(pieces: &[Piece]) -> Finders {
         .collect()
 }
 
+/// How much memory a prepared search takes.
+pub(super) fn finder_bytes(finder: &Finder<'_>) -> usize {
+    size_of_val(finder) + allocated(finder.needle().len())
+}
+
 fn long_literal(segment: &[Piece]) -> Option<&str> {
     match segment {
         [Piece::Text(literal)] if literal.len() > MOST_ROLLED_BYTES => Some(literal),
@@ -57,6 +63,7 @@ pub(super) fn fits(
     finders: &[Finder<'_>],
     mut values: &[Text<'_>],
     text: &str,
+    meter: &impl Variables,
 ) -> bool {
     let mut segments = segments(pieces);
     let first = segments.next().unwrap_or_default();
@@ -72,12 +79,24 @@ pub(super) fn fits(
     let mut finders = finders.iter();
     for segment in segments {
         let finder = long_literal(segment).and_then(|_| finders.next());
-        match behind(segment, finder, &mut values, rest) {
+        let before = rest.len();
+        match behind(segment, finder, &mut values, rest, meter) {
             Some(after) => rest = after,
-            None => return false,
+            None => {
+                meter.pay(units_of_search(before)); // all of it was passed over
+                return false;
+            }
+        }
+        if !meter.pay(units_of_search(before - rest.len())) {
+            return false;
         }
     }
     true
+}
+
+/// What it takes to search `n_bytes` of a text, in units of about 10 ns.
+fn units_of_search(n_bytes: usize) -> usize {
+    2 + n_bytes / 8
 }
 
 /// What follows `segment` at the start of `text`.
@@ -130,6 +149,7 @@ fn behind<'t>(
     finder: Option<&Finder<'_>>,
     values: &mut &[Text<'_>],
     text: &'t str,
+    meter: &impl Variables,
 ) -> Option<&'t str> {
     match segment {
         [Piece::Text(literal)] => match finder {
@@ -144,6 +164,11 @@ fn behind<'t>(
             let n_variables = variables_in(segment);
             let (here, later) = values.split_at_checked(n_variables)?;
             *values = later;
+            let n_glyphs = bytes_of(segment, here);
+            // A segment that is longer than the text is found nowhere, however it is looked for.
+            if n_glyphs > text.len() || !meter.pay(automaton::units(n_glyphs, text.len())) {
+                return None;
+            }
             let at_any_place = std::iter::once(Glyph::AnyRun { crosses: true });
             let end = automaton::first_end(at_any_place.chain(glyphs(segment, here)), text)?;
             text.get(end..)
@@ -160,6 +185,17 @@ fn behind<'t>(
             behind_literal(&literal, text)
         }
     }
+}
+
+/// The fewest bytes of what `segment` matches.
+fn bytes_of(segment: &[Piece], values: &[Text<'_>]) -> usize {
+    let n_bytes = |piece: &Piece| match piece {
+        Piece::Text(text) => text.len(),
+        Piece::AnyOne => 1,
+        Piece::AnyRun | Piece::Variable(_) => 0,
+    };
+    let of_values: usize = values.iter().map(|value| value.len()).sum();
+    segment.iter().map(n_bytes).sum::<usize>() + of_values
 }
 
 fn behind_literal<'t>(literal: &[u8], text: &'t str) -> Option<&'t str> {

@@ -119,6 +119,16 @@ impl ResourcePattern {
         self.whole.as_str()
     }
 
+    /// About how much memory it takes, what it points to included.
+    pub fn n_bytes(&self) -> usize {
+        let fields: usize = self.moving_fields.iter().map(Template::n_bytes).sum();
+        let extended = self.extended.as_ref();
+        size_of::<Self>() - size_of::<Template>()
+            + self.whole.n_bytes()
+            + fields
+            + extended.map_or(0, |extended| extended.n_bytes())
+    }
+
     /// Which of partition and service it leaves empty, if it does: no ARN of a question has such (G-28, M-7).
     pub fn missing_field(&self) -> Option<&'static str> {
         let fields = self.fields();
@@ -247,7 +257,7 @@ impl ResourcePattern {
         }
         let covers = |values: &[Text<'_>]| match resource {
             Resource::Any => false, // M-11: only `*` covers `*`
-            Resource::Arn(arn) => self.covers(arn, reach, values),
+            Resource::Arn(arn) => self.covers(arn, reach, values, variables),
         };
         // PERF: room for values is not even set aside where there are none.
         if !self.whole.has_variables() {
@@ -258,7 +268,7 @@ impl ResourcePattern {
         Some(covers(&values))
     }
 
-    fn covers(&self, arn: &Arn, reach: Reach, values: &[Text<'_>]) -> bool {
+    fn covers(&self, arn: &Arn, reach: Reach, values: &[Text<'_>], meter: &impl Variables) -> bool {
         // V-3: what a variable puts into one of fields 2 to 5 stays inside of it, so a colon there fits nothing.
         let mut confined = values.iter().take(self.n_confined_variables as usize);
         if confined.any(|value| value.contains(':')) {
@@ -266,26 +276,31 @@ impl ResourcePattern {
         }
         let is_whole = || {
             let extended = self.extended.as_ref();
-            self.whole.fits(arn.as_str(), values)
-                || extended.is_some_and(|extended| extended.fits(arn.as_str(), values))
+            self.whole.fits(arn.as_str(), values, meter)
+                || extended.is_some_and(|extended| extended.fits(arn.as_str(), values, meter))
         };
         match (reach, self.wildcards) {
             (Reach::Narrow, _) if self.extended.is_some() => false,
             (_, Wildcards::Nowhere) | (Reach::Broad, Wildcards::AtEnds) => is_whole(),
             _ if !arn.as_str().starts_with(self.beginning()) => false,
-            (Reach::Narrow, _) => self.covers_field_by_field(arn, values),
+            (Reach::Narrow, _) => self.covers_field_by_field(arn, values, meter),
             (Reach::Broad, Wildcards::Inside) => {
                 // With six fields on either side the two relations differ only if the resource part holds a colon.
                 let may_differ = self.is_short() || arn.resource().contains(':');
-                self.extended.is_none() && self.covers_field_by_field(arn, values)
-                    || may_differ && self.covers_across_colons(arn, values)
+                self.extended.is_none() && self.covers_field_by_field(arn, values, meter)
+                    || may_differ && self.covers_across_colons(arn, values, meter)
             }
         }
     }
 
     /// NARROW: wildcards in fields 2 to 5 never match `:`; a short pattern must end in `*`, which covers the rest.
     /// That `arn` begins as it does is known, and so that the fields before the first wildcard are the same.
-    fn covers_field_by_field(&self, arn: &Arn, mut values: &[Text<'_>]) -> bool {
+    fn covers_field_by_field(
+        &self,
+        arn: &Arn,
+        mut values: &[Text<'_>],
+        meter: &impl Variables,
+    ) -> bool {
         self.numbered_fields().all(|(index, field)| {
             if field.is_everything() {
                 return true;
@@ -296,7 +311,7 @@ impl ResourcePattern {
             };
             let (here, later) = values.split_at_checked(n_variables).unwrap_or_default();
             values = later;
-            field.fits(arn.field(index), here)
+            field.fits(arn.field(index), here, meter)
         })
     }
 
@@ -307,9 +322,13 @@ impl ResourcePattern {
 
     /// BROAD where only some wildcards may cross: a `*` that ends one of fields 2 to 5 may match `:` too; a short
     /// pattern without a final `*` is tried as it stands and with `:*` behind it.
-    fn covers_across_colons(&self, arn: &Arn, values: &[Text<'_>]) -> bool {
-        let fits =
-            |template: &Template| automaton::fits(broad_glyphs(template, values), arn.as_str());
+    fn covers_across_colons(&self, arn: &Arn, values: &[Text<'_>], meter: &impl Variables) -> bool {
+        let n_values: usize = values.iter().map(|value| value.len()).sum();
+        let fits = |template: &Template| {
+            let (n_glyphs, text) = (template.as_str().len() + n_values, arn.as_str());
+            meter.pay(automaton::units(n_glyphs, text.len()))
+                && automaton::fits(broad_glyphs(template, values), text)
+        };
         fits(&self.whole) || self.extended.as_deref().is_some_and(fits)
     }
 }

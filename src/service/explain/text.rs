@@ -85,7 +85,8 @@ fn headline(out: &mut String, response: &pb::ExplainResponse, colour: Colour) ->
 }
 
 fn layers(out: &mut String, response: &pb::ExplainResponse, colour: Colour) -> std::fmt::Result {
-    for of_type in &response.per_type {
+    let in_play = |of_type: &&pb::TypeResult| of_type.result != "notApplicable";
+    for of_type in response.per_type.iter().filter(in_play) {
         let what = match of_type.r#type.as_str() {
             "identity" => "identity policies",
             "resource" => "resource policies",
@@ -258,7 +259,9 @@ fn notes(out: &mut String, response: &pb::ExplainResponse, colour: Colour) -> st
     let missing = response.missing_context.iter();
     list(
         "keys that were asked for and are absent",
-        missing.map(|key| printable(key)).collect(),
+        missing
+            .map(|key| printable(spelled(response, key)))
+            .collect(),
     )?;
     let indeterminate = response.indeterminate.iter();
     list(
@@ -271,23 +274,43 @@ fn notes(out: &mut String, response: &pb::ExplainResponse, colour: Colour) -> st
     list(
         "for an allow",
         to_allow.map(|line| printable(line)).collect(),
-    )
+    )?;
+    if response.statements_left_out > 0 {
+        let n = response.statements_left_out;
+        writeln!(
+            out,
+            "\n{n} more statements were considered and are left out"
+        )?;
+    }
+    Ok(())
 }
 
-/// `statement 0 `Sid` of policy (file:line)`.
+/// `statement 0 `Sid` of policy (file:line:column)`.
 fn named(source: &pb::StatementSource, colour: Colour) -> String {
     let sid = match source.sid.as_str() {
         "" => String::new(),
         sid => format!(" {}", quoted(sid)),
     };
-    let line = source.start.map_or(0, |start| start.line);
+    let (line, column) = source
+        .start
+        .map_or((0, 0), |start| (start.line, start.column));
     let place = match source.file.as_str() {
         "" => String::new(),
-        file => format!(" ({}:{line})", printable(file)),
+        file => format!(" ({}:{line}:{column})", printable(file)),
     };
     let policy = printable(&source.policy);
     let place = colour.paint(Tone::Quiet, &place);
     format!("statement {}{sid} of {policy}{place}", source.index)
+}
+
+/// The key as a policy spells it, if one of those shown does.
+fn spelled<'r>(response: &'r pb::ExplainResponse, key: &'r str) -> &'r str {
+    let statements = response.statements.iter();
+    let mut keys = statements
+        .flat_map(|statement| &statement.conditions)
+        .map(|condition| condition.key.as_str());
+    let found = keys.find(|spelled| spelled.eq_ignore_ascii_case(key));
+    found.unwrap_or(key)
 }
 
 fn policy_values(values: &[pb::PolicyValue]) -> String {

@@ -44,7 +44,15 @@ impl Running {
             let (live, readiness) = (Arc::clone(&live), Arc::clone(&readiness));
             async move {
                 let stop = async { stopped.await.unwrap_or(()) };
-                serve(listeners, live, &readiness, &config, stop).await
+                serve(
+                    listeners,
+                    live,
+                    &readiness,
+                    &config,
+                    &InFlight::default(),
+                    stop,
+                )
+                .await
             }
         });
         let channel = Endpoint::from_shared(address)

@@ -9,6 +9,7 @@ use iamd::engine::decision::Decision;
 use iamd::engine::explain::{Redacted, explain};
 use iamd::engine::request::Request;
 use iamd::engine::simulated::RawOverrides;
+use iamd::engine::work::Work;
 use jiff::Timestamp;
 
 use super::{Case, ask, each_world, load, name, to_raw};
@@ -64,7 +65,7 @@ fn a_simulation_that_overrides_nothing_is_the_question() {
             }
             let raw = to_raw(&question).unwrap();
             let request = Request::simulate(raw, RawOverrides::default(), at(&question)).unwrap();
-            let simulated = evaluate(&case.snapshot, &request, usize::MAX).unwrap();
+            let simulated = evaluate(&case.snapshot, &request, usize::MAX, &Work::ample()).unwrap();
             assert_eq!(told(&simulated.decision), told(&plain), "{question:?}");
             n_simulated += 1;
         }

@@ -1,0 +1,452 @@
+//! What holds for every call before a service sees it: that it is a gRPC call, how long it may take, how much it may
+//! send, and that its connection knows of it.
+//!
+//! tonic has a layer of its own for `grpc-timeout`; it answers CANCELLED, and its default would shorten the deadlines
+//! that clients set. This one runs inside of it, so it is always first. tonic also takes a message as long as the
+//! longest of any call before anybody asks what it is for; here each call is held to its own limit, before its bytes
+//! are kept.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Bytes;
+use tonic::codegen::http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use tower_service::Service;
+
+use super::convert;
+use super::listen::{Call, Entrance};
+use crate::config::{
+    DEADLINE_FOR_HELPERS, DEADLINE_FOR_PEOPLE, MAX_HELPER_BYTES, MAX_SIMULATION_BYTES,
+};
+
+/// Holds the calls of `inner` to what is said above.
+#[derive(Clone, Debug)]
+pub(super) struct Calls<S> {
+    pub(super) inner: S,
+    pub(super) bounds: Bounds,
+}
+
+/// A call of people that may be received, and run: for as long as this is held its connection has no other, and the
+/// server few. Whatever runs for the call keeps a share until it ends.
+#[derive(Clone, Debug)]
+pub(super) struct Place(
+    #[expect(dead_code, reason = "held, not read")] Arc<[OwnedSemaphorePermit; 2]>,
+);
+
+/// What calls are held to.
+#[derive(Clone, Debug)]
+pub(super) struct Bounds {
+    /// Places for the questions of people that are being received.
+    pub(super) places: Arc<Semaphore>,
+    /// The deadline of an Authorize call whose client set none. Calls for people have their own.
+    pub(super) default_deadline: Duration,
+    /// The longest question.
+    pub(super) max_question_bytes: usize,
+    /// The longest message of any call; beyond it tonic answers OUT_OF_RANGE.
+    pub(super) max_message_bytes: usize,
+}
+
+impl Bounds {
+    /// When the calls of `method` end whose client set no deadline, and how long their requests may be. A stream that is
+    /// answered in time, such as the health watch, goes on after it.
+    fn of(&self, method: &str) -> (Duration, usize) {
+        match method {
+            "Authorize" => (self.default_deadline, self.max_question_bytes),
+            "Explain" => (DEADLINE_FOR_PEOPLE, self.max_question_bytes),
+            "Simulate" => (DEADLINE_FOR_PEOPLE, MAX_SIMULATION_BYTES),
+            _ => (DEADLINE_FOR_HELPERS, MAX_HELPER_BYTES),
+        }
+    }
+}
+
+impl<S> Service<Request<Body>> for Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if let Some(refusal) = no_call(&request) {
+            return Box::pin(std::future::ready(Ok(refusal)));
+        }
+        let method = request.uri().path().rsplit('/').next();
+        let (default, max_bytes) = self.bounds.of(method.unwrap_or_default());
+        let deadline = match client_timeout(request.headers()) {
+            Ok(Some(Duration::ZERO)) => {
+                return Box::pin(std::future::ready(Ok(deadline_exceeded())));
+            }
+            Ok(given) => given.unwrap_or(default),
+            Err(Malformed) => {
+                let status = Status::invalid_argument(
+                    "the header `grpc-timeout` has at most eight digits and one of the units H, M, S, m, u and n",
+                );
+                return Box::pin(std::future::ready(Ok(status.into_http())));
+            }
+        };
+        let entrance = request.extensions().get::<Entrance>();
+        let call = entrance.map(|entrance| entrance.calls.begin());
+        let max_message_bytes = self.bounds.max_message_bytes;
+        let own_place = match (method, entrance) {
+            (Some("Explain" | "Simulate"), Some(entrance)) => {
+                Some(Arc::clone(&entrance.calls.place))
+            }
+            _ => None,
+        };
+        let mut request = request.map(|body| {
+            Body::new(Limited {
+                body,
+                max_bytes,
+                max_message_bytes,
+                state: State::START,
+            })
+        });
+        if let Some(own_place) = own_place {
+            let (places, mut inner) = (Arc::clone(&self.bounds.places), self.inner.clone());
+            let answer = async move {
+                // Before a byte of the question is kept.
+                let own = own_place.acquire_owned().await;
+                if let (Ok(own), Ok(shared)) = (own, places.acquire_owned().await) {
+                    request
+                        .extensions_mut()
+                        .insert(Place(Arc::new([own, shared])));
+                }
+                inner.call(request).await
+            };
+            return Box::pin(in_time(deadline, answer, call));
+        }
+        Box::pin(in_time(deadline, self.inner.call(request), call))
+    }
+}
+
+/// `answer`, if it comes in time. The call is in flight until then.
+fn in_time(
+    deadline: Duration,
+    answer: impl Future<Output = Result<Response<Body>, Infallible>>,
+    call: Option<Call>,
+) -> impl Future<Output = Result<Response<Body>, Infallible>> {
+    // The clock starts here and not when the future is first asked: tonic's own starts right after this call, and would
+    // otherwise now and then be first, and answer CANCELLED.
+    let answer = tokio::time::timeout(deadline, answer);
+    async move {
+        let _call = call;
+        match answer.await {
+            Ok(answer) => answer.map(readable),
+            Err(_) => Ok(deadline_exceeded()),
+        }
+    }
+}
+
+fn deadline_exceeded() -> Response<Body> {
+    Status::deadline_exceeded("the call's deadline has passed").into_http()
+}
+
+/// What is answered to a request that is no gRPC call: such a one must not look like an answer to whoever sent it.
+fn no_call(request: &Request<Body>) -> Option<Response<Body>> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let is_grpc = |text: &[u8]| {
+        let rest = text.strip_prefix(b"application/grpc");
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b'+' | b';')))
+    };
+    let status = if request.method() != Method::POST {
+        StatusCode::METHOD_NOT_ALLOWED
+    } else if !content_type.is_some_and(|text| is_grpc(text.as_bytes())) {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    } else {
+        return None;
+    };
+    let mut refusal = Response::new(Body::empty());
+    *refusal.status_mut() = status;
+    Some(refusal)
+}
+
+/// A message that cannot be decoded is a fault of its sender; tonic calls it INTERNAL, which stands for one of ours. Ours
+/// have details.
+fn readable(answer: Response<Body>) -> Response<Body> {
+    let headers = answer.headers();
+    let is_internal = headers
+        .get(Status::GRPC_STATUS)
+        .is_some_and(|code| code == "13");
+    if !is_internal || headers.contains_key("grpc-status-details-bin") {
+        return answer;
+    }
+    convert::undecodable().into_http()
+}
+
+/// A `grpc-timeout` that is none.
+#[derive(Debug, PartialEq)]
+struct Malformed;
+
+/// The header `grpc-timeout`: at most eight digits and a unit.
+fn client_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
+    let Some(text) = headers.get("grpc-timeout") else {
+        return Ok(None);
+    };
+    let text = text.to_str().map_err(|_| Malformed)?;
+    let digits = text.len().checked_sub(1).ok_or(Malformed)?;
+    let (digits, unit) = text.split_at_checked(digits).ok_or(Malformed)?;
+    if !(1..=8).contains(&digits.len()) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Malformed);
+    }
+    let number: u64 = digits.parse().map_err(|_| Malformed)?;
+    Ok(Some(match unit {
+        "H" => Duration::from_secs(number * 3600),
+        "M" => Duration::from_secs(number * 60),
+        "S" => Duration::from_secs(number),
+        "m" => Duration::from_millis(number),
+        "u" => Duration::from_micros(number),
+        "n" => Duration::from_nanos(number),
+        _ => return Err(Malformed),
+    }))
+}
+
+/// A request's body that ends in an error at the head of a message that is too long.
+struct Limited {
+    body: Body,
+    max_bytes: usize,
+    max_message_bytes: usize,
+    state: State,
+}
+
+/// Where in the sequence of messages a body is: each is a flag, four bytes of length, and so many bytes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum State {
+    /// So many bytes of a head have come, with this length so far.
+    Head(u8, u32),
+    /// So many bytes of a message are to come.
+    Message(u32),
+}
+
+impl State {
+    const START: Self = Self::Head(0, 0);
+    const HEAD_BYTES: u8 = 5;
+
+    /// Behind `bytes`; the length of a message among them that has more than `most`, if there is one.
+    fn after(mut self, mut bytes: &[u8], most: usize) -> Result<Self, u32> {
+        while let Some((first, rest)) = bytes.split_first() {
+            match self {
+                Self::Head(n, length) => {
+                    bytes = rest;
+                    let length = if n == 0 {
+                        0
+                    } else {
+                        (length << 8) | u32::from(*first)
+                    };
+                    self = if n + 1 < Self::HEAD_BYTES {
+                        Self::Head(n + 1, length)
+                    } else if length as usize > most {
+                        return Err(length);
+                    } else {
+                        Self::message(length)
+                    };
+                }
+                Self::Message(left) => {
+                    let n = bytes.len().min(left as usize);
+                    bytes = bytes.get(n..).unwrap_or_default();
+                    // INVARIANT: no more than `left`, which is a `u32`.
+                    self = Self::message(left.saturating_sub(u32::try_from(n).unwrap_or(left)));
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    fn message(left: u32) -> Self {
+        if left == 0 {
+            Self::START
+        } else {
+            Self::Message(left)
+        }
+    }
+}
+
+impl http_body::Body for Limited {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame
+            && let Some(bytes) = frame.data_ref()
+        {
+            match self.state.after(bytes, self.max_bytes) {
+                Ok(state) => self.state = state,
+                // What is longer than any message is tonic's to refuse, as it is where there is no such limit.
+                Err(n_bytes) if n_bytes as usize <= self.max_message_bytes => {
+                    let status = convert::question_too_large(n_bytes as usize, self.max_bytes);
+                    return Poll::Ready(Some(Err(status)));
+                }
+                Err(n_bytes) => self.state = State::message(n_bytes),
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    fn timeout(text: &str) -> Result<Option<Duration>, Malformed> {
+        client_timeout(&HeaderMap::from_iter([(
+            "grpc-timeout".parse().unwrap(),
+            text.parse().unwrap(),
+        )]))
+    }
+
+    #[test]
+    fn timeouts_are_read_as_grpc_writes_them() {
+        assert_eq!(timeout("3S"), Ok(Some(Duration::from_secs(3))));
+        assert_eq!(
+            timeout("99999999H"),
+            Ok(Some(Duration::from_secs(99_999_999 * 3600)))
+        );
+        assert_eq!(timeout("82f"), Err(Malformed));
+        for malformed in ["", "S", "3", "-3S", "123456789S", "3s", "3 S", "+3S"] {
+            assert_eq!(timeout(malformed), Err(Malformed), "{malformed}");
+        }
+        assert_eq!(timeout("500u"), Ok(Some(Duration::from_micros(500))));
+        assert_eq!(timeout("500m"), Ok(Some(Duration::from_millis(500))));
+        assert_eq!(client_timeout(&HeaderMap::new()), Ok(None));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_takes_too_long_is_deadline_exceeded() {
+        #[derive(Clone)]
+        struct Never;
+        impl Service<Request<Body>> for Never {
+            type Response = Response<Body>;
+            type Error = Infallible;
+            type Future = std::future::Pending<Result<Response<Body>, Infallible>>;
+            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+                Poll::Ready(Ok(()))
+            }
+            fn call(&mut self, _: Request<Body>) -> Self::Future {
+                std::future::pending()
+            }
+        }
+        let mut service = Calls {
+            inner: Never,
+            bounds: bounds(),
+        };
+        let start = tokio::time::Instant::now();
+        let call = authorize();
+        let answer = service
+            .call(call.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.headers().get("grpc-status").unwrap(), "4");
+        assert!(start.elapsed() < Duration::from_secs(2));
+        let call = authorize().header("grpc-timeout", "5S");
+        let answer = service
+            .call(call.body(Body::empty()).unwrap())
+            .await
+            .unwrap();
+        assert_eq!(answer.headers().get("grpc-status").unwrap(), "4");
+        assert!(
+            start.elapsed() >= Duration::from_secs(6),
+            "the client's own deadline is not shortened"
+        );
+        let call = authorize().header("grpc-timeout", "1S");
+        let answer = service.call(call.body(Body::empty()).unwrap());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let start = tokio::time::Instant::now();
+        answer.await.unwrap();
+        assert_eq!(
+            start.elapsed(),
+            Duration::ZERO,
+            "the clock starts with the call"
+        );
+    }
+
+    fn bounds() -> Bounds {
+        Bounds {
+            places: Arc::new(Semaphore::new(1)),
+            default_deadline: Duration::from_secs(1),
+            max_question_bytes: 10,
+            max_message_bytes: 20,
+        }
+    }
+
+    fn authorize() -> tonic::codegen::http::request::Builder {
+        Request::post("/iamd.v1.AuthorizationService/Authorize")
+            .header("content-type", "application/grpc")
+    }
+
+    #[test]
+    fn a_head_is_read_wherever_the_bytes_are_cut() {
+        // Two messages, of 3 bytes and of none, and the head of one of 300.
+        let sent = [0, 0, 0, 0, 3, 9, 9, 9, 1, 0, 0, 0, 0, 0, 0, 0, 1, 44];
+        for cut in 0..sent.len() {
+            let (first, second) = sent.split_at(cut);
+            let state = State::START.after(first, 299).unwrap();
+            assert_eq!(state.after(second, 299), Err(300), "cut at {cut}");
+            let state = State::START.after(first, 300).unwrap();
+            assert_eq!(
+                state.after(second, 300),
+                Ok(State::Message(300)),
+                "cut at {cut}"
+            );
+        }
+        let longest = [0, 255, 255, 255, 255];
+        assert_eq!(State::START.after(&longest, 20), Err(u32::MAX));
+    }
+
+    #[test]
+    fn only_a_grpc_call_is_one() {
+        let ask = |method: Method, content_type: &str| {
+            let request = Request::builder()
+                .method(method)
+                .header("content-type", content_type);
+            let refusal = no_call(&request.body(Body::empty()).unwrap());
+            refusal.map(|refusal| refusal.status().as_u16())
+        };
+        for fine in [
+            "application/grpc",
+            "application/grpc+proto",
+            "application/grpc;x",
+        ] {
+            assert_eq!(ask(Method::POST, fine), None, "{fine}");
+        }
+        for odd in [
+            "text/plain",
+            "application/grpc-web",
+            "application/grpc-web+proto",
+            "",
+            "application/grpcx",
+        ] {
+            assert_eq!(ask(Method::POST, odd), Some(415), "{odd}");
+        }
+        assert_eq!(ask(Method::GET, "application/grpc"), Some(405));
+        let without = Request::post("/").body(Body::empty()).unwrap();
+        assert_eq!(no_call(&without).unwrap().status(), 415);
+    }
+}

@@ -1,0 +1,155 @@
+//! What in a question looks like a typing error, for people: a program that asks gets answers alone.
+
+use super::pb;
+use crate::compile::snapshot::Snapshot;
+use crate::engine::decision::Reason;
+use crate::language::condition::Condition;
+use crate::language::document::Statement;
+use crate::language::finding::did_you_mean;
+use crate::name::{Arn, Principal};
+
+/// The keys of AWS that a caller may send, as they are documented.
+const SENT: &[&str] = &[
+    "aws:SourceIp",
+    "aws:UserAgent",
+    "aws:Referer",
+    "aws:SecureTransport",
+    "aws:SourceVpc",
+    "aws:SourceVpce",
+    "aws:SourceVpcArn",
+    "aws:VpcSourceIp",
+    "aws:RequestedRegion",
+    "aws:ViaAWSService",
+    "aws:CalledVia",
+];
+
+/// How many users and roles are looked at for a similar name: this runs in a server too.
+const MAX_PRINCIPALS: usize = 10_000;
+/// How many statements.
+const MAX_STATEMENTS: usize = 10_000;
+/// The longest text of a question that a hint repeats, in bytes.
+const MAX_TEXT_BYTES: usize = 256;
+
+/// The hints about a question that was decided so.
+pub(super) fn hints(
+    question: &pb::AuthorizeRequest,
+    snapshot: &Snapshot,
+    reason: pb::Reason,
+) -> Vec<String> {
+    let mut hints = Vec::new();
+    hints.extend(service(&question.action, snapshot, is_allow(reason)));
+    if reason == pb::Reason::ImplicitDenyUnknownPrincipal {
+        hints.extend(principal(&question.principal, snapshot));
+    }
+    hints.extend(context_keys(question, Some(snapshot)));
+    hints
+}
+
+fn is_allow(reason: pb::Reason) -> bool {
+    let number = i32::from(reason);
+    Reason::ALL
+        .iter()
+        .any(|(known, _)| i32::from(*known as u8) == number && known.is_allow())
+}
+
+/// The hints that need no store.
+pub(super) fn about_context(question: &pb::AuthorizeRequest) -> Vec<String> {
+    context_keys(question, None)
+}
+
+fn statements(snapshot: &Snapshot) -> impl Iterator<Item = &Statement> {
+    let policies = snapshot.sets().flat_map(|set| set.policies());
+    policies
+        .flat_map(|policy| policy.statements.iter())
+        .take(MAX_STATEMENTS)
+}
+
+/// An action of a service that no statement names. Where `*` allowed it all the same, only what looks like a typing error
+/// is worth a word.
+fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String> {
+    let (asked, _) = action.split_once(':')?;
+    if asked.len() > MAX_TEXT_BYTES {
+        return None;
+    }
+    let mut named: Vec<&str> = statements(snapshot)
+        .flat_map(|statement| statement.actions.entries())
+        .filter_map(|pattern| pattern.service())
+        .collect();
+    named.sort_unstable();
+    named.dedup();
+    if named
+        .iter()
+        .any(|service| service.eq_ignore_ascii_case(asked))
+    {
+        return None;
+    }
+    match did_you_mean(asked, named) {
+        None if is_allowed => None,
+        None => Some(format!("no statement speaks of the service `{asked}`")),
+        Some(guess) => Some(format!(
+            "no statement speaks of the service `{asked}`; {guess}"
+        )),
+    }
+}
+
+/// A principal that the store does not know, where it knows one of that name with another path, or in another case.
+fn principal(asked: &str, snapshot: &Snapshot) -> Option<String> {
+    let principal = Principal::parse(asked).ok()?;
+    let arn = principal.arn().filter(|_| asked.len() <= MAX_TEXT_BYTES)?;
+    let (kind, name, session) = match &principal {
+        Principal::User(arn) => ("user/", last(arn), None),
+        Principal::Role(arn) => ("role/", last(arn), None),
+        Principal::AssumedRole { role, session, .. } => ("role/", &**role, Some(session)),
+        _ => return None,
+    };
+    let known = snapshot.principals().take(MAX_PRINCIPALS);
+    let mut known = known.map(|entity| &entity.arn);
+    let similar = known.find(|known| {
+        known.account() == arn.account()
+            && known.resource().starts_with(kind)
+            && last(known).eq_ignore_ascii_case(name)
+    })?;
+    let guess = match session {
+        None => similar.to_string(),
+        Some(session) => {
+            let (partition, account) = (similar.partition(), similar.account());
+            let role = last(similar);
+            format!("arn:{partition}:sts::{account}:assumed-role/{role}/{session}")
+        }
+    };
+    (guess != asked).then(|| format!("the store does not know `{asked}`; did you mean `{guess}`?"))
+}
+
+fn last(arn: &Arn) -> &str {
+    arn.resource().rsplit('/').next().unwrap_or_default()
+}
+
+/// Context keys without the prefix that every key of a policy has.
+fn context_keys(question: &pb::AuthorizeRequest, snapshot: Option<&Snapshot>) -> Vec<String> {
+    let keys = question.context.iter().map(|entry| entry.key.as_str());
+    keys.filter(|key| !key.contains(':') && key.len() <= MAX_TEXT_BYTES)
+        .map(|key| {
+            let guess = match similar_key(key, snapshot) {
+                Some(full) => format!("did you mean `{full}`?"),
+                None => "write it as policies do, such as `aws:SourceIp`".to_owned(),
+            };
+            format!("the context key `{key}` has no prefix; {guess}")
+        })
+        .collect()
+}
+
+/// A key that is called so behind its prefix.
+fn similar_key(key: &str, snapshot: Option<&Snapshot>) -> Option<String> {
+    let is_it = |full: &str| {
+        let behind = full.split_once(':').map(|(_, behind)| behind);
+        behind.is_some_and(|behind| behind.eq_ignore_ascii_case(key))
+    };
+    let global = SENT.iter().find(|full| is_it(full));
+    let global = global.map(|full| (*full).to_owned());
+    let of_policies = || {
+        let conditions = statements(snapshot?).flat_map(|statement| statement.conditions.iter());
+        let mut spelled = conditions.map(|condition: &Condition| &*condition.spelled);
+        spelled.find(|full| is_it(full)).map(str::to_owned)
+    };
+    global.or_else(of_policies)
+}
