@@ -13,6 +13,7 @@ mod cli;
 mod corpus;
 mod edits;
 mod explain;
+mod faults;
 mod hostile;
 mod incremental;
 mod indexes;

@@ -150,6 +150,26 @@ pub fn iamd(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     command
 }
 
+/// The real binary, run by a shell that has set up its limits by `script` before: `ulimit -n 256`.
+pub fn iamd_after(script: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+    let direct = iamd(arguments);
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!("{script} && exec \"$0\" \"$@\"")])
+        .arg(direct.get_program())
+        .args(direct.get_args())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    for (name, value) in direct.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
+}
+
 /// A running `iamd serve`; it ends with the value.
 pub struct Server {
     child: Child,
@@ -178,24 +198,26 @@ impl Server {
         Self::spawn(command)
     }
 
-    /// Runs `command` and collects what it logs.
+    /// Runs `command` and collects what it logs, unless its stderr leads elsewhere than to a pipe of ours.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
         let log = Arc::new(Log::default());
         let grown = Arc::clone(&log);
-        let reader = thread::spawn(move || {
-            for line in stderr.lines() {
-                let Ok(line) = line else { break };
-                grown.lines.lock().unwrap().push(line);
-                grown.grew.notify_all();
-            }
+        let reader = child.stderr.take().map(|stderr| {
+            thread::spawn(move || {
+                for line in BufReader::new(stderr).lines() {
+                    let Ok(line) = line else { break };
+                    grown.lines.lock().unwrap().push(line);
+                    grown.grew.notify_all();
+                }
+            })
         });
-        Self {
-            child,
-            log,
-            reader: Some(reader),
-        }
+        Self { child, log, reader }
+    }
+
+    /// The number of its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until a line of the log satisfies `wanted`.
@@ -237,9 +259,7 @@ impl Server {
 
     /// A channel to it. Waits for nothing.
     pub fn channel(&self) -> Channel {
-        Endpoint::from_shared(format!("http://{}", self.address()))
-            .unwrap()
-            .connect_lazy()
+        channel_to(&self.address())
     }
 
     /// A client of it, once it is ready.
@@ -312,6 +332,15 @@ impl Drop for Server {
     }
 }
 
+/// A channel to a server at `address`, which may be `unix:/path`. Waits for nothing.
+pub fn channel_to(address: &str) -> Channel {
+    let uri = match address.strip_prefix("unix:") {
+        Some(path) => format!("unix://{path}"),
+        None => format!("http://{address}"),
+    };
+    Endpoint::from_shared(uri).unwrap().connect_lazy()
+}
+
 /// Waits until the server behind `channel` says that it serves.
 pub async fn ready(channel: &Channel, server: &Server) {
     let deadline = Instant::now() + PATIENCE;
@@ -342,14 +371,25 @@ pub async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, t
 }
 
 /// Looks again and again until `condition` gives something.
-pub async fn eventually<T>(what: &str, mut condition: impl AsyncFnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, condition).await
+}
+
+/// The same, for what must come sooner: `limit` is a bound that is being tested.
+pub async fn within<T>(
+    limit: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let begun = Instant::now();
     loop {
-        if let Some(found) = condition().await {
-            return found;
+        // A server that answers nothing must not hold up the test either.
+        let left = limit.saturating_sub(begun.elapsed());
+        match tokio::time::timeout(left, condition()).await {
+            Ok(Some(found)) => return found,
+            Ok(None) => tokio::time::sleep(PACE).await,
+            Err(_) => panic!("{what} has not come in {limit:?}"),
         }
-        assert!(Instant::now() < deadline, "{what} never came");
-        tokio::time::sleep(PACE).await;
     }
 }
 

@@ -1,0 +1,98 @@
+//! Connections, however many, leave the descriptors that the store needs.
+
+use std::fs;
+
+use super::raw::Raw;
+use super::{GET, REFUND, grant_instead, is_complaint};
+use crate::support::{Server, eventually, iamd_after, store_allowing};
+
+/// A server whose limits of descriptors are set by `script`.
+fn limited(script: &str, root: &std::path::Path) -> Server {
+    let mut command = iamd_after(script, ["serve", "--listen", "127.0.0.1:0", "--store"]);
+    command.arg(root);
+    Server::spawn(command)
+}
+
+/// The soft and the hard limit of its descriptors.
+fn limits(server: &Server) -> (u64, u64) {
+    let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))
+        .unwrap();
+    let mut numbers = line.split_whitespace().map(|n| n.parse().unwrap());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
+fn n_descriptors(server: &Server) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", server.id()))
+        .unwrap()
+        .count()
+}
+
+/// Whether `line` warns that fewer connections are taken than the setting says.
+fn tells_the_cap(line: &str) -> bool {
+    is_complaint(line) && line.contains("max_connections")
+}
+
+#[tokio::test]
+async fn held_connections_keep_no_revocation_from_taking_force() {
+    let store = store_allowing(GET);
+    let mut server = limited("ulimit -n 256", store.path());
+    let mut client = server.client().await;
+    server.wait_for_log("a word about fewer connections", |line| {
+        tells_the_cap(line).then_some(())
+    });
+    let mut held = Vec::new();
+    for _ in 0..300 {
+        // One that is closed at once is no failure: its client learns that now.
+        if let Ok(raw) = Raw::greeted(&server.address()).await {
+            held.push(raw);
+        }
+    }
+    eventually("many connections", async || {
+        (n_descriptors(&server) > 128).then_some(())
+    })
+    .await;
+    let n_before = server.log().len();
+    // More than one change: the first may come before the last connection.
+    for action in [REFUND, GET, REFUND, GET, REFUND] {
+        grant_instead(store.path(), &mut server, &mut client, action).await;
+    }
+    assert!(n_descriptors(&server) < 256, "none is left");
+    // A newcomer is told at once that there is no place.
+    Raw::connect(&server.address())
+        .await
+        .unwrap()
+        .closed()
+        .await;
+    let log = server.log();
+    let complaints: Vec<_> = log[n_before..]
+        .iter()
+        .filter(|line| is_complaint(line))
+        .collect();
+    assert!(complaints.len() <= 3, "{complaints:#?}");
+
+    drop(held);
+    eventually("a place for a newcomer", async || {
+        let mut raw = Raw::greeted(&server.address()).await.ok()?;
+        raw.accepted().await.then_some(())
+    })
+    .await;
+    drop(client);
+    server.signal("TERM");
+    assert_eq!(server.exit_status().code(), Some(0));
+}
+
+#[tokio::test]
+async fn the_soft_limit_of_descriptors_is_raised_to_the_hard_one() {
+    let store = store_allowing(GET);
+    let server = limited("ulimit -S -n 256 && ulimit -H -n 4096", store.path());
+    server.client().await;
+    assert_eq!(limits(&server), (4096, 4096));
+    let log = server.log();
+    assert!(
+        !log.iter().any(|line| tells_the_cap(line)),
+        "enough for the connections of the default: {log:#?}"
+    );
+}

@@ -1,0 +1,200 @@
+//! HTTP/2 by hand: what no client library would let a test send, or leave unsent.
+
+use std::io;
+use std::pin::Pin;
+
+use iamd::service::pb;
+use prost::Message as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::time::timeout;
+
+use crate::support::{PATIENCE, ann_asks};
+
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub const AUTHORIZE: &str = "/iamd.v1.AuthorizationService/Authorize";
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+
+pub const END_STREAM: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+
+const CANCEL: [u8; 4] = [0, 0, 0, 8];
+
+/// The bytes of a frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+}
+
+/// The headers of an Authorize call, each as a literal without indexing.
+pub fn call_headers(authority: &str) -> Vec<u8> {
+    let headers = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":path", AUTHORIZE),
+        (":authority", authority),
+        ("content-type", "application/grpc"),
+        ("te", "trailers"),
+    ];
+    let text = |text: &str| {
+        let length = match u8::try_from(text.len()).unwrap() {
+            short @ ..127 => vec![short],
+            long => vec![127, long - 127],
+        };
+        [&length, text.as_bytes()].concat()
+    };
+    let header = |(name, value)| [vec![0], text(name), text(value)].concat();
+    headers.into_iter().flat_map(header).collect()
+}
+
+/// A message as gRPC frames it.
+pub fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat()
+}
+
+/// Ann's question about `action`, framed.
+pub fn question(action: &str) -> Vec<u8> {
+    framed(&ann_asks(action).encode_to_vec())
+}
+
+/// Begins and gives up as many calls as a server takes before it closes the connection for it, and more.
+pub fn rapid_resets() -> Vec<u8> {
+    let headers = call_headers("localhost");
+    let reset = |n: u32| {
+        let stream = 2 * n + 1;
+        let begun = frame(HEADERS, END_HEADERS, stream, &headers);
+        [begun, frame(RST_STREAM, 0, stream, &CANCEL)].concat()
+    };
+    (0..100).flat_map(reset).collect()
+}
+
+trait Io: AsyncRead + AsyncWrite {}
+impl<T: AsyncRead + AsyncWrite> Io for T {}
+
+/// A connection that says only what it is told to.
+pub struct Raw {
+    io: Pin<Box<dyn Io>>,
+    /// What has come and is not a whole frame yet.
+    buffer: Vec<u8>,
+}
+
+/// What came of a call.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Decided(pb::Decision),
+    /// Headers and no message.
+    NoAnswer,
+    Reset(u32),
+    GoAway(u32),
+    Closed,
+}
+
+/// A frame that came.
+#[derive(Debug)]
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
+}
+
+impl Frame {
+    /// The number at `place` of the payload.
+    fn number(&self, place: usize) -> u32 {
+        let bytes = self.payload.get(place..place + 4).unwrap();
+        u32::from_be_bytes(bytes.try_into().unwrap())
+    }
+}
+
+impl Raw {
+    /// Connects to `address`, which may be `unix:/path`, and says nothing.
+    pub async fn connect(address: &str) -> io::Result<Self> {
+        let io: Pin<Box<dyn Io>> = match address.strip_prefix("unix:") {
+            Some(path) => Box::pin(UnixStream::connect(path).await?),
+            None => Box::pin(TcpStream::connect(address).await?),
+        };
+        Ok(Self {
+            io,
+            buffer: Vec::new(),
+        })
+    }
+
+    /// The same, with the preface and no settings of its own.
+    pub async fn greeted(address: &str) -> io::Result<Self> {
+        let mut raw = Self::connect(address).await?;
+        raw.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat())
+            .await?;
+        Ok(raw)
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.io.write_all(bytes).await
+    }
+
+    /// The next frame; none at the end of the connection, however it came.
+    pub async fn frame(&mut self) -> Option<Frame> {
+        loop {
+            if let Some((&[high, middle, low, kind, flags, a, b, c, d], rest)) =
+                self.buffer.split_first_chunk::<9>()
+            {
+                let length = u32::from_be_bytes([0, high, middle, low]) as usize;
+                if let Some(payload) = rest.get(..length) {
+                    let frame = Frame {
+                        kind,
+                        flags,
+                        stream: u32::from_be_bytes([a, b, c, d]),
+                        payload: payload.to_vec(),
+                    };
+                    self.buffer.drain(..9 + length);
+                    return Some(frame);
+                }
+            }
+            let mut bytes = [0; 4096];
+            let read = timeout(PATIENCE, self.io.read(&mut bytes)).await;
+            match read.expect("neither a frame nor the end") {
+                Ok(0) | Err(_) => return None,
+                Ok(n_bytes) => self.buffer.extend(&bytes[..n_bytes]),
+            }
+        }
+    }
+
+    /// Waits for the server's first word: from then on the connection is one that it has accepted.
+    pub async fn accepted(&mut self) -> bool {
+        matches!(self.frame().await, Some(frame) if frame.kind == SETTINGS)
+    }
+
+    /// Reads up to the end of the connection.
+    pub async fn closed(&mut self) {
+        while self.frame().await.is_some() {}
+    }
+
+    /// Asks whether ann may do `action`, on the first stream of the connection.
+    pub async fn ask(&mut self, authority: &str, action: &str) -> Outcome {
+        let call = [
+            frame(HEADERS, END_HEADERS, 1, &call_headers(authority)),
+            frame(DATA, END_STREAM, 1, &question(action)),
+        ];
+        if self.send(&call.concat()).await.is_err() {
+            return Outcome::Closed;
+        }
+        while let Some(frame) = self.frame().await {
+            match (frame.kind, frame.stream) {
+                (RST_STREAM, 1) => return Outcome::Reset(frame.number(0)),
+                (GOAWAY, _) => return Outcome::GoAway(frame.number(4)),
+                (DATA, 1) if frame.payload.len() > 5 => {
+                    let answer = pb::AuthorizeResponse::decode(&frame.payload[5..]).unwrap();
+                    return Outcome::Decided(answer.decision());
+                }
+                (HEADERS, 1) if frame.flags & END_STREAM != 0 => return Outcome::NoAnswer,
+                _ => {}
+            }
+        }
+        Outcome::Closed
+    }
+}

@@ -1,0 +1,249 @@
+//! What somebody writes into a store, or how often, keeps nobody else's change out of force, and no log floods.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use iamd::service::pb;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{GET, IN_FORCE, REFUND, ann_may, decision, grant_instead, is_complaint, served};
+use crate::support::{
+    Client, Server, allow, iamd, revision, run, store_allowing, until_revision, within, write,
+    write_by_rename, write_store,
+};
+
+/// A policy without any statement that says something, of so many.
+fn empty_statements(n_statements: usize) -> String {
+    let statements = vec!["{}"; n_statements].join(",");
+    format!(r#"{{"Version": "2012-10-17", "Statement": [{statements}]}}"#)
+}
+
+#[tokio::test]
+async fn a_policy_that_is_rewritten_all_the_time_keeps_no_other_change_out_of_force() {
+    const N_FILES: usize = 1_000;
+    const PAUSE: Duration = Duration::from_millis(30);
+    const AT_MOST: Duration = Duration::from_secs(5);
+    let store = store_allowing(GET);
+    let root = store.path();
+    for n in 0..N_FILES {
+        let path = format!("managed-policies/p{n}.json");
+        write(root, &path, &allow(&format!("app:A{n}")));
+    }
+    let mut server = Server::start(root);
+    let mut client = server.client().await;
+
+    let is_over = Arc::new(AtomicBool::new(false));
+    let writer = tokio::task::spawn_blocking({
+        let (is_over, root) = (Arc::clone(&is_over), root.to_owned());
+        move || {
+            let begun = Instant::now();
+            let mut n_times = 0;
+            while !is_over.load(Ordering::Relaxed) && begun.elapsed() < AT_MOST {
+                n_times += 1;
+                let text = allow(&format!("app:Time{n_times}"));
+                write_by_rename(&root, "managed-policies/p7.json", &text);
+                std::thread::park_timeout(PAUSE);
+            }
+            n_times
+        }
+    });
+    let busy = Instant::now();
+    let mut slowest = Duration::ZERO;
+    for action in [REFUND, GET, REFUND] {
+        let begun = Instant::now();
+        grant_instead(root, &mut server, &mut client, action).await;
+        slowest = slowest.max(begun.elapsed());
+    }
+    assert!(
+        busy.elapsed() < AT_MOST,
+        "the writer was still at it: {:?}",
+        busy.elapsed()
+    );
+    is_over.store(true, Ordering::Relaxed);
+    let n_times = writer.await.unwrap();
+    assert!(n_times > 0);
+    assert!(slowest < Duration::from_millis(1_500), "{slowest:?}");
+    until_revision(&mut client, &revision(root)).await;
+}
+
+/// The numbers of a line, wherever they stand.
+fn numbers(line: &str) -> impl Iterator<Item = usize> {
+    line.split(|c: char| !c.is_ascii_digit())
+        .filter_map(|digits| digits.parse().ok())
+}
+
+/// Asserts that the lines about `file` are a hundred findings at most, and one that counts the others.
+fn assert_bounded<'l>(log: impl Iterator<Item = &'l String>, file: &str) {
+    let about: Vec<_> = log.filter(|line| line.contains(file)).collect();
+    let is_finding = |line: &&&String| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        line.get("code").is_some() || line.get("finding").is_some()
+    };
+    let n_findings = about.iter().filter(is_finding).count();
+    assert!(
+        (1..=100).contains(&n_findings),
+        "{n_findings} findings of {file}"
+    );
+    let rest: Vec<_> = about.iter().filter(|line| !is_finding(line)).collect();
+    let [rest] = rest.as_slice() else {
+        panic!("one line counts the others, and not {rest:#?}")
+    };
+    assert!(
+        numbers(rest).any(|n| (19_900..1_000_000).contains(&n)),
+        "{rest}"
+    );
+}
+
+#[tokio::test]
+async fn of_20_000_mistakes_in_a_file_a_hundred_are_told_and_the_others_counted() {
+    const BAD: &str = "managed-policies/bad.json";
+    let (store, server, mut client) = served(&[]).await;
+    let root = store.path();
+    write_by_rename(root, BAD, &empty_statements(20_000));
+    server.wait_for_log("the refusal", |line| {
+        line.contains("the last good revision stays in force")
+            .then_some(())
+    });
+    assert_bounded(server.log().iter(), BAD);
+
+    // Another file changes, and is refused too: of the first nothing is new.
+    let n_before = server.log().len();
+    write_by_rename(root, "users/zed.json", "{");
+    let log = within(
+        IN_FORCE * 2,
+        "the finding about the other file",
+        async || {
+            let log = server.log();
+            let is_told = log.iter().any(|line| line.contains("users/zed.json"));
+            is_told.then_some(log)
+        },
+    )
+    .await;
+    let again = log[n_before..].iter().filter(|line| line.contains(BAD));
+    assert!(again.count() <= 1, "it was told before");
+
+    // And back as it was, which is news no more than that.
+    let n_before = server.log().len();
+    fs::remove_file(root.join("users/zed.json")).unwrap();
+    write_by_rename(root, "users/ann.json", &ann_may(REFUND));
+    fs::remove_file(root.join(BAD)).unwrap();
+    within(IN_FORCE * 2, "the mended store", async || {
+        (decision(&mut client, GET).await? == pb::Decision::Deny).then_some(())
+    })
+    .await;
+    let again = server.log()[n_before..]
+        .iter()
+        .filter(|line| line.contains(BAD))
+        .count();
+    assert!(again <= 1, "{again} lines");
+}
+
+#[test]
+fn a_start_that_fails_for_20_000_mistakes_tells_a_hundred() {
+    const BAD: &str = "managed-policies/bad.json";
+    let store = store_allowing(GET);
+    write(store.path(), BAD, &empty_statements(20_000));
+    let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
+    command.arg(store.path());
+    let ended = run(command, "");
+    assert_eq!(ended.status, Some(2));
+    let lines: Vec<String> = ended.stderr.lines().map(str::to_owned).collect();
+    assert_bounded(lines.iter(), BAD);
+}
+
+/// Has the link at `link` lead to `target`, in one step.
+fn swap(link: &Path, target: &str) {
+    let beside = link.with_extension("next");
+    symlink(target, &beside).unwrap();
+    fs::rename(beside, link).unwrap();
+}
+
+/// Waits until ann may do `action` and nothing else.
+async fn until_only(client: &mut Client, action: &str) {
+    let other = if action == GET { REFUND } else { GET };
+    within(IN_FORCE, &format!("`{action}` alone"), async || {
+        let is_allowed = decision(client, action).await? == pb::Decision::Allow;
+        (is_allowed && decision(client, other).await? == pb::Decision::Deny).then_some(())
+    })
+    .await;
+}
+
+/// The link that changes is not the store's path but stands behind it.
+#[tokio::test]
+async fn a_swap_of_a_link_behind_a_link_is_live_at_once() {
+    // What the store's path is, what else leads on, and the link that is swapped.
+    let layouts = [
+        ("policies", vec![("policies", "a"), ("a", "b")], "b", ""),
+        (
+            "policies",
+            vec![("policies", "git/current/policies")],
+            "git/current",
+            "/policies",
+        ),
+        ("git/current/policies", vec![], "git/current", "/policies"),
+    ];
+    for (path, links, swapped, below) in layouts {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path();
+        fs::create_dir_all(root.join("git")).unwrap();
+        for (link, target) in links {
+            symlink(target, root.join(link)).unwrap();
+        }
+        let publish = |n: usize, action: &str| {
+            let beside = root.join(swapped).parent().unwrap().to_owned();
+            write_store(&beside.join(format!(".tree-{n}{below}")), action);
+            swap(&root.join(swapped), &format!(".tree-{n}"));
+        };
+        publish(0, GET);
+        let server = Server::start(&root.join(path));
+        let mut client = server.client().await;
+        // Each swap comes right after the one before was seen, so that no poll can be due.
+        for (n, action) in [REFUND, GET, REFUND, GET].into_iter().enumerate() {
+            publish(n + 1, action);
+            until_only(&mut client, action).await;
+        }
+        let log = server.log();
+        let odd: Vec<_> = log.iter().filter(|line| is_complaint(line)).collect();
+        assert!(odd.is_empty(), "{path}: {odd:#?}");
+    }
+}
+
+/// As git-sync does it: a tree of its own for each commit, a link that is swapped, and the old tree removed.
+#[tokio::test]
+async fn swaps_of_a_link_warn_of_nothing_and_lose_no_watch() {
+    for (n_swaps, pause) in [
+        (50, Duration::from_millis(50)),
+        (200, Duration::from_millis(10)),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let link = folder.path().join("current");
+        let tree = |n: usize| format!(".worktrees/{n}");
+        let action = |n: usize| if n.is_multiple_of(2) { GET } else { REFUND };
+        let publish = |n: usize| {
+            write_store(&folder.path().join(tree(n)), action(n));
+            swap(&link, &tree(n));
+        };
+        publish(0);
+        let mut server = Server::start(&link);
+        let mut client = server.client().await;
+        let mut ticks = tokio::time::interval(pause);
+        for n in 1..=n_swaps {
+            ticks.tick().await;
+            publish(n);
+            fs::remove_dir_all(folder.path().join(tree(n - 1))).unwrap();
+        }
+        until_only(&mut client, action(n_swaps)).await;
+        // What is watched now is the last tree, and the link.
+        grant_instead(&link, &mut server, &mut client, action(n_swaps + 1)).await;
+        publish(n_swaps + 2);
+        until_only(&mut client, action(n_swaps + 2)).await;
+        let log = server.log();
+        let odd: Vec<_> = log.iter().filter(|line| is_complaint(line)).collect();
+        assert!(odd.is_empty(), "{n_swaps} swaps: {odd:#?}");
+    }
+}
