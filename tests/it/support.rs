@@ -310,14 +310,19 @@ impl Server {
 
     /// Waits for its end.
     pub fn exit_status(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        self.exit_status_within(PATIENCE)
+    }
+
+    /// The same, for an end that must come sooner.
+    pub fn exit_status_within(&mut self, limit: Duration) -> ExitStatus {
+        let deadline = Instant::now() + limit;
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
             assert!(
                 Instant::now() < deadline,
-                "it does not end; the log:\n{}",
+                "it has not ended in {limit:?}; the log:\n{}",
                 self.log().join("\n")
             );
             thread::sleep(PACE);

@@ -40,9 +40,6 @@ async fn held_connections_keep_no_revocation_from_taking_force() {
     let store = store_allowing(GET);
     let mut server = limited("ulimit -n 256", store.path());
     let mut client = server.client().await;
-    server.wait_for_log("a word about fewer connections", |line| {
-        tells_the_cap(line).then_some(())
-    });
     let mut held = Vec::new();
     for _ in 0..300 {
         // One that is closed at once is no failure: its client learns that now.
@@ -73,6 +70,9 @@ async fn held_connections_keep_no_revocation_from_taking_force() {
         .collect();
     assert!(complaints.len() <= 3, "{complaints:#?}");
 
+    server.wait_for_log("a word about fewer connections", |line| {
+        tells_the_cap(line).then_some(())
+    });
     drop(held);
     eventually("a place for a newcomer", async || {
         let mut raw = Raw::greeted(&server.address()).await.ok()?;

@@ -25,7 +25,8 @@ fn empty_statements(n_statements: usize) -> String {
 
 #[tokio::test]
 async fn a_policy_that_is_rewritten_all_the_time_keeps_no_other_change_out_of_force() {
-    const N_FILES: usize = 1_000;
+    // One look at as many takes longer than the pause, so no two looks in a row see the same.
+    const N_FILES: usize = 3_000;
     const PAUSE: Duration = Duration::from_millis(30);
     const AT_MOST: Duration = Duration::from_secs(5);
     let store = store_allowing(GET);
@@ -104,6 +105,7 @@ async fn of_20_000_mistakes_in_a_file_a_hundred_are_told_and_the_others_counted(
     const BAD: &str = "managed-policies/bad.json";
     let (store, server, mut client) = served(&[]).await;
     let root = store.path();
+    fs::create_dir(root.join("managed-policies")).unwrap();
     write_by_rename(root, BAD, &empty_statements(20_000));
     server.wait_for_log("the refusal", |line| {
         line.contains("the last good revision stays in force")
@@ -225,11 +227,12 @@ async fn swaps_of_a_link_warn_of_nothing_and_lose_no_watch() {
         let tree = |n: usize| format!(".worktrees/{n}");
         let action = |n: usize| if n.is_multiple_of(2) { GET } else { REFUND };
         let publish = |n: usize| {
-            write_store(&folder.path().join(tree(n)), action(n));
+            write_store(&folder.path().join(tree(n)).join("policies"), action(n));
             swap(&link, &tree(n));
         };
         publish(0);
-        let mut server = Server::start(&link);
+        let root = link.join("policies");
+        let mut server = Server::start(&root);
         let mut client = server.client().await;
         let mut ticks = tokio::time::interval(pause);
         for n in 1..=n_swaps {
@@ -239,7 +242,7 @@ async fn swaps_of_a_link_warn_of_nothing_and_lose_no_watch() {
         }
         until_only(&mut client, action(n_swaps)).await;
         // What is watched now is the last tree, and the link.
-        grant_instead(&link, &mut server, &mut client, action(n_swaps + 1)).await;
+        grant_instead(&root, &mut server, &mut client, action(n_swaps + 1)).await;
         publish(n_swaps + 2);
         until_only(&mut client, action(n_swaps + 2)).await;
         let log = server.log();
