@@ -245,8 +245,8 @@ async fn a_finding_is_told_by_its_fields() {
     assert_eq!(finding.get("line"), Some(&2.into()));
     assert_eq!(finding.get("column"), Some(&3.into()));
     assert_eq!(finding.get("level"), Some(&"ERROR".into()));
-    let message = finding.get("message").and_then(Value::as_str).unwrap();
-    assert!(message.contains("`Nmae`"), "{message}");
+    let text = finding.get("finding").and_then(Value::as_str).unwrap();
+    assert!(text.contains("`Nmae`"), "{text}");
     let start = server.log();
     let loaded = start
         .iter()
