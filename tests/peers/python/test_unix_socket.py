@@ -1,9 +1,10 @@
 """Clients over a Unix socket: what each must be told, and that iamd's log says it.
 
-HTTP allows no path as an authority. Clients on gRPC's C core send the socket's path as theirs all the same, so they need
-another one; grpc-go and Node send `localhost` by themselves.
+HTTP allows no path as an authority. Clients on gRPC's C core and in Java send the socket's path as theirs all the same,
+so they need another one; grpc-go and Node send `localhost` by themselves.
 """
 
+import base64
 import json
 import os
 import pathlib
@@ -48,6 +49,11 @@ class UnixSocket(unittest.TestCase):
         self.assertEqual(json.loads(result.stdout)["decision"], "DECISION_ALLOW")
         self.assertEqual(self.advice(), [])
 
+    def assert_told_once(self):
+        told = [line for line in self.advice() if '"repeated"' not in line]
+        self.assertEqual(len(told), 1, told)
+        self.assertEqual(json.loads(told[0])["level"], "WARN")
+
     def test_python_with_a_default_authority_is_answered(self):
         answer = self.ask(grpc__default_authority="localhost")
         self.assertEqual(answer.decision, authorization_pb2.DECISION_ALLOW)
@@ -58,9 +64,7 @@ class UnixSocket(unittest.TestCase):
             with self.assertRaises(grpc.RpcError) as caught:
                 self.ask(grpc__use_local_subchannel_pool=1)
             self.assertIn(caught.exception.code(), (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNAVAILABLE))
-        told = [line for line in self.advice() if '"repeated"' not in line]
-        self.assertEqual(len(told), 1, told)
-        self.assertEqual(json.loads(told[0])["level"], "WARN")
+        self.assert_told_once()
 
     def test_node_is_answered(self):
         environment = {**os.environ, "NODE_PATH": str(TOOLS / "node" / "node_modules")}
@@ -84,3 +88,20 @@ class UnixSocket(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertEqual(json.loads(result.stdout)["statusCodeDistribution"], {"OK": 20})
         self.assertEqual(self.advice(), [])
+
+    def java(self, *authority):
+        question = base64.b64encode(authorization_pb2.AuthorizeRequest(**QUESTION).SerializeToString()).decode()
+        program = ROOT / "tests" / "peers" / "java" / "Ask.java"
+        return run("java", "-cp", f"{TOOLS}/java/*", program, self.path, question, *authority)
+
+    def test_java_with_an_authority_of_its_own_is_answered(self):
+        result = self.java("localhost")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        answer = authorization_pb2.AuthorizeResponse.FromString(base64.b64decode(result.stdout))
+        self.assertEqual(answer.decision, authorization_pb2.DECISION_ALLOW)
+        self.assertEqual(self.advice(), [])
+
+    def test_java_without_one_is_refused_and_the_log_says_what_to_set(self):
+        result = self.java()
+        self.assertNotEqual(result.returncode, 0, result.stdout)
+        self.assert_told_once()
