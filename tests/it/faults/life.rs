@@ -1,11 +1,17 @@
 //! The end: at once where nothing is to be waited for, and not a moment before a call in flight has its answer.
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use iamd::service::pb;
 
 use super::protocol::Held;
-use super::raw::{HEADERS, PREFACE, Raw, SETTINGS, frame};
+use super::raw::{
+    END_STREAM, GOAWAY, HEADERS, Outcome, PREFACE, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, call,
+    frame,
+};
 use super::{AT_ONCE, GET, decision};
 use crate::support::{Server, eventually, store_allowing};
 
@@ -60,7 +66,7 @@ async fn a_connection_that_has_gone_deaf_holds_up_no_end() {
     server.client().await;
     let mut deaf = Raw::greeted(&server.address()).await.unwrap();
     let answer = deaf.ask("localhost", GET).await;
-    assert_eq!(answer, super::raw::Outcome::Decided(pb::Decision::Allow));
+    assert_eq!(answer, Outcome::Decided(pb::Decision::Allow));
     ends_at_once(&mut server, "deaf after its answer");
 }
 
@@ -122,4 +128,69 @@ async fn a_call_that_outlasts_the_drain_is_told() {
         log.iter().any(|line| line.contains("in flight")),
         "{log:#?}"
     );
+}
+
+/// The client may ask again elsewhere: nothing has been done.
+const REFUSED_STREAM: u32 = 7;
+
+/// Keeps `depth` calls in flight on one connection until the server says that it takes no more, and gives those that
+/// it took and did not answer.
+async fn lost_calls(address: String, depth: usize, n_answers: Arc<AtomicUsize>) -> BTreeSet<u32> {
+    // What a connection may send without being told that it may send more.
+    const MAX_STREAM: u32 = 2 * 500;
+    let mut raw = Raw::greeted(&address).await.unwrap();
+    let window = frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes());
+    raw.send(&window).await.unwrap();
+    let (mut open, mut next, mut last) = (BTreeSet::new(), 1, None);
+    loop {
+        while last.is_none() && open.len() < depth && next < MAX_STREAM {
+            open.insert(next);
+            if raw.send(&call(next, "localhost", GET)).await.is_err() {
+                break; // what the server has said before is still to be read
+            }
+            next += 2;
+        }
+        if last.is_some_and(|last| open.iter().all(|stream| *stream > last)) {
+            return BTreeSet::new();
+        }
+        let Some(frame) = raw.frame().await else {
+            let is_taken = |stream: &u32| last.is_none_or(|last| *stream <= last);
+            return open.into_iter().filter(is_taken).collect();
+        };
+        _ = raw.acknowledge(&frame).await;
+        match frame.kind {
+            GOAWAY => last = Some(frame.number(0)),
+            RST_STREAM if frame.number(0) == REFUSED_STREAM => _ = open.remove(&frame.stream),
+            RST_STREAM => panic!("a call was cut: {frame:?}"),
+            HEADERS if frame.flags & END_STREAM != 0 => {
+                open.remove(&frame.stream);
+                n_answers.fetch_add(1, Ordering::Relaxed);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whoever closes what is idle must not take for idle what is about to ask.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_was_taken_is_answered_though_the_server_ends() {
+    for _ in 0..5 {
+        let store = store_allowing(GET);
+        let mut server = Server::start_with(store.path(), &DRAIN);
+        server.client().await;
+        let n_answers = Arc::new(AtomicUsize::new(0));
+        let mut connections = tokio::task::JoinSet::new();
+        for depth in [1, 1, 8, 8] {
+            connections.spawn(lost_calls(server.address(), depth, Arc::clone(&n_answers)));
+        }
+        eventually("answers", async || {
+            (n_answers.load(Ordering::Relaxed) > 100).then_some(())
+        })
+        .await;
+        server.signal("TERM");
+        while let Some(lost) = connections.join_next().await {
+            assert_eq!(lost.unwrap(), BTreeSet::new());
+        }
+        assert_eq!(server.exit_status_within(AT_ONCE).code(), Some(0));
+    }
 }

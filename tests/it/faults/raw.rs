@@ -18,9 +18,12 @@ pub const DATA: u8 = 0;
 pub const HEADERS: u8 = 1;
 pub const RST_STREAM: u8 = 3;
 pub const SETTINGS: u8 = 4;
-const GOAWAY: u8 = 7;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
 
 pub const END_STREAM: u8 = 1;
+pub const ACK: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
@@ -63,6 +66,12 @@ pub fn question(action: &str) -> Vec<u8> {
     framed(&ann_asks(action).encode_to_vec())
 }
 
+/// Ann's question about `action` as a whole call on `stream`.
+pub fn call(stream: u32, authority: &str, action: &str) -> Vec<u8> {
+    let headers = frame(HEADERS, END_HEADERS, stream, &call_headers(authority));
+    [headers, frame(DATA, END_STREAM, stream, &question(action))].concat()
+}
+
 /// Begins and gives up as many calls as a server takes before it closes the connection for it, and more.
 pub fn rapid_resets() -> Vec<u8> {
     let headers = call_headers("localhost");
@@ -74,8 +83,8 @@ pub fn rapid_resets() -> Vec<u8> {
     (0..100).flat_map(reset).collect()
 }
 
-trait Io: AsyncRead + AsyncWrite {}
-impl<T: AsyncRead + AsyncWrite> Io for T {}
+trait Io: AsyncRead + AsyncWrite + Send {}
+impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
 /// A connection that says only what it is told to.
 pub struct Raw {
@@ -106,7 +115,7 @@ pub struct Frame {
 
 impl Frame {
     /// The number at `place` of the payload.
-    fn number(&self, place: usize) -> u32 {
+    pub fn number(&self, place: usize) -> u32 {
         let bytes = self.payload.get(place..place + 4).unwrap();
         u32::from_be_bytes(bytes.try_into().unwrap())
     }
@@ -164,6 +173,16 @@ impl Raw {
         }
     }
 
+    /// Gives what a well-behaved client gives back for `frame`.
+    pub async fn acknowledge(&mut self, frame: &Frame) -> io::Result<()> {
+        let answer = match frame.kind {
+            SETTINGS if frame.flags & ACK == 0 => self::frame(SETTINGS, ACK, 0, &[]),
+            PING if frame.flags & ACK == 0 => self::frame(PING, ACK, 0, &frame.payload),
+            _ => return Ok(()),
+        };
+        self.send(&answer).await
+    }
+
     /// Waits for the server's first word: from then on the connection is one that it has accepted.
     pub async fn accepted(&mut self) -> bool {
         matches!(self.frame().await, Some(frame) if frame.kind == SETTINGS)
@@ -176,11 +195,7 @@ impl Raw {
 
     /// Asks whether ann may do `action`, on the first stream of the connection.
     pub async fn ask(&mut self, authority: &str, action: &str) -> Outcome {
-        let call = [
-            frame(HEADERS, END_HEADERS, 1, &call_headers(authority)),
-            frame(DATA, END_STREAM, 1, &question(action)),
-        ];
-        if self.send(&call.concat()).await.is_err() {
+        if self.send(&call(1, authority, action)).await.is_err() {
             return Outcome::Closed;
         }
         while let Some(frame) = self.frame().await {
