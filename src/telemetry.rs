@@ -1,6 +1,6 @@
 //! Log lines: to stderr, JSON where a program reads them, text where a person does.
 //!
-//! Logging neither fails nor waits, whatever becomes of stderr: [`queue`] tells how.
+//! Logging neither fails nor waits, whatever becomes of stderr: `queue.rs` tells how.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -12,11 +12,8 @@ use tracing_subscriber::EnvFilter;
 use self::queue::Queue;
 use crate::config::LogFormat;
 
-mod findings;
 mod queue;
 mod repeats;
-
-pub use self::findings::FindingLog;
 
 /// How to log.
 #[derive(Clone, Debug)]
@@ -102,10 +99,11 @@ fn log_panics(queue: Queue, is_json: bool) {
             .map(ToString::to_string)
             .unwrap_or_default();
         let line = if is_json {
-            let line = serde_json::json!({
-                "level": "ERROR", "target": "iamd::telemetry", "message": message, "place": place,
-            });
-            format!("{line}\n")
+            format!(
+                "{{\"level\":\"ERROR\",\"target\":\"iamd::telemetry\",\"message\":{},\"place\":{}}}\n",
+                quoted(&message),
+                quoted(&place)
+            )
         } else {
             format!(
                 "ERROR iamd::telemetry: {} place={place}\n",
@@ -116,8 +114,22 @@ fn log_panics(queue: Queue, is_json: bool) {
     }));
 }
 
+/// `text` as a JSON string. By hand, so that nothing in it can fail.
+fn quoted(text: &str) -> String {
+    let mut out = String::from('"');
+    for character in text.chars() {
+        match character {
+            '"' | '\\' => out.extend(['\\', character]),
+            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            other => out.push(other),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// The beginning of `text`, if it is too long for a log line.
-fn clipped(text: &str) -> &str {
+pub fn clipped(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT_BYTES);
     while !text.is_char_boundary(end) {
         end -= 1;

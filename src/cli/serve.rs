@@ -18,9 +18,10 @@ use crate::config::{
 use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
 use crate::service::server::{self, InFlight, Listeners, Readiness};
+use crate::store::finding_log::FindingLog;
 use crate::store::watch::Watcher;
 use crate::store::{Loaded, Loader, Refused};
-use crate::telemetry::{self, FindingLog, Logging, micros};
+use crate::telemetry::{self, Logging, micros};
 
 /// The settings that were given as flags.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
 fn keep_descriptors_back(config: &mut Config) {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let limits = getrlimit(Resource::Nofile);
-    let mut raised = limits.clone();
+    let mut raised = limits;
     raised.current = limits.maximum;
     let limit = match setrlimit(Resource::Nofile, raised) {
         Ok(()) => limits.maximum,

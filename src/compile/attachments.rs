@@ -117,10 +117,10 @@ impl Attachments {
     }
 
     /// The files of all accounts that cover `resource`, in their order. `meter` pays for trying their scopes.
-    pub fn of<'s, 'm>(
+    pub fn of<'s>(
         &'s self,
         resource: &'s Resource,
-        meter: &'m impl Variables,
+        meter: &impl Variables,
     ) -> impl Iterator<Item = &'s Attachment> {
         self.candidates(resource)
             .into_iter()
@@ -129,11 +129,11 @@ impl Attachments {
     }
 
     /// The files of `account` that cover `resource`, in their order.
-    pub fn of_account<'s, 'm>(
+    pub fn of_account<'s>(
         &'s self,
         account: &'s AccountId,
         resource: &'s Resource,
-        meter: &'m impl Variables,
+        meter: &impl Variables,
     ) -> impl Iterator<Item = &'s Attachment> {
         self.of(resource, meter)
             .filter(move |file| file.account == *account)

@@ -270,20 +270,20 @@ impl Snapshot {
     }
 
     /// The files of `account` that cover `resource`, in their order.
-    pub fn attachments_of<'s, 'm>(
+    pub fn attachments_of<'s>(
         &'s self,
         account: &'s AccountId,
         resource: &'s Resource,
-        meter: &'m impl Variables,
+        meter: &impl Variables,
     ) -> impl Iterator<Item = &'s Attachment> {
         self.whole.attachments.of_account(account, resource, meter)
     }
 
     /// The files of all accounts that cover `resource`, in their order.
-    pub fn attachments_to<'s, 'm>(
+    pub fn attachments_to<'s>(
         &'s self,
         resource: &'s Resource,
-        meter: &'m impl Variables,
+        meter: &impl Variables,
     ) -> impl Iterator<Item = &'s Attachment> {
         self.whole.attachments.of(resource, meter)
     }

@@ -10,13 +10,14 @@ use super::admit::admit;
 use super::caller::{Boundary, Caller, is_root_user};
 use super::decision::{Decision, Reason};
 use super::derived::Facts;
+use super::guardrails::{resource_control, service_control};
 use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with};
 use super::principal::{Strength, cannot_assume, goes_with_assuming};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
 use super::work::{BUDGET, Work};
 use crate::compile::attachments::Attachment;
-use crate::compile::snapshot::{Account, Entity, Role, SetId, Snapshot};
+use crate::compile::snapshot::{Account, Entity, Role, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{ActionKind, Principal, Resource};
 
@@ -119,7 +120,7 @@ fn decide<T: Trace>(
     let verdicts = layers.verdicts();
     let reason = combine(standing, &verdicts);
     trace.decided(standing, &verdicts, reason);
-    layers.decision(reason)
+    layers.decision(reason, standing)
 }
 
 /// T-25: whether the token of the provider that asks names roles, and not this one.
@@ -438,9 +439,9 @@ impl<'a> Layers<'a> {
     /// The decision with the statements that settled it: a Deny of the named type, or the Allow that granted, across
     /// accounts one of each side; none for an implicit deny. Where root was granted by the resource policy of
     /// another account, that one.
-    fn decision(&self, reason: Reason) -> Decision {
+    fn decision(&self, reason: Reason, standing: Standing) -> Decision {
         let mut decision = Decision::without_statements(reason);
-        for policy_type in settled_by(reason) {
+        for policy_type in settled_by(reason, standing) {
             if let Some(by) = self.of(*policy_type).settled_by() {
                 decision.determining.push(by);
             }
@@ -460,10 +461,18 @@ fn after<T: Trace>(policy_type: PolicyType, verdict: Verdict, trace: &mut T) -> 
 }
 
 /// The policy types whose statements settled it for this reason, in the order in which a decision names them.
-pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
+pub(super) fn settled_by(reason: Reason, standing: Standing) -> &'static [PolicyType] {
     use PolicyType as T;
     use Reason as R;
+    let is_at_home = matches!(
+        standing,
+        Standing::Insider {
+            same_account: true,
+            ..
+        }
+    );
     match reason {
+        R::AllowRoot if is_at_home => &[], // E-50: nobody has to say so
         R::ExplicitDenyResourceControl => &[T::ResourceControl],
         R::ExplicitDenyServiceControl => &[T::ServiceControl],
         R::ExplicitDenyIdentity | R::AllowIdentity => &[T::Identity],
@@ -489,111 +498,12 @@ pub(super) fn settled_by(reason: Reason) -> &'static [PolicyType] {
     }
 }
 
-/// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
-fn resource_control<'a, T: Trace>(
-    facts: &Facts<'a>,
-    owner: Option<&Account>,
-    trace: &mut T,
-) -> Layer<'a> {
-    let stored = owner
-        .filter(|_| facts.keeps(PolicyType::ResourceControl))
-        .and_then(|owner| owner.membership.as_ref()?.resource_control.as_ref());
-    let simulated = facts.simulated(PolicyType::ResourceControl);
-    let is_exempt = facts.caller.is_service_linked() || is_asked_by_its_service(facts);
-    if (stored.is_none() && simulated.is_empty()) || is_exempt {
-        return Layer::without_statement(Verdict::NotInPlay);
-    }
-    let mut total = Layer::without_statement(Verdict::Allow(Strength::Direct));
-    let stored = stored.map_or(&[][..], Vec::as_slice);
-    for index in 0..stored.len().max(1) {
-        // What is simulated is attached to the account, the last level.
-        let is_last = index + 1 >= stored.len();
-        let attached = if is_last { simulated } else { &[] };
-        let level = stored.get(index).copied().flatten();
-        let level = level.and_then(|level| facts.snapshot.set(level));
-        let layer = evaluate_with(level, attached, facts, trace);
-        let is_denied = layer.verdict == Verdict::ExplicitDeny;
-        trace.level(if is_denied {
-            layer.verdict
-        } else {
-            Verdict::Allow(Strength::Direct)
-        });
-        if is_denied && total.verdict != Verdict::ExplicitDeny {
-            total = layer;
-        }
-        if is_denied && !T::LISTENS {
-            break;
-        }
-    }
-    total
-}
-
-/// E-27: whether a service asks for a session of a service-linked role.
-fn is_asked_by_its_service(facts: &Facts<'_>) -> bool {
-    matches!(facts.caller.principal, Principal::Service(_))
-        && facts.request.action.kind().is_of_trust()
-        && target_role(facts).is_some_and(|role| role.service_linked)
-}
-
 /// The role that the question is about, if the store has it.
-fn target_role<'a>(facts: &Facts<'a>) -> Option<&'a Role> {
+pub(super) fn target_role<'a>(facts: &Facts<'a>) -> Option<&'a Role> {
     match &facts.request.resource {
         Resource::Arn(arn) => facts.snapshot.entity(arn)?.role.as_ref(),
         Resource::Any => None,
     }
-}
-
-/// One level without anything of the store's.
-const ONLY_SIMULATED: &[Option<SetId>] = &[None];
-
-/// E-20 to E-24: every level above the principal's account must allow, and none may deny.
-fn service_control<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
-    let caller = &facts.caller;
-    let is_subject = !caller.is_outsider() && !caller.is_service_linked();
-    let account = caller
-        .account
-        .filter(|account| is_subject && !account.external);
-    let membership = account.and_then(|account| account.membership.as_ref());
-    let stored = membership.and_then(|membership| membership.service_control.as_ref());
-    let simulated = facts.simulated(PolicyType::ServiceControl);
-    let levels = match stored {
-        Some(levels) if facts.keeps(PolicyType::ServiceControl) => levels.as_slice(),
-        _ if simulated.is_empty() || account.is_none() => {
-            return Layer::without_statement(Verdict::NotInPlay);
-        }
-        _ => ONLY_SIMULATED,
-    };
-    let mut total = Layer::without_statement(Verdict::Allow(Strength::Direct));
-    for (index, level) in levels.iter().enumerate() {
-        // What is simulated is attached to the account, the last level.
-        let is_last = index + 1 == levels.len();
-        let attached = if is_last { simulated } else { &[] };
-        let level = level.and_then(|level| facts.snapshot.set(level));
-        let layer = evaluate_with(level, attached, facts, trace);
-        let layer = match layer.verdict {
-            // Where the store has nothing to add to, FullAWSAccess stands beside what is simulated.
-            Verdict::ImplicitDeny
-                if stored.is_none() && facts.keeps(PolicyType::ServiceControl) =>
-            {
-                Layer::without_statement(Verdict::Allow(Strength::Direct))
-            }
-            _ => layer,
-        };
-        trace.level(layer.verdict);
-        match layer.verdict {
-            Verdict::ExplicitDeny if total.verdict != Verdict::ExplicitDeny => total = layer,
-            Verdict::ImplicitDeny | Verdict::NotInPlay
-                if matches!(total.verdict, Verdict::Allow(_)) =>
-            {
-                total = Layer::without_statement(Verdict::ImplicitDeny);
-            }
-            _ => {}
-        }
-        if total.verdict == Verdict::ExplicitDeny && !T::LISTENS {
-            break;
-        }
-    }
-    total
 }
 
 /// E-10, T-1, T-50: the policies attached to the resource, or the trust policy of the role.

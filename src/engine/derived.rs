@@ -12,7 +12,7 @@ use crate::compile::oidc_issuer;
 use crate::compile::operator::Values;
 use crate::compile::section::Ends;
 use crate::compile::snapshot::{Account, Policy, Snapshot};
-use crate::context::{ContextKey, ContextValue, KeyKind};
+use crate::context::{ContextEntry, ContextKey, ContextValue, KeyKind};
 use crate::language::document::PolicyType;
 use crate::language::pattern::{Substitute, Variables};
 use crate::language::text::Text;
@@ -288,24 +288,18 @@ impl<'a> Facts<'a> {
 
     /// The tag of the resource as the caller gave it, under whichever of its names.
     fn given_resource_tag(&self, folded: &str) -> Values<'a> {
-        let context = &self.request.context;
-        if context.entries().is_empty() {
-            return Values::Absent;
-        }
-        let global = Text::formatted(format_args!("aws:resourcetag/{folded}"));
-        let own_name = || {
-            let service = match &self.request.resource {
-                Resource::Arn(arn) => Text::formatted(format_args!("{}", arn.service())),
-                Resource::Any => return None,
+        let entries = self.request.context.entries();
+        self.work.spend(1 + entries.len() / 4); // E-1: if it is too much there will be no answer
+        let is_it = |entry: &&ContextEntry| {
+            let is_named = match entry.key.kind() {
+                KeyKind::ResourceTag => true,
+                KeyKind::ServiceResourceTag => self.names_resource_tag(&entry.key),
+                _ => false,
             };
-            let service = service.to_ascii_lowercase();
-            let name = Text::formatted(format_args!("{service}:resourcetag/{folded}"));
-            is_tag_of(&self.request.resource, &service)
-                .then(|| context.get_folded(&name))
-                .flatten()
+            is_named && entry.key.tag() == folded && !entry.value.values().is_empty()
         };
-        let given = context.get_folded(&global).or_else(own_name);
-        given.map_or(Values::Absent, |value| Values::list(value.values()))
+        let given = entries.iter().find(is_it);
+        given.map_or(Values::Absent, |entry| Values::list(entry.value.values()))
     }
 
     fn called_via(&self, key: &ContextKey, end: fn(&[SmolStr]) -> Option<&SmolStr>) -> Values<'a> {
@@ -358,7 +352,17 @@ impl<'a> Facts<'a> {
             (Some(issuer), Some(provider)) => {
                 let mut built_in = BUILT_IN_PROVIDERS.iter();
                 let host = built_in.find(|host| issuer.eq_ignore_ascii_case(host));
-                one(host.copied().unwrap_or(provider))
+                match (host, self.caller.account) {
+                    (Some(host), _) => one(host),
+                    // Who gave the issuer alone means the provider of that name in the session's own account.
+                    (None, Some(account)) if !provider.starts_with("arn:") => {
+                        let (partition, account) = (&account.partition, &account.id);
+                        formatted(format_args!(
+                            "arn:{partition}:iam::{account}:oidc-provider/{issuer}"
+                        ))
+                    }
+                    (None, _) => one(provider),
+                }
             }
             _ => Values::Absent,
         }

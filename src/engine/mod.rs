@@ -7,6 +7,7 @@ pub mod decide;
 pub mod decision;
 pub mod derived;
 pub mod explain;
+mod guardrails;
 pub mod layer;
 pub mod live;
 pub mod principal;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::derived::is_tag_of;
 use super::session_policy::SessionPolicies;
@@ -13,9 +13,11 @@ use super::simulated::Simulated;
 use super::work::{BUDGET, Work};
 use crate::compile::snapshot::{Policy, Tags};
 use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
-use crate::name::{
-    AccountId, Action, Arn, Malformed, Principal, Resource, is_entity_name, is_session_name,
-};
+use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource};
+
+mod session;
+
+pub(super) use session::is_task_policy;
 
 /// A question as its caller put it: texts, nothing checked. Each door fills one; [`Request::parse`] does the rest.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -165,15 +167,6 @@ impl Session {
     }
 }
 
-/// The most session tags (T-34).
-const MAX_SESSION_TAGS: usize = 50;
-/// The longest tag key, in characters (T-34).
-const MAX_TAG_KEY_CHARACTERS: usize = 128;
-/// The longest tag value, in characters (T-34).
-const MAX_TAG_VALUE_CHARACTERS: usize = 256;
-/// The most managed policies in a session (T-40).
-pub(super) const MAX_SESSION_POLICY_ARNS: usize = 10;
-
 impl Request {
     /// Checks everything that needs no store: M-1, M-7, C-4, K-1 and the forms of section 6.
     pub fn parse(raw: RawRequest, at: Timestamp) -> Result<Self, RequestError> {
@@ -222,8 +215,7 @@ impl Request {
         let session = match raw.session {
             None => GivenSession::default(),
             Some(session) => {
-                check_times(&session, at)?;
-                parse_session(session, &principal, session_policies, &work)?.into()
+                session::parse(session, &principal, session_policies, at, &work)?.into()
             }
         };
         if matches!(principal, Principal::FederatedUser { .. }) && session.parent.is_none() {
@@ -302,35 +294,6 @@ fn check_resource_tags(context: &Context, resource: &Resource) -> Result<(), Req
     Ok(())
 }
 
-/// How far ahead of our clock another one may be (T-47).
-const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
-
-/// T-47: times that cannot be those of a session are a mistake of whoever filled them in, most often an empty timestamp
-/// where the field should have been left out.
-fn check_times(session: &RawSession, at: Timestamp) -> Result<(), RequestError> {
-    let (issued, expires, mfa) = (session.issued_at, session.expires_at, session.mfa_at);
-    let latest = at.saturating_add(CLOCK_SKEW).unwrap_or(at);
-    let given = [
-        ("session.issued_at", issued, true),
-        ("session.expires_at", expires, false),
-        ("session.mfa_at", mfa, true),
-    ];
-    for (field, time, is_past) in given {
-        let Some(time) = time else { continue };
-        let problem = if time <= Timestamp::UNIX_EPOCH {
-            "is not later than 1970-01-01T00:00:00Z: leave the field out where there is no such time"
-        } else if is_past && time > latest {
-            "lies more than 5 minutes ahead"
-        } else if is_past && expires.is_some_and(|expires| time >= expires) {
-            "does not come before `session.expires_at`"
-        } else {
-            continue;
-        };
-        return Err(RequestError::invalid(field, format!("`{time}` {problem}")));
-    }
-    Ok(())
-}
-
 /// The keys of the tags in the request, as they are spelled.
 fn derived_tag_keys(context: &Context) -> impl Iterator<Item = String> {
     let key_of =
@@ -382,274 +345,6 @@ fn check_called_via(context: &Context) -> Result<(), RequestError> {
         }
     }
     Ok(())
-}
-
-fn parse_session(
-    raw: RawSession,
-    principal: &Principal,
-    session_policies: &SessionPolicies,
-    work: &Work,
-) -> Result<Session, RequestError> {
-    check_session_fits(&raw, principal)?;
-    let policies = raw
-        .policies
-        .iter()
-        .enumerate()
-        .map(|(index, text)| session_policies.compile(index, text, work));
-    let policies = policies.collect::<Result<_, _>>()?;
-    let policy_arns = raw
-        .policy_arns
-        .iter()
-        .enumerate()
-        .map(|(index, text)| policy_arn(index, text, principal));
-    let policy_arns: Vec<Arn> = policy_arns.collect::<Result<_, _>>()?;
-    if policy_arns.len() > MAX_SESSION_POLICY_ARNS {
-        let message = format!("a session takes {MAX_SESSION_POLICY_ARNS} managed policies at most");
-        return Err(RequestError::invalid("session.policy_arns", message));
-    }
-    if matches!(principal, Principal::Root(_)) {
-        check_task_policy(&policy_arns)?;
-    }
-    check_tags(&raw.tags)?;
-    let transitive_tag_keys = transitive_tag_keys(&raw)?;
-    if !raw.source_identity.is_empty() && !is_session_name(&raw.source_identity) {
-        let message = "a source identity has 2 to 64 characters of letters, digits and `_+=,.@-`";
-        return Err(RequestError::invalid("session.source_identity", message)); // T-39
-    }
-    check_claims(&raw.claims)?;
-    Ok(Session {
-        policies,
-        policy_arns,
-        tags: Tags::new(
-            raw.tags
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str())),
-        ),
-        source_identity: given(raw.source_identity),
-        issued_at: raw.issued_at,
-        expires_at: raw.expires_at,
-        mfa_at: raw.mfa_at,
-        transitive_tag_keys,
-        claims: raw.claims,
-        federated_provider: given(raw.federated_provider),
-        parent: parent(&raw.parent, principal)?,
-        attributes: attributes(raw.attributes, principal)?,
-    })
-}
-
-/// T-12: what AssumeRoot gives a root user is limited to one task by one policy of AWS's.
-fn check_task_policy(policy_arns: &[Arn]) -> Result<(), RequestError> {
-    match policy_arns {
-        [] => Ok(()),
-        [task] if is_task_policy(task.as_str()) => Ok(()),
-        _ => Err(RequestError::invalid(
-            "session.policy_arns",
-            "a root user's session has one policy, `arn:aws:iam::aws:policy/root-task/NAME`",
-        )),
-    }
-}
-
-/// Whether it is the ARN of a policy that AssumeRoot takes: `arn:PARTITION:iam::aws:policy/root-task/NAME`.
-pub(super) fn is_task_policy(text: &str) -> bool {
-    Arn::parse(text).is_ok_and(|arn| {
-        let name = arn.resource().strip_prefix("policy/root-task/");
-        let is_policy = arn.service() == "iam" && arn.region().is_empty();
-        is_policy && arn.account() == "aws" && name.is_some_and(is_entity_name)
-    })
-}
-
-/// K-8: keys of that class alone, each once and with one value.
-fn attributes(
-    raw: Vec<(String, ContextValue)>,
-    principal: &Principal,
-) -> Result<Vec<(ContextKey, ContextValue)>, RequestError> {
-    let mut attributes: Vec<(ContextKey, ContextValue)> = Vec::with_capacity(raw.len());
-    for (spelled, value) in raw {
-        let key = ContextKey::new(&spelled);
-        let says_true = || value.values().iter().eq(["true"]);
-        let problem = match key.kind() {
-            KeyKind::Credential if value.values().len() > 1 => "the key has one value, not a list",
-            KeyKind::Credential if attributes.iter().any(|(known, _)| *known == key) => {
-                "this key stands twice; keys are compared ignoring case"
-            }
-            KeyKind::Credential => {
-                attributes.push((key, value));
-                continue;
-            }
-            // It follows from the principal, and may be said where it is so.
-            KeyKind::AssumedRoot if matches!(principal, Principal::Root(_)) && says_true() => {
-                continue;
-            }
-            KeyKind::AssumedRoot => {
-                "only the session of a root user is one, and there it is `true`"
-            }
-            _ => {
-                "AWS keeps no such key in a session's credentials: send it in `context`, or in its own field of `session`"
-            }
-        };
-        let field = format!("session.attributes[\"{spelled}\"]");
-        return Err(RequestError::invalid(field, problem));
-    }
-    Ok(attributes)
-}
-
-/// T-36: each once, lower-cased, and among the session's tags.
-fn transitive_tag_keys(raw: &RawSession) -> Result<Vec<String>, RequestError> {
-    let tags: BTreeSet<String> = raw.tags.iter().map(|(key, _)| folded(key)).collect();
-    let mut keys = BTreeSet::new();
-    for key in &raw.transitive_tag_keys {
-        if !tags.contains(&folded(key)) {
-            let field = "session.transitive_tag_keys";
-            let message = format!("`{key}` is not among the session's tags");
-            return Err(RequestError::invalid(field, message));
-        }
-        keys.insert(folded(key));
-    }
-    Ok(keys.into_iter().collect())
-}
-
-fn given(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
-}
-
-/// Session policies, tags and what a token or a call said belong to sessions (K-7).
-fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), RequestError> {
-    let is_temporary = raw.issued_at.is_some() || raw.expires_at.is_some() || raw.mfa_at.is_some();
-    let is_session = match principal {
-        Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => true,
-        Principal::User(_) => is_temporary,
-        Principal::Anonymous
-        | Principal::Service(_)
-        | Principal::Root(_)
-        | Principal::Role(_)
-        | Principal::Provider(_) => false,
-    };
-    // T-12: with a task policy, and only that.
-    let is_task = matches!(principal, Principal::Root(_)) && !raw.policy_arns.is_empty();
-    // Who has no session at all cannot have been given these either; roles and providers have their own uses of them.
-    let has_record = is_session || matches!(principal, Principal::Role(_) | Principal::Provider(_));
-    let given = [
-        ("session.policies", raw.policies.is_empty(), is_session),
-        (
-            "session.policy_arns",
-            raw.policy_arns.is_empty(),
-            is_session || is_task,
-        ),
-        ("session.tags", raw.tags.is_empty(), is_session),
-        ("session.claims", raw.claims.is_empty(), has_record),
-        (
-            "session.federated_provider",
-            raw.federated_provider.is_empty(),
-            has_record,
-        ),
-        (
-            "session.source_identity",
-            raw.source_identity.is_empty(),
-            has_record || is_task,
-        ),
-        (
-            "session.attributes",
-            raw.attributes.is_empty(),
-            is_session || is_task,
-        ),
-    ];
-    match given
-        .into_iter()
-        .find(|(_, is_empty, fits)| !is_empty && !fits)
-    {
-        Some((field, ..)) => {
-            let message = format!("principal `{principal}` is not a session");
-            Err(RequestError::invalid(field, message))
-        }
-        None => Ok(()),
-    }
-}
-
-/// T-40: of the session's account, or AWS-managed.
-fn policy_arn(index: usize, text: &str, principal: &Principal) -> Result<Arn, RequestError> {
-    let field = || format!("session.policy_arns[{index}]");
-    let arn = Arn::parse(text).map_err(|malformed| RequestError::invalid(field(), malformed.0))?;
-    let account = principal.arn().map_or("", Arn::account);
-    let is_policy = arn.service() == "iam" && arn.resource().starts_with("policy/");
-    if !is_policy || (arn.account() != account && arn.account() != "aws") {
-        let message = format!("`{text}` is not the ARN of a managed policy of account `{account}`");
-        return Err(RequestError::invalid(field(), message));
-    }
-    Ok(arn)
-}
-
-/// T-34.
-fn check_tags(tags: &[(String, String)]) -> Result<(), RequestError> {
-    if tags.len() > MAX_SESSION_TAGS {
-        return Err(RequestError::invalid(
-            "session.tags",
-            format!("a session takes {MAX_SESSION_TAGS} tags at most"),
-        ));
-    }
-    for (index, (key, value)) in tags.iter().enumerate() {
-        let problem = if key.is_empty() || key.chars().count() > MAX_TAG_KEY_CHARACTERS {
-            format!("a tag key has 1 to {MAX_TAG_KEY_CHARACTERS} characters")
-        } else if value.chars().count() > MAX_TAG_VALUE_CHARACTERS {
-            format!("a tag value has {MAX_TAG_VALUE_CHARACTERS} characters at most")
-        } else if key
-            .get(..4)
-            .is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"))
-        {
-            "the prefix `aws:` is reserved".to_owned()
-        } else if tags
-            .iter()
-            .take(index)
-            .any(|(earlier, _)| earlier.eq_ignore_ascii_case(key))
-        {
-            "this tag stands twice; keys are compared ignoring case".to_owned()
-        } else {
-            continue;
-        };
-        return Err(RequestError::invalid(
-            format!("session.tags[\"{key}\"]"),
-            problem,
-        ));
-    }
-    Ok(())
-}
-
-fn check_claims(claims: &[(String, ContextValue)]) -> Result<(), RequestError> {
-    let mut names = BTreeSet::new();
-    for (name, _) in claims {
-        if !names.insert(folded(name)) {
-            let message = "this claim stands twice; names are compared ignoring case";
-            return Err(RequestError::invalid(
-                format!("session.claims[\"{name}\"]"),
-                message,
-            ));
-        }
-    }
-    Ok(())
-}
-
-/// The user, or the root user, behind a federated user: of the same account and partition.
-fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError> {
-    let field = "session.parent";
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let Principal::FederatedUser { arn: session, .. } = principal else {
-        return Err(RequestError::invalid(
-            field,
-            format!("principal `{principal}` is no federated user"),
-        ));
-    };
-    match Principal::parse(text).map_err(at_field(field))? {
-        Principal::User(arn) | Principal::Root(arn)
-            if arn.account() == session.account() && arn.partition() == session.partition() =>
-        {
-            Ok(Some(arn))
-        }
-        _ => Err(RequestError::invalid(
-            field,
-            format!("`{text}` is no user of the account in `{session}`"),
-        )),
-    }
 }
 
 /// Why a question has no answer: `INVALID_ARGUMENT` on the wire, with the field's path as the protocol names it.

@@ -145,8 +145,8 @@ impl Operand {
             | Self::StringLike(texts) => texts.n_bytes(),
             Self::Arn(patterns) => patterns.n_bytes(),
             Self::Binary(values) => {
-                let of_value = |bytes: &Box<[u8]>| size_of_val(bytes) + allocated(bytes.len());
-                values.iter().map(of_value).sum()
+                let n_bytes = values.iter().map(|bytes| allocated(bytes.len()));
+                size_of_val(&**values) + n_bytes.sum::<usize>()
             }
             // A number or a network with what makes it quick to find.
             others => others.n_values() * 96,

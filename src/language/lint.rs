@@ -45,6 +45,26 @@ const TRUST_ACTIONS: &[&str] = &[
     "sts:TagSession",
 ];
 
+/// Refuses what a statement as a whole must not say, which no lint may overlook.
+pub fn refuse(
+    document: &PolicyDocument,
+    policy_type: PolicyType,
+    node: &Node<'_>,
+    report: &mut Report<'_>,
+) {
+    if policy_type != PolicyType::Trust {
+        return;
+    }
+    for (statement, node) in document.statements.iter().zip(statements_of(node)) {
+        web_identity::lint(statement, &Place { node }, report);
+    }
+}
+
+fn statements_of<'n, 't>(node: &'n Node<'t>) -> &'n [Node<'t>] {
+    node.member("Statement")
+        .map_or(&[][..], |member| member.value.one_or_many())
+}
+
 /// Lints `document`, which was parsed from `node`.
 pub fn lint(
     document: &PolicyDocument,
@@ -53,10 +73,7 @@ pub fn lint(
     report: &mut Report<'_>,
 ) {
     size(policy_type, node, report);
-    let statements = node
-        .member("Statement")
-        .map_or(&[][..], |member| member.value.one_or_many());
-    for (statement, node) in document.statements.iter().zip(statements) {
+    for (statement, node) in document.statements.iter().zip(statements_of(node)) {
         let at = Place { node };
         conditions(statement, policy_type, &at, report);
         client_controlled(statement, &at, report);
@@ -66,7 +83,6 @@ pub fn lint(
         }
         if policy_type == PolicyType::Trust {
             useless_actions(statement, &at, report);
-            web_identity::lint(statement, &at, report);
         }
     }
 }
@@ -81,9 +97,7 @@ pub fn scope(
     node: &Node<'_>,
     report: &mut Report<'_>,
 ) {
-    let statements = node
-        .member("Statement")
-        .map_or(&[][..], |member| member.value.one_or_many());
+    let statements = statements_of(node);
     for (index, statement) in document.statements.iter().enumerate() {
         let Some(Listed::Any(patterns)) = &statement.resources else {
             continue;

@@ -248,6 +248,7 @@ fn document_object(
     if report.n_errors() > n_errors {
         return None;
     }
+    lint::refuse(&document, policy_type, node, report);
     if !report.is_brief() {
         lint::lint(&document, policy_type, node, report);
     }

@@ -547,7 +547,8 @@ mod tests {
             theirs.try_write(&vec![b'x'; sent]).unwrap();
             let mut bytes = [0; 64];
             if sent > 0 {
-                connection.read(&mut bytes).await.unwrap();
+                let mut preface = vec![0; sent];
+                connection.read_exact(&mut preface).await.unwrap();
             }
             let call = is_asking.then(|| connection.entrance.calls.begin());
             assert_eq!(drain.n_calls(), usize::from(is_asking));

@@ -13,6 +13,7 @@ use crate::language::finding::Finding;
 
 mod busy;
 mod contents;
+pub mod finding_log;
 mod loader;
 mod moment;
 mod place;

@@ -23,13 +23,14 @@ use notify::event::ModifyKind;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::{debug, error, info, warn};
 
+use super::finding_log::FindingLog;
 use super::loader::{Source, Trust};
 use super::read::{Listing, Survey};
 use super::{Loaded, Loader, Took};
 use crate::compile::snapshot::Revision;
 use crate::engine::live::{Generation, Live};
 use crate::language::finding::{Code, Finding};
-use crate::telemetry::{FindingLog, micros};
+use crate::telemetry::micros;
 
 /// How long nothing may happen before a change counts as written.
 const QUIET: Duration = Duration::from_millis(20);

@@ -212,7 +212,11 @@ fn timed(at: SystemTime, line: &[u8], count: Option<(&str, u64)>, is_json: bool)
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    #![expect(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
 
     use std::sync::mpsc::{Sender, channel};
     use std::sync::{Condvar, Mutex};

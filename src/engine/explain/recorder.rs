@@ -442,7 +442,7 @@ fn missing_in_resource(statement: &Statement, facts: &Facts<'_>) -> Vec<String> 
 /// S-3: all Denies that apply, or the Allows that granted.
 fn mark_deciding(statements: &mut [StatementResult], standing: Standing, reason: Reason) {
     let is_denied = denied_by(reason).is_some();
-    let by = settled_by(reason);
+    let by = settled_by(reason, standing);
     // E-45: where the resource policy has to allow too, its Allow was needed.
     let needs_resource = matches!(
         standing,

@@ -113,7 +113,7 @@ fn shared(
                 true => condition.key.folded() == *key,
                 false => claim(condition, issuer) == Some(*key),
             };
-            keys.iter().any(|key| is_key(&key)) && !matches!(condition.operand, Operand::Null(_))
+            keys.iter().any(is_key) && !matches!(condition.operand, Operand::Null(_))
         })
         .collect();
     if tests.iter().any(|condition| !is_open(condition)) {

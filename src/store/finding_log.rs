@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use super::clipped;
 use crate::language::finding::{Finding, Severity};
+use crate::telemetry::clipped;
 
 /// How many findings of one file are told.
 const MAX_OF_FILE: usize = 100;
