@@ -190,10 +190,12 @@ fn any_of(operand: &Operand, value: &str, is_negated: bool, variables: &impl Var
 /// T-8: whether a variable stands in for a value that nobody can say.
 #[cold]
 fn mentions_unknown(operand: &Operand, variables: &impl Variables) -> bool {
-    let mentioned = operand.variables();
-    mentioned
-        .iter()
-        .any(|variable| variables.is_unknown(&variable.key))
+    // PERF: hardly any question has such a value, and the list of variables is one on the heap.
+    variables.has_unknown()
+        && operand
+            .variables()
+            .iter()
+            .any(|variable| variables.is_unknown(&variable.key))
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! What must be right about a question before it is decided, and needs the store to know (5.5: validate, owner).
 
-use smallvec::SmallVec;
-
 use super::derived::is_of;
 use super::request::{Request, RequestError, is_task_policy};
 use super::work::Work;
@@ -215,15 +213,17 @@ fn covering_account<'a>(
     resource: &'a Resource,
     work: &Work,
 ) -> Result<Option<&'a str>, RequestError> {
-    let covering = snapshot.attachments_to(resource, work);
-    let covering: SmallVec<[&str; 4]> = covering.map(|file| file.account.as_str()).collect();
+    let (mut first, mut is_ambiguous) = (None, false);
+    for file in snapshot.attachments_to(resource, work) {
+        let account = file.account.as_str();
+        is_ambiguous |= *first.get_or_insert(account) != account;
+    }
     if work.is_spent() {
         return Err(RequestError::too_much_work()); // a file that was not tried may be another's
     }
-    let first = covering.first().copied();
-    match covering.iter().find(|account| Some(**account) != first) {
-        None => Ok(first),
-        Some(_) => {
+    match is_ambiguous {
+        false => Ok(first),
+        true => {
             let message = format!(
                 "the resource policies of two accounts cover `{resource}`: name the account in the ARN"
             );

@@ -407,14 +407,16 @@ impl Variables for Facts<'_> {
         self.work.spend(units)
     }
 
+    fn has_unknown(&self) -> bool {
+        self.is_chaining()
+    }
+
     fn is_unknown(&self, key: &ContextKey) -> bool {
         let is_tag = matches!(
             key.kind(),
             KeyKind::ResourceTag | KeyKind::ServiceResourceTag
         );
-        is_tag
-            && self.is_chaining()
-            && matches!(self.values(key), Values::Unknown | Values::Uncertain)
+        is_tag && matches!(self.values(key), Values::Unknown | Values::Uncertain)
     }
 }
 

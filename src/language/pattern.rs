@@ -137,6 +137,11 @@ pub trait Variables {
         true
     }
 
+    /// Whether [`Variables::is_unknown`] may be true for any key.
+    fn has_unknown(&self) -> bool {
+        false
+    }
+
     /// Whether `key` has no value for a variable only because nobody can say which it has (T-8).
     fn is_unknown(&self, _key: &ContextKey) -> bool {
         false

@@ -893,11 +893,17 @@ async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
     for index in 0..1_000 {
         write(store.path(), &format!("users/broken-{index}.json"), "{");
     }
-    let tasks = format!("/proc/{}/task", server.0.id());
+    let process = format!("/proc/{}", server.0.id());
+    let tasks = format!("{process}/task");
+    let pipe = fs::read_link(format!("{process}/fd/2")).unwrap();
     eventually("a thread that waits for the log", async || {
+        // Its first argument is a descriptor of the pipe.
         let waits = |task: &fs::DirEntry| {
             let call = fs::read_to_string(task.path().join("syscall")).unwrap_or_default();
-            call.split_whitespace().nth(1) == Some("0x2") // its first argument: stderr
+            let argument = call.split_whitespace().nth(1).unwrap_or_default();
+            let argument = argument.strip_prefix("0x").unwrap_or_default();
+            let descriptor = u32::from_str_radix(argument, 16).unwrap_or(u32::MAX);
+            fs::read_link(format!("{process}/fd/{descriptor}")).is_ok_and(|link| link == pipe)
         };
         let mut tasks = fs::read_dir(&tasks).unwrap().flatten();
         tasks.any(|task| waits(&task)).then_some(())
