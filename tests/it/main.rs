@@ -14,6 +14,7 @@ mod corpus;
 mod edits;
 mod explain;
 mod faults;
+mod files;
 mod hostile;
 mod incremental;
 mod indexes;

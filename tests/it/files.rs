@@ -1,0 +1,43 @@
+//! Files and words that people bring: what commands of AWS print, texts that are no JSON, and typing errors.
+//!
+//! Each is loaded, or told in one finding that says what it is and how to mend it.
+
+mod explained;
+mod hints;
+mod lists;
+mod logs;
+mod lone;
+mod outputs;
+mod unreadable;
+
+use iamd::language::finding::Finding;
+use iamd::store;
+
+const ACCOUNT: &str = r#"{"AccountId": "111111111111"}"#;
+
+/// Everything that is found in a store of `files`, whether it loads or not.
+fn found<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Vec<Finding> {
+    let account = ("account.json", ACCOUNT);
+    match store::load_texts([account].into_iter().chain(files)) {
+        Ok(loaded) => loaded.findings,
+        Err(refused) => refused.findings,
+    }
+}
+
+/// The line and the column, both from 1, where `part` first stands in `text`.
+fn place_of(part: &str, text: &str) -> (u32, u32) {
+    let before = &text[..text.find(part).expect(part)];
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap().chars().count() + 1;
+    (u32::try_from(line).unwrap(), u32::try_from(column).unwrap())
+}
+
+/// What a finding says, with how to mend it.
+fn words_of(finding: &Finding) -> String {
+    let help = finding.help.as_deref().unwrap_or("(no help)");
+    format!("{}; {help}", finding.message)
+}
+
+fn has_all(text: &str, words: &[&str]) -> bool {
+    words.iter().all(|word| text.contains(word))
+}
