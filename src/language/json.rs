@@ -10,6 +10,8 @@ use std::ops::Range;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+mod mend;
+
 /// A JSON value and the bytes it stands in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node<'t> {
@@ -125,15 +127,35 @@ pub struct SyntaxError {
     pub offset: usize,
     /// In words.
     pub message: String,
+    /// How to mend it.
+    pub help: Option<Cow<'static, str>>,
     /// Whether it is only too deep.
     pub too_deep: bool,
 }
 
 /// Parses `text`, one JSON value by RFC 8259 and nothing behind it, nested at most `max_depth` deep.
 pub fn parse(text: &str, max_depth: usize) -> Result<Node<'_>, SyntaxError> {
-    let raw: &RawValue =
-        serde_json::from_str(text).map_err(|error| syntax_error(text, 0, &error))?;
-    node(text, raw, max_depth)
+    let raw: Result<&RawValue, _> = serde_json::from_str(text);
+    let raw = raw.map_err(|error| syntax_error(text, 0, &error));
+    raw.and_then(|raw| node(text, raw, max_depth))
+        .map_err(|error| in_our_words(text, error))
+}
+
+/// Says what stands there, where it is known.
+fn in_our_words(text: &str, error: SyntaxError) -> SyntaxError {
+    if error.too_deep {
+        return error;
+    }
+    let fault = mend::fault(text);
+    let (message, help) = fault.map_or_else(
+        || ("the text is not JSON".to_owned(), None),
+        |fault| (fault.message, fault.help),
+    );
+    SyntaxError {
+        message,
+        help,
+        ..error
+    }
 }
 
 fn node<'t>(text: &'t str, raw: &'t RawValue, depth_left: usize) -> Result<Node<'t>, SyntaxError> {
@@ -147,6 +169,7 @@ fn node<'t>(text: &'t str, raw: &'t RawValue, depth_left: usize) -> Result<Node<
             return Err(SyntaxError {
                 offset: start,
                 message: "nested too deep".into(),
+                help: None,
                 too_deep: true,
             });
         }
@@ -158,6 +181,7 @@ fn node<'t>(text: &'t str, raw: &'t RawValue, depth_left: usize) -> Result<Node<
                     return Err(SyntaxError {
                         offset: start,
                         message: "a member without a name".into(),
+                        help: None,
                         too_deep: false,
                     });
                 };
@@ -198,15 +222,10 @@ fn syntax_error(source: &str, start: usize, error: &serde_json::Error) -> Syntax
         .map(str::len)
         .sum();
     let offset = start + (line_start + error.column().saturating_sub(1)).min(source.len());
-    let full = error.to_string();
-    let message = full
-        .split(" at line ")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
     SyntaxError {
         offset,
-        message,
+        message: String::new(),
+        help: None,
         too_deep: false,
     }
 }

@@ -172,7 +172,10 @@ impl<'t> Report<'t> {
         } else {
             Code::SYNTAX
         };
+        let is_empty = self.text.trim_ascii().is_empty();
         let message = match &self.place {
+            Base::File(_) if is_empty => "the file is empty".to_owned(),
+            Base::Embedded(_) if is_empty => "the document in this string is empty".to_owned(),
             Base::File(_) => error.message.clone(),
             Base::Embedded(_) => {
                 let (line, column) = self.line_and_column(error.offset);
@@ -182,7 +185,8 @@ impl<'t> Report<'t> {
                 )
             }
         };
-        self.error(code, &(error.offset..error.offset), message);
+        self.error(code, &(error.offset..error.offset), message)
+            .maybe_help(error.help.clone());
     }
 
     /// Adds findings made elsewhere.
