@@ -1,12 +1,13 @@
 //! `iamd validate`.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use serde::Serialize;
 
 use super::{Common, Output, Status};
+use crate::language::document::PolicyType;
 use crate::language::finding::{Finding, Severity};
 use crate::store;
 
@@ -16,9 +17,38 @@ use crate::store;
 /// keep a store from loading.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Store directories and files; none: the store
-    #[arg(value_name = "DIR|FILE")]
+    /// Store directories and files, `-` for standard input; none: the store
+    #[arg(value_name = "DIR|FILE|-")]
     paths: Vec<PathBuf>,
+    /// What each file holds: a policy document of this type, whatever its members and its folder say
+    #[arg(long = "type", value_name = "TYPE", value_enum)]
+    policy_type: Option<Type>,
+}
+
+/// The types of policies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Type {
+    Identity,
+    Resource,
+    Trust,
+    PermissionsBoundary,
+    Session,
+    ServiceControl,
+    ResourceControl,
+}
+
+impl From<Type> for PolicyType {
+    fn from(of: Type) -> Self {
+        match of {
+            Type::Identity => Self::Identity,
+            Type::Resource => Self::Resource,
+            Type::Trust => Self::Trust,
+            Type::PermissionsBoundary => Self::PermissionsBoundary,
+            Type::Session => Self::Session,
+            Type::ServiceControl => Self::ServiceControl,
+            Type::ResourceControl => Self::ResourceControl,
+        }
+    }
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
@@ -29,14 +59,31 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow:
         args.paths.as_slice()
     };
     let mut findings = Vec::new();
+    let policy_type = args.policy_type.map(PolicyType::from);
     for path in paths {
-        if let Err(error) = std::fs::metadata(path) {
-            bail!("cannot read `{}`: {error}", path.display());
+        if path == Path::new("-") {
+            findings.extend(store::validate_stream(
+                path,
+                io::stdin().lock(),
+                policy_type,
+            ));
+            continue;
+        }
+        match std::fs::metadata(path) {
+            Err(error) => bail!("cannot read `{}`: {error}", path.display()),
+            Ok(metadata) if metadata.is_dir() && policy_type.is_some() => bail!(
+                "`--type` is for a single file, and `{}` is a directory",
+                path.display()
+            ),
+            Ok(_) => {}
         }
         findings.extend(
-            store::validate(path)
-                .into_iter()
-                .map(|finding| seen_from_here(path, finding)),
+            match policy_type {
+                Some(_) => store::validate_file(path, policy_type),
+                None => store::validate(path),
+            }
+            .into_iter()
+            .map(|finding| seen_from_here(path, finding)),
         );
     }
     let n_errors = findings.iter().filter(|finding| finding.is_error()).count();

@@ -27,7 +27,7 @@ mod walk;
 pub mod watch;
 
 pub use loader::{Loader, Origin};
-pub use validate::validate;
+pub use validate::{validate, validate_file, validate_stream};
 
 /// A store that loads.
 #[derive(Debug)]

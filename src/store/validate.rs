@@ -1,57 +1,64 @@
 //! What `iamd validate` says about a store or a single file.
 
+use std::io::{self, Read};
 use std::path::Path;
 use std::sync::Arc;
 
 use super::place::Kind;
 use super::{load, shape};
+use crate::language::document::PolicyType;
 use crate::language::finding::{Code, Finding, Location};
 
 /// Every finding about `path`, sorted by place: a directory is a store, and a file is an entity, a dump or a policy
 /// document, whichever its folder or its members say.
 pub fn validate(path: &Path) -> Vec<Finding> {
-    match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => match load(path) {
+    if path.is_dir() {
+        return match load(path) {
             Ok(loaded) => loaded.findings,
             Err(refused) => refused.findings,
-        },
-        Ok(metadata) if !metadata.is_file() => {
-            vec![error(
-                path,
-                Code::NOT_A_FILE,
-                "this is neither a file nor a directory",
-            )]
-        }
-        Ok(metadata) if metadata.len() > Kind::Elsewhere.max_bytes() => {
-            let message = format!(
-                "the file has {} bytes; at most {} are read",
-                metadata.len(),
-                Kind::Elsewhere.max_bytes()
-            );
-            vec![error(path, Code::TOO_LARGE, &message)]
-        }
-        Ok(_) => match std::fs::read(path) {
-            Ok(bytes) => file(path, &bytes),
-            Err(cause) => vec![error(
-                path,
-                Code::UNREADABLE,
-                &format!("cannot be read: {cause}"),
-            )],
-        },
-        Err(cause) => vec![error(
-            path,
-            Code::UNREADABLE,
-            &format!("cannot be read: {cause}"),
-        )],
+        };
+    }
+    validate_file(path, None)
+}
+
+/// Every finding about the file at `path`, which may be said to be a document of a type.
+pub fn validate_file(path: &Path, policy_type: Option<PolicyType>) -> Vec<Finding> {
+    // Pipes and devices are read too: `/dev/stdin` is one of them, and what a shell makes of `<(…)`.
+    match std::fs::File::open(path) {
+        Ok(file) => validate_stream(path, file, policy_type),
+        Err(cause) => vec![unreadable(path, &cause)],
     }
 }
 
-fn file(path: &Path, bytes: &[u8]) -> Vec<Finding> {
-    let kind = path
-        .ancestors()
-        .skip(1)
-        .find_map(|folder| kind_of_folder(folder.file_name()?.to_str()?));
-    let mut findings = shape::lone_file(&name(path), bytes, kind);
+/// The same about what can be read from `stream`, which findings call `path`.
+pub fn validate_stream(
+    path: &Path,
+    stream: impl Read,
+    policy_type: Option<PolicyType>,
+) -> Vec<Finding> {
+    let max_bytes = Kind::Elsewhere.max_bytes();
+    let mut bytes = Vec::new();
+    match stream.take(max_bytes + 1).read_to_end(&mut bytes) {
+        Err(cause) => vec![unreadable(path, &cause)],
+        Ok(n_bytes) if n_bytes as u64 > max_bytes => {
+            let message = format!("the file has more than the {max_bytes} bytes that are read");
+            vec![error(path, Code::TOO_LARGE, &message)]
+        }
+        Ok(_) => file(path, &bytes, policy_type),
+    }
+}
+
+fn file(path: &Path, bytes: &[u8], policy_type: Option<PolicyType>) -> Vec<Finding> {
+    let mut findings = match policy_type {
+        Some(policy_type) => shape::lone_document(&name(path), bytes, policy_type),
+        None => {
+            let kind = path
+                .ancestors()
+                .skip(1)
+                .find_map(|folder| kind_of_folder(folder.file_name()?.to_str()?));
+            shape::lone_file(&name(path), bytes, kind)
+        }
+    };
     findings.sort();
     findings.dedup();
     findings
@@ -72,6 +79,10 @@ fn kind_of_folder(name: &str) -> Option<Kind> {
 
 fn name(path: &Path) -> Arc<str> {
     path.to_string_lossy().into()
+}
+
+fn unreadable(path: &Path, cause: &io::Error) -> Finding {
+    error(path, Code::UNREADABLE, &format!("cannot be read: {cause}"))
 }
 
 fn error(path: &Path, code: Code, message: &str) -> Finding {

@@ -148,7 +148,20 @@ impl Parser {
         [positive, negative]: [&'static str; 2],
         report: &mut Report<'_>,
     ) -> Option<Option<(&'n Member<'t>, bool)>> {
+        let is_empty = |member: &Member<'_>| matches!(&member.value.value, Value::Array(elements) if elements.is_empty());
         match (node.member(positive), node.member(negative)) {
+            (Some(first), Some(second)) if is_empty(first) != is_empty(second) => {
+                let (empty, other) = if is_empty(first) {
+                    (first, second)
+                } else {
+                    (second, first)
+                };
+                let message = format!("`{}` is empty beside `{}`", empty.name, other.name);
+                report
+                    .error(Code::EMPTY_LIST, &empty.name_span, message)
+                    .help("remove the empty list");
+                None
+            }
             (Some(_), Some(second)) => {
                 let message = format!("`{positive}` and `{negative}` exclude each other");
                 report

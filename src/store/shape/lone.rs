@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{DUMP_LISTS, Folder, Owner, Reader, Reading, account, with_json};
+use super::{DUMP_LISTS, Folder, Owner, Reader, Reading, account, output, policy, with_json};
 use crate::language::document::PolicyType;
 use crate::language::finding::Finding;
 use crate::language::json::Node;
@@ -11,6 +11,13 @@ use crate::language::report::Report;
 use crate::name::AccountId;
 use crate::store::place::{Kind, Place};
 
+/// Whose a file is, nothing can say here, and nobody asks.
+const OF_NOBODY: Owner<'static> = Owner {
+    id: None,
+    partition: "aws",
+    is_broken: true,
+};
+
 /// Every finding about one file on its own, outside of a store. Its members tell what it holds; where they don't, the
 /// folder that it stands in.
 pub fn lone_file(path: &Arc<str>, bytes: &[u8], folder: Option<Kind>) -> Vec<Finding> {
@@ -18,6 +25,15 @@ pub fn lone_file(path: &Arc<str>, bytes: &[u8], folder: Option<Kind>) -> Vec<Fin
         let mut place = Place::of(path);
         place.iam_path = "/".to_owned();
         place.account_folder = None;
+        // A document may be checked wherever it stands.
+        let guess = match node.member("Statement") {
+            Some(_) => None,
+            None => folder.or_else(|| kind_of(node)),
+        };
+        let guess = guess.unwrap_or(Kind::Elsewhere);
+        if output::is_refused(node, guess, report) {
+            return;
+        }
         let is_dump = DUMP_LISTS.iter().any(|list| node.member(list).is_some());
         let is_document = node.member("Statement").is_some();
         let kind = match (kind_of(node), folder) {
@@ -34,15 +50,10 @@ pub fn lone_file(path: &Arc<str>, bytes: &[u8], folder: Option<Kind>) -> Vec<Fin
         };
         place.kind = match kind {
             Some(kind) => kind,
-            None => return lone_document(node, report),
+            None => return guessed_document(node, report),
         };
         let mut reader = Reader::default();
-        // Whose it is, nothing can say here, and nobody asks.
-        let owner = Owner {
-            id: None,
-            partition: "aws",
-            is_broken: true,
-        };
+        let owner = OF_NOBODY;
         if place.kind == Kind::Account {
             // Any id will do for a folder's account: the file alone need not name it.
             let folder = Folder {
@@ -105,7 +116,12 @@ fn kind_of(node: &Node<'_>) -> Option<Kind> {
             Kind::Role,
         ),
         (
-            &["PolicyName", "PolicyVersionList", "DefaultVersionId"],
+            &[
+                "PolicyName",
+                "PolicyVersionList",
+                "PolicyVersion",
+                "DefaultVersionId",
+            ],
             Kind::ManagedPolicy,
         ),
         (
@@ -119,6 +135,9 @@ fn kind_of(node: &Node<'_>) -> Option<Kind> {
         return Some(kind);
     }
     let described = &node.member("Policy")?.value;
+    if described.as_str().is_some() {
+        return Some(Kind::ResourcePolicy);
+    }
     let policy_type = described
         .member("PolicySummary")
         .and_then(|summary| summary.value.member("Type"));
@@ -128,22 +147,61 @@ fn kind_of(node: &Node<'_>) -> Option<Kind> {
     }
 }
 
-/// A bare document: identity-based, or resource-based if a statement names principals.
-fn lone_document(node: &Node<'_>, report: &mut Report<'_>) {
+/// Every finding about a policy document of a type that is known, bare or as AWS wraps it.
+pub fn lone_document(path: &Arc<str>, bytes: &[u8], policy_type: PolicyType) -> Vec<Finding> {
+    with_json(path, bytes, |node, report| {
+        let place = Place::of(path);
+        let mut reading = Reading {
+            report,
+            place: &place,
+            owner: OF_NOBODY,
+            is_dump: false,
+        };
+        let is_wrapped = node.member("Policy").is_some();
+        match policy_type {
+            PolicyType::ServiceControl | PolicyType::ResourceControl => {
+                policy::control_policy(node, policy_type, &mut reading);
+            }
+            PolicyType::Resource if is_wrapped => {
+                policy::resource_policy(node, &mut reading);
+            }
+            _ => {
+                let printed = node
+                    .member("PolicyVersion")
+                    .and_then(|version| version.value.member("Document"));
+                let document = printed.map_or(node, |document| &document.value);
+                parse::document(document, policy_type, reading.report);
+            }
+        }
+    })
+}
+
+/// A bare document: identity-based, or resource-based if a statement names principals; a trust policy if none of them
+/// names resources either.
+fn guessed_document(node: &Node<'_>, report: &mut Report<'_>) {
     let statements = node
         .member("Statement")
         .map(|member| member.value.one_or_many())
         .unwrap_or_default();
-    let names_principals = |statement: &Node<'_>| {
-        statement
-            .member("Principal")
-            .or(statement.member("NotPrincipal"))
-            .is_some()
+    let any_has = |names: [&str; 2]| {
+        let has = |statement: &Node<'_>| names.iter().any(|name| statement.member(name).is_some());
+        statements.iter().any(has)
     };
-    let policy_type = if statements.iter().any(names_principals) {
-        PolicyType::Resource
-    } else {
-        PolicyType::Identity
+    let names_resources = any_has(["Resource", "NotResource"]);
+    let is_of_roles = |action: &Node<'_>| {
+        let service = action.as_str().and_then(|action| action.get(..4));
+        service.is_some_and(|service| service.eq_ignore_ascii_case("sts:"))
+    };
+    let asks_roles = |statement: &Node<'_>| {
+        let actions = statement
+            .member("Action")
+            .map(|member| member.value.one_or_many());
+        actions.is_some_and(|actions| actions.iter().all(is_of_roles))
+    };
+    let policy_type = match any_has(["Principal", "NotPrincipal"]) {
+        false => PolicyType::Identity,
+        true if !names_resources && statements.iter().all(asks_roles) => PolicyType::Trust,
+        true => PolicyType::Resource,
     };
     parse::document(node, policy_type, report);
 }

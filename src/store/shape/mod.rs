@@ -27,6 +27,7 @@ mod lone;
 mod members;
 mod memory;
 mod organization;
+mod output;
 mod owners;
 mod policy;
 
@@ -35,7 +36,7 @@ use members::Members;
 pub use memory::Memory;
 pub use owners::{Owners, TextNeeded};
 
-pub use lone::lone_file;
+pub use lone::{lone_document, lone_file};
 
 /// The deepest nesting of a file.
 const MAX_FILE_DEPTH: usize = 64;
@@ -125,6 +126,11 @@ fn fragment(path: &Arc<str>, text: &[u8], owner: Option<&FolderOwner>) -> Fragme
     let mut was_json = false;
     let findings = with_json(path, text, |node, report| {
         was_json = true;
+        if output::is_refused(node, place.kind, report) {
+            // An envelope hides the name beside it, and a list the names in it.
+            reader.missing.anything = true;
+            return;
+        }
         let is_dump = DUMP_LISTS.iter().any(|list| node.member(list).is_some());
         let owner = match owner {
             Some(owner) => Owner {
@@ -390,6 +396,17 @@ pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
         );
         return Err(finding.help("save it as UTF-8 without one"));
     }
+    if is_utf16(bytes) {
+        let finding = Finding::error(Code::NOT_UTF8, at(1, 1), "the file is UTF-16");
+        return Err(finding.help(
+            "save it as UTF-8 without a byte order mark; the `>` of Windows PowerShell writes UTF-16",
+        ));
+    }
+    if !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0) {
+        let message = "the file holds nothing but zero bytes";
+        let finding = Finding::error(Code::SYNTAX, at(1, 1), message);
+        return Err(finding.help("it was never written to its end: restore it"));
+    }
     std::str::from_utf8(bytes).map_err(|error| {
         let good = bytes
             .get(..error.valid_up_to())
@@ -397,5 +414,16 @@ pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
             .unwrap_or("");
         let (line, column) = crate::language::report::line_and_column(good, good.len());
         Finding::error(Code::NOT_UTF8, at(line, column), "the file is not UTF-8")
+            .help("save it as UTF-8")
     })
+}
+
+/// Whether `bytes` begin with the mark of UTF-16, or with characters of ASCII in it.
+fn is_utf16(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [first, 0, third, 0, ..] => *first != 0 && *third != 0,
+        [0, second, 0, fourth, ..] => *second != 0 && *fourth != 0,
+        _ => false,
+    }
 }

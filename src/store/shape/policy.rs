@@ -41,6 +41,9 @@ const ENTRY_UNREAD: &[&str] = &[
 
 /// Reads one entry of `Policies`, or a bare policy document.
 pub fn managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<ManagedPolicy> {
+    if !reading.is_dump && node.member("PolicyVersion").is_some() {
+        return printed_version(node, reading);
+    }
     if !reading.is_dump && !is_entry(node) {
         return bare_managed_policy(node, reading);
     }
@@ -82,6 +85,58 @@ fn bare_managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
         default_version: 0,
         tags: Box::default(),
     })
+}
+
+/// Reads what `aws iam get-policy-version` prints of the default version.
+fn printed_version(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<ManagedPolicy> {
+    let what = "the output of `aws iam get-policy-version`";
+    let report = &mut *reading.report;
+    let outer = Members::of(
+        node,
+        what,
+        &["PolicyVersion"],
+        &["ResponseMetadata"],
+        report,
+    )?;
+    let version = version(outer.get("PolicyVersion")?, report);
+    if let Some((version, false, node)) = &version {
+        let message = format!("version `{}` is not the default", version.id);
+        report
+            .error(Code::DEFAULT_VERSION, &node.span, message)
+            .help("put the default one here: `aws iam get-policy` names it");
+    }
+    let empty = Node {
+        span: node.span.clone(),
+        value: Value::Object(Vec::new()),
+    };
+    let members = Members::of(&empty, POLICY.what, &[], &[], reading.report)?;
+    let identity = identity(&POLICY, &members, reading);
+    let (version, ..) = version.filter(|(_, is_default, _)| *is_default)?;
+    Some(ManagedPolicy {
+        identity: identity?,
+        versions: [version].into(),
+        default_version: 0,
+        tags: Box::default(),
+    })
+}
+
+/// Reads one version, and whether it is the default.
+fn version<'n, 't>(
+    node: &'n Node<'t>,
+    report: &mut Report<'_>,
+) -> Option<(PolicyVersion, bool, &'n Node<'t>)> {
+    let what = "a policy version";
+    let read = ["VersionId", "IsDefaultVersion", "Document"];
+    let version = Members::of(node, what, &read, &["CreateDate"], report)?;
+    let id = version.required_text("VersionId", what, report);
+    let is_default = version.flag("IsDefaultVersion", report);
+    let document = version.required("Document", what, report);
+    let document = document.and_then(|node| parse::document(node, PolicyType::Identity, report));
+    let version = PolicyVersion {
+        id: id?.0.into(),
+        document: document?,
+    };
+    Some((version, is_default, node))
 }
 
 /// Reads `PolicyVersionList`: the versions, and which of them is the default (G-36).
@@ -214,7 +269,8 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
     let what = "the resource policy";
     let read = ["Resource", "Policy", "Tags", "ResourcePolicyRequired"];
     let report = &mut *reading.report;
-    let members = Members::of(node, what, &read, &[], report)?;
+    let unread = ["PolicyName", "RevisionId", "ResponseMetadata"];
+    let members = Members::of(node, what, &read, &unread, report)?;
     let n_errors = report.n_errors();
     let scopes = members.required("Resource", what, report);
     if let Some(node) = scopes
@@ -337,7 +393,11 @@ pub fn fingerprint(node: &Node<'_>) -> String {
         .find(is_default)
         .and_then(|version| version.member("Document"))
         .map(|member| &member.value);
-    let document = document.unwrap_or(node);
+    let printed = || {
+        let version = &node.member("PolicyVersion")?.value;
+        Some(&version.member("Document")?.value)
+    };
+    let document = document.or_else(printed).unwrap_or(node);
     let mut text = String::new();
     match document.as_str() {
         None => canonical(document, &mut text),
