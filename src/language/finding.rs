@@ -136,6 +136,8 @@ codes! {
     IFEXISTS_WITH_SET_QUALIFIER = "ifexists-with-set-qualifier";
     /// A Deny that names a List action but no `*` resource (M-11).
     DENY_LIST_STYLE = "deny-list-style";
+    /// An Allow that names a List action but no `*` resource (M-11).
+    ALLOW_LIST_STYLE = "allow-list-style";
     /// A `NotPrincipal` that does not list the whole chain (P-8).
     NOTPRINCIPAL_INCOMPLETE = "notprincipal-incomplete";
     /// `NotPrincipal: "*"` exempts everybody (P-10).

@@ -78,6 +78,9 @@ pub fn lint(
         conditions(statement, policy_type, &at, report);
         client_controlled(statement, &at, report);
         deny_list_style(statement, &at, report);
+        if policy_type != PolicyType::Resource {
+            allow_list_style(statement, &at, report);
+        }
         if let Some(principal) = &statement.principal {
             not_principal(principal, &at, report);
         }
@@ -381,6 +384,74 @@ fn deny_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repor
     report
         .warning(Code::DENY_LIST_STYLE, &at.entry("Resource", whole), message)
         .help("add `\"*\"` to `Resource`");
+}
+
+/// M-11: an Allow of listing on ARNs, which does not cover the resource `*` that lists are asked for. Much is listed
+/// inside of a thing, and asked on that thing's ARN: a list that may be meant so is none of these.
+fn allow_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
+    let (Effect::Allow, Listed::Any(actions), Some(Listed::Any(resources))) =
+        (statement.effect, &statement.actions, &statement.resources)
+    else {
+        return;
+    };
+    if resources.iter().any(ResourcePattern::is_everything) {
+        return;
+    }
+    let lists_what = |pattern: &ResourcePattern, action: &ActionPattern| {
+        covers_whole_service(pattern) || lists_all(action) || lists_named(action, pattern)
+    };
+    let found = actions
+        .iter()
+        .filter(|action| is_list_action(action))
+        .find_map(|action| {
+            let index = resources
+                .iter()
+                .position(|pattern| lists_what(pattern, action))?;
+            Some((action, index))
+        });
+    let Some((list, index)) = found else { return };
+    let message = format!(
+        "`{}` is mostly asked for the resource `*`, which no ARN pattern covers: this Allow does not grant it",
+        list.as_str()
+    );
+    report
+        .warning(
+            Code::ALLOW_LIST_STYLE,
+            &at.entry("Resource", index),
+            message,
+        )
+        .help("allow it in a statement of its own with `\"Resource\": \"*\"`");
+}
+
+/// `orders:List`, `orders:List*`, `s3:ListAllMyBuckets`.
+fn lists_all(action: &ActionPattern) -> bool {
+    let folded = action.as_str().to_ascii_lowercase();
+    let name = folded.split_once(":list").map_or("", |(_, name)| name);
+    let is_everything = matches!(name, "" | "*") && folded != "s3:list*";
+    is_everything || name.starts_with("all")
+}
+
+/// `orders:ListOrders` on `order/*`: a list of what the ARN itself names.
+fn lists_named(action: &ActionPattern, pattern: &ResourcePattern) -> bool {
+    let folded = action.as_str().to_ascii_lowercase();
+    let Some((_, things)) = folded.split_once(":list") else {
+        return false;
+    };
+    let text = pattern.as_str();
+    let resource = text.splitn(6, ':').nth(5).unwrap_or_default();
+    let end =
+        resource.find(|character: char| !character.is_ascii_alphanumeric() && character != '-');
+    let thing = resource
+        .get(..end.unwrap_or(resource.len()))
+        .unwrap_or_default();
+    let thing = thing.replace('-', "").to_ascii_lowercase();
+    let stem = thing.strip_suffix('y').unwrap_or(&thing);
+    let plural = [
+        format!("{thing}s"),
+        format!("{thing}es"),
+        format!("{stem}ies"),
+    ];
+    !thing.is_empty() && plural.iter().any(|plural| things == plural.as_str())
 }
 
 /// `arn:app:orders:::*`, `arn:app:orders:*`: everything that has an ARN.

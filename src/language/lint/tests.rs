@@ -179,7 +179,8 @@ fn denying_a_list_needs_the_resource_everything() {
         expect(IDENTITY, &statement(action, resource), &[]);
     }
     let allowed = statement("orders:List*", r#""arn:app:orders:::*""#).replace("Deny", "Allow");
-    expect(IDENTITY, &allowed, &[]);
+    let lint: &[(Code, &str)] = &[(Code::ALLOW_LIST_STYLE, "/Statement/0/Resource")];
+    expect(IDENTITY, &allowed, lint);
 }
 
 #[test]
