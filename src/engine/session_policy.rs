@@ -175,10 +175,77 @@ mod tests {
                 )
                 .unwrap();
         }
-        assert!(
-            n_entries(&policies) <= 64,
-            "{} of 1,000",
-            n_entries(&policies)
-        );
+        let n_entries = n_entries(&policies);
+        assert!((50..200).contains(&n_entries), "{n_entries} of 1,000");
+        let n_bytes = policies.0.as_ref().unwrap().weighted_size();
+        assert!(n_bytes <= 64 * 1024, "{n_bytes}");
+    }
+
+    #[test]
+    fn what_is_counted_is_what_is_held() {
+        let list = |entry: &dyn Fn(usize) -> String, n: usize| {
+            let entries: Vec<String> = (0..n).map(entry).collect();
+            entries.join("")
+        };
+        let resource = |text: &str| {
+            format!(
+                r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"a:b","Resource":"arn:app:x:::{text}"}}}}"#
+            )
+        };
+        let condition = |n: usize| {
+            let values: Vec<String> = (0..n)
+                .map(|n| format!(r#""value-{n}-of-a-list""#))
+                .collect();
+            format!(
+                r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Allow","Action":"a:b","Resource":"*","Condition":{{"StringEquals":{{"app:k":[{}]}}}}}}}}"#,
+                values.join(",")
+            )
+        };
+        let statements = |n: usize| {
+            let one = |n| {
+                format!(r#"{{"Sid":"S{n}","Effect":"Allow","Action":"a:b{n}","Resource":"*"}}"#)
+            };
+            let all: Vec<String> = (0..n).map(one).collect();
+            format!(
+                r#"{{"Version":"2012-10-17","Statement":[{}]}}"#,
+                all.join(",")
+            )
+        };
+        let documents = [
+            ("an ordinary one", ALLOW.to_owned()),
+            (
+                "searches",
+                resource(&list(&|n| format!("*abcdefghi{n}"), 1_200)),
+            ),
+            (
+                "variables",
+                resource(&list(&|n| format!("${{a:b{n}}}"), 1_200)),
+            ),
+            (
+                "single characters",
+                resource(&list(&|_| "a?".to_owned(), 6_000)),
+            ),
+            ("values", condition(600)),
+            ("statements", statements(200)),
+        ];
+        for (what, text) in documents {
+            let mut kept = None;
+            let held = allocation_counter::measure(|| {
+                let name = "session/0";
+                let compiled = parse_document(&text, PolicyType::Session, name, String::new());
+                kept = Some(compiled.unwrap());
+            });
+            let counted = (kept.unwrap().n_bytes + ENTRY_BYTES) as f64;
+            let held = held.bytes_current as f64;
+            let ratio = held / counted;
+            assert!(
+                ratio < 1.5,
+                "{what}: {held} bytes are held, {counted} counted"
+            );
+            assert!(
+                ratio > 0.3,
+                "{what}: {held} bytes are held, {counted} counted"
+            );
+        }
     }
 }

@@ -106,6 +106,7 @@ fn principal(asked: &str, snapshot: &Snapshot) -> Option<String> {
     let mut known = known.map(|entity| &entity.arn);
     let similar = known.find(|known| {
         known.account() == arn.account()
+            && known.partition() == arn.partition()
             && known.resource().starts_with(kind)
             && last(known).eq_ignore_ascii_case(name)
     })?;

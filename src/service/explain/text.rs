@@ -305,12 +305,23 @@ fn named(source: &pb::StatementSource, colour: Colour) -> String {
 
 /// The key as a policy spells it, if one of those shown does.
 fn spelled<'r>(response: &'r pb::ExplainResponse, key: &'r str) -> &'r str {
-    let statements = response.statements.iter();
-    let mut keys = statements
-        .flat_map(|statement| &statement.conditions)
-        .map(|condition| condition.key.as_str());
-    let found = keys.find(|spelled| spelled.eq_ignore_ascii_case(key));
-    found.unwrap_or(key)
+    let is_it = |spelled: &&str| spelled.eq_ignore_ascii_case(key);
+    let statements = || response.statements.iter();
+    let conditions = || statements().flat_map(|statement| &statement.conditions);
+    let resources = || statements().filter_map(|statement| statement.resource.as_ref());
+    let mut keys = conditions().map(|condition| condition.key.as_str());
+    let values = conditions().flat_map(|condition| &condition.policy_values);
+    let values = values.chain(resources().flat_map(|resource| &resource.policy_values));
+    let mut variables = values.flat_map(|value| variables_in(&value.written));
+    keys.find(is_it)
+        .or_else(|| variables.find(is_it))
+        .unwrap_or(key)
+}
+
+/// The keys of the variables in a text as it stands in a policy.
+fn variables_in(written: &str) -> impl Iterator<Item = &str> {
+    let behind = written.split("${").skip(1);
+    behind.filter_map(|behind| behind.split([',', '}']).next())
 }
 
 fn policy_values(values: &[pb::PolicyValue]) -> String {
