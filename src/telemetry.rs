@@ -72,10 +72,13 @@ pub fn flush(patience: Duration) {
 
 /// A bare level is that of iamd; the libraries below it then only warn, since their frames and polls would drown it.
 /// Those of the transport say nothing of what peers do wrong: a peer could make them write a line for each connection.
+/// And that a watched folder has gone is no news to whoever swaps a link.
 fn directives(filter: &str) -> String {
     match filter {
         "warn" | "info" | "debug" | "trace" => {
-            format!("warn,h2=error,hyper=error,hyper_util=error,tonic=error,iamd={filter}")
+            format!(
+                "warn,h2=error,hyper=error,hyper_util=error,tonic=error,notify=error,iamd={filter}"
+            )
         }
         _ => filter.to_owned(),
     }

@@ -51,6 +51,20 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
         .as_ref()
         .map(|(name, text)| (name.as_str(), text.as_str()));
     let resolved = Config::resolve(&settings, variables, file)?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(n_threads) = resolved.config.worker_threads {
+        runtime.worker_threads(n_threads);
+    }
+    let runtime = runtime
+        .enable_all()
+        .build()
+        .context("the threads cannot be started")?;
+    // A log file that may not grow any more must end nothing: the write fails then, and the signal is taken by us. Before
+    // anything is logged.
+    let _too_large = {
+        let _context = runtime.enter();
+        listen(SignalKind::from_raw(libc::SIGXFSZ))?
+    };
     telemetry::start(&logging(&resolved))?;
     let version = env!("CARGO_PKG_VERSION");
     let (pid, store) = (std::process::id(), resolved.config.store.display());
@@ -60,14 +74,6 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
     }
     let mut config = resolved.config;
     keep_descriptors_back(&mut config);
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(n_threads) = config.worker_threads {
-        runtime.worker_threads(n_threads);
-    }
-    let runtime = runtime
-        .enable_all()
-        .build()
-        .context("the threads cannot be started")?;
     let served = runtime.block_on(serve(Arc::new(config)));
     runtime.shutdown_timeout(FAREWELL); // a store still being read would hold up the end
     let status = served.unwrap_or_else(|error| {

@@ -42,6 +42,8 @@ const POLL: Duration = Duration::from_secs(5);
 const FIRST_GENERATION: Duration = Duration::from_millis(5);
 /// In how many polls every file is digested once, whatever its stamp says: once a minute.
 const N_SLICES: usize = 12;
+/// How often a folder that is not there is looked for again at once before that is left to the poll.
+const MAX_WATCH_RETRIES: u32 = 50;
 /// The most links that the store's path may lead through, as for the kernel.
 const MAX_LINKS: usize = 40;
 
@@ -162,6 +164,8 @@ struct Reloader {
     watched: Option<Watched>,
     /// Whether watching worked when it was last tried.
     can_watch: bool,
+    /// How often, one after the other, there was nothing to watch.
+    n_retries: u32,
     loader: Loader,
     finding_log: FindingLog,
     next_slice: usize,
@@ -219,6 +223,7 @@ impl Reloader {
             status,
             watched: None,
             can_watch: true,
+            n_retries: 0,
             loader,
             finding_log: FindingLog::knowing(&loaded.findings),
             next_slice: 0,
@@ -432,12 +437,20 @@ impl Reloader {
                     info!("the store is watched again");
                 }
                 self.can_watch = true;
+                self.n_retries = 0;
                 self.watched = Some(Watched {
                     places,
                     _watcher: watcher,
                 });
             }
+            // Somebody swaps it right now: in a moment there will be something to watch.
+            Err(cause) if is_gone(&cause) && self.n_retries < MAX_WATCH_RETRIES => {
+                self.n_retries += 1;
+                self.signals.must_rewatch.store(true, Ordering::Release);
+                self.signals.wake();
+            }
             Err(cause) => {
+                self.n_retries = 0;
                 if self.can_watch {
                     let seconds = POLL.as_secs();
                     warn!(%cause, "the store cannot be watched: changes are noticed within {seconds} seconds only");
@@ -484,6 +497,8 @@ impl Places {
         };
         places.step(root);
         let mut open = vec![root.to_owned()];
+        // By themselves: the root is a step already, and may be a link.
+        let mut followed = BTreeSet::new();
         let mut n_links = 0;
         while let Some(path) = open.pop() {
             let mut prefix = PathBuf::new();
@@ -493,7 +508,8 @@ impl Places {
                     continue;
                 };
                 n_links += 1;
-                if places.step(&prefix) && n_links < MAX_LINKS {
+                places.step(&prefix);
+                if followed.insert(prefix.clone()) && n_links < MAX_LINKS {
                     // A path with `..` in it is followed as it is: the system resolves it.
                     open.push(
                         prefix
@@ -506,8 +522,8 @@ impl Places {
         places
     }
 
-    /// Adds something that the root is reached by; gives whether it is new.
-    fn step(&mut self, path: &Path) -> bool {
+    /// Adds something that the root is reached by.
+    fn step(&mut self, path: &Path) {
         // A folder that is gone is waited for where it will come back.
         let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
         self.outer.extend(folder.map(Path::to_owned));
@@ -518,7 +534,7 @@ impl Places {
         {
             self.steps.insert(missing.to_owned());
         }
-        self.steps.insert(path.to_owned())
+        self.steps.insert(path.to_owned());
     }
 
     /// Whether `event` can be about the store: not what merely happens beside it.
@@ -554,6 +570,16 @@ impl Places {
     }
 }
 
+/// Whether all that is wrong is that a folder is not there (any more).
+fn is_gone(cause: &notify::Error) -> bool {
+    use notify::ErrorKind;
+    match &cause.kind {
+        ErrorKind::PathNotFound | ErrorKind::WatchNotFound => true,
+        ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 /// Sets up the system's watch.
 fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedWatcher> {
     let concerned = places.clone();
@@ -572,7 +598,12 @@ fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedW
                 }
             }
             Err(cause) => {
-                warn!(%cause, "watching the store failed");
+                // A swap takes away what was watched: then the watch is set up anew, and that is all.
+                if is_gone(&cause) {
+                    debug!(%cause, "a watched folder has gone");
+                } else {
+                    warn!(%cause, "watching the store failed");
+                }
                 signals.must_rewatch.store(true, Ordering::Release);
                 signals.wake();
             }
