@@ -314,8 +314,8 @@ fn trust(role: &mut Json, statement: Json) {
     }
 }
 
-/// Another layout of the same: nothing of what the account at the root has lies at the root, or that account is alone,
-/// or both (E-6).
+/// Another layout of the same: nothing of what the account at the root has lies at the root, or no other account has
+/// anything, or both (E-6). The organization may name others all the same.
 pub fn lay_out(world: &mut World, random: &mut Random) {
     let (is_alone, is_rootless) = *random.pick(&[(true, false), (false, true), (true, true)]);
     if is_alone {
@@ -323,9 +323,10 @@ pub fn lay_out(world: &mut World, random: &mut Random) {
             |path: &str| !path.starts_with("accounts/") || path.starts_with("accounts/aws/");
         let is_of_organization =
             |path: &str| path.contains("control-policies/") || path == "organization.json";
+        let keeps_organization = random.chance(50);
         world
             .files
-            .retain(|path, _| is_ours(path) && !is_of_organization(path));
+            .retain(|path, _| is_ours(path) && (keeps_organization || !is_of_organization(path)));
         for file in world.files.values_mut() {
             // An account by another name than a number must be one of the store (G-24).
             *file = serde_json::from_str(&file.to_string().replace(EXTERNAL, B)).unwrap();

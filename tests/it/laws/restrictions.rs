@@ -55,7 +55,8 @@ fn the_first_service_control_policies_never_allow() {
     });
 }
 
-/// I-4: the first session policy of a session only restricts, but for federated users (E-49).
+/// I-4: the first session policy of a session only restricts, but for federated users (E-49). The other exception, the
+/// task policy of a root user (T-12), is none that could be written out.
 #[test]
 fn a_first_session_policy_never_allows() {
     each_world(|case, random| {

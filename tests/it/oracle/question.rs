@@ -300,7 +300,10 @@ impl Question {
             || !are_unique(keys())
             || !session.transitive_tag_keys.iter().all(is_passed)
             || (!source_identity.is_empty() && !is_session_name(source_identity))
-            || (caller.kind == Kind::Federated && !self.is_parent_of(caller))
+            || match caller.kind {
+                Kind::Federated => !self.is_parent_of(caller),
+                _ => !session.parent.is_empty(),
+            }
     }
 
     /// E-49: a federated user is of the account of the user, or root user, behind it.

@@ -222,7 +222,15 @@ pub fn of_files(files: &BTreeMap<String, Json>) -> Store {
         }
     }
     if let Some(file) = json.get("organization.json") {
-        store.organization = Some(organization(file, &json));
+        let organization = organization(file, &json);
+        // An account that the organization alone names is one of the store too (E-6).
+        for id in organization.paths.keys() {
+            let known = store.accounts.entry(id.clone()).or_default();
+            if known.partition.is_empty() {
+                known.partition = root_partition.clone();
+            }
+        }
+        store.organization = Some(organization);
     }
     store
 }

@@ -135,20 +135,27 @@ pub fn at_root_user(random: &mut Random, world: &World, question: &mut Question)
             question.session = Some(facts(random, world, &question.principal, question.at));
         }
     }
-    if random.chance(60) {
-        let task = match random.chance(95) {
-            true => random.pick(&world.tasks).clone(),
-            false => (*random.pick(&[
-                "arn:aws:iam::aws:policy/P0",
-                "arn:aws:iam::111111111111:policy/root-task/Unlock",
-                "arn:aws:iam::aws:policy/root-task/",
-                "Unlock",
-            ]))
-            .into(),
-        };
-        question
-            .context
-            .push(("sts:TaskPolicyArn".into(), Given::Text(task)));
+    let text = |text: &str| Given::Text(text.into());
+    let task = text(random.pick::<String>(&world.tasks));
+    let task = match random.below(100) {
+        0..55 => task,
+        55..58 => Given::List(vec![task]),
+        58 => Given::List(vec![task.clone(), task]),
+        59 => Given::List(vec![]),
+        60..63 => text(random.pick::<&str>(&[
+            "arn:aws:iam::aws:policy/P0",
+            "arn:aws:iam::111111111111:policy/root-task/Unlock",
+            "arn:aws:iam::aws:policy/root-task/",
+            "arn:aws:iam::aws:policy/root-task/a/b",
+            "arn:aws-cn:iam::aws:policy/root-task/Unlock",
+            "arn:aws:iam::aws:policy/Root-Task/Unlock",
+            "Unlock",
+            "",
+        ])),
+        _ => Given::List(vec![]),
+    };
+    if random.chance(70) {
+        question.context.push(("sts:TaskPolicyArn".into(), task));
     }
     if random.chance(25) {
         let seconds = random.pick(&["900", "900", "0", "60", "901", "-1"]);

@@ -275,7 +275,9 @@ pub(super) fn roles_of_token(random: &mut Random, role: &str, claims: &mut Vec<(
     }
     let other = "arn:aws:iam::111111111111:role/other";
     let text = |text: &str| Given::Text(text.into());
-    let value = match random.below(12) {
+    let value = match random.below(14) {
+        12 => Given::List(vec![text(&format!("{other};{role}"))]),
+        13 => text(&format!("{other}; {role}")),
         0..3 => text(role),
         3..5 => Given::List(vec![text(other), text(role)]),
         5 => text(&format!("{other};{role}")),
@@ -523,7 +525,7 @@ fn spoil_times(random: &mut Random, question: &mut Question) {
 /// What must be refused, or nearly.
 fn spoil(random: &mut Random, world: &World, question: &mut Question) {
     let text = |text: &str| Given::Text(text.into());
-    match random.below(26) {
+    match random.below(30) {
         0 => question
             .context
             .push(("aws:PrincipalTag/team".into(), text("blue"))),
@@ -608,12 +610,24 @@ fn spoil(random: &mut Random, world: &World, question: &mut Question) {
             .context
             .push(("aws:AssumedRoot".into(), text("true"))),
         18 => question.session = Some(with_task(random, world, question.at)),
+        19 => question
+            .context
+            .push(("aws:SourceAccount".into(), Given::List(vec![]))),
         _ => {
             let at = question.at;
             let value = text("vpc-1");
             let session = question.session.get_or_insert_default();
             let attributes = &mut session.attributes;
-            match random.below(8) {
+            match random.below(14) {
+                8 => attributes.push(("aws:AssumedRoot".into(), text("TRUE"))),
+                9 => attributes.push(("aws:AssumedRoot".into(), Given::List(vec![]))),
+                10 => {
+                    let list = Given::List(vec![Given::Bool(true)]);
+                    attributes.push(("AWS:assumedRoot".into(), list));
+                }
+                11 => attributes.push(("glue:RoleAssumedBy".into(), Given::List(vec![]))),
+                12 => session.federated_provider = words::OIDC_ARN.into(),
+                13 => session.parent = format!("arn:aws:iam::{A}:root"),
                 0 => attributes.push(("aws:SourceIp".into(), text("10.1.2.3"))),
                 1 => attributes.push(("aws:PrincipalTag/team".into(), text("blue"))),
                 2 => attributes.push(("aws:AssumedRoot".into(), Given::Bool(true))),

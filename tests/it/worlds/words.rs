@@ -669,6 +669,7 @@ pub const VARIABLES: &[&str] = &[
     "${app:list}",
     "${aws:PrincipalTag/missing, 'blue'}",
     "${aws:ResourceTag/team}",
+    "${aws:TokenIssueTime}",
     "${aws:PrincipalAccount}",
     "User",
     "blue",
