@@ -8,7 +8,7 @@ use crate::language::condition::{Condition, Fit, Operand, Qualifier};
 use crate::language::operand::{
     Instant, Number, arn_fields, parse_address, parse_bool, parse_bytes,
 };
-use crate::language::pattern::Variables;
+use crate::language::pattern::{Substitute, Variables};
 use crate::language::text::Text;
 
 /// Kleene's three values (C-2).
@@ -187,15 +187,12 @@ fn any_of(operand: &Operand, value: &str, is_negated: bool, variables: &impl Var
     }
 }
 
-/// T-8: whether a variable stands in for a value that nobody can say.
+/// T-8, T-43: whether a variable stands in for a value that nobody can say.
 #[cold]
 fn mentions_unknown(operand: &Operand, variables: &impl Variables) -> bool {
-    // PERF: hardly any question has such a value, and the list of variables is one on the heap.
-    variables.has_unknown()
-        && operand
-            .variables()
-            .iter()
-            .any(|variable| variables.is_unknown(&variable.key))
+    operand.any_variable(|variable| {
+        variables.pay(1) && variables.substitute(&variable.key) == Substitute::Unknown
+    })
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use super::decision::{Decision, Reason};
 use super::derived::Facts;
 use super::guardrails::{resource_control, service_control};
 use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with};
-use super::principal::{Strength, cannot_assume, goes_with_assuming};
+use super::principal::{Strength, cannot_assume};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
 use super::work::{BUDGET, Work};
@@ -125,10 +125,7 @@ fn decide<T: Trace>(
 
 /// T-25: whether the token of the provider that asks names roles, and not this one.
 fn is_kept_from_role(facts: &Facts<'_>) -> bool {
-    let action = &facts.request.action;
-    let is_asked =
-        action.kind() == ActionKind::AssumeRoleWithWebIdentity || goes_with_assuming(action);
-    is_asked && facts.authorized_by_idp() == Some(Some(false))
+    facts.authorized_by_idp() == Some(Some(false))
 }
 
 /// Shows `trace` the sets of the store that deciding would evaluate, by the steps of deciding.

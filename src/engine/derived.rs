@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::caller::Caller;
+use super::principal::goes_with_assuming;
 use super::request::Request;
 use super::work::Work;
 use crate::compile::oidc_issuer;
@@ -16,7 +17,7 @@ use crate::context::{ContextEntry, ContextKey, ContextValue, KeyKind};
 use crate::language::document::PolicyType;
 use crate::language::pattern::{Substitute, Variables};
 use crate::language::text::Text;
-use crate::name::{Principal, Resource};
+use crate::name::{ActionKind, Principal, Resource};
 
 /// Everything that is known about one question.
 pub struct Facts<'a> {
@@ -325,7 +326,10 @@ impl<'a> Facts<'a> {
         let is = |host: &str| issuer.eq_ignore_ascii_case(host);
         let value = match name {
             "aud" if is_saml || is(COGNITO) => self.claim_named("aud"),
-            "aud" => self.claim_named("azp").or_else(|| self.claim_named("aud")),
+            "aud" => self
+                .claim_named("azp")
+                .filter(|azp| azp.values().iter().any(|value| !value.is_empty()))
+                .or_else(|| self.claim_named("aud")),
             "oaud" if !is_saml => self.claim_named("aud"),
             "google/organization_number" if is(GOOGLE) => {
                 self.claim_named("google:organization_number")
@@ -370,7 +374,12 @@ impl<'a> Facts<'a> {
 
     /// T-25: what the token of an OIDC provider that asks says of the role; `None` within if it names no roles.
     pub(super) fn authorized_by_idp(&self) -> Option<Option<bool>> {
-        let (Principal::Provider(_), Some(_)) = (self.caller.principal, self.issuer) else {
+        let action = &self.request.action;
+        let is_asked =
+            action.kind() == ActionKind::AssumeRoleWithWebIdentity || goes_with_assuming(action);
+        let (Principal::Provider(_), Some(_), true) =
+            (self.caller.principal, self.issuer, is_asked)
+        else {
             return None;
         };
         let mut claims = self.request.session.claims.iter();
@@ -397,26 +406,13 @@ impl Variables for Facts<'_> {
         match self.values(key) {
             Values::One(value) if !value.is_empty() => Substitute::Value(value),
             Values::Many(_) => Substitute::Several,
-            Values::One(_) | Values::Absent | Values::Unknown | Values::Uncertain => {
-                Substitute::Missing
-            }
+            Values::One(_) | Values::Absent => Substitute::Missing,
+            Values::Unknown | Values::Uncertain => Substitute::Unknown,
         }
     }
 
     fn pay(&self, units: usize) -> bool {
         self.work.spend(units)
-    }
-
-    fn has_unknown(&self) -> bool {
-        self.is_chaining()
-    }
-
-    fn is_unknown(&self, key: &ContextKey) -> bool {
-        let is_tag = matches!(
-            key.kind(),
-            KeyKind::ResourceTag | KeyKind::ServiceResourceTag
-        );
-        is_tag && matches!(self.values(key), Values::Unknown | Values::Uncertain)
     }
 }
 

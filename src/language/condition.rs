@@ -180,6 +180,19 @@ impl Operand {
         }
     }
 
+    /// Whether `is_it` holds for a policy variable that it mentions.
+    pub fn any_variable(&self, mut is_it: impl FnMut(&Variable) -> bool) -> bool {
+        match self {
+            Self::StringEquals(texts)
+            | Self::StringEqualsIgnoreCase(texts)
+            | Self::StringLike(texts) => texts.iter().flat_map(Template::variables).any(is_it),
+            Self::Arn(patterns) => patterns
+                .iter()
+                .any(|pattern| pattern.variables().any(&mut is_it)),
+            _ => false,
+        }
+    }
+
     /// The policy variables it mentions.
     pub fn variables(&self) -> Vec<&Variable> {
         match self {

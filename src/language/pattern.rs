@@ -124,6 +124,9 @@ pub enum Substitute<'a> {
     Missing,
     /// Two values or more: not even the default is used.
     Several,
+    /// One that nobody can say (T-8, T-43): none in a condition, whatever the default; no value like any other in a
+    /// resource.
+    Unknown,
 }
 
 /// Where the values of variables come from.
@@ -135,16 +138,6 @@ pub trait Variables {
     /// done, and whatever comes of it counts for nothing.
     fn pay(&self, _units: usize) -> bool {
         true
-    }
-
-    /// Whether [`Variables::is_unknown`] may be true for any key.
-    fn has_unknown(&self) -> bool {
-        false
-    }
-
-    /// Whether `key` has no value for a variable only because nobody can say which it has (T-8).
-    fn is_unknown(&self, _key: &ContextKey) -> bool {
-        false
     }
 }
 
@@ -317,11 +310,30 @@ impl Template {
         variables: &'a impl Variables,
         values: &mut Values<'a>,
     ) -> Option<()> {
+        self.read(variables, values, Variable::value)
+    }
+
+    /// The same for a resource, where a default stands for what nobody can say too.
+    pub(crate) fn read_values_of_resource<'a>(
+        &'a self,
+        variables: &'a impl Variables,
+        values: &mut Values<'a>,
+    ) -> Option<()> {
+        self.read(variables, values, Variable::value_in_resource)
+    }
+
+    #[inline]
+    fn read<'a, V: Variables>(
+        &'a self,
+        variables: &'a V,
+        values: &mut Values<'a>,
+        value: fn(&'a Variable, &'a V) -> Option<Text<'a>>,
+    ) -> Option<()> {
         for variable in self.variables() {
             if !variables.pay(UNITS_OF_VARIABLE) {
                 return None;
             }
-            values.push(variable.value(variables)?);
+            values.push(value(variable, variables)?);
         }
         Some(())
     }
@@ -483,6 +495,15 @@ impl fmt::Debug for Template {
 impl Variable {
     fn value<'a>(&'a self, variables: &'a impl Variables) -> Option<Text<'a>> {
         match variables.substitute(&self.key) {
+            Substitute::Value(value) => Some(value),
+            Substitute::Missing => self.default.as_deref().map(Text::from),
+            Substitute::Several | Substitute::Unknown => None,
+        }
+    }
+
+    fn value_in_resource<'a>(&'a self, variables: &'a impl Variables) -> Option<Text<'a>> {
+        match variables.substitute(&self.key) {
+            Substitute::Unknown => self.default.as_deref().map(Text::from),
             Substitute::Value(value) => Some(value),
             Substitute::Missing => self.default.as_deref().map(Text::from),
             Substitute::Several => None,

@@ -321,7 +321,7 @@ fn with_variables(
     let has_value = |substitute: Substitute<'_>, has_default: bool| match substitute {
         Substitute::Value(_) => true,
         Substitute::Missing => has_default,
-        Substitute::Several => false,
+        Substitute::Several | Substitute::Unknown => false,
     };
     let missing = variables()
         .filter(|variable| !has_value(facts.substitute(&variable.key), variable.default.is_some()))

@@ -108,6 +108,7 @@ fn attributes(
     principal: &Principal,
 ) -> Result<Vec<(ContextKey, ContextValue)>, RequestError> {
     let mut attributes: Vec<(ContextKey, ContextValue)> = Vec::with_capacity(raw.len());
+    let mut is_assumed_root_said = false;
     for (spelled, value) in raw {
         let key = ContextKey::new(&spelled);
         let says_true = || value.values().iter().eq(["true"]);
@@ -121,6 +122,9 @@ fn attributes(
                 continue;
             }
             // It follows from the principal, and may be said where it is so.
+            KeyKind::AssumedRoot if std::mem::replace(&mut is_assumed_root_said, true) => {
+                "this key stands twice; keys are compared ignoring case"
+            }
             KeyKind::AssumedRoot if matches!(principal, Principal::Root(_)) && says_true() => {
                 continue;
             }

@@ -264,7 +264,7 @@ impl ResourcePattern {
             return Some(covers(&[]));
         }
         let mut values = Values::new();
-        self.whole.read_values(variables, &mut values)?;
+        self.whole.read_values_of_resource(variables, &mut values)?;
         Some(covers(&values))
     }
 
