@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 
 use super::{Common, Status};
 use crate::config::{
-    self, Config, DecisionCache, LOG_PATIENCE, Layer, RESERVED_DESCRIPTORS, Resolved,
-    SECOND_SIGNAL_AFTER, SETTINGS, Setting, Source,
+    self, Config, DecisionCache, LOG_PATIENCE, LOG_PATIENCE_AT_START, Layer, RESERVED_DESCRIPTORS,
+    Resolved, SECOND_SIGNAL_AFTER, SETTINGS, Setting, Source,
 };
 use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
@@ -80,7 +80,10 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
         tracing::error!("{error:#}");
         Status::Refused
     });
-    telemetry::flush(LOG_PATIENCE);
+    telemetry::flush(match status {
+        Status::Refused => LOG_PATIENCE_AT_START,
+        _ => LOG_PATIENCE,
+    });
     Ok(status)
 }
 

@@ -38,8 +38,11 @@ pub const FAREWELL_TO_IDLE: Duration = Duration::from_millis(200);
 /// sends two at once.
 pub const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the end waits for the last log lines.
-pub const LOG_PATIENCE: Duration = Duration::from_millis(100);
+/// How long the end waits for the last log lines to be written.
+pub const LOG_PATIENCE: Duration = Duration::from_millis(250);
+
+/// The same where they say why the server did not even start.
+pub const LOG_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 
 /// When a call of the helpers (health checks, reflection) ends whose client set no deadline and does not send its
 /// request.

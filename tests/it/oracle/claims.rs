@@ -1,9 +1,7 @@
 //! Section 6.2: what the tokens of identity providers say.
 
-use std::borrow::Cow;
-
 use super::context::Values;
-use super::question::{Caller, Given, Kind, Question};
+use super::question::{Caller, Kind, Question};
 use super::store::issuer;
 
 const COGNITO: &str = "cognito-identity.amazonaws.com";
@@ -116,11 +114,13 @@ pub fn roles(question: &Question, caller: &Caller<'_>) -> Option<Roles> {
     let Some((_, claim)) = claim else {
         return Some(Roles::Unnamed);
     };
-    let named: Vec<Cow<'_, str>> = match claim {
-        Given::Text(text) => text.split(';').map(Cow::from).collect(),
-        other => other.texts(),
+    // C-10: a list of one is its element.
+    let texts = claim.texts();
+    let is_named = match texts.as_slice() {
+        [one] => one.split(';').any(|role| role == question.resource),
+        many => many.iter().any(|role| *role == question.resource),
     };
-    match named.iter().any(|role| *role == question.resource) {
+    match is_named {
         true => Some(Roles::Hold),
         false => Some(Roles::HoldNot),
     }
