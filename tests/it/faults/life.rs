@@ -9,8 +9,8 @@ use iamd::service::pb;
 
 use super::protocol::Held;
 use super::raw::{
-    END_STREAM, GOAWAY, HEADERS, Outcome, PREFACE, RST_STREAM, Raw, SETTINGS, WINDOW_UPDATE, call,
-    frame,
+    END_STREAM, Frame, GOAWAY, HEADERS, Outcome, PING, PREFACE, RST_STREAM, Raw, SETTINGS,
+    WINDOW_UPDATE, call, frame,
 };
 use super::{AT_ONCE, GET, decision};
 use crate::support::{Server, eventually, store_allowing};
@@ -133,33 +133,51 @@ async fn a_call_that_outlasts_the_drain_is_told() {
 /// The client may ask again elsewhere: nothing has been done.
 const REFUSED_STREAM: u32 = 7;
 
-/// Keeps `depth` calls in flight on one connection until the server says that it takes no more, and gives those that
-/// it took and did not answer.
-async fn lost_calls(address: String, depth: usize, n_answers: Arc<AtomicUsize>) -> BTreeSet<u32> {
-    // What a connection may send without being told that it may send more.
-    const MAX_STREAM: u32 = 2 * 500;
+/// Keeps `depth` calls in flight on one connection until it hears that the server takes no more, which is `delay` after
+/// the server has said so, and gives those that the server took and did not answer.
+async fn lost_calls(
+    address: String,
+    depth: usize,
+    delay: Duration,
+    n_answers: Arc<AtomicUsize>,
+) -> BTreeSet<u32> {
     let mut raw = Raw::greeted(&address).await.unwrap();
     let window = frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes());
     raw.send(&window).await.unwrap();
     let (mut open, mut next, mut last) = (BTreeSet::new(), 1, None);
+    // What the server has said of its end, and when that arrives.
+    let (mut on_the_way, mut arrives) = (Vec::<Frame>::new(), None);
     loop {
-        while last.is_none() && open.len() < depth && next < MAX_STREAM {
+        while last.is_none() && open.len() < depth {
             open.insert(next);
             if raw.send(&call(next, "localhost", GET)).await.is_err() {
                 break; // what the server has said before is still to be read
             }
             next += 2;
         }
+        if arrives.is_some_and(|arrives| Instant::now() >= arrives) {
+            for frame in on_the_way.drain(..) {
+                _ = raw.acknowledge(&frame).await;
+                if frame.kind == GOAWAY {
+                    last = Some(frame.number(0));
+                }
+            }
+        }
         if last.is_some_and(|last| open.iter().all(|stream| *stream > last)) {
             return BTreeSet::new();
         }
         let Some(frame) = raw.frame().await else {
+            let said = on_the_way.iter().filter(|frame| frame.kind == GOAWAY);
+            let last = said.last().map(|frame| frame.number(0)).or(last);
             let is_taken = |stream: &u32| last.is_none_or(|last| *stream <= last);
             return open.into_iter().filter(is_taken).collect();
         };
-        _ = raw.acknowledge(&frame).await;
         match frame.kind {
-            GOAWAY => last = Some(frame.number(0)),
+            GOAWAY | PING => {
+                arrives.get_or_insert(Instant::now() + delay);
+                on_the_way.push(frame);
+            }
+            SETTINGS => _ = raw.acknowledge(&frame).await,
             RST_STREAM if frame.number(0) == REFUSED_STREAM => _ = open.remove(&frame.stream),
             RST_STREAM => panic!("a call was cut: {frame:?}"),
             HEADERS if frame.flags & END_STREAM != 0 => {
@@ -171,26 +189,37 @@ async fn lost_calls(address: String, depth: usize, n_answers: Arc<AtomicUsize>) 
     }
 }
 
-/// Whoever closes what is idle must not take for idle what is about to ask.
+/// Whoever closes what is idle must not take for idle what has just asked.
+async fn no_call_is_lost(delay: Duration) {
+    let store = store_allowing(GET);
+    let mut server = Server::start_with(store.path(), &DRAIN);
+    server.client().await;
+    let n_answers = Arc::new(AtomicUsize::new(0));
+    let mut connections = tokio::task::JoinSet::new();
+    for depth in [1, 1, 8, 8] {
+        let n_answers = Arc::clone(&n_answers);
+        connections.spawn(lost_calls(server.address(), depth, delay, n_answers));
+    }
+    eventually("answers", async || {
+        (n_answers.load(Ordering::Relaxed) > 100).then_some(())
+    })
+    .await;
+    server.signal("TERM");
+    while let Some(lost) = connections.join_next().await {
+        assert_eq!(lost.unwrap(), BTreeSet::new());
+    }
+    assert_eq!(server.exit_status_within(AT_ONCE).code(), Some(0));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_that_was_taken_is_answered_though_the_server_ends() {
     for _ in 0..5 {
-        let store = store_allowing(GET);
-        let mut server = Server::start_with(store.path(), &DRAIN);
-        server.client().await;
-        let n_answers = Arc::new(AtomicUsize::new(0));
-        let mut connections = tokio::task::JoinSet::new();
-        for depth in [1, 1, 8, 8] {
-            connections.spawn(lost_calls(server.address(), depth, Arc::clone(&n_answers)));
-        }
-        eventually("answers", async || {
-            (n_answers.load(Ordering::Relaxed) > 100).then_some(())
-        })
-        .await;
-        server.signal("TERM");
-        while let Some(lost) = connections.join_next().await {
-            assert_eq!(lost.unwrap(), BTreeSet::new());
-        }
-        assert_eq!(server.exit_status_within(AT_ONCE).code(), Some(0));
+        no_call_is_lost(Duration::ZERO).await;
     }
+}
+
+/// Until it hears of the end it asks on, and has every right to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_a_client_that_hears_late_of_the_end_is_answered_too() {
+    no_call_is_lost(Duration::from_millis(500)).await;
 }

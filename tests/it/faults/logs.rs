@@ -155,8 +155,8 @@ async fn a_log_that_nobody_reads_any_more_holds_up_nothing_however_much_there_is
 async fn what_a_stuck_log_lost_is_counted_once_somebody_reads_again() {
     let (reader, writer) = full_pipe();
     let mut unheard = Unheard::start(writer, |arguments| iamd(arguments)).await;
-    // 12,000 warnings: more than a queue with a bound may hold.
-    unheard.revokes(20, 600).await;
+    // 6,000 warnings: more than a queue with a bound may hold.
+    unheard.revokes(10, 600).await;
     let lines = lines_of(reader);
     // Whoever counts only with the next line has one to count with.
     unheard.revokes(1, 1).await;
