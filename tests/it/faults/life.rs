@@ -167,8 +167,9 @@ async fn lost_calls(
             return BTreeSet::new();
         }
         let Some(frame) = raw.frame().await else {
-            let said = on_the_way.iter().filter(|frame| frame.kind == GOAWAY);
-            let last = said.last().map(|frame| frame.number(0)).or(last);
+            let mut said = on_the_way.iter().rev();
+            let goaway = said.find(|frame| frame.kind == GOAWAY);
+            let last = goaway.map(|frame| frame.number(0)).or(last);
             let is_taken = |stream: &u32| last.is_none_or(|last| *stream <= last);
             return open.into_iter().filter(is_taken).collect();
         };

@@ -61,32 +61,32 @@ async fn a_policy_that_is_rewritten_all_the_time_keeps_no_other_change_out_of_fo
     until_revision(&mut client, &revision(root)).await;
 }
 
-/// The numbers of a line, wherever they stand.
-fn numbers(line: &str) -> impl Iterator<Item = usize> {
-    line.split(|c: char| !c.is_ascii_digit())
-        .filter_map(|digits| digits.parse().ok())
+/// The numbers that a line of the log tells, wherever they stand; when it was written is none of them.
+fn numbers(mut line: Value) -> Vec<usize> {
+    line.as_object_mut().unwrap().remove("timestamp");
+    let text = line.to_string();
+    let digits = text.split(|c: char| !c.is_ascii_digit());
+    digits.filter_map(|digits| digits.parse().ok()).collect()
 }
 
 /// Asserts that the lines about `file` are a hundred findings at most, and one that counts the others.
 fn assert_bounded<'l>(log: impl Iterator<Item = &'l String>, file: &str) {
-    let about: Vec<_> = log.filter(|line| line.contains(file)).collect();
-    let is_finding = |line: &&&String| {
-        let line: Value = serde_json::from_str(line).unwrap();
-        line.get("code").is_some() || line.get("finding").is_some()
-    };
-    let n_findings = about.iter().filter(is_finding).count();
+    let about = log.filter(|line| line.contains(file));
+    let about = about.map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let (findings, rest): (Vec<_>, Vec<_>) = about.partition(|line| {
+        let code = line.get("code");
+        code.is_some_and(|code| code != "more-findings")
+    });
+    let n_findings = findings.len();
     assert!(
         (1..=100).contains(&n_findings),
         "{n_findings} findings of {file}"
     );
-    let rest: Vec<_> = about.iter().filter(|line| !is_finding(line)).collect();
     let [rest] = rest.as_slice() else {
         panic!("one line counts the others, and not {rest:#?}")
     };
-    assert!(
-        numbers(rest).any(|n| (19_900..1_000_000).contains(&n)),
-        "{rest}"
-    );
+    let numbers = numbers(rest.clone());
+    assert!(numbers.iter().any(|n| *n >= 19_900), "{rest}");
 }
 
 #[tokio::test]
