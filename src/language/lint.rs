@@ -5,6 +5,7 @@
 //! look at a whole statement. Each fires only where the statement cannot mean what it seems to say: a lint that cries
 //! wolf is soon switched off, and the next true one with it.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use super::condition::{Condition, Operand, Operator, Qualifier};
@@ -101,11 +102,19 @@ pub fn scope(
     report: &mut Report<'_>,
 ) {
     let statements = statements_of(node);
+    let mut steps_left = MAX_STEPS;
     for (index, statement) in document.statements.iter().enumerate() {
         let Some(Listed::Any(patterns)) = &statement.resources else {
             continue;
         };
         for (entry, pattern) in patterns.iter().enumerate() {
+            let n_steps = scopes
+                .iter()
+                .map(|scope| scope.as_str().len() * pattern.as_str().len());
+            let Some(left) = steps_left.checked_sub(n_steps.sum()) else {
+                return;
+            };
+            steps_left = left;
             if scopes.iter().any(|scope| can_meet(scope, pattern)) {
                 continue;
             }
@@ -124,6 +133,10 @@ pub fn scope(
         }
     }
 }
+
+/// How many pairs of characters of scopes and patterns are held against each other in one file. Beyond them the lint
+/// stays silent, as it may.
+const MAX_STEPS: usize = 50_000_000;
 
 /// Finds the places of a statement's parts.
 struct Place<'n, 't> {
@@ -196,7 +209,11 @@ fn conditions(
     report: &mut Report<'_>,
 ) {
     let is_allow = statement.effect == Effect::Allow;
+    let required = Required::by(&statement.conditions);
     for condition in statement.conditions.iter() {
+        if report.has_enough_warnings() {
+            return; // where each stands is looked for, among as many keys as there are conditions
+        }
         let Operator {
             qualifier,
             if_exists,
@@ -216,7 +233,7 @@ fn conditions(
                 )
                 .help("use the operator without `ForAllValues:`");
         }
-        if for_all && is_allow && !is_required(&condition.key, &statement.conditions) {
+        if for_all && is_allow && !required.has(&condition.key) {
             let message = format!("`ForAllValues:` allows requests without `{key}`");
             report
                 .warning(Code::FORALLVALUES_ALLOW, &at.condition(condition), message)
@@ -272,14 +289,29 @@ fn is_single_valued(key: &ContextKey) -> bool {
     is_tag || GLOBAL_KEYS.contains(&key.folded()) && !MULTIVALUED.contains(&key.folded())
 }
 
-/// Whether another condition is false where `key` is missing, so that `ForAllValues:` cannot be true for nothing.
-fn is_required(key: &ContextKey, conditions: &[Condition]) -> bool {
-    conditions.iter().any(|condition| {
-        let speaks_of_it = condition.key == *key
-            // Tags in the request imply tag keys (section 4.9).
-            || key.kind() == KeyKind::TagKeys && condition.key.kind() == KeyKind::RequestTag;
-        speaks_of_it && is_false_when_missing(condition)
-    })
+/// The keys without which some condition of a statement is false, so that `ForAllValues:` cannot be true for nothing.
+struct Required<'c> {
+    keys: HashSet<&'c ContextKey>,
+    /// Tags in the request imply tag keys (section 4.9).
+    are_tags: bool,
+}
+
+impl<'c> Required<'c> {
+    fn by(conditions: &'c [Condition]) -> Self {
+        let mut required = Self {
+            keys: HashSet::new(),
+            are_tags: false,
+        };
+        for condition in conditions.iter().filter(|one| is_false_when_missing(one)) {
+            required.keys.insert(&condition.key);
+            required.are_tags |= condition.key.kind() == KeyKind::RequestTag;
+        }
+        required
+    }
+
+    fn has(&self, key: &ContextKey) -> bool {
+        self.keys.contains(key) || key.kind() == KeyKind::TagKeys && self.are_tags
+    }
 }
 
 /// C-6.

@@ -78,6 +78,11 @@ impl<'t> Report<'t> {
         }
     }
 
+    /// Whether further warnings would only be counted.
+    pub fn has_enough_warnings(&self) -> bool {
+        self.n_warnings >= self.most.warnings
+    }
+
     /// Whether warnings are of no use.
     pub fn is_brief(&self) -> bool {
         self.most.warnings == 0

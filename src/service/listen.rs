@@ -407,6 +407,9 @@ impl AsyncRead for Connection {
             Io::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         let n_bytes = buf.filled().len().saturating_sub(n_before);
+        if n_bytes > 0 {
+            self.farewell = None; // it may be the beginning of a call
+        }
         match read {
             Poll::Pending if self.is_over(cx) => Poll::Ready(Ok(())), // as if the peer had closed it
             Poll::Pending if self.is_late(0, cx) => {

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 
-use crate::language::finding::{Finding, Severity};
+use crate::language::finding::{Code, Finding, Severity};
 use crate::telemetry::clipped;
 
 /// How many findings of one file are told.
@@ -43,6 +43,10 @@ impl FindingLog {
             let hash = self.hash(finding);
             let is_new = now.insert(hash) && !self.told.contains(&hash);
             if !is_new {
+                continue;
+            }
+            if finding.code == Code::MORE_FINDINGS {
+                tell(finding); // how many there are besides those of its file
                 continue;
             }
             let (of_file, left_out) = of_files.entry(&finding.at.file).or_default();

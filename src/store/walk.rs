@@ -68,7 +68,12 @@ struct Walk<'l> {
     files: Vec<(Arc<str>, Stamp)>,
     n_files: usize,
     n_folders: usize,
+    /// Those that are no `*.json`.
+    n_ignored: usize,
 }
+
+/// How many files that are not read are told of one by one.
+const MAX_IGNORED: usize = 100;
 
 impl<'l> Walk<'l> {
     fn of(root: &Path, last: &'l Listing) -> Self {
@@ -78,6 +83,7 @@ impl<'l> Walk<'l> {
             files: Vec::new(),
             n_files: 0,
             n_folders: 0,
+            n_ignored: 0,
         };
         match Dir::open_ambient_dir(root, ambient_authority()) {
             Ok(dir) => walk.run(Arc::new(dir)),
@@ -103,13 +109,20 @@ impl<'l> Walk<'l> {
         }];
         while let Some(folder) = folders.pop() {
             self.n_folders += 1;
-            if self.n_files > MAX_FILES || self.n_folders > MAX_FILES {
+            let n_files = self.n_files.max(self.n_folders).max(self.n_ignored);
+            if n_files > MAX_FILES {
                 let message = format!("the store has more than {MAX_FILES} files");
                 self.error(Code::TOO_LARGE, WHOLE_STORE, message);
                 self.survey.folders.clear();
                 return;
             }
             self.list(folder, &mut folders);
+        }
+        if let Some(n_more) = self.n_ignored.checked_sub(MAX_IGNORED).filter(|n| *n > 0) {
+            let message = format!("{n_more} more files that are no `*.json` are not read");
+            let at = Location::file(WHOLE_STORE);
+            let finding = Finding::warning(Code::IGNORED_FILE, at, message);
+            self.survey.findings.push(finding);
         }
     }
 
@@ -157,9 +170,14 @@ impl<'l> Walk<'l> {
         let (has_data, mut is_plain);
         match dir.entries().and_then(|entries| {
             entries
+                .take(2 * MAX_FILES)
                 .map(|entry| entry.map(|entry| (entry.file_name(), entry)))
                 .collect::<io::Result<Vec<_>>>()
         }) {
+            Ok(all) if all.len() >= 2 * MAX_FILES => {
+                let message = format!("the folder has more than {MAX_FILES} files");
+                return self.error(Code::TOO_LARGE, &place, message);
+            }
             Ok(all) => {
                 has_data = all.iter().any(|(name, _)| name == "..data");
                 is_plain = !has_data;
@@ -423,12 +441,15 @@ impl<'l> Walk<'l> {
             }
         } else if is_skipped(&name) {
         } else if !is_json {
-            let finding = Finding::warning(
-                Code::IGNORED_FILE,
-                Location::file(path),
-                "only `*.json` is read",
-            );
-            self.survey.findings.push(finding);
+            self.n_ignored += 1;
+            if self.n_ignored <= MAX_IGNORED {
+                let finding = Finding::warning(
+                    Code::IGNORED_FILE,
+                    Location::file(path),
+                    "only `*.json` is read",
+                );
+                self.survey.findings.push(finding);
+            }
         } else if metadata.is_file() {
             let stamp = Stamp::of(&metadata);
             self.see(&stamp);

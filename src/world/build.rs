@@ -66,6 +66,7 @@ pub fn world_beside(
         directory: &names,
         missing,
         findings: &mut findings,
+        n_guesses: 0,
     };
     check.names_are_unique(&entities);
     check.references(&entities);
@@ -187,6 +188,7 @@ pub fn references_again(entities: &Entities, directory: &impl Directory) -> Vec<
         directory,
         missing: &Missing::default(),
         findings: &mut findings,
+        n_guesses: 0,
     };
     check.references(entities);
     check.principals(entities);
@@ -197,7 +199,13 @@ struct Check<'c, D> {
     directory: &'c D,
     missing: &'c Missing,
     findings: &'c mut Vec<Finding>,
+    /// How many guesses were made.
+    n_guesses: usize,
 }
+
+/// For how many references that lead nowhere it is guessed what was meant. Each guess looks through all names: where a
+/// whole folder is missing for the moment of a roll-out, guesses about all of them would take minutes.
+const MAX_GUESSES: usize = 20;
 
 impl<D: Directory> Check<'_, D> {
     fn error(&mut self, code: Code, at: &Location, message: String, help: Option<String>) {
@@ -317,9 +325,17 @@ impl<D: Directory> Check<'_, D> {
         if self.directory.has_group(&user.account, &group.to) || self.missing.may_be(&group.to) {
             return;
         }
-        let guess = did_you_mean(&group.to, self.directory.groups_of(&user.account));
+        let guess = self.may_guess().then(|| {
+            let groups = self.directory.groups_of(&user.account);
+            did_you_mean(&group.to, groups)
+        });
         let message = format!("account `{}` has no group `{}`", user.account, group.to);
-        self.error(Code::DANGLING_REFERENCE, &group.at, message, guess);
+        self.error(
+            Code::DANGLING_REFERENCE,
+            &group.at,
+            message,
+            guess.flatten(),
+        );
     }
 
     fn policies_exist(
@@ -354,15 +370,18 @@ impl<D: Directory> Check<'_, D> {
         }
     }
 
-    fn help_for_policy(&self, arn: &str, account: Option<&str>) -> String {
-        let near = did_you_mean(
-            arn,
-            self.directory
-                .policies()
-                .into_iter()
-                .filter(|policy| differs_little(policy, arn)),
-        );
-        near.unwrap_or_else(|| match account {
+    /// Whether one more guess may be made; it counts as made then.
+    fn may_guess(&mut self) -> bool {
+        self.n_guesses += 1;
+        self.n_guesses <= MAX_GUESSES
+    }
+
+    fn help_for_policy(&mut self, arn: &str, account: Option<&str>) -> String {
+        let near = self.may_guess().then(|| {
+            let policies = self.directory.policies().into_iter();
+            did_you_mean(arn, policies.filter(|policy| differs_little(policy, arn)))
+        });
+        near.flatten().unwrap_or_else(|| match account {
             Some("aws") => "put it into `accounts/aws/managed-policies/`".to_owned(),
             Some(_) => "put it into `managed-policies/` of its account, or detach it".to_owned(),
             None => "give the full ARN, such as `arn:aws:iam::111122223333:policy/ReadOrders`"

@@ -1,5 +1,6 @@
 //! Managed policies, resource policies, SCPs and RCPs.
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use super::Reading;
@@ -158,7 +159,7 @@ fn versions(
     }
     let n_errors = report.n_errors();
     let mut versions: Vec<PolicyVersion> = Vec::new();
-    let mut ids = Vec::new();
+    let mut ids = HashSet::new();
     let mut defaults = Vec::new();
     for node in nodes {
         let what = "a policy version";
@@ -175,14 +176,13 @@ fn versions(
                     format!("version id `{id}` must be `v1`, `v2`, and so on"),
                 );
             }
-            if ids.contains(&id) {
+            if !ids.insert(id) {
                 report.error(
                     Code::DUPLICATE_ENTITY,
                     &node.span,
                     format!("there is a version `{id}` already"),
                 );
             }
-            ids.push(id);
         }
         if version.flag("IsDefaultVersion", report) {
             defaults.push((versions.len(), id, node));
