@@ -494,19 +494,21 @@ impl fmt::Debug for Template {
 
 impl Variable {
     fn value<'a>(&'a self, variables: &'a impl Variables) -> Option<Text<'a>> {
-        match variables.substitute(&self.key) {
-            Substitute::Value(value) => Some(value),
-            Substitute::Missing => self.default.as_deref().map(Text::from),
-            Substitute::Several | Substitute::Unknown => None,
-        }
+        self.put_in(variables.substitute(&self.key))
     }
 
     fn value_in_resource<'a>(&'a self, variables: &'a impl Variables) -> Option<Text<'a>> {
-        match variables.substitute(&self.key) {
-            Substitute::Unknown => self.default.as_deref().map(Text::from),
+        self.put_in(match variables.substitute(&self.key) {
+            Substitute::Unknown => Substitute::Missing,
+            other => other,
+        })
+    }
+
+    fn put_in<'a>(&'a self, substitute: Substitute<'a>) -> Option<Text<'a>> {
+        match substitute {
             Substitute::Value(value) => Some(value),
             Substitute::Missing => self.default.as_deref().map(Text::from),
-            Substitute::Several => None,
+            Substitute::Several | Substitute::Unknown => None,
         }
     }
 }

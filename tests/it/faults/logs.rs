@@ -55,8 +55,9 @@ impl Unheard {
     async fn revokes(&mut self, n_times: usize, n_warnings: usize) {
         for time in 0..n_times {
             for n in 0..n_warnings {
-                let path = format!("users/no-policy-{time}-{n}.txt");
-                write(self.folder.path(), &path, "no policy");
+                let path = format!("managed-policies/odd-{time}-{n}.json");
+                let odd = r#"{"Statement": {"Sid": "a b", "Effect": "Allow", "Action": "a:b", "Resource": "*"}}"#;
+                write(self.folder.path(), &path, odd);
             }
             let action = if time % 2 == 0 { REFUND } else { GET };
             let root = self.folder.path();
