@@ -30,7 +30,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! The rooms, and what goes where, are on the page [`architecture`]; the rules of evaluation, whose IDs the code
+//! The modules, and what goes where, are on the page [`architecture`]; the rules of evaluation, whose IDs the code
 //! cites, on the page [`semantics`].
 
 pub mod analysis;

@@ -308,6 +308,7 @@ impl Principal {
             }
             ("iam", "user") => Ok(Self::User(arn)),
             ("iam", "role") => Ok(Self::Role(arn)),
+            ("iam", "oidc-provider") if !is_issuer(rest) => Err(malformed(NO_ISSUER)),
             ("iam", "oidc-provider" | "saml-provider") if !rest.is_empty() => {
                 Ok(Self::Provider(arn))
             }
@@ -367,8 +368,6 @@ pub enum ActionKind {
     AssumeRoleWithWebIdentity,
     /// `sts:AssumeRoleWithSAML` (T-20).
     AssumeRoleWithSaml,
-    /// Any other `sts:AssumeRole…` (T-1).
-    OtherAssumeRole,
     /// `sts:TagSession` (T-35).
     TagSession,
     /// `sts:SetSourceIdentity` (T-39).
@@ -392,7 +391,6 @@ impl ActionKind {
             "sts:setsourceidentity" => Self::SetSourceIdentity,
             "sts:setcontext" => Self::SetContext,
             "sts:assumeroot" => Self::AssumeRoot,
-            other if other.starts_with("sts:assumerole") => Self::OtherAssumeRole,
             _ => Self::Other,
         }
     }
@@ -550,6 +548,19 @@ pub(crate) fn is_service_principal(text: &str) -> bool {
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
     };
     text.contains('.') && text.len() <= 255 && text.split('.').all(label)
+}
+
+/// Why an issuer is none.
+pub(crate) const NO_ISSUER: &str =
+    "needs the issuer's host and path, without a port; `aws`, `iam`, `saml` and `sts` are none";
+
+/// The issuer of an OIDC provider: host and path without a scheme. Its claims are context keys that begin with it, so it
+/// must hold no colon, and not be what keys of AWS begin with.
+pub(crate) fn is_issuer(text: &str) -> bool {
+    let is_reserved = |prefix: &&str| text.eq_ignore_ascii_case(prefix);
+    !text.is_empty()
+        && !text.contains(':')
+        && !["aws", "iam", "saml", "sts"].iter().any(is_reserved)
 }
 
 /// The name of a user, group, role or policy: letters, digits and `_+=,.@-`.

@@ -48,6 +48,15 @@ pub const LOG_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 /// request.
 pub const DEADLINE_FOR_HELPERS: Duration = Duration::from_secs(5);
 
+/// The longest that any call may take, whatever deadline its client sets: until then an unfinished question is kept.
+pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
+
+/// How long a client may take to read an explanation or a simulation.
+pub const TIME_TO_READ: Duration = Duration::from_secs(10);
+
+/// The longest document that a simulation may bring: as long as one of a store.
+pub const MAX_SIMULATED_DOCUMENT_BYTES: usize = 1024 * 1024;
+
 /// The longest request of a health check or a reflection.
 pub const MAX_HELPER_BYTES: usize = 4 * 1024;
 
@@ -57,9 +66,8 @@ pub const RESERVED_DESCRIPTORS: usize = 64;
 /// How long accepting pauses when the system has no descriptor left: without a pause the loop would spin.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 
-/// The longest explanation that the command line takes from a server: it names every statement of the store that was
-/// considered.
-pub const MAX_EXPLANATION_BYTES: usize = 256 * 1024 * 1024;
+/// The longest explanation that the command line takes from a server: several times what one may have.
+pub const MAX_EXPLANATION_BYTES: usize = 16 * 1024 * 1024;
 
 /// What one question may measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,7 +104,8 @@ pub const MAX_SIMULATED_PAIRS: usize = 10_000;
 /// The encoded size of all results of one simulation: what a client takes that was told no other limit.
 pub const MAX_SIMULATION_RESULT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
-/// How many simulations run at once; further ones wait. They may take seconds, and must not crowd out decisions.
+/// How many simulations and explanations run at once; further ones wait. They may take seconds, and must not crowd out
+/// decisions.
 pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
 
 /// How many simulations and explanations are received or run at once; of further ones nothing is read yet.

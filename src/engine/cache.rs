@@ -1,11 +1,11 @@
 //! Decisions that were made before, for the questions that cost more to evaluate than to look up.
 //!
-//! A decision over warm slices takes a few hundred nanoseconds, and a look-up about as much. So by default an answer
-//! is looked up only where the slices in play are dear: their modelled costs ([`Demand`]) are added up as they are
+//! A decision over warm slices takes a few hundred nanoseconds, and a lookup about as much. So by default an answer
+//! is looked up only where the slices in play are expensive: their modelled costs ([`Demand`]) are added up as they are
 //! met, and the first that makes the sum `DEAR` is where the cache is asked. All others pay for one addition.
 //!
 //! ```text
-//! slices, one by one ──sum──▶ dear? ──no──▶ evaluate
+//! slices, one by one ──sum──▶ expensive? ──no──▶ evaluate
 //!                              │ yes
 //!                              ▼
 //!                  worth a try here? ──no──▶ evaluate             (Tally: where nothing repeats, the cache rests)
@@ -47,7 +47,8 @@ mod tally;
 
 /// From which modelled cost on an answer is looked up.
 const DEAR: u32 = 2_000;
-/// With fewer units of [`Work`] than this a decision is not kept, dear as its slices are: an early statement settled it.
+/// With fewer units of [`Work`] than this a decision is not kept, expensive as its slices are: an early statement
+/// settled it.
 const WORTH_KEEPING: u32 = 200;
 
 /// When decisions are looked up and kept.
@@ -56,7 +57,7 @@ pub enum Mode {
     /// Never.
     #[default]
     Off,
-    /// Where evaluating is dearer than a look-up, and questions repeat.
+    /// Where evaluating is more expensive than a lookup, and questions repeat.
     Auto,
     /// Wherever it can be: mostly for tests and measurements.
     Always,
@@ -92,7 +93,7 @@ impl Caching {
 /// The decisions of one generation.
 pub struct DecisionCache {
     caching: Caching,
-    /// Made for the first question that may need it: most stores have none that is dear.
+    /// Made for the first question that may need it: most stores have none that is expensive.
     kept: OnceLock<Kept>,
 }
 

@@ -125,7 +125,9 @@ impl<'a> Facts<'a> {
             K::ResourceOrgId => organization(self.owner_account()),
             K::ResourceOrgPaths => organization_path(self.owner_account()),
             K::ResourceTag => self.resource_tag(key),
-            K::ServiceResourceTag if self.names_resource_tag(key) => self.resource_tag(key),
+            K::ServiceResourceTag if self.names_resource_tag(key) && !self.is_claim(key) => {
+                self.resource_tag(key)
+            }
             K::Credential => self.attribute(key),
             K::AssumedRoot if caller.is_assumed_root => one("true"),
             K::AssumedRoot => Values::Absent,
@@ -145,15 +147,14 @@ impl<'a> Facts<'a> {
             K::CalledViaFirst => self.called_via(key, <[SmolStr]>::first),
             K::CalledViaLast => self.called_via(key, <[SmolStr]>::last),
             K::Saml => self.claim(key, "saml"),
-            K::RequestTag
-            | K::CalledVia
-            | K::ServiceSource
-            | K::ServiceResourceTag
-            | K::DurationSeconds => self.given(key),
-            K::Given => match self.issuer.filter(|issuer| is_of(issuer, key)) {
-                Some(issuer) => self.claim(key, issuer),
-                None => self.given(key),
-            },
+            K::RequestTag | K::CalledVia | K::ServiceSource | K::DurationSeconds => self.given(key),
+            // A claim may be called so that it looks like a tag of a service.
+            K::Given | K::ServiceResourceTag => {
+                match self.issuer.filter(|issuer| is_of(issuer, key)) {
+                    Some(issuer) => self.claim(key, issuer),
+                    None => self.given(key),
+                }
+            }
         }
     }
 
@@ -228,6 +229,10 @@ impl<'a> Facts<'a> {
 
     fn owner_account(&self) -> Option<&'a Account> {
         self.snapshot.account(self.owner?)
+    }
+
+    fn is_claim(&self, key: &ContextKey) -> bool {
+        self.issuer.is_some_and(|issuer| is_of(issuer, key))
     }
 
     /// A key of the session's credentials (K-8).
@@ -326,10 +331,7 @@ impl<'a> Facts<'a> {
         let is = |host: &str| issuer.eq_ignore_ascii_case(host);
         let value = match name {
             "aud" if is_saml || is(COGNITO) => self.claim_named("aud"),
-            "aud" => self
-                .claim_named("azp")
-                .filter(|azp| azp.values().iter().any(|value| !value.is_empty()))
-                .or_else(|| self.claim_named("aud")),
+            "aud" => self.authorized_party().or_else(|| self.claim_named("aud")),
             "oaud" if !is_saml => self.claim_named("aud"),
             "google/organization_number" if is(GOOGLE) => {
                 self.claim_named("google:organization_number")
@@ -338,6 +340,13 @@ impl<'a> Facts<'a> {
             name => self.claim_named(name),
         };
         value.map_or(Values::Absent, |value| Values::list(value.values()))
+    }
+
+    /// The claim that a token's `azp` is: in a token the case of names counts, and another claim may be called `AZP`.
+    fn authorized_party(&self) -> Option<&'a ContextValue> {
+        let mut claims = self.request.session.claims.iter();
+        let (_, value) = claims.find(|(claim, _)| claim == "azp")?;
+        Some(value).filter(|value| value.values().iter().any(|party| !party.is_empty()))
     }
 
     /// The claim of this name, if it has a value (C-7).
@@ -417,7 +426,7 @@ impl Variables for Facts<'_> {
 }
 
 /// The claim in which a token may name the roles that it is for (T-25).
-const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
+pub const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
 
 const GOOGLE: &str = "accounts.google.com";
 const COGNITO: &str = "cognito-identity.amazonaws.com";

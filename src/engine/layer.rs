@@ -243,7 +243,7 @@ pub(super) fn evaluate_set<'p, T: Trace>(
 }
 
 /// Whether a statement applies (E-11). The cheapest questions are asked first, and if nobody listens none after the
-/// first no: they have no side effects (C-12).
+/// first that is false: they have no side effects (C-12).
 fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -> Outcome {
     let n_patterns = statement.actions.entries().len();
     let is_action = facts.work.spend(2 + n_patterns / 2)

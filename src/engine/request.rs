@@ -19,7 +19,7 @@ mod session;
 
 pub(super) use session::is_task_policy;
 
-/// A question as its caller put it: texts, nothing checked. Each door fills one; [`Request::parse`] does the rest.
+/// A question as its caller put it: texts, nothing checked. Each endpoint fills one; [`Request::parse`] does the rest.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RawRequest {
     /// See [`Principal::parse`].
@@ -179,7 +179,18 @@ impl Request {
         at: Timestamp,
         session_policies: &SessionPolicies,
     ) -> Result<Self, RequestError> {
-        Self::read(raw, at, session_policies, None)
+        let work = Work::new();
+        let request = Self::read(raw, at, session_policies, None, &work)?;
+        Ok(Self {
+            spent: BUDGET.saturating_sub(work.left()),
+            ..request
+        })
+    }
+
+    /// The same, where a person waits for the answer: the policies of the session may take the longer.
+    pub fn parse_for_people(raw: RawRequest, at: Timestamp) -> Result<Self, RequestError> {
+        let session_policies = SessionPolicies::forgetting();
+        Self::read(raw, at, &session_policies, None, &Work::ample())
     }
 
     /// The same, where a simulation may say any context key.
@@ -188,8 +199,8 @@ impl Request {
         at: Timestamp,
         session_policies: &SessionPolicies,
         simulated: Option<Box<Simulated>>,
+        work: &Work,
     ) -> Result<Self, RequestError> {
-        let work = Work::new();
         let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
         let action = Action::parse(&raw.action).map_err(at_field("action"))?;
         let resource = Resource::parse(&raw.resource).map_err(at_field("resource"))?;
@@ -215,7 +226,7 @@ impl Request {
         let session = match raw.session {
             None => GivenSession::default(),
             Some(session) => {
-                session::parse(session, &principal, session_policies, at, &work)?.into()
+                session::parse(session, &principal, session_policies, at, work)?.into()
             }
         };
         if matches!(principal, Principal::FederatedUser { .. }) && session.parent.is_none() {
@@ -233,7 +244,7 @@ impl Request {
             session,
             at,
             simulated,
-            spent: BUDGET.saturating_sub(work.left()),
+            spent: 0,
         })
     }
 }

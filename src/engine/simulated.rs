@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::request::{RawRequest, Request, RequestError, at_field, context_field};
 use super::session_policy::{Compiled, SessionPolicies, parse_document};
+use super::work::{IsWanted, Work, wanted};
 use crate::compile::operator::Values;
 use crate::compile::snapshot::{Account, Entity, Policy, Snapshot, Tags};
 use crate::context::{Context, ContextKey};
@@ -86,9 +87,19 @@ const EVERY_TYPE: &[PolicyType] = &[
 impl Request {
     /// Like [`Request::parse`], for a question that is only simulated: any context key may be given, and policies.
     pub fn simulate(
+        raw: RawRequest,
+        overrides: RawOverrides,
+        at: Timestamp,
+    ) -> Result<Self, RequestError> {
+        Self::simulate_while(raw, overrides, at, &wanted())
+    }
+
+    /// The same, as long as `is_wanted`.
+    pub fn simulate_while(
         mut raw: RawRequest,
         overrides: RawOverrides,
         at: Timestamp,
+        is_wanted: &IsWanted,
     ) -> Result<Self, RequestError> {
         let mut simulated = Simulated {
             absent: absent(&overrides.absent, &raw)?,
@@ -101,6 +112,9 @@ impl Request {
             text,
         } in overrides.policies
         {
+            if !is_wanted() {
+                return Err(RequestError::unwanted());
+            }
             let Compiled {
                 statements, origin, ..
             } = parse_document(&text, policy_type, &field, field.clone())?;
@@ -128,6 +142,7 @@ impl Request {
             at,
             &SessionPolicies::forgetting(),
             Some(Box::new(simulated)),
+            &Work::ample(),
         )
     }
 }

@@ -82,7 +82,8 @@ codes! {
     INVALID_ACTION = "invalid-action";
     /// A resource pattern that is none (G-28, V-3).
     INVALID_RESOURCE = "invalid-resource";
-    /// A pattern with fewer than six ARN fields: an error where it grants and does not end in `*`, else a warning (M-12).
+    /// A pattern with fewer than six ARN fields: an error where it would allow more and does not end in `*`,
+    /// as in an Allow or in the `NotResource` of a Deny; else a warning (M-12).
     SHORT_ARN = "short-arn";
     /// A policy variable with wrong syntax (V-5).
     INVALID_VARIABLE = "invalid-variable";
@@ -124,7 +125,7 @@ codes! {
     VARIABLE_WITHOUT_VERSION = "variable-without-version";
     /// A variable in the region or account field of a resource (V-3).
     VARIABLE_BEFORE_FIFTH_COLON = "variable-before-fifth-colon";
-    /// An Allow whose negated condition is true when a variable has no value (V-9).
+    /// An Allow whose negated condition asks a variable that may have no value (V-9).
     ALLOW_NEGATED_VARIABLE = "allow-negated-variable";
     /// A wildcard in the service field of a resource (M-18).
     WILDCARD_IN_SERVICE = "wildcard-in-service";

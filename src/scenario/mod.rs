@@ -42,6 +42,7 @@ use jiff::Timestamp;
 use serde_saphyr::Spanned;
 
 use crate::engine::decision::Reason;
+use crate::engine::derived::ROLES_CLAIM;
 use crate::engine::request::{RawRequest, RawSession, Request, RequestError};
 use crate::engine::simulated::RawOverrides;
 use crate::language::finding::{Code, did_you_mean};
@@ -155,9 +156,20 @@ impl Ask {
         let mut request = self.request.clone();
         request.context = context_values("context", &self.context)?;
         if let Some(session) = &mut request.session {
-            // T-22: a claim that is an object or `null` fills no key.
-            let claims = self.claims.iter().filter(|(_, value)| value.is_claim());
-            session.claims = context_values("session.claims", claims)?;
+            // T-22: a claim that is an object or `null` fills no key. T-25: the one that names roles is there all the same.
+            let is_kept = |(name, value): &&(String, Value)| {
+                value.is_claim() || (is_object(value) && name.eq_ignore_ascii_case(ROLES_CLAIM))
+            };
+            let claims = self.claims.iter().filter(is_kept).map(|(name, value)| {
+                let value = if is_object(value) {
+                    Value::List(Vec::new())
+                } else {
+                    value.clone()
+                };
+                (name.clone(), value)
+            });
+            let claims: Vec<_> = claims.collect();
+            session.claims = context_values("session.claims", &claims)?;
             session.attributes = context_values("session.attributes", &self.attributes)?;
         }
         Ok(request)
@@ -167,6 +179,10 @@ impl Ask {
     pub fn without_values(&self) -> &RawRequest {
         &self.request
     }
+}
+
+fn is_object(value: &Value) -> bool {
+    matches!(value, Value::Map(_))
 }
 
 fn context_values<'v>(

@@ -9,12 +9,13 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Sleep;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
@@ -24,7 +25,8 @@ use tower_service::Service;
 use super::convert;
 use super::listen::{Call, Entrance};
 use crate::config::{
-    DEADLINE_FOR_HELPERS, DEADLINE_FOR_PEOPLE, MAX_HELPER_BYTES, MAX_SIMULATION_BYTES,
+    DEADLINE_FOR_HELPERS, DEADLINE_FOR_PEOPLE, LONGEST_DEADLINE, MAX_HELPER_BYTES,
+    MAX_SIMULATION_BYTES, TIME_TO_READ,
 };
 
 /// Holds the calls of `inner` to what is said above.
@@ -91,7 +93,7 @@ where
             Ok(Some(Duration::ZERO)) => {
                 return Box::pin(std::future::ready(Ok(deadline_exceeded())));
             }
-            Ok(given) => given.unwrap_or(default),
+            Ok(given) => given.unwrap_or(default).min(LONGEST_DEADLINE),
             Err(Malformed) => {
                 let status = Status::invalid_argument(
                     "the header `grpc-timeout` has at most eight digits and one of the units H, M, S, m, u and n",
@@ -102,35 +104,130 @@ where
         let entrance = request.extensions().get::<Entrance>();
         let call = entrance.map(|entrance| entrance.calls.begin());
         let max_message_bytes = self.bounds.max_message_bytes;
-        let own_place = match (method, entrance) {
-            (Some("Explain" | "Simulate"), Some(entrance)) => {
-                Some(Arc::clone(&entrance.calls.place))
-            }
-            _ => None,
-        };
-        let mut request = request.map(|body| {
+        let limited = move |body, is_late| {
             Body::new(Limited {
                 body,
                 max_bytes,
                 max_message_bytes,
                 state: State::START,
+                is_late,
             })
-        });
-        if let Some(own_place) = own_place {
-            let (places, mut inner) = (Arc::clone(&self.bounds.places), self.inner.clone());
-            let answer = async move {
-                // Before a byte of the question is kept.
-                let own = own_place.acquire_owned().await;
-                if let (Ok(own), Ok(shared)) = (own, places.acquire_owned().await) {
-                    request
-                        .extensions_mut()
-                        .insert(Place(Arc::new([own, shared])));
-                }
-                inner.call(request).await
-            };
-            return Box::pin(in_time(deadline, answer, call));
+        };
+        let is_for_people = matches!(method, Some("Explain" | "Simulate"));
+        let Some(entrance) = entrance.filter(|_| is_for_people) else {
+            let request = request.map(|body| limited(body, None));
+            return Box::pin(in_time(deadline, self.inner.call(request), call));
+        };
+        if !entrance.is_local {
+            // S-12; before a stranger takes a place.
+            return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
         }
-        Box::pin(in_time(deadline, self.inner.call(request), call))
+        let deadline = deadline.min(DEADLINE_FOR_PEOPLE);
+        let own_place = Arc::clone(&entrance.calls.place);
+        let reading = entrance.calls.begin();
+        let (places, mut inner) = (Arc::clone(&self.bounds.places), self.inner.clone());
+        let answer = async move {
+            // Before a byte of the question is kept.
+            let place = match (
+                own_place.acquire_owned().await,
+                places.acquire_owned().await,
+            ) {
+                (Ok(own), Ok(shared)) => Place(Arc::new([own, shared])),
+                _ => return Ok(convert::internal().into_http()), // nobody closes the semaphores
+            };
+            // Whoever has a place has to use it.
+            let is_late = Box::pin(tokio::time::sleep(DEADLINE_FOR_HELPERS));
+            let mut request = request.map(|body| limited(body, Some(is_late)));
+            request.extensions_mut().insert(place.clone());
+            let answer = inner.call(request).await?;
+            // And to read what it asked for.
+            Ok(answer.map(|body| Body::new(Held::of(body, place, reading))))
+        };
+        Box::pin(in_time(deadline, answer, call))
+    }
+}
+
+/// An answer that keeps its place until it is read: so there are no more unread ones than places. One that is not read in
+/// time is given up. Somebody else has to see to that, since the body of an answer is not asked for as long as the peer
+/// takes no bytes.
+struct Held(Arc<Mutex<Option<Unread>>>);
+
+/// What is left of an answer.
+struct Unread {
+    body: Body,
+    /// Of a part of the body that was too long to be given on in one piece.
+    rest: Bytes,
+    _place: Place,
+    /// Until then its call is in flight.
+    _call: Call,
+}
+
+/// How many bytes of an answer are given on at once: the layer below keeps all that it was given, read or not.
+const MAX_PIECE_BYTES: usize = 16 * 1024;
+
+impl Held {
+    fn of(body: Body, place: Place, call: Call) -> Self {
+        let held = Arc::new(Mutex::new(Some(Unread {
+            body,
+            rest: Bytes::new(),
+            _place: place,
+            _call: call,
+        })));
+        let given_up = Arc::downgrade(&held);
+        tokio::spawn(async move {
+            tokio::time::sleep(TIME_TO_READ).await;
+            if let Some(held) = given_up.upgrade() {
+                lock(&held).take();
+            }
+        });
+        Self(held)
+    }
+}
+
+impl Unread {
+    fn piece(&mut self) -> Frame<Bytes> {
+        let n_bytes = self.rest.len().min(MAX_PIECE_BYTES);
+        Frame::data(self.rest.split_to(n_bytes))
+    }
+}
+
+/// What is in it is whole, whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut held = lock(&self.0);
+        let Some(unread) = held.as_mut() else {
+            let status = Status::deadline_exceeded("the answer was not read in time");
+            return Poll::Ready(Some(Err(status)));
+        };
+        if !unread.rest.is_empty() {
+            return Poll::Ready(Some(Ok(unread.piece())));
+        }
+        let frame = std::task::ready!(Pin::new(&mut unread.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(data) => {
+                    unread.rest = data;
+                    unread.piece()
+                }
+                Err(trailers) => trailers,
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let held = lock(&self.0);
+        held.as_ref()
+            .is_some_and(|unread| unread.rest.is_empty() && unread.body.is_end_stream())
     }
 }
 
@@ -221,6 +318,8 @@ struct Limited {
     max_bytes: usize,
     max_message_bytes: usize,
     state: State,
+    /// When all of it must have come.
+    is_late: Option<Pin<Box<Sleep>>>,
 }
 
 /// Where in the sequence of messages a body is: each is a flag, four bytes of length, and so many bytes.
@@ -283,7 +382,16 @@ impl http_body::Body for Limited {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            let is_late = self.is_late.as_mut();
+            return match is_late.map(|is_late| is_late.as_mut().poll(cx)) {
+                Some(Poll::Ready(())) => {
+                    let status = Status::deadline_exceeded("the question did not come in time");
+                    Poll::Ready(Some(Err(status)))
+                }
+                _ => Poll::Pending,
+            };
+        };
         if let Some(Ok(frame)) = &frame
             && let Some(bytes) = frame.data_ref()
         {

@@ -16,6 +16,7 @@ use crate::compile::snapshot::Snapshot;
 use crate::config::{Limits, NOT_READY_RETRY};
 use crate::context::ContextValue;
 use crate::engine::decision::{Decision, StatementRef};
+use crate::engine::derived::ROLES_CLAIM;
 use crate::engine::request::{RawRequest, RawSession, RequestError, RequestErrorKind};
 use crate::language::document::PolicyType;
 
@@ -72,8 +73,14 @@ fn raw_session(session: pb::SessionContext, limits: &Limits) -> Result<RawSessio
     let claims = session
         .claims
         .into_iter()
-        .filter(|entry| is_claim(entry.value.as_ref()))
-        .map(|entry| (entry.key, entry.value));
+        .filter(|entry| is_claim(&entry.key, entry.value.as_ref()))
+        .map(|entry| match entry.value {
+            // T-25: it is there, and names no role.
+            Some(Value {
+                kind: Some(Kind::StructValue(_)),
+            }) => (entry.key, Some(no_values())),
+            value => (entry.key, value),
+        });
     check_n_entries(session.attributes.len(), "session.attributes", limits)?;
     let attributes = session
         .attributes
@@ -103,12 +110,20 @@ fn raw_session(session: pb::SessionContext, limits: &Limits) -> Result<RawSessio
     })
 }
 
-/// Whether a condition could ask for a claim of this value: one that is an object or `null` is dropped (T-22).
-fn is_claim(value: Option<&Value>) -> bool {
-    !matches!(
-        value.and_then(|value| value.kind.as_ref()),
-        Some(Kind::StructValue(_) | Kind::NullValue(_))
-    )
+/// Whether a condition could ask for a claim of this value: one that is an object or `null` is dropped (T-22), but for the
+/// one that is there to name roles.
+fn is_claim(name: &str, value: Option<&Value>) -> bool {
+    match value.and_then(|value| value.kind.as_ref()) {
+        Some(Kind::StructValue(_)) => name.eq_ignore_ascii_case(ROLES_CLAIM),
+        Some(Kind::NullValue(_)) => false,
+        _ => true,
+    }
+}
+
+fn no_values() -> Value {
+    Value {
+        kind: Some(Kind::ListValue(prost_types::ListValue::default())),
+    }
 }
 
 /// The values of a map, each with its key; repeated keys stay, for C-4 to find them.

@@ -75,7 +75,7 @@ pub(super) fn explained(
         // As people typed it: what is evaluated is lower-cased.
         let asked = question.clone();
         let raw = convert::raw_request(question, limits)?;
-        let request = Request::parse(raw, now)?;
+        let request = Request::parse_for_people(raw, now)?;
         let work = Work::for_people(Arc::clone(is_wanted));
         let explanation = explain_within(snapshot, &request, &asked.action, redacted, &work)?;
         let answer = convert::response(snapshot, &explanation.decision, request_id);

@@ -1,5 +1,7 @@
 //! What in a question looks like a typing error, for people: a program that asks gets answers alone.
 
+use std::collections::HashMap;
+
 use super::pb;
 use crate::compile::snapshot::Snapshot;
 use crate::engine::decision::Reason;
@@ -27,6 +29,10 @@ const SENT: &[&str] = &[
 const MAX_PRINCIPALS: usize = 10_000;
 /// How many statements.
 const MAX_STATEMENTS: usize = 10_000;
+/// How many of their action patterns, and how many of their conditions.
+const MAX_CONDITIONS: usize = 20_000;
+/// How many context keys are told of.
+const MAX_KEYS: usize = 8;
 /// The longest text of a question that a hint repeats, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
 
@@ -73,6 +79,7 @@ fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String
     }
     let mut named: Vec<&str> = statements(snapshot)
         .flat_map(|statement| statement.actions.entries())
+        .take(MAX_CONDITIONS)
         .filter_map(|pattern| pattern.service())
         .collect();
     named.sort_unstable();
@@ -128,29 +135,33 @@ fn last(arn: &Arn) -> &str {
 /// Context keys without the prefix that every key of a policy has.
 fn context_keys(question: &pb::AuthorizeRequest, snapshot: Option<&Snapshot>) -> Vec<String> {
     let keys = question.context.iter().map(|entry| entry.key.as_str());
-    keys.filter(|key| !key.contains(':') && key.len() <= MAX_TEXT_BYTES)
+    let keys: Vec<&str> = keys
+        .filter(|key| !key.contains(':') && key.len() <= MAX_TEXT_BYTES)
+        .take(MAX_KEYS)
+        .collect();
+    if keys.is_empty() {
+        return Vec::new();
+    }
+    let of_policies = snapshot.into_iter().flat_map(|snapshot| {
+        let conditions = statements(snapshot).flat_map(|statement| statement.conditions.iter());
+        conditions
+            .take(MAX_CONDITIONS)
+            .map(|condition: &Condition| &*condition.spelled)
+    });
+    // The keys that are documented come first.
+    let mut known: HashMap<String, &str> = HashMap::new();
+    for full in SENT.iter().copied().chain(of_policies) {
+        if let Some((_, behind)) = full.split_once(':') {
+            known.entry(behind.to_ascii_lowercase()).or_insert(full);
+        }
+    }
+    keys.into_iter()
         .map(|key| {
-            let guess = match similar_key(key, snapshot) {
+            let guess = match known.get(&key.to_ascii_lowercase()) {
                 Some(full) => format!("did you mean `{full}`?"),
                 None => "write it as policies do, such as `aws:SourceIp`".to_owned(),
             };
             format!("the context key `{key}` has no prefix; {guess}")
         })
         .collect()
-}
-
-/// A key that is called so behind its prefix.
-fn similar_key(key: &str, snapshot: Option<&Snapshot>) -> Option<String> {
-    let is_it = |full: &str| {
-        let behind = full.split_once(':').map(|(_, behind)| behind);
-        behind.is_some_and(|behind| behind.eq_ignore_ascii_case(key))
-    };
-    let global = SENT.iter().find(|full| is_it(full));
-    let global = global.map(|full| (*full).to_owned());
-    let of_policies = || {
-        let conditions = statements(snapshot?).flat_map(|statement| statement.conditions.iter());
-        let mut spelled = conditions.map(|condition: &Condition| &*condition.spelled);
-        spelled.find(|full| is_it(full)).map(str::to_owned)
-    };
-    global.or_else(of_policies)
 }

@@ -5,7 +5,7 @@
 //! gRPC bytes ──▶ pb::AuthorizeRequest ──convert──▶ Request ──decide──▶ Decision ──convert──▶ pb::AuthorizeResponse
 //! JSON line ──json──┘                                                                        └──json──▶ JSON line
 //! ```
-//! The generated types stay in this room: others hold a [`Question`](question::Question) and an
+//! The generated types stay in this module: others hold a [`Question`](question::Question) and an
 //! [`Answer`](question::Answer).
 
 mod calls;

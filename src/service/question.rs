@@ -1,4 +1,4 @@
-//! A question and its answer, for those outside of this room: the wire's types stay inside.
+//! A question and its answer, for those outside of this module: the wire's types stay inside.
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, UnwindSafe, catch_unwind};

@@ -15,7 +15,8 @@ use super::{convert, pb};
 use crate::analysis::simulate::{Evaluation, aggregate, evaluate};
 use crate::compile::snapshot::Snapshot;
 use crate::config::{
-    Limits, MAX_SIMULATED_PAIRS, MAX_SIMULATION_BYTES, MAX_SIMULATION_RESULT_BYTES,
+    Limits, MAX_SIMULATED_DOCUMENT_BYTES, MAX_SIMULATED_PAIRS, MAX_SIMULATION_BYTES,
+    MAX_SIMULATION_RESULT_BYTES,
 };
 use crate::engine::request::{RawRequest, Request, RequestError};
 use crate::engine::simulated::{RawOverrides, RawPolicy};
@@ -231,6 +232,15 @@ fn simulate(
     let actions = convert::strings(std::mem::take(&mut question.actions), "actions", limits)?;
     let resources = convert::strings(std::mem::take(&mut question.resources), "resources", limits)?;
     let overrides = overrides(&mut question, limits)?;
+    for policy in &overrides.policies {
+        let n_bytes = policy.text.len();
+        if n_bytes > MAX_SIMULATED_DOCUMENT_BYTES {
+            let message = format!(
+                "the document has {n_bytes} bytes, the limit is {MAX_SIMULATED_DOCUMENT_BYTES}"
+            );
+            return Err(convert::too_large(policy.field.clone(), message));
+        }
+    }
     let raw = raw_request(question, limits)?;
     let actions = joined("action", &raw.action, "actions", actions, Action::parse)?;
     let resources = joined(
@@ -258,7 +268,7 @@ fn simulate(
             .unwrap_or_default(),
         ..raw
     };
-    let mut request = Request::simulate(raw, overrides, at.unwrap_or(now))?;
+    let mut request = Request::simulate_while(raw, overrides, at.unwrap_or(now), is_wanted)?;
     let work = Work::for_people(Arc::clone(is_wanted));
     let (mut results, mut reasons, mut n_result_bytes) = (Vec::new(), Vec::new(), 0);
     for action in &actions {

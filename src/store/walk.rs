@@ -342,6 +342,7 @@ impl<'l> Walk<'l> {
         let listed = dir.open_dir("..data").and_then(|data| {
             let all = data
                 .entries()?
+                .take(2 * MAX_FILES)
                 .map(|entry| Ok(entry?.file_name()))
                 .collect::<io::Result<Vec<_>>>()?;
             Ok((Arc::new(data), all))
@@ -350,6 +351,10 @@ impl<'l> Walk<'l> {
             Ok(listed) => listed,
             Err(error) => return self.access_error(&place, &error),
         };
+        if all.len() >= 2 * MAX_FILES {
+            let message = format!("the folder has more than {MAX_FILES} files");
+            return self.error(Code::TOO_LARGE, &place, message);
+        }
         // The links beside `..data` are for people; the kubelet takes away those of the last version a moment later.
         names.retain(|name| {
             !dir.read_link_contents(name)

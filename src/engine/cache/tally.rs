@@ -16,7 +16,7 @@ const N_TALLIES: usize = 64;
 const PATIENCE: i32 = 1_024;
 /// What a question that was asked before is worth. One in five must be.
 const ENCOURAGEMENT: i32 = 4;
-/// What a decision costs that turns out to be cheap, though its slices are dear.
+/// What a decision costs that turns out to be cheap, though its slices are expensive.
 const LET_DOWN: i32 = 8;
 /// The patience after a rest.
 const TRIAL: i32 = 128;
@@ -30,7 +30,7 @@ pub struct Counts {
     pub hits: u64,
     /// It was not.
     pub misses: u64,
-    /// It was not looked up, dear as it was: it may depend on the clock, its policies are not known by name or have no
+    /// It was not looked up, expensive as it was: it may depend on the clock, its policies are not known by name or have no
     /// slice yet, its key would be too long, or questions of its kind do not repeat.
     pub bypasses: u64,
     /// It was kept.
@@ -72,7 +72,7 @@ impl Tally {
 }
 
 impl Tallies {
-    /// Where questions that are dear by `slice` count.
+    /// Where questions that are expensive by `slice` count.
     pub(super) fn of(&self, slice: &Slice) -> &Tally {
         // Addresses differ in their middle bits: multiplied, in their highest.
         let mixed = (ptr::from_ref(slice).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -513,7 +513,7 @@ fn policies_without_a_name_and_trust_are_evaluated() {
 }
 
 /// Forty Denies with a condition each that every question has to be held against.
-fn dear() -> String {
+fn expensive() -> String {
     let conditions = r#""StringEquals":{"app:colour":["red","green","blue"]},"StringLike":{"app:shape":"round*"}"#;
     let denies: Vec<String> = (0..40).map(|_| deny("*", conditions)).collect();
     format!("{},{}", denies.join(","), allow("*", ""))
@@ -526,7 +526,7 @@ fn cheap_questions_are_not_looked_up() {
         ask(&generation, &question(&[]));
     }
     assert_eq!(live.cache_counts(), Counts::default());
-    let (live, generation) = kept_by(Mode::Off, &dear());
+    let (live, generation) = kept_by(Mode::Off, &expensive());
     for _ in 0..100 {
         ask(&generation, &question(&[]));
     }
@@ -534,8 +534,8 @@ fn cheap_questions_are_not_looked_up() {
 }
 
 #[test]
-fn dear_questions_are_kept_when_they_are_asked_again() {
-    let (live, generation) = kept_by(Mode::Auto, &dear());
+fn expensive_questions_are_kept_when_they_are_asked_again() {
+    let (live, generation) = kept_by(Mode::Auto, &expensive());
     for _ in 0..100 {
         ask(&generation, &question(&[("app:colour", &["white"])]));
     }
@@ -546,9 +546,9 @@ fn dear_questions_are_kept_when_they_are_asked_again() {
 }
 
 #[test]
-fn dear_slices_that_are_settled_at_once_are_not_kept() {
+fn expensive_slices_that_are_settled_at_once_are_not_kept() {
     let first = deny("*", r#""StringEquals":{"app:colour":"white"}"#);
-    let (live, generation) = kept_by(Mode::Auto, &format!("{first},{}", dear()));
+    let (live, generation) = kept_by(Mode::Auto, &format!("{first},{}", expensive()));
     for _ in 0..2_000 {
         ask(&generation, &question(&[("app:colour", &["white"])]));
     }
@@ -561,8 +561,8 @@ fn dear_slices_that_are_settled_at_once_are_not_kept() {
 }
 
 #[test]
-fn dear_questions_that_never_repeat_are_not_kept_and_soon_not_looked_up() {
-    let (live, generation) = kept_by(Mode::Auto, &dear());
+fn expensive_questions_that_never_repeat_are_not_kept_and_soon_not_looked_up() {
+    let (live, generation) = kept_by(Mode::Auto, &expensive());
     for number in 0..20_000 {
         let mut question = question(&[]);
         question.resource = format!("arn:app:orders:::order/{number}");

@@ -36,7 +36,7 @@ const MAX_VALUES: usize = 64;
 const CUT: &str = "…";
 
 /// The beginning of a text that is too long to be shown.
-fn clipped(text: &str) -> String {
+pub(super) fn clipped(text: &str) -> String {
     let mut out = String::new();
     push_clipped(&mut out, text);
     out

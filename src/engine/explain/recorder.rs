@@ -189,15 +189,17 @@ impl<'r> Recorder<'r> {
 
     /// Where the statement that was heard of last stands, and what it is attached to.
     fn source(&self, facts: &Facts<'_>, statement: &StatementRef) -> Source {
+        let principal = || element::clipped(&facts.request.principal.to_string());
+        let resource = || element::clipped(facts.request.resource.as_str());
         let (source_type, attached_to) = match statement.policy.policy_type {
             PolicyType::Identity => self.identity_source(facts, &statement.policy),
             PolicyType::PermissionsBoundary => ("boundary", entity_arn(facts)),
             PolicyType::Session if statement.policy.origin.is_managed => {
-                ("session-managed", facts.request.principal.to_string())
+                ("session-managed", principal())
             }
-            PolicyType::Session => ("session-inline", facts.request.principal.to_string()),
-            PolicyType::Resource => ("resource", facts.request.resource.as_str().to_owned()),
-            PolicyType::Trust => ("trust", facts.request.resource.as_str().to_owned()),
+            PolicyType::Session => ("session-inline", principal()),
+            PolicyType::Resource => ("resource", resource()),
+            PolicyType::Trust => ("trust", resource()),
             PolicyType::ServiceControl => ("scp", self.node(&self.principal_nodes)),
             PolicyType::ResourceControl => ("rcp", self.node(&self.resource_nodes)),
         };
@@ -361,7 +363,8 @@ impl Trace for Recorder<'_> {
         };
         let elements = result.principal.iter().chain(&result.resource);
         let elements = elements.chain([&result.action]).map(ElementResult::n_bytes);
-        self.n_bytes += elements.sum::<usize>() + size_of::<StatementResult>();
+        self.n_bytes += elements.sum::<usize>() + result.source.attached_to.len();
+        self.n_bytes += size_of::<StatementResult>();
         self.statements.push(result);
     }
 

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{RawSession, RequestError, Session, at_field, folded};
+use crate::compile::oidc_issuer;
 use crate::compile::snapshot::Tags;
 use crate::context::{ContextKey, ContextValue, KeyKind};
 use crate::engine::session_policy::SessionPolicies;
 use crate::engine::work::Work;
-use crate::name::{Arn, Principal, is_entity_name, is_session_name};
+use crate::name::{Arn, NO_ISSUER, Principal, is_entity_name, is_issuer, is_session_name};
 
 /// The most session tags (T-34).
 const MAX_SESSION_TAGS: usize = 50;
@@ -56,6 +57,12 @@ pub(super) fn parse(
         return Err(RequestError::invalid("session.source_identity", message)); // T-39
     }
     check_claims(&raw.claims)?;
+    if oidc_issuer(&raw.federated_provider).is_some_and(|issuer| !is_issuer(issuer))
+        && !raw.federated_provider.is_empty()
+    {
+        let message = format!("the provider {NO_ISSUER}");
+        return Err(RequestError::invalid("session.federated_provider", message));
+    }
     Ok(Session {
         policies,
         policy_arns,

@@ -110,7 +110,7 @@ fn if_exists_and_set_qualifiers_do_not_go_together() {
 }
 
 #[test]
-fn a_negated_variable_without_a_value_allows() {
+fn an_allow_must_not_negate_a_variable_that_may_have_no_value() {
     let place = "/Statement/0/Condition/StringNotEquals/app:owner";
     let lint: &[(Code, &str)] = &[(Code::ALLOW_NEGATED_VARIABLE, place)];
     let condition =

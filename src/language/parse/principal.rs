@@ -6,7 +6,9 @@ use crate::language::document::{Effect, PolicyType, PrincipalElement, PrincipalE
 use crate::language::finding::{Code, did_you_mean};
 use crate::language::json::{Member, Node, Value};
 use crate::language::report::Report;
-use crate::name::{AccountId, Principal, is_entity_name, is_service_principal};
+use crate::name::{
+    AccountId, NO_ISSUER, Principal, is_entity_name, is_issuer, is_service_principal,
+};
 
 const PRINCIPAL_KINDS: &[&str] = &["AWS", "Service", "Federated", "CanonicalUser"];
 
@@ -215,6 +217,16 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
                 );
             }
             Some(PrincipalEntry::Service(text.into()))
+        }
+        "Federated" if !text.starts_with("arn:") && !text.contains("://") && !is_issuer(text) => {
+            invalid(report, NO_ISSUER)
+        }
+        "Federated"
+            if text
+                .split_once(":oidc-provider/")
+                .is_some_and(|(_, issuer)| !is_issuer(issuer)) =>
+        {
+            invalid(report, NO_ISSUER)
         }
         "Federated" => {
             if !is_provider(text) {

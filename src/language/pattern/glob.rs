@@ -28,13 +28,18 @@ const MOST_ROLLED_BYTES: usize = 8;
 /// what is prepared takes more memory than the pattern.
 const MOST_UNPREPARED: usize = 4;
 
+/// With more long segments than this none is prepared: a search takes a few hundred bytes, and nobody writes so many in
+/// earnest.
+const MOST_PREPARED: usize = 64;
+
 /// The searches that these pieces will want.
 pub(super) fn finders(pieces: &[Piece]) -> Finders {
     let mut segments = segments(pieces);
     segments.next();
     segments.next_back();
     let long = segments.filter_map(long_literal);
-    if long.clone().nth(MOST_UNPREPARED).is_none() {
+    let n_long = long.clone().take(MOST_PREPARED + 1).count();
+    if !(MOST_UNPREPARED + 1..=MOST_PREPARED).contains(&n_long) {
         return Box::default();
     }
     long.map(|literal| Finder::new(literal).into_owned())

@@ -2,7 +2,8 @@
 //! is missing and what would have to change.
 //!
 //! Statements that speak of other actions are only counted: a store has many, and they say nothing about the question.
-//! The JSON form has them all.
+//! The JSON form has
+//! those that the explanation lists.
 
 use std::fmt::Write as _;
 

@@ -37,8 +37,14 @@ async fn a_server_simulates_and_goes_on_deciding_by_its_store() {
     assert_eq!(answer.decision(), pb::Decision::Deny);
     assert_eq!((answer.results.len(), answer.request_id.as_str()), (2, "7"));
     // Far beyond what Authorize takes.
+    const MOST: usize = 1024 * 1024;
     let mut long = statement("Allow", "orders:*");
-    long.push_str(&" ".repeat(1024 * 1024));
+    long.push_str(&" ".repeat(MOST - long.len()));
+    // No file of a store may have more.
+    let too_long = simulate_request(vec![long.clone() + " "]);
+    let status = client.simulate(too_long).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    assert!(status.message().starts_with("identity_policies[0]"));
     let answer = client
         .simulate(simulate_request(vec![long]))
         .await
