@@ -5,7 +5,7 @@
 //! look at a whole statement. Each fires only where the statement cannot mean what it seems to say: a lint that cries
 //! wolf is soon switched off, and the next true one with it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use super::condition::{Condition, Operand, Operator, Qualifier};
@@ -355,6 +355,9 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
     }
     let is_controlled = |key: &ContextKey| CLIENT_CONTROLLED.contains(&key.folded());
     for condition in statement.conditions.iter() {
+        if report.has_enough_warnings() {
+            return;
+        }
         let variables = condition.operand.variables();
         let mut keys = variables
             .iter()
@@ -429,18 +432,27 @@ fn allow_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repo
     if resources.iter().any(ResourcePattern::is_everything) {
         return;
     }
-    let lists_what = |pattern: &ResourcePattern, action: &ActionPattern| {
-        covers_whole_service(pattern) || lists_all(action) || lists_named(action, pattern)
+    // An Allow may have many of both.
+    let whole = resources.iter().position(covers_whole_service);
+    let mut named = HashMap::new();
+    for (index, pattern) in resources.iter().enumerate() {
+        for things in names_of_lists(pattern).into_iter().flatten() {
+            named.entry(things).or_insert(index);
+        }
+    }
+    let lists_what = |action: &ActionPattern| {
+        let folded = action.as_str().to_ascii_lowercase();
+        if lists_all(&folded) {
+            return (!resources.is_empty()).then_some(0);
+        }
+        let (_, things) = folded.split_once(":list")?;
+        let named = named.get(things).copied();
+        whole.into_iter().chain(named).min()
     };
     let found = actions
         .iter()
         .filter(|action| is_list_action(action))
-        .find_map(|action| {
-            let index = resources
-                .iter()
-                .position(|pattern| lists_what(pattern, action))?;
-            Some((action, index))
-        });
+        .find_map(|action| Some((action, lists_what(action)?)));
     let Some((list, index)) = found else { return };
     let message = format!(
         "`{}` is mostly asked for the resource `*`, which no ARN pattern covers: this Allow does not grant it",
@@ -455,27 +467,19 @@ fn allow_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repo
         .help("allow it in a statement of its own with `\"Resource\": \"*\"`");
 }
 
-/// `orders:List`, `orders:List*`, `s3:ListAllMyBuckets`.
-fn lists_all(action: &ActionPattern) -> bool {
-    let folded = action.as_str().to_ascii_lowercase();
+/// `orders:list`, `orders:list*`, `s3:listallmybuckets`.
+fn lists_all(folded: &str) -> bool {
     let name = folded.split_once(":list").map_or("", |(_, name)| name);
     let is_everything = matches!(name, "" | "*") && folded != "s3:list*";
     is_everything || name.starts_with("all")
 }
 
-/// `orders:ListOrders` on `order/*`: a list of what the ARN itself names.
-fn lists_named(action: &ActionPattern, pattern: &ResourcePattern) -> bool {
-    let folded = action.as_str().to_ascii_lowercase();
-    let Some((_, things)) = folded.split_once(":list") else {
-        return false;
-    };
-    let text = pattern.as_str();
-    let resource = text.splitn(6, ':').nth(5).unwrap_or_default();
+/// `orders` for `order/*`: what stands behind `List` in the action that lists what the ARN itself names.
+fn names_of_lists(pattern: &ResourcePattern) -> Option<[String; 3]> {
+    let resource = pattern.as_str().splitn(6, ':').nth(5)?;
     let end =
         resource.find(|character: char| !character.is_ascii_alphanumeric() && character != '-');
-    let thing = resource
-        .get(..end.unwrap_or(resource.len()))
-        .unwrap_or_default();
+    let thing = resource.get(..end.unwrap_or(resource.len()))?;
     let thing = thing.replace('-', "").to_ascii_lowercase();
     let stem = thing.strip_suffix('y').unwrap_or(&thing);
     let plural = [
@@ -483,7 +487,7 @@ fn lists_named(action: &ActionPattern, pattern: &ResourcePattern) -> bool {
         format!("{thing}es"),
         format!("{stem}ies"),
     ];
-    !thing.is_empty() && plural.iter().any(|plural| things == plural.as_str())
+    (!thing.is_empty()).then_some(plural)
 }
 
 /// `arn:app:orders:::*`, `arn:app:orders:*`: everything that has an ARN.
@@ -527,11 +531,12 @@ fn not_principal(principal: &PrincipalElement, at: &Place<'_, '_>, report: &mut 
             .help("name those to exempt");
         return;
     }
+    let chains = Chains::of(&principal.entries);
     for entry in &principal.entries {
         let PrincipalEntry::Entity(arn) = entry else {
             continue;
         };
-        if let Some(missing) = missing_of_chain(arn, &principal.entries) {
+        if let Some(missing) = chains.missing_for(arn) {
             let message = format!("`{arn}` is not exempt unless {missing} is listed too");
             report
                 .warning(Code::NOTPRINCIPAL_INCOMPLETE, &place, message)
@@ -540,32 +545,50 @@ fn not_principal(principal: &PrincipalElement, at: &Place<'_, '_>, report: &mut 
     }
 }
 
-/// What `entries` lack for `arn` to be exempt: its account, and a session's role.
-fn missing_of_chain(arn: &Arn, entries: &[PrincipalEntry]) -> Option<String> {
-    let lists_account = entries.iter().any(|entry| match entry {
-        PrincipalEntry::Account { account, partition } => {
-            account.as_str() == arn.account()
-                && partition
-                    .as_deref()
-                    .is_none_or(|partition| partition == arn.partition())
+/// The accounts and roles of a `NotPrincipal`, as what else stands there is held against them.
+struct Chains<'e> {
+    /// With the partition, where one was written.
+    accounts: HashSet<(Option<&'e str>, &'e str)>,
+    /// Account and name.
+    roles: HashSet<(&'e str, &'e str)>,
+}
+
+impl<'e> Chains<'e> {
+    fn of(entries: &'e [PrincipalEntry]) -> Self {
+        let (mut accounts, mut roles) = (HashSet::new(), HashSet::new());
+        for entry in entries {
+            match entry {
+                PrincipalEntry::Account { account, partition } => {
+                    accounts.insert((partition.as_deref(), account.as_str()));
+                }
+                // An account that the store declares (G-24).
+                PrincipalEntry::Id(id) => {
+                    accounts.insert((None, id));
+                }
+                PrincipalEntry::Entity(arn) if arn.resource().starts_with("role/") => {
+                    let name = arn.resource().rsplit('/').next();
+                    roles.extend(name.map(|name| (arn.account(), name)));
+                }
+                _ => {}
+            }
         }
-        // An account that the store declares (G-24).
-        PrincipalEntry::Id(id) => **id == *arn.account(),
-        _ => false,
-    });
-    if !lists_account {
-        return Some(format!("account `{}`", arn.account()));
+        Self { accounts, roles }
     }
-    let Ok(Principal::AssumedRole { role, .. }) = Principal::parse(arn.as_str()) else {
-        return None;
-    };
-    let lists_role = entries.iter().any(|entry| {
-        matches!(entry, PrincipalEntry::Entity(other)
-            if other.account() == arn.account()
-                && other.resource().starts_with("role/")
-                && other.resource().rsplit('/').next() == Some(&*role))
-    });
-    (!lists_role).then(|| format!("its role `{role}`"))
+
+    /// What they lack for `arn` to be exempt: its account, and a session's role.
+    fn missing_for(&self, arn: &Arn) -> Option<String> {
+        let account = arn.account();
+        let partitions = [None, Some(arn.partition())];
+        let has = |partition| self.accounts.contains(&(partition, account));
+        if !partitions.into_iter().any(has) {
+            return Some(format!("account `{account}`"));
+        }
+        let Ok(Principal::AssumedRole { role, .. }) = Principal::parse(arn.as_str()) else {
+            return None;
+        };
+        let lists_role = self.roles.contains(&(account, &*role));
+        (!lists_role).then(|| format!("its role `{role}`"))
+    }
 }
 
 /// T-6.
