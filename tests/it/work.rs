@@ -1,9 +1,19 @@
 //! A decision that would take too much work is given up: there is no answer then, least of all an allow.
 
+use std::time::Duration;
+
+use allocation_counter::measure;
+use iamd::compile::snapshot::Snapshot;
+use iamd::config::Limits;
 use iamd::context::ContextValue;
-use iamd::engine::request::{RawRequest, Request, RequestErrorKind};
+use iamd::engine::request::{RawRequest, RawSession, Request, RequestErrorKind};
 use iamd::engine::{authorize, authorize_by_scan};
-use serde_json::json;
+use iamd::service::question::Question;
+use jiff::Timestamp;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::{Value, json};
+
+use crate::support::ACCOUNT;
 
 const N_VALUES: usize = 3_000;
 
@@ -73,4 +83,189 @@ fn a_list_that_is_searched_spends_what_the_search_takes() {
     for effect in ["Allow", "Deny"] {
         assert_eq!(answers_with(effect, true, ""), vec![None; 4], "E-1");
     }
+}
+
+mod ample;
+mod hostile;
+
+/// The most CPU time of its thread that a question may take: some times what a whole budget takes. In a build that is not
+/// optimised that differs from step to step. What is not paid for takes longer.
+const MOST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 5 });
+/// The most memory that a question of 64 KiB may hold while it is answered.
+const MOST_BYTES: u64 = 4 << 20;
+
+/// How a question ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// With an allow or a deny.
+    Answered,
+    /// Without an answer, for it would have taken too much work (E-1).
+    GivenUp,
+    /// Without an answer, for it is malformed.
+    Refused,
+}
+
+/// Files of a store of one account, by their paths.
+#[derive(Default)]
+struct Files(Vec<(String, String)>);
+
+impl Files {
+    /// An account in which the role `app` may do everything after these statements of its identity policies.
+    fn new(statements: impl IntoIterator<Item = Value>) -> Self {
+        let mut statements: Vec<Value> = statements.into_iter().collect();
+        statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": "*"}));
+        let mut files = Self::default();
+        let trust =
+            json!({"Effect": "Allow", "Principal": {"AWS": ACCOUNT}, "Action": "sts:AssumeRole"});
+        let mut attached = Vec::new();
+        for (at, some) in statements.chunks(1_000).enumerate() {
+            let name = format!("p{at}");
+            files.add(&format!("managed-policies/{name}.json"), document(some));
+            let arn = format!("arn:aws:iam::{ACCOUNT}:policy/{name}");
+            attached.push(json!({"PolicyName": name, "PolicyArn": arn}));
+        }
+        files.add("account.json", json!({"AccountId": ACCOUNT}));
+        files.add(
+            "roles/app.json",
+            json!({"AssumeRolePolicyDocument": document(&[trust]), "AttachedManagedPolicies": attached}),
+        );
+        files
+    }
+
+    fn add(&mut self, path: &str, content: Value) {
+        self.0.push((path.to_owned(), content.to_string()));
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let files = self.0.iter().map(|(path, text)| (&**path, &**text));
+        iamd::store::load_texts(files).unwrap().snapshot
+    }
+}
+
+fn document(statements: &[Value]) -> Value {
+    json!({"Version": "2012-10-17", "Statement": statements})
+}
+
+/// A session policy that allows everything under this condition.
+fn session_policy(condition: Value) -> String {
+    let statement =
+        json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition});
+    document(&[statement]).to_string()
+}
+
+const ORDER: &str = "arn:app:orders:::order/1";
+
+/// A question of a session of the role `app`, with these members besides.
+fn question(more: Value) -> Value {
+    let mut question = json!({
+        "principal": "arn:aws:sts::111111111111:assumed-role/app/s1", "action": "orders:Get", "resource": ORDER,
+    });
+    for (name, value) in more.as_object().unwrap() {
+        question[name] = value.clone();
+    }
+    question
+}
+
+/// So many short texts, none of which is the beginning of another.
+fn texts(n: usize) -> Vec<String> {
+    (0..n).map(|index| format!("{index:04}")).collect()
+}
+
+/// The CPU time that this thread has taken.
+fn cpu_time() -> Duration {
+    let now = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(
+        now.tv_sec.try_into().unwrap(),
+        now.tv_nsec.try_into().unwrap(),
+    )
+}
+
+/// The strings of a member that is an object of them or of lists of them.
+fn entries(of: &Value) -> Vec<(String, ContextValue)> {
+    let text = |value: &Value| ContextValue::string(value.as_str().unwrap());
+    let value = |value: &Value| match value.as_array() {
+        Some(list) => ContextValue::list(list.iter().map(text)),
+        None => text(value),
+    };
+    let entries = of.as_object().into_iter().flatten();
+    entries
+        .map(|(key, of_key)| (key.clone(), value(of_key)))
+        .collect()
+}
+
+/// The same question, for the engine itself.
+fn raw(question: &Value) -> RawRequest {
+    let session = &question["session"];
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let list = |value: &Value| -> Vec<String> {
+        value.as_array().into_iter().flatten().map(text).collect()
+    };
+    let tags = entries(&session["tags"]).into_iter();
+    RawRequest {
+        principal: text(&question["principal"]),
+        action: text(&question["action"]),
+        resource: text(&question["resource"]),
+        context: entries(&question["context"]),
+        session: session.is_object().then(|| RawSession {
+            policies: list(&session["policies"]),
+            tags: tags
+                .map(|(key, value)| (key, value.values()[0].to_string()))
+                .collect(),
+            claims: entries(&session["claims"]),
+            federated_provider: text(&session["federatedProvider"]),
+            transitive_tag_keys: list(&session["transitiveTagKeys"]),
+            ..RawSession::default()
+        }),
+        ..RawRequest::default()
+    }
+}
+
+fn now() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// Reads and decides a question, within what any question may take.
+fn ask_once(snapshot: &Snapshot, question: &Value) -> End {
+    let raw = raw(question);
+    let (begun, mut decision) = (cpu_time(), None);
+    let taken = measure(|| {
+        let request = Request::parse(raw, now());
+        decision = Some(request.and_then(|request| authorize(snapshot, &request)));
+    });
+    let took = cpu_time() - begun;
+    let decision = decision.unwrap();
+    let end = match &decision {
+        Ok(_) => End::Answered,
+        Err(error) if error.kind == RequestErrorKind::TooMuchWork => End::GivenUp,
+        Err(_) => End::Refused,
+    };
+    assert!(
+        took <= MOST,
+        "E-1: it took {took:?}, and then it was {end:?}"
+    );
+    let n_bytes = taken.bytes_max;
+    assert!(n_bytes <= MOST_BYTES, "E-1: it held {n_bytes} bytes");
+    end
+}
+
+/// Asks four times: by considering every statement, while an index is made, and with it; and then as a server would.
+fn ask(snapshot: &Snapshot, question: &Value) -> End {
+    let ends = [(); 4].map(|()| ask_once(snapshot, question));
+    let served = Question::from_json(&question.to_string()).unwrap();
+    let (end, told) = match served.decide(snapshot, &Limits::DEFAULT, now()) {
+        Ok(answer) => (End::Answered, answer.to_json()),
+        Err(none) if none.to_string().starts_with("INTERNAL: ") => (End::GivenUp, none.to_json()),
+        Err(none) => (End::Refused, none.to_json()),
+    };
+    assert!(
+        ends.iter().all(|other| *other == end),
+        "E-1: {ends:?}, {told}"
+    );
+    assert!(!told.contains("the limit is"), "no server takes it: {told}");
+    assert!(
+        told.len() <= 4 * 1024,
+        "E-1: an answer of {} bytes",
+        told.len()
+    );
+    end
 }

@@ -1,0 +1,684 @@
+//! Questions and policies that are made to keep a thread busy (E-1).
+//!
+//! Each ends without an answer, or with one that took no more than any question may: whoever makes the question, the
+//! store, or the one for the other. Each question is one that a server would take: of at most 64 KiB, with strings of at
+//! most 16 KiB, 1,024 values in a list and 256 context keys.
+
+use iamd::engine::authorize;
+use iamd::engine::cache::{Caching, Mode};
+use iamd::engine::live::Generation;
+use iamd::language::document::PolicyType;
+use iamd::language::parse;
+use iamd::language::report::Base;
+
+use super::*;
+
+/// Of the role `app`, which may do everything.
+fn plain() -> Snapshot {
+    Files::new([]).snapshot()
+}
+
+/// A statement that allows everything under this condition.
+fn under(condition: Value) -> Value {
+    json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition})
+}
+
+/// A statement that denies everything under this condition.
+fn denied(condition: Value) -> Value {
+    json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition})
+}
+
+/// A question with one session policy of this condition and with `context`.
+fn under_session_policy(condition: Value, context: Value) -> Value {
+    question(json!({"session": {"policies": [session_policy(condition)]}, "context": context}))
+}
+
+// What variables put into a pattern.
+
+#[test]
+fn a_pattern_that_variables_make_longer_than_any_value_costs_nothing_but_its_variables() {
+    let pattern = format!("*?{}", "${app:v}".repeat(1_800));
+    let asked = |n: usize| {
+        let condition = json!({"ForAnyValue:StringLike": {"app:list": pattern}});
+        let context = json!({"app:v": "v".repeat(16_000), "app:list": texts(n)});
+        ask(&plain(), &under_session_policy(condition, context))
+    };
+    assert_eq!(asked(1), End::Answered, "E-1");
+    assert_eq!(asked(1_000), End::GivenUp, "E-1");
+}
+
+#[test]
+fn a_short_pattern_that_a_variable_makes_long_is_paid_for_by_its_length() {
+    let patterns = vec!["*?${app:v}*"; 1_000];
+    let condition = json!({"StringLike": {"app:text": patterns}});
+    let context = json!({"app:v": "a".repeat(16_300), "app:text": "a".repeat(16_384)});
+    let question = under_session_policy(condition, context);
+    assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1");
+}
+
+#[test]
+fn variables_are_paid_for_whenever_they_are_looked_up() {
+    for operator in ["StringEquals", "StringEqualsIgnoreCase", "StringNotLike"] {
+        let condition =
+            json!({format!("ForAnyValue:{operator}"): {"app:list": "${app:v}".repeat(1_800)}});
+        let context = json!({"app:v": "v", "app:list": texts(1_000)});
+        let question = under_session_policy(condition, context);
+        assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1: {operator}");
+    }
+}
+
+#[test]
+fn a_value_that_is_made_anew_whenever_it_is_looked_up_is_paid_for_by_its_length() {
+    let pattern = format!("*{}", "${aws:FederatedProvider}".repeat(600));
+    let policy = session_policy(json!({"ForAnyValue:StringLike": {"app:list": pattern}}));
+    let question = question(json!({
+        "context": {"app:list": texts(1_000)},
+        "session": {"policies": [policy], "federatedProvider": format!("a/{}", "x".repeat(16_000))},
+    }));
+    assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1");
+}
+
+#[test]
+fn tags_of_a_session_are_paid_for_whenever_they_are_looked_up() {
+    let tag = |n: usize| format!("{}{n:02}", "k".repeat(126));
+    let tags: serde_json::Map<_, _> = (0..50).map(|n| (tag(n), json!("v"))).collect();
+    let pattern = format!("${{aws:PrincipalTag/{}}}", tag(49)).repeat(100);
+    let policy = session_policy(json!({"ForAnyValue:StringLike": {"app:list": pattern}}));
+    let question = question(json!({
+        "context": {"app:list": texts(1_000)}, "session": {"policies": [policy], "tags": tags},
+    }));
+    assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1");
+}
+
+/// T-8: in role chaining it matters why a variable has no value.
+#[test]
+fn variables_that_nobody_knows_are_paid_for_when_they_are_looked_for() {
+    let pattern = format!("${{app:none}}{}", "${app:v}".repeat(1_800));
+    let policy = session_policy(json!({"ForAnyValue:StringLike": {"app:list": pattern}}));
+    let question = question(json!({
+        "action": "sts:AssumeRole", "resource": "arn:aws:iam::111111111111:role/app",
+        "context": {"app:v": "v", "app:list": texts(1_000)},
+        "session": {"policies": [policy], "tags": {"t": "v"}, "transitiveTagKeys": ["t"]},
+    }));
+    assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1");
+}
+
+// Patterns and lists.
+
+#[test]
+fn single_characters_before_the_first_star_are_paid_for() {
+    for length in [50, 100, 300] {
+        let patterns = vec![format!("{}x", "?".repeat(length - 1)); 15_000 / (length + 3)];
+        let values = vec!["y".repeat(length); (32_000 / (length + 4)).min(1_024)];
+        let condition = json!({"ForAnyValue:StringLike": {"app:list": patterns}});
+        let question = under_session_policy(condition, json!({"app:list": values}));
+        assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1: {length}");
+    }
+}
+
+#[test]
+fn every_pattern_is_paid_for_whenever_it_is_tried() {
+    // `?` in the middle, a text to search for, and many of them; lists as long as they may be.
+    for (pattern, value) in [
+        ("*{n}?x", "{n}yy"),
+        ("*?{n}x*", "{n}yyyy"),
+        ("*{n}-abcdefgh*", "{n}yyyyyyyyyyyy"),
+        ("*a*a*a*{n}x*", "aaaaaaaaaaaaa"),
+    ] {
+        let named = |text: &str, n: usize| text.replace("{n}", &format!("{n:03}"));
+        let patterns: Vec<String> = (0..900).map(|n| named(pattern, n % 1_000)).collect();
+        let values: Vec<String> = (0..1_000).map(|n| named(value, n)).collect();
+        let condition = json!({"ForAnyValue:StringLike": {"app:list": patterns}});
+        let question = under_session_policy(condition, json!({"app:list": values}));
+        assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1: {pattern}");
+    }
+}
+
+#[test]
+fn patterns_of_arns_are_paid_for_whenever_they_are_tried() {
+    let patterns: Vec<String> = (0..400)
+        .map(|n| format!("arn:aws:s3:::*{n:03}?x*"))
+        .collect();
+    let values: Vec<String> = (0..1_000)
+        .map(|n| format!("arn:aws:s3:::{n}yyyyyyyyyyyyyyyy"))
+        .collect();
+    let condition = json!({"ForAnyValue:ArnLike": {"app:list": patterns}});
+    let question = under_session_policy(condition, json!({"app:list": values}));
+    assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1");
+}
+
+#[test]
+fn a_long_list_is_searched_ignoring_case_within_what_a_question_may_take() {
+    let common = "ß".repeat(100);
+    let list: Vec<String> = (0..3_000).map(|n| format!("{common}{n:04}")).collect();
+    let condition = json!({"ForAnyValue:StringEqualsIgnoreCase": {"app:list": list}});
+    let snapshot = Files::new([denied(condition)]).snapshot();
+    let values: Vec<String> = (0..100).map(|n| format!("{common}{n}x")).collect();
+    let asked = question(json!({"context": {"app:list": values}}));
+    assert_eq!(ask(&snapshot, &asked), End::Answered, "E-1");
+}
+
+#[test]
+fn texts_that_are_compared_ignoring_case_are_paid_for_by_their_length() {
+    for character in ["a", "ß"] {
+        let text = character.repeat(8_000 / character.len());
+        for n in [10, 35, 300] {
+            let patterns: Vec<String> = (0..n).map(|n| format!("${{app:v}}{n:03}")).collect();
+            let condition = json!({"StringEqualsIgnoreCase": {"app:text": patterns}});
+            let snapshot = Files::new([denied(condition)]).snapshot();
+            let context = json!({"app:v": text, "app:text": format!("{text}xyz")});
+            let end = ask(&snapshot, &question(json!({"context": context})));
+            let expected = [End::Answered, End::GivenUp][usize::from(n == 300)];
+            assert_eq!(end, expected, "E-1: {n} times {character}");
+        }
+    }
+}
+
+// Actions.
+
+#[test]
+fn patterns_of_actions_are_paid_for_by_the_length_of_the_action() {
+    let action = format!("a:{}", "z".repeat(16_000));
+    for pattern in ["a:*?x{n}*", "a:*zx{n}*", "a:*z?x{n}"] {
+        let patterns: Vec<String> = (0..2_000)
+            .map(|n| pattern.replace("{n}", &n.to_string()))
+            .collect();
+        let statements: Vec<Value> = patterns
+            .chunks(20)
+            .map(|some| json!({"Effect": "Deny", "Action": some, "Resource": "*"}))
+            .collect();
+        let snapshot = Files::new(statements).snapshot();
+        let asked = question(json!({"action": action}));
+        assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1: {pattern}");
+    }
+}
+
+/// Actions that were never asked for, until there are indexes for each of them.
+#[test]
+fn an_index_is_made_within_what_a_question_may_take() {
+    let statements = (0..10_000).map(
+        |n| json!({"Effect": "Deny", "Action": "*", "Resource": format!("arn:app:x:::a/{n}/*")}),
+    );
+    let snapshot = Files::new(statements).snapshot();
+    for n in 0..100 {
+        let asked = question(json!({"action": format!("orders:Get{n}")}));
+        assert_eq!(ask_once(&snapshot, &asked), End::Answered, "E-1");
+    }
+}
+
+// Resources.
+
+/// A resource of 16 KB, of these texts.
+fn long_resource(of: &str) -> String {
+    let mut resource = format!("arn:app:x:::{}", of.repeat(16_000 / of.len()));
+    resource.truncate(16_000);
+    resource
+}
+
+#[test]
+fn tags_of_a_resource_are_paid_for_by_its_length_whenever_they_are_looked_up() {
+    let statements =
+        (0..2_000).map(|n| denied(json!({"StringEquals": {format!("aws:ResourceTag/t{n}"): "v"}})));
+    let mut files = Files::new(statements);
+    let tags = json!({"Resource": "arn:app:x:::*", "Tags": [{"Key": "t", "Value": "v"}]});
+    files.add("resource-policies/x.json", tags);
+    let asked = question(json!({"resource": long_resource("a")}));
+    assert_eq!(ask(&files.snapshot(), &asked), End::GivenUp, "E-1");
+}
+
+#[test]
+fn files_that_may_give_a_tag_are_paid_for_whenever_it_is_looked_up() {
+    let mut files = Files::new([]);
+    for n in 0..1_000 {
+        files.add(
+            &format!("resource-policies/{n}.json"),
+            json!({"Resource": format!("arn:app:orders:::*-{n}"), "Tags": [{"Key": "u", "Value": "v"}]}),
+        );
+    }
+    let pattern = "${aws:ResourceTag/t}".repeat(700);
+    let condition = json!({"ForAnyValue:StringLike": {"app:list": pattern}});
+    let context = json!({"aws:ResourceTag/t": "v", "app:list": texts(1_000)});
+    let question = under_session_policy(condition, context);
+    assert_eq!(ask(&files.snapshot(), &question), End::GivenUp, "E-1");
+}
+
+#[test]
+fn tags_that_the_caller_gives_are_paid_for_whenever_they_are_looked_up() {
+    let context: serde_json::Map<_, _> = (0..250)
+        .map(|n| {
+            (
+                format!("orders:ResourceTag/{}{n:03}", "k".repeat(100)),
+                json!("v"),
+            )
+        })
+        .collect();
+    let statements =
+        (0..1_500).map(|n| denied(json!({"StringEquals": {format!("aws:ResourceTag/t{n}"): "v"}})));
+    let asked = question(json!({"context": context}));
+    let snapshot = Files::new(statements).snapshot();
+    assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1");
+}
+
+#[test]
+fn scopes_of_resource_policies_are_paid_for_whenever_they_are_tried() {
+    let near_misses = long_resource("-bucket-7-log");
+    let searched = |n: usize| format!("arn:app:x:::*-bucket-{n}-logs/*");
+    let compared = |n: usize| format!("arn:app:x:::*{n:04}");
+    let scopes: [Vec<String>; 2] = [
+        (0..500).map(searched).collect(),
+        (0..1_000).map(compared).collect(),
+    ];
+    for scopes in scopes {
+        let mut files = Files::new([]);
+        files.add(
+            "resource-policies/x.json",
+            json!({"Resource": scopes, "Tags": [{"Key": "t", "Value": "v"}]}),
+        );
+        let asked = question(json!({"resource": near_misses}));
+        assert_eq!(ask(&files.snapshot(), &asked), End::GivenUp, "E-1");
+    }
+}
+
+#[test]
+fn patterns_of_resources_are_paid_for_whenever_they_are_tried() {
+    for pattern in [
+        "arn:app:x:::*-bucket-{n}-logs/*",
+        "arn:app:x:::*?bucket-{n}",
+        "arn:app:x:*:*:a?{n}",
+        "arn:app:x:::{n}*",
+    ] {
+        let resources: Vec<String> = (0..1_000)
+            .map(|n| pattern.replace("{n}", &format!("{n:04}")))
+            .collect();
+        let snapshot = Files::new(
+            resources
+                .chunks(10)
+                .map(|some| json!({"Effect": "Deny", "Action": "*", "Resource": some})),
+        )
+        .snapshot();
+        let asked = question(json!({"resource": long_resource("-bucket-7:log")}));
+        // Without an index: one may tell more of them apart.
+        assert_eq!(ask_once(&snapshot, &asked), End::GivenUp, "E-1: {pattern}");
+    }
+}
+
+#[test]
+fn single_characters_in_the_patterns_of_resources_are_paid_for() {
+    let pattern = format!("arn:app:x:::{}x", "?".repeat(15_987));
+    let statements = (0..150).map(
+        |n| json!({"Effect": "Deny", "Action": "*", "Resource": [pattern], "Sid": format!("S{n}")}),
+    );
+    let snapshot = Files::new(statements).snapshot();
+    let asked = question(json!({"resource": long_resource("a")}));
+    assert_eq!(ask_once(&snapshot, &asked), End::GivenUp, "E-1");
+}
+
+#[test]
+fn variables_before_the_resource_part_are_paid_for_by_their_length() {
+    let resource = format!("arn:app:x::{}:y", "${aws:UserAgent}".repeat(1_000));
+    let statements = (0..20)
+        .map(|n| json!({"Effect": "Deny", "Action": "*", "Resource": [resource], "Sid": format!("S{n}")}));
+    let snapshot = Files::new(statements).snapshot();
+    let context = json!({"aws:UserAgent": "a".repeat(16_000)});
+    let asked = question(json!({"resource": long_resource("a"), "context": context}));
+    assert_eq!(ask_once(&snapshot, &asked), End::GivenUp, "E-1");
+}
+
+#[test]
+fn a_filter_before_an_index_is_paid_for_by_the_length_of_a_resource() {
+    let statements = (0..5_000).map(|n| {
+        json!({"Effect": "Deny", "Action": "*", "Resource": format!("arn:app:x:::*{n:04}-aaaaaaaa*")})
+    });
+    let snapshot = Files::new(statements).snapshot();
+    for length in [16_000, 500] {
+        let mut resource = long_resource("a");
+        resource.truncate(length);
+        let asked = question(json!({"resource": resource}));
+        for _ in 0..4 {
+            ask_once(&snapshot, &asked);
+        }
+    }
+}
+
+#[test]
+fn what_an_index_asks_of_a_resource_is_paid_for() {
+    let statements = (0..8_000).map(|n| {
+        json!({"Effect": "Deny", "Action": "*", "Resource": format!("arn:app:x:::*{n:05}-aaaaaaaa*")})
+    });
+    let snapshot = Files::new(statements).snapshot();
+    let mut resource = long_resource("a");
+    resource.truncate(500);
+    let asked = question(json!({"resource": resource}));
+    assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1");
+}
+
+// Who asks.
+
+#[test]
+fn the_issuer_of_a_session_is_looked_for_once() {
+    let statements =
+        (0..2_000).map(|n| denied(json!({"StringEquals": {format!("app:k{n}"): "v"}})));
+    let provider = ":oidc-provider/".repeat(1_000);
+    let asked = question(json!({"session": {"federatedProvider": provider}}));
+    let snapshot = Files::new(statements).snapshot();
+    assert_eq!(ask(&snapshot, &asked), End::Answered, "E-1");
+}
+
+/// The ARN of an OIDC provider, and a store with a role that trusts it by these statements.
+fn federated(statements: &[Value]) -> (Value, Snapshot) {
+    let mut files = Files::new([]);
+    files.add(
+        "roles/web.json",
+        json!({"AssumeRolePolicyDocument": document(statements)}),
+    );
+    let question = json!({
+        "principal": "arn:aws:iam::111111111111:oidc-provider/idp.example",
+        "action": "sts:AssumeRoleWithWebIdentity",
+        "resource": "arn:aws:iam::111111111111:role/web",
+    });
+    (question, files.snapshot())
+}
+
+/// A statement of such a trust policy.
+fn trusts(effect: &str, condition: Value) -> Value {
+    json!({
+        "Effect": effect, "Principal": {"Federated": "idp.example"}, "Action": "sts:AssumeRoleWithWebIdentity",
+        "Condition": condition,
+    })
+}
+
+#[test]
+fn claims_are_paid_for_whenever_they_are_looked_up() {
+    let name = |n: usize| format!("{}{n:03}", "c".repeat(200));
+    let statements: Vec<Value> = (0..1_000)
+        .map(|n| {
+            trusts(
+                "Deny",
+                json!({"StringEquals": {format!("idp.example:{}", name(n)): "x"}}),
+            )
+        })
+        .collect();
+    let (mut asked, snapshot) = federated(&statements);
+    let claims: serde_json::Map<_, _> = (0..250).map(|n| (name(n), json!("v"))).collect();
+    asked["session"] = json!({"claims": claims});
+    assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1");
+}
+
+/// T-25.
+#[test]
+fn the_roles_that_a_token_names_are_paid_for_whenever_they_are_looked_up() {
+    let statements: Vec<Value> = (0..1_000)
+        .map(|_| {
+            trusts(
+                "Deny",
+                json!({"Bool": {"sts:RoleAuthorizedByIdp": "false"}}),
+            )
+        })
+        .collect();
+    let (mut asked, snapshot) = federated(&statements);
+    let roles = format!("{}arn:aws:iam::111111111111:role/web", ";".repeat(16_000));
+    asked["session"] = json!({"claims": {"https://aws.amazon.com/roles": roles}});
+    assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1");
+}
+
+#[test]
+fn the_entries_of_a_principal_are_paid_for_whenever_they_are_tried() {
+    let mut files = Files::new([]);
+    let everybody = vec!["*"; 100_000];
+    let statement = json!({
+        "Effect": "Allow", "Principal": {"AWS": everybody}, "Action": "*",
+        "Condition": {"StringEquals": {"app:k": "v"}},
+    });
+    for n in 0..4 {
+        files.add(
+            &format!("resource-policies/{n}.json"),
+            json!({"Resource": "arn:app:orders:::*", "Policy": document(std::slice::from_ref(&statement))}),
+        );
+    }
+    assert_eq!(
+        ask(&files.snapshot(), &question(json!({}))),
+        End::GivenUp,
+        "E-1"
+    );
+}
+
+#[test]
+fn a_provider_with_a_long_name_is_compared_and_not_searched() {
+    let entries: Vec<String> = (0..1_000).map(|n| format!("idp{n}.example")).collect();
+    let statements: Vec<Value> = (0..10)
+        .map(|_| {
+            json!({
+                "Effect": "Deny", "Principal": {"Federated": entries}, "Action": "*",
+                "Condition": {"StringEquals": {"app:k": "v"}},
+            })
+        })
+        .collect();
+    let (mut asked, snapshot) = federated(&statements);
+    asked["principal"] = json!(format!(
+        "arn:aws:iam::111111111111:oidc-provider/{}",
+        "i".repeat(2_000)
+    ));
+    assert_eq!(ask(&snapshot, &asked), End::Answered, "E-1");
+}
+
+// What reading a question takes.
+
+#[test]
+fn a_context_key_of_colons_is_looked_at_no_further_than_an_issuer_may_go() {
+    let (mut asked, snapshot) = federated(&[trusts(
+        "Allow",
+        json!({"StringEquals": {"idp.example:sub": "x"}}),
+    )]);
+    let colons: serde_json::Map<_, _> = (0..3)
+        .map(|n| (format!("{}{n}", ":".repeat(16_000)), json!("v")))
+        .collect();
+    asked["context"] = json!(colons);
+    assert_eq!(ask(&snapshot, &asked), End::Answered, "E-1");
+}
+
+/// Three session policies, each as long as it may be, and one of them.
+fn ends_of_policies(policy: impl Fn(usize) -> String) -> [End; 2] {
+    let policies: Vec<String> = (0..3).map(policy).collect();
+    let asked = |policies: &[String]| {
+        ask(
+            &plain(),
+            &question(json!({"session": {"policies": policies}})),
+        )
+    };
+    [asked(&policies[..1]), asked(&policies)]
+}
+
+/// A condition of `n` keys on the operator.
+fn keys(n: usize, operator: &str, key: impl Fn(usize) -> String) -> Value {
+    let keys: serde_json::Map<_, _> = (0..n).map(|n| (key(n), json!(""))).collect();
+    json!({operator: keys})
+}
+
+#[test]
+fn session_policies_are_paid_for_by_their_length() {
+    let unknown_keys =
+        |at| session_policy(keys(1_050, "StringEquals", |n| format!("aws:x{at}{n}")));
+    assert_eq!(
+        ends_of_policies(unknown_keys),
+        [End::Answered, End::GivenUp],
+        "E-1"
+    );
+    let sets = |at| {
+        session_policy(keys(1_050, "ForAllValues:StringEquals", |n| {
+            format!("a:x{at}{n}")
+        }))
+    };
+    assert_eq!(ends_of_policies(sets), [End::Answered, End::GivenUp], "E-1");
+    let statements = |at| {
+        let statement =
+            |n| json!({"Effect": "Deny", "Action": format!("a:b{at}{n}"), "Resource": "*"});
+        let statements: Vec<Value> = (0..290).map(statement).collect();
+        document(&statements).to_string()
+    };
+    let [one, three] = ends_of_policies(statements);
+    assert_eq!((one, three), (End::Answered, End::GivenUp), "E-1");
+}
+
+/// Two session policies of each shape that takes long to read.
+#[test]
+fn session_policies_of_every_shape_are_read_within_what_a_question_may_take() {
+    let resources = |effect: &str, resource: &str| {
+        let n = 14_000 / (resource.len() + 3);
+        let statement = json!({"Effect": effect, "Action": "*", "Resource": vec![resource; n]});
+        document(&[statement]).to_string()
+    };
+    let values = |operator: &str, value: &str| {
+        let n = 14_000 / (value.len() + 3);
+        session_policy(json!({operator: {"a:b": vec![value; n]}}))
+    };
+    let actions = json!({"Effect": "Allow", "Action": vec!["a:*?b"; 1_700], "Resource": "*"});
+    let policies = [
+        resources("Allow", "arn:a:b:::*?"),
+        resources("Allow", "arn:a:b:*c*:?:*"),
+        resources("Allow", "arn:a:b:::${a:b}"),
+        resources("Deny", "arn:a:b?"),
+        values("StringLike", "*?a"),
+        values("StringEqualsIgnoreCase", "ß"),
+        values("ArnLike", "arn:*:*:*:*:*"),
+        values("IpAddress", "::/1"),
+        values("NumericEquals", "1"),
+        values("DateEquals", "2026-01-01"),
+        values("BinaryEquals", "QQ=="),
+        session_policy(json!({"StringLike": {"a:b": "*abcdefghi".repeat(1_400)}})),
+        document(&[actions]).to_string(),
+    ];
+    for policy in policies {
+        let begin: String = policy.chars().take(100).collect();
+        let asked = question(json!({"session": {"policies": [policy]}}));
+        assert_eq!(ask(&plain(), &asked), End::Answered, "E-1: {begin}");
+    }
+}
+
+/// Of a store: a reload must not stand still for it.
+#[test]
+fn a_document_of_many_keys_is_read_in_a_step_for_each() {
+    let read = |operator: &str| {
+        let text = session_policy(keys(6_000, operator, |n| format!("a:{n}")));
+        let took = || {
+            let begun = cpu_time();
+            let (document, _) = parse::parse(&text, PolicyType::Identity, Base::File("p".into()));
+            assert!(document.is_some());
+            cpu_time() - begun
+        };
+        took().min(took())
+    };
+    let (plain, of_sets) = (read("StringEquals"), read("ForAllValues:StringEquals"));
+    assert!(
+        of_sets <= 4 * plain,
+        "{of_sets:?} where others take {plain:?}"
+    );
+}
+
+#[test]
+fn a_session_policy_with_many_mistakes_is_refused_in_a_few_words() {
+    let unknown_operators = (0..500).map(|n| (format!("StringEqual{n}"), json!({"a:b": ""})));
+    let unknown_operators: serde_json::Map<_, _> = unknown_operators.collect();
+    let long_key =
+        json!({"StringEquals": {format!("a:{}", "k".repeat(8_000)): vec![json!({}); 2_600]}});
+    for condition in [json!(unknown_operators), long_key] {
+        let asked = question(json!({"session": {"policies": [session_policy(condition)]}}));
+        assert_eq!(ask(&plain(), &asked), End::Refused, "E-1");
+    }
+}
+
+#[test]
+fn keys_of_tags_are_compared_once() {
+    let tag = |n: usize| format!("{}{n:03}", "t".repeat(110));
+    let mut context: serde_json::Map<_, _> = (0..200)
+        .map(|n| (format!("aws:RequestTag/{}", tag(n)), json!("v")))
+        .collect();
+    let keys: Vec<String> = (0..200).map(tag).collect();
+    context.insert("aws:TagKeys".to_owned(), json!(keys));
+    let asked = question(json!({"context": context}));
+    assert_eq!(ask(&plain(), &asked), End::Answered, "E-1");
+}
+
+#[test]
+fn claims_are_compared_once() {
+    let claims: serde_json::Map<_, _> = (0..250)
+        .map(|n| (format!("{}{n:03}", "c".repeat(230)), json!("v")))
+        .collect();
+    let asked =
+        question(json!({"session": {"claims": claims, "federatedProvider": "idp.example"}}));
+    assert_eq!(ask(&plain(), &asked), End::Answered, "E-1");
+}
+
+#[test]
+fn transitive_keys_are_looked_up_once() {
+    let tag = |n: usize| format!("{}{n:02}", "t".repeat(30));
+    let tags: serde_json::Map<_, _> = (0..50).map(|n| (tag(n), json!("v"))).collect();
+    let session = json!({"tags": tags, "transitiveTagKeys": vec![tag(49); 1_000]});
+    let statements =
+        (0..1_000).map(|n| under(json!({"StringEquals": {format!("aws:ResourceTag/t{n}"): "v"}})));
+    let snapshot = Files::new(statements).snapshot();
+    let asked = question(json!({
+        "session": session, "action": "sts:AssumeRole", "resource": "arn:aws:iam::111111111111:role/app",
+    }));
+    assert_eq!(ask(&snapshot, &asked), End::Answered, "E-1");
+}
+
+// The cache.
+
+/// K-45: what it takes to look an answer up must not use up what is left for making it.
+#[test]
+fn asking_the_cache_takes_no_answer_away() {
+    let mut statements: Vec<Value> = (0..1_900)
+        .map(|n| under(json!({"StringEquals": {format!("aws:ResourceTag/t{n}"): "v"}})))
+        .collect();
+    statements.insert(
+        0,
+        json!({"Effect": "Allow", "Action": "*", "Resource": "*"}),
+    );
+    let context = (0..250).map(|n| (format!("app:k{n}"), ContextValue::string("v")));
+    let raw = RawRequest {
+        principal: "arn:aws:iam::111111111111:role/app".to_owned(),
+        action: "orders:Get".to_owned(),
+        resource: format!("arn:app:orders:::{}", "o".repeat(1_500)),
+        context: context.collect(),
+        ..RawRequest::default()
+    };
+    let request = Request::parse(raw, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    for mode in [Mode::Off, Mode::Auto, Mode::Always] {
+        let snapshot = Files::new(statements.clone()).snapshot();
+        let generation = Generation::new(snapshot, &Caching::new(mode, 1 << 20, 1));
+        for _ in 0..6 {
+            let begun = cpu_time();
+            let answer = generation.authorize(&request);
+            let took = cpu_time() - begun;
+            let plain = authorize(&generation.snapshot, &request);
+            assert_eq!(answer.is_ok(), plain.is_ok(), "K-45: {mode:?}");
+            assert!(took <= MOST, "E-1: {took:?}");
+        }
+    }
+}
+
+#[test]
+fn a_question_that_is_too_long_to_be_kept_is_not_projected() {
+    let statements =
+        (0..1_900).map(|n| under(json!({"StringEquals": {format!("aws:ResourceTag/t{n}"): "v"}})));
+    let mut statements: Vec<Value> = statements.collect();
+    statements.insert(
+        0,
+        json!({"Effect": "Allow", "Action": "*", "Resource": "*"}),
+    );
+    let raw = RawRequest {
+        principal: "arn:aws:iam::111111111111:role/app".to_owned(),
+        action: "orders:Get".to_owned(),
+        resource: long_resource("a"),
+        ..RawRequest::default()
+    };
+    let request = Request::parse(raw, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    let snapshot = Files::new(statements).snapshot();
+    let generation = Generation::new(snapshot, &Caching::new(Mode::Always, 1 << 20, 1));
+    for _ in 0..4 {
+        let begun = cpu_time();
+        assert!(generation.authorize(&request).is_ok(), "E-1");
+        assert!(cpu_time() - begun <= MOST, "E-1");
+    }
+    assert_eq!(generation.n_cached(), 0);
+}
