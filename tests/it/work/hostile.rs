@@ -37,14 +37,16 @@ fn under_session_policy(condition: Value, context: Value) -> Value {
 
 #[test]
 fn a_pattern_that_variables_make_longer_than_any_value_costs_nothing_but_its_variables() {
-    let pattern = format!("*?{}", "${app:v}".repeat(1_800));
-    let asked = |n: usize| {
-        let condition = json!({"ForAnyValue:StringLike": {"app:list": pattern}});
-        let context = json!({"app:v": "v".repeat(16_000), "app:list": texts(n)});
-        ask(&plain(), &under_session_policy(condition, context))
-    };
-    assert_eq!(asked(1), End::Answered, "E-1");
-    assert_eq!(asked(1_000), End::GivenUp, "E-1");
+    let variables = "${app:v}".repeat(1_800);
+    for pattern in [format!("*?{variables}"), format!("*{variables}*")] {
+        let asked = |n: usize| {
+            let condition = json!({"ForAnyValue:StringLike": {"app:list": pattern}});
+            let context = json!({"app:v": "v".repeat(16_000), "app:list": texts(n)});
+            ask(&plain(), &under_session_policy(condition, context))
+        };
+        assert_eq!(asked(1), End::Answered, "E-1");
+        assert_eq!(asked(1_000), End::GivenUp, "E-1");
+    }
 }
 
 #[test]
@@ -136,15 +138,32 @@ fn every_pattern_is_paid_for_whenever_it_is_tried() {
 
 #[test]
 fn patterns_of_arns_are_paid_for_whenever_they_are_tried() {
-    let patterns: Vec<String> = (0..400)
-        .map(|n| format!("arn:aws:s3:::*{n:03}?x*"))
-        .collect();
-    let values: Vec<String> = (0..1_000)
-        .map(|n| format!("arn:aws:s3:::{n}yyyyyyyyyyyyyyyy"))
-        .collect();
-    let condition = json!({"ForAnyValue:ArnLike": {"app:list": patterns}});
-    let question = under_session_policy(condition, json!({"app:list": values}));
-    assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1");
+    for (pattern, n) in [("arn:aws:s3:::*{n}?x*", 400), ("arn:aws:s3:::{n}*", 600)] {
+        let patterns: Vec<String> = (0..n)
+            .map(|n| pattern.replace("{n}", &format!("{n:03}")))
+            .collect();
+        let values: Vec<String> = (0..1_000)
+            .map(|n| format!("arn:aws:s3:::x{n}yyyyyyyyyyyyyyyy"))
+            .collect();
+        let condition = json!({"ForAnyValue:ArnLike": {"app:list": patterns}});
+        let question = under_session_policy(condition, json!({"app:list": values}));
+        assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1: {pattern}");
+    }
+}
+
+#[test]
+fn numbers_and_dates_are_paid_for_whenever_they_are_compared() {
+    let cases = [
+        ("NumericEquals", "1", "2"),
+        ("DateEquals", "2026-01-01", "2027-01-01"),
+    ];
+    for (operator, of_policy, of_question) in cases {
+        let condition =
+            json!({format!("ForAnyValue:{operator}"): {"app:list": vec![of_policy; 1_000]}});
+        let question =
+            under_session_policy(condition, json!({"app:list": vec![of_question; 1_000]}));
+        assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1: {operator}");
+    }
 }
 
 #[test]
@@ -176,21 +195,49 @@ fn texts_that_are_compared_ignoring_case_are_paid_for_by_their_length() {
 
 // Actions.
 
+/// A store with these patterns of actions, and a question about an action of 16 KB.
+fn about_a_long_action(pattern: &str) -> (Snapshot, Value) {
+    let patterns: Vec<String> = (0..2_000)
+        .map(|n| pattern.replace("{n}", &n.to_string()))
+        .collect();
+    let statements = patterns
+        .chunks(20)
+        .map(|some| json!({"Effect": "Deny", "Action": some, "Resource": "*"}));
+    let asked = question(json!({"action": format!("a:{}", "z".repeat(16_000))}));
+    (Files::new(statements).snapshot(), asked)
+}
+
+/// Patterns of actions that have to be searched for.
+const SEARCHED_ACTIONS: [&str; 3] = ["a:*?x{n}*", "a:*zx{n}*", "a:*z?x{n}*"];
+
 #[test]
 fn patterns_of_actions_are_paid_for_by_the_length_of_the_action() {
-    let action = format!("a:{}", "z".repeat(16_000));
-    for pattern in ["a:*?x{n}*", "a:*zx{n}*", "a:*z?x{n}"] {
-        let patterns: Vec<String> = (0..2_000)
-            .map(|n| pattern.replace("{n}", &n.to_string()))
-            .collect();
-        let statements: Vec<Value> = patterns
-            .chunks(20)
-            .map(|some| json!({"Effect": "Deny", "Action": some, "Resource": "*"}))
-            .collect();
-        let snapshot = Files::new(statements).snapshot();
-        let asked = question(json!({"action": action}));
-        assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1: {pattern}");
+    for pattern in SEARCHED_ACTIONS {
+        let (snapshot, asked) = about_a_long_action(pattern);
+        assert_eq!(ask_once(&snapshot, &asked), End::GivenUp, "E-1: {pattern}");
     }
+}
+
+#[test]
+fn an_index_of_a_long_action_is_made_within_what_a_question_may_take() {
+    for pattern in SEARCHED_ACTIONS {
+        let (snapshot, asked) = about_a_long_action(pattern);
+        for _ in 0..4 {
+            ask_once(&snapshot, &asked);
+        }
+    }
+}
+
+#[test]
+fn a_list_of_actions_is_paid_for_by_its_length() {
+    let statement = json!({"Effect": "Deny", "Action": vec!["a:b"; 1_250], "Resource": "*"});
+    let snapshot = Files::new(vec![statement; 200]).snapshot();
+    // Without an index: there, none of them speaks of the action.
+    assert_eq!(
+        ask_once(&snapshot, &question(json!({}))),
+        End::GivenUp,
+        "E-1"
+    );
 }
 
 /// Actions that were never asked for, until there are indexes for each of them.
@@ -281,21 +328,22 @@ fn scopes_of_resource_policies_are_paid_for_whenever_they_are_tried() {
 
 #[test]
 fn patterns_of_resources_are_paid_for_whenever_they_are_tried() {
-    for pattern in [
-        "arn:app:x:::*-bucket-{n}-logs/*",
-        "arn:app:x:::*?bucket-{n}",
-        "arn:app:x:*:*:a?{n}",
-        "arn:app:x:::{n}*",
-    ] {
-        let resources: Vec<String> = (0..1_000)
-            .map(|n| pattern.replace("{n}", &format!("{n:04}")))
-            .collect();
-        let snapshot = Files::new(
-            resources
-                .chunks(10)
-                .map(|some| json!({"Effect": "Deny", "Action": "*", "Resource": some})),
-        )
-        .snapshot();
+    let found = format!("arn:app:x:::{}*", "*-".repeat(1_000));
+    let patterns = [
+        ("arn:app:x:::*-bucket-{n}-logs/*", 100), // searched for and not found
+        ("arn:app:x:::*{n}*", 100),
+        (found.as_str(), 60),              // found, again and again
+        ("arn:app:x:::*?bucket-{n}*", 30), // tried at every place
+        ("arn:app:x:*:*:a?{n}", 30),       // the same, across colons
+        ("arn:app:x:::{n}*", 1_000),       // compared
+    ];
+    for (pattern, n) in patterns {
+        let statements = (0..n).map(|n| {
+            let resource = pattern.replace("{n}", &format!("{n:04}"));
+            let condition = json!({"StringEquals": {"app:k": "v"}});
+            json!({"Effect": "Deny", "Action": "*", "Resource": resource, "Condition": condition})
+        });
+        let snapshot = Files::new(statements).snapshot();
         let asked = question(json!({"resource": long_resource("-bucket-7:log")}));
         // Without an index: one may tell more of them apart.
         assert_eq!(ask_once(&snapshot, &asked), End::GivenUp, "E-1: {pattern}");
@@ -519,7 +567,23 @@ fn session_policies_are_paid_for_by_their_length() {
     assert_eq!((one, three), (End::Answered, End::GivenUp), "E-1");
 }
 
-/// Two session policies of each shape that takes long to read.
+/// What reading a question took is a part of what it may take to answer it.
+#[test]
+fn what_a_session_policy_took_is_not_there_for_the_answer() {
+    let prefixes: Vec<String> = (0..1_000).map(|n| format!("team-{n:04}-*")).collect();
+    let snapshot = Files::new([denied(
+        json!({"ForAnyValue:StringLike": {"app:list": prefixes}}),
+    )])
+    .snapshot();
+    let context = json!({"app:list": texts(130)});
+    let policy = session_policy(keys(1_050, "StringEquals", |n| format!("app:x{n}")));
+    let alone = question(json!({"context": context}));
+    assert_eq!(ask(&snapshot, &alone), End::Answered, "E-1");
+    let both = question(json!({"context": context, "session": {"policies": [policy]}}));
+    assert_eq!(ask(&snapshot, &both), End::GivenUp, "E-1");
+}
+
+/// Session policies of each shape that takes long to read.
 #[test]
 fn session_policies_of_every_shape_are_read_within_what_a_question_may_take() {
     let resources = |effect: &str, resource: &str| {
