@@ -9,7 +9,7 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -26,8 +26,11 @@ use super::convert;
 use super::listen::{Call, Entrance};
 use crate::config::{
     DEADLINE_FOR_HELPERS, DEADLINE_FOR_PEOPLE, LONGEST_DEADLINE, MAX_HELPER_BYTES,
-    MAX_SIMULATION_BYTES, TIME_TO_READ,
+    MAX_SIMULATION_BYTES,
 };
+use held::Held;
+
+mod held;
 
 /// Holds the calls of `inner` to what is said above.
 #[derive(Clone, Debug)]
@@ -124,7 +127,6 @@ where
         }
         let deadline = deadline.min(DEADLINE_FOR_PEOPLE);
         let own_place = Arc::clone(&entrance.calls.place);
-        let reading = entrance.calls.begin();
         let (places, mut inner) = (Arc::clone(&self.bounds.places), self.inner.clone());
         let answer = async move {
             // Before a byte of the question is kept.
@@ -141,93 +143,9 @@ where
             request.extensions_mut().insert(place.clone());
             let answer = inner.call(request).await?;
             // And to read what it asked for.
-            Ok(answer.map(|body| Body::new(Held::of(body, place, reading))))
+            Ok(answer.map(|body| Body::new(Held::of(body, place, call))))
         };
-        Box::pin(in_time(deadline, answer, call))
-    }
-}
-
-/// An answer that keeps its place until it is read: so there are no more unread ones than places. One that is not read in
-/// time is given up. Somebody else has to see to that, since the body of an answer is not asked for as long as the peer
-/// takes no bytes.
-struct Held(Arc<Mutex<Option<Unread>>>);
-
-/// What is left of an answer.
-struct Unread {
-    body: Body,
-    /// Of a part of the body that was too long to be given on in one piece.
-    rest: Bytes,
-    _place: Place,
-    /// Until then its call is in flight.
-    _call: Call,
-}
-
-/// How many bytes of an answer are given on at once: the layer below keeps all that it was given, read or not.
-const MAX_PIECE_BYTES: usize = 16 * 1024;
-
-impl Held {
-    fn of(body: Body, place: Place, call: Call) -> Self {
-        let held = Arc::new(Mutex::new(Some(Unread {
-            body,
-            rest: Bytes::new(),
-            _place: place,
-            _call: call,
-        })));
-        let given_up = Arc::downgrade(&held);
-        tokio::spawn(async move {
-            tokio::time::sleep(TIME_TO_READ).await;
-            if let Some(held) = given_up.upgrade() {
-                lock(&held).take();
-            }
-        });
-        Self(held)
-    }
-}
-
-impl Unread {
-    fn piece(&mut self) -> Frame<Bytes> {
-        let n_bytes = self.rest.len().min(MAX_PIECE_BYTES);
-        Frame::data(self.rest.split_to(n_bytes))
-    }
-}
-
-/// What is in it is whole, whoever panicked.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let mut held = lock(&self.0);
-        let Some(unread) = held.as_mut() else {
-            let status = Status::deadline_exceeded("the answer was not read in time");
-            return Poll::Ready(Some(Err(status)));
-        };
-        if !unread.rest.is_empty() {
-            return Poll::Ready(Some(Ok(unread.piece())));
-        }
-        let frame = std::task::ready!(Pin::new(&mut unread.body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| match frame.into_data() {
-                Ok(data) => {
-                    unread.rest = data;
-                    unread.piece()
-                }
-                Err(trailers) => trailers,
-            })
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let held = lock(&self.0);
-        held.as_ref()
-            .is_some_and(|unread| unread.rest.is_empty() && unread.body.is_end_stream())
+        Box::pin(in_time(deadline, answer, None))
     }
 }
 
@@ -421,7 +339,9 @@ impl http_body::Body for Limited {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+    use super::held::MAX_PIECE_BYTES;
     use super::*;
+    use crate::config::TIME_TO_READ;
 
     fn timeout(text: &str) -> Result<Option<Duration>, Malformed> {
         client_timeout(&HeaderMap::from_iter([(
@@ -446,21 +366,166 @@ mod tests {
         assert_eq!(client_timeout(&HeaderMap::new()), Ok(None));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_takes_too_long_is_deadline_exceeded() {
-        #[derive(Clone)]
-        struct Never;
-        impl Service<Request<Body>> for Never {
-            type Response = Response<Body>;
-            type Error = Infallible;
-            type Future = std::future::Pending<Result<Response<Body>, Infallible>>;
-            fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-                Poll::Ready(Ok(()))
-            }
-            fn call(&mut self, _: Request<Body>) -> Self::Future {
-                std::future::pending()
+    /// Never answers.
+    #[derive(Clone)]
+    struct Never;
+
+    impl Service<Request<Body>> for Never {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = std::future::Pending<Result<Response<Body>, Infallible>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, _: Request<Body>) -> Self::Future {
+            std::future::pending()
+        }
+    }
+
+    /// Reads the question, and answers with so many bytes.
+    #[derive(Clone)]
+    struct Answers(usize);
+
+    impl Service<Request<Body>> for Answers {
+        type Response = Response<Body>;
+        type Error = Infallible;
+        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn call(&mut self, request: Request<Body>) -> Self::Future {
+            let n_bytes = self.0;
+            Box::pin(async move {
+                let mut question = request.into_body();
+                while let Some(frame) = frame_of(&mut question).await {
+                    if let Err(status) = frame {
+                        return Ok(status.into_http());
+                    }
+                }
+                let answer = Some(Bytes::from(vec![7; n_bytes]));
+                Ok(Response::new(Body::new(Sent(answer))))
+            })
+        }
+    }
+
+    /// One piece; without it, one that never comes.
+    struct Sent(Option<Bytes>);
+
+    impl http_body::Body for Sent {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+            match self.0.as_mut() {
+                None => Poll::Pending,
+                Some(bytes) if bytes.is_empty() => Poll::Ready(None),
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             }
         }
+    }
+
+    async fn frame_of(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
+        std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut *body), cx)).await
+    }
+
+    fn explain(entrance: &Entrance, question: Body) -> Request<Body> {
+        Request::post("/iamd.v1.AuthorizationService/Explain")
+            .header("content-type", "application/grpc")
+            .header("grpc-timeout", "99999999H")
+            .extension(entrance.clone())
+            .body(question)
+            .unwrap()
+    }
+
+    fn entrance(is_local: bool) -> Entrance {
+        Entrance {
+            is_local,
+            calls: Arc::default(),
+        }
+    }
+
+    fn code(answer: &Response<Body>) -> Option<&str> {
+        let code = answer.headers().get("grpc-status");
+        code.map(|code| code.to_str().unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_client_sets_a_deadline_of_years() {
+        let mut service = Calls {
+            inner: Never,
+            bounds: bounds(),
+        };
+        let start = tokio::time::Instant::now();
+        let call = authorize().header("grpc-timeout", "99999999H");
+        let answer = service.call(call.body(Body::empty()).unwrap()).await;
+        assert_eq!(code(&answer.unwrap()), Some("4"));
+        assert_eq!(start.elapsed(), LONGEST_DEADLINE);
+        let start = tokio::time::Instant::now();
+        let answer = service.call(explain(&entrance(true), Body::empty())).await;
+        assert_eq!(code(&answer.unwrap()), Some("4"));
+        assert_eq!(start.elapsed(), DEADLINE_FOR_PEOPLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_a_place_has_to_send_the_question() {
+        let mut service = Calls {
+            inner: Answers(1),
+            bounds: bounds(),
+        };
+        let start = tokio::time::Instant::now();
+        let unsent = service.call(explain(&entrance(true), Body::new(Sent(None))));
+        let unsent = tokio::spawn(unsent);
+        tokio::task::yield_now().await;
+        // S-12: neither waits for the place nor takes it.
+        let stranger = service.call(explain(&entrance(false), Body::new(Sent(None))));
+        assert_eq!(code(&stranger.await.unwrap()), Some("7"));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let next = service.call(explain(&entrance(true), Body::empty())).await;
+        assert_eq!(code(&next.unwrap()), None, "an answer");
+        assert_eq!(start.elapsed(), DEADLINE_FOR_HELPERS);
+        assert_eq!(code(&unsent.await.unwrap().unwrap()), Some("4"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_a_place_has_to_read_the_answer() {
+        let mut service = Calls {
+            inner: Answers(2 * MAX_PIECE_BYTES + 1),
+            bounds: bounds(),
+        };
+        let entrance = entrance(true);
+        let mut read = async |entrance: &Entrance| {
+            let answer = service.call(explain(entrance, Body::empty())).await;
+            answer.unwrap().into_body()
+        };
+        let start = tokio::time::Instant::now();
+        let mut unread = read(&entrance).await;
+        let first = frame_of(&mut unread).await.unwrap().unwrap();
+        assert_eq!(first.into_data().unwrap().len(), MAX_PIECE_BYTES);
+        assert_eq!(entrance.calls.n_open(), 1, "a drain waits for it");
+        let mut next = read(&entrance).await;
+        assert_eq!(start.elapsed(), TIME_TO_READ, "there is one place");
+        let left = frame_of(&mut unread).await.unwrap();
+        assert_eq!(left.unwrap_err().code(), tonic::Code::DeadlineExceeded);
+        let mut lengths = Vec::new();
+        while let Some(frame) = frame_of(&mut next).await {
+            lengths.push(frame.unwrap().into_data().unwrap().len());
+        }
+        assert_eq!(lengths, [MAX_PIECE_BYTES, MAX_PIECE_BYTES, 1]);
+        drop(next);
+        assert_eq!(entrance.calls.n_open(), 0);
+        read(&entrance).await;
+        assert_eq!(start.elapsed(), TIME_TO_READ, "what is read keeps nothing");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_takes_too_long_is_deadline_exceeded() {
         let mut service = Calls {
             inner: Never,
             bounds: bounds(),

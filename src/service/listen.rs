@@ -361,6 +361,12 @@ impl OpenCalls {
         self.drain.n_calls.fetch_add(1, Ordering::Relaxed);
         Call(Arc::clone(self))
     }
+
+    /// How many are in flight.
+    #[cfg(test)]
+    pub(super) fn n_open(&self) -> usize {
+        self.n_open.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Call {

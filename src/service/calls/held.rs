@@ -1,0 +1,98 @@
+//! Answers that count until they are read.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use http_body::Frame;
+use tonic::Status;
+use tonic::body::Body;
+use tonic::codegen::Bytes;
+
+use super::Place;
+use crate::config::TIME_TO_READ;
+use crate::service::listen::Call;
+
+/// An answer that keeps its place until it is read: so there are no more unread ones than places. One that is not read in
+/// time is given up. Somebody else has to see to that, since the body of an answer is not asked for as long as the peer
+/// takes no bytes.
+pub(super) struct Held(Arc<Mutex<Option<Unread>>>);
+
+/// What is left of an answer.
+struct Unread {
+    body: Body,
+    /// Of a part of the body that was too long to be given on in one piece.
+    rest: Bytes,
+    _place: Place,
+    /// Until then its call is in flight.
+    _call: Option<Call>,
+}
+
+/// How many bytes of an answer are given on at once: the layer below keeps all that it was given, read or not.
+pub(super) const MAX_PIECE_BYTES: usize = 16 * 1024;
+
+impl Held {
+    pub(super) fn of(body: Body, place: Place, call: Option<Call>) -> Self {
+        let held = Arc::new(Mutex::new(Some(Unread {
+            body,
+            rest: Bytes::new(),
+            _place: place,
+            _call: call,
+        })));
+        let given_up = Arc::downgrade(&held);
+        tokio::spawn(async move {
+            tokio::time::sleep(TIME_TO_READ).await;
+            if let Some(held) = given_up.upgrade() {
+                lock(&held).take();
+            }
+        });
+        Self(held)
+    }
+}
+
+impl Unread {
+    fn piece(&mut self) -> Frame<Bytes> {
+        let n_bytes = self.rest.len().min(MAX_PIECE_BYTES);
+        Frame::data(self.rest.split_to(n_bytes))
+    }
+}
+
+/// What is in it is whole, whoever panicked.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl http_body::Body for Held {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let mut held = lock(&self.0);
+        let Some(unread) = held.as_mut() else {
+            let status = Status::deadline_exceeded("the answer was not read in time");
+            return Poll::Ready(Some(Err(status)));
+        };
+        if !unread.rest.is_empty() {
+            return Poll::Ready(Some(Ok(unread.piece())));
+        }
+        let frame = std::task::ready!(Pin::new(&mut unread.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| {
+            frame.map(|frame| match frame.into_data() {
+                Ok(data) => {
+                    unread.rest = data;
+                    unread.piece()
+                }
+                Err(trailers) => trailers,
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        let held = lock(&self.0);
+        held.as_ref()
+            .is_some_and(|unread| unread.rest.is_empty() && unread.body.is_end_stream())
+    }
+}
