@@ -312,7 +312,7 @@ fn scopes_of_resource_policies_are_paid_for_whenever_they_are_tried() {
     let searched = |n: usize| format!("arn:app:x:::*-bucket-{n}-logs/*");
     let compared = |n: usize| format!("arn:app:x:::*{n:04}");
     let scopes: [Vec<String>; 2] = [
-        (0..500).map(searched).collect(),
+        (0..100).map(searched).collect(),
         (0..1_000).map(compared).collect(),
     ];
     for scopes in scopes {
@@ -406,10 +406,15 @@ fn what_an_index_asks_of_a_resource_is_paid_for() {
 fn the_issuer_of_a_session_is_looked_for_once() {
     let statements =
         (0..2_000).map(|n| denied(json!({"StringEquals": {format!("app:k{n}"): "v"}})));
-    let provider = ":oidc-provider/".repeat(1_000);
-    let asked = question(json!({"session": {"federatedProvider": provider}}));
     let snapshot = Files::new(statements).snapshot();
-    assert_eq!(ask(&snapshot, &asked), End::Answered, "E-1");
+    let long = "oidc-provider/".repeat(1_000);
+    for provider in [
+        format!("arn:aws:iam::111111111111:oidc-provider/{long}"),
+        long,
+    ] {
+        let asked = question(json!({"session": {"federatedProvider": provider}}));
+        assert_eq!(ask(&snapshot, &asked), End::Answered, "E-1");
+    }
 }
 
 /// The ARN of an OIDC provider, and a store with a role that trusts it by these statements.
