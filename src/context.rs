@@ -162,7 +162,13 @@ impl ContextKey {
             None if is_service_tag(&folded) => KeyKind::ServiceResourceTag,
             None => KeyKind::Given,
         };
-        let tag_at = folded.find('/').map_or(folded.len(), |slash| slash + 1);
+        let tag_at = match kind {
+            KeyKind::ServiceResourceTag => {
+                folded.find(SERVICE_TAG).map(|at| at + SERVICE_TAG.len())
+            }
+            _ => folded.find('/').map(|slash| slash + 1),
+        };
+        let tag_at = tag_at.unwrap_or(folded.len());
         Self {
             tag_at: u32::try_from(tag_at).unwrap_or(u32::MAX),
             fingerprint: fingerprint(&folded),
@@ -218,7 +224,7 @@ impl ContextKey {
 fn is_service_tag(folded: &str) -> bool {
     let parts = folded.split_once(SERVICE_TAG);
     parts.is_some_and(|(service, key)| {
-        !service.is_empty() && !service.contains([':', '/']) && !key.is_empty()
+        !service.is_empty() && !service.contains(':') && !key.is_empty()
     })
 }
 

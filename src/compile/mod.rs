@@ -158,10 +158,11 @@ fn issuers(principal: &PrincipalElement) -> impl Iterator<Item = &str> {
 
 /// `host/path` of a provider given by its ARN or by just that; none for SAML providers.
 pub fn oidc_issuer(provider: &str) -> Option<&str> {
-    match provider.split_once(":oidc-provider/") {
-        Some((_, issuer)) => Some(issuer),
-        None => (!provider.starts_with("arn:")).then_some(provider),
+    if !provider.starts_with("arn:") {
+        return Some(provider);
     }
+    let resource = provider.splitn(6, ':').nth(5)?;
+    resource.strip_prefix("oidc-provider/")
 }
 
 /// SCPs and RCPs by name.

@@ -187,11 +187,12 @@ fn any_of(operand: &Operand, value: &str, is_negated: bool, variables: &impl Var
     }
 }
 
-/// T-8, T-43: whether a variable stands in for a value that nobody can say.
+/// T-8, T-43: whether a variable stands in for a value that nobody can say. Where looking cannot be paid for it stops, and
+/// there will be no answer (E-1).
 #[cold]
 fn mentions_unknown(operand: &Operand, variables: &impl Variables) -> bool {
     operand.any_variable(|variable| {
-        variables.pay(1) && variables.substitute(&variable.key) == Substitute::Unknown
+        !variables.pay(1) || variables.substitute(&variable.key) == Substitute::Unknown
     })
 }
 

@@ -53,8 +53,14 @@ impl PolicySet {
     /// slices is used up: whoever asks then considers every statement.
     #[inline]
     pub fn slice(&self, action: &Action) -> Option<&Slice> {
-        let known = self.known_slice(action);
-        known.or_else(|| self.slices.make(action, &self.policies))
+        // A long name is compared with the patterns, which is paid for.
+        let is_made = action.as_str().len() <= LONGEST_INDEXED;
+        let make = || {
+            is_made
+                .then(|| self.slices.make(action, &self.policies))
+                .flatten()
+        };
+        self.known_slice(action).or_else(make)
     }
 
     /// The same, where it is there already: this does not count as asking for it.
@@ -300,6 +306,8 @@ impl Placed {
     }
 }
 
+/// The longest action, in bytes, that gets a slice: AWS's have 128 characters at most.
+const LONGEST_INDEXED: usize = 512;
 /// The fewest places of the first table: a power of two, as each number of places.
 const MIN_PLACES: usize = 8;
 /// The most places of the first table.

@@ -51,7 +51,13 @@ pub const DEADLINE_FOR_HELPERS: Duration = Duration::from_secs(5);
 /// The longest that any call may take, whatever deadline its client sets: until then an unfinished question is kept.
 pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How long a client may take to read an explanation or a simulation.
+/// How many bytes of each call a client may send before they are read.
+pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+
+/// The most bytes that HTTP/2 lets a client send before they are read, on all streams of a connection.
+pub const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
+
+/// How long a client may go without reading more of an explanation or a simulation.
 pub const TIME_TO_READ: Duration = Duration::from_secs(10);
 
 /// The longest document that a simulation may bring: as long as one of a store.

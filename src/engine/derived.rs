@@ -231,8 +231,10 @@ impl<'a> Facts<'a> {
         self.snapshot.account(self.owner?)
     }
 
+    /// Whether it is a claim of the provider that asks: one may be called so that it looks like a tag of a service.
     fn is_claim(&self, key: &ContextKey) -> bool {
-        self.issuer.is_some_and(|issuer| is_of(issuer, key))
+        matches!(self.caller.principal, Principal::Provider(_))
+            && self.issuer.is_some_and(|issuer| is_of(issuer, key))
     }
 
     /// A key of the session's credentials (K-8).
@@ -395,8 +397,13 @@ impl<'a> Facts<'a> {
         let roles = claims.find(|(claim, _)| claim.eq_ignore_ascii_case(ROLES_CLAIM));
         let role = self.request.resource.as_str();
         Some(roles.map(|(_, roles)| match roles.values() {
-            [one] => one.split(';').any(|named| named == role),
-            many => many.iter().any(|named| **named == *role),
+            // E-1: if it is too much there will be no answer.
+            [one] => {
+                self.work.spend(1 + one.len() / 4) && one.split(';').any(|named| named == role)
+            }
+            many => {
+                self.work.spend(1 + many.len() / 4) && many.iter().any(|named| **named == *role)
+            }
         }))
     }
 

@@ -101,6 +101,12 @@ impl Work {
         true
     }
 
+    /// Gives back what was spent since `left` units were at hand: for a step that is paid for by itself, so that it takes
+    /// nothing from what follows. What it took is bounded all the same, since it could spend no more than there was.
+    pub(super) fn give_back(&self, left: u32) {
+        self.left.set(left);
+    }
+
     /// The units that are at hand.
     pub(super) fn left(&self) -> u32 {
         self.left.get()

@@ -525,6 +525,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn whoever_reads_slowly_gets_all_of_the_answer_unless_it_takes_too_long() {
+        let mut service = Calls {
+            inner: Answers(100 * MAX_PIECE_BYTES),
+            bounds: bounds(),
+        };
+        let start = tokio::time::Instant::now();
+        let answer = service.call(explain(&entrance(true), Body::empty())).await;
+        let mut answer = answer.unwrap().into_body();
+        while frame_of(&mut answer).await.unwrap().is_ok() {
+            tokio::time::sleep(TIME_TO_READ - Duration::from_secs(1)).await;
+        }
+        let took = start.elapsed();
+        assert!(took >= LONGEST_DEADLINE && took < LONGEST_DEADLINE + TIME_TO_READ);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_call_that_takes_too_long_is_deadline_exceeded() {
         let mut service = Calls {
             inner: Never,

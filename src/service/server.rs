@@ -17,7 +17,8 @@ use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use crate::config::{
     Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
-    MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE, MAX_SIMULATIONS_RECEIVED,
+    MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE, MAX_SIMULATIONS_RECEIVED, MAX_WINDOW_BYTES,
+    STREAM_WINDOW_BYTES,
 };
 use crate::engine::explain::Redacted;
 use crate::engine::live::Live;
@@ -94,6 +95,15 @@ pub async fn serve(
     let connections = accept_all(listeners.0, config.max_connections, drain);
     Server::builder()
         .max_concurrent_streams(config.max_streams_per_connection)
+        // All calls of a connection can send at once: those that wait for their turn keep no other from being read.
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(
+            config
+                .max_streams_per_connection
+                .saturating_add(1)
+                .saturating_mul(STREAM_WINDOW_BYTES)
+                .min(MAX_WINDOW_BYTES),
+        )
         .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
         .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESET_STREAMS))
         .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESET_STREAMS))

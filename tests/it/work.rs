@@ -88,9 +88,9 @@ fn a_list_that_is_searched_spends_what_the_search_takes() {
 mod ample;
 mod hostile;
 
-/// The most CPU time of its thread that a question may take: some times what a whole budget takes. In a build that is not
-/// optimised that differs from step to step. What is not paid for takes longer.
-const MOST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 200 } else { 5 });
+/// The most CPU time of its thread that a question may take: many times what a whole budget takes, so that a busy machine
+/// fails no test. In a build that is not optimised that differs from step to step. What is not paid for takes longer.
+const MOST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 25 });
 /// The most memory that a question of 64 KiB may hold while it is answered.
 const MOST_BYTES: u64 = 4 << 20;
 

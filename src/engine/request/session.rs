@@ -57,6 +57,12 @@ pub(super) fn parse(
         return Err(RequestError::invalid("session.source_identity", message)); // T-39
     }
     check_claims(&raw.claims)?;
+    let n_bytes = raw.federated_provider.len();
+    if n_bytes > MAX_PROVIDER_BYTES {
+        let message =
+            format!("the provider's name has {n_bytes} bytes, the limit is {MAX_PROVIDER_BYTES}");
+        return Err(RequestError::invalid("session.federated_provider", message));
+    }
     if oidc_issuer(&raw.federated_provider).is_some_and(|issuer| !is_issuer(issuer))
         && !raw.federated_provider.is_empty()
     {
@@ -82,6 +88,9 @@ pub(super) fn parse(
         attributes: attributes(raw.attributes, principal)?,
     })
 }
+
+/// The longest name of a provider, an ARN of AWS: the ARN is made of it wherever a policy asks for it.
+const MAX_PROVIDER_BYTES: usize = 2_048;
 
 /// T-12: what AssumeRoot gives a root user is limited to one task by one policy of AWS's.
 fn check_task_policy(policy_arns: &[Arn]) -> Result<(), RequestError> {

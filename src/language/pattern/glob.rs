@@ -72,12 +72,18 @@ pub(super) fn fits(
 ) -> bool {
     let mut segments = segments(pieces);
     let first = segments.next().unwrap_or_default();
+    if !pays_for_pieces(first, meter) {
+        return false;
+    }
     let Some(rest) = without_start(first, &mut values, text) else {
         return false;
     };
     let Some(last) = segments.next_back() else {
         return rest.is_empty(); // no `*` at all
     };
+    if !pays_for_pieces(last, meter) {
+        return false;
+    }
     let Some(mut rest) = without_end(last, &mut values, rest) else {
         return false;
     };
@@ -97,6 +103,12 @@ pub(super) fn fits(
         }
     }
     true
+}
+
+/// Pays for going through a segment piece by piece: one that begins or ends a pattern may be thousands of `?`.
+fn pays_for_pieces(segment: &[Piece], meter: &impl Variables) -> bool {
+    const FREE: usize = 8;
+    segment.len() <= FREE || meter.pay(segment.len() / FREE)
 }
 
 /// What it takes to search `n_bytes` of a text, in units of about 10 ns.

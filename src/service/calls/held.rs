@@ -5,12 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use http_body::Frame;
+use tokio::time::Instant;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 
 use super::Place;
-use crate::config::TIME_TO_READ;
+use crate::config::{LONGEST_DEADLINE, TIME_TO_READ};
 use crate::service::listen::Call;
 
 /// An answer that keeps its place until it is read: so there are no more unread ones than places. One that is not read in
@@ -24,6 +25,8 @@ struct Unread {
     /// Of a part of the body that was too long to be given on in one piece.
     rest: Bytes,
     _place: Place,
+    /// When a piece was last taken.
+    taken_at: Instant,
     /// Until then its call is in flight.
     _call: Option<Call>,
 }
@@ -37,13 +40,26 @@ impl Held {
             body,
             rest: Bytes::new(),
             _place: place,
+            taken_at: Instant::now(),
             _call: call,
         })));
         let given_up = Arc::downgrade(&held);
         tokio::spawn(async move {
-            tokio::time::sleep(TIME_TO_READ).await;
-            if let Some(held) = given_up.upgrade() {
-                lock(&held).take();
+            let end = Instant::now() + LONGEST_DEADLINE;
+            let mut look_at = Instant::now() + TIME_TO_READ;
+            loop {
+                tokio::time::sleep_until(look_at.min(end)).await;
+                let Some(held) = given_up.upgrade() else {
+                    return;
+                };
+                let mut held = lock(&held);
+                let Some(unread) = held.as_ref() else { return };
+                look_at = unread.taken_at + TIME_TO_READ;
+                let now = Instant::now();
+                if look_at <= now || end <= now {
+                    held.take();
+                    return;
+                }
             }
         });
         Self(held)
@@ -52,6 +68,7 @@ impl Held {
 
 impl Unread {
     fn piece(&mut self) -> Frame<Bytes> {
+        self.taken_at = Instant::now();
         let n_bytes = self.rest.len().min(MAX_PIECE_BYTES);
         Frame::data(self.rest.split_to(n_bytes))
     }

@@ -66,6 +66,36 @@ async fn a_server_simulates_and_goes_on_deciding_by_its_store() {
     assert_eq!(authorized.into_inner().decision(), pb::Decision::Deny);
 }
 
+/// A call that waits for its turn has sent some of its message: that must not be what keeps others from being read.
+#[tokio::test]
+async fn simulations_that_wait_keep_no_question_from_being_read() {
+    let store = store_allowing("orders:Get");
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    let mut long = statement("Allow", "orders:*");
+    long.push_str(&" ".repeat(900 * 1024));
+    let simulations: Vec<_> = (0..8)
+        .map(|_| {
+            let mut client = client.clone();
+            let question = simulate_request(vec![long.clone(); 3]);
+            tokio::spawn(async move { client.simulate(question).await })
+        })
+        .collect();
+    loop {
+        let mut question = tonic::Request::new(crate::support::ann_asks("orders:Get"));
+        question.set_timeout(std::time::Duration::from_secs(20));
+        let answer = client.authorize(question).await.unwrap();
+        assert_eq!(answer.into_inner().decision(), pb::Decision::Allow);
+        if simulations.iter().all(tokio::task::JoinHandle::is_finished) {
+            break;
+        }
+    }
+    for simulation in simulations {
+        let answer = simulation.await.unwrap().unwrap();
+        assert_eq!(answer.into_inner().decision(), pb::Decision::Allow);
+    }
+}
+
 #[tokio::test]
 async fn only_those_on_the_same_machine_may_simulate() {
     let store = store_allowing("*");
