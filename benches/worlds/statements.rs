@@ -193,7 +193,7 @@ const CONDITIONS: [Template; 16] = [
     ),
     (
         "ArnLike",
-        "aws:SourceArn",
+        "app:sourceArn",
         &["arn:aws:sns:*:111122223333:topic-*"],
         "arn:aws:sns:eu-west-1:111122223333:topic-7",
     ),

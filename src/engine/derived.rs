@@ -384,13 +384,20 @@ impl<'a> Facts<'a> {
     }
 
     /// T-25: what the token of an OIDC provider that asks says of the role; `None` within if it names no roles.
+    #[inline]
     pub(super) fn authorized_by_idp(&self) -> Option<Option<bool>> {
+        // PERF: every decision asks.
+        match self.caller.principal {
+            Principal::Provider(_) => self.authorized_by_token(),
+            _ => None,
+        }
+    }
+
+    fn authorized_by_token(&self) -> Option<Option<bool>> {
         let action = &self.request.action;
         let is_asked =
             action.kind() == ActionKind::AssumeRoleWithWebIdentity || goes_with_assuming(action);
-        let (Principal::Provider(_), Some(_), true) =
-            (self.caller.principal, self.issuer, is_asked)
-        else {
+        let (Some(_), true) = (self.issuer, is_asked) else {
             return None;
         };
         let mut claims = self.request.session.claims.iter();
