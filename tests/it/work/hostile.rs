@@ -141,6 +141,15 @@ fn every_pattern_is_paid_for_whenever_it_is_tried() {
 }
 
 #[test]
+fn nothing_of_a_long_list_is_looked_at_when_the_budget_is_spent() {
+    let patterns: Vec<String> = (0..40_000).map(|n| format!("*{n:05}?x")).collect();
+    let condition = json!({"ForAnyValue:StringLike": {"app:list": patterns}});
+    let snapshot = Files::new([denied(condition)]).snapshot();
+    let asked = question(json!({"context": {"app:list": texts(1_024)}}));
+    assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1");
+}
+
+#[test]
 fn patterns_of_arns_are_paid_for_whenever_they_are_tried() {
     for (pattern, n) in [("arn:aws:s3:::*{n}?x*", 400), ("arn:aws:s3:::{n}*", 600)] {
         let patterns: Vec<String> = (0..n)
@@ -473,9 +482,13 @@ fn the_roles_that_a_token_names_are_paid_for_whenever_they_are_looked_up() {
         })
         .collect();
     let (mut asked, snapshot) = federated(&statements);
-    let roles = format!("{}arn:aws:iam::111111111111:role/web", ";".repeat(16_000));
-    asked["session"] = json!({"claims": {"https://aws.amazon.com/roles": roles}});
-    assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1");
+    let role = "arn:aws:iam::111111111111:role/web";
+    let mut many = texts(1_000);
+    many.push(role.to_owned());
+    for roles in [json!(format!("{}{role}", ";".repeat(16_000))), json!(many)] {
+        asked["session"] = json!({"claims": {"https://aws.amazon.com/roles": roles}});
+        assert_eq!(ask(&snapshot, &asked), End::GivenUp, "E-1");
+    }
 }
 
 #[test]
