@@ -148,7 +148,11 @@ impl Attachments {
         meter: &impl Variables,
     ) -> Option<&str> {
         let mut first = None;
-        for file in self.candidates(resource) {
+        let candidates = self.candidates(resource);
+        if !meter.pay(1 + candidates.len()) {
+            return None; // E-1: there will be no answer
+        }
+        for file in candidates {
             let Some(file) = self.files.get(file as usize) else {
                 continue;
             };

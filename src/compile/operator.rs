@@ -191,6 +191,10 @@ fn any_of(operand: &Operand, value: &str, is_negated: bool, variables: &impl Var
 /// there will be no answer (E-1).
 #[cold]
 fn mentions_unknown(operand: &Operand, variables: &impl Variables) -> bool {
+    // A list without variables is gone through, too.
+    if !variables.pay(1) {
+        return true;
+    }
     operand.any_variable(|variable| {
         !variables.pay(1) || variables.substitute(&variable.key) == Substitute::Unknown
     })

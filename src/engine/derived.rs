@@ -297,7 +297,7 @@ impl<'a> Facts<'a> {
     /// The tag of the resource as the caller gave it, under whichever of its names.
     fn given_resource_tag(&self, folded: &str) -> Values<'a> {
         let entries = self.request.context.entries();
-        self.work.spend(1 + entries.len() / 4); // E-1: if it is too much there will be no answer
+        self.work.spend(1 + entries.len()); // E-1: if it is too much there will be no answer
         let is_it = |entry: &&ContextEntry| {
             let is_named = match entry.key.kind() {
                 KeyKind::ResourceTag => true,

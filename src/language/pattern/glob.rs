@@ -108,7 +108,7 @@ pub(super) fn fits(
 /// Pays for going through a segment piece by piece: one that begins or ends a pattern may be thousands of `?`.
 fn pays_for_pieces(segment: &[Piece], meter: &impl Variables) -> bool {
     const FREE: usize = 8;
-    segment.len() <= FREE || meter.pay(segment.len() / FREE)
+    segment.len() <= FREE || meter.pay(segment.len() / 2)
 }
 
 /// What it takes to search `n_bytes` of a text, in units of about 10 ns.

@@ -271,7 +271,7 @@ impl ResourcePattern {
     fn covers(&self, arn: &Arn, reach: Reach, values: &[Text<'_>], meter: &impl Variables) -> bool {
         // V-3: what a variable puts into one of fields 2 to 5 stays inside of it, so a colon there fits nothing.
         let mut confined = values.iter().take(self.n_confined_variables as usize);
-        if confined.any(|value| value.contains(':')) {
+        if confined.any(|value| !meter.pay(value.len() / 64) || value.contains(':')) {
             return false;
         }
         let is_whole = || {
