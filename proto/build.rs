@@ -47,6 +47,14 @@ const ABSENT: &[&str] = &[
     "PolicyValue.resolved",
 ];
 
+/// The maps from names to values: their entries are one type.
+const VALUE_MAPS: &[&str] = &[
+    "ExplainRequest.ContextEntry",
+    "SimulateRequest.ContextEntry",
+    "SessionContext.ClaimsEntry",
+    "SessionContext.AttributesEntry",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -77,6 +85,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     for field in ABSENT {
         let attribute = "#[serde(skip_serializing_if = \"Option::is_none\")]";
         build = build.field_attribute(format!(".iamd.v1.{field}"), attribute);
+    }
+    for entry in VALUE_MAPS {
+        let same = "crate::service::pb::authorize_request::ContextEntry";
+        build = build.extern_path(format!(".iamd.v1.{entry}"), same);
     }
     build.compile_fds(generated)?;
     Ok(())

@@ -291,7 +291,7 @@ pub struct ContextEntry {
     /// The key.
     pub key: ContextKey,
     /// As the caller spelled it; the tag key of `aws:RequestTag/Team` keeps its case in `aws:TagKeys`.
-    pub spelled: Box<str>,
+    pub spelled: SmolStr,
     /// The value.
     pub value: ContextValue,
 }
@@ -308,14 +308,14 @@ pub struct Context {
 
 impl Context {
     /// Sorts `entries`; gives back the spelling of a key that stands there twice.
-    pub fn from_entries(
-        entries: impl IntoIterator<Item = (String, ContextValue)>,
+    pub fn from_entries<K: AsRef<str>>(
+        entries: impl IntoIterator<Item = (K, ContextValue)>,
     ) -> Result<Self, DuplicateKey> {
         let mut sorted: Vec<ContextEntry> = entries
             .into_iter()
             .map(|(spelled, value)| ContextEntry {
-                key: ContextKey::new(&spelled),
-                spelled: spelled.into(),
+                key: ContextKey::new(spelled.as_ref()),
+                spelled: spelled.as_ref().into(),
                 value,
             })
             .collect();

@@ -14,16 +14,17 @@
 //! ```
 //! use std::path::Path;
 //!
-//! use iamd::engine::request::{RawRequest, Request};
+//! use iamd::authorizer::Question;
+//! use iamd::engine::request::Request;
 //!
 //! let loaded = iamd::store::load(Path::new("policies")).map_err(|refused| format!("{refused:?}"))?;
-//! let question = RawRequest {
-//!     principal: "arn:aws:iam::111122223333:user/support/alice".into(),
-//!     action: "orders:Get".into(),
-//!     resource: "arn:app:orders:::order/1001/1".into(),
-//!     ..RawRequest::default()
+//! let question = Question {
+//!     principal: "arn:aws:iam::111122223333:user/support/alice",
+//!     action: "orders:Get",
+//!     resource: "arn:app:orders:::order/1001/1",
+//!     ..Question::default()
 //! };
-//! let request = Request::parse(question, "2026-03-01T09:00:00Z".parse()?)?;
+//! let request = Request::parse(&question, "2026-03-01T09:00:00Z".parse()?)?;
 //! let decision = iamd::engine::authorize(&loaded.snapshot, &request)?;
 //! assert!(decision.is_allowed());
 //! assert_eq!(decision.reason().label(), "ALLOW_IDENTITY");
@@ -34,6 +35,7 @@
 //! cites, on the page [`semantics`].
 
 pub mod analysis;
+pub mod authorizer;
 pub mod cli;
 pub mod compile;
 pub mod config;

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, ensure};
 use iamd::compile::snapshot::Snapshot;
-use iamd::context::ContextValue;
 use iamd::engine::authorize;
 use iamd::engine::decision::Decision;
-use iamd::engine::request::{RawRequest, Request};
+use iamd::engine::question::{Question as Asked, Value};
+use iamd::engine::request::Request;
 
 use super::model::{Holder, Statement, World};
 use super::random::Random;
@@ -116,25 +116,24 @@ impl Question {
         }
     }
 
-    /// As a door of the server fills it.
-    pub fn raw(&self) -> RawRequest {
-        RawRequest {
-            principal: self.principal.clone(),
-            action: self.action.clone(),
-            resource: self.resource.clone(),
-            context: self
-                .context
-                .iter()
-                .map(|(key, value)| (key.clone(), ContextValue::string(value.as_str())))
+    /// As a protocol fills it.
+    pub fn asked(&self) -> Asked<'_> {
+        let context = self.context.iter();
+        Asked {
+            principal: &self.principal,
+            action: &self.action,
+            resource: &self.resource,
+            context: context
+                .map(|(key, value)| (key.as_str(), Value::Text(value)))
                 .collect(),
-            ..RawRequest::default()
+            ..Asked::default()
         }
     }
 
     /// Parsed, asked at one fixed time.
     pub fn request(&self) -> anyhow::Result<Request> {
         let at = "2026-03-01T09:00:00Z".parse()?;
-        Request::parse(self.raw(), at)
+        Request::parse(&self.asked(), at)
             .map_err(|error| anyhow::anyhow!("{self:?} does not parse: {error:?}"))
     }
 }

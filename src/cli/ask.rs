@@ -2,7 +2,8 @@
 
 use anyhow::{Context as _, bail};
 
-use crate::service::question::Question;
+use crate::authorizer::{Question, Refusal, SessionFacts, Value, member};
+use crate::service::json::Message;
 
 /// One question, from the command line.
 #[derive(Debug, clap::Args)]
@@ -42,44 +43,104 @@ pub(super) const OPTIONS: [&str; 7] = [
 ];
 
 impl Ask {
-    /// The question. Reads the session's file, if it is in one.
-    pub(super) fn question(&self) -> anyhow::Result<Question> {
-        let text = |text: &Option<String>| text.clone().unwrap_or_default(); // clap requires them
-        let mut question = Question::new(
-            text(&self.principal),
-            text(&self.action),
-            text(&self.resource),
-        );
-        for entry in &self.context {
-            match context_entry(entry)? {
-                (key, Given::Json(value)) => question.context_json(key, value)?,
-                (key, Given::Text(text)) => question.context_text(key, text),
-            }
-        }
-        if let Some(session) = &self.session {
-            question.session_json(&json_or_file(session, "session")?)?;
-        }
-        question.resource_account(text(&self.resource_account));
-        question.request_id(text(&self.request_id));
-        Ok(question)
+    /// Hands the question to `answer`. Reads the session's file, if it is in one.
+    pub(super) fn with<R>(
+        &self,
+        answer: impl FnOnce(&Question<'_>) -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
+        let facts = Facts::read(&self.context, self.session.as_deref())?;
+        let facts = facts.parse()?;
+        answer(&Question {
+            principal: text(&self.principal),
+            action: text(&self.action),
+            resource: text(&self.resource),
+            context: facts.context()?,
+            session: facts.session()?,
+            resource_account: text(&self.resource_account),
+            request_id: text(&self.request_id),
+        })
     }
 }
 
+/// What an option says; clap requires those that a question needs.
+pub(super) fn text(option: &Option<String>) -> &str {
+    option.as_deref().unwrap_or_default()
+}
+
+/// The context and the session of a question, as texts.
+pub(super) struct Facts<'a> {
+    context: Vec<(&'a str, Given<'a>)>,
+    session: Option<String>,
+}
+
 /// The value of a context entry on the command line.
-pub(super) enum Given<'a> {
+enum Given<'a> {
     Text(&'a str),
     Json(&'a str),
 }
 
-/// `key=text` or `key:=json`.
-pub(super) fn context_entry(entry: &str) -> anyhow::Result<(&str, Given<'_>)> {
-    let Some((key, value)) = entry.split_once('=') else {
-        bail!("`--context {entry}` has no value: write `key=text` or `key:=json`");
-    };
-    Ok(match key.strip_suffix(':') {
-        Some(key) => (key, Given::Json(value)),
-        None => (key, Given::Text(value)),
-    })
+impl<'a> Facts<'a> {
+    /// The entries `key=text` and `key:=json`, and the JSON object or the content of the file that is the session.
+    pub(super) fn read(context: &'a [String], session: Option<&str>) -> anyhow::Result<Self> {
+        let entries = context.iter().map(|entry| {
+            let Some((key, value)) = entry.split_once('=') else {
+                bail!("`--context {entry}` has no value: write `key=text` or `key:=json`");
+            };
+            Ok(match key.strip_suffix(':') {
+                Some(key) => (key, Given::Json(value)),
+                None => (key, Given::Text(value)),
+            })
+        });
+        let session = session.map(|session| json_or_file(session, "session"));
+        Ok(Self {
+            context: entries.collect::<anyhow::Result<_>>()?,
+            session: session.transpose()?,
+        })
+    }
+
+    /// The same, with all that is JSON read.
+    pub(super) fn parse(&self) -> Result<ParsedFacts<'_>, Refusal> {
+        let entries = self.context.iter().map(|(key, given)| match given {
+            Given::Text(text) => Ok((*key, Parsed::Text(text))),
+            Given::Json(text) => {
+                let value = Message::parse(text, &member("context", key))?;
+                Ok((*key, Parsed::Json(value)))
+            }
+        });
+        let session = self.session.as_deref();
+        let session = session.map(|text| Message::parse(text, "session"));
+        Ok(ParsedFacts {
+            context: entries.collect::<Result<_, Refusal>>()?,
+            session: session.transpose()?,
+        })
+    }
+}
+
+/// The context and the session of a question, read as far as JSON goes.
+pub(super) struct ParsedFacts<'a> {
+    context: Vec<(&'a str, Parsed<'a>)>,
+    session: Option<Message<'a>>,
+}
+
+enum Parsed<'a> {
+    Text(&'a str),
+    Json(Message<'a>),
+}
+
+impl ParsedFacts<'_> {
+    /// The entries of the context.
+    pub(super) fn context(&self) -> Result<Vec<(&str, Value<'_>)>, Refusal> {
+        let entries = self.context.iter().map(|(key, value)| match value {
+            Parsed::Text(text) => Ok((*key, Value::Text(text))),
+            Parsed::Json(message) => Ok((*key, message.context_value(key)?)),
+        });
+        entries.collect()
+    }
+
+    /// The facts of the session, if there are any.
+    pub(super) fn session(&self) -> Result<Option<Box<SessionFacts<'_>>>, Refusal> {
+        self.session.as_ref().map(Message::session).transpose()
+    }
 }
 
 /// A JSON object as it is, or the content of the file that is named; `what` it is, for errors.

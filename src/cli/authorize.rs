@@ -5,14 +5,15 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use jiff::Timestamp;
 
+use super::answerer::Answerer;
 use super::ask::{self, Ask};
 use super::lines::{Line, Lines};
 use super::{Common, Output, Status, load, report};
-use crate::config::{Limits, MAX_MESSAGE_BYTES};
+use crate::authorizer::Authorizer;
+use crate::config::MAX_MESSAGE_BYTES;
 use crate::service::client::Client;
-use crate::service::question::{Answer, NoAnswer, Question};
+use crate::service::json::{self, Message, NoAnswer};
 
 /// Ask whether a principal may do an action on a resource
 ///
@@ -30,67 +31,54 @@ pub(super) struct Args {
     server: Option<String>,
 }
 
-/// Whoever answers: a store, here, or a server.
-type Answerer = Box<dyn Fn(Question) -> Result<Answer, NoAnswer>>;
-
 pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
     if let Some(path) = &args.requests {
         let input = open(path)?;
-        let Some(ask) = asker(&args, common)? else {
+        let Some(answerer) = answerer(args.server.as_deref(), common)? else {
             return Ok(Status::Refused);
         };
-        return answer_lines(input, out, |line| {
-            Question::from_json(line)
-                .and_then(&ask)
-                .map(|answer| answer.to_json())
-        });
+        return answer_lines(input, out, |line| authorize_line(&answerer, line));
     }
-    let question = args.ask.question()?;
-    let asked = question.clone();
-    let (answer, hints) = if let Some(address) = &args.server {
-        let answer = Client::connect(address)?.ask(question);
-        (answer, asked.hints(None))
-    } else {
-        let Ok(snapshot) = load(&common.store()) else {
+    args.ask.with(|question| {
+        let Some(answerer) = answerer(args.server.as_deref(), common)? else {
             return Ok(Status::Refused);
         };
-        let answer = question.decide(&snapshot, &Limits::DEFAULT, Timestamp::now());
-        let hints = answer
-            .as_ref()
-            .map(|answer| asked.hints(Some((&snapshot, answer))));
-        let hints = hints.unwrap_or_default();
-        (answer, hints)
-    };
-    let answer = match answer {
-        Ok(answer) => answer,
-        Err(no_answer) => bail!("{no_answer}"),
-    };
-    for hint in hints {
-        report(format_args!("warning: {hint}"));
-    }
-    match common.output {
-        Output::Text => writeln!(out, "{answer}")?,
-        Output::Json => writeln!(out, "{}", answer.to_json())?,
-    }
-    Ok(if answer.is_allowed() {
-        Status::Fine
-    } else {
-        Status::No
+        let (answer, hints) = match answerer.authorize_with_hints(question) {
+            Ok(answered) => answered,
+            Err(no_answer) => bail!("{no_answer}"),
+        };
+        for hint in hints {
+            report(format_args!("warning: {hint}"));
+        }
+        match common.output {
+            Output::Text => writeln!(out, "{answer}")?,
+            Output::Json => writeln!(out, "{}", json::answer(&answer))?,
+        }
+        Ok(Status::of_decision(answer.is_allowed))
     })
 }
 
-/// `None` when the store does not load, which has been reported.
-fn asker(args: &Args, common: &Common) -> anyhow::Result<Option<Answerer>> {
-    if let Some(address) = &args.server {
-        let client = Client::connect(address)?;
-        return Ok(Some(Box::new(move |question| client.ask(question))));
+fn authorize_line(answerer: &Answerer, line: &str) -> Result<String, NoAnswer> {
+    let message = parse_line(line)?;
+    let question = message.question();
+    let question = question.map_err(|refusal| NoAnswer::refused(message.request_id(), refusal))?;
+    answerer
+        .authorize(&question)
+        .map(|answer| json::answer(&answer))
+}
+
+/// A line of JSON, whatever it holds.
+pub(super) fn parse_line(line: &str) -> Result<Message<'_>, NoAnswer> {
+    Message::parse(line, "").map_err(|refusal| NoAnswer::refused("", refusal))
+}
+
+/// The server, if one is named, or else the store; `None` when the store does not load, which has been reported.
+pub(super) fn answerer(server: Option<&str>, common: &Common) -> anyhow::Result<Option<Answerer>> {
+    if let Some(address) = server {
+        return Ok(Some(Answerer::Server(Client::connect(address)?)));
     }
-    let Ok(snapshot) = load(&common.store()) else {
-        return Ok(None);
-    };
-    Ok(Some(Box::new(move |question| {
-        question.decide(&snapshot, &Limits::DEFAULT, Timestamp::now())
-    })))
+    let snapshot = load(&common.store()).ok();
+    Ok(snapshot.map(|snapshot| Answerer::Store(Box::new(Authorizer::of(snapshot)))))
 }
 
 pub(super) fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
@@ -167,15 +155,13 @@ mod tests {
     /// Answers from a store without anything in it.
     fn nothing_allowed() -> Answerer {
         let snapshot = compile(&Default::default(), Revision::new("0123"));
-        let now = Timestamp::UNIX_EPOCH;
-        Box::new(move |question| question.decide(&snapshot, &Limits::DEFAULT, now))
+        Answerer::Store(Box::new(Authorizer::of(snapshot)))
     }
 
     fn answers(input: &[u8]) -> (Vec<serde_json::Value>, Status) {
         let mut out = Vec::new();
-        let ask = nothing_allowed();
-        let answer = |line: &str| Question::from_json(line).and_then(&ask);
-        let status = answer_lines(input, &mut out, |line| Ok(answer(line)?.to_json())).unwrap();
+        let answerer = nothing_allowed();
+        let status = answer_lines(input, &mut out, |line| authorize_line(&answerer, line)).unwrap();
         let lines = std::str::from_utf8(&out).unwrap().lines();
         (
             lines
@@ -232,10 +218,12 @@ mod tests {
                      --session {\"tags\":{\"k\":\"v\"}} --resource-account 1 --request-id 7";
         let json = r#"{"principal":"p","action":"a","resource":"r","context":{"aws:SourceIp":"1=2","app:n":50},
             "session":{"tags":{"k":"v"}},"resourceAccount":"1","requestId":"7"}"#;
-        assert_eq!(
-            args(flags).unwrap().ask.question().unwrap(),
-            Question::from_json(json).unwrap()
-        );
+        let message = Message::parse(json, "").unwrap();
+        let asked = args(flags).unwrap().ask.with(|question| {
+            assert_eq!(*question, message.question()?);
+            Ok(())
+        });
+        asked.unwrap();
         for bad in [
             "--context x",
             "--context app:n:=x",
@@ -243,7 +231,8 @@ mod tests {
             "--session /no/such/file",
         ] {
             let flags = format!("--principal p --action a --resource r {bad}");
-            assert!(args(&flags).unwrap().ask.question().is_err(), "{bad}");
+            let asked = args(&flags).unwrap().ask.with(|_| Ok(()));
+            assert!(asked.is_err(), "{bad}");
         }
     }
 

@@ -3,13 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::bail;
-use jiff::Timestamp;
 
+use super::answerer::Answerer;
 use super::ask::Ask;
-use super::{Common, Output, Status, load, report};
-use crate::config::{Limits, REDACT_KEYS, redact_keys};
-use crate::engine::explain::Redacted;
-use crate::service::client::Client;
+use super::authorize::answerer;
+use super::{Common, Output, Status, report};
+use crate::authorizer::Redacted;
+use crate::config::{REDACT_KEYS, redact_keys};
 use crate::service::explain::Colour;
 
 /// Ask a question and why it is answered as it is
@@ -31,34 +31,30 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
-    let question = args.ask.question()?;
-    let explained = if let Some(address) = &args.server {
-        Client::connect(address)?.explain(question)
-    } else {
-        let Ok(snapshot) = load(&common.store()) else {
-            return Ok(Status::Refused);
-        };
-        let keys = redact_keys(args.redact_keys);
-        let redacted = Redacted::new(keys.iter().map(String::as_str));
-        question.explain(&snapshot, &Limits::DEFAULT, &redacted, Timestamp::now())
-    };
-    let explained = match explained {
-        Ok(explained) => explained,
-        Err(no_answer) => bail!("{no_answer}"),
-    };
-    match common.output {
-        Output::Text => {
-            for hint in explained.hints() {
-                report(format_args!("warning: {hint}"));
+    args.ask.with(|question| {
+        let answerer = match answerer(args.server.as_deref(), common)? {
+            None => return Ok(Status::Refused),
+            Some(Answerer::Store(authorizer)) => {
+                let hidden = redact_keys(args.redact_keys);
+                let hidden = Redacted::new(hidden.iter().map(String::as_str));
+                Answerer::Store(Box::new(authorizer.redacting(hidden)))
             }
-            writeln!(out, "{}", explained.to_text(colour()))?;
+            Some(server) => server,
+        };
+        let explained = match answerer.explain(question) {
+            Ok(explained) => explained,
+            Err(no_answer) => bail!("{no_answer}"),
+        };
+        match common.output {
+            Output::Text => {
+                for hint in explained.hints() {
+                    report(format_args!("warning: {hint}"));
+                }
+                writeln!(out, "{}", explained.to_text(colour()))?;
+            }
+            Output::Json => writeln!(out, "{}", explained.to_json())?,
         }
-        Output::Json => writeln!(out, "{}", explained.to_json())?,
-    }
-    Ok(if explained.is_allowed() {
-        Status::Fine
-    } else {
-        Status::No
+        Ok(Status::of_decision(explained.is_allowed()))
     })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Answers go to stdout, everything else to stderr. A command says how it went by its exit status.
 
+mod answerer;
 mod ask;
 mod authorize;
 mod completions;
@@ -81,6 +82,12 @@ enum Status {
     No = 1,
     /// A usage or input error; a store that does not load.
     Refused = 2,
+}
+
+impl Status {
+    fn of_decision(is_allowed: bool) -> Self {
+        if is_allowed { Self::Fine } else { Self::No }
+    }
 }
 
 /// Runs the program: reads the command line, runs the command, and gives its exit status.

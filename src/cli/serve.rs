@@ -11,6 +11,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use super::{Common, Status};
+use crate::authorizer::Authorizer;
 use crate::config::{
     self, Config, DecisionCache, LOG_PATIENCE, LOG_PATIENCE_AT_START, Layer, RESERVED_DESCRIPTORS,
     Resolved, SECOND_SIGNAL_AFTER, SETTINGS, Setting, Source,
@@ -165,17 +166,14 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     let in_flight = InFlight::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn({
-        let (live, readiness, config) = (
-            Arc::clone(&live),
-            Arc::clone(&readiness),
-            Arc::clone(&config),
-        );
+        let authorizer = Arc::new(Authorizer::new(Arc::clone(&live), &config));
+        let (readiness, config) = (Arc::clone(&readiness), Arc::clone(&config));
         let in_flight = in_flight.clone();
         async move {
             let stop = async {
                 let _ = stopped.await; // dropped without a word means stop as well
             };
-            server::serve(listeners, live, &readiness, &config, &in_flight, stop).await
+            server::serve(listeners, authorizer, &readiness, &config, &in_flight, stop).await
         }
     });
 

@@ -7,16 +7,15 @@ use anyhow::bail;
 use clap::ValueEnum;
 use jiff::Timestamp;
 
-use super::ask::{Given, context_entry, json_or_file};
-use super::authorize::{answer_lines, open};
-use super::{Common, Output, Status, load};
+use super::answerer::Answerer;
+use super::ask::{Facts, json_or_file, text};
+use super::authorize::{answer_lines, open, parse_line};
+use super::{Common, Output, Status};
+use crate::authorizer::{Authorizer, Overrides, Question, Simulation};
 use crate::compile::compile;
 use crate::compile::snapshot::Revision;
-use crate::config::Limits;
 use crate::language::document::PolicyType;
-use crate::service::client::Client;
-use crate::service::question::NoAnswer;
-use crate::service::simulate::{Simulation, SimulationAnswer};
+use crate::service::json::{self, NoAnswer};
 use crate::world::World;
 
 /// Try policies that are not in the store, any context, any time, many actions on many resources
@@ -145,117 +144,109 @@ impl From<Replaced> for PolicyType {
     }
 }
 
-/// Whoever answers: a store, here, or a server.
-type Ask = Box<dyn Fn(Simulation) -> Result<SimulationAnswer, NoAnswer>>;
-
 pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
     if let Some(path) = &args.requests {
         let input = open(path)?;
-        let Some(ask) = asker(args, common)? else {
+        let Some(answerer) = answerer(args, common)? else {
             return Ok(Status::Refused);
         };
-        return answer_lines(input, out, |line| {
-            Simulation::from_json(line)
-                .and_then(&ask)
-                .map(|answer| answer.to_json())
-        });
+        return answer_lines(input, out, |line| simulate_line(&answerer, line));
     }
-    let simulation = simulation(args)?;
-    let Some(ask) = asker(args, common)? else {
-        return Ok(Status::Refused);
-    };
-    let answer = match ask(simulation) {
-        Ok(answer) => answer,
-        Err(no_answer) => bail!("{no_answer}"),
-    };
-    match common.output {
-        Output::Text => writeln!(out, "{answer}")?,
-        Output::Json => writeln!(out, "{}", answer.to_json())?,
-    }
-    Ok(if answer.is_allowed() {
-        Status::Fine
-    } else {
-        Status::No
+    with_simulation(args, |simulation| {
+        let Some(answerer) = answerer(args, common)? else {
+            return Ok(Status::Refused);
+        };
+        let simulated = match answerer.simulate(simulation) {
+            Ok(simulated) => simulated,
+            Err(no_answer) => bail!("{no_answer}"),
+        };
+        match common.output {
+            Output::Text => writeln!(out, "{simulated}")?,
+            Output::Json => writeln!(out, "{}", json::simulated(&simulated))?,
+        }
+        Ok(Status::of_decision(simulated.is_allowed))
     })
 }
 
-/// `None` when the store does not load, which has been reported.
-fn asker(args: &Args, common: &Common) -> anyhow::Result<Option<Ask>> {
-    if let Some(address) = &args.server {
-        let client = Client::connect(address)?;
-        return Ok(Some(Box::new(move |simulation| {
-            client.simulate(simulation)
-        })));
-    }
-    // Policies by themselves need no store, so a store that does not load is no reason to refuse them.
-    let is_by_itself =
-        args.requests.is_none() && args.principal.is_none() && common.store.is_none();
-    let snapshot = if is_by_itself {
-        compile(&World::default(), Revision::new(""))
-    } else {
-        match load(&common.store()) {
-            Ok(snapshot) => snapshot,
-            Err(_) => return Ok(None),
-        }
-    };
-    Ok(Some(Box::new(move |simulation| {
-        simulation.decide(&snapshot, &Limits::DEFAULT, Timestamp::now())
-    })))
+fn simulate_line(answerer: &Answerer, line: &str) -> Result<String, NoAnswer> {
+    let message = parse_line(line)?;
+    let simulation = message.simulation();
+    let simulation =
+        simulation.map_err(|refusal| NoAnswer::refused(message.request_id(), refusal))?;
+    answerer
+        .simulate(&simulation)
+        .map(|simulated| json::simulated(&simulated))
 }
 
-fn simulation(args: &Args) -> anyhow::Result<Simulation> {
-    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+/// `None` when the store does not load, which has been reported.
+fn answerer(args: &Args, common: &Common) -> anyhow::Result<Option<Answerer>> {
+    // Policies by themselves need no store, so a store that does not load is no reason to refuse them.
+    let is_by_itself = args.server.is_none()
+        && args.requests.is_none()
+        && args.principal.is_none()
+        && common.store.is_none();
+    if is_by_itself {
+        let snapshot = compile(&World::default(), Revision::new(""));
+        return Ok(Some(Answerer::Store(Box::new(Authorizer::of(snapshot)))));
+    }
+    super::authorize::answerer(args.server.as_deref(), common)
+}
+
+/// Hands the simulation to `answer`. Reads the files that hold its session and its policies.
+fn with_simulation<R>(
+    args: &Args,
+    answer: impl FnOnce(&Simulation<'_>) -> anyhow::Result<R>,
+) -> anyhow::Result<R> {
     if args.principal.is_none() && args.policies.is_empty() {
         bail!("give `--principal`, or `--policy` to try by itself");
     }
-    let mut simulation = Simulation::new(
-        text(&args.principal),
-        args.actions.clone(),
-        args.resources.clone(),
-    );
-    for entry in &args.context {
-        match context_entry(entry)? {
-            (key, Given::Json(value)) => simulation.context_json(key, value)?,
-            (key, Given::Text(text)) => simulation.context_text(key, text),
+    let facts = Facts::read(&args.context, args.session.as_deref())?;
+    let facts = facts.parse()?;
+    let lists = [
+        documents(&args.policies)?,
+        documents(&args.resource_policies)?,
+        documents(&args.session_policies)?,
+        documents(&args.service_control_policies)?,
+        documents(&args.resource_control_policies)?,
+    ];
+    let singles = [
+        documents(args.permissions_boundary.as_slice())?,
+        documents(args.trust_policy.as_slice())?,
+    ];
+    let replace = args.replace.iter().map(|replaced| (*replaced).into());
+    answer(&Simulation {
+        question: Question {
+            principal: text(&args.principal),
+            action: "",
+            resource: "",
+            context: facts.context()?,
+            session: facts.session()?,
+            resource_account: text(&args.resource_account),
+            request_id: text(&args.request_id),
+        },
+        actions: args.actions.iter().map(String::as_str).collect(),
+        resources: args.resources.iter().map(String::as_str).collect(),
+        evaluation_time: args.at,
+        overrides: Overrides::new(
+            lists
+                .each_ref()
+                .map(|list| list.iter().map(String::as_str).collect()),
+            singles
+                .each_ref()
+                .map(|single| single.first().map_or("", String::as_str)),
+            replace.collect(),
+        ),
+    })
+}
+
+/// The documents that are given as JSON or in files.
+fn documents(policies: &[String]) -> anyhow::Result<Vec<String>> {
+    let document = |policy: &String| {
+        let document = json_or_file(policy, "policy")?;
+        if document.trim().is_empty() {
+            bail!("the policy file `{policy}` is empty");
         }
-    }
-    if let Some(session) = &args.session {
-        simulation.session_json(&json_or_file(session, "session")?)?;
-    }
-    simulation.resource_account(text(&args.resource_account));
-    simulation.request_id(text(&args.request_id));
-    if let Some(at) = args.at {
-        simulation.at(at);
-    }
-    let one = |policy: &Option<String>| policy.iter().cloned().collect::<Vec<_>>();
-    for (policy_type, policies) in [
-        (PolicyType::Identity, args.policies.clone()),
-        (PolicyType::Resource, args.resource_policies.clone()),
-        (
-            PolicyType::PermissionsBoundary,
-            one(&args.permissions_boundary),
-        ),
-        (PolicyType::Session, args.session_policies.clone()),
-        (
-            PolicyType::ServiceControl,
-            args.service_control_policies.clone(),
-        ),
-        (
-            PolicyType::ResourceControl,
-            args.resource_control_policies.clone(),
-        ),
-        (PolicyType::Trust, one(&args.trust_policy)),
-    ] {
-        for policy in policies {
-            let document = json_or_file(&policy, "policy")?;
-            if document.trim().is_empty() {
-                bail!("the policy file `{policy}` is empty");
-            }
-            simulation.policy(policy_type, document);
-        }
-    }
-    for replaced in &args.replace {
-        simulation.replace((*replaced).into());
-    }
-    Ok(simulation)
+        Ok(document)
+    };
+    policies.iter().map(document).collect()
 }

@@ -117,6 +117,21 @@ impl Reason {
 }
 
 impl Reason {
+    /// What AWS calls a decision of this reason in an EvaluationResult (S-2).
+    pub fn eval_decision(self) -> &'static str {
+        match self {
+            _ if self.is_allow() => "allowed",
+            _ if self.is_explicit_deny() => "explicitDeny",
+            _ => "implicitDeny",
+        }
+    }
+
+    /// The reason of this number, as the protocol has it.
+    pub fn from_number(number: i32) -> Option<Self> {
+        let mut known = Self::ALL.iter().map(|(reason, _)| *reason);
+        known.find(|reason| i32::from(*reason as u8) == number)
+    }
+
     /// Whether a Deny statement settled it.
     pub fn is_explicit_deny(self) -> bool {
         matches!(

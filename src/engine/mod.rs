@@ -11,6 +11,7 @@ mod guardrails;
 pub mod layer;
 pub mod live;
 pub mod principal;
+pub mod question;
 pub mod request;
 pub mod session_policy;
 pub mod simulated;

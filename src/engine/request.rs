@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::derived::is_tag_of;
+use super::question::{Question, member};
 use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
 use super::work::{BUDGET, Work};
@@ -18,44 +19,6 @@ use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource};
 mod session;
 
 pub(super) use session::is_task_policy;
-
-/// A question as its caller put it: texts, nothing checked. Each endpoint fills one; [`Request::parse`] does the rest.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RawRequest {
-    /// See [`Principal::parse`].
-    pub principal: String,
-    /// See [`Action::parse`].
-    pub action: String,
-    /// See [`Resource::parse`].
-    pub resource: String,
-    /// In the order given, repeated keys included.
-    pub context: Vec<(String, ContextValue)>,
-    /// The facts of the session, if the caller gave the field at all.
-    pub session: Option<RawSession>,
-    /// Empty: not given.
-    pub resource_account: String,
-}
-
-/// `SessionContext` as the caller put it. Empty strings and lists mean: not given.
-#[derive(Clone, Debug, Default, PartialEq)]
-#[expect(
-    missing_docs,
-    reason = "the fields of `SessionContext` in the protocol"
-)]
-pub struct RawSession {
-    pub policies: Vec<String>,
-    pub policy_arns: Vec<String>,
-    pub tags: Vec<(String, String)>,
-    pub source_identity: String,
-    pub issued_at: Option<Timestamp>,
-    pub expires_at: Option<Timestamp>,
-    pub mfa_at: Option<Timestamp>,
-    pub transitive_tag_keys: Vec<String>,
-    pub claims: Vec<(String, ContextValue)>,
-    pub federated_provider: String,
-    pub parent: String,
-    pub attributes: Vec<(String, ContextValue)>,
-}
 
 /// One question, fully parsed.
 #[derive(Clone, Debug)]
@@ -169,18 +132,18 @@ impl Session {
 
 impl Request {
     /// Checks everything that needs no store: M-1, M-7, C-4, K-1 and the forms of section 6.
-    pub fn parse(raw: RawRequest, at: Timestamp) -> Result<Self, RequestError> {
-        Self::parse_with(raw, at, &SessionPolicies::forgetting())
+    pub fn parse(question: &Question<'_>, at: Timestamp) -> Result<Self, RequestError> {
+        Self::parse_with(question, at, &SessionPolicies::forgetting())
     }
 
     /// The same, where the policies of the session may have been seen before.
     pub fn parse_with(
-        raw: RawRequest,
+        question: &Question<'_>,
         at: Timestamp,
         session_policies: &SessionPolicies,
     ) -> Result<Self, RequestError> {
         let work = Work::new();
-        let request = Self::read(raw, at, session_policies, None, &work)?;
+        let request = Self::read(question, at, session_policies, None, &work)?;
         Ok(Self {
             spent: BUDGET.saturating_sub(work.left()),
             ..request
@@ -188,31 +151,27 @@ impl Request {
     }
 
     /// The same, where a person waits for the answer: the policies of the session may take the longer.
-    pub fn parse_for_people(raw: RawRequest, at: Timestamp) -> Result<Self, RequestError> {
+    pub fn parse_for_people(question: &Question<'_>, at: Timestamp) -> Result<Self, RequestError> {
         let session_policies = SessionPolicies::forgetting();
-        Self::read(raw, at, &session_policies, None, &Work::ample())
+        Self::read(question, at, &session_policies, None, &Work::ample())
     }
 
     /// The same, where a simulation may say any context key.
     pub(super) fn read(
-        raw: RawRequest,
+        question: &Question<'_>,
         at: Timestamp,
         session_policies: &SessionPolicies,
         simulated: Option<Box<Simulated>>,
         work: &Work,
     ) -> Result<Self, RequestError> {
-        let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
-        let action = Action::parse(&raw.action).map_err(at_field("action"))?;
-        let resource = Resource::parse(&raw.resource).map_err(at_field("resource"))?;
-        let resource_account = match raw.resource_account.as_str() {
+        let principal = Principal::parse(question.principal).map_err(at_field("principal"))?;
+        let action = Action::parse(question.action).map_err(at_field("action"))?;
+        let resource = Resource::parse(question.resource).map_err(at_field("resource"))?;
+        let resource_account = match question.resource_account {
             "" => None,
             text => Some(AccountId::parse(text).map_err(at_field("resource_account"))?),
         };
-        let context = Context::from_entries(raw.context).map_err(|duplicate| {
-            let message =
-                "this context key stands twice; keys are compared ignoring case".to_owned();
-            RequestError::invalid(context_field(&duplicate.0), message)
-        })?;
+        let context = context(question, simulated.is_some())?;
         let tag_keys = match simulated {
             None => {
                 check_reserved(&context, &principal)?;
@@ -223,11 +182,9 @@ impl Request {
             // What is given wins, without a check for contradictions.
             Some(_) => ContextValue::list(derived_tag_keys(&context).map(ContextValue::string)),
         };
-        let session = match raw.session {
+        let session = match &question.session {
             None => GivenSession::default(),
-            Some(session) => {
-                session::parse(session, &principal, session_policies, at, work)?.into()
-            }
+            Some(facts) => session::parse(facts, &principal, session_policies, at, work)?.into(),
         };
         if matches!(principal, Principal::FederatedUser { .. }) && session.parent.is_none() {
             let message =
@@ -253,9 +210,23 @@ pub(super) fn at_field(field: &'static str) -> impl Fn(Malformed) -> RequestErro
     move |malformed| RequestError::invalid(field, malformed.0)
 }
 
+/// The context, with the keys of C-4 held apart. In a simulation a key may be said to be absent; it is no entry then.
+fn context(question: &Question<'_>, is_simulated: bool) -> Result<Context, RequestError> {
+    let mut entries = Vec::with_capacity(question.context.len());
+    for (key, value) in &question.context {
+        if !(is_simulated && value.is_absence()) {
+            entries.push((*key, value.to_context_value(|| context_field(key))?));
+        }
+    }
+    Context::from_entries(entries).map_err(|duplicate| {
+        let message = "this context key stands twice; keys are compared ignoring case";
+        RequestError::invalid(context_field(&duplicate.0), message)
+    })
+}
+
 /// `context["aws:SourceIp"]`.
 pub(super) fn context_field(key: &str) -> String {
-    format!("context[\"{key}\"]")
+    member("context", key)
 }
 
 /// K-1, K-8, K-9: what only iamd, the session or a service may say.

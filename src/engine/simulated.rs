@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::request::{RawRequest, Request, RequestError, at_field, context_field};
+use super::question::{GivenPolicy, Overrides, Question, Value};
+use super::request::{Request, RequestError, at_field, context_field};
 use super::session_policy::{Compiled, SessionPolicies, parse_document};
 use super::work::{IsWanted, Work, wanted};
 use crate::compile::operator::Values;
@@ -15,28 +16,6 @@ use crate::compile::snapshot::{Account, Entity, Policy, Snapshot, Tags};
 use crate::context::{Context, ContextKey};
 use crate::language::document::PolicyType;
 use crate::name::{AccountId, Arn, Principal};
-
-/// What a simulation says besides the question: texts, nothing checked.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct RawOverrides {
-    /// The context keys that are to be absent.
-    pub absent: Vec<String>,
-    /// The policies that the store does not have.
-    pub policies: Vec<RawPolicy>,
-    /// The types of which the store's policies do not count.
-    pub replace: Vec<PolicyType>,
-}
-
-/// A policy of a simulation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RawPolicy {
-    /// What it counts as.
-    pub policy_type: PolicyType,
-    /// Where it stands in the question, which is also its name: `identity_policies[0]`.
-    pub field: String,
-    /// The document.
-    pub text: String,
-}
 
 /// What a simulation says besides the question.
 #[derive(Clone, Debug, Default)]
@@ -87,58 +66,64 @@ const EVERY_TYPE: &[PolicyType] = &[
 impl Request {
     /// Like [`Request::parse`], for a question that is only simulated: any context key may be given, and policies.
     pub fn simulate(
-        raw: RawRequest,
-        overrides: RawOverrides,
+        question: &Question<'_>,
+        overrides: &Overrides<'_>,
         at: Timestamp,
     ) -> Result<Self, RequestError> {
-        Self::simulate_while(raw, overrides, at, &wanted())
+        Self::simulate_while(question, overrides, at, &wanted())
     }
 
     /// The same, as long as `is_wanted`.
     pub fn simulate_while(
-        mut raw: RawRequest,
-        overrides: RawOverrides,
+        question: &Question<'_>,
+        overrides: &Overrides<'_>,
         at: Timestamp,
         is_wanted: &IsWanted,
     ) -> Result<Self, RequestError> {
         let mut simulated = Simulated {
-            absent: absent(&overrides.absent, &raw)?,
-            replace: overrides.replace,
+            absent: absent(question)?,
+            replace: overrides.replace.clone(),
             ..Simulated::default()
         };
-        for RawPolicy {
+        for GivenPolicy {
             policy_type,
             field,
             text,
-        } in overrides.policies
+        } in &overrides.policies
         {
             if !is_wanted() {
                 return Err(RequestError::unwanted());
             }
             let Compiled {
                 statements, origin, ..
-            } = parse_document(&text, policy_type, &field, field.clone())?;
+            } = parse_document(text, *policy_type, field, field.clone())?;
             let policy = Policy {
                 statements,
                 origin,
-                name: field.into(),
-                policy_type,
+                name: field.as_str().into(),
+                policy_type: *policy_type,
                 file: "".into(),
             };
-            simulated.policies_mut(policy_type).push(Arc::new(policy));
+            simulated.policies_mut(*policy_type).push(Arc::new(policy));
         }
-        if raw.principal.is_empty() && !simulated.identity.is_empty() {
-            simulated.leave_unnamed(&raw)?;
-            raw.principal = UNNAMED.to_owned();
+        let unnamed;
+        let mut question = question;
+        if question.principal.is_empty() && !simulated.identity.is_empty() {
+            simulated.leave_unnamed(question)?;
+            unnamed = Question {
+                principal: UNNAMED,
+                ..question.clone()
+            };
+            question = &unnamed;
         }
-        let parent = raw.session.as_ref().map_or("", |session| &session.parent);
-        let principal = Principal::parse(&raw.principal).map_err(at_field("principal"))?;
+        let parent = question.session.as_ref().map_or("", |facts| facts.parent);
+        let principal = Principal::parse(question.principal).map_err(at_field("principal"))?;
         simulated.check_fits(&principal)?;
         if simulated.replaces(PolicyType::Identity) {
             simulated.stand_in = stand_in(&principal, parent).map(Arc::new);
         }
         Self::read(
-            raw,
+            question,
             at,
             &SessionPolicies::forgetting(),
             Some(Box::new(simulated)),
@@ -204,9 +189,9 @@ impl Simulated {
     }
 
     /// Nobody in particular asks: no policy of the store speaks of them.
-    fn leave_unnamed(&mut self, raw: &RawRequest) -> Result<(), RequestError> {
+    fn leave_unnamed(&mut self, question: &Question<'_>) -> Result<(), RequestError> {
         let needs_name = [
-            ("the session", raw.session.is_some()),
+            ("the session", question.session.is_some()),
             ("a resource policy", !self.resource.is_empty()),
             ("a trust policy", !self.trust.is_empty()),
         ];
@@ -242,23 +227,21 @@ impl Simulated {
     }
 }
 
-/// The keys that are to be absent; none may be given as well (C-4).
-fn absent(keys: &[String], raw: &RawRequest) -> Result<Vec<ContextKey>, RequestError> {
-    let mut given: Vec<ContextKey> = raw
-        .context
-        .iter()
-        .map(|(key, _)| ContextKey::new(key))
-        .collect();
-    let n_values = given.len();
-    for key in keys {
+/// The keys that are to be absent; none may be given as well, or twice (C-4).
+fn absent(question: &Question<'_>) -> Result<Vec<ContextKey>, RequestError> {
+    let is_absent = |(_, value): &&(&str, Value<'_>)| value.is_absence();
+    let (absent, given): (Vec<_>, Vec<_>) = question.context.iter().partition(is_absent);
+    let mut keys: Vec<ContextKey> = given.iter().map(|(key, _)| ContextKey::new(key)).collect();
+    let n_values = keys.len();
+    for (key, _) in absent {
         let folded = ContextKey::new(key);
-        if given.contains(&folded) {
+        if keys.contains(&folded) {
             let message = "this context key stands twice; keys are compared ignoring case";
             return Err(RequestError::invalid(context_field(key), message));
         }
-        given.push(folded);
+        keys.push(folded);
     }
-    Ok(given.split_off(n_values))
+    Ok(keys.split_off(n_values))
 }
 
 /// A user or role with no policies, no tags and no groups, called as `principal` says.

@@ -46,6 +46,11 @@ pub struct Member<'t> {
     pub value: Node<'t>,
 }
 
+/// `text` as JSON writes it, quotes included.
+pub fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
 impl<'t> Node<'t> {
     /// The text of a string.
     pub fn as_str(&self) -> Option<&str> {

@@ -42,9 +42,8 @@ use jiff::Timestamp;
 use serde_saphyr::Spanned;
 
 use crate::engine::decision::Reason;
-use crate::engine::derived::ROLES_CLAIM;
-use crate::engine::request::{RawRequest, RawSession, Request, RequestError};
-use crate::engine::simulated::RawOverrides;
+use crate::engine::question::{self, Question, SessionFacts};
+use crate::engine::request::{Request, RequestError};
 use crate::language::finding::{Code, did_you_mean};
 use simulated::Simulated;
 use value::Value;
@@ -105,98 +104,106 @@ pub enum Expect {
     InvalidArgument,
 }
 
-/// A question as the scenario puts it.
+/// A question as the scenario puts it, malformed values included.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "the fields of `AuthorizeRequest` in the protocol"
+)]
 pub struct Ask {
-    /// INVARIANT: everything but the values of `context` and of the session's `claims` and `attributes`, which stand
-    /// below.
-    request: RawRequest,
-    /// The context, malformed values included.
-    pub context: Vec<(String, Value)>,
-    /// The session's claims, malformed values included.
-    pub claims: Vec<(String, Value)>,
-    /// The keys of the session's credentials, malformed values included.
-    pub attributes: Vec<(String, Value)>,
-    /// Comes back with the answer.
+    pub principal: String,
+    pub action: String,
+    pub resource: String,
+    pub context: Values,
+    pub session: Option<Session>,
+    pub resource_account: String,
     pub request_id: String,
     /// What makes it a simulation; none: it is asked as it is.
     pub simulated: Option<Simulated>,
 }
 
+/// The facts of its session.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    missing_docs,
+    reason = "the fields of `SessionContext` in the protocol"
+)]
+pub struct Session {
+    pub policies: Vec<String>,
+    pub policy_arns: Vec<String>,
+    pub tags: Vec<(String, String)>,
+    pub source_identity: String,
+    pub issued_at: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
+    pub mfa_at: Option<Timestamp>,
+    pub transitive_tag_keys: Vec<String>,
+    pub claims: Values,
+    pub federated_provider: String,
+    pub parent: String,
+    pub attributes: Values,
+}
+
+/// Names and values of a mapping, malformed values included.
+pub type Values = Vec<(String, Value)>;
+
 impl Ask {
     /// The question as the engine takes it, asked or simulated `at` this time; or why it is malformed.
     pub fn request(&self, at: Timestamp) -> Result<Request, RequestError> {
+        let question = self.question();
         let Some(simulated) = &self.simulated else {
-            return Request::parse(self.to_request()?, at);
+            return Request::parse(&question, at);
         };
-        // The empty list is absence too (C-7).
-        let is_absent = |value: &Value| match value {
-            Value::List(elements) => elements.is_empty(),
-            value => *value == Value::Null,
-        };
-        let (absent, context): (Vec<_>, Vec<_>) = self
-            .context
-            .iter()
-            .cloned()
-            .partition(|(_, value)| is_absent(value));
-        let given = Self {
-            context,
-            ..self.clone()
-        };
-        let overrides = RawOverrides {
-            absent: absent.into_iter().map(|(key, _)| key).collect(),
-            policies: simulated.policies.clone(),
-            replace: simulated.replace.clone(),
-        };
-        Request::simulate(given.to_request()?, overrides, at)
+        Request::simulate(&question, &simulated.overrides(), at)
     }
 
-    /// The question, or why a value makes it malformed; without what is simulated.
-    pub fn to_request(&self) -> Result<RawRequest, RequestError> {
-        let mut request = self.request.clone();
-        request.context = context_values("context", &self.context)?;
-        if let Some(session) = &mut request.session {
-            // T-22: a claim that is an object or `null` fills no key. T-25: the one that names roles is there all the same.
-            let is_kept = |(name, value): &&(String, Value)| {
-                value.is_claim() || (is_object(value) && name.eq_ignore_ascii_case(ROLES_CLAIM))
-            };
-            let claims = self.claims.iter().filter(is_kept).map(|(name, value)| {
-                let value = if is_object(value) {
-                    Value::List(Vec::new())
-                } else {
-                    value.clone()
-                };
-                (name.clone(), value)
-            });
-            let claims: Vec<_> = claims.collect();
-            session.claims = context_values("session.claims", &claims)?;
-            session.attributes = context_values("session.attributes", &self.attributes)?;
+    /// The question proper, without what is simulated.
+    pub fn question(&self) -> Question<'_> {
+        Question {
+            principal: &self.principal,
+            action: &self.action,
+            resource: &self.resource,
+            context: entries(&self.context),
+            session: self
+                .session
+                .as_ref()
+                .map(|session| Box::new(session.facts())),
+            resource_account: &self.resource_account,
+            request_id: &self.request_id,
         }
-        Ok(request)
-    }
-
-    /// The question without `context` and the session's `claims` and `attributes`.
-    pub fn without_values(&self) -> &RawRequest {
-        &self.request
     }
 }
 
-fn is_object(value: &Value) -> bool {
-    matches!(value, Value::Map(_))
+impl Session {
+    fn facts(&self) -> SessionFacts<'_> {
+        SessionFacts {
+            policies: texts(&self.policies),
+            policy_arns: texts(&self.policy_arns),
+            tags: self
+                .tags
+                .iter()
+                .map(|(key, value)| (&**key, &**value))
+                .collect(),
+            source_identity: &self.source_identity,
+            issued_at: self.issued_at,
+            expires_at: self.expires_at,
+            mfa_at: self.mfa_at,
+            transitive_tag_keys: texts(&self.transitive_tag_keys),
+            claims: entries(&self.claims),
+            federated_provider: &self.federated_provider,
+            parent: &self.parent,
+            attributes: entries(&self.attributes),
+        }
+    }
 }
 
-fn context_values<'v>(
-    field: &str,
-    values: impl IntoIterator<Item = &'v (String, Value)>,
-) -> Result<Vec<(String, crate::context::ContextValue)>, RequestError> {
-    let read = |(key, value): &(String, Value)| match value.to_context_value() {
-        Ok(value) => Ok((key.clone(), value)),
-        Err(why) => Err(RequestError::invalid(
-            format!("{field}[{key:?}]"),
-            why.to_string(),
-        )),
-    };
-    values.into_iter().map(read).collect()
+fn entries(values: &[(String, Value)]) -> Vec<(&str, question::Value<'_>)> {
+    let entries = values.iter();
+    let entries = entries.map(|(key, value)| (key.as_str(), value.as_given()));
+    entries.collect()
+}
+
+fn texts(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }
 
 impl fmt::Display for Expect {
@@ -415,35 +422,20 @@ fn read_ask(value: &Value) -> Result<(Ask, Option<Timestamp>), String> {
         .chain(simulated::members())
         .collect();
     let members = Members::of(value, "`ask`", &known)?;
-    let mut request = RawRequest {
+    let ask = Ask {
         principal: members.text("principal")?,
         action: members.text("action")?,
         resource: members.text("resource")?,
-        resource_account: members.text("resource_account")?,
-        ..RawRequest::default()
-    };
-    let (mut claims, mut attributes) = (Vec::new(), Vec::new());
-    if let Some(session) = members.get("session") {
-        let (facts, of_token, of_credentials) = read_session(session)?;
-        request.session = Some(facts);
-        (claims, attributes) = (of_token, of_credentials);
-    }
-    let ask = Ask {
-        request,
         context: members.map("context")?,
-        claims,
-        attributes,
+        session: members.get("session").map(read_session).transpose()?,
+        resource_account: members.text("resource_account")?,
         request_id: members.text("request_id")?,
         simulated: simulated::read(&members)?,
     };
     Ok((ask, members.timestamp("evaluation_time")?))
 }
 
-/// Names and values of a mapping, malformed values included.
-type Values = Vec<(String, Value)>;
-
-/// The session without its claims and attributes, the claims, and the attributes.
-fn read_session(value: &Value) -> Result<(RawSession, Values, Values), String> {
+fn read_session(value: &Value) -> Result<Session, String> {
     const MEMBERS: &[&str] = &[
         "policies",
         "policy_arns",
@@ -466,7 +458,7 @@ fn read_session(value: &Value) -> Result<(RawSession, Values, Values), String> {
             other.kind()
         )),
     };
-    let session = RawSession {
+    Ok(Session {
         policies: members.documents("policies")?,
         policy_arns: members.texts("policy_arns")?,
         tags: members
@@ -479,12 +471,11 @@ fn read_session(value: &Value) -> Result<(RawSession, Values, Values), String> {
         expires_at: members.timestamp("expires_at")?,
         mfa_at: members.timestamp("mfa_at")?,
         transitive_tag_keys: members.texts("transitive_tag_keys")?,
-        claims: Vec::new(),
+        claims: members.map("claims")?,
         federated_provider: members.text("federated_provider")?,
         parent: members.text("parent")?,
-        attributes: Vec::new(),
-    };
-    Ok((session, members.map("claims")?, members.map("attributes")?))
+        attributes: members.map("attributes")?,
+    })
 }
 
 /// The members of a mapping, all of them known. Names may be written in lowerCamelCase too, as in proto3 JSON.

@@ -2,7 +2,8 @@
 
 use super::value::Value;
 use super::{Members, with_guess};
-use crate::engine::simulated::RawPolicy;
+use crate::engine::question::{GivenPolicy, Overrides};
+pub use crate::engine::question::{LISTS, SINGLES};
 use crate::language::document::PolicyType;
 use crate::language::finding::did_you_mean;
 
@@ -11,25 +12,36 @@ use crate::language::finding::did_you_mean;
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Simulated {
     /// In the order of [`LISTS`] and [`SINGLES`].
-    pub policies: Vec<RawPolicy>,
+    pub policies: Vec<Document>,
     /// Of these types only the policies above count.
     pub replace: Vec<PolicyType>,
 }
 
-/// The members that list documents.
-pub const LISTS: &[(&str, PolicyType)] = &[
-    ("identity_policies", PolicyType::Identity),
-    ("resource_policies", PolicyType::Resource),
-    ("session_policies", PolicyType::Session),
-    ("service_control_policies", PolicyType::ServiceControl),
-    ("resource_control_policies", PolicyType::ResourceControl),
-];
+/// A policy that the store does not have.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document {
+    /// What it counts as.
+    pub policy_type: PolicyType,
+    /// Where it stands in the question: `identity_policies[0]`.
+    pub field: String,
+    /// The document.
+    pub text: String,
+}
 
-/// The members that are one document.
-pub const SINGLES: &[(&str, PolicyType)] = &[
-    ("permissions_boundary", PolicyType::PermissionsBoundary),
-    ("trust_policy", PolicyType::Trust),
-];
+impl Simulated {
+    /// The same as the engine takes it.
+    pub fn overrides(&self) -> Overrides<'_> {
+        let policies = self.policies.iter().map(|document| GivenPolicy {
+            policy_type: document.policy_type,
+            field: document.field.clone(),
+            text: &document.text,
+        });
+        Overrides {
+            policies: policies.collect(),
+            replace: self.replace.clone(),
+        }
+    }
+}
 
 /// The types as `replace` calls them; `POLICY_TYPE_IDENTITY`, as in the protocol, is read too.
 const TYPES: &[(&str, PolicyType)] = &[
@@ -44,7 +56,7 @@ const TYPES: &[(&str, PolicyType)] = &[
 
 /// Every member that makes a question a simulation.
 pub fn members() -> impl Iterator<Item = &'static str> {
-    let documents = LISTS.iter().chain(SINGLES).map(|(name, _)| *name);
+    let documents = LISTS.into_iter().chain(SINGLES).map(|(name, _)| name);
     documents.chain(["replace", "evaluation_time"])
 }
 
@@ -56,8 +68,8 @@ pub(super) fn read(members: &Members<'_>) -> Result<Option<Simulated>, String> {
     let mut simulated = Simulated::default();
     for (name, policy_type) in LISTS {
         for (index, text) in members.documents(name)?.into_iter().enumerate() {
-            simulated.policies.push(RawPolicy {
-                policy_type: *policy_type,
+            simulated.policies.push(Document {
+                policy_type,
                 field: format!("{name}[{index}]"),
                 text,
             });
@@ -65,9 +77,9 @@ pub(super) fn read(members: &Members<'_>) -> Result<Option<Simulated>, String> {
     }
     for (name, policy_type) in SINGLES {
         if let Some(value) = members.get(name) {
-            simulated.policies.push(RawPolicy {
-                policy_type: *policy_type,
-                field: (*name).to_owned(),
+            simulated.policies.push(Document {
+                policy_type,
+                field: name.to_owned(),
                 text: document(name, value)?,
             });
         }

@@ -18,6 +18,14 @@ fn question(members: &str) -> Ask {
     }
 }
 
+/// Why the question with these members is malformed.
+fn refusal(members: &str) -> RequestError {
+    let asked =
+        r#"principal: "arn:aws:iam::111122223333:oidc-provider/a.b", action: "a:B", resource: "*""#;
+    let ask = question(&format!("{{ {asked}, {members} }}"));
+    ask.request(Timestamp::UNIX_EPOCH).unwrap_err()
+}
+
 fn refused(text: &str) -> String {
     let errors = parse("t.yaml", text).unwrap_err();
     errors
@@ -90,10 +98,7 @@ fn a_scenario_is_read_whole() {
         }
     );
     assert_eq!(
-        (
-            ask.request_id.as_str(),
-            ask.without_values().resource_account.as_str()
-        ),
+        (ask.request_id.as_str(), ask.resource_account.as_str()),
         ("r", "1")
     );
 
@@ -112,13 +117,15 @@ fn json_is_read_too() {
 #[test]
 fn values_keep_their_types() {
     let ask = question(
-        r#"{ context: { a: 5, b: "5", c: 1.50, d: true, e: [x, 1], f: yes, g: 010, h: "", i: [] } }"#,
+        r#"{ principal: "*", action: "a:B", resource: "*",
+             context: { a: 5, b: "5", c: 1.50, d: true, e: [x, 1], f: yes, g: 010, h: "", i: [] } }"#,
     );
-    let request = ask.to_request().unwrap();
+    let request = ask.request(Timestamp::UNIX_EPOCH).unwrap();
     let canonical: Vec<String> = request
         .context
+        .entries()
         .iter()
-        .map(|(_, value)| value.values().join(","))
+        .map(|entry| entry.value.values().join(","))
         .collect();
     assert_eq!(
         canonical,
@@ -133,13 +140,11 @@ fn values_keep_their_types() {
 fn what_no_context_may_hold_is_kept_until_it_is_asked() {
     for (value, part) in [
         ("null", "null"),
-        ("{}", "a mapping"),
+        ("{}", "an object"),
         ("[[x]]", "a list"),
         ("[null]", "null"),
     ] {
-        let error = question(&format!("{{ context: {{ \"app:k\": {value} }} }}"))
-            .to_request()
-            .unwrap_err();
+        let error = refusal(&format!("context: {{ \"app:k\": {value} }}"));
         assert_eq!(error.field, "context[\"app:k\"]");
         assert!(error.message.contains(part), "{error}");
     }
@@ -149,9 +154,9 @@ fn what_no_context_may_hold_is_kept_until_it_is_asked() {
         "-1e300",
         "170141183460469231731687303715884105727",
     ] {
-        let ask = question(&format!("{{ session: {{ claims: {{ sub: {number} }} }} }}"));
+        let members = format!("session: {{ claims: {{ sub: {number} }} }}");
         assert_eq!(
-            ask.to_request().unwrap_err().field,
+            refusal(&members).field,
             "session.claims[\"sub\"]",
             "C-5: {number}"
         );
@@ -160,10 +165,9 @@ fn what_no_context_may_hold_is_kept_until_it_is_asked() {
 
 #[test]
 fn keys_that_differ_in_case_only_both_stay() {
-    let request = question("{ context: { app:x: 1, APP:X: 2 } }")
-        .to_request()
-        .unwrap();
-    assert_eq!(request.context.len(), 2, "C-4: for the engine to refuse");
+    let ask = question("{ context: { app:x: 1, APP:X: 2 } }");
+    let n_entries = ask.question().context.len();
+    assert_eq!(n_entries, 2, "C-4: for the engine to refuse");
 }
 
 #[test]
@@ -174,16 +178,13 @@ fn a_session_has_all_its_fields() {
              mfa_at: 2024-06-01T00:00:00.5Z, transitive_tag_keys: [Team], claims: { aud: [x] },
              federated_provider: f, parent: p } }"#,
     );
-    let session = ask.to_request().unwrap().session.unwrap();
+    let session = ask.question().session.unwrap();
     assert_eq!(session.policies, ["{}", r#"{"Version": "2012-10-17"}"#]);
-    assert_eq!(session.tags, [("Team".into(), "blue".into())]);
+    assert_eq!(session.tags, [("Team", "blue")]);
     assert_eq!(session.expires_at.unwrap().as_second(), 1_717_203_600);
     assert_eq!(session.claims.len(), 1);
-    assert_eq!(
-        (session.federated_provider.as_str(), session.parent.as_str()),
-        ("f", "p")
-    );
-    assert_eq!(question("{}").to_request().unwrap().session, None);
+    assert_eq!((session.federated_provider, session.parent), ("f", "p"));
+    assert_eq!(question("{}").question().session, None);
 }
 
 #[test]

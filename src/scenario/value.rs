@@ -4,8 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::context::ContextValue;
-use crate::name::Malformed;
+use crate::engine::question::Value as Given;
 
 /// A value that knows its type: `5` and `"5"` differ, and what no context may hold (`null`, mappings, lists in lists)
 /// can be held, so that a scenario can show how it is refused.
@@ -23,33 +22,17 @@ pub enum Value {
 }
 
 impl Value {
-    /// What a context key holds when the caller sends this value (C-5).
-    pub fn to_context_value(&self) -> Result<ContextValue, Malformed> {
+    /// The value as a caller gives it.
+    pub fn as_given(&self) -> Given<'_> {
         match self {
-            Self::List(elements) => {
-                let elements: Result<Vec<_>, _> = elements.iter().map(Self::to_scalar).collect();
-                elements.map(ContextValue::list)
-            }
-            other => other.to_scalar(),
-        }
-    }
-
-    /// Whether a claim of this value fills a key (T-22).
-    pub fn is_claim(&self) -> bool {
-        !matches!(self, Self::Null | Self::Map(_))
-    }
-
-    fn to_scalar(&self) -> Result<ContextValue, Malformed> {
-        match self {
-            Self::Bool(value) => Ok(ContextValue::bool(*value)),
-            // What loses digits here is 2^53 or more, and refused.
-            Self::Integer(number) => ContextValue::number(*number as f64),
-            Self::Float(number) => ContextValue::number(*number),
-            Self::String(text) => Ok(ContextValue::string(text.as_str())),
-            Self::Null | Self::List(_) | Self::Map(_) => Err(Malformed::because(format!(
-                "{} is no context value: give a string, a number, a Boolean or a list of them",
-                self.kind()
-            ))),
+            Self::Null => Given::Null,
+            Self::Bool(value) => Given::Bool(*value),
+            // What loses digits here is 2^53 or more, and refused (C-5).
+            Self::Integer(number) => Given::Number(*number as f64),
+            Self::Float(number) => Given::Number(*number),
+            Self::String(text) => Given::Text(text),
+            Self::List(elements) => Given::List(elements.iter().map(Self::as_given).collect()),
+            Self::Map(_) => Given::Object,
         }
     }
 

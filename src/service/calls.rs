@@ -24,6 +24,7 @@ use tower_service::Service;
 
 use super::convert;
 use super::listen::{Call, Entrance};
+use crate::authorizer::Refusal;
 use crate::config::{
     DEADLINE_FOR_HELPERS, DEADLINE_FOR_PEOPLE, LONGEST_DEADLINE, MAX_HELPER_BYTES,
     MAX_SIMULATION_BYTES,
@@ -59,15 +60,40 @@ pub(super) struct Bounds {
     pub(super) max_message_bytes: usize,
 }
 
+/// What the calls of one method are held to.
+#[derive(Clone, Copy, Debug)]
+struct Rules {
+    /// When a call ends whose client set no deadline. A stream that is answered in time, such as the health watch, goes
+    /// on after it.
+    deadline: Duration,
+    /// The longest message.
+    max_bytes: usize,
+    /// Whether it discloses policies and may take its time: open to those on this machine alone (S-12), and few at once.
+    is_for_people: bool,
+}
+
 impl Bounds {
-    /// When the calls of `method` end whose client set no deadline, and how long their requests may be. A stream that is
-    /// answered in time, such as the health watch, goes on after it.
-    fn of(&self, method: &str) -> (Duration, usize) {
+    /// The rules of each method. One that is not named here helps a client, as health and reflection do, and is held to
+    /// the least.
+    fn of(&self, method: &str) -> Rules {
+        let for_people = |max_bytes| Rules {
+            deadline: DEADLINE_FOR_PEOPLE,
+            max_bytes,
+            is_for_people: true,
+        };
         match method {
-            "Authorize" => (self.default_deadline, self.max_question_bytes),
-            "Explain" => (DEADLINE_FOR_PEOPLE, self.max_question_bytes),
-            "Simulate" => (DEADLINE_FOR_PEOPLE, MAX_SIMULATION_BYTES),
-            _ => (DEADLINE_FOR_HELPERS, MAX_HELPER_BYTES),
+            "Authorize" => Rules {
+                deadline: self.default_deadline,
+                max_bytes: self.max_question_bytes,
+                is_for_people: false,
+            },
+            "Explain" => for_people(self.max_question_bytes),
+            "Simulate" => for_people(MAX_SIMULATION_BYTES),
+            _ => Rules {
+                deadline: DEADLINE_FOR_HELPERS,
+                max_bytes: MAX_HELPER_BYTES,
+                is_for_people: false,
+            },
         }
     }
 }
@@ -91,12 +117,13 @@ where
             return Box::pin(std::future::ready(Ok(refusal)));
         }
         let method = request.uri().path().rsplit('/').next();
-        let (default, max_bytes) = self.bounds.of(method.unwrap_or_default());
+        let rules = self.bounds.of(method.unwrap_or_default());
+        let max_bytes = rules.max_bytes;
         let deadline = match client_timeout(request.headers()) {
             Ok(Some(Duration::ZERO)) => {
                 return Box::pin(std::future::ready(Ok(deadline_exceeded())));
             }
-            Ok(given) => given.unwrap_or(default).min(LONGEST_DEADLINE),
+            Ok(given) => given.unwrap_or(rules.deadline).min(LONGEST_DEADLINE),
             Err(Malformed) => {
                 let status = Status::invalid_argument(
                     "the header `grpc-timeout` has at most eight digits and one of the units H, M, S, m, u and n",
@@ -116,8 +143,7 @@ where
                 is_late,
             })
         };
-        let is_for_people = matches!(method, Some("Explain" | "Simulate"));
-        let Some(entrance) = entrance.filter(|_| is_for_people) else {
+        let Some(entrance) = entrance.filter(|_| rules.is_for_people) else {
             let request = request.map(|body| limited(body, None));
             return Box::pin(in_time(deadline, self.inner.call(request), call));
         };
@@ -317,7 +343,8 @@ impl http_body::Body for Limited {
                 Ok(state) => self.state = state,
                 // What is longer than any message is tonic's to refuse, as it is where there is no such limit.
                 Err(n_bytes) if n_bytes as usize <= self.max_message_bytes => {
-                    let status = convert::question_too_large(n_bytes as usize, self.max_bytes);
+                    let refusal = Refusal::question_too_large(n_bytes as usize, self.max_bytes);
+                    let status = convert::status(&refusal);
                     return Poll::Ready(Some(Err(status)));
                 }
                 Err(n_bytes) => self.state = State::message(n_bytes),

@@ -2,16 +2,17 @@
 
 use anyhow::{Context as _, bail};
 use tokio::runtime::{Builder, Runtime};
+use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::explain::Explained;
-use super::pb;
+use super::explain::ExplainAnswer;
+use super::json::NoAnswer;
 use super::pb::authorization_service_client::AuthorizationServiceClient;
-use super::question::{Answer, NoAnswer, Question};
-use super::simulate::{Simulation, SimulationAnswer};
+use super::{convert, explain, simulate};
+use crate::authorizer::{Answer, Question, Simulated, Simulation};
 use crate::config::{
     CLIENT_TIMEOUT, DEADLINE_FOR_PEOPLE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
 };
@@ -44,56 +45,41 @@ impl Client {
     }
 
     /// Asks one question.
-    pub fn ask(&self, question: Question) -> Result<Answer, NoAnswer> {
-        let request_id = question.0.request_id.clone();
+    pub fn authorize(&self, question: &Question<'_>) -> Result<Answer, NoAnswer> {
         let mut stub = AuthorizationServiceClient::new(self.channel.clone());
-        let mut request = tonic::Request::new(question.0);
+        let mut request = tonic::Request::new(convert::message(question));
         request.set_timeout(CLIENT_TIMEOUT);
-        match self
-            .runtime
-            .block_on(async { stub.authorize(request).await })
-        {
-            Ok(response) => Ok(Answer(response.into_inner())),
-            Err(status) => Err(NoAnswer {
-                request_id,
-                status: Box::new(status),
-            }),
-        }
+        let call = async { stub.authorize(request).await };
+        let response = self.runtime.block_on(call);
+        let response = response.map_err(|status| no_answer(question, &status))?;
+        let answer = convert::answer(response.into_inner());
+        answer.ok_or_else(|| NoAnswer::undecided(question.request_id))
     }
 
     /// Asks for a simulation, which may take its time.
-    pub fn simulate(&self, simulation: Simulation) -> Result<SimulationAnswer, NoAnswer> {
-        let request_id = simulation.0.request_id.clone();
+    pub fn simulate(&self, simulation: &Simulation<'_>) -> Result<Simulated, NoAnswer> {
         let stub = AuthorizationServiceClient::new(self.channel.clone());
         let mut stub = stub.max_decoding_message_size(MAX_MESSAGE_BYTES);
-        let mut request = tonic::Request::new(simulation.0);
+        let mut request = tonic::Request::new(simulate::message(simulation));
         request.set_timeout(DEADLINE_FOR_PEOPLE);
-        match self
-            .runtime
-            .block_on(async { stub.simulate(request).await })
-        {
-            Ok(response) => Ok(SimulationAnswer(response.into_inner())),
-            Err(status) => Err(NoAnswer {
-                request_id,
-                status: Box::new(status),
-            }),
-        }
+        let call = async { stub.simulate(request).await };
+        let response = self.runtime.block_on(call);
+        let response = response.map_err(|status| no_answer(&simulation.question, &status))?;
+        let simulated = simulate::simulated(response.into_inner());
+        simulated.ok_or_else(|| NoAnswer::undecided(simulation.question.request_id))
     }
 
     /// Asks one question, and why it is answered so.
-    pub fn explain(&self, question: Question) -> Result<Explained, NoAnswer> {
-        let request_id = question.0.request_id.clone();
-        let mut stub = AuthorizationServiceClient::new(self.channel.clone())
-            .max_decoding_message_size(MAX_EXPLANATION_BYTES);
-        let mut request = tonic::Request::new(pb::ExplainRequest::from(question.0));
+    pub fn explain(&self, question: &Question<'_>) -> Result<ExplainAnswer, NoAnswer> {
+        let stub = AuthorizationServiceClient::new(self.channel.clone());
+        let mut stub = stub.max_decoding_message_size(MAX_EXPLANATION_BYTES);
+        let mut request = tonic::Request::new(explain::message(question));
         request.set_timeout(DEADLINE_FOR_PEOPLE);
-        match self.runtime.block_on(async { stub.explain(request).await }) {
-            Ok(response) => Ok(Explained(response.into_inner())),
-            Err(status) => Err(NoAnswer {
-                request_id,
-                status: Box::new(status),
-            }),
-        }
+        let call = async { stub.explain(request).await };
+        let response = self.runtime.block_on(call);
+        let response = response.map_err(|status| no_answer(question, &status))?;
+        let answer = ExplainAnswer::by_server(response.into_inner());
+        answer.ok_or_else(|| NoAnswer::undecided(question.request_id))
     }
 
     /// Whether `service` is serving; the empty name is the server as a whole.
@@ -108,6 +94,10 @@ impl Client {
             Err(status) => bail!("the health check failed: {}", status.message()),
         }
     }
+}
+
+fn no_answer(question: &Question<'_>, status: &Status) -> NoAnswer {
+    NoAnswer::by_server(question.request_id, status)
 }
 
 fn endpoint(address: &str) -> anyhow::Result<Endpoint> {

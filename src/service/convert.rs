@@ -1,23 +1,21 @@
-//! Wire ↔ ours: a question as it arrived becomes a [`RawRequest`], a [`Decision`] becomes a response, and whatever
-//! goes wrong becomes a status that no client can take for an allow.
+//! Wire ↔ ours: a message becomes a [`Question`] that borrows its texts, a decision becomes a message, and whatever goes
+//! wrong becomes a status that no client can take for an allow.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use prost::Message;
-use prost_types::Value;
+use prost::Message as _;
 use prost_types::value::Kind;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::pb;
-use crate::compile::snapshot::Snapshot;
-use crate::config::{Limits, NOT_READY_RETRY};
-use crate::context::ContextValue;
-use crate::engine::decision::{Decision, StatementRef};
-use crate::engine::derived::ROLES_CLAIM;
-use crate::engine::request::{RawRequest, RawSession, RequestError, RequestErrorKind};
+use crate::authorizer::{
+    Answer, Outcome, Question, Refusal, RefusalKind, SessionFacts, Simulation, StatementName, Value,
+};
+use crate::config::{Limits, MAX_SIMULATION_BYTES, NOT_READY_RETRY};
+use crate::engine::decision::{Reason, StatementRef};
 use crate::language::document::PolicyType;
 
 /// The domain of every `ErrorInfo`.
@@ -26,174 +24,75 @@ const DOMAIN: &str = "iamd";
 /// The seconds that `google.protobuf.Timestamp` may hold: from the year 1 to the year 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// Checks sizes and forms, and takes the texts over. What they mean is checked by `Request::parse`.
-pub(super) fn raw_request(
-    question: pb::AuthorizeRequest,
-    limits: &Limits,
-) -> Result<RawRequest, RequestError> {
-    let n_bytes = question.encoded_len();
-    if n_bytes > limits.max_question_bytes {
-        return Err(question_is_too_large(n_bytes, limits.max_question_bytes));
-    }
-    // The id is given back, not read; but an id over the limit is still a field over its limit.
-    check_string(&question.request_id, "request_id", limits)?;
-    check_n_entries(question.context.len(), "context", limits)?;
-    Ok(RawRequest {
-        principal: string(question.principal, "principal", limits)?,
-        action: string(question.action, "action", limits)?,
-        resource: string(question.resource, "resource", limits)?,
-        context: values(
-            question
-                .context
-                .into_iter()
-                .map(|entry| (entry.key, entry.value)),
-            "context",
-            limits,
-        )?,
-        session: question
-            .session
-            .map(|session| raw_session(session, limits))
-            .transpose()?,
-        resource_account: string(question.resource_account, "resource_account", limits)?,
+/// One entry of a map from names to values; all such maps have it.
+pub(super) type Entry = pb::authorize_request::ContextEntry;
+
+/// The question in `message`. Only the forms are checked that the wire has and we do not: what the texts mean is checked
+/// by whoever answers.
+pub(super) fn question(message: &pb::AuthorizeRequest) -> Result<Question<'_>, Refusal> {
+    Ok(Question {
+        principal: &message.principal,
+        action: &message.action,
+        resource: &message.resource,
+        context: entries(&message.context),
+        session: session(message.session.as_ref())?,
+        resource_account: &message.resource_account,
+        request_id: &message.request_id,
     })
 }
 
-fn raw_session(session: pb::SessionContext, limits: &Limits) -> Result<RawSession, RequestError> {
-    let tags: Vec<(String, String)> = session
-        .tags
-        .into_iter()
-        .map(|tag| (tag.key, tag.value))
-        .collect();
-    check_n_entries(tags.len(), "session.tags", limits)?;
-    for (key, value) in &tags {
-        check_string(key, "session.tags", limits)?;
-        check_string(value, &member("session.tags", key), limits)?;
-    }
-    check_n_entries(session.claims.len(), "session.claims", limits)?;
-    let claims = session
-        .claims
-        .into_iter()
-        .filter(|entry| is_claim(&entry.key, entry.value.as_ref()))
-        .map(|entry| match entry.value {
-            // T-25: it is there, and names no role.
-            Some(Value {
-                kind: Some(Kind::StructValue(_)),
-            }) => (entry.key, Some(no_values())),
-            value => (entry.key, value),
-        });
-    check_n_entries(session.attributes.len(), "session.attributes", limits)?;
-    let attributes = session
-        .attributes
-        .into_iter()
-        .map(|entry| (entry.key, entry.value));
-    Ok(RawSession {
-        policies: strings(session.policies, "session.policies", limits)?,
-        policy_arns: strings(session.policy_arns, "session.policy_arns", limits)?,
-        tags,
-        source_identity: string(session.source_identity, "session.source_identity", limits)?,
-        issued_at: timestamp(session.issued_at, "session.issued_at")?,
-        expires_at: timestamp(session.expires_at, "session.expires_at")?,
-        mfa_at: timestamp(session.mfa_at, "session.mfa_at")?,
-        transitive_tag_keys: strings(
-            session.transitive_tag_keys,
-            "session.transitive_tag_keys",
-            limits,
-        )?,
-        claims: values(claims, "session.claims", limits)?,
-        federated_provider: string(
-            session.federated_provider,
-            "session.federated_provider",
-            limits,
-        )?,
-        parent: string(session.parent, "session.parent", limits)?,
-        attributes: values(attributes, "session.attributes", limits)?,
-    })
-}
-
-/// Whether a condition could ask for a claim of this value: one that is an object or `null` is dropped (T-22), but for the
-/// one that is there to name roles.
-fn is_claim(name: &str, value: Option<&Value>) -> bool {
-    match value.and_then(|value| value.kind.as_ref()) {
-        Some(Kind::StructValue(_)) => name.eq_ignore_ascii_case(ROLES_CLAIM),
-        Some(Kind::NullValue(_)) => false,
-        _ => true,
-    }
-}
-
-fn no_values() -> Value {
-    Value {
-        kind: Some(Kind::ListValue(prost_types::ListValue::default())),
-    }
-}
-
-/// The values of a map, each with its key; repeated keys stay, for C-4 to find them.
-fn values(
-    entries: impl Iterator<Item = (String, Option<Value>)>,
-    field: &str,
-    limits: &Limits,
-) -> Result<Vec<(String, ContextValue)>, RequestError> {
-    entries
-        .map(|(key, value)| {
-            check_string(&key, field, limits)?;
-            let value = context_value(value, || member(field, &key), limits)?;
-            Ok((key, value))
-        })
-        .collect()
-}
-
-/// A string, a number, a Boolean, or a list of them. `field` is only called to name the place of an error.
-fn context_value(
-    value: Option<Value>,
-    field: impl Fn() -> String,
-    limits: &Limits,
-) -> Result<ContextValue, RequestError> {
-    let list = match value.and_then(|value| value.kind) {
-        Some(Kind::ListValue(list)) => list.values,
-        kind => return scalar(kind, &field, limits),
+/// The facts of the session.
+pub(super) fn session(
+    message: Option<&pb::SessionContext>,
+) -> Result<Option<Box<SessionFacts<'_>>>, Refusal> {
+    let Some(message) = message else {
+        return Ok(None);
     };
-    let (n_values, most) = (list.len(), limits.max_list_values);
-    if n_values > most {
-        return Err(too_large(
-            field(),
-            format!("the list has {n_values} values, the limit is {most}"),
-        ));
-    }
-    let scalars = list
-        .into_iter()
-        .map(|element| scalar(element.kind, &field, limits));
-    Ok(ContextValue::list(scalars.collect::<Result<Vec<_>, _>>()?))
+    let tags = message.tags.iter();
+    Ok(Some(Box::new(SessionFacts {
+        policies: texts(&message.policies),
+        policy_arns: texts(&message.policy_arns),
+        tags: tags.map(|tag| (&*tag.key, &*tag.value)).collect(),
+        source_identity: &message.source_identity,
+        issued_at: timestamp(message.issued_at, "session.issued_at")?,
+        expires_at: timestamp(message.expires_at, "session.expires_at")?,
+        mfa_at: timestamp(message.mfa_at, "session.mfa_at")?,
+        transitive_tag_keys: texts(&message.transitive_tag_keys),
+        claims: entries(&message.claims),
+        federated_provider: &message.federated_provider,
+        parent: &message.parent,
+        attributes: entries(&message.attributes),
+    })))
 }
 
-fn scalar(
-    kind: Option<Kind>,
-    field: &dyn Fn() -> String,
-    limits: &Limits,
-) -> Result<ContextValue, RequestError> {
-    let wrong = |what: &str| {
-        let message = format!(
-            "{what} is no context value: send a string, a number, a Boolean or a list of them"
-        );
-        Err(RequestError::invalid(field(), message))
-    };
-    match kind {
-        Some(Kind::StringValue(text)) if text.len() > limits.max_string_bytes => {
-            Err(string_too_large(field(), text.len(), limits))
+pub(super) fn texts(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
+}
+
+pub(super) fn entries(entries: &[Entry]) -> Vec<(&str, Value<'_>)> {
+    let entries = entries.iter();
+    let entries = entries.map(|entry| (entry.key.as_str(), value(entry.value.as_ref())));
+    entries.collect()
+}
+
+fn value(message: Option<&prost_types::Value>) -> Value<'_> {
+    match message.and_then(|value| value.kind.as_ref()) {
+        None => Value::Unset,
+        Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(value)) => Value::Bool(*value),
+        Some(Kind::NumberValue(number)) => Value::Number(*number),
+        Some(Kind::StringValue(text)) => Value::Text(text),
+        Some(Kind::StructValue(_)) => Value::Object,
+        Some(Kind::ListValue(list)) => {
+            Value::List(list.values.iter().map(|one| value(Some(one))).collect())
         }
-        Some(Kind::StringValue(text)) => Ok(ContextValue::string(text)),
-        Some(Kind::NumberValue(number)) => ContextValue::number(number)
-            .map_err(|error| RequestError::invalid(field(), error.to_string())),
-        Some(Kind::BoolValue(value)) => Ok(ContextValue::bool(value)),
-        Some(Kind::NullValue(_)) => wrong("null"),
-        Some(Kind::StructValue(_)) => wrong("an object"),
-        Some(Kind::ListValue(_)) => wrong("a list inside a list"),
-        None => wrong("a value without a kind"),
     }
 }
 
 pub(super) fn timestamp(
     wire: Option<prost_types::Timestamp>,
     field: &str,
-) -> Result<Option<Timestamp>, RequestError> {
+) -> Result<Option<Timestamp>, Refusal> {
     let Some(prost_types::Timestamp { seconds, nanos }) = wire else {
         return Ok(None);
     };
@@ -201,11 +100,72 @@ pub(super) fn timestamp(
     // jiff's own range ends a day before the year 10000 begins, so that every time zone can show it.
     match Timestamp::new(seconds, nanos) {
         Ok(time) if in_range => Ok(Some(time)),
-        _ => Err(RequestError::invalid(
+        _ => Err(Refusal::malformed(
             field,
             "is no point in time between the years 1 and 9999",
         )),
     }
+}
+
+/// The message that asks `question`, for a server elsewhere.
+pub(super) fn message(question: &Question<'_>) -> pb::AuthorizeRequest {
+    pb::AuthorizeRequest {
+        principal: question.principal.to_owned(),
+        action: question.action.to_owned(),
+        resource: question.resource.to_owned(),
+        context: wire_entries(&question.context),
+        session: question.session.as_deref().map(session_message),
+        resource_account: question.resource_account.to_owned(),
+        request_id: question.request_id.to_owned(),
+    }
+}
+
+pub(super) fn session_message(facts: &SessionFacts<'_>) -> pb::SessionContext {
+    let tag = |(key, value): &(&str, &str)| pb::session_context::TagsEntry {
+        key: (*key).to_owned(),
+        value: (*value).to_owned(),
+    };
+    pb::SessionContext {
+        policies: owned(&facts.policies),
+        policy_arns: owned(&facts.policy_arns),
+        tags: facts.tags.iter().map(tag).collect(),
+        source_identity: facts.source_identity.to_owned(),
+        issued_at: facts.issued_at.map(wire_timestamp),
+        expires_at: facts.expires_at.map(wire_timestamp),
+        mfa_at: facts.mfa_at.map(wire_timestamp),
+        transitive_tag_keys: owned(&facts.transitive_tag_keys),
+        claims: wire_entries(&facts.claims),
+        federated_provider: facts.federated_provider.to_owned(),
+        parent: facts.parent.to_owned(),
+        attributes: wire_entries(&facts.attributes),
+    }
+}
+
+pub(super) fn owned(texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| (*text).to_owned()).collect()
+}
+
+pub(super) fn wire_entries(entries: &[(&str, Value<'_>)]) -> Vec<Entry> {
+    let entry = |(key, value): &(&str, Value<'_>)| Entry {
+        key: (*key).to_owned(),
+        value: Some(wire_value(value)),
+    };
+    entries.iter().map(entry).collect()
+}
+
+fn wire_value(value: &Value<'_>) -> prost_types::Value {
+    let kind = match value {
+        Value::Unset => None,
+        Value::Null => Some(Kind::NullValue(0)),
+        Value::Bool(value) => Some(Kind::BoolValue(*value)),
+        Value::Number(number) => Some(Kind::NumberValue(*number)),
+        Value::Text(text) => Some(Kind::StringValue((*text).to_owned())),
+        Value::Object => Some(Kind::StructValue(prost_types::Struct::default())),
+        Value::List(elements) => Some(Kind::ListValue(prost_types::ListValue {
+            values: elements.iter().map(wire_value).collect(),
+        })),
+    };
+    prost_types::Value { kind }
 }
 
 /// The protocol counts nanoseconds forward from the second before, jiff towards zero.
@@ -218,115 +178,66 @@ pub(super) fn wire_timestamp(time: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-pub(super) fn strings(
-    texts: Vec<String>,
-    field: &str,
-    limits: &Limits,
-) -> Result<Vec<String>, RequestError> {
-    check_n_values(texts.len(), field, limits)?;
-    let too_long = |text: &String| text.len() > limits.max_string_bytes;
-    if let Some((index, text)) = texts.iter().enumerate().find(|(_, text)| too_long(text)) {
-        return Err(string_too_large(
-            format!("{field}[{index}]"),
-            text.len(),
-            limits,
-        ));
-    }
-    Ok(texts)
+/// Holds a question that comes by no wire to the size that one on the wire may have, so that all are answered alike.
+pub fn check_size(question: &Question<'_>, limits: &Limits) -> Result<(), Refusal> {
+    check_n_bytes(message(question).encoded_len(), limits.max_question_bytes)
 }
 
-pub(super) fn check_n_values(
-    n_values: usize,
-    field: &str,
-    limits: &Limits,
-) -> Result<(), RequestError> {
-    let most = limits.max_list_values;
-    if n_values > most {
-        return Err(too_large(
-            field,
-            format!("the list has {n_values} values, the limit is {most}"),
-        ));
+/// The same for a simulation.
+pub fn check_simulation_size(simulation: &Simulation<'_>) -> Result<(), Refusal> {
+    let n_bytes = super::simulate::message(simulation).encoded_len();
+    check_n_bytes(n_bytes, MAX_SIMULATION_BYTES)
+}
+
+fn check_n_bytes(n_bytes: usize, most: usize) -> Result<(), Refusal> {
+    if n_bytes > most {
+        return Err(Refusal::question_too_large(n_bytes, most));
     }
     Ok(())
 }
 
-fn string(text: String, field: &str, limits: &Limits) -> Result<String, RequestError> {
-    check_string(&text, field, limits).map(|()| text)
+/// What a server elsewhere has answered; `None` if it says neither allow nor deny.
+pub(super) fn answer(response: pb::AuthorizeResponse) -> Option<Answer> {
+    Some(Answer {
+        is_allowed: is_allowed(response.decision)?,
+        reason: Reason::from_number(response.reason),
+        determining: names(response.determining_statements),
+        revision: response.revision,
+        request_id: response.request_id,
+    })
 }
 
-pub(super) fn check_string(text: &str, field: &str, limits: &Limits) -> Result<(), RequestError> {
-    if text.len() > limits.max_string_bytes {
-        return Err(string_too_large(field, text.len(), limits));
-    }
-    Ok(())
-}
-
-pub(super) fn check_n_entries(
-    n_entries: usize,
-    field: &str,
-    limits: &Limits,
-) -> Result<(), RequestError> {
-    let most = limits.max_context_entries;
-    if n_entries > most {
-        return Err(too_large(
-            field,
-            format!("has {n_entries} entries, the limit is {most}"),
-        ));
-    }
-    Ok(())
-}
-
-fn string_too_large(field: impl Into<String>, n_bytes: usize, limits: &Limits) -> RequestError {
-    let most = limits.max_string_bytes;
-    too_large(
-        field,
-        format!("the string has {n_bytes} bytes, the limit is {most}"),
-    )
-}
-
-fn question_is_too_large(n_bytes: usize, most: usize) -> RequestError {
-    let message = format!("the question has {n_bytes} bytes, the limit is {most}");
-    too_large("", message)
-}
-
-/// `INVALID_ARGUMENT`: the message is longer than its call takes.
-pub(super) fn question_too_large(n_bytes: usize, most: usize) -> Status {
-    refused(&question_is_too_large(n_bytes, most))
-}
-
-/// `INVALID_ARGUMENT`: the message is none of the protocol.
-pub(super) fn undecodable() -> Status {
-    let message = "the message cannot be decoded".to_owned();
-    refused(&RequestError::invalid("", message))
-}
-
-pub(super) fn too_large(field: impl Into<String>, message: String) -> RequestError {
-    RequestError {
-        kind: RequestErrorKind::TooLarge,
-        field: field.into(),
-        message,
+/// Whether a decision of this number is an allow; `None` if it is neither an allow nor a denial.
+pub(super) fn is_allowed(number: i32) -> Option<bool> {
+    match pb::Decision::try_from(number) {
+        Ok(pb::Decision::Allow) => Some(true),
+        Ok(pb::Decision::Deny) => Some(false),
+        Ok(pb::Decision::Unspecified) | Err(_) => None,
     }
 }
 
-/// The path of a map's member as errors name it: `context["app:x"]`, with the key as JSON would write it.
-pub(super) fn member(field: &str, key: &str) -> String {
-    format!("{field}[{}]", serde_json::Value::from(key))
+pub(super) fn names(statements: Vec<pb::StatementRef>) -> Vec<StatementName> {
+    let name = |statement: pb::StatementRef| StatementName {
+        policy: statement.policy,
+        sid: statement.sid,
+        index: statement.index as usize,
+        policy_type: policy_type_of(statement.r#type),
+        file: statement.file,
+    };
+    statements.into_iter().map(name).collect()
 }
 
-/// The response that says what was decided.
-pub(super) fn response(
-    snapshot: &Snapshot,
-    decision: &Decision,
-    request_id: String,
-) -> pb::AuthorizeResponse {
-    pb::AuthorizeResponse {
+/// The response that says what was decided, or the status that stands in its place.
+pub(super) fn response(outcome: &Outcome<'_>) -> Result<pb::AuthorizeResponse, Status> {
+    let decision = outcome.answer.as_ref().map_err(status)?;
+    Ok(pb::AuthorizeResponse {
         decision: self::decision(decision.is_allowed()).into(),
         // The numbers of `Reason` are those of the protocol; a test below compares every one.
         reason: i32::from(decision.reason() as u8),
         determining_statements: decision.determining().iter().map(statement_ref).collect(),
-        revision: snapshot.revision.as_str().to_owned(),
-        request_id,
-    }
+        revision: outcome.revision().to_owned(),
+        request_id: outcome.question.request_id.to_owned(),
+    })
 }
 
 pub(super) fn decision(is_allowed: bool) -> pb::Decision {
@@ -359,29 +270,61 @@ pub(super) fn policy_type(policy_type: PolicyType) -> pb::PolicyType {
     }
 }
 
-/// `INVALID_ARGUMENT`: the question is malformed, and which field.
-pub(super) fn refused(error: &RequestError) -> Status {
-    if error.kind == RequestErrorKind::Unwanted {
-        return Status::cancelled(error.message.clone());
-    }
-    if error.kind == RequestErrorKind::TooMuchWork {
-        tracing::error!(%error, "a question was given up");
-        return internal();
-    }
-    let reason = match error.kind {
-        RequestErrorKind::Invalid => "INVALID_REQUEST",
-        RequestErrorKind::ReservedContextKey => "RESERVED_CONTEXT_KEY",
-        RequestErrorKind::TooLarge => "TOO_LARGE",
-        RequestErrorKind::TooMuchWork | RequestErrorKind::Unwanted => "INTERNAL_ERROR",
+/// The other way round; `None` for a number that this version does not know.
+pub(super) fn policy_type_of(number: i32) -> Option<PolicyType> {
+    Some(match pb::PolicyType::try_from(number).ok()? {
+        pb::PolicyType::Unspecified => return None,
+        pb::PolicyType::Identity => PolicyType::Identity,
+        pb::PolicyType::Resource => PolicyType::Resource,
+        pb::PolicyType::PermissionsBoundary => PolicyType::PermissionsBoundary,
+        pb::PolicyType::Session => PolicyType::Session,
+        pb::PolicyType::ServiceControl => PolicyType::ServiceControl,
+        pb::PolicyType::ResourceControl => PolicyType::ResourceControl,
+        pb::PolicyType::Trust => PolicyType::Trust,
+    })
+}
+
+/// The status of a question without an answer.
+pub(super) fn status(refusal: &Refusal) -> Status {
+    let reason = match refusal.kind {
+        RefusalKind::Malformed => "INVALID_REQUEST",
+        RefusalKind::ReservedContextKey => "RESERVED_CONTEXT_KEY",
+        RefusalKind::TooLarge => "TOO_LARGE",
+        RefusalKind::NotReady => "NOT_READY",
+        RefusalKind::Internal => "INTERNAL_ERROR",
+        RefusalKind::Unwanted => return Status::cancelled(refusal.message.clone()),
     };
-    let (field, message) = (brief(&error.field), brief(&error.message));
+    let code = code(refusal.kind);
+    let (field, message) = (brief(&refusal.field), brief(&refusal.message));
     let mut details = error_info(reason);
-    details.add_bad_request_violation(&*field, &*message);
+    if code == Code::InvalidArgument {
+        details.add_bad_request_violation(&*field, &*message);
+    }
+    if refusal.kind == RefusalKind::NotReady {
+        details.set_retry_info(Some(NOT_READY_RETRY));
+    }
     let message = match &*field {
         "" => message.into_owned(),
         field => format!("{field}: {message}"),
     };
-    Status::with_error_details(Code::InvalidArgument, message, details)
+    Status::with_error_details(code, message, details)
+}
+
+/// The status code of a kind of refusal.
+pub(super) fn code(kind: RefusalKind) -> Code {
+    match kind {
+        RefusalKind::Malformed | RefusalKind::ReservedContextKey | RefusalKind::TooLarge => {
+            Code::InvalidArgument
+        }
+        RefusalKind::NotReady => Code::Unavailable,
+        RefusalKind::Unwanted => Code::Cancelled,
+        RefusalKind::Internal => Code::Internal,
+    }
+}
+
+/// `INVALID_ARGUMENT`: the message is none of the protocol.
+pub(super) fn undecodable() -> Status {
+    status(&Refusal::malformed("", "the message cannot be decoded"))
 }
 
 /// The most bytes of a text in a status, a mark for what is left out apart.
@@ -398,17 +341,6 @@ pub(super) fn brief(text: &str) -> Cow<'_, str> {
     format!("{}…", kept.unwrap_or_default()).into()
 }
 
-/// `UNAVAILABLE`: no store has been loaded yet.
-pub(super) fn not_ready() -> Status {
-    let mut details = error_info("NOT_READY");
-    details.set_retry_info(Some(NOT_READY_RETRY));
-    Status::with_error_details(
-        Code::Unavailable,
-        "no policy store has been loaded yet",
-        details,
-    )
-}
-
 /// `PERMISSION_DENIED`: the call discloses policies, and this is no place for that (S-12).
 pub(super) fn not_permitted() -> Status {
     let message = "this call discloses policies: it is open on loopback and Unix sockets only";
@@ -417,8 +349,7 @@ pub(super) fn not_permitted() -> Status {
 
 /// `INTERNAL`: a fault of iamd. What went wrong is in the log, not in the answer.
 pub(super) fn internal() -> Status {
-    let message = "an internal error stopped this question: see iamd's log";
-    Status::with_error_details(Code::Internal, message, error_info("INTERNAL_ERROR"))
+    status(&Refusal::internal())
 }
 
 fn error_info(reason: &str) -> ErrorDetails {

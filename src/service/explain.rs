@@ -2,96 +2,69 @@
 
 mod text;
 
-use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
-
-use jiff::Timestamp;
-use tonic::Status;
-
-use super::hints::hints;
-use super::question::guarded;
 use super::{convert, json, pb};
+use crate::authorizer::{Explained, Question, Refusal};
 use crate::compile::operator::Truth;
-use crate::compile::snapshot::Snapshot;
-use crate::config::Limits;
-use crate::engine::decision::Decision;
 use crate::engine::explain::{
-    ConditionResult, ElementResult, Explanation, PolicyValue, Redacted, Source, StatementResult,
-    TypeResult, explain_within,
+    ConditionResult, ElementResult, Explanation, PolicyValue, Source, StatementResult, TypeResult,
 };
 use crate::engine::layer::Verdict;
 use crate::engine::principal::Strength;
-use crate::engine::request::Request;
 use crate::engine::trace::Outcome;
-use crate::engine::work::{IsWanted, Work};
 use crate::language::document::{Effect, PolicyType, Position};
 pub use text::Colour;
 
-impl From<pb::AuthorizeRequest> for pb::ExplainRequest {
-    fn from(question: pb::AuthorizeRequest) -> Self {
-        let entry = |pb::authorize_request::ContextEntry { key, value }| {
-            pb::explain_request::ContextEntry { key, value }
-        };
-        Self {
-            principal: question.principal,
-            action: question.action,
-            resource: question.resource,
-            context: question.context.into_iter().map(entry).collect(),
-            session: question.session,
-            resource_account: question.resource_account,
-            request_id: question.request_id,
-        }
-    }
+/// The question in `message`.
+pub(super) fn question(message: &pb::ExplainRequest) -> Result<Question<'_>, Refusal> {
+    Ok(Question {
+        principal: &message.principal,
+        action: &message.action,
+        resource: &message.resource,
+        context: convert::entries(&message.context),
+        session: convert::session(message.session.as_ref())?,
+        resource_account: &message.resource_account,
+        request_id: &message.request_id,
+    })
 }
 
-impl From<pb::ExplainRequest> for pb::AuthorizeRequest {
-    fn from(question: pb::ExplainRequest) -> Self {
-        let entry = |pb::explain_request::ContextEntry { key, value }| {
-            pb::authorize_request::ContextEntry { key, value }
-        };
-        Self {
-            principal: question.principal,
-            action: question.action,
-            resource: question.resource,
-            context: question.context.into_iter().map(entry).collect(),
-            session: question.session,
-            resource_account: question.resource_account,
-            request_id: question.request_id,
-        }
+/// The message that asks `question`, for a server elsewhere.
+pub(super) fn message(question: &Question<'_>) -> pb::ExplainRequest {
+    let pb::AuthorizeRequest {
+        principal,
+        action,
+        resource,
+        context,
+        session,
+        resource_account,
+        request_id,
+    } = convert::message(question);
+    pb::ExplainRequest {
+        principal,
+        action,
+        resource,
+        context,
+        session,
+        resource_account,
+        request_id,
     }
-}
-
-/// One question against one snapshot, with its derivation. A panic fails this question alone.
-pub(super) fn explained(
-    snapshot: &Snapshot,
-    limits: &Limits,
-    redacted: &Redacted,
-    question: pb::AuthorizeRequest,
-    now: Timestamp,
-    is_wanted: &IsWanted,
-) -> Result<pb::ExplainResponse, Status> {
-    guarded(AssertUnwindSafe(|| {
-        let request_id = question.request_id.clone();
-        // As people typed it: what is evaluated is lower-cased.
-        let asked = question.clone();
-        let raw = convert::raw_request(question, limits)?;
-        let request = Request::parse_for_people(raw, now)?;
-        let work = Work::for_people(Arc::clone(is_wanted));
-        let explanation = explain_within(snapshot, &request, &asked.action, redacted, &work)?;
-        let answer = convert::response(snapshot, &explanation.decision, request_id);
-        let hints = hints(&asked, snapshot, answer.reason());
-        Ok(pb::ExplainResponse {
-            hints,
-            ..response(&explanation, answer)
-        })
-    }))
 }
 
 /// An explanation as a client receives it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Explained(pub(super) pb::ExplainResponse);
+pub struct ExplainAnswer(pb::ExplainResponse);
 
-impl Explained {
+impl From<&Explained> for ExplainAnswer {
+    fn from(explained: &Explained) -> Self {
+        Self(response(explained))
+    }
+}
+
+impl ExplainAnswer {
+    /// What a server elsewhere has answered; `None` if it says neither allow nor deny.
+    pub(super) fn by_server(response: pb::ExplainResponse) -> Option<Self> {
+        convert::is_allowed(response.decision).map(|_| Self(response))
+    }
+
     /// Whether the principal may. An unknown or unspecified decision is no allow.
     pub fn is_allowed(&self) -> bool {
         self.0.decision() == pb::Decision::Allow
@@ -113,15 +86,22 @@ impl Explained {
     }
 }
 
-fn response(explanation: &Explanation, answer: pb::AuthorizeResponse) -> pb::ExplainResponse {
+/// The response that says what was explained.
+pub(super) fn response(explained: &Explained) -> pb::ExplainResponse {
+    let explanation = &explained.explanation;
+    let decision = &explanation.decision;
     let account = |account: &Option<String>| account.clone().unwrap_or_default();
     pb::ExplainResponse {
-        decision: answer.decision,
-        reason: answer.reason,
-        determining_statements: answer.determining_statements,
-        revision: answer.revision,
-        request_id: answer.request_id,
-        eval_decision: eval_decision(&explanation.decision).to_owned(),
+        decision: convert::decision(decision.is_allowed()).into(),
+        reason: i32::from(decision.reason() as u8),
+        determining_statements: decision
+            .determining()
+            .iter()
+            .map(convert::statement_ref)
+            .collect(),
+        revision: explained.revision.clone(),
+        request_id: explained.request_id.clone(),
+        eval_decision: decision.reason().eval_decision().to_owned(),
         evaluated_at: Some(convert::wire_timestamp(explanation.at)),
         principal_account: account(&explanation.principal_account),
         resource_account: account(&explanation.resource_account),
@@ -165,7 +145,7 @@ fn response(explanation: &Explanation, answer: pb::AuthorizeResponse) -> pb::Exp
             .iter()
             .map(statement_result)
             .collect(),
-        hints: Vec::new(),
+        hints: explained.hints.clone(),
         statements_left_out: explanation.n_left_out,
     }
 }
@@ -175,15 +155,6 @@ const MAX_NAMED: usize = 1_000;
 
 fn first<'e>(statements: impl Iterator<Item = &'e StatementResult>) -> Vec<pb::StatementSource> {
     statements.take(MAX_NAMED).map(source_of).collect()
-}
-
-/// S-2: the names of AWS's EvaluationResult.
-fn eval_decision(decision: &Decision) -> &'static str {
-    match decision.reason() {
-        reason if reason.is_allow() => "allowed",
-        reason if reason.is_explicit_deny() => "explicitDeny",
-        _ => "implicitDeny",
-    }
 }
 
 fn result(verdict: Verdict) -> &'static str {

@@ -1,12 +1,11 @@
-//! The network's doors: a question comes in as bytes, becomes a [`RawRequest`](crate::engine::request::RawRequest),
-//! is decided, and its decision goes out as bytes.
+//! The network: bytes become a [`Question`](crate::authorizer::Question), and what the
+//! [`Authorizer`](crate::authorizer::Authorizer) makes of it becomes bytes.
 //!
 //! ```text
-//! gRPC bytes ──▶ pb::AuthorizeRequest ──convert──▶ Request ──decide──▶ Decision ──convert──▶ pb::AuthorizeResponse
-//! JSON line ──json──┘                                                                        └──json──▶ JSON line
+//! gRPC bytes ──▶ pb::AuthorizeRequest ──convert──▶ Question ──Authorizer──▶ Outcome ──convert──▶ pb::AuthorizeResponse
+//! JSON line ──▶ json::Message ─────────────────────┘                          └──▶ Answer ──json──▶ JSON line
 //! ```
-//! The generated types stay in this module: others hold a [`Question`](question::Question) and an
-//! [`Answer`](question::Answer).
+//! The types generated from the protocol stay in this module.
 
 mod calls;
 pub mod client;
@@ -14,12 +13,12 @@ mod convert;
 pub mod explain;
 mod grpc;
 mod health;
-mod hints;
-mod json;
+pub mod json;
 mod listen;
-pub mod question;
 pub mod server;
-pub mod simulate;
+mod simulate;
+
+pub use convert::{check_simulation_size, check_size};
 
 /// The types of `proto/iamd/v1/authorization.proto`, which documents them. Maps are lists of their entries, so that
 /// repeated keys stay visible (C-4).

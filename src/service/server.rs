@@ -10,19 +10,17 @@ use tonic::transport::Server;
 use tonic_health::pb::health_server::HealthServer;
 
 use super::calls::{Bounds, Calls};
-use super::grpc::Door;
+use super::grpc::Grpc;
 pub use super::health::Readiness;
 use super::listen::{Drain, Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
+use crate::authorizer::Authorizer;
 use crate::config::{
     Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
     MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE, MAX_SIMULATIONS_RECEIVED, MAX_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
 };
-use crate::engine::explain::Redacted;
-use crate::engine::live::Live;
-use crate::engine::session_policy::SessionPolicies;
 
 /// Bound sockets. Until they are served, the system keeps connections waiting.
 #[derive(Debug)]
@@ -54,7 +52,7 @@ impl InFlight {
 /// without one are closed. Returns when the last connection is closed; cutting that short is up to the caller.
 pub async fn serve(
     listeners: Listeners,
-    live: Arc<Live>,
+    authorizer: Arc<Authorizer>,
     readiness: &Readiness,
     config: &Config,
     in_flight: &InFlight,
@@ -65,15 +63,12 @@ pub async fn serve(
         stop.await;
         drain.begin();
     };
-    let door = Door {
-        live,
-        limits: config.limits,
-        redacted: Arc::new(Redacted::new(config.redact_keys.iter().map(String::as_str))),
-        simulations: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
-        session_policies: SessionPolicies::remembering(config.session_policy_cache_bytes),
+    let grpc = Grpc {
+        authorizer,
+        places: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
     };
     let authorization =
-        AuthorizationServiceServer::new(door).max_decoding_message_size(config.max_message_bytes);
+        AuthorizationServiceServer::new(grpc).max_decoding_message_size(config.max_message_bytes);
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)

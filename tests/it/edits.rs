@@ -22,8 +22,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Duration, Instant};
 
-use iamd::context::ContextValue;
-use iamd::engine::request::{RawRequest, RawSession, Request};
+use iamd::engine::question::{Question, SessionFacts, Value as Given};
+use iamd::engine::request::Request;
 use iamd::service::pb;
 use iamd::store::{self, Loaded};
 use tempfile::TempDir;
@@ -477,21 +477,22 @@ fn expected(loaded: &Loaded, question: &pb::AuthorizeRequest) -> pb::AuthorizeRe
         let Some(prost_types::value::Kind::StringValue(text)) = &entry.value.as_ref()?.kind else {
             return None;
         };
-        Some((entry.key.clone(), ContextValue::string(text.as_str())))
+        Some((entry.key.as_str(), Given::Text(text)))
     });
-    let raw = RawRequest {
-        principal: question.principal.clone(),
-        action: question.action.clone(),
-        resource: question.resource.clone(),
+    let session = question.session.as_ref().map(|session| SessionFacts {
+        policies: session.policies.iter().map(String::as_str).collect(),
+        source_identity: &session.source_identity,
+        ..SessionFacts::default()
+    });
+    let asked = Question {
+        principal: &question.principal,
+        action: &question.action,
+        resource: &question.resource,
         context: context.collect(),
-        session: question.session.as_ref().map(|session| RawSession {
-            policies: session.policies.clone(),
-            source_identity: session.source_identity.clone(),
-            ..RawSession::default()
-        }),
-        ..RawRequest::default()
+        session: session.map(Box::new),
+        ..Question::default()
     };
-    let request = Request::parse(raw, jiff::Timestamp::now()).unwrap();
+    let request = Request::parse(&asked, jiff::Timestamp::now()).unwrap();
     let decision = iamd::engine::authorize(&loaded.snapshot, &request).unwrap();
     let types = |wanted: iamd::language::document::PolicyType| {
         use iamd::language::document::PolicyType as Ours;

@@ -3,18 +3,17 @@
 use std::sync::LazyLock;
 
 use iamd::compile::snapshot::Snapshot;
-use iamd::config::Limits;
-use iamd::engine::explain::Redacted;
-use iamd::service::explain::{Colour, Explained};
+use iamd::service::explain::{Colour, ExplainAnswer};
 use iamd::service::pb;
-use iamd::service::question::Question;
 use iamd::store;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::support::{ANN, ORDER, Server, allow, iamd, repository, run, store_allowing, write};
+use crate::support::{
+    ANN, ORDER, Server, allow, explained_at, iamd, repository, run, store_allowing, write,
+};
 
 const ALICE: &str = "arn:aws:iam::111122223333:user/support/alice";
 const CAROL: &str = "arn:aws:iam::111122223333:user/finance/carol";
@@ -31,13 +30,9 @@ static SHOP: LazyLock<Snapshot> = LazyLock::new(|| {
         .snapshot
 });
 
-fn explained(snapshot: &Snapshot, question: &Value, redacted: &[&str]) -> Explained {
-    let question = Question::from_json(&question.to_string()).unwrap();
-    let redacted = Redacted::new(redacted.iter().copied());
+fn explained(snapshot: &Snapshot, question: &Value, redacted: &[&str]) -> ExplainAnswer {
     let at = "2026-03-01T12:00:00Z".parse().unwrap();
-    question
-        .explain(snapshot, &Limits::DEFAULT, &redacted, at)
-        .unwrap()
+    explained_at(snapshot, &question.to_string(), redacted, at)
 }
 
 fn ask(principal: &str, action: &str, resource: &str, more: Value) -> Value {

@@ -11,13 +11,13 @@ use std::thread;
 use std::time::Instant;
 
 use iamd::compile::snapshot::Snapshot;
-use iamd::context::ContextValue;
 use iamd::engine::cache::{Caching, Mode};
 use iamd::engine::decision::{Decision, StatementRef};
 use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::live::Generation;
-use iamd::engine::request::{RawRequest, RawSession, Request};
+use iamd::engine::question::{Question as Asked, SessionFacts as AskedFacts, Value as AskedValue};
+use iamd::engine::request::Request;
 use iamd::engine::session_policy::SessionPolicies;
 use iamd::engine::trace::{Outcome, Trace};
 use iamd::engine::{authorize, authorize_by_scan};
@@ -467,7 +467,8 @@ pub fn to_request_with(
     session_policies: &SessionPolicies,
 ) -> Result<Request, String> {
     let at = Timestamp::from_second(question.at).unwrap();
-    Request::parse_with(to_raw(question)?, at, session_policies).map_err(|error| error.to_string())
+    Request::parse_with(&asked_of(question), at, session_policies)
+        .map_err(|error| error.to_string())
 }
 
 /// What is worth counting in a question.
@@ -627,50 +628,59 @@ impl Trace for Heard {
     fn layer(&mut self, _: PolicyType, _: Verdict) {}
 }
 
-/// As a door would put it.
-pub fn to_raw(question: &Question) -> Result<RawRequest, String> {
-    let entries = |entries: &[(String, Given)]| -> Result<Vec<(String, ContextValue)>, String> {
-        let entry = |(key, value): &(String, Given)| Ok((key.clone(), to_value(value)?));
-        entries.iter().map(entry).collect()
-    };
-    let session = |facts: &SessionFacts| -> Result<RawSession, String> {
-        let facts = facts.clone();
-        let time =
-            |seconds: Option<i64>| seconds.map(|seconds| Timestamp::from_second(seconds).unwrap());
-        Ok(RawSession {
-            claims: entries(&facts.claims)?,
-            policies: facts.policies,
-            policy_arns: facts.policy_arns,
-            tags: facts.tags,
-            source_identity: facts.source_identity,
-            issued_at: time(facts.issued_at),
-            expires_at: time(facts.expires_at),
-            mfa_at: time(facts.mfa_at),
-            transitive_tag_keys: facts.transitive_tag_keys,
-            federated_provider: facts.federated_provider,
-            parent: facts.parent,
-            attributes: entries(&facts.attributes)?,
-        })
-    };
-    Ok(RawRequest {
-        principal: question.principal.clone(),
-        action: question.action.clone(),
-        resource: question.resource.clone(),
-        context: entries(&question.context)?,
-        session: question.session.as_ref().map(session).transpose()?,
-        resource_account: question.resource_account.clone(),
-    })
+/// As a protocol would put it.
+pub fn asked_of(question: &Question) -> Asked<'_> {
+    Asked {
+        principal: &question.principal,
+        action: &question.action,
+        resource: &question.resource,
+        context: given(&question.context),
+        session: question
+            .session
+            .as_ref()
+            .map(|facts| Box::new(session(facts))),
+        resource_account: &question.resource_account,
+        request_id: "",
+    }
 }
 
-fn to_value(given: &Given) -> Result<ContextValue, String> {
+fn session(facts: &SessionFacts) -> AskedFacts<'_> {
+    let time =
+        |seconds: Option<i64>| seconds.map(|seconds| Timestamp::from_second(seconds).unwrap());
+    let tags = facts.tags.iter();
+    AskedFacts {
+        policies: facts.policies.iter().map(String::as_str).collect(),
+        policy_arns: facts.policy_arns.iter().map(String::as_str).collect(),
+        tags: tags.map(|(key, value)| (&**key, &**value)).collect(),
+        source_identity: &facts.source_identity,
+        issued_at: time(facts.issued_at),
+        expires_at: time(facts.expires_at),
+        mfa_at: time(facts.mfa_at),
+        transitive_tag_keys: facts
+            .transitive_tag_keys
+            .iter()
+            .map(String::as_str)
+            .collect(),
+        claims: given(&facts.claims),
+        federated_provider: &facts.federated_provider,
+        parent: &facts.parent,
+        attributes: given(&facts.attributes),
+    }
+}
+
+fn given(entries: &[(String, Given)]) -> Vec<(&str, AskedValue<'_>)> {
+    let entries = entries.iter();
+    entries
+        .map(|(key, value)| (key.as_str(), value_of(value)))
+        .collect()
+}
+
+fn value_of(given: &Given) -> AskedValue<'_> {
     match given {
-        Given::Text(text) => Ok(ContextValue::string(text.as_str())),
-        Given::Number(number) => ContextValue::number(*number).map_err(|error| error.to_string()),
-        Given::Bool(value) => Ok(ContextValue::bool(*value)),
-        Given::List(elements) => {
-            let elements: Result<Vec<_>, _> = elements.iter().map(to_value).collect();
-            Ok(ContextValue::list(elements?))
-        }
+        Given::Text(text) => AskedValue::Text(text),
+        Given::Number(number) => AskedValue::Number(*number),
+        Given::Bool(value) => AskedValue::Bool(*value),
+        Given::List(elements) => AskedValue::List(elements.iter().map(value_of).collect()),
     }
 }
 

@@ -21,6 +21,7 @@ mod indexes;
 mod laws;
 mod mutants;
 mod oracle;
+mod refusals;
 mod reload;
 mod rooms;
 mod rules;

@@ -26,6 +26,12 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("config", &["language"]),
     ("telemetry", &["config"]),
     (
+        "authorizer",
+        &[
+            "name", "context", "language", "compile", "engine", "analysis", "config",
+        ],
+    ),
+    (
         "store",
         &[
             "name",
@@ -47,6 +53,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "compile",
             "engine",
             "analysis",
+            "authorizer",
             "config",
             "telemetry",
         ],
@@ -62,6 +69,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "engine",
             "analysis",
             "scenario",
+            "authorizer",
             "config",
             "telemetry",
             "store",

@@ -7,26 +7,24 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 use std::thread;
 
-use iamd::config::Limits;
 use iamd::context::{ContextKey, KeyKind};
 use iamd::engine::cache::{Caching, Mode};
 use iamd::engine::decision::Decision;
 use iamd::engine::live::Generation;
-use iamd::engine::request::{RawSession, Request, RequestError};
+use iamd::engine::request::{Request, RequestError};
 use iamd::language::document::PolicyType;
 use iamd::language::finding::Finding;
 use iamd::scenario::simulated::{LISTS, SINGLES};
 use iamd::scenario::value::Value;
-use iamd::scenario::{self, Ask, Expect, Scenario, StoreSource, Test};
+use iamd::scenario::{self, Ask, Expect, Scenario, Session, StoreSource, Test};
 use iamd::service::pb;
-use iamd::service::simulate::Simulation;
 use iamd::store::{self, Loaded, Refused};
 use jiff::Timestamp;
 use prost_types::value::Kind;
 use tempfile::TempDir;
 use tonic::{Code, Status};
 
-use crate::support::{Client, Server, files_below, iamd, repository, run};
+use crate::support::{Client, Server, files_below, iamd, repository, run, simulation_line};
 
 mod by_oracle;
 mod explained;
@@ -305,13 +303,7 @@ fn scenarios_are_answered_by_simulation() {
                 continue;
             };
             let line = json_line(ask, *at);
-            let answer = Simulation::from_json(&line).and_then(|simulation| {
-                simulation.decide(&loaded.snapshot, &Limits::DEFAULT, Timestamp::now())
-            });
-            let answer = match answer {
-                Ok(answer) => answer.to_json(),
-                Err(no_answer) => no_answer.to_json(),
-            };
+            let answer = simulation_line(&loaded.snapshot, &line, Timestamp::now());
             results.push((scenario, from_json(&answer)));
         }
     }
@@ -322,7 +314,7 @@ fn scenarios_are_answered_by_simulation() {
 /// otherwise on purpose.
 fn overrides(ask: &Ask) -> bool {
     // K-9: the source of a call is refused unless a service asks, whose name has dots and no colon.
-    let principal = &ask.without_values().principal;
+    let principal = &ask.principal;
     let is_service = principal.contains('.') && !principal.contains(':');
     ask.context.iter().any(|(key, value)| {
         let key = ContextKey::new(key);
@@ -443,17 +435,11 @@ async fn simulated_over_grpc(client: &mut Client, ask: &Ask, at: Option<Timestam
         .iter()
         .flat_map(|simulated| &simulated.replace);
     let question = to_wire(ask);
-    let context = question.context.into_iter();
     let simulation = pb::SimulateRequest {
         principal: question.principal,
         action: question.action,
         resource: question.resource,
-        context: context
-            .map(|entry| pb::simulate_request::ContextEntry {
-                key: entry.key,
-                value: entry.value,
-            })
-            .collect(),
+        context: question.context,
         session: question.session,
         resource_account: question.resource_account,
         request_id: question.request_id,
@@ -560,37 +546,26 @@ fn stores_that_must_not_load_are_refused_by_the_binary() {
 
 /// The question as it goes over the wire, malformed values included.
 fn to_wire(ask: &Ask) -> pb::AuthorizeRequest {
-    let raw = ask.without_values();
-    let entry = |(key, value): &(String, Value)| (key.clone(), Some(wire_value(value)));
-    let context = ask.context.iter().map(entry);
     pb::AuthorizeRequest {
-        principal: raw.principal.clone(),
-        action: raw.action.clone(),
-        resource: raw.resource.clone(),
-        context: context
-            .map(|(key, value)| pb::authorize_request::ContextEntry { key, value })
-            .collect(),
-        session: raw.session.as_ref().map(|session| {
-            let claims = ask.claims.iter().map(entry);
-            let claims = claims
-                .map(|(key, value)| pb::session_context::ClaimsEntry { key, value })
-                .collect();
-            let attributes = ask.attributes.iter().map(entry);
-            let attributes = attributes
-                .map(|(key, value)| pb::session_context::AttributesEntry { key, value })
-                .collect();
-            wire_session(session, claims, attributes)
-        }),
-        resource_account: raw.resource_account.clone(),
+        principal: ask.principal.clone(),
+        action: ask.action.clone(),
+        resource: ask.resource.clone(),
+        context: wire_entries(&ask.context),
+        session: ask.session.as_ref().map(wire_session),
+        resource_account: ask.resource_account.clone(),
         request_id: ask.request_id.clone(),
     }
 }
 
-fn wire_session(
-    session: &RawSession,
-    claims: Vec<pb::session_context::ClaimsEntry>,
-    attributes: Vec<pb::session_context::AttributesEntry>,
-) -> pb::SessionContext {
+fn wire_entries(values: &[(String, Value)]) -> Vec<pb::authorize_request::ContextEntry> {
+    let entry = |(key, value): &(String, Value)| pb::authorize_request::ContextEntry {
+        key: key.clone(),
+        value: Some(wire_value(value)),
+    };
+    values.iter().map(entry).collect()
+}
+
+fn wire_session(session: &Session) -> pb::SessionContext {
     let tag = |(key, value): &(String, String)| pb::session_context::TagsEntry {
         key: key.clone(),
         value: value.clone(),
@@ -604,10 +579,10 @@ fn wire_session(
         expires_at: session.expires_at.map(wire_timestamp),
         mfa_at: session.mfa_at.map(wire_timestamp),
         transitive_tag_keys: session.transitive_tag_keys.clone(),
-        claims,
+        claims: wire_entries(&session.claims),
         federated_provider: session.federated_provider.clone(),
         parent: session.parent.clone(),
-        attributes,
+        attributes: wire_entries(&session.attributes),
     }
 }
 
@@ -707,15 +682,14 @@ const N_STORES_FOR_THE_COMMAND_LINE: usize = 40;
 
 /// The question in proto3 JSON; with a clock it is a simulation.
 fn json_line(ask: &Ask, at: Option<Timestamp>) -> String {
-    let raw = ask.without_values();
     let text = |text: &str| Value::String(text.to_owned());
     let texts = |texts: &[String]| Value::List(texts.iter().map(|element| text(element)).collect());
     let mut members = vec![
-        ("principal", text(&raw.principal)),
-        ("action", text(&raw.action)),
-        ("resource", text(&raw.resource)),
+        ("principal", text(&ask.principal)),
+        ("action", text(&ask.action)),
+        ("resource", text(&ask.resource)),
         ("context", Value::Map(ask.context.clone())),
-        ("resourceAccount", text(&raw.resource_account)),
+        ("resourceAccount", text(&ask.resource_account)),
         ("requestId", text(&ask.request_id)),
     ];
     members.extend(at.map(|at| ("evaluationTime", text(&at.to_string()))));
@@ -727,16 +701,16 @@ fn json_line(ask: &Ask, at: Option<Timestamp>) -> String {
                 .map(|policy| text(&policy.text))
         };
         for (name, of) in LISTS {
-            members.push((name, Value::List(documents(*of).collect())));
+            members.push((name, Value::List(documents(of).collect())));
         }
         for (name, of) in SINGLES {
-            members.extend(documents(*of).map(|document| (*name, document)));
+            members.extend(documents(of).map(|document| (name, document)));
         }
         let types = simulated.replace.iter();
         let types = types.map(|of| text(wire_type(*of).as_str_name())).collect();
         members.push(("replace", Value::List(types)));
     }
-    if let Some(session) = &raw.session {
+    if let Some(session) = &ask.session {
         let time = |at: Option<Timestamp>| at.map(|at| text(&at.to_string()));
         let tags = session
             .tags
@@ -749,8 +723,8 @@ fn json_line(ask: &Ask, at: Option<Timestamp>) -> String {
             ("tags", Value::Map(tags)),
             ("sourceIdentity", text(&session.source_identity)),
             ("transitiveTagKeys", texts(&session.transitive_tag_keys)),
-            ("claims", Value::Map(ask.claims.clone())),
-            ("attributes", Value::Map(ask.attributes.clone())),
+            ("claims", Value::Map(session.claims.clone())),
+            ("attributes", Value::Map(session.attributes.clone())),
             ("federatedProvider", text(&session.federated_provider)),
             ("parent", text(&session.parent)),
         ];

@@ -3,15 +3,12 @@
 use std::sync::LazyLock;
 
 use iamd::compile::snapshot::Snapshot;
-use iamd::config::Limits;
-use iamd::service::question::Question;
-use iamd::service::simulate::Simulation;
 use iamd::store;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::support::{ANN, ORDER, allow, repository, write};
+use crate::support::{ANN, ORDER, allow, answer_line, repository, simulation_line, write};
 
 mod doors;
 
@@ -28,12 +25,7 @@ fn snapshot(root: &std::path::Path) -> Snapshot {
 /// The answer to a simulation, or its error, as one line of `--requests` would have it.
 fn simulated(snapshot: &Snapshot, question: &Value) -> Value {
     let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
-    let answer = Simulation::from_json(&question.to_string())
-        .and_then(|simulation| simulation.decide(snapshot, &Limits::DEFAULT, now));
-    let line = match answer {
-        Ok(answer) => answer.to_json(),
-        Err(no_answer) => no_answer.to_json(),
-    };
+    let line = simulation_line(snapshot, &question.to_string(), now);
     serde_json::from_str(&line).unwrap()
 }
 
@@ -682,12 +674,9 @@ fn a_simulation_names_the_statements_that_authorize_names() {
         ("*", "catalog:GetItem", "arn:app:catalog:::item/1"),
         (NOBODY, "orders:Get", SHOP_ORDER),
     ] {
-        let question = Question::new(principal.into(), action.into(), resource.into());
-        let answer = question
-            .decide(&SHOP, &Limits::DEFAULT, Timestamp::now())
-            .unwrap();
-        let authorized: Value = serde_json::from_str(&answer.to_json()).unwrap();
         let question = json!({"principal": principal, "action": action, "resource": resource});
+        let answer = answer_line(&SHOP, &question.to_string(), Timestamp::now());
+        let authorized: Value = serde_json::from_str(&answer).unwrap();
         let answer = simulated(&SHOP, &question);
         for member in ["decision", "reason", "revision"] {
             assert_eq!(answer[member], authorized[member], "{principal} {action}");

@@ -9,7 +9,13 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use iamd::authorizer::{Authorizer, Redacted};
+use iamd::compile::snapshot::Snapshot;
+use iamd::engine::work::wanted;
+use iamd::service::explain::ExplainAnswer;
+use iamd::service::json::{self, Message, NoAnswer};
 use iamd::service::pb;
+use jiff::Timestamp;
 use pb::authorization_service_client::AuthorizationServiceClient;
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
@@ -490,4 +496,47 @@ pub fn run(mut command: Command, input: &str) -> Finished {
 /// The number that the variable `name` gives, else `usual`.
 pub fn number_from_environment(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().expect(name))
+}
+
+/// What `iamd authorize --requests` prints for `question`, asked at `now`.
+pub fn answer_line(snapshot: &Snapshot, question: &str, now: Timestamp) -> String {
+    let message = Message::parse(question, "").unwrap();
+    let refused = |refusal| NoAnswer::refused(message.request_id(), refusal).to_json();
+    let question = match message.question() {
+        Ok(question) => question,
+        Err(refusal) => return refused(refusal),
+    };
+    let authorizer = Authorizer::of(snapshot.clone());
+    match authorizer.authorize(&question, now).to_answer() {
+        Ok(answer) => json::answer(&answer),
+        Err(refusal) => refused(refusal),
+    }
+}
+
+/// What `iamd simulate --requests` prints for `simulation`, asked at `now`.
+pub fn simulation_line(snapshot: &Snapshot, simulation: &str, now: Timestamp) -> String {
+    let message = Message::parse(simulation, "").unwrap();
+    let authorizer = Authorizer::of(snapshot.clone());
+    let simulated = message
+        .simulation()
+        .and_then(|simulation| authorizer.simulate(&simulation, now, &wanted()));
+    match simulated {
+        Ok(simulated) => json::simulated(&simulated),
+        Err(refusal) => NoAnswer::refused(message.request_id(), refusal).to_json(),
+    }
+}
+
+/// How `question` is explained when it is asked at `now`, with the values of `redacted` keys hidden.
+pub fn explained_at(
+    snapshot: &Snapshot,
+    question: &str,
+    redacted: &[&str],
+    now: Timestamp,
+) -> ExplainAnswer {
+    let message = Message::parse(question, "").unwrap();
+    let redacted = Redacted::new(redacted.iter().copied());
+    let authorizer = Authorizer::of(snapshot.clone()).redacting(redacted);
+    let question = message.question().unwrap();
+    let explained = authorizer.explain(&question, now, &wanted()).unwrap();
+    ExplainAnswer::from(&explained)
 }

@@ -4,16 +4,15 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use iamd::compile::snapshot::Snapshot;
-use iamd::config::Limits;
-use iamd::context::ContextValue;
-use iamd::engine::request::{RawRequest, RawSession, Request, RequestErrorKind};
+use iamd::engine::question::{Question, Value as Given};
+use iamd::engine::request::{Request, RequestErrorKind};
 use iamd::engine::{authorize, authorize_by_scan};
-use iamd::service::question::Question;
+use iamd::service::json::Message;
 use jiff::Timestamp;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 
-use crate::support::ACCOUNT;
+use crate::support::{ACCOUNT, answer_line};
 
 const N_VALUES: usize = 3_000;
 
@@ -52,15 +51,16 @@ fn answers_with(effect: &str, is_first: bool, start: &str) -> Vec<Option<Request
         ),
     ]);
     let snapshot = loaded.unwrap().snapshot;
-    let values = (0..N_VALUES).map(|index| ContextValue::string(format!("{index}y")));
-    let raw = RawRequest {
-        principal: "arn:aws:iam::111111111111:user/ann".to_owned(),
-        action: "orders:Get".to_owned(),
-        resource: "*".to_owned(),
-        context: vec![("app:list".to_owned(), ContextValue::list(values))],
-        ..RawRequest::default()
+    let values: Vec<String> = (0..N_VALUES).map(|index| format!("{index}y")).collect();
+    let values = values.iter().map(|value| Given::Text(value));
+    let question = Question {
+        principal: "arn:aws:iam::111111111111:user/ann",
+        action: "orders:Get",
+        resource: "*",
+        context: vec![("app:list", Given::List(values.collect()))],
+        ..Question::default()
     };
-    let request = Request::parse(raw, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    let request = Request::parse(&question, now()).unwrap();
     [authorize_by_scan, authorize, authorize, authorize]
         .map(|authorize| authorize(&snapshot, &request).err().map(|error| error.kind))
         .to_vec()
@@ -180,56 +180,18 @@ fn cpu_time() -> Duration {
     )
 }
 
-/// The strings of a member that is an object of them or of lists of them.
-fn entries(of: &Value) -> Vec<(String, ContextValue)> {
-    let text = |value: &Value| ContextValue::string(value.as_str().unwrap());
-    let value = |value: &Value| match value.as_array() {
-        Some(list) => ContextValue::list(list.iter().map(text)),
-        None => text(value),
-    };
-    let entries = of.as_object().into_iter().flatten();
-    entries
-        .map(|(key, of_key)| (key.clone(), value(of_key)))
-        .collect()
-}
-
-/// The same question, for the engine itself.
-fn raw(question: &Value) -> RawRequest {
-    let session = &question["session"];
-    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    let list = |value: &Value| -> Vec<String> {
-        value.as_array().into_iter().flatten().map(text).collect()
-    };
-    let tags = entries(&session["tags"]).into_iter();
-    RawRequest {
-        principal: text(&question["principal"]),
-        action: text(&question["action"]),
-        resource: text(&question["resource"]),
-        context: entries(&question["context"]),
-        session: session.is_object().then(|| RawSession {
-            policies: list(&session["policies"]),
-            tags: tags
-                .map(|(key, value)| (key, value.values()[0].to_string()))
-                .collect(),
-            claims: entries(&session["claims"]),
-            federated_provider: text(&session["federatedProvider"]),
-            transitive_tag_keys: list(&session["transitiveTagKeys"]),
-            ..RawSession::default()
-        }),
-        ..RawRequest::default()
-    }
-}
-
 fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
 /// Reads and decides a question, within what any question may take.
 fn ask_once(snapshot: &Snapshot, question: &Value) -> End {
-    let raw = raw(question);
+    let text = question.to_string();
+    let message = Message::parse(&text, "").unwrap();
+    let question = message.question().unwrap();
     let (begun, mut decision) = (cpu_time(), None);
     let taken = measure(|| {
-        let request = Request::parse(raw, now());
+        let request = Request::parse(&question, now());
         decision = Some(request.and_then(|request| authorize(snapshot, &request)));
     });
     let took = cpu_time() - begun;
@@ -251,11 +213,11 @@ fn ask_once(snapshot: &Snapshot, question: &Value) -> End {
 /// Asks four times: by considering every statement, while an index is made, and with it; and then as a server would.
 fn ask(snapshot: &Snapshot, question: &Value) -> End {
     let ends = [(); 4].map(|()| ask_once(snapshot, question));
-    let served = Question::from_json(&question.to_string()).unwrap();
-    let (end, told) = match served.decide(snapshot, &Limits::DEFAULT, now()) {
-        Ok(answer) => (End::Answered, answer.to_json()),
-        Err(none) if none.to_string().starts_with("INTERNAL: ") => (End::GivenUp, none.to_json()),
-        Err(none) => (End::Refused, none.to_json()),
+    let told = answer_line(snapshot, &question.to_string(), now());
+    let end = match &serde_json::from_str::<Value>(&told).unwrap()["error"]["code"] {
+        Value::Null => End::Answered,
+        code if code == "INTERNAL" => End::GivenUp,
+        _ => End::Refused,
     };
     assert!(
         ends.iter().all(|other| *other == end),

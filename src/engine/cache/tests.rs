@@ -9,9 +9,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::*;
-use crate::context::ContextValue;
 use crate::engine::live::{Generation, Live};
-use crate::engine::request::{RawRequest, RawSession};
+use crate::engine::question::{Question, SessionFacts, Value};
 
 const ANN: &str = "arn:aws:iam::111122223333:user/ann";
 const MORNING: &str = "2026-03-01T09:00:00Z";
@@ -86,36 +85,34 @@ fn kept_by(mode: Mode, statements: &str) -> (Live, Arc<Generation>) {
 /// Context keys with their values.
 type Entries<'e> = &'e [(&'e str, &'e [&'e str])];
 
-fn question(context: Entries<'_>) -> RawRequest {
-    let value = |values: &[&str]| {
-        ContextValue::list(values.iter().map(|value| ContextValue::string(*value)))
-    };
-    RawRequest {
-        principal: ANN.into(),
-        action: "orders:Get".into(),
-        resource: "arn:app:orders:::order/1".into(),
+fn question<'b>(context: &[(&'b str, &[&'b str])]) -> Question<'b> {
+    let value = |values: &[&'b str]| Value::List(values.iter().copied().map(Value::Text).collect());
+    Question {
+        principal: ANN,
+        action: "orders:Get",
+        resource: "arn:app:orders:::order/1",
         context: context
             .iter()
-            .map(|(key, values)| ((*key).to_owned(), value(values)))
+            .map(|(key, values)| (*key, value(values)))
             .collect(),
-        ..RawRequest::default()
+        ..Question::default()
     }
 }
 
-fn of_session(session: RawSession) -> RawRequest {
-    RawRequest {
-        principal: "arn:aws:sts::111122223333:assumed-role/ops/s1".into(),
-        session: Some(session),
+fn of_session(session: SessionFacts<'_>) -> Question<'_> {
+    Question {
+        principal: "arn:aws:sts::111122223333:assumed-role/ops/s1",
+        session: Some(Box::new(session)),
         ..question(&[])
     }
 }
 
-fn at(raw: &RawRequest, time: &str) -> Request {
-    Request::parse(raw.clone(), time.parse::<Timestamp>().unwrap()).unwrap()
+fn at(raw: &Question<'_>, time: &str) -> Request {
+    Request::parse(raw, time.parse::<Timestamp>().unwrap()).unwrap()
 }
 
 /// What one question gets, which must be what it gets without a cache.
-fn ask_at(generation: &Generation, raw: &RawRequest, time: &str) -> &'static str {
+fn ask_at(generation: &Generation, raw: &Question<'_>, time: &str) -> &'static str {
     let request = at(raw, time);
     let decision = generation.authorize(&request).unwrap();
     let uncached = crate::engine::authorize(&generation.snapshot, &request).unwrap();
@@ -130,12 +127,12 @@ fn ask_at(generation: &Generation, raw: &RawRequest, time: &str) -> &'static str
     decision.reason().label()
 }
 
-fn ask(generation: &Generation, raw: &RawRequest) -> &'static str {
+fn ask(generation: &Generation, raw: &Question<'_>) -> &'static str {
     ask_at(generation, raw, MORNING)
 }
 
 /// Asks until the answer is kept, and once more: that one must come from the cache.
-fn ask_warm(live: &Live, generation: &Generation, raw: &RawRequest) -> &'static str {
+fn ask_warm(live: &Live, generation: &Generation, raw: &Question<'_>) -> &'static str {
     for _ in 0..3 {
         ask(generation, raw);
     }
@@ -146,7 +143,7 @@ fn ask_warm(live: &Live, generation: &Generation, raw: &RawRequest) -> &'static 
 }
 
 /// The question is evaluated, not looked up with success.
-fn ask_new(live: &Live, generation: &Generation, raw: &RawRequest) -> &'static str {
+fn ask_new(live: &Live, generation: &Generation, raw: &Question<'_>) -> &'static str {
     let before = live.cache_counts().hits;
     let answer = ask(generation, raw);
     assert_eq!(live.cache_counts().hits, before, "not found: {raw:?}");
@@ -184,16 +181,16 @@ fn whoever_asks_for_something_else_asks_anew() {
         "arn:app:orders:::order/${aws:PrincipalTag/team}",
         "",
     ));
-    let tagged = |team: &str| RawSession {
-        tags: vec![("team".into(), team.into())],
-        ..RawSession::default()
+    let tagged = |team| SessionFacts {
+        tags: vec![("team", team)],
+        ..SessionFacts::default()
     };
-    let restricted = |arn: &str| RawSession {
-        policy_arns: vec![arn.into()],
-        ..RawSession::default()
+    let restricted = |arn| SessionFacts {
+        policy_arns: vec![arn],
+        ..SessionFacts::default()
     };
-    let base = of_session(RawSession::default());
-    let with = |change: &dyn Fn(&mut RawRequest)| {
+    let base = of_session(SessionFacts::default());
+    let with = |change: &dyn Fn(&mut Question<'_>)| {
         let mut raw = base.clone();
         change(&mut raw);
         raw
@@ -203,23 +200,20 @@ fn whoever_asks_for_something_else_asks_anew() {
     let questions = [
         (base.clone(), "IMPLICIT_DENY_IDENTITY"),
         (
-            with(&|raw| raw.principal = raw.principal.replace("s1", "s2")),
+            with(&|raw| raw.principal = "arn:aws:sts::111122223333:assumed-role/ops/s2"),
+            "IMPLICIT_DENY_IDENTITY",
+        ),
+        (with(&|raw| raw.principal = ANN), "IMPLICIT_DENY_IDENTITY"),
+        (
+            with(&|raw| raw.action = "orders:Put"),
             "IMPLICIT_DENY_IDENTITY",
         ),
         (
-            with(&|raw| raw.principal = ANN.into()),
-            "IMPLICIT_DENY_IDENTITY",
-        ),
-        (
-            with(&|raw| raw.action = "orders:Put".into()),
-            "IMPLICIT_DENY_IDENTITY",
-        ),
-        (
-            with(&|raw| raw.resource = "arn:app:orders:::order/blue".into()),
+            with(&|raw| raw.resource = "arn:app:orders:::order/blue"),
             "ALLOW_IDENTITY",
         ),
         (
-            with(&|raw| raw.resource_account = "444455556666".into()),
+            with(&|raw| raw.resource_account = "444455556666"),
             "IMPLICIT_DENY_RESOURCE",
         ),
         (of_session(tagged("1")), "ALLOW_IDENTITY"),
@@ -248,7 +242,7 @@ fn the_case_of_an_action_makes_no_new_question() {
     let (live, generation) = keeping(&allow("*", ""));
     ask_warm(&live, &generation, &question(&[]));
     let mut other = question(&[]);
-    other.action = "ORDERS:gET".into();
+    other.action = "ORDERS:gET";
     let before = live.cache_counts().hits;
     assert_eq!(ask(&generation, &other), "ALLOW_IDENTITY");
     assert_eq!(live.cache_counts().hits, before + 1, "K-40");
@@ -291,9 +285,9 @@ fn what_reads_the_clock_is_never_kept() {
 fn the_age_of_a_second_factor_is_the_clocks() {
     let young = r#""NumericLessThan":{"aws:MultiFactorAuthAge":"3600"}"#;
     let (live, generation) = keeping(&allow("*", young));
-    let question = of_session(RawSession {
+    let question = of_session(SessionFacts {
         mfa_at: Some("2026-03-01T08:30:00Z".parse().unwrap()),
-        ..RawSession::default()
+        ..SessionFacts::default()
     });
     for _ in 0..3 {
         assert_eq!(ask(&generation, &question), "ALLOW_IDENTITY", "K-41");
@@ -334,9 +328,9 @@ fn a_slice_behind_a_kept_one_that_reads_the_clock_counts_too() {
 #[test]
 fn a_session_ends_whatever_was_kept_of_it() {
     let (live, generation) = keeping(&allow("*", ""));
-    let question = of_session(RawSession {
+    let question = of_session(SessionFacts {
         expires_at: Some("2026-03-01T10:00:00Z".parse().unwrap()),
-        ..RawSession::default()
+        ..SessionFacts::default()
     });
     let answer = ask_warm(&live, &generation, &question);
     assert_eq!(answer, "ALLOW_IDENTITY", "K-41");
@@ -349,7 +343,7 @@ fn a_new_generation_begins_with_nothing() {
     let own = allow("arn:app:orders:::order/${aws:PrincipalTag/team}", "");
     let (live, before) = keeping(&own);
     let mut question = question(&[]);
-    question.resource = "arn:app:orders:::order/blue".into();
+    question.resource = "arn:app:orders:::order/blue";
     let answer = ask_warm(&live, &before, &question);
     assert_eq!(answer, "ALLOW_IDENTITY", "K-42");
     let counts = live.cache_counts();
@@ -370,8 +364,8 @@ fn what_is_refused_is_not_kept() {
     ask_warm(&live, &generation, &question(&[]));
     let counts = live.cache_counts();
     let mut contradictory = question(&[]);
-    contradictory.resource = "arn:app:orders::111122223333:order/1".into();
-    contradictory.resource_account = "444455556666".into();
+    contradictory.resource = "arn:app:orders::111122223333:order/1";
+    contradictory.resource_account = "444455556666";
     for _ in 0..4 {
         let refused = generation.authorize(&at(&contradictory, MORNING));
         assert_eq!(refused.unwrap_err().field, "resource_account", "K-43");
@@ -410,13 +404,13 @@ fn an_unknown_value_is_none_of_them() {
     let statements = format!("{},{}", allow("*", ""), deny("*", old));
     let (live, generation) = keeping(&statements);
     let issued = |time: Option<&str>| {
-        of_session(RawSession {
+        of_session(SessionFacts {
             issued_at: time.map(|time| time.parse().unwrap()),
-            ..RawSession::default()
+            ..SessionFacts::default()
         })
     };
     let mut user = issued(None);
-    (user.principal, user.session) = (ANN.into(), None);
+    (user.principal, user.session) = (ANN, None);
     for (question, expected) in [
         (issued(None), "EXPLICIT_DENY_IDENTITY"), // T-43, C-3
         (issued(Some("2026-02-01T00:00:00Z")), "ALLOW_IDENTITY"),
@@ -432,7 +426,7 @@ fn an_unknown_value_is_none_of_them() {
 }
 
 /// The bytes of a question's key; none if it has none.
-fn key_of(generation: &Generation, raw: &RawRequest) -> Option<Vec<u8>> {
+fn key_of(generation: &Generation, raw: &Question<'_>) -> Option<Vec<u8>> {
     let request = at(raw, MORNING);
     let work = Work::new();
     let facts = crate::engine::facts(&generation.snapshot, &request, &work).unwrap();
@@ -495,13 +489,14 @@ fn a_question_without_its_slices_or_with_too_long_a_value_has_no_key() {
 #[test]
 fn policies_without_a_name_and_trust_are_evaluated() {
     let (live, generation) = keeping(&allow("*", ""));
-    let inline = of_session(RawSession {
-        policies: vec![wrapped("managed-policies", allow("*", ""))],
-        ..RawSession::default()
+    let policy = wrapped("managed-policies", allow("*", ""));
+    let inline = of_session(SessionFacts {
+        policies: vec![&policy],
+        ..SessionFacts::default()
     });
     let mut assuming = question(&[]);
-    assuming.action = "sts:AssumeRole".into();
-    assuming.resource = "arn:aws:iam::111122223333:role/ops".into();
+    assuming.action = "sts:AssumeRole";
+    assuming.resource = "arn:aws:iam::111122223333:role/ops";
     for question in [&inline, &assuming] {
         for _ in 0..4 {
             ask(&generation, question);
@@ -564,8 +559,11 @@ fn expensive_slices_that_are_settled_at_once_are_not_kept() {
 fn expensive_questions_that_never_repeat_are_not_kept_and_soon_not_looked_up() {
     let (live, generation) = kept_by(Mode::Auto, &expensive());
     for number in 0..20_000 {
-        let mut question = question(&[]);
-        question.resource = format!("arn:app:orders:::order/{number}");
+        let resource = format!("arn:app:orders:::order/{number}");
+        let question = Question {
+            resource: &resource,
+            ..question(&[])
+        };
         _ = generation.authorize(&at(&question, MORNING)).unwrap();
     }
     let counts = live.cache_counts();
@@ -579,8 +577,11 @@ fn memory_is_bounded() {
     let live = Live::new(Caching::new(Mode::Always, 64 * 1024, 7));
     let generation = publish(&live, &store(&allow("*", ""), "blue"));
     for number in 0..5_000 {
-        let mut question = question(&[]);
-        question.resource = format!("arn:app:orders:::order/{number}");
+        let resource = format!("arn:app:orders:::order/{number}");
+        let question = Question {
+            resource: &resource,
+            ..question(&[])
+        };
         _ = generation.authorize(&at(&question, MORNING)).unwrap();
     }
     assert!(generation.n_cached() <= 64 * 1024 / 256);

@@ -4,10 +4,12 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{RawSession, RequestError, Session, at_field, folded};
+use super::{RequestError, Session, at_field, folded};
 use crate::compile::oidc_issuer;
 use crate::compile::snapshot::Tags;
 use crate::context::{ContextKey, ContextValue, KeyKind};
+use crate::engine::derived::ROLES_CLAIM;
+use crate::engine::question::{SessionFacts, Value, member};
 use crate::engine::session_policy::SessionPolicies;
 use crate::engine::work::Work;
 use crate::name::{Arn, NO_ISSUER, Principal, is_entity_name, is_issuer, is_session_name};
@@ -23,21 +25,21 @@ const MAX_SESSION_POLICY_ARNS: usize = 10;
 
 /// Checks the facts of a session by themselves: the forms of section 6.
 pub(super) fn parse(
-    raw: RawSession,
+    facts: &SessionFacts<'_>,
     principal: &Principal,
     session_policies: &SessionPolicies,
     at: Timestamp,
     work: &Work,
 ) -> Result<Session, RequestError> {
-    check_times(&raw, at)?;
-    check_session_fits(&raw, principal)?;
-    let policies = raw
+    check_times(facts, at)?;
+    check_session_fits(facts, principal)?;
+    let policies = facts
         .policies
         .iter()
         .enumerate()
         .map(|(index, text)| session_policies.compile(index, text, work));
     let policies = policies.collect::<Result<_, _>>()?;
-    let policy_arns = raw
+    let policy_arns = facts
         .policy_arns
         .iter()
         .enumerate()
@@ -50,21 +52,21 @@ pub(super) fn parse(
     if matches!(principal, Principal::Root(_)) {
         check_task_policy(&policy_arns)?;
     }
-    check_tags(&raw.tags)?;
-    let transitive_tag_keys = transitive_tag_keys(&raw)?;
-    if !raw.source_identity.is_empty() && !is_session_name(&raw.source_identity) {
+    check_tags(&facts.tags)?;
+    let transitive_tag_keys = transitive_tag_keys(facts)?;
+    if !facts.source_identity.is_empty() && !is_session_name(facts.source_identity) {
         let message = "a source identity has 2 to 64 characters of letters, digits and `_+=,.@-`";
         return Err(RequestError::invalid("session.source_identity", message)); // T-39
     }
-    check_claims(&raw.claims)?;
-    let n_bytes = raw.federated_provider.len();
+    let claims = claims(&facts.claims)?;
+    let n_bytes = facts.federated_provider.len();
     if n_bytes > MAX_PROVIDER_BYTES {
         let message =
             format!("the provider's name has {n_bytes} bytes, the limit is {MAX_PROVIDER_BYTES}");
         return Err(RequestError::invalid("session.federated_provider", message));
     }
-    if oidc_issuer(&raw.federated_provider).is_some_and(|issuer| !is_issuer(issuer))
-        && !raw.federated_provider.is_empty()
+    if oidc_issuer(facts.federated_provider).is_some_and(|issuer| !is_issuer(issuer))
+        && !facts.federated_provider.is_empty()
     {
         let message = format!("the provider {NO_ISSUER}");
         return Err(RequestError::invalid("session.federated_provider", message));
@@ -72,20 +74,16 @@ pub(super) fn parse(
     Ok(Session {
         policies,
         policy_arns,
-        tags: Tags::new(
-            raw.tags
-                .iter()
-                .map(|(key, value)| (key.as_str(), value.as_str())),
-        ),
-        source_identity: given(raw.source_identity),
-        issued_at: raw.issued_at,
-        expires_at: raw.expires_at,
-        mfa_at: raw.mfa_at,
+        tags: Tags::new(facts.tags.iter().copied()),
+        source_identity: given(facts.source_identity),
+        issued_at: facts.issued_at,
+        expires_at: facts.expires_at,
+        mfa_at: facts.mfa_at,
         transitive_tag_keys,
-        claims: raw.claims,
-        federated_provider: given(raw.federated_provider),
-        parent: parent(&raw.parent, principal)?,
-        attributes: attributes(raw.attributes, principal)?,
+        claims,
+        federated_provider: given(facts.federated_provider),
+        parent: parent(facts.parent, principal)?,
+        attributes: attributes(&facts.attributes, principal)?,
     })
 }
 
@@ -120,13 +118,15 @@ pub(in crate::engine) fn is_task_policy(text: &str) -> bool {
 
 /// K-8: keys of that class alone, each once and with one value.
 fn attributes(
-    raw: Vec<(String, ContextValue)>,
+    given: &[(&str, Value<'_>)],
     principal: &Principal,
 ) -> Result<Vec<(ContextKey, ContextValue)>, RequestError> {
-    let mut attributes: Vec<(ContextKey, ContextValue)> = Vec::with_capacity(raw.len());
+    let mut attributes: Vec<(ContextKey, ContextValue)> = Vec::with_capacity(given.len());
     let mut is_assumed_root_said = false;
-    for (spelled, value) in raw {
-        let key = ContextKey::new(&spelled);
+    for (spelled, value) in given {
+        let field = || member("session.attributes", spelled);
+        let value = value.to_context_value(field)?;
+        let key = ContextKey::new(spelled);
         let says_true = || value.values().iter().eq(["true"]);
         let problem = match key.kind() {
             KeyKind::Credential if value.values().len() > 1 => "the key has one value, not a list",
@@ -151,17 +151,16 @@ fn attributes(
                 "AWS keeps no such key in a session's credentials: send it in `context`, or in its own field of `session`"
             }
         };
-        let field = format!("session.attributes[\"{spelled}\"]");
-        return Err(RequestError::invalid(field, problem));
+        return Err(RequestError::invalid(field(), problem));
     }
     Ok(attributes)
 }
 
 /// T-36: each once, lower-cased, and among the session's tags.
-fn transitive_tag_keys(raw: &RawSession) -> Result<Vec<String>, RequestError> {
-    let tags: BTreeSet<String> = raw.tags.iter().map(|(key, _)| folded(key)).collect();
+fn transitive_tag_keys(facts: &SessionFacts<'_>) -> Result<Vec<String>, RequestError> {
+    let tags: BTreeSet<String> = facts.tags.iter().map(|(key, _)| folded(key)).collect();
     let mut keys = BTreeSet::new();
-    for key in &raw.transitive_tag_keys {
+    for key in &facts.transitive_tag_keys {
         if !tags.contains(&folded(key)) {
             let field = "session.transitive_tag_keys";
             let message = format!("`{key}` is not among the session's tags");
@@ -172,13 +171,14 @@ fn transitive_tag_keys(raw: &RawSession) -> Result<Vec<String>, RequestError> {
     Ok(keys.into_iter().collect())
 }
 
-fn given(text: String) -> Option<String> {
-    (!text.is_empty()).then_some(text)
+fn given(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// Session policies, tags and what a token or a call said belong to sessions (K-7).
-fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), RequestError> {
-    let is_temporary = raw.issued_at.is_some() || raw.expires_at.is_some() || raw.mfa_at.is_some();
+fn check_session_fits(facts: &SessionFacts<'_>, principal: &Principal) -> Result<(), RequestError> {
+    let is_temporary =
+        facts.issued_at.is_some() || facts.expires_at.is_some() || facts.mfa_at.is_some();
     let is_session = match principal {
         Principal::AssumedRole { .. } | Principal::FederatedUser { .. } => true,
         Principal::User(_) => is_temporary,
@@ -189,31 +189,31 @@ fn check_session_fits(raw: &RawSession, principal: &Principal) -> Result<(), Req
         | Principal::Provider(_) => false,
     };
     // T-12: with a task policy, and only that.
-    let is_task = matches!(principal, Principal::Root(_)) && !raw.policy_arns.is_empty();
+    let is_task = matches!(principal, Principal::Root(_)) && !facts.policy_arns.is_empty();
     // Who has no session at all cannot have been given these either; roles and providers have their own uses of them.
     let has_record = is_session || matches!(principal, Principal::Role(_) | Principal::Provider(_));
     let given = [
-        ("session.policies", raw.policies.is_empty(), is_session),
+        ("session.policies", facts.policies.is_empty(), is_session),
         (
             "session.policy_arns",
-            raw.policy_arns.is_empty(),
+            facts.policy_arns.is_empty(),
             is_session || is_task,
         ),
-        ("session.tags", raw.tags.is_empty(), is_session),
-        ("session.claims", raw.claims.is_empty(), has_record),
+        ("session.tags", facts.tags.is_empty(), is_session),
+        ("session.claims", facts.claims.is_empty(), has_record),
         (
             "session.federated_provider",
-            raw.federated_provider.is_empty(),
+            facts.federated_provider.is_empty(),
             has_record,
         ),
         (
             "session.source_identity",
-            raw.source_identity.is_empty(),
+            facts.source_identity.is_empty(),
             has_record || is_task,
         ),
         (
             "session.attributes",
-            raw.attributes.is_empty(),
+            facts.attributes.is_empty(),
             is_session || is_task,
         ),
     ];
@@ -243,7 +243,7 @@ fn policy_arn(index: usize, text: &str, principal: &Principal) -> Result<Arn, Re
 }
 
 /// T-34.
-fn check_tags(tags: &[(String, String)]) -> Result<(), RequestError> {
+fn check_tags(tags: &[(&str, &str)]) -> Result<(), RequestError> {
     if tags.len() > MAX_SESSION_TAGS {
         return Err(RequestError::invalid(
             "session.tags",
@@ -269,26 +269,30 @@ fn check_tags(tags: &[(String, String)]) -> Result<(), RequestError> {
         } else {
             continue;
         };
-        return Err(RequestError::invalid(
-            format!("session.tags[\"{key}\"]"),
-            problem,
-        ));
+        return Err(RequestError::invalid(member("session.tags", key), problem));
     }
     Ok(())
 }
 
-fn check_claims(claims: &[(String, ContextValue)]) -> Result<(), RequestError> {
-    let mut names = BTreeSet::new();
-    for (name, _) in claims {
+/// The claims of the token, each once. One that is an object or `null` fills no key (T-22); an object in the place of
+/// the roles is there all the same, and names none (T-25).
+fn claims(given: &[(&str, Value<'_>)]) -> Result<Vec<(String, ContextValue)>, RequestError> {
+    let (mut claims, mut names) = (Vec::with_capacity(given.len()), BTreeSet::new());
+    for (name, value) in given {
+        let field = || member("session.claims", name);
+        let value = match value {
+            Value::Null => continue,
+            Value::Object if name.eq_ignore_ascii_case(ROLES_CLAIM) => ContextValue::default(),
+            Value::Object => continue,
+            value => value.to_context_value(field)?,
+        };
         if !names.insert(folded(name)) {
             let message = "this claim stands twice; names are compared ignoring case";
-            return Err(RequestError::invalid(
-                format!("session.claims[\"{name}\"]"),
-                message,
-            ));
+            return Err(RequestError::invalid(field(), message));
         }
+        claims.push(((*name).to_owned(), value));
     }
-    Ok(())
+    Ok(claims)
 }
 
 /// The user, or the root user, behind a federated user: of the same account and partition.
@@ -321,7 +325,7 @@ const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
 /// T-47: times that cannot be those of a session are a mistake of whoever filled them in, most often an empty timestamp
 /// where the field should have been left out.
-fn check_times(session: &RawSession, at: Timestamp) -> Result<(), RequestError> {
+fn check_times(session: &SessionFacts<'_>, at: Timestamp) -> Result<(), RequestError> {
     let (issued, expires, mfa) = (session.issued_at, session.expires_at, session.mfa_at);
     let latest = at.saturating_add(CLOCK_SKEW).unwrap_or(at);
     let given = [

@@ -1,37 +1,12 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-use prost_types::{ListValue, NullValue, Struct};
+use prost_types::{ListValue, NullValue, Struct, Value as WireValue};
 
 use super::*;
-use crate::engine::decision::Reason;
+use crate::authorizer::member;
 
-const LIMITS: Limits = Limits::DEFAULT;
-
-fn value(kind: Kind) -> Option<Value> {
-    Some(Value { kind: Some(kind) })
-}
-
-fn text(text: &str) -> Option<Value> {
-    value(Kind::StringValue(text.to_owned()))
-}
-
-fn list(kinds: Vec<Kind>) -> Option<Value> {
-    let values = kinds
-        .into_iter()
-        .map(|kind| Value { kind: Some(kind) })
-        .collect();
-    value(Kind::ListValue(ListValue { values }))
-}
-
-fn with_context(entries: Vec<(&str, Option<Value>)>) -> pb::AuthorizeRequest {
-    let entry = |(key, value): (&str, _)| pb::authorize_request::ContextEntry {
-        key: key.to_owned(),
-        value,
-    };
-    pb::AuthorizeRequest {
-        context: entries.into_iter().map(entry).collect(),
-        ..Default::default()
-    }
+fn value_of(kind: Kind) -> WireValue {
+    WireValue { kind: Some(kind) }
 }
 
 fn with_session(session: pb::SessionContext) -> pb::AuthorizeRequest {
@@ -41,84 +16,80 @@ fn with_session(session: pb::SessionContext) -> pb::AuthorizeRequest {
     }
 }
 
-fn refusal(question: pb::AuthorizeRequest) -> RequestError {
-    raw_request(question, &LIMITS).unwrap_err()
-}
-
 #[test]
-fn scalars_and_lists_of_them_are_values() {
-    let question = with_context(vec![
-        ("app:s", text("x")),
-        ("app:n", value(Kind::NumberValue(50.0))),
-        ("app:b", value(Kind::BoolValue(true))),
+fn every_kind_of_value_stays_visible_and_goes_back_as_it_came() {
+    let nested = ListValue {
+        values: vec![value_of(Kind::ListValue(ListValue::default()))],
+    };
+    let kinds = [
         (
-            "app:l",
-            list(vec![
-                Kind::StringValue("a".into()),
-                Kind::NumberValue(1.5),
-                Kind::BoolValue(false),
-            ]),
+            Some(value_of(Kind::StringValue("x".into()))),
+            Value::Text("x"),
         ),
-        ("app:e", list(vec![])),
-    ]);
-    let context = raw_request(question, &LIMITS).unwrap().context;
-    let texts: Vec<Vec<&str>> = context
-        .iter()
-        .map(|(_, value)| value.values().iter().map(|text| &**text).collect())
-        .collect();
-    assert_eq!(
-        texts,
-        [
-            vec!["x"],
-            vec!["50"],
-            vec!["true"],
-            vec!["a", "1.5", "false"],
-            vec![]
-        ],
-        "C-5, C-7"
-    );
-}
-
-#[test]
-fn everything_else_is_malformed_and_named_by_its_path() {
-    for (bad, path) in [
+        (Some(value_of(Kind::NumberValue(1.5))), Value::Number(1.5)),
+        (Some(value_of(Kind::BoolValue(true))), Value::Bool(true)),
         (
-            value(Kind::NullValue(NullValue::NullValue.into())),
-            r#"context["app:\"x"]"#,
+            Some(value_of(Kind::NullValue(NullValue::NullValue.into()))),
+            Value::Null,
         ),
         (
-            value(Kind::StructValue(Struct::default())),
-            r#"context["app:\"x"]"#,
+            Some(value_of(Kind::StructValue(Struct::default()))),
+            Value::Object,
         ),
-        (Some(Value { kind: None }), r#"context["app:\"x"]"#),
-        (None, r#"context["app:\"x"]"#),
         (
-            value(Kind::NumberValue(9_007_199_254_740_992.0)),
-            r#"context["app:\"x"]"#,
+            Some(value_of(Kind::ListValue(nested))),
+            Value::List(vec![Value::List(vec![])]),
         ),
-        (value(Kind::NumberValue(f64::NAN)), r#"context["app:\"x"]"#),
-        (
-            list(vec![
-                Kind::BoolValue(true),
-                Kind::ListValue(ListValue::default()),
-            ]),
-            r#"context["app:\"x"]"#,
-        ),
-        (list(vec![Kind::NullValue(0)]), r#"context["app:\"x"]"#),
-    ] {
-        let error = refusal(with_context(vec![("app:\"x", bad.clone())]));
-        assert_eq!(
-            (error.kind, error.field.as_str()),
-            (RequestErrorKind::Invalid, path),
-            "{bad:?}"
-        );
+        (Some(WireValue { kind: None }), Value::Unset),
+    ];
+    for (wire, expected) in kinds {
+        let entries = vec![Entry {
+            key: "app:x".into(),
+            value: wire,
+        }];
+        let asked = pb::AuthorizeRequest {
+            principal: "p".into(),
+            action: "a".into(),
+            resource: "r".into(),
+            context: entries.clone(),
+            session: Some(pb::SessionContext {
+                policies: vec!["{}".into()],
+                policy_arns: vec!["arn".into()],
+                tags: vec![pb::session_context::TagsEntry {
+                    key: "k".into(),
+                    value: "v".into(),
+                }],
+                source_identity: "s".into(),
+                issued_at: Some(wire_timestamp(Timestamp::UNIX_EPOCH)),
+                expires_at: None,
+                mfa_at: None,
+                transitive_tag_keys: vec!["k".into()],
+                claims: entries.clone(),
+                federated_provider: "f".into(),
+                parent: "u".into(),
+                attributes: entries,
+            }),
+            resource_account: "1".into(),
+            request_id: "7".into(),
+        };
+        let question = question(&asked).unwrap();
+        assert_eq!(question.context, [("app:x", expected)]);
+        assert_eq!(message(&question), asked, "as a client sends it");
     }
+    let absent = [Entry {
+        key: "app:x".into(),
+        value: None,
+    }];
+    assert_eq!(entries(&absent), [("app:x", Value::Unset)]);
 }
 
 #[test]
 fn repeated_keys_stay_visible() {
-    let twice = with_context(vec![("app:x", text("1")), ("app:x", text("2"))]);
-    assert_eq!(raw_request(twice, &LIMITS).unwrap().context.len(), 2, "C-4");
+    let entry = Entry {
+        key: "app:x".into(),
+        value: Some(value_of(Kind::BoolValue(true))),
+    };
+    assert_eq!(entries(&[entry.clone(), entry]).len(), 2, "C-4");
 }
 
 #[test]
@@ -128,7 +99,7 @@ fn times_have_a_range() {
         issued_at: time(1_717_200_000, 5),
         ..Default::default()
     });
-    let session = raw_request(good, &LIMITS).unwrap().session.unwrap();
+    let session = question(&good).unwrap().session.unwrap();
     assert_eq!(
         session.issued_at,
         Some(Timestamp::new(1_717_200_000, 5).unwrap())
@@ -146,80 +117,8 @@ fn times_have_a_range() {
             mfa_at: time(seconds, nanos),
             ..Default::default()
         });
-        assert_eq!(refusal(bad).field, "session.mfa_at", "{seconds} {nanos}");
-    }
-}
-
-#[test]
-fn what_is_over_its_limit_is_too_large() {
-    let long = "x".repeat(LIMITS.max_string_bytes + 1);
-    let n_entries = LIMITS.max_context_entries + 1;
-    let keys: Vec<String> = (0..n_entries).map(|n| format!("app:{n}")).collect();
-    let tags = (0..n_entries).map(|n| pb::session_context::TagsEntry {
-        key: n.to_string(),
-        value: String::new(),
-    });
-    let values = vec![Kind::BoolValue(true); LIMITS.max_list_values + 1];
-    for (question, field) in [
-        (
-            pb::AuthorizeRequest {
-                principal: long.clone(),
-                ..Default::default()
-            },
-            "principal",
-        ),
-        (
-            pb::AuthorizeRequest {
-                request_id: long.clone(),
-                ..Default::default()
-            },
-            "request_id",
-        ),
-        (
-            with_context(keys.iter().map(|key| (key.as_str(), text(""))).collect()),
-            "context",
-        ),
-        (
-            with_context(vec![("app:x", list(values))]),
-            r#"context["app:x"]"#,
-        ),
-        (
-            with_context(vec![("app:x", text(&long))]),
-            r#"context["app:x"]"#,
-        ),
-        (
-            with_context(vec![("app:x", list(vec![Kind::StringValue(long.clone())]))]),
-            r#"context["app:x"]"#,
-        ),
-        (
-            with_session(pb::SessionContext {
-                tags: tags.collect(),
-                ..Default::default()
-            }),
-            "session.tags",
-        ),
-        (
-            with_session(pb::SessionContext {
-                policies: vec![long.clone()],
-                ..Default::default()
-            }),
-            "session.policies[0]",
-        ),
-        (
-            with_context(vec![
-                ("a", text(&long)),
-                ("b", text(&long)),
-                ("c", text(&long)),
-                ("d", text(&long)),
-            ]),
-            "",
-        ),
-    ] {
-        let error = refusal(question);
-        assert_eq!(
-            (error.kind, error.field.as_str()),
-            (RequestErrorKind::TooLarge, field)
-        );
+        let refusal = question(&bad).unwrap_err();
+        assert_eq!(refusal.field, "session.mfa_at", "{seconds} {nanos}");
     }
 }
 
@@ -233,11 +132,11 @@ fn reasons_have_the_numbers_and_names_of_the_protocol() {
 
 #[test]
 fn a_refusal_names_the_field_and_the_reason() {
-    let error = RequestError {
-        kind: RequestErrorKind::ReservedContextKey,
-        ..RequestError::invalid("context[\"aws:x\"]", "no")
+    let refusal = Refusal {
+        kind: RefusalKind::ReservedContextKey,
+        ..Refusal::malformed("context[\"aws:x\"]", "no")
     };
-    let status = refused(&error);
+    let status = status(&refusal);
     assert_eq!(status.code(), Code::InvalidArgument);
     let details = status.get_error_details();
     let info = details.error_info().unwrap();
@@ -255,7 +154,12 @@ fn a_refusal_names_the_field_and_the_reason() {
         (violation.field.as_str(), violation.description.as_str()),
         ("context[\"aws:x\"]", "no")
     );
-    assert!(not_ready().get_error_details().retry_info().is_some());
+    let not_ready = self::status(&Refusal {
+        kind: RefusalKind::NotReady,
+        ..refusal
+    });
+    assert_eq!(not_ready.code(), Code::Unavailable);
+    assert!(not_ready.get_error_details().retry_info().is_some());
     assert_eq!(
         internal().get_error_details().error_info().unwrap().reason,
         "INTERNAL_ERROR"
@@ -269,10 +173,8 @@ fn a_status_never_outgrows_what_clients_take() {
         "\u{1F511}".repeat(4_000),
         "\r\n".repeat(8_000),
     ] {
-        let status = refused(&RequestError::invalid(
-            member("context", &text),
-            text.as_str(),
-        ));
+        let refusal = Refusal::malformed(member("context", &text), text.as_str());
+        let status = status(&refusal);
         let headers = status.into_http::<()>().headers().clone();
         let n_bytes: usize = headers
             .iter()

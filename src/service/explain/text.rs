@@ -8,7 +8,8 @@
 use std::fmt::Write as _;
 
 use super::pb;
-use crate::service::question::in_words;
+use crate::authorizer::in_words;
+use crate::engine::decision::Reason;
 
 /// Whether a text may hold escape sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +59,8 @@ fn headline(out: &mut String, response: &pb::ExplainResponse, colour: Colour) ->
     } else {
         (Tone::Deny, "deny")
     };
-    let reason = response.reason();
-    let label = reason.as_str_name().trim_start_matches("REASON_");
+    let reason = Reason::from_number(response.reason);
+    let label = reason.map_or("UNSPECIFIED", Reason::label);
     writeln!(
         out,
         "{}: {} ({label})",

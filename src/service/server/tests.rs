@@ -15,6 +15,7 @@ use tonic_types::StatusExt;
 use super::*;
 use crate::compile::snapshot::{Revision, Snapshot};
 use crate::config::Layer;
+use crate::engine::live::Live;
 use crate::service::pb::authorization_service_client::AuthorizationServiceClient;
 
 /// A server on a Unix socket, in this process.
@@ -41,12 +42,13 @@ impl Running {
         let (live, readiness) = (Arc::new(Live::default()), Arc::new(Readiness::new()));
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn({
-            let (live, readiness) = (Arc::clone(&live), Arc::clone(&readiness));
+            let authorizer = Arc::new(Authorizer::new(Arc::clone(&live), &config));
+            let readiness = Arc::clone(&readiness);
             async move {
                 let stop = async { stopped.await.unwrap_or(()) };
                 serve(
                     listeners,
-                    live,
+                    authorizer,
                     &readiness,
                     &config,
                     &InFlight::default(),

@@ -5,7 +5,8 @@ use std::path::Path;
 
 use iamd::engine::authorize;
 use iamd::engine::decision::{Decision, Reason};
-use iamd::engine::request::{RawRequest, RawSession, Request};
+use iamd::engine::question::{Question as Asked, SessionFacts};
+use iamd::engine::request::Request;
 use iamd::language::finding::Code;
 use iamd::store::{self, Loaded, Refused};
 use jiff::Timestamp;
@@ -53,19 +54,19 @@ struct Question {
 }
 
 fn ask(loaded: &Loaded, question: &Question) -> Decision {
-    let session = question.issued_at.map(|at| RawSession {
+    let session = question.issued_at.map(|at| SessionFacts {
         issued_at: Some(at.parse().unwrap()),
-        ..RawSession::default()
+        ..SessionFacts::default()
     });
-    let raw = RawRequest {
-        principal: question.principal.into(),
-        action: question.action.into(),
-        resource: question.resource.into(),
-        session,
-        ..RawRequest::default()
+    let asked = Asked {
+        principal: question.principal,
+        action: question.action,
+        resource: question.resource,
+        session: session.map(Box::new),
+        ..Asked::default()
     };
     let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let request = Request::parse(raw, at).unwrap_or_else(|error| panic!("{error}"));
+    let request = Request::parse(&asked, at).unwrap_or_else(|error| panic!("{error}"));
     authorize(&loaded.snapshot, &request).unwrap_or_else(|error| panic!("{error}"))
 }
 

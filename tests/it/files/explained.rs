@@ -3,14 +3,11 @@
 use std::sync::LazyLock;
 
 use iamd::compile::snapshot::Snapshot;
-use iamd::config::Limits;
-use iamd::engine::explain::Redacted;
-use iamd::service::explain::{Colour, Explained};
-use iamd::service::question::Question;
+use iamd::service::explain::{Colour, ExplainAnswer};
 use iamd::store;
 use serde_json::{Value, json};
 
-use crate::support::repository;
+use crate::support::{explained_at, repository};
 
 const ALICE: &str = "arn:aws:iam::111122223333:user/support/alice";
 const ORDER: &str = "arn:app:orders:::order/1001/1";
@@ -21,12 +18,9 @@ static SHOP: LazyLock<Snapshot> = LazyLock::new(|| {
         .snapshot
 });
 
-fn explained(snapshot: &Snapshot, question: &Value) -> Explained {
-    let question = Question::from_json(&question.to_string()).unwrap();
+fn explained(snapshot: &Snapshot, question: &Value) -> ExplainAnswer {
     let at = "2026-03-01T12:00:00Z".parse().unwrap();
-    question
-        .explain(snapshot, &Limits::DEFAULT, &Redacted::new([]), at)
-        .unwrap()
+    explained_at(snapshot, &question.to_string(), &[], at)
 }
 
 /// An explanation as people read it, and as programs do.

@@ -7,12 +7,12 @@ use iamd::compile::snapshot::Snapshot;
 use iamd::context::{ContextKey, KeyKind};
 use iamd::engine::decision::Decision;
 use iamd::engine::explain::{Redacted, explain};
+use iamd::engine::question::Overrides;
 use iamd::engine::request::Request;
-use iamd::engine::simulated::RawOverrides;
 use iamd::engine::work::Work;
 use jiff::Timestamp;
 
-use super::{Case, ask, each_world, load, name, to_raw};
+use super::{Case, ask, asked_of, each_world, load, name};
 use crate::oracle::question::Question;
 use crate::oracle::{self, Answer, Name};
 
@@ -25,7 +25,7 @@ fn an_explanation_decides_as_the_plain_question_does() {
             let Ok(plain) = ask(&case.snapshot, &question) else {
                 continue;
             };
-            let request = Request::parse(to_raw(&question).unwrap(), at(&question)).unwrap();
+            let request = Request::parse(&asked_of(&question), at(&question)).unwrap();
             let explained = explain(&case.snapshot, &request, &Redacted::default()).unwrap();
             assert_eq!(told(&explained.decision), told(&plain), "{question:?}");
             let deciding: BTreeSet<Name> = explained
@@ -63,8 +63,8 @@ fn a_simulation_that_overrides_nothing_is_the_question() {
             if question.context.iter().any(|(key, _)| overrides(key)) {
                 continue;
             }
-            let raw = to_raw(&question).unwrap();
-            let request = Request::simulate(raw, RawOverrides::default(), at(&question)).unwrap();
+            let asked = asked_of(&question);
+            let request = Request::simulate(&asked, &Overrides::default(), at(&question)).unwrap();
             let simulated = evaluate(&case.snapshot, &request, usize::MAX, &Work::ample()).unwrap();
             assert_eq!(told(&simulated.decision), told(&plain), "{question:?}");
             n_simulated += 1;

@@ -91,7 +91,6 @@ fn question(ask: &Ask, at: Option<Timestamp>) -> Option<Question> {
     if ask.simulated.is_some() {
         return None;
     }
-    let raw = ask.without_values();
     let entries = |entries: &[(String, Value)]| -> Option<Vec<(String, Given)>> {
         let entry = |(key, value): &(String, Value)| Some((key.clone(), given(value)?));
         entries.iter().map(entry).collect()
@@ -99,7 +98,7 @@ fn question(ask: &Ask, at: Option<Timestamp>) -> Option<Question> {
     let seconds = |at: Option<Timestamp>| -> Option<Option<i64>> {
         at.map_or(Some(None), |at| whole_seconds(at).map(Some))
     };
-    let session = match &raw.session {
+    let session = match &ask.session {
         None => None,
         Some(session) if !session.policies.iter().all(|text| is_policy(text)) => return None,
         Some(session) => Some(SessionFacts {
@@ -111,19 +110,19 @@ fn question(ask: &Ask, at: Option<Timestamp>) -> Option<Question> {
             expires_at: seconds(session.expires_at)?,
             mfa_at: seconds(session.mfa_at)?,
             transitive_tag_keys: session.transitive_tag_keys.clone(),
-            claims: entries(&ask.claims)?,
+            claims: entries(&session.claims)?,
             federated_provider: session.federated_provider.clone(),
             parent: session.parent.clone(),
-            attributes: entries(&ask.attributes)?,
+            attributes: entries(&session.attributes)?,
         }),
     };
     Some(Question {
-        principal: raw.principal.clone(),
-        action: raw.action.clone(),
-        resource: raw.resource.clone(),
+        principal: ask.principal.clone(),
+        action: ask.action.clone(),
+        resource: ask.resource.clone(),
         context: entries(&ask.context)?,
         session,
-        resource_account: raw.resource_account.clone(),
+        resource_account: ask.resource_account.clone(),
         at: at.map_or_else(|| Some(Timestamp::now().as_second()), whole_seconds)?,
     })
 }

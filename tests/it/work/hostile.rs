@@ -720,15 +720,16 @@ fn asking_the_cache_takes_no_answer_away() {
         0,
         json!({"Effect": "Allow", "Action": "*", "Resource": "*"}),
     );
-    let context = (0..250).map(|n| (format!("app:k{n}"), ContextValue::string("v")));
-    let raw = RawRequest {
-        principal: "arn:aws:iam::111111111111:role/app".to_owned(),
-        action: "orders:Get".to_owned(),
-        resource: format!("arn:app:orders:::{}", "o".repeat(1_500)),
+    let keys: Vec<String> = (0..250).map(|n| format!("app:k{n}")).collect();
+    let context = keys.iter().map(|key| (key.as_str(), Given::Text("v")));
+    let question = Question {
+        principal: "arn:aws:iam::111111111111:role/app",
+        action: "orders:Get",
+        resource: &format!("arn:app:orders:::{}", "o".repeat(1_500)),
         context: context.collect(),
-        ..RawRequest::default()
+        ..Question::default()
     };
-    let request = Request::parse(raw, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    let request = Request::parse(&question, now()).unwrap();
     for mode in [Mode::Off, Mode::Auto, Mode::Always] {
         let snapshot = Files::new(statements.clone()).snapshot();
         let generation = Generation::new(snapshot, &Caching::new(mode, 1 << 20, 1));
@@ -752,13 +753,13 @@ fn a_question_that_is_too_long_to_be_kept_is_not_projected() {
         0,
         json!({"Effect": "Allow", "Action": "*", "Resource": "*"}),
     );
-    let raw = RawRequest {
-        principal: "arn:aws:iam::111111111111:role/app".to_owned(),
-        action: "orders:Get".to_owned(),
-        resource: long_resource("a"),
-        ..RawRequest::default()
+    let question = Question {
+        principal: "arn:aws:iam::111111111111:role/app",
+        action: "orders:Get",
+        resource: &long_resource("a"),
+        ..Question::default()
     };
-    let request = Request::parse(raw, "2026-01-01T00:00:00Z".parse().unwrap()).unwrap();
+    let request = Request::parse(&question, now()).unwrap();
     let snapshot = Files::new(statements).snapshot();
     let generation = Generation::new(snapshot, &Caching::new(Mode::Always, 1 << 20, 1));
     for _ in 0..4 {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::pb;
+use super::Question;
 use crate::compile::snapshot::Snapshot;
 use crate::engine::decision::Reason;
 use crate::language::condition::Condition;
@@ -37,29 +37,18 @@ const MAX_KEYS: usize = 8;
 const MAX_TEXT_BYTES: usize = 256;
 
 /// The hints about a question that was decided so.
-pub(super) fn hints(
-    question: &pb::AuthorizeRequest,
-    snapshot: &Snapshot,
-    reason: pb::Reason,
-) -> Vec<String> {
+pub(super) fn hints(question: &Question<'_>, snapshot: &Snapshot, reason: Reason) -> Vec<String> {
     let mut hints = Vec::new();
-    hints.extend(service(&question.action, snapshot, is_allow(reason)));
-    if reason == pb::Reason::ImplicitDenyUnknownPrincipal {
-        hints.extend(principal(&question.principal, snapshot));
+    hints.extend(service(question.action, snapshot, reason.is_allow()));
+    if reason == Reason::ImplicitDenyUnknownPrincipal {
+        hints.extend(principal(question.principal, snapshot));
     }
     hints.extend(context_keys(question, Some(snapshot)));
     hints
 }
 
-fn is_allow(reason: pb::Reason) -> bool {
-    let number = i32::from(reason);
-    Reason::ALL
-        .iter()
-        .any(|(known, _)| i32::from(*known as u8) == number && known.is_allow())
-}
-
 /// The hints that need no store.
-pub(super) fn about_context(question: &pb::AuthorizeRequest) -> Vec<String> {
+pub fn about_context(question: &Question<'_>) -> Vec<String> {
     context_keys(question, None)
 }
 
@@ -133,8 +122,8 @@ fn last(arn: &Arn) -> &str {
 }
 
 /// Context keys without the prefix that every key of a policy has.
-fn context_keys(question: &pb::AuthorizeRequest, snapshot: Option<&Snapshot>) -> Vec<String> {
-    let keys = question.context.iter().map(|entry| entry.key.as_str());
+fn context_keys(question: &Question<'_>, snapshot: Option<&Snapshot>) -> Vec<String> {
+    let keys = question.context.iter().map(|(key, _)| *key);
     let keys: Vec<&str> = keys
         .filter(|key| !key.contains(':') && key.len() <= MAX_TEXT_BYTES)
         .take(MAX_KEYS)

@@ -1,0 +1,141 @@
+//! A decision as people and JSON read it, whether it was made here or by a server.
+
+use std::fmt;
+
+use super::Question;
+use crate::engine::decision::{Decision, Reason, StatementRef};
+use crate::language::document::PolicyType;
+use crate::language::finding::Escaped;
+
+/// A decision in plain data: nothing of the store is held by it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// Whether the principal may.
+    pub is_allowed: bool,
+    /// Why; `None` where a server says one that this version does not know.
+    pub reason: Option<Reason>,
+    /// The statements that settled it.
+    pub determining: Vec<StatementName>,
+    /// The revision of the store that decided.
+    pub revision: String,
+    /// The question's own id.
+    pub request_id: String,
+}
+
+/// Which statement of which policy: `StatementRef` in the protocol.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatementName {
+    /// The policy: its ARN, or `<entity ARN>/inline/<name>`.
+    pub policy: String,
+    /// The statement's Sid; empty if it has none.
+    pub sid: String,
+    /// Its place in the policy, from 0.
+    pub index: usize,
+    /// The type of the policy; `None` where a server says one that this version does not know.
+    pub policy_type: Option<PolicyType>,
+    /// The file, relative to the store; empty for a policy that is in none.
+    pub file: String,
+}
+
+impl Answer {
+    /// What `question` was answered.
+    pub(super) fn of(decision: &Decision, revision: &str, question: &Question<'_>) -> Self {
+        Self {
+            is_allowed: decision.is_allowed(),
+            reason: Some(decision.reason()),
+            determining: names(decision.determining()),
+            revision: revision.to_owned(),
+            request_id: question.request_id.to_owned(),
+        }
+    }
+}
+
+pub(super) fn names(statements: &[StatementRef]) -> Vec<StatementName> {
+    statements.iter().map(StatementName::from).collect()
+}
+
+impl From<&StatementRef> for StatementName {
+    fn from(statement: &StatementRef) -> Self {
+        Self {
+            policy: statement.policy.name.to_string(),
+            sid: statement.sid().to_owned(),
+            index: statement.index,
+            policy_type: Some(statement.policy.policy_type),
+            file: statement.policy.file.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for StatementName {
+    /// `statement 0 `Sid` of arn:…`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "statement {}", self.index)?;
+        if !self.sid.is_empty() {
+            write!(f, " `{}`", Escaped(&self.sid))?;
+        }
+        write!(f, " of {}", Escaped(&self.policy))
+    }
+}
+
+impl fmt::Display for Answer {
+    /// For people, on several lines.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let decision = if self.is_allowed { "allow" } else { "deny" };
+        let label = label(self.reason);
+        writeln!(f, "{decision}: {} ({label})", in_words(self.reason))?;
+        for statement in &self.determining {
+            write!(f, "  {statement}")?;
+            if !statement.file.is_empty() {
+                write!(f, " in {}", Escaped(&statement.file))?;
+            }
+            writeln!(f)?;
+        }
+        write!(f, "  revision {}", self.revision)
+    }
+}
+
+/// The label of a reason, as rules and tests call it.
+pub(super) fn label(reason: Option<Reason>) -> &'static str {
+    reason.map_or("UNSPECIFIED", Reason::label)
+}
+
+/// What a reason means, for people.
+pub fn in_words(reason: Option<Reason>) -> &'static str {
+    use Reason as R;
+    let Some(reason) = reason else {
+        return "without a reason";
+    };
+    match reason {
+        R::AllowIdentity => "an identity policy allows",
+        R::AllowResourceDirect => "a resource policy allows the principal itself",
+        R::AllowResourceEntity => "a resource policy allows the session's role or user",
+        R::AllowCrossAccount => "both accounts allow",
+        R::AllowRoot => "the root user may",
+        R::AllowService => "a resource policy allows the service",
+        R::AllowAnonymous => "a resource policy allows everybody",
+        R::AllowFederated => "the trust policy allows the identity provider",
+        R::ExplicitDenyIdentity => "a Deny statement of an identity policy applies",
+        R::ExplicitDenyResource => "a Deny statement of a resource or trust policy applies",
+        R::ExplicitDenyPermissionsBoundary => {
+            "a Deny statement of the permissions boundary applies"
+        }
+        R::ExplicitDenySession => "a Deny statement of a session policy applies",
+        R::ExplicitDenyServiceControl => "a Deny statement of a service control policy applies",
+        R::ExplicitDenyResourceControl => "a Deny statement of a resource control policy applies",
+        R::ImplicitDenyIdentity => "no identity policy allows",
+        R::ImplicitDenyResource => "no resource policy allows, and one is needed",
+        R::ImplicitDenyPermissionsBoundary => "the permissions boundary does not allow",
+        R::ImplicitDenySession => "no session policy allows",
+        R::ImplicitDenyServiceControl => "the service control policies of some level do not allow",
+        R::ImplicitDenyResourceControl => {
+            "the resource control policies of some level do not allow"
+        }
+        R::ImplicitDenyUnknownPrincipal => {
+            "the store does not know the principal, or has it disabled"
+        }
+        R::ImplicitDenySessionExpired => "the session has expired",
+        R::ImplicitDenyInvalidIdentityToken => {
+            "the identity token did not verify, or is for other roles"
+        }
+    }
+}

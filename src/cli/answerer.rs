@@ -1,0 +1,74 @@
+//! Who answers what the command line asks: a store that is read here, or a server.
+
+use jiff::Timestamp;
+
+use crate::authorizer::{
+    Answer, Authorizer, Question, Refusal, Simulated, Simulation, about_context,
+};
+use crate::engine::work::wanted;
+use crate::service::client::Client;
+use crate::service::explain::ExplainAnswer;
+use crate::service::json::NoAnswer;
+use crate::service::{check_simulation_size, check_size};
+
+/// Whoever answers.
+#[derive(Debug)]
+pub(super) enum Answerer {
+    /// A store, here.
+    Store(Box<Authorizer>),
+    /// A running server.
+    Server(Client),
+}
+
+impl Answerer {
+    /// One decision.
+    pub(super) fn authorize(&self, question: &Question<'_>) -> Result<Answer, NoAnswer> {
+        self.authorize_with_hints(question)
+            .map(|(answer, _)| answer)
+    }
+
+    /// One decision, and what in the question looks like a typing error.
+    pub(super) fn authorize_with_hints(
+        &self,
+        question: &Question<'_>,
+    ) -> Result<(Answer, Vec<String>), NoAnswer> {
+        match self {
+            Self::Store(authorizer) => refused(question, || {
+                check_size(question, authorizer.limits())?;
+                let outcome = authorizer.authorize(question, Timestamp::now());
+                Ok((outcome.to_answer()?, outcome.hints()))
+            }),
+            Self::Server(client) => Ok((client.authorize(question)?, about_context(question))),
+        }
+    }
+
+    /// A decision with its derivation.
+    pub(super) fn explain(&self, question: &Question<'_>) -> Result<ExplainAnswer, NoAnswer> {
+        match self {
+            Self::Store(authorizer) => refused(question, || {
+                check_size(question, authorizer.limits())?;
+                let explained = authorizer.explain(question, Timestamp::now(), &wanted())?;
+                Ok(ExplainAnswer::from(&explained))
+            }),
+            Self::Server(client) => client.explain(question),
+        }
+    }
+
+    /// A simulation.
+    pub(super) fn simulate(&self, simulation: &Simulation<'_>) -> Result<Simulated, NoAnswer> {
+        match self {
+            Self::Store(authorizer) => refused(&simulation.question, || {
+                check_simulation_size(simulation)?;
+                authorizer.simulate(simulation, Timestamp::now(), &wanted())
+            }),
+            Self::Server(client) => client.simulate(simulation),
+        }
+    }
+}
+
+fn refused<A>(
+    question: &Question<'_>,
+    answer: impl FnOnce() -> Result<A, Refusal>,
+) -> Result<A, NoAnswer> {
+    answer().map_err(|refusal| NoAnswer::refused(question.request_id, refusal))
+}
