@@ -104,7 +104,8 @@ pub(super) fn check_strings(
     Ok(())
 }
 
-fn check_n_entries(n_entries: usize, field: &str, limits: &Limits) -> Result<(), RequestError> {
+/// How many entries a map of the question may have.
+pub fn check_n_entries(n_entries: usize, field: &str, limits: &Limits) -> Result<(), RequestError> {
     let most = limits.max_context_entries;
     if n_entries > most {
         let message = format!("has {n_entries} entries, the limit is {most}");

@@ -38,6 +38,7 @@ pub use crate::engine::work::IsWanted;
 use crate::engine::work::Work;
 pub use answer::{Answer, StatementName, in_words};
 pub use hints::about_context;
+pub use limits::check_n_entries;
 pub use refusal::{Refusal, RefusalKind};
 pub use simulation::{PairAnswer, Simulated, Simulation};
 

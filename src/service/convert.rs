@@ -12,7 +12,8 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::pb;
 use crate::authorizer::{
-    Answer, Outcome, Question, Refusal, RefusalKind, SessionFacts, Simulation, StatementName, Value,
+    self, Answer, Outcome, Question, Refusal, RefusalKind, SessionFacts, Simulation, StatementName,
+    Value,
 };
 use crate::config::{Limits, MAX_SIMULATION_BYTES, NOT_READY_RETRY};
 use crate::engine::decision::{Reason, StatementRef};
@@ -29,22 +30,26 @@ pub(super) type Entry = pb::authorize_request::ContextEntry;
 
 /// The question in `message`. Only the forms are checked that the wire has and we do not: what the texts mean is checked
 /// by whoever answers.
-pub(super) fn question(message: &pb::AuthorizeRequest) -> Result<Question<'_>, Refusal> {
+pub(super) fn question<'b>(
+    message: &'b pb::AuthorizeRequest,
+    limits: &Limits,
+) -> Result<Question<'b>, Refusal> {
     Ok(Question {
         principal: &message.principal,
         action: &message.action,
         resource: &message.resource,
-        context: entries(&message.context),
-        session: session(message.session.as_ref())?,
+        context: entries(&message.context, "context", limits)?,
+        session: session(message.session.as_ref(), limits)?,
         resource_account: &message.resource_account,
         request_id: &message.request_id,
     })
 }
 
 /// The facts of the session.
-pub(super) fn session(
-    message: Option<&pb::SessionContext>,
-) -> Result<Option<Box<SessionFacts<'_>>>, Refusal> {
+pub(super) fn session<'b>(
+    message: Option<&'b pb::SessionContext>,
+    limits: &Limits,
+) -> Result<Option<Box<SessionFacts<'b>>>, Refusal> {
     let Some(message) = message else {
         return Ok(None);
     };
@@ -58,10 +63,10 @@ pub(super) fn session(
         expires_at: timestamp(message.expires_at, "session.expires_at")?,
         mfa_at: timestamp(message.mfa_at, "session.mfa_at")?,
         transitive_tag_keys: texts(&message.transitive_tag_keys),
-        claims: entries(&message.claims),
+        claims: entries(&message.claims, "session.claims", limits)?,
         federated_provider: &message.federated_provider,
         parent: &message.parent,
-        attributes: entries(&message.attributes),
+        attributes: entries(&message.attributes, "session.attributes", limits)?,
     })))
 }
 
@@ -69,10 +74,17 @@ pub(super) fn texts(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-pub(super) fn entries(entries: &[Entry]) -> Vec<(&str, Value<'_>)> {
+/// The entries of the map `field`. More of them than are allowed are refused at once: an empty entry has two bytes on the
+/// wire, and many more here.
+pub(super) fn entries<'b>(
+    entries: &'b [Entry],
+    field: &str,
+    limits: &Limits,
+) -> Result<Vec<(&'b str, Value<'b>)>, Refusal> {
+    authorizer::check_n_entries(entries.len(), field, limits)?;
     let entries = entries.iter();
     let entries = entries.map(|entry| (entry.key.as_str(), value(entry.value.as_ref())));
-    entries.collect()
+    Ok(entries.collect())
 }
 
 fn value(message: Option<&prost_types::Value>) -> Value<'_> {

@@ -5,6 +5,7 @@ mod text;
 use super::{convert, json, pb};
 use crate::authorizer::{Explained, Question, Refusal};
 use crate::compile::operator::Truth;
+use crate::config::Limits;
 use crate::engine::explain::{
     ConditionResult, ElementResult, Explanation, PolicyValue, Source, StatementResult, TypeResult,
 };
@@ -15,13 +16,16 @@ use crate::language::document::{Effect, PolicyType, Position};
 pub use text::Colour;
 
 /// The question in `message`.
-pub(super) fn question(message: &pb::ExplainRequest) -> Result<Question<'_>, Refusal> {
+pub(super) fn question<'b>(
+    message: &'b pb::ExplainRequest,
+    limits: &Limits,
+) -> Result<Question<'b>, Refusal> {
     Ok(Question {
         principal: &message.principal,
         action: &message.action,
         resource: &message.resource,
-        context: convert::entries(&message.context),
-        session: convert::session(message.session.as_ref())?,
+        context: convert::entries(&message.context, "context", limits)?,
+        session: convert::session(message.session.as_ref(), limits)?,
         resource_account: &message.resource_account,
         request_id: &message.request_id,
     })

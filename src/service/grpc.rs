@@ -27,7 +27,9 @@ impl AuthorizationService for Grpc {
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
         let message = request.get_ref();
-        let question = convert::question(message).map_err(|refusal| convert::status(&refusal))?;
+        let limits = self.authorizer.limits();
+        let question =
+            convert::question(message, limits).map_err(|refusal| convert::status(&refusal))?;
         let outcome = self.authorizer.authorize(&question, Timestamp::now());
         convert::response(&outcome).map(Response::new)
     }
@@ -37,7 +39,7 @@ impl AuthorizationService for Grpc {
         request: Request<pb::SimulateRequest>,
     ) -> Result<Response<pb::SimulateResponse>, Status> {
         self.for_people(request, |authorizer, message, is_wanted| {
-            let simulation = simulate::simulation(message)?;
+            let simulation = simulate::simulation(message, authorizer.limits())?;
             let simulated = authorizer.simulate(&simulation, Timestamp::now(), is_wanted)?;
             Ok(simulate::response(simulated))
         })
@@ -49,7 +51,7 @@ impl AuthorizationService for Grpc {
         request: Request<pb::ExplainRequest>,
     ) -> Result<Response<pb::ExplainResponse>, Status> {
         self.for_people(request, |authorizer, message, is_wanted| {
-            let question = explain::question(message)?;
+            let question = explain::question(message, authorizer.limits())?;
             let explained = authorizer.explain(&question, Timestamp::now(), is_wanted)?;
             Ok(explain::response(&explained))
         })

@@ -4,12 +4,16 @@ use super::{convert, pb};
 use crate::authorizer::{
     Overrides, PairAnswer, Question, Refusal, Simulated, Simulation, StatementName,
 };
+use crate::config::Limits;
 use crate::engine::decision::Reason;
 use crate::engine::question::{LISTS, SINGLES};
 use crate::language::document::PolicyType;
 
 /// The simulation in `message`.
-pub(super) fn simulation(message: &pb::SimulateRequest) -> Result<Simulation<'_>, Refusal> {
+pub(super) fn simulation<'b>(
+    message: &'b pb::SimulateRequest,
+    limits: &Limits,
+) -> Result<Simulation<'b>, Refusal> {
     let lists = [
         &message.identity_policies,
         &message.resource_policies,
@@ -29,8 +33,8 @@ pub(super) fn simulation(message: &pb::SimulateRequest) -> Result<Simulation<'_>
             principal: &message.principal,
             action: &message.action,
             resource: &message.resource,
-            context: convert::entries(&message.context),
-            session: convert::session(message.session.as_ref())?,
+            context: convert::entries(&message.context, "context", limits)?,
+            session: convert::session(message.session.as_ref(), limits)?,
             resource_account: &message.resource_account,
             request_id: &message.request_id,
         },

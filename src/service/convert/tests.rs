@@ -9,6 +9,24 @@ fn value_of(kind: Kind) -> WireValue {
     WireValue { kind: Some(kind) }
 }
 
+fn entries_of(entries: &[Entry]) -> Vec<(&str, Value<'_>)> {
+    self::entries(entries, "context", &Limits::DEFAULT).unwrap()
+}
+
+/// A message of the longest kind may hold two million entries, which must not be copied before they are counted.
+#[test]
+fn too_many_entries_are_refused_before_they_are_read() {
+    let limits = Limits::DEFAULT;
+    let many = vec![Entry::default(); limits.max_context_entries + 1];
+    for field in ["context", "session.claims"] {
+        let refusal = entries(&many, field, &limits).unwrap_err();
+        assert_eq!(
+            (refusal.kind, refusal.field.as_str()),
+            (RefusalKind::TooLarge, field)
+        );
+    }
+}
+
 fn with_session(session: pb::SessionContext) -> pb::AuthorizeRequest {
     pb::AuthorizeRequest {
         session: Some(session),
@@ -72,7 +90,7 @@ fn every_kind_of_value_stays_visible_and_goes_back_as_it_came() {
             resource_account: "1".into(),
             request_id: "7".into(),
         };
-        let question = question(&asked).unwrap();
+        let question = question(&asked, &Limits::DEFAULT).unwrap();
         assert_eq!(question.context, [("app:x", expected)]);
         assert_eq!(message(&question), asked, "as a client sends it");
     }
@@ -80,7 +98,7 @@ fn every_kind_of_value_stays_visible_and_goes_back_as_it_came() {
         key: "app:x".into(),
         value: None,
     }];
-    assert_eq!(entries(&absent), [("app:x", Value::Unset)]);
+    assert_eq!(entries_of(&absent), [("app:x", Value::Unset)]);
 }
 
 #[test]
@@ -89,7 +107,7 @@ fn repeated_keys_stay_visible() {
         key: "app:x".into(),
         value: Some(value_of(Kind::BoolValue(true))),
     };
-    assert_eq!(entries(&[entry.clone(), entry]).len(), 2, "C-4");
+    assert_eq!(entries_of(&[entry.clone(), entry]).len(), 2, "C-4");
 }
 
 #[test]
@@ -99,7 +117,7 @@ fn times_have_a_range() {
         issued_at: time(1_717_200_000, 5),
         ..Default::default()
     });
-    let session = question(&good).unwrap().session.unwrap();
+    let session = question(&good, &Limits::DEFAULT).unwrap().session.unwrap();
     assert_eq!(
         session.issued_at,
         Some(Timestamp::new(1_717_200_000, 5).unwrap())
@@ -117,7 +135,7 @@ fn times_have_a_range() {
             mfa_at: time(seconds, nanos),
             ..Default::default()
         });
-        let refusal = question(&bad).unwrap_err();
+        let refusal = question(&bad, &Limits::DEFAULT).unwrap_err();
         assert_eq!(refusal.field, "session.mfa_at", "{seconds} {nanos}");
     }
 }
