@@ -144,3 +144,23 @@ pub fn clipped(text: &str) -> &str {
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_from_outside_is_cut_before_it_is_too_long() {
+        for (n_bytes, kept) in [(0, 0), (1_023, 1_023), (1_024, 1_024), (1_025, 1_024)] {
+            assert_eq!(clipped(&"x".repeat(n_bytes)).len(), kept, "{n_bytes}");
+        }
+        assert_eq!(clipped(&"x".repeat(1 << 20)), "x".repeat(1_024));
+        // Not within a character, of two bytes or of four.
+        assert_eq!(clipped(&format!("x{}", "é".repeat(600))).len(), 1_023);
+        for beginning in ["", "x", "xx", "xxx"] {
+            let long = format!("{beginning}{}", "🦀".repeat(300));
+            let cut = clipped(&long);
+            assert!(long.starts_with(cut) && (1_021..=1_024).contains(&cut.len()));
+        }
+    }
+}

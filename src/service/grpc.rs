@@ -102,3 +102,95 @@ fn check_local<T>(request: &Request<T>) -> Result<(), Status> {
         Err(convert::not_permitted())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use std::time::Duration;
+
+    use tonic::body::Body;
+    use tonic::codegen::Bytes;
+    use tonic::codegen::http;
+    use tower_service::Service as _;
+
+    use super::super::calls::{Bounds, Calls};
+    use super::super::pb::authorization_service_server::AuthorizationServiceServer;
+    use super::*;
+    use crate::config::{Config, Layer};
+
+    /// A call whose message has no field, from a connection of its own.
+    fn call(method: &str, timeout: &str) -> http::Request<Body> {
+        let entrance = Entrance {
+            is_local: true,
+            calls: Arc::default(),
+        };
+        http::Request::post(format!("/iamd.v1.AuthorizationService/{method}"))
+            .header("content-type", "application/grpc")
+            .header("grpc-timeout", timeout)
+            .extension(entrance)
+            .body(Body::new(Once(Some(Bytes::from_static(&[0; 5])))))
+            .unwrap()
+    }
+
+    /// These bytes, and the end.
+    struct Once(Option<Bytes>);
+
+    impl http_body::Body for Once {
+        type Data = Bytes;
+        type Error = Status;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, Status>>> {
+            let frame = self.0.take().map(http_body::Frame::data);
+            std::task::Poll::Ready(frame.map(Ok))
+        }
+    }
+
+    fn code(answer: &http::Response<Body>) -> &str {
+        let code = answer.headers().get("grpc-status");
+        code.unwrap().to_str().unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_of_people_waits_for_its_turn_within_its_own_deadline() {
+        let simulations = Arc::new(Semaphore::new(1));
+        let config = Config::resolve(&Layer::new(), [], None).unwrap().config;
+        let grpc = Grpc {
+            authorizer: Arc::new(Authorizer::new(Arc::default(), &config)),
+            places: Arc::clone(&simulations),
+        };
+        let mut calls = Calls {
+            inner: AuthorizationServiceServer::new(grpc),
+            bounds: Bounds {
+                places: Arc::new(Semaphore::new(10)),
+                default_deadline: Duration::from_secs(1),
+                max_question_bytes: 10,
+                max_message_bytes: 20,
+            },
+        };
+        for method in ["Explain", "Simulate"] {
+            let one_runs = Arc::clone(&simulations).try_acquire_owned().unwrap();
+            let start = tokio::time::Instant::now();
+            let answer = calls.call(call(method, "3S")).await.unwrap();
+            assert_eq!(code(&answer), "4", "{method}");
+            assert_eq!(start.elapsed(), Duration::from_secs(3), "{method}");
+            let next = tokio::spawn(calls.call(call(method, "9S")));
+            tokio::time::sleep(Duration::from_secs(8)).await;
+            assert!(!next.is_finished(), "{method}: there is one place");
+            drop(one_runs);
+            let answer = next.await.unwrap().unwrap();
+            assert_eq!(code(&answer), "14", "{method}: there is no store");
+            assert_eq!(start.elapsed(), Duration::from_secs(11), "{method}");
+            assert_eq!(simulations.available_permits(), 1, "{method}");
+        }
+        // Decisions wait for none of these.
+        let _one_runs = Arc::clone(&simulations).try_acquire_owned().unwrap();
+        let start = tokio::time::Instant::now();
+        let answer = calls.call(call("Authorize", "9S")).await.unwrap();
+        assert_eq!(code(&answer), "14");
+        assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+}

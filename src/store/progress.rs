@@ -1,7 +1,7 @@
 //! A word now and then about what takes long.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tracing::info;
 
@@ -36,21 +36,62 @@ impl Progress {
     /// One more is done.
     pub fn step(&self) {
         let n_done = self.n_done.fetch_add(1, Ordering::Relaxed) + 1;
-        if !n_done.is_multiple_of(STEPS_PER_LOOK) {
-            return;
+        if n_done.is_multiple_of(STEPS_PER_LOOK) && self.is_due(self.begun.elapsed()) {
+            info!(n_done, n_files = self.n_files, "{}", self.doing);
         }
-        let (said, now) = (
-            self.said.load(Ordering::Relaxed),
-            self.begun.elapsed().as_secs(),
-        );
-        let is_due = now >= said + SECONDS_BETWEEN;
-        if is_due
+    }
+
+    /// Whether a word is to be said so long after the beginning; to one of those who ask at the same time, and then not
+    /// again for a while.
+    fn is_due(&self, after: Duration) -> bool {
+        let (said, now) = (self.said.load(Ordering::Relaxed), after.as_secs());
+        now >= said + SECONDS_BETWEEN
             && self
                 .said
                 .compare_exchange(said, now, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
-        {
-            info!(n_done, n_files = self.n_files, "{}", self.doing);
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_long_load_says_one_word_each_two_seconds() {
+        let progress = Progress::of("reading", 1);
+        let is_due = |milliseconds| progress.is_due(Duration::from_millis(milliseconds));
+        let asked = (0..100_000).filter(|milliseconds| is_due(*milliseconds));
+        let every_other_second = (2_000..100_000).step_by(2_000);
+        assert_eq!(
+            asked.collect::<Vec<_>>(),
+            every_other_second.collect::<Vec<_>>()
+        );
+        // Nothing was done for long.
+        assert!(is_due(1_000_500) && !is_due(1_001_900) && is_due(1_002_000));
+    }
+
+    #[test]
+    fn of_many_threads_one_says_it() {
+        const N_THREADS: usize = 8;
+        const N_WORDS: u64 = 1_000;
+        let (progress, together) = (Progress::of("parsing", 1), Barrier::new(N_THREADS));
+        let n_said = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..N_THREADS {
+                scope.spawn(|| {
+                    for n in 1..=N_WORDS {
+                        together.wait();
+                        if progress.is_due(Duration::from_secs(2 * n)) {
+                            n_said.fetch_add(1, Ordering::Relaxed);
+                        }
+                    }
+                });
+            }
+        });
+        assert_eq!(n_said.into_inner() as u64, N_WORDS);
     }
 }

@@ -36,15 +36,22 @@ pub fn validate_stream(
     stream: impl Read,
     policy_type: Option<PolicyType>,
 ) -> Vec<Finding> {
-    let max_bytes = Kind::Elsewhere.max_bytes();
+    match read_whole(path, stream, Kind::Elsewhere.max_bytes()) {
+        Ok(bytes) => file(path, &bytes, policy_type),
+        Err(finding) => vec![finding],
+    }
+}
+
+/// All of `stream`, unless it has more than `max_bytes`.
+fn read_whole(path: &Path, stream: impl Read, max_bytes: u64) -> Result<Vec<u8>, Finding> {
     let mut bytes = Vec::new();
     match stream.take(max_bytes + 1).read_to_end(&mut bytes) {
-        Err(cause) => vec![unreadable(path, &cause)],
+        Err(cause) => Err(unreadable(path, &cause)),
         Ok(n_bytes) if n_bytes as u64 > max_bytes => {
             let message = format!("the file has more than the {max_bytes} bytes that are read");
-            vec![error(path, Code::TOO_LARGE, &message)]
+            Err(error(path, Code::TOO_LARGE, &message))
         }
-        Ok(_) => file(path, &bytes, policy_type),
+        Ok(_) => Ok(bytes),
     }
 }
 
@@ -87,4 +94,21 @@ fn unreadable(path: &Path, cause: &io::Error) -> Finding {
 
 fn error(path: &Path, code: Code, message: &str) -> Finding {
     Finding::error(code, Location::file(name(path)), message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_is_read_up_to_its_limit_and_a_byte_beyond() {
+        let read = |stream: &mut dyn Read| {
+            let read = read_whole(Path::new("-"), stream, 1_000);
+            read.map(|bytes| bytes.len())
+                .map_err(|finding| finding.code)
+        };
+        assert_eq!(read(&mut &[b' '; 1_000][..]), Ok(1_000));
+        assert_eq!(read(&mut &[b' '; 1_001][..]), Err(Code::TOO_LARGE));
+        assert_eq!(read(&mut io::repeat(b' ')), Err(Code::TOO_LARGE));
+    }
 }

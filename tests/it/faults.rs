@@ -14,6 +14,8 @@ use crate::support::{
     Client, Server, allow, ann_asks, log_field, store_allowing, user, within, write_by_rename,
 };
 
+mod bounds;
+mod clients;
 mod descriptors;
 mod life;
 mod logs;

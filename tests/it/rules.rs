@@ -264,3 +264,31 @@ fn ids_are_whole_words() {
     let found: Vec<&str> = found.iter().map(String::as_str).collect();
     assert_eq!(found, ["D01", "DR6", "E-14", "K-40", "K-45", "M-12"]);
 }
+
+/// A bound whose test was renamed or taken out would look shown.
+#[test]
+fn every_test_that_the_limits_name_exists() {
+    let limits = fs::read_to_string(repository().join("docs/limits.md")).unwrap();
+    let mut sources = String::new();
+    for folder in ["src", "tests"] {
+        for path in files_below(&repository().join(folder), &["rs"]) {
+            sources += &fs::read_to_string(path).unwrap();
+        }
+    }
+    // Tests are in the last column of the tables, and their names are sentences.
+    let rows = limits.lines().filter(|line| line.starts_with('|'));
+    let last = rows.filter_map(|row| row.trim_end_matches([' ', '|']).rsplit(" | ").next());
+    let quoted = last.flat_map(|cell| cell.split('`').skip(1).step_by(2));
+    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+    let is_test = |name: &&str| name.matches('_').count() > 1 && name.chars().all(is_letter);
+    let tests: Vec<&str> = quoted.filter(is_test).collect();
+    assert!(tests.len() > 50, "{tests:?}");
+    let missing: BTreeSet<_> = tests
+        .into_iter()
+        .filter(|name| !sources.contains(&format!("fn {name}(")))
+        .collect();
+    assert!(
+        missing.is_empty(),
+        "no test has one of these names: {missing:#?}"
+    );
+}

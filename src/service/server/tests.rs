@@ -1,10 +1,19 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{RecvStream, SendStream};
+use prost::Message;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::Code;
+use tonic::codegen::Bytes;
+use tonic::codegen::http;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
@@ -25,13 +34,15 @@ struct Running {
     readiness: Arc<Readiness>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<anyhow::Result<()>>,
+    socket: PathBuf,
     _folder: tempfile::TempDir,
 }
 
 impl Running {
     async fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let address = format!("unix:{}", folder.path().join("iamd.sock").display());
+        let socket = folder.path().join("iamd.sock");
+        let address = format!("unix:{}", socket.display());
         let flags = [("listen", address.as_str()), ("max_message_bytes", "70KiB")];
         let flags: Layer = flags
             .into_iter()
@@ -68,6 +79,7 @@ impl Running {
             readiness,
             stop: Some(stop),
             serving,
+            socket,
             _folder: folder,
         }
     }
@@ -88,6 +100,14 @@ impl Running {
         stub.authorize(question)
             .await
             .map(tonic::Response::into_inner)
+    }
+
+    /// A connection of HTTP/2 on which calls can be left as they are.
+    async fn connect(&self) -> SendRequest<Bytes> {
+        let stream = UnixStream::connect(&self.socket).await.unwrap();
+        let (requests, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        requests.ready().await.unwrap()
     }
 
     async fn health(&self) -> ServingStatus {
@@ -245,4 +265,181 @@ async fn both_versions_of_reflection_list_the_services_and_give_json_names() {
     };
     let has_json_names = |file: &Vec<u8>| String::from_utf8_lossy(file).contains("resourceAccount");
     assert!(file.file_descriptor_proto.iter().any(has_json_names));
+}
+
+/// Returns once nobody has anything to do any more but to wait for the time.
+async fn idle() {
+    tokio::time::sleep(Duration::from_millis(1)).await;
+}
+
+/// A timer has a grain of a millisecond, and so has [`idle`].
+fn assert_about(waited: Duration, expected: Duration) {
+    let is_fine = waited >= expected && waited < expected + Duration::from_millis(50);
+    assert!(is_fine, "{waited:?} and not {expected:?}");
+}
+
+/// Reads up to the next question whether somebody is there, and gives what it wants to have back; none at the end.
+async fn ping(stream: &mut UnixStream) -> Option<Vec<u8>> {
+    const PING: u8 = 6;
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.ok()?;
+        let [a, b, c, kind, ..] = head;
+        let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+        stream.read_exact(&mut payload).await.ok()?;
+        if kind == PING {
+            return Some(payload);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_silent_is_asked_and_then_closed() {
+    let running = Running::start().await;
+    let (interval, timeout) = KEEPALIVE;
+    let mut silent = UnixStream::connect(&running.socket).await.unwrap();
+    let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let hello = [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat();
+    silent.write_all(&hello).await.unwrap();
+    let mut said = Instant::now();
+    for _ in 0..3 {
+        let asked = ping(&mut silent).await.unwrap();
+        assert_about(said.elapsed(), interval);
+        let answer = [&[0, 0, 8, 6, 1, 0, 0, 0, 0], &asked[..]].concat();
+        silent.write_all(&answer).await.unwrap();
+        said = Instant::now();
+    }
+    assert!(ping(&mut silent).await.is_some());
+    assert_about(said.elapsed(), interval);
+    assert!(ping(&mut silent).await.is_none(), "closed");
+    assert_about(said.elapsed(), interval + timeout);
+    // The other one answers by itself.
+    assert_eq!(running.health().await, ServingStatus::NotServing);
+}
+
+/// `message` as gRPC frames it.
+fn framed(message: &impl Message) -> Bytes {
+    let message = message.encode_to_vec();
+    let n_bytes = u32::try_from(message.len()).unwrap();
+    [&[0], &n_bytes.to_be_bytes()[..], &message].concat().into()
+}
+
+/// Begins a call.
+fn begin(
+    requests: &mut SendRequest<Bytes>,
+    method: &str,
+    timeout: &str,
+) -> (ResponseFuture, SendStream<Bytes>) {
+    let path = format!("http://localhost/iamd.v1.AuthorizationService/{method}");
+    let head = http::Request::post(path)
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .header("grpc-timeout", timeout);
+    requests
+        .send_request(head.body(()).unwrap(), false)
+        .unwrap()
+}
+
+fn explanation() -> Bytes {
+    // The two messages have the same fields.
+    let question = question().encode_to_vec();
+    framed(&pb::ExplainRequest::decode(&question[..]).unwrap())
+}
+
+/// Asks for an explanation, and gives the code of the answer.
+fn explain(requests: &mut SendRequest<Bytes>, timeout: &str) -> JoinHandle<String> {
+    let (answer, mut rest) = begin(requests, "Explain", timeout);
+    rest.send_data(explanation(), true).unwrap();
+    tokio::spawn(code(answer))
+}
+
+/// The gRPC status of an answer.
+async fn code(answer: ResponseFuture) -> String {
+    let answer: http::Response<RecvStream> = answer.await.unwrap();
+    let status = |headers: &http::HeaderMap| {
+        let code = headers.get("grpc-status")?;
+        Some(code.to_str().unwrap().to_owned())
+    };
+    if let Some(code) = status(answer.headers()) {
+        return code;
+    }
+    let mut body = answer.into_body();
+    while let Some(bytes) = body.data().await {
+        let n_bytes = bytes.unwrap().len();
+        body.flow_control().release_capacity(n_bytes).unwrap();
+    }
+    status(&body.trailers().await.unwrap().unwrap()).unwrap()
+}
+
+/// Sends `bytes` as far as they are taken, until all are or nobody wants them any more; gives how many that were.
+async fn n_taken(mut stream: SendStream<Bytes>, mut bytes: Bytes) -> usize {
+    let n_bytes = bytes.len();
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        let capacity = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+        let Some(Ok(n_more)) = capacity else { break };
+        let piece = bytes.split_to(n_more.min(bytes.len()));
+        if stream.send_data(piece, bytes.is_empty()).is_err() {
+            break;
+        }
+    }
+    n_bytes - bytes.len()
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_are_answered_one_after_the_other_in_one_connection() {
+    let running = Running::start().await;
+    running.load_an_empty_store();
+    let (mut one, mut other) = (running.connect().await, running.connect().await);
+    let start = Instant::now();
+    let (held, mut rest) = begin(&mut one, "Explain", "1H");
+    idle().await;
+    let long = Bytes::from(vec![0; 1 << 20]);
+    let (late, stream) = begin(&mut one, "Simulate", "2S");
+    let taken = tokio::spawn(n_taken(stream, long.clone()));
+    assert_eq!(code(late).await, "4", "it waits within its own deadline");
+    assert_about(start.elapsed(), Duration::from_secs(2));
+    let taken = taken.await.unwrap();
+    assert_eq!(taken, STREAM_WINDOW_BYTES as usize, "none of it was read");
+
+    let next = explain(&mut one, "1H");
+    assert_eq!(explain(&mut other, "1H").await.unwrap(), "0", "of others");
+    assert_about(start.elapsed(), Duration::from_secs(2));
+    assert!(!next.is_finished());
+    rest.send_data(explanation(), true).unwrap();
+    assert_eq!(code(held).await, "0");
+    assert_eq!(next.await.unwrap(), "0");
+    assert_about(start.elapsed(), Duration::from_secs(2));
+    // Whose turn it is is read.
+    let (_answer, stream) = begin(&mut one, "Simulate", "2S");
+    assert!(n_taken(stream, long).await > taken);
+}
+
+#[tokio::test(start_paused = true)]
+async fn few_calls_of_people_are_received_at_once() {
+    let running = Running::start().await;
+    running.load_an_empty_store();
+    let mut connections = Vec::new();
+    let mut held = Vec::new();
+    for _ in 0..MAX_SIMULATIONS_RECEIVED {
+        let mut requests = running.connect().await;
+        held.push(begin(&mut requests, "Explain", "1H"));
+        connections.push(requests);
+    }
+    idle().await;
+    let start = Instant::now();
+    let mut next = running.connect().await;
+    assert_eq!(explain(&mut next, "2S").await.unwrap(), "4");
+    assert_about(start.elapsed(), Duration::from_secs(2));
+    // Nobody else waits for a place.
+    assert!(running.ask(question()).await.is_ok());
+    // The last of them has one.
+    let (answer, mut rest) = held.pop().unwrap();
+    let waits = explain(&mut next, "2S");
+    idle().await;
+    assert!(!waits.is_finished());
+    rest.send_data(explanation(), true).unwrap();
+    assert_eq!(code(answer).await, "0");
+    assert_eq!(waits.await.unwrap(), "0");
+    assert_about(start.elapsed(), Duration::from_secs(2));
 }

@@ -14,7 +14,7 @@ fn limited(script: &str, root: &std::path::Path) -> Server {
 }
 
 /// The soft and the hard limit of its descriptors.
-fn limits(server: &Server) -> (u64, u64) {
+pub fn limits(server: &Server) -> (u64, u64) {
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
     let line = limits
         .lines()

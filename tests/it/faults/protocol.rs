@@ -51,7 +51,7 @@ impl Held {
 }
 
 /// An HTTP/2 connection on which anything well-formed can be said.
-async fn connect(address: &str) -> (SendRequest<Bytes>, h2::PingPong) {
+pub async fn connect(address: &str) -> (SendRequest<Bytes>, h2::PingPong) {
     let tcp = TcpStream::connect(address).await.unwrap();
     let (requests, mut connection) = h2::client::handshake(tcp).await.unwrap();
     let pings = connection.ping_pong().unwrap();
@@ -60,7 +60,7 @@ async fn connect(address: &str) -> (SendRequest<Bytes>, h2::PingPong) {
 }
 
 /// The head of an Authorize call without its headers' variety.
-fn call() -> request::Builder {
+pub fn call() -> request::Builder {
     Request::post(format!("http://localhost{AUTHORIZE}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -68,23 +68,24 @@ fn call() -> request::Builder {
 
 /// What a server said.
 #[derive(Debug)]
-struct Told {
+pub struct Told {
     /// The status of HTTP.
-    http: u16,
+    pub http: u16,
     /// The status of gRPC, from the headers or the trailers.
-    grpc: Option<Code>,
-    body: Vec<u8>,
+    pub grpc: Option<Code>,
+    pub body: Vec<u8>,
 }
 
 impl Told {
     /// The decision in the body, if there is one.
-    fn decision(&self) -> Option<pb::Decision> {
+    pub fn decision(&self) -> Option<pb::Decision> {
         let answer = pb::AuthorizeResponse::decode(self.body.get(5..)?).unwrap();
         Some(answer.decision())
     }
 }
 
-async fn told(answer: ResponseFuture) -> Result<Told, h2::Error> {
+/// What comes back by `answer`.
+pub async fn told(answer: ResponseFuture) -> Result<Told, h2::Error> {
     let answer: Response<RecvStream> = answer.await?;
     let grpc = |headers: &HeaderMap| {
         let status = headers.get("grpc-status")?;
@@ -106,7 +107,7 @@ async fn told(answer: ResponseFuture) -> Result<Told, h2::Error> {
 }
 
 /// Says `head` and `body` on a connection of its own, and gives what comes back.
-async fn say(address: &str, head: request::Builder, body: Vec<u8>) -> Told {
+pub async fn say(address: &str, head: request::Builder, body: Vec<u8>) -> Told {
     let (mut requests, _pings) = connect(address).await;
     let (answer, mut stream) = requests
         .send_request(head.body(()).unwrap(), false)

@@ -21,6 +21,7 @@ pub const SETTINGS: u8 = 4;
 pub const PING: u8 = 6;
 pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
 
 pub const END_STREAM: u8 = 1;
 pub const ACK: u8 = 1;
@@ -34,25 +35,39 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The headers of an Authorize call, each as a literal without indexing.
+/// The headers of an Authorize call.
 pub fn call_headers(authority: &str) -> Vec<u8> {
-    let headers = [
+    headers(&[
         (":method", "POST"),
         (":scheme", "http"),
         (":path", AUTHORIZE),
         (":authority", authority),
         ("content-type", "application/grpc"),
         ("te", "trailers"),
-    ];
+    ])
+}
+
+/// A block of headers, each as a literal without indexing.
+pub fn headers(headers: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| {
-        let length = match u8::try_from(text.len()).unwrap() {
-            short @ ..127 => vec![short],
-            long => vec![127, long - 127],
-        };
-        [&length, text.as_bytes()].concat()
+        let mut bytes = Vec::new();
+        match text.len() {
+            short @ ..127 => bytes.push(short as u8),
+            long => {
+                bytes.push(127);
+                let mut left = long - 127;
+                while left > 127 {
+                    bytes.push(left as u8 | 128);
+                    left >>= 7;
+                }
+                bytes.push(left as u8);
+            }
+        }
+        bytes.extend_from_slice(text.as_bytes());
+        bytes
     };
-    let header = |(name, value)| [vec![0], text(name), text(value)].concat();
-    headers.into_iter().flat_map(header).collect()
+    let header = |(name, value): &(&str, &str)| [vec![0], text(name), text(value)].concat();
+    headers.iter().flat_map(header).collect()
 }
 
 /// A message as gRPC frames it.
