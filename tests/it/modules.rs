@@ -1,11 +1,11 @@
-//! The stair of `docs/architecture.md`: which room may use which, and what no room holds.
+//! The layers of `docs/architecture.md`: which module may use which, and what no module holds.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// One line per room, from the top of the stair to its foot: the rooms above that it may use.
-const ROOMS: &[(&str, &[&str])] = &[
+/// One line per module, from the top layer to the lowest: the modules above that it may use.
+const MODULES: &[(&str, &[&str])] = &[
     ("name", &[]),
     ("context", &["name"]),
     ("language", &["name", "context"]),
@@ -78,11 +78,11 @@ const ROOMS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The last room whose answers depend on nothing but what it is given.
-const LAST_PURE_ROOM: &str = "scenario";
+/// The last module whose answers depend on nothing but what it is given.
+const LAST_PURE_MODULE: &str = "scenario";
 
-/// Rooms that read or write the shapes of files and messages.
-const ROOMS_WITH_SHAPES: &[&str] = &["store", "service", "config", "scenario", "cli"];
+/// Modules that read or write the shapes of files and messages.
+const MODULES_WITH_SHAPES: &[&str] = &["store", "service", "config", "scenario", "cli"];
 
 /// What reaches out of the process, or brings in what differs from run to run.
 const IMPURE: &[&[&str]] = &[
@@ -122,7 +122,7 @@ struct Source {
 
 impl Source {
     /// `name` of `name.rs`, `language` of `language/json.rs`.
-    fn room(&self) -> &str {
+    fn module(&self) -> &str {
         let first = self
             .path
             .components()
@@ -196,19 +196,19 @@ fn assert_none(what: &str, violations: &BTreeSet<String>) {
 }
 
 #[test]
-fn a_room_only_uses_rooms_above_it() {
+fn a_module_only_uses_modules_above_it() {
     let mut violations = BTreeSet::new();
     for source in sources() {
         let path = source.path.display();
         if source.is("lib.rs") {
-            continue; // The front door names every room.
+            continue; // The crate's root names every module.
         }
-        let room = source.room();
-        let allowed: &[&str] = match ROOMS.iter().find(|(name, _)| *name == room) {
+        let module = source.module();
+        let allowed: &[&str] = match MODULES.iter().find(|(name, _)| *name == module) {
             Some((_, allowed)) => allowed,
-            None if room == "main" => &["cli"],
+            None if module == "main" => &["cli"],
             None => {
-                violations.insert(format!("{path}: `{room}` is no room"));
+                violations.insert(format!("{path}: `{module}` is no module"));
                 continue;
             }
         };
@@ -225,32 +225,32 @@ fn a_room_only_uses_rooms_above_it() {
                         continue;
                     }
                     violations.insert(format!(
-                        "{path}: `{used}` leaves the room: begin with `crate::`"
+                        "{path}: `{used}` leaves the module: begin with `crate::`"
                     ));
                     continue;
                 }
                 _ => continue,
             };
-            if other != room && !allowed.contains(&other) {
-                violations.insert(format!("{path}: `{room}` may not use `{used}`"));
+            if other != module && !allowed.contains(&other) {
+                violations.insert(format!("{path}: `{module}` may not use `{used}`"));
             }
         }
     }
-    assert_none("the stair is broken", &violations);
+    assert_none("the layers are broken", &violations);
 }
 
 #[test]
-fn the_stair_goes_down_only() {
-    for (index, (room, allowed)) in ROOMS.iter().enumerate() {
+fn each_layer_only_knows_those_above() {
+    for (index, (module, allowed)) in MODULES.iter().enumerate() {
         for other in *allowed {
-            let above = ROOMS[..index].iter().any(|(name, _)| name == other);
-            assert!(above, "`{room}` uses `{other}`, which is not above it");
+            let above = MODULES[..index].iter().any(|(name, _)| name == other);
+            assert!(above, "`{module}` uses `{other}`, which is not above it");
         }
     }
-    let uses = |room: &str, other: &str| {
-        ROOMS
+    let uses = |module: &str, other: &str| {
+        MODULES
             .iter()
-            .any(|(name, allowed)| *name == room && allowed.contains(&other))
+            .any(|(name, allowed)| *name == module && allowed.contains(&other))
     };
     assert!(
         !uses("store", "service") && !uses("service", "store"),
@@ -259,17 +259,17 @@ fn the_stair_goes_down_only() {
 }
 
 #[test]
-fn pure_rooms_reach_for_nothing_outside() {
-    let n_pure = ROOMS
+fn pure_modules_reach_for_nothing_outside() {
+    let n_pure = MODULES
         .iter()
-        .position(|(room, _)| *room == LAST_PURE_ROOM)
+        .position(|(module, _)| *module == LAST_PURE_MODULE)
         .unwrap()
         + 1;
     let mut violations = BTreeSet::new();
     for source in sources() {
-        if !ROOMS[..n_pure]
+        if !MODULES[..n_pure]
             .iter()
-            .any(|(room, _)| *room == source.room())
+            .any(|(module, _)| *module == source.module())
         {
             continue;
         }
@@ -290,7 +290,7 @@ fn pure_rooms_reach_for_nothing_outside() {
         }
     }
     assert_none(
-        "a pure room reaches outside: let the caller bring what it needs",
+        "a pure module reaches outside: let the caller bring what it needs",
         &violations,
     );
 }
@@ -306,18 +306,18 @@ fn domain_types_know_nothing_of_files_and_messages() {
                 "serde" | "serde_json" | "serde_saphyr" | "serde_core"
             );
             let may_serde =
-                source.is("language/json.rs") || ROOMS_WITH_SHAPES.contains(&source.room());
+                source.is("language/json.rs") || MODULES_WITH_SHAPES.contains(&source.module());
             let is_wire = first.starts_with("prost")
                 || first.starts_with("tonic")
                 || used.segments.iter().any(|s| s == "pb");
-            let may_wire = source.room() == "service";
+            let may_wire = source.module() == "service";
             if (is_serde && !may_serde) || (is_wire && !may_wire) {
                 violations.insert(format!("{}: `{used}`", source.path.display()));
             }
         }
     }
     assert_none(
-        "shapes of files and messages outside of their rooms",
+        "shapes of files and messages outside of their modules",
         &violations,
     );
 }
