@@ -2,8 +2,8 @@
 
 use hashbrown::HashTable;
 
-use super::snapshot::Account;
-use crate::name::hash_of;
+use super::sets::SetId;
+use crate::name::{AccountId, hash_of};
 
 /// Those of the store, and those that it declares as external.
 #[derive(Debug, Default)]
@@ -15,6 +15,58 @@ pub struct Accounts {
 /// The place of an account among those of one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountRow(u32);
+
+/// An account of the store, or one that it declares as external.
+#[derive(Debug)]
+pub struct Account {
+    /// The account.
+    pub id: AccountId,
+    /// Its partition; a principal of another one is another principal.
+    pub partition: Box<str>,
+    /// E-50.
+    pub root_user_enabled: bool,
+    /// E-51.
+    pub anonymous_allowed: bool,
+    ///
+    pub external: bool,
+    ///
+    pub trust_external_identity: bool,
+    /// P-1.
+    pub canonical_user_id: Option<Box<str>>,
+    /// Its place in the organization.
+    pub membership: Option<Membership>,
+}
+
+/// An account's place in an organization.
+#[derive(Debug)]
+pub struct Membership {
+    /// `o-…`.
+    pub organization: Box<str>,
+    /// `o-x/r-y/ou-z/`.
+    pub path: Box<str>,
+    /// Whether it is the account that manages the organization (T-11).
+    pub is_management: bool,
+    /// One level of SCPs per node from the root to the account (E-21); none where SCPs are not in play (E-20, E-30).
+    pub service_control: Option<Vec<Option<SetId>>>,
+    /// Likewise RCPs, without the built-in one that every level has (E-26).
+    pub resource_control: Option<Vec<Option<SetId>>>,
+}
+
+impl Account {
+    /// An account with nothing in it.
+    pub fn empty(id: AccountId, partition: &str) -> Self {
+        Self {
+            id,
+            partition: partition.into(),
+            root_user_enabled: false,
+            anonymous_allowed: false,
+            external: false,
+            trust_external_identity: false,
+            canonical_user_id: None,
+            membership: None,
+        }
+    }
+}
 
 impl Accounts {
     pub(super) fn new(accounts: impl Iterator<Item = Account>) -> Self {

@@ -10,7 +10,8 @@
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::snapshot::{SetId, Tags};
+use super::sets::SetId;
+use super::tags::Tags;
 use crate::language::pattern::{Reach, ResourcePattern, Variables};
 use crate::name::{AccountId, Resource, hash_of};
 

@@ -3,8 +3,7 @@
 //! Both are for the cache of decisions: the first says what an answer may depend on (K-40), the second whether looking
 //! the answer up is worth while.
 
-use super::policy_set::Candidate;
-use super::section::{MAX_FILTERED, MAX_UNFILTERED, filterable};
+use super::section::{Candidate, MAX_FILTERED, MAX_UNFILTERED, filterable};
 use crate::context::{ContextKey, KeyKind};
 use crate::language::condition::{Condition, Operand};
 use crate::language::document::Statement;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::issuers::issuers;
 use super::making::{Making, Tables};
 use super::policy_set::SliceBudget;
 use super::snapshot::{Revision, Snapshot};
-use super::{issuers, tables};
+use super::whole::tables;
 use crate::language::document::{PolicyDocument, PolicyType, PrincipalEntry};
 use crate::language::finding::Finding;
 use crate::name::AccountId;

@@ -8,12 +8,14 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::accounts::{AccountRow, Accounts};
+use super::entity::{Entity, GroupShare, Role};
 use super::policies::{Policies, is_same};
+use super::policy::{Origin, Policy};
 use super::policy_set::SliceBudget;
-use super::sets::SetsMaker;
-use super::snapshot::{Entity, GroupShare, Origin, Policy, Revision, Role, SetId, Snapshot, Whole};
+use super::sets::{SetId, SetsMaker};
+use super::snapshot::{Revision, Snapshot, Whole};
 use super::table::Sharded;
-use super::tags;
+use super::tags::Tags;
 use crate::language::document::{PolicyDocument, PolicyType};
 use crate::name::{AccountId, hash_of};
 use crate::world::Entities;
@@ -300,7 +302,7 @@ impl Making<'_> {
             groups: shares.into(),
             identity: self.set_unless_empty(policies),
             permissions_boundary: self.boundary(user.permissions_boundary.as_deref()),
-            tags: tags(&user.tags),
+            tags: Tags::from(&user.tags),
             disabled: user.disabled,
             role: None,
         }
@@ -327,7 +329,7 @@ impl Making<'_> {
             groups: Box::default(),
             identity: self.set_unless_empty(policies),
             permissions_boundary: self.boundary(role.permissions_boundary.as_deref()),
-            tags: tags(&role.tags),
+            tags: Tags::from(&role.tags),
             disabled: role.disabled,
             role: Some(Role {
                 trust: self.set(vec![trust]),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-use super::snapshot::Policy;
+use super::policy::Policy;
 use crate::language::document::PolicyType;
 use crate::name::hash_of;
 

@@ -17,8 +17,8 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::demand::Demand;
-use super::section::Section;
-use super::snapshot::Policy;
+use super::policy::Policy;
+use super::section::{Candidate, Section};
 use crate::language::document::{Effect, Listed, Statement};
 use crate::language::pattern::{ActionPattern, NoVariables, Variables};
 use crate::name::Action;
@@ -99,15 +99,6 @@ pub struct Slice {
     pub allows: Section,
     /// What they ask for.
     pub demand: Demand,
-}
-
-/// A statement of a set: by its policy's place in the set, and its own place in the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Counts from 0.
-    pub policy: u32,
-    /// Counts from 0.
-    pub statement: u32,
 }
 
 impl Candidate {

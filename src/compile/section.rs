@@ -16,21 +16,28 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use super::policy_set::Candidate;
 use crate::language::condition::Condition;
-use crate::language::document::{Listed, Statement};
+use crate::language::document::Statement;
 use crate::language::pattern::ResourcePattern;
 use crate::name::Resource;
 use filter::Filter;
-use parts::{Covering, Parts, PartsMaker};
+use parts::{Covering, HEAD, Parts, PartsMaker};
+
+pub(super) use filter::{MAX_FILTERED, filterable};
 
 mod filter;
 mod parts;
 
 /// Up to this many statements are tried one by one.
 pub(super) const MAX_UNFILTERED: usize = 12;
-/// The statements that one filter tells apart; more of them have several, so that a set of them has a bounded size.
-pub(super) const MAX_FILTERED: usize = 2_048;
+/// A statement of a set: by its policy's place in the set, and its own place in the policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Counts from 0.
+    pub policy: u32,
+    /// Counts from 0.
+    pub statement: u32,
+}
 
 /// Statements in the order of their policies.
 #[derive(Default)]
@@ -48,7 +55,10 @@ impl Section {
     /// Of statements that speak of the action.
     pub(super) fn new(found: Vec<(Candidate, &Statement)>) -> Self {
         let filters = if found.len() > MAX_UNFILTERED {
-            found.chunks(MAX_FILTERED).map(Filter::of).collect()
+            found
+                .chunks(MAX_FILTERED)
+                .map(|some| Filter::of(some.iter().map(|(_, statement)| *statement)))
+                .collect()
         } else {
             Box::default()
         };
@@ -153,9 +163,7 @@ impl Section {
 /// Up to so many bytes of a resource are compared with what rows ask.
 const LONGEST_TOLD: usize = 512;
 
-/// How many bytes of a resource's beginning are looked at, behind `arn:`.
-const HEAD: usize = 16;
-/// How many bytes of its end.
+/// How many bytes of a resource's end are looked at.
 const TAIL: usize = 8;
 
 /// The beginning and the end of a resource's text, as numbers.
@@ -308,18 +316,6 @@ fn tail_of(pattern: &ResourcePattern) -> (u64, usize) {
     let last = end.get(last..).unwrap_or_default();
     let push = |tail: u64, byte: &u8| tail << 8 | u64::from(*byte);
     (last.iter().fold(0, push), 8 * last.len())
-}
-
-/// The patterns of which one must match; none where that says nothing about the resource: without `Resource`, with
-/// `NotResource`, or with `*` (M-10, M-20).
-pub(super) fn filterable(statement: &Statement) -> Option<&[ResourcePattern]> {
-    match &statement.resources {
-        Some(Listed::Any(patterns)) => {
-            let is_any = patterns.iter().any(ResourcePattern::is_everything);
-            (!is_any).then_some(patterns)
-        }
-        Some(Listed::Not(_)) | None => None,
-    }
 }
 
 #[cfg(test)]

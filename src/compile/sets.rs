@@ -6,10 +6,26 @@ use std::sync::Arc;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
+use super::policy::Policy;
 use super::policy_set::{PolicySet, SliceBudget};
-use super::snapshot::{Policy, SetId};
+
 use super::table::Chunked;
 use crate::name::hash_of;
+
+/// The name of a set of policies in one snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SetId(u32);
+
+impl SetId {
+    /// The `n`-th of a snapshot.
+    pub(super) fn nth(n: usize) -> Self {
+        Self(u32::try_from(n).unwrap_or(u32::MAX))
+    }
+
+    pub(super) fn index(self) -> usize {
+        self.0 as usize
+    }
+}
 
 /// The sets of a snapshot.
 pub type Sets = Chunked<Arc<PolicySet>>;

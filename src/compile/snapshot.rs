@@ -4,17 +4,21 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
-use super::accounts::{AccountRow, Accounts};
+use foldhash::fast::FixedState;
+
+use super::accounts::Accounts;
 use super::attachments::{Attachment, Attachments};
 use super::policy_set::PolicySet;
 use super::sets::Sets;
 use super::table::Sharded;
-use foldhash::fast::FixedState;
-
-use crate::context::ContextKey;
-use crate::language::document::{PolicyDocument, PolicyType, Statement};
 use crate::language::pattern::Variables;
 use crate::name::{AccountId, Arn, Resource, hash_of};
+
+pub use super::accounts::{Account, Membership};
+pub use super::entity::{Entity, GroupShare, Role};
+pub use super::policy::{Origin, Policy};
+pub use super::sets::SetId;
+pub use super::tags::Tags;
 
 /// A content hash of a store: equal on every replica that serves the same files. It has no order.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -35,49 +39,6 @@ impl Revision {
 impl fmt::Display for Revision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// One policy, ready to be asked.
-#[derive(Debug)]
-pub struct Policy {
-    /// The ARN, `<entity ARN>/inline/<name>`, `<role ARN>/trust`, `session/<index>`, or the file without `.json`.
-    pub name: Arc<str>,
-    /// What it counts as; one managed policy may be here twice, as identity policy and as boundary.
-    pub policy_type: PolicyType,
-    /// The file that holds it, relative to the store; empty for session policies in a request.
-    pub file: Arc<str>,
-    /// In source order.
-    pub statements: Arc<[Statement]>,
-    /// What explanations say about it besides (S-4); the parts that one managed policy plays share it.
-    pub origin: Arc<Origin>,
-}
-
-/// Where a policy came from.
-#[derive(Debug, Default, PartialEq)]
-pub struct Origin {
-    /// Whether it is a policy of its own; else it is embedded in its user, group, role, resource or session.
-    pub is_managed: bool,
-    /// The version that is in force, of a managed policy (G-36).
-    pub version: Option<Box<str>>,
-    /// The document's `Id` (G-7).
-    pub document_id: Option<Box<str>>,
-    /// The RFC 6901 pointer to the document's `Statement` in the file.
-    pub pointer: Box<str>,
-    /// Whether `Statement` is a list.
-    pub is_list: bool,
-}
-
-impl Origin {
-    /// Of a policy that is embedded in something else.
-    pub fn of(document: &PolicyDocument) -> Self {
-        Self {
-            is_managed: false,
-            version: None,
-            document_id: document.id.clone(),
-            pointer: document.pointer.clone(),
-            is_list: document.is_list,
-        }
     }
 }
 
@@ -115,147 +76,6 @@ pub struct ManagedPolicy {
     pub session: SetId,
     /// For questions about the policy.
     pub tags: Tags,
-}
-
-/// The name of a set of policies in one snapshot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SetId(u32);
-
-impl SetId {
-    /// The `n`-th of a snapshot.
-    pub(super) fn nth(n: usize) -> Self {
-        Self(u32::try_from(n).unwrap_or(u32::MAX))
-    }
-
-    pub(super) fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// An account of the store, or one that it declares as external.
-#[derive(Debug)]
-pub struct Account {
-    /// The account.
-    pub id: AccountId,
-    /// Its partition; a principal of another one is another principal.
-    pub partition: Box<str>,
-    /// E-50.
-    pub root_user_enabled: bool,
-    /// E-51.
-    pub anonymous_allowed: bool,
-    ///
-    pub external: bool,
-    ///
-    pub trust_external_identity: bool,
-    /// P-1.
-    pub canonical_user_id: Option<Box<str>>,
-    /// Its place in the organization.
-    pub membership: Option<Membership>,
-}
-
-/// An account's place in an organization.
-#[derive(Debug)]
-pub struct Membership {
-    /// `o-…`.
-    pub organization: Box<str>,
-    /// `o-x/r-y/ou-z/`.
-    pub path: Box<str>,
-    /// Whether it is the account that manages the organization (T-11).
-    pub is_management: bool,
-    /// One level of SCPs per node from the root to the account (E-21); none where SCPs are not in play (E-20, E-30).
-    pub service_control: Option<Vec<Option<SetId>>>,
-    /// Likewise RCPs, without the built-in one that every level has (E-26).
-    pub resource_control: Option<Vec<Option<SetId>>>,
-}
-
-/// A user or a role.
-#[derive(Debug, PartialEq)]
-pub struct Entity {
-    /// Its ARN.
-    pub arn: Arn,
-    /// Its account.
-    pub account: AccountId,
-    /// The same, if it can be a principal: it is not disabled (E-3), and its account is of its own partition and
-    /// not external.
-    pub home: Option<AccountRow>,
-    /// Its friendly name.
-    pub name: Box<str>,
-    /// `AIDA…`, `AROA…`.
-    pub unique_id: Option<Box<str>>,
-    /// Inline and attached ones, those of its groups included (E-8).
-    pub identity: Option<SetId>,
-    /// Whose the last of them are, group by group, in their order.
-    pub groups: Box<[GroupShare]>,
-    /// At most one (E-8).
-    pub permissions_boundary: Option<SetId>,
-    /// Its tags.
-    pub tags: Tags,
-    /// Disabled entities are unknown (E-3).
-    pub disabled: bool,
-    /// What only roles have.
-    pub role: Option<Role>,
-}
-
-/// What a user has from one group.
-#[derive(Debug, PartialEq)]
-pub struct GroupShare {
-    /// The group's name; users of one group share it.
-    pub name: Arc<str>,
-    /// How many policies.
-    pub n_policies: usize,
-}
-
-/// What only roles have.
-#[derive(Debug, PartialEq)]
-pub struct Role {
-    /// Its trust policy (T-1).
-    pub trust: SetId,
-    /// E-27.
-    pub service_linked: bool,
-    /// Seconds (T-31).
-    pub max_session_duration: u32,
-}
-
-/// Tags, found by key ignoring ASCII case.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tags(Vec<(ContextKey, Box<str>)>);
-
-impl Tags {
-    /// Without any.
-    pub const NONE: Self = Self(Vec::new());
-
-    /// INVARIANT: keys are unique ignoring case; whoever read them has checked it.
-    pub fn new<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(
-            tags.into_iter()
-                .map(|(key, value)| (ContextKey::new(key), value.into()))
-                .collect(),
-        )
-    }
-
-    /// The value of the tag whose key is `folded` in lower case.
-    pub fn get(&self, folded: &str) -> Option<&str> {
-        self.0
-            .iter()
-            .find(|(key, _)| key.folded() == folded)
-            .map(|(_, value)| &**value)
-    }
-}
-
-impl Account {
-    /// An account with nothing in it.
-    pub fn empty(id: AccountId, partition: &str) -> Self {
-        Self {
-            id,
-            partition: partition.into(),
-            root_user_enabled: false,
-            anonymous_allowed: false,
-            external: false,
-            trust_external_identity: false,
-            canonical_user_id: None,
-            membership: None,
-        }
-    }
 }
 
 impl Snapshot {

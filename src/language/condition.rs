@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-use super::document::allocated;
 use super::operand::{Instant, Number};
 use super::pattern::{ArnPattern, Template, Variable};
+use super::size::allocated;
 use crate::context::ContextKey;
 
+pub(super) mod global;
 mod lookup;
 
 pub use lookup::{Arns, Fit, Networks, Texts};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::condition::Condition;
 use super::pattern::{ActionPattern, ResourcePattern};
+use super::size::allocated;
 use crate::name::{AccountId, Arn};
 
 /// What kind of policy a document is. It decides which elements may stand in it (G-29) and how it counts (E-8).
@@ -84,14 +85,6 @@ impl Statement {
             + resources.map(ResourcePattern::n_bytes).sum::<usize>()
             + conditions.sum::<usize>()
             + principals.sum::<usize>()
-    }
-}
-
-/// What an allocation of `n_bytes` takes, about.
-pub(super) fn allocated(n_bytes: usize) -> usize {
-    match n_bytes {
-        0 => 0,
-        n => n.saturating_add(8).next_multiple_of(16).max(32),
     }
 }
 

@@ -8,30 +8,19 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use super::condition::global::{GLOBAL_KEYS, MULTIVALUED};
 use super::condition::{Condition, Operand, Operator, Qualifier};
 use super::document::{
     Effect, Listed, PolicyDocument, PolicyType, PrincipalElement, PrincipalEntry, Statement,
 };
 use super::finding::Code;
 use super::json::{Node, Value};
-use super::parse::GLOBAL_KEYS;
 use super::pattern::{ActionPattern, Piece, ResourcePattern, Template, Variable};
 use super::report::Report;
 use crate::context::{ContextKey, KeyKind};
 use crate::name::{Action, Arn, Principal};
 
 mod web_identity;
-
-/// The `aws:` keys with more than one value, folded (section 4.9).
-const MULTIVALUED: &[&str] = &[
-    "aws:calledvia",
-    "aws:principalorgpaths",
-    "aws:principalservicenameslist",
-    "aws:resourceorgpaths",
-    "aws:sourceorgpaths",
-    "aws:tagkeys",
-    "aws:vpceorgpaths",
-];
 
 /// What a client writes into its own request, folded.
 const CLIENT_CONTROLLED: &[&str] = &["aws:referer", "aws:useragent"];

@@ -19,7 +19,6 @@ use super::json::{self, Member, Node, Value};
 use super::lint;
 use super::pattern::{ResourcePattern, Syntax};
 use super::report::{Base, Report};
-pub(super) use condition::GLOBAL_KEYS;
 use statement::Parser;
 
 /// The deepest nesting of a policy document, counted from its own object (G-1).

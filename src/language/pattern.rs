@@ -14,7 +14,7 @@ use std::mem;
 use smallvec::SmallVec;
 use smol_str::SmolStr;
 
-use super::document::allocated;
+use super::size::allocated;
 use super::text::{Text, is_same};
 use crate::context::ContextKey;
 use crate::name::Malformed;

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use super::document::{Extent, Position};
 use super::finding::{Code, Finding, Location};
 use super::json::{self, Node};
+use super::lines::Lines;
 
 /// The findings about one text, with what is needed to say where each stands.
 pub struct Report<'t> {
     text: &'t str,
     /// Dumps have many statements on few lines, and each asks for its place.
-    marks: Vec<Mark>,
+    lines: Lines,
     root: Option<&'t Node<'t>>,
     place: Base,
     findings: Vec<Finding>,
@@ -60,7 +61,7 @@ impl<'t> Report<'t> {
     pub fn new(base: Base, text: &'t str) -> Self {
         Self {
             text,
-            marks: marks(text),
+            lines: Lines::of(text),
             root: None,
             place: base,
             findings: Vec::new(),
@@ -132,7 +133,7 @@ impl<'t> Report<'t> {
     }
 
     fn line_and_column(&self, offset: usize) -> (u32, u32) {
-        place(self.text, &self.marks, offset)
+        self.lines.place(self.text, offset)
     }
 
     /// The source text at `span`.
@@ -273,94 +274,5 @@ impl Added<'_> {
         if let (Some(finding), Some(help)) = (self.0, help) {
             finding.help = Some(help.into());
         }
-    }
-}
-
-/// The line and the column, both from 1, of byte `offset`; columns count Unicode scalar values.
-pub fn line_and_column(text: &str, offset: usize) -> (u32, u32) {
-    place(text, &marks(text), offset)
-}
-
-/// A byte offset in a text, with the line and the column there.
-#[derive(Clone, Copy)]
-struct Mark {
-    offset: usize,
-    line: u32,
-    column: u32,
-}
-
-impl Mark {
-    const START: Self = Self {
-        offset: 0,
-        line: 1,
-        column: 1,
-    };
-
-    /// The mark behind `byte`, which stands at this one. Columns count the bytes that begin a character: an offset
-    /// need not lie between two.
-    fn after(self, byte: u8) -> Self {
-        let offset = self.offset + 1;
-        let (line, column) = match byte {
-            b'\n' => (self.line.saturating_add(1), 1),
-            _ if byte & 0xC0 == 0x80 => (self.line, self.column),
-            _ => (self.line, self.column.saturating_add(1)),
-        };
-        Self {
-            offset,
-            line,
-            column,
-        }
-    }
-}
-
-fn place(text: &str, marks: &[Mark], offset: usize) -> (u32, u32) {
-    let after = marks.partition_point(|mark| mark.offset <= offset);
-    let mark = after.checked_sub(1).and_then(|at| marks.get(at)).copied();
-    let mark = mark.unwrap_or(Mark::START);
-    let rest = text.as_bytes().get(mark.offset..).unwrap_or_default();
-    let between = rest.iter().take(offset.saturating_sub(mark.offset));
-    let found = between.fold(mark, |mark, byte| mark.after(*byte));
-    (found.line, found.column)
-}
-
-/// One mark for each so many bytes; the text's begin is the first.
-fn marks(text: &str) -> Vec<Mark> {
-    // PERF: with 1,024, counting from mark to place was 7 % of parsing a store.
-    const DISTANCE: usize = 128;
-    let mut marks = Vec::with_capacity(1 + text.len() / DISTANCE);
-    marks.push(Mark::START);
-    let mut mark = Mark::START;
-    for byte in text.bytes() {
-        mark = mark.after(byte);
-        if mark.offset.is_multiple_of(DISTANCE) {
-            marks.push(mark);
-        }
-    }
-    marks
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn places_are_found_from_any_mark_as_from_the_begin() {
-        for text in [
-            "",
-            "one line",
-            &"äb\nc".repeat(700),
-            &"x".repeat(3_000),
-            &"\n".repeat(3_000),
-        ] {
-            let marks = marks(text);
-            for offset in 0..=text.len() {
-                assert_eq!(
-                    place(text, &marks, offset),
-                    place(text, &[Mark::START], offset),
-                    "{offset}"
-                );
-            }
-        }
-        assert_eq!(line_and_column("aä\nbä", 5), (2, 2));
     }
 }

@@ -1,6 +1,6 @@
 //! The layers of `docs/architecture.md`: which module may use which, and what no module holds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -84,6 +84,75 @@ const LAST_PURE_MODULE: &str = "scenario";
 /// Modules that read or write the shapes of files and messages.
 const MODULES_WITH_SHAPES: &[&str] = &["store", "service", "config", "scenario", "cli"];
 
+/// Files of one module that use each other in a circle, and why that is accepted. A circle that is not among these is
+/// an error: one of its files then has something that belongs in a file below all of them.
+///
+/// Besides these, a file may use the files of its own folder and be used by them: they are one thing, split for its
+/// length. `compile` has no circle at all, not even of this kind.
+const CIRCLES: &[(&[&str], &str)] = &[
+    (
+        &[
+            "engine",
+            "engine::admit",
+            "engine::caller",
+            "engine::decide",
+            "engine::derived",
+            "engine::guardrails",
+            "engine::layer",
+            "engine::principal",
+            "engine::question",
+            "engine::request",
+            "engine::request::session",
+            "engine::session_policy",
+            "engine::simulated",
+            "engine::trace",
+        ],
+        "the steps of a decision tell a listener of each other, and a simulated request carries what they look up",
+    ),
+    (
+        &["scenario", "scenario::simulated"],
+        "the root of the module is its first file, and the other one is split from it for its length",
+    ),
+    (
+        &[
+            "authorizer",
+            "authorizer::answer",
+            "authorizer::hints",
+            "authorizer::limits",
+            "authorizer::simulation",
+        ],
+        "the root of the module is its first file, and the others are split from it for its length",
+    ),
+    (
+        &["service", "service::convert", "service::simulate"],
+        "a simulation is made of converted questions, and how large it is its message tells",
+    ),
+    (
+        &["store", "store::loader", "store::validate"],
+        "the root of the module is its first file, and says what both others load",
+    ),
+    (
+        &["store::busy", "store::moment", "store::read", "store::walk"],
+        "one look at a store is listing and reading taken together",
+    ),
+    (
+        &[
+            "cli",
+            "cli::authorize",
+            "cli::completions",
+            "cli::explain",
+            "cli::healthcheck",
+            "cli::serve",
+            "cli::simulate",
+            "cli::validate",
+        ],
+        "the command runs its subcommands, which say by its `Status` how they ended",
+    ),
+];
+
+/// Modules in which not even a file and its folder are a circle.
+const WITHOUT_CIRCLES: &[&str] = &["compile"];
+
 /// What reaches out of the process, or brings in what differs from run to run.
 const IMPURE: &[&[&str]] = &[
     &["std", "fs"],
@@ -142,6 +211,16 @@ impl Source {
         } else {
             n_parts
         }
+    }
+
+    /// `compile`, `section` of `compile/section.rs`, `compile` of `compile/mod.rs`.
+    fn path_of_modules(&self) -> Vec<&str> {
+        let n_names = self.path.components().count() - usize::from(self.path.ends_with("mod.rs"));
+        let names = self.path.components().take(n_names);
+        let names = names.map(|name| name.as_os_str().to_str().unwrap());
+        names
+            .map(|name| name.strip_suffix(".rs").unwrap_or(name))
+            .collect()
     }
 
     fn is_tests(&self) -> bool {
@@ -237,6 +316,142 @@ fn a_module_only_uses_modules_above_it() {
         }
     }
     assert_none("the layers are broken", &violations);
+}
+
+/// For each file that is shipped, by its path of modules: the other files of its module that it uses.
+fn used_files() -> BTreeMap<String, BTreeSet<String>> {
+    let sources = sources();
+    let shipped = sources.iter().filter(|source| !source.is_tests());
+    let files: BTreeMap<Vec<&str>, &Source> = shipped
+        .map(|source| (source.path_of_modules(), source))
+        .collect();
+    let mut uses = BTreeMap::new();
+    for (here, source) in &files {
+        let mut used_here = BTreeSet::new();
+        for used in source.shipped_paths() {
+            let segments: Vec<&str> = used.segments.iter().map(String::as_str).collect();
+            let n_supers = segments.iter().take_while(|s| **s == "super").count();
+            let path = match segments.first() {
+                Some(&("crate" | "iamd")) => segments[1..].to_vec(),
+                Some(&"super") => {
+                    let n_kept = here.len() - n_supers.saturating_sub(used.n_modules);
+                    [&here[..n_kept], &segments[n_supers..]].concat()
+                }
+                Some(&"self") => [here, &segments[1..]].concat(),
+                _ => [here, &segments[..]].concat(),
+            };
+            // The file that holds what the path names: further segments are items of it.
+            let mut file = &path[..];
+            while !file.is_empty() && !files.contains_key(file) {
+                file = &file[..file.len() - 1];
+            }
+            if file != &here[..] && file.first() == here.first() {
+                used_here.insert(file.join("::"));
+            }
+        }
+        uses.insert(here.join("::"), used_here);
+    }
+    uses
+}
+
+/// The files that reach each other, in sets of more than one.
+fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<BTreeSet<String>> {
+    let mut reach = uses.clone();
+    loop {
+        let further: BTreeMap<String, BTreeSet<String>> = reach
+            .iter()
+            .map(|(file, used)| {
+                let theirs = used.iter().filter_map(|other| reach.get(other)).flatten();
+                (file.clone(), used.iter().chain(theirs).cloned().collect())
+            })
+            .collect();
+        if further == reach {
+            break;
+        }
+        reach = further;
+    }
+    let reaches = |one: &str, other: &str| reach.get(one).is_some_and(|used| used.contains(other));
+    let circle = |file: &String| -> BTreeSet<String> {
+        let others = reach.keys();
+        let back = others.filter(|other| reaches(file, other) && reaches(other, file));
+        back.cloned().collect()
+    };
+    let circles = reach.keys().map(circle);
+    circles.filter(|circle| circle.len() > 1).collect()
+}
+
+/// Whether one of the files has all others in its folder, and is not the root of a module.
+fn is_file_with_folder(circle: &BTreeSet<String>) -> bool {
+    let Some(first) = circle.first() else {
+        return false;
+    };
+    let folder = format!("{first}::");
+    let is_in_folder = |file: &String| file == first || file.starts_with(&folder);
+    first.contains("::") && circle.iter().all(is_in_folder)
+}
+
+#[test]
+fn files_use_each_other_in_no_new_circle() {
+    let circles = circles(&used_files());
+    let accepts = |files: &[&str], circle: &BTreeSet<String>| {
+        circle.iter().all(|file| files.contains(&&**file))
+    };
+    let mut violations = BTreeSet::new();
+    for circle in &circles {
+        let is_strict = WITHOUT_CIRCLES.iter().any(|module| {
+            circle
+                .iter()
+                .any(|file| file.split("::").next() == Some(module))
+        });
+        let is_accepted = CIRCLES.iter().any(|(files, _)| accepts(files, circle));
+        if is_strict || !is_file_with_folder(circle) && !is_accepted {
+            let files: Vec<&str> = circle.iter().map(String::as_str).collect();
+            violations.insert(files.join(", "));
+        }
+    }
+    assert_none("files of a module use each other in a circle", &violations);
+    for (files, reason) in CIRCLES {
+        assert!(!reason.is_empty(), "{files:?} need a reason");
+        let is_there = circles.iter().any(|circle| accepts(files, circle));
+        assert!(is_there, "{files:?} are no circle any more: remove them");
+    }
+}
+
+#[test]
+fn circles_are_found_where_files_reach_each_other() {
+    let uses = |pairs: &[(&str, &[&str])]| -> BTreeMap<String, BTreeSet<String>> {
+        let owned = |files: &[&str]| files.iter().map(|file| (*file).to_owned()).collect();
+        let pairs = pairs.iter();
+        pairs
+            .map(|(file, used)| ((*file).to_owned(), owned(used)))
+            .collect()
+    };
+    let straight = uses(&[
+        ("m::a", &["m::b", "m::c"]),
+        ("m::b", &["m::c"]),
+        ("m::c", &[]),
+    ]);
+    assert!(circles(&straight).is_empty());
+    let round = uses(&[
+        ("m::a", &["m::b"]),
+        ("m::b", &["m::c"]),
+        ("m::c", &["m::a"]),
+        ("m::d", &["m::a"]),
+        ("m::e", &["m::e::part"]),
+        ("m::e::part", &["m::e"]),
+    ]);
+    let found: Vec<Vec<String>> = circles(&round)
+        .into_iter()
+        .map(|circle| circle.into_iter().collect())
+        .collect();
+    assert_eq!(
+        found,
+        [vec!["m::a", "m::b", "m::c"], vec!["m::e", "m::e::part"]]
+    );
+    let of_files = |files: &[&str]| files.iter().map(|file| (*file).to_owned()).collect();
+    assert!(is_file_with_folder(&of_files(&["m::e", "m::e::part"])));
+    assert!(!is_file_with_folder(&of_files(&["m::e", "m::f"])));
+    assert!(!is_file_with_folder(&of_files(&["m", "m::e", "m::f"])));
 }
 
 #[test]
@@ -380,6 +595,11 @@ fn paths(source: &str) -> Vec<UsedPath> {
                 modules.retain(|(opened, _)| *opened <= depth);
             }
             "mod" if token(index + 2) == "{" => modules.push((depth + 1, token(index + 1))),
+            // Who may see an item is no use of anything.
+            "in" if index > 1 && token(index - 1) == "(" && token(index - 2) == "pub" => {
+                index = read_path(&tokens, index + 1, &mut Vec::new(), &mut Vec::new());
+                continue;
+            }
             _ if is_name(token(index)) && token(index + 1) == "::" => {
                 let mut segments = Vec::new();
                 index = read_path(&tokens, index, &mut Vec::new(), &mut segments);
@@ -540,7 +760,7 @@ fn paths_are_found_where_they_stand() {
         use std::{fmt, fs::File};
         fn f<'a>(x: &'a str) -> crate::name::Arn { g::<crate::world::World>("crate::text", r#"crate::"raw"#, 'c', '\'') }
         mod tests { use super::super::x; mod inner { fn f() { std::time::Instant::now(); } } }
-        use super::*;
+        pub(in crate::engine) use super::*;
     "###;
     let found: Vec<String> = paths(source)
         .iter()

@@ -9,11 +9,12 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use super::{MAX_FILTERED, filterable};
-use crate::compile::policy_set::Candidate;
-use crate::language::document::Statement;
+use crate::language::document::{Listed, Statement};
+use crate::language::pattern::ResourcePattern;
 use crate::name::Resource;
 
+/// The statements that one filter tells apart; more of them have several, so that a set of them has a bounded size.
+pub(in crate::compile) const MAX_FILTERED: usize = 2_048;
 /// What is looked for in the text of a resource, in bytes.
 const WINDOW: usize = 8;
 /// The words of a set of statements.
@@ -49,12 +50,12 @@ struct Run {
 }
 
 impl Filter {
-    pub fn of(found: &[(Candidate, &Statement)]) -> Self {
-        let mut always = vec![0u64; found.len().div_ceil(64)];
+    pub fn of<'s>(statements: impl ExactSizeIterator<Item = &'s Statement>) -> Self {
+        let mut always = vec![0u64; statements.len().div_ceil(64)];
         let mut exact: HashMap<Box<str>, Vec<u16>> = HashMap::new();
         let mut windows: HashMap<[u8; WINDOW], Vec<Run>> = HashMap::new();
         let mut seen = Box::new([0u64; N_SEEN]);
-        for (at, (_, statement)) in (0u16..).zip(found) {
+        for (at, statement) in (0u16..).zip(statements) {
             let Some(patterns) = filterable(statement) else {
                 set(&mut always, at);
                 continue;
@@ -142,6 +143,18 @@ impl Filter {
             + self.windows.len() * 32
             + runs.sum::<usize>()
             + N_SEEN * 8
+    }
+}
+
+/// The patterns of which one must match; none where that says nothing about the resource: without `Resource`, with
+/// `NotResource`, or with `*` (M-10, M-20).
+pub(in crate::compile) fn filterable(statement: &Statement) -> Option<&[ResourcePattern]> {
+    match &statement.resources {
+        Some(Listed::Any(patterns)) => {
+            let is_any = patterns.iter().any(ResourcePattern::is_everything);
+            (!is_any).then_some(patterns)
+        }
+        Some(Listed::Not(_)) | None => None,
     }
 }
 

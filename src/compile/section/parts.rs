@@ -4,12 +4,13 @@ use std::ops::Range;
 
 use memchr::memchr_iter;
 
-use super::HEAD;
 use crate::language::document::{Effect, Listed, Statement};
 use crate::language::pattern::{Form, Outline, Reach, ResourcePattern};
 use crate::language::text::is_same;
 use crate::name::Arn;
 
+/// How many bytes of a resource's beginning stand in a row, behind `arn:`.
+pub(super) const HEAD: usize = 16;
 /// The longest text that is looked for between two wildcards.
 const LONGEST_INFIX: usize = 64;
 

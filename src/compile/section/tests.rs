@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::context::ContextKey;
-use crate::language::document::{Effect, Extent};
+use crate::language::document::{Effect, Extent, Listed};
 use crate::language::pattern::{Reach, Substitute, Syntax, Variables};
 
 /// A small generator of its own: the same numbers in every run.

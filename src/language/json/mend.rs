@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use crate::language::report::line_and_column;
+use crate::language::lines::line_and_column;
 
 /// What stands where reading stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]

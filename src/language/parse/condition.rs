@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use super::list;
 use crate::context::ContextKey;
+use crate::language::condition::global::GLOBAL_KEYS;
 use crate::language::condition::{
     Arns, Base, Condition, Networks, Operand, Operator, Relation, Texts,
 };
@@ -14,63 +15,6 @@ use crate::language::json::{Member, Node, Value};
 use crate::language::operand::{Instant, Number, parse_bool, parse_bytes, parse_network};
 use crate::language::pattern::{ArnPattern, Syntax, Template};
 use crate::language::report::Report;
-
-/// The `aws:` keys that AWS documents, folded; tag families apart.
-pub(in crate::language) const GLOBAL_KEYS: &[&str] = &[
-    "aws:calledvia",
-    "aws:calledviafirst",
-    "aws:calledvialast",
-    "aws:currenttime",
-    "aws:epochtime",
-    "aws:federatedprovider",
-    "aws:multifactorauthage",
-    "aws:multifactorauthpresent",
-    "aws:principalaccount",
-    "aws:principalarn",
-    "aws:principalisawsservice",
-    "aws:principalorgid",
-    // In AWS's own AWSSSOServiceRolePolicy, if not in its documentation.
-    "aws:principalorgmasteraccountid",
-    "aws:principalorgpaths",
-    "aws:principalservicename",
-    "aws:principalservicenameslist",
-    "aws:principaltype",
-    "aws:referer",
-    "aws:requestedregion",
-    "aws:resourceaccount",
-    "aws:resourceorgid",
-    "aws:resourceorgpaths",
-    "aws:securetransport",
-    "aws:sourceaccount",
-    "aws:sourcearn",
-    "aws:sourceidentity",
-    "aws:sourceip",
-    "aws:sourceorgid",
-    "aws:sourceowner",
-    "aws:sourceorgpaths",
-    "aws:sourcevpc",
-    "aws:sourcevpce",
-    "aws:tagkeys",
-    "aws:tokenissuetime",
-    "aws:useragent",
-    "aws:userid",
-    "aws:username",
-    "aws:viaawsservice",
-    "aws:vpcsourceip",
-    "aws:ec2instancesourcevpc",
-    "aws:ec2instancesourceprivateipv4",
-    "aws:assumedroot",
-    "aws:chatbotsourcearn",
-    "aws:sourcevpcarn",
-    "aws:vpceaccount",
-    "aws:vpceorgid",
-    "aws:vpceorgpaths",
-    "aws:ismcpserviceaction",
-    "aws:viaawsmcpservice",
-    "aws:calledviaawsmcp",
-    "aws:signintype",
-    "aws:signinsessionarn",
-];
 
 /// Reads the block at `node`; nothing after an error.
 pub(super) fn parse(

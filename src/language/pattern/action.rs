@@ -3,7 +3,7 @@
 use smol_str::SmolStr;
 
 use super::{NoVariables, Syntax, Template, Variables};
-use crate::language::document::allocated;
+use crate::language::size::allocated;
 use crate::name::{Action, Malformed, is_action_character, is_service_prefix};
 
 /// A pattern of actions, `service:Name` or `*` (G-27). Case never matters (M-2).

@@ -16,7 +16,7 @@ use smallvec::SmallVec;
 
 use super::automaton::{self, Glyph};
 use super::{OwnedPiece as Piece, Variables};
-use crate::language::document::allocated;
+use crate::language::size::allocated;
 use crate::language::text::Text;
 
 /// The searches for the long literal segments between two `*`, in their order, prepared once; none where there are few.

@@ -412,7 +412,7 @@ pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
             .get(..error.valid_up_to())
             .and_then(|good| std::str::from_utf8(good).ok())
             .unwrap_or("");
-        let (line, column) = crate::language::report::line_and_column(good, good.len());
+        let (line, column) = crate::language::lines::line_and_column(good, good.len());
         Finding::error(Code::NOT_UTF8, at(line, column), "the file is not UTF-8")
             .help("save it as UTF-8")
     })

@@ -1,0 +1,37 @@
+//! The OIDC issuers that a store registers.
+
+use std::collections::HashSet;
+
+use crate::language::document::{PrincipalElement, PrincipalEntry};
+use crate::world::World;
+
+/// The issuers that trust policies name: a bare `host/path`, or the ARN of an OIDC provider. There is no other place
+/// where a store registers one.
+pub(super) fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
+    world
+        .entities
+        .roles
+        .iter()
+        .flat_map(|role| role.trust.statements.iter())
+        .filter_map(|statement| statement.principal.as_deref())
+        .flat_map(issuers)
+        .map(|issuer| issuer.to_ascii_lowercase().into())
+        .collect()
+}
+
+/// Those that one statement names.
+pub(super) fn issuers(principal: &PrincipalElement) -> impl Iterator<Item = &str> {
+    principal.entries.iter().filter_map(|entry| match entry {
+        PrincipalEntry::Federated(provider) => oidc_issuer(provider),
+        _ => None,
+    })
+}
+
+/// `host/path` of a provider given by its ARN or by just that; none for SAML providers.
+pub fn oidc_issuer(provider: &str) -> Option<&str> {
+    if !provider.starts_with("arn:") {
+        return Some(provider);
+    }
+    let resource = provider.splitn(6, ':').nth(5)?;
+    resource.strip_prefix("oidc-provider/")
+}

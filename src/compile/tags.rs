@@ -1,0 +1,36 @@
+//! The tags of a user, role, managed policy or resource.
+
+use crate::context::ContextKey;
+use crate::world::entity::Tags as WrittenTags;
+
+/// Tags, found by key ignoring ASCII case.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tags(Vec<(ContextKey, Box<str>)>);
+
+impl Tags {
+    /// Without any.
+    pub const NONE: Self = Self(Vec::new());
+
+    /// INVARIANT: keys are unique ignoring case; whoever read them has checked it.
+    pub fn new<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(
+            tags.into_iter()
+                .map(|(key, value)| (ContextKey::new(key), value.into()))
+                .collect(),
+        )
+    }
+
+    /// The value of the tag whose key is `folded` in lower case.
+    pub fn get(&self, folded: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(key, _)| key.folded() == folded)
+            .map(|(_, value)| &**value)
+    }
+}
+
+impl From<&WrittenTags> for Tags {
+    fn from(written: &WrittenTags) -> Self {
+        Self::new(written.iter().map(|(key, value)| (&**key, &**value)))
+    }
+}

@@ -1,0 +1,9 @@
+//! How much memory things take, about: what budgets of memory count with.
+
+/// What an allocation of `n_bytes` takes, about.
+pub(super) fn allocated(n_bytes: usize) -> usize {
+    match n_bytes {
+        0 => 0,
+        n => n.saturating_add(8).next_multiple_of(16).max(32),
+    }
+}
