@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::compile::operator::Values;
 use crate::compile::snapshot::Snapshot;
 use crate::context::ContextKey;
 use crate::engine::decision::{Decision, Reason, StatementRef};
@@ -13,6 +12,7 @@ use crate::engine::request::{Request, RequestError};
 use crate::engine::trace::{Outcome, Trace};
 use crate::engine::work::Work;
 use crate::engine::{authorize_within, facts};
+use crate::language::condition::operator::Values;
 use crate::language::document::{Effect, PolicyType, Statement};
 use crate::language::pattern::ResourcePattern;
 

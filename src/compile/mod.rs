@@ -7,7 +7,6 @@ pub mod accounts;
 pub mod attachments;
 pub mod demand;
 pub mod incremental;
-pub mod operator;
 pub mod policy_set;
 pub mod section;
 pub mod snapshot;

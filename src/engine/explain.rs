@@ -17,9 +17,9 @@ use super::principal::Strength;
 use super::request::{Request, RequestError};
 use super::trace::Outcome;
 use super::work::Work;
-use crate::compile::operator::Truth;
 use crate::compile::snapshot::Snapshot;
 use crate::context::ContextKey;
+use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, Extent, PolicyType};
 use recorder::Recorder;
 

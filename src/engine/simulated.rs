@@ -11,9 +11,9 @@ use super::question::{GivenPolicy, Overrides, Question, Value};
 use super::request::{Request, RequestError, at_field, context_field};
 use super::session_policy::{Compiled, SessionPolicies, parse_document};
 use super::work::{IsWanted, Work, wanted};
-use crate::compile::operator::Values;
 use crate::compile::snapshot::{Account, Entity, Policy, Snapshot, Tags};
 use crate::context::{Context, ContextKey};
+use crate::language::condition::operator::Values;
 use crate::language::document::PolicyType;
 use crate::name::{AccountId, Arn, Principal};
 

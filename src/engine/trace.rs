@@ -11,10 +11,10 @@ use super::derived::Facts;
 use super::layer::Verdict;
 use super::principal::Strength;
 use super::work::Work;
-use crate::compile::operator::{Truth, Values};
 use crate::compile::policy_set::Slice;
 use crate::compile::snapshot::Policy;
 use crate::language::condition::Condition;
+use crate::language::condition::operator::{Truth, Values};
 use crate::language::document::PolicyType;
 
 /// Hears of every step of a decision, in this order: of each policy its statements, of each statement its elements and

@@ -9,6 +9,7 @@ use crate::context::ContextKey;
 
 pub(super) mod global;
 mod lookup;
+pub mod operator;
 
 pub use lookup::{Arns, Fit, Networks, Texts};
 

@@ -23,6 +23,7 @@ mod action;
 mod arn;
 mod automaton;
 mod glob;
+pub mod relation;
 mod resource;
 
 pub use action::ActionPattern;

@@ -4,7 +4,6 @@ mod text;
 
 use super::{convert, json, pb};
 use crate::authorizer::{Explained, Question, Refusal};
-use crate::compile::operator::Truth;
 use crate::config::Limits;
 use crate::engine::explain::{
     ConditionResult, ElementResult, Explanation, PolicyValue, Source, StatementResult, TypeResult,
@@ -12,6 +11,7 @@ use crate::engine::explain::{
 use crate::engine::layer::Verdict;
 use crate::engine::principal::Strength;
 use crate::engine::trace::Outcome;
+use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, PolicyType, Position};
 pub use text::Colour;
 

@@ -13,13 +13,13 @@ use std::hash::{DefaultHasher, Hasher};
 
 use smallvec::SmallVec;
 
-use crate::compile::operator::Values;
 use crate::compile::policy_set::Slice;
 use crate::context::ContextKey;
 use crate::engine::decide::visit_sets;
 use crate::engine::derived::Facts;
 use crate::engine::request::Request;
 use crate::engine::trace::Trace;
+use crate::language::condition::operator::Values;
 use crate::name::{Arn, Principal};
 
 /// The longest key: questions with long values would fill the cache with few answers.

@@ -5,11 +5,11 @@
 
 use super::recorder::layer_of;
 use super::{ConditionResult, Explanation, StatementResult};
-use crate::compile::operator::Truth;
 use crate::engine::decision::Reason;
 use crate::engine::layer::Verdict;
 use crate::engine::request::Request;
 use crate::engine::trace::Outcome;
+use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, PolicyType};
 use crate::name::Principal;
 

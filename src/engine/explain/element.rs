@@ -4,9 +4,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::{Cause, ConditionResult, ElementResult, PolicyValue, REDACTED, Redacted};
-use crate::compile::operator::{Truth, Values};
 use crate::context::{ContextKey, KeyKind};
 use crate::engine::derived::Facts;
+use crate::language::condition::operator::{Truth, Values};
 use crate::language::condition::{Condition, Operand, Qualifier};
 use crate::language::document::{Effect, Listed, PrincipalEntry, Statement};
 use crate::language::operand::arn_fields;

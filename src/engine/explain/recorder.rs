@@ -8,7 +8,6 @@ use super::{
     Cause, ConditionResult, CrossAccount, ElementResult, Explanation, LevelResult, Redacted,
     Source, StatementResult, TypeResult, element,
 };
-use crate::compile::operator::{Truth, Values};
 use crate::compile::snapshot::{Account, Policy};
 use crate::engine::decide::{ORDER, Standing, Verdicts, combine, settled_by};
 use crate::engine::decision::{Decision, Reason, StatementRef};
@@ -18,6 +17,7 @@ use crate::engine::principal::{Strength, cannot_assume};
 use crate::engine::request::Request;
 use crate::engine::trace::{Outcome, Trace};
 use crate::language::condition::Condition;
+use crate::language::condition::operator::{Truth, Values};
 use crate::language::document::{Effect, PolicyType, Statement};
 use crate::language::pattern::ResourcePattern;
 

@@ -1,0 +1,132 @@
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+use super::*;
+use crate::context::ContextKey;
+use crate::language::pattern::{Reach, Substitute, Syntax, Variables};
+use crate::name::Resource;
+
+/// All lists of up to so many of `items`.
+fn lists<T: Copy>(items: &[T], longest: usize) -> Vec<Vec<T>> {
+    let mut all = vec![Vec::new()];
+    let mut begin = 0;
+    for _ in 0..longest {
+        let end = all.len();
+        for at in begin..end {
+            for item in items {
+                let mut longer = all.get(at).unwrap().clone();
+                longer.push(*item);
+                all.push(longer);
+            }
+        }
+        begin = end;
+    }
+    all
+}
+
+/// Whether `text` matches `symbols`: by trying, for each run, every length that it may have.
+fn matches(symbols: &[Symbol], text: &[char]) -> bool {
+    match (symbols.split_first(), text.split_first()) {
+        (None, first) => first.is_none(),
+        (Some((Symbol::AnyRun, rest)), first) => {
+            matches(rest, text) || first.is_some_and(|(_, behind)| matches(symbols, behind))
+        }
+        (Some((Symbol::AnyOne, rest)), Some((_, behind))) => matches(rest, behind),
+        (Some((Symbol::One(wanted), rest)), Some((found, behind))) => {
+            wanted == found && matches(rest, behind)
+        }
+        (Some(_), None) => false,
+    }
+}
+
+#[test]
+fn patterns_intersect_if_some_text_matches_both() {
+    const LONGEST: usize = 3;
+    let symbols = [
+        Symbol::One('a'),
+        Symbol::One('b'),
+        Symbol::AnyOne,
+        Symbol::AnyRun,
+    ];
+    let patterns = lists(&symbols, LONGEST);
+    // No text that both match need be longer than both together: a run takes nothing that the other does not ask for.
+    let texts = lists(&['a', 'b'], 2 * LONGEST);
+    let covered: Vec<Vec<bool>> = patterns
+        .iter()
+        .map(|pattern| texts.iter().map(|text| matches(pattern, text)).collect())
+        .collect();
+    let mut n_meeting = 0;
+    for (one, by_one) in patterns.iter().zip(&covered) {
+        for (other, by_other) in patterns.iter().zip(&covered) {
+            let expected = by_one.iter().zip(by_other).any(|(a, b)| *a && *b);
+            assert_eq!(intersect(one, other), expected, "{one:?} and {other:?}");
+            n_meeting += usize::from(expected);
+        }
+    }
+    let n_pairs = patterns.len() * patterns.len();
+    assert!(
+        (n_pairs / 10..n_pairs).contains(&n_meeting),
+        "{n_meeting} of {n_pairs}"
+    );
+}
+
+/// Every variable has this value.
+struct Always(&'static str);
+
+impl Variables for Always {
+    fn substitute(&self, _key: &ContextKey) -> Substitute<'_> {
+        Substitute::Value(self.0.into())
+    }
+}
+
+#[test]
+fn patterns_that_cover_the_same_resource_can_meet() {
+    let syntax = Syntax {
+        wildcards: true,
+        variables: true,
+    };
+    let fields = ["a", "ab", "*", "a*", "*b", "?", "${aws:username}"];
+    let mut patterns = vec!["*".to_owned(), "arn:*".to_owned(), "arn:p:s:*".to_owned()];
+    for one in fields {
+        patterns.push(format!("arn:p:s:{one}"));
+        for other in fields {
+            patterns.push(format!("arn:p:s:{one}::{other}"));
+        }
+    }
+    let patterns: Vec<ResourcePattern> = patterns
+        .iter()
+        .filter_map(|text| ResourcePattern::parse(text, syntax).ok())
+        .collect();
+    assert!(patterns.len() > 50, "{}", patterns.len());
+    let texts = ["a", "b", "ab", "a:b", "b:a", "x"];
+    let regions = ["", "a", "b", "ab"];
+    let resources: Vec<Resource> = regions
+        .iter()
+        .flat_map(|region| texts.map(|text| format!("arn:p:s:{region}::{text}")))
+        .map(|text| Resource::parse(&text).unwrap())
+        .collect();
+    let covers = |pattern: &ResourcePattern| -> Vec<bool> {
+        let covers = |resource| pattern.matches(resource, Reach::Broad, &Always("ab"));
+        resources
+            .iter()
+            .map(|one| covers(one) == Some(true))
+            .collect()
+    };
+    let covered: Vec<Vec<bool>> = patterns.iter().map(covers).collect();
+    let mut n_apart = 0;
+    for (one, by_one) in patterns.iter().zip(&covered) {
+        for (other, by_other) in patterns.iter().zip(&covered) {
+            let both = by_one.iter().zip(by_other).any(|(a, b)| *a && *b);
+            let can = can_meet(one, other);
+            assert!(can || !both, "{} and {}", one.as_str(), other.as_str());
+            assert_eq!(
+                can,
+                can_meet(other, one),
+                "{} and {}",
+                one.as_str(),
+                other.as_str()
+            );
+            n_apart += usize::from(!can);
+        }
+    }
+    assert!(n_apart > 100, "some are apart: {n_apart}");
+}
