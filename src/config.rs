@@ -1,4 +1,4 @@
-//! Every option of `iamd serve`: its type, default and reason; and the limits that requests are held to.
+//! Every option of `iamd serve`: its type, default and reason, in one entry each.
 //!
 //! A setting `a_b` is the flag `--a-b`, the variable `IAMD_A_B` and the key `a_b` of the configuration file, in
 //! this order of precedence:
@@ -21,9 +21,11 @@ use crate::language::finding::did_you_mean;
 
 mod address;
 mod fixed;
+mod read;
 
 pub use address::Address;
 pub use fixed::*;
+pub use read::redact_keys;
 
 /// Where a store is looked for when nobody says.
 pub const DEFAULT_STORE: &str = "policies";
@@ -34,29 +36,6 @@ pub const DEFAULT_SERVER: &str = "127.0.0.1:50051";
 /// The keys whose values explanations do not show if nobody says: the secret that a third party is told by (S-11).
 pub const REDACT_KEYS: &str = "sts:ExternalId";
 
-/// The effective settings of `iamd serve`.
-#[derive(Clone, Debug, PartialEq)]
-#[expect(missing_docs, reason = "each is described in `SETTINGS`")]
-pub struct Config {
-    pub store: PathBuf,
-    pub listen: Vec<Address>,
-    pub insecure_plaintext: bool,
-    pub drain_timeout: Duration,
-    pub default_deadline: Duration,
-    pub log_level: String,
-    pub log_format: LogFormat,
-    pub worker_threads: Option<usize>,
-    pub max_message_bytes: usize,
-    pub limits: Limits,
-    pub redact_keys: Vec<String>,
-    pub max_streams_per_connection: u32,
-    pub max_connections: usize,
-    pub socket_mode: u32,
-    pub session_policy_cache_bytes: usize,
-    pub decision_cache: DecisionCache,
-    pub decision_cache_bytes: usize,
-}
-
 /// One setting, as the help, the variables and the configuration file know it.
 #[derive(Debug)]
 pub struct Setting {
@@ -64,151 +43,175 @@ pub struct Setting {
     pub key: &'static str,
     /// What its value looks like: `ADDR`.
     pub value: &'static str,
-    /// The default as one would write it.
-    pub default: &'static str,
+    /// What holds where nobody says anything.
+    pub default: Written,
     /// One sentence for the help.
     pub help: &'static str,
+    takes: Takes,
 }
 
-const fn setting(
-    key: &'static str,
-    value: &'static str,
-    default: &'static str,
-    help: &'static str,
-) -> Setting {
-    Setting {
-        key,
-        value,
-        default,
-        help,
-    }
+/// How many values a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Takes {
+    One,
+    /// The flag again, commas in the variable, a list in the file.
+    Many,
 }
 
 impl Setting {
     /// Whether it takes several values: the flag again, commas in the variable, a list in the file.
     pub fn is_list(&self) -> bool {
-        matches!(self.key, "listen" | "redact_keys")
+        self.takes == Takes::Many
     }
 }
 
-/// Every setting. Those without a value to show are switches.
-pub const SETTINGS: &[Setting] = &[
-    setting("store", "DIR", DEFAULT_STORE, "The policy store"),
-    setting(
-        "listen",
-        "ADDR",
-        DEFAULT_SERVER,
-        "Address for gRPC: IP:PORT (port 0: chosen by the system and logged) or unix:/path; may be repeated",
-    ),
-    setting(
-        "insecure_plaintext",
-        "",
-        "false",
-        "Listen without encryption beyond loopback and Unix sockets: anybody on the path can read and change answers",
-    ),
-    setting(
-        "drain_timeout",
-        "DURATION",
-        "5s",
-        "How long calls in flight may take to end after SIGTERM",
-    ),
-    setting(
-        "default_deadline",
-        "DURATION",
-        "1s",
-        "When an Authorize call ends whose client set no deadline",
-    ),
-    setting(
-        "log_level",
-        "LEVEL",
-        "info",
-        "error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`",
-    ),
-    setting(
-        "log_format",
-        "FORMAT",
-        "auto",
-        "auto, json or text; auto is text on a terminal and JSON lines elsewhere",
-    ),
-    setting(
-        "worker_threads",
-        "N",
-        "auto",
-        "Threads that answer calls; auto is one per available processor",
-    ),
-    setting(
-        "max_message_bytes",
-        "SIZE",
-        "4MiB",
-        "The longest message; a longer one is OUT_OF_RANGE",
-    ),
-    setting(
-        "max_question_bytes",
-        "SIZE",
-        "64KiB",
-        "The longest question; a longer one is INVALID_ARGUMENT",
-    ),
-    setting(
-        "max_context_entries",
-        "N",
-        "256",
-        "Entries of one question's context, tags or claims",
-    ),
-    setting(
-        "max_list_values",
-        "N",
-        "1024",
-        "Values of one list in a question",
-    ),
-    setting(
-        "max_string_bytes",
-        "SIZE",
-        "16KiB",
-        "The longest string in a question",
-    ),
-    setting(
-        "redact_keys",
-        "KEY",
-        REDACT_KEYS,
-        "Context key whose values explanations do not show, or all that begin so: `aws:RequestTag/*`; may be repeated; `none`: show all",
-    ),
-    setting(
-        "max_streams_per_connection",
-        "N",
-        "100",
-        "Calls in flight on one connection",
-    ),
-    setting(
-        "max_connections",
-        "N",
-        "1024",
-        "Open connections; those beyond are closed at once",
-    ),
-    setting(
-        "socket_mode",
-        "MODE",
-        "0660",
-        "Who may connect to a Unix socket: the octal mode of its file",
-    ),
-    setting(
-        "session_policy_cache_bytes",
-        "SIZE",
-        "8MiB",
-        "Memory for session policies that were compiled before",
-    ),
-    setting(
-        "decision_cache",
-        "MODE",
-        "auto",
-        "off, auto or always; auto looks decisions up where evaluating costs more and questions repeat",
-    ),
-    setting(
-        "decision_cache_bytes",
-        "SIZE",
-        "8MiB",
-        "Memory for decisions that were made before",
-    ),
-];
+/// A default. It is shown as one would write it, and read like anything else that is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// This very text.
+    Text(&'static str),
+    /// A number.
+    Count(usize),
+    /// A size, shown with the largest unit that leaves it whole.
+    Bytes(usize),
+}
+
+impl Written {
+    /// The number; none of a text.
+    const fn amount(self) -> usize {
+        match self {
+            Self::Text(_) => 0,
+            Self::Count(amount) | Self::Bytes(amount) => amount,
+        }
+    }
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const KIB: usize = 1024;
+        const MIB: usize = 1024 * KIB;
+        match *self {
+            Self::Text(text) => f.write_str(text),
+            Self::Bytes(n) if n.is_multiple_of(MIB) => write!(f, "{}MiB", n / MIB),
+            Self::Bytes(n) if n.is_multiple_of(KIB) => write!(f, "{}KiB", n / KIB),
+            Self::Count(n) | Self::Bytes(n) => write!(f, "{n}"),
+        }
+    }
+}
+
+/// Makes of one entry for each setting what must agree about it: its field of [`Config`] or [`Limits`], its line in
+/// [`SETTINGS`], and how it is read. An entry is `key: type = One or Many(how a value is read), what it looks like,
+/// default, help;`. Where nothing is to be shown as the value, it is a switch.
+macro_rules! settings {
+    (
+        Config { $($first:ident: $first_type:ty = $first_takes:ident($first_read:expr),
+            $first_value:literal, $first_default:expr, $first_help:literal;)* }
+        limits: Limits { $($limit:ident: usize = One($limit_read:expr),
+            $limit_value:literal, $limit_default:expr, $limit_help:literal;)* }
+        Config { $($last:ident: $last_type:ty = $last_takes:ident($last_read:expr),
+            $last_value:literal, $last_default:expr, $last_help:literal;)* }
+    ) => {
+        /// The effective settings of `iamd serve`.
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct Config {
+            $(#[doc = $first_help] pub $first: $first_type,)*
+            /// What one question may measure.
+            pub limits: Limits,
+            $(#[doc = $last_help] pub $last: $last_type,)*
+        }
+
+        /// What one question may measure.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub struct Limits {
+            $(#[doc = $limit_help] pub $limit: usize,)*
+        }
+
+        impl Limits {
+            /// The limits of a server that is not told others, and of the command line.
+            pub const DEFAULT: Self = Self { $($limit: $limit_default.amount(),)* };
+        }
+
+        /// Every setting, in the order of the help.
+        pub const SETTINGS: &[Setting] = &[
+            $(settings!(@line $first, $first_takes, $first_value, $first_default, $first_help),)*
+            $(settings!(@line $limit, One, $limit_value, $limit_default, $limit_help),)*
+            $(settings!(@line $last, $last_takes, $last_value, $last_default, $last_help),)*
+        ];
+
+        impl Texts<'_> {
+            /// Reads every setting.
+            fn config(&self) -> anyhow::Result<Config> {
+                Ok(Config {
+                    $($first: settings!(@read self, $first, $first_takes, $first_read),)*
+                    limits: Limits {
+                        $($limit: settings!(@read self, $limit, One, $limit_read),)*
+                    },
+                    $($last: settings!(@read self, $last, $last_takes, $last_read),)*
+                })
+            }
+        }
+    };
+    (@line $key:ident, $takes:ident, $value:literal, $default:expr, $help:literal) => {
+        Setting {
+            key: stringify!($key),
+            value: $value,
+            default: $default,
+            help: $help,
+            takes: Takes::$takes,
+        }
+    };
+    (@read $texts:expr, $key:ident, One, $read:expr) => { $texts.read(stringify!($key), $read)? };
+    (@read $texts:expr, $key:ident, Many, $read:expr) => { $texts.read_all(stringify!($key), $read)? };
+}
+
+settings! {
+    Config {
+        store: PathBuf = One(read::path), "DIR", Written::Text(DEFAULT_STORE),
+            "The policy store";
+        listen: Vec<Address> = Many(Address::from_str), "ADDR", Written::Text(DEFAULT_SERVER),
+            "Address for gRPC: IP:PORT (port 0: chosen by the system and logged) or unix:/path; may be repeated";
+        insecure_plaintext: bool = One(read::switch), "", Written::Text("false"),
+            "Listen without encryption beyond loopback and Unix sockets: anybody on the path can read and change answers";
+        drain_timeout: Duration = One(read::duration), "DURATION", Written::Text("5s"),
+            "How long calls in flight may take to end after SIGTERM";
+        default_deadline: Duration = One(read::duration), "DURATION", Written::Text("1s"),
+            "When an Authorize call ends whose client set no deadline";
+        log_level: String = One(read::log_filter), "LEVEL", Written::Text("info"),
+            "error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`";
+        log_format: LogFormat = One(LogFormat::from_str), "FORMAT", Written::Text("auto"),
+            "auto, json or text; auto is text on a terminal and JSON lines elsewhere";
+        worker_threads: Option<usize> = One(read::threads), "N", Written::Text("auto"),
+            "Threads that answer calls; auto is one per available processor";
+        max_message_bytes: usize = One(read::size), "SIZE", Written::Bytes(MAX_MESSAGE_BYTES),
+            "The longest message; a longer one is OUT_OF_RANGE";
+    }
+    limits: Limits {
+        max_question_bytes: usize = One(read::size), "SIZE", Written::Bytes(64 * 1024),
+            "The longest question; a longer one is INVALID_ARGUMENT";
+        max_context_entries: usize = One(read::count), "N", Written::Count(256),
+            "Entries of one question's context, tags or claims";
+        max_list_values: usize = One(read::count), "N", Written::Count(1024),
+            "Values of one list in a question";
+        max_string_bytes: usize = One(read::size), "SIZE", Written::Bytes(16 * 1024),
+            "The longest string in a question";
+    }
+    Config {
+        redact_keys: Vec<String> = Many(read::text), "KEY", Written::Text(REDACT_KEYS),
+            "Context key whose values explanations do not show, or all that begin so: `aws:RequestTag/*`; may be repeated; `none`: show all";
+        max_streams_per_connection: u32 = One(read::streams), "N", Written::Count(100),
+            "Calls in flight on one connection";
+        max_connections: usize = One(read::connections), "N", Written::Count(1024),
+            "Open connections; those beyond are closed at once";
+        socket_mode: u32 = One(read::mode), "MODE", Written::Text("0660"),
+            "Who may connect to a Unix socket: the octal mode of its file";
+        session_policy_cache_bytes: usize = One(read::size), "SIZE", Written::Bytes(8 * 1024 * 1024),
+            "Memory for session policies that were compiled before";
+        decision_cache: DecisionCache = One(DecisionCache::from_str), "MODE", Written::Text("auto"),
+            "off, auto or always; auto looks decisions up where evaluating costs more and questions repeat";
+        decision_cache_bytes: usize = One(read::size), "SIZE", Written::Bytes(8 * 1024 * 1024),
+            "Memory for decisions that were made before";
+    }
+}
 
 /// Where a setting's value was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -270,7 +273,7 @@ impl Config {
             } else if let Some(values) = file.get(setting.key) {
                 (Source::File, values.clone())
             } else {
-                (Source::Default, vec![setting.default.to_owned()])
+                (Source::Default, vec![setting.default.to_string()])
             };
             sources.insert(setting.key, source);
             texts.insert(setting.key, values);
@@ -279,36 +282,8 @@ impl Config {
             texts,
             sources: &sources,
         };
-        let config = Self {
-            store: texts.read("store", |text| Ok(PathBuf::from(text)))?,
-            listen: texts.read_all("listen", Address::from_str)?,
-            insecure_plaintext: texts.read("insecure_plaintext", switch)?,
-            drain_timeout: texts.read("drain_timeout", duration)?,
-            default_deadline: texts.read("default_deadline", duration)?,
-            log_level: texts.read("log_level", log_filter)?,
-            log_format: texts.read("log_format", LogFormat::from_str)?,
-            worker_threads: texts.read("worker_threads", |text| match text {
-                "auto" => Ok(None),
-                _ => at_most(MAX_WORKER_THREADS, text).map(Some),
-            })?,
-            max_message_bytes: texts.read("max_message_bytes", size)?,
-            limits: Limits {
-                max_question_bytes: texts.read("max_question_bytes", size)?,
-                max_context_entries: texts.read("max_context_entries", count)?,
-                max_list_values: texts.read("max_list_values", count)?,
-                max_string_bytes: texts.read("max_string_bytes", size)?,
-            },
-            redact_keys: redact_keys(texts.read_all("redact_keys", |key| Ok(key.to_owned()))?),
-            max_streams_per_connection: texts.read("max_streams_per_connection", |text| {
-                u32::try_from(count(text)?).context("is too large")
-            })?,
-            max_connections: texts
-                .read("max_connections", |text| at_most(MAX_MAX_CONNECTIONS, text))?,
-            socket_mode: texts.read("socket_mode", mode)?,
-            session_policy_cache_bytes: texts.read("session_policy_cache_bytes", size)?,
-            decision_cache: texts.read("decision_cache", DecisionCache::from_str)?,
-            decision_cache_bytes: texts.read("decision_cache_bytes", size)?,
-        };
+        let mut config = texts.config()?;
+        config.redact_keys = redact_keys(config.redact_keys);
         config.check()?;
         Ok(Resolved {
             config,
@@ -471,97 +446,6 @@ impl Texts<'_> {
             (Some(value), true) => Ok(value),
             _ => bail!("`{key}` takes one value, not a list"),
         }
-    }
-}
-
-fn switch(text: &str) -> anyhow::Result<bool> {
-    match text {
-        "true" => Ok(true),
-        "false" => Ok(false),
-        _ => bail!("must be `true` or `false`"),
-    }
-}
-
-/// `none` alone hides nothing.
-pub fn redact_keys(keys: Vec<String>) -> Vec<String> {
-    match keys.as_slice() {
-        [none] if none == "none" => Vec::new(),
-        _ => keys,
-    }
-}
-
-fn count(text: &str) -> anyhow::Result<usize> {
-    match text.parse() {
-        Ok(0) | Err(_) => bail!("must be a whole number of at least 1"),
-        Ok(number) => Ok(number),
-    }
-}
-
-/// The mode of a file: `0660`.
-fn mode(text: &str) -> anyhow::Result<u32> {
-    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
-    match u32::from_str_radix(text, 8) {
-        Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
-        _ => bail!("must be an octal mode of three digits, such as `0660`"),
-    }
-}
-
-/// A count that the system can bear.
-fn at_most(most: usize, text: &str) -> anyhow::Result<usize> {
-    match count(text)? {
-        number if number > most => bail!("must be at most {most}"),
-        number => Ok(number),
-    }
-}
-
-/// A level, or a filter: a word that is no level would be a filter too, one that lets nothing through.
-fn log_filter(text: &str) -> anyhow::Result<String> {
-    let is_level = ["error", "warn", "info", "debug", "trace"].contains(&text);
-    if !is_level && !text.contains(['=', ',']) {
-        bail!(
-            "must be error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`"
-        );
-    }
-    Ok(text.to_owned())
-}
-
-/// `500ms`, `5s`, `2m`, `1h`.
-fn duration(text: &str) -> anyhow::Result<Duration> {
-    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
-    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
-    let millis_per_unit: u64 = match unit {
-        "ms" => 1,
-        "s" => 1000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        _ => bail!("must be a number with one of the units ms, s, m and h, such as `5s`"),
-    };
-    let millis = number
-        .parse::<u64>()
-        .ok()
-        .and_then(|number| number.checked_mul(millis_per_unit));
-    millis
-        .map(Duration::from_millis)
-        .context("is no number that iamd can count")
-}
-
-/// `65536`, `64KiB`, `4MiB`; in bytes.
-fn size(text: &str) -> anyhow::Result<usize> {
-    let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
-        (number, 1024)
-    } else if let Some(number) = text.strip_suffix("MiB") {
-        (number, 1024 * 1024)
-    } else {
-        (text, 1)
-    };
-    let bytes = number
-        .trim_end()
-        .parse::<usize>()
-        .ok()
-        .and_then(|number| number.checked_mul(unit));
-    match bytes {
-        Some(bytes) if bytes > 0 => Ok(bytes),
-        _ => bail!("must be a number of bytes, or one with the unit KiB or MiB"),
     }
 }
 

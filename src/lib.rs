@@ -42,6 +42,7 @@ pub mod config;
 pub mod context;
 pub mod engine;
 pub mod language;
+pub mod limits;
 pub mod name;
 pub mod scenario;
 pub mod service;

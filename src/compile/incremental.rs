@@ -9,15 +9,11 @@ use super::snapshot::{Revision, Snapshot};
 use super::whole::tables;
 use crate::language::document::{PolicyDocument, PolicyType, PrincipalEntry};
 use crate::language::finding::Finding;
+use crate::limits::{MAX_SPARE_SETS, SLICE_BYTES};
 use crate::name::AccountId;
 use crate::world::build::{Directory, case, references_again};
 use crate::world::entity::{Group, Identity, ManagedPolicy, ResourcePolicy, Role, User};
 use crate::world::{Entities, World};
-
-/// How much memory the slices of a process may take.
-const SLICE_BYTES: usize = 64 << 20;
-/// Sets that nobody has any more, beside as many as a store began with: they go when the whole is compiled again.
-const MAX_SPARE_SETS: usize = 1_024;
 
 /// Compiles one store again and again.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! What no setting changes: times and sizes that have one right value, and the limits of a question.
+//! What no setting changes: times and sizes that have one right value.
 
 use std::time::Duration;
 
@@ -75,29 +75,6 @@ pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 /// The longest explanation that the command line takes from a server: several times what one may have.
 pub const MAX_EXPLANATION_BYTES: usize = 16 * 1024 * 1024;
 
-/// What one question may measure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// The encoded size of one question.
-    pub max_question_bytes: usize,
-    /// Entries of `context`, `session.tags` and `session.claims`, each.
-    pub max_context_entries: usize,
-    /// Values of one list.
-    pub max_list_values: usize,
-    /// Bytes of one string.
-    pub max_string_bytes: usize,
-}
-
-impl Limits {
-    /// The limits of a server that is not told others, and of the command line.
-    pub const DEFAULT: Self = Self {
-        max_question_bytes: 64 * 1024,
-        max_context_entries: 256,
-        max_list_values: 1024,
-        max_string_bytes: 16 * 1024,
-    };
-}
-
 /// The longest message that a server takes if it is not told otherwise; also the longest line of `--requests`.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
@@ -119,3 +96,19 @@ pub const MAX_SIMULATIONS_RECEIVED: usize = 16;
 
 /// When a call for people ends whose client set no deadline.
 pub const DEADLINE_FOR_PEOPLE: Duration = Duration::from_secs(30);
+
+/// The most files in a store.
+pub const MAX_FILES: usize = 250_000;
+
+/// The most bytes in a store.
+pub const MAX_STORE_BYTES: u64 = 1 << 30;
+
+/// The longest file of a store with a document or one entity.
+pub const MAX_ENTITY_BYTES: u64 = 1 << 20;
+
+/// The longest dump, and the longest file of the organization: they grow with the number of accounts and entities, not
+/// with one document.
+pub const MAX_DUMP_BYTES: u64 = 256 << 20;
+
+/// How often a store that changes while it is read is read again.
+pub const MAX_TRIES: u32 = 20;

@@ -1,5 +1,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+use super::read::{duration, log_filter, size};
 use super::*;
 
 fn flags(pairs: &[(&str, &str)]) -> Layer {
@@ -200,6 +201,12 @@ fn every_default_in_the_table_is_read() {
         )
         .is_ok()
     );
+    for setting in SETTINGS {
+        let flags = Layer::from([(setting.key.to_owned(), vec![setting.default.to_string()])]);
+        let written = Config::resolve(&flags, [], None).unwrap().config;
+        let unsaid = Config::resolve(&Layer::new(), [], None).unwrap().config;
+        assert_eq!(written, unsaid, "{}", setting.key);
+    }
     let keys: Vec<&str> = SETTINGS.iter().map(|setting| setting.key).collect();
     assert!(
         keys.iter().all(|key| key
@@ -234,4 +241,17 @@ fn the_decision_cache_has_three_modes() {
     assert!(error.contains("`off`, `auto` or `always`"), "{error}");
     let defaults = Config::resolve(&Layer::new(), [], None).unwrap().config;
     assert_eq!(defaults.decision_cache, DecisionCache::Auto);
+}
+
+#[test]
+fn defaults_are_shown_as_one_would_write_them() {
+    let shown = |key: &str| {
+        let setting = SETTINGS.iter().find(|setting| setting.key == key).unwrap();
+        setting.default.to_string()
+    };
+    assert_eq!(shown("max_message_bytes"), "4MiB");
+    assert_eq!(shown("max_question_bytes"), "64KiB");
+    assert_eq!(shown("max_list_values"), "1024");
+    assert_eq!(shown("drain_timeout"), "5s");
+    assert_eq!(Written::Bytes(1000).to_string(), "1000");
 }

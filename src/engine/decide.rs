@@ -15,10 +15,11 @@ use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with}
 use super::principal::{Strength, cannot_assume};
 use super::request::{Request, RequestError};
 use super::trace::{Scanning, Silent, Trace};
-use super::work::{BUDGET, Work};
+use super::work::Work;
 use crate::compile::attachments::Attachment;
 use crate::compile::snapshot::{Account, Entity, Role, Snapshot};
 use crate::language::document::PolicyType;
+use crate::limits::BUDGET;
 use crate::name::{ActionKind, Principal, Resource};
 
 /// Checks `request` against the store and decides it.

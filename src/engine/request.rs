@@ -11,9 +11,10 @@ use super::derived::is_tag_of;
 use super::question::{Question, member};
 use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
-use super::work::{BUDGET, Work};
+use super::work::Work;
 use crate::compile::snapshot::{Policy, Tags};
 use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
+use crate::limits::BUDGET;
 use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource};
 
 mod session;

@@ -10,14 +10,7 @@ use std::sync::Arc;
 
 use crate::context::ContextKey;
 use crate::language::pattern::{Substitute, Variables};
-
-/// The units that a decision may spend, of about 10 ns each: a millisecond. Questions as they occur take some tens; one
-/// against 5,000 statements without an index takes half of it.
-pub const BUDGET: u32 = 100_000;
-
-/// How many times as much an explanation or a whole simulation may spend: it evaluates everything, and a person waits
-/// for it.
-pub const BUDGETS_FOR_PEOPLE: u32 = 200;
+use crate::limits::{BUDGET, BUDGETS_FOR_PEOPLE};
 
 /// Says whether anybody still waits for an answer.
 pub type IsWanted = Arc<dyn Fn() -> bool + Send + Sync>;

@@ -1,5 +1,6 @@
 //! What a file's place below the root says about it: whose it is, what kind, and what it would be called.
 
+use crate::config::{MAX_DUMP_BYTES, MAX_ENTITY_BYTES};
 use crate::name::AccountId;
 
 /// The place of one `*.json`.
@@ -33,11 +34,6 @@ pub enum Kind {
     /// The place says nothing: the file must be a dump.
     Elsewhere,
 }
-
-/// A document or a file with one entity.
-const MAX_ENTITY_BYTES: u64 = 1 << 20;
-/// A dump, and the organization: they grow with the number of accounts and entities, not with one document.
-const MAX_DUMP_BYTES: u64 = 256 << 20;
 
 impl Kind {
     /// The most that a file of this kind may hold.

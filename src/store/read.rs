@@ -28,17 +28,12 @@ use super::moment::Moment;
 use super::place::Place;
 use super::progress::Progress;
 use super::walk;
+use crate::config::{MAX_STORE_BYTES, MAX_TRIES};
 use crate::language::finding::{Code, Finding, Location};
 
-/// The most files in a store.
-pub(super) const MAX_FILES: usize = 250_000;
-/// The most bytes in a store.
-const MAX_STORE_BYTES: u64 = 1 << 30;
 /// A file that was changed so shortly before it was read may be changed again without another stamp: file systems
 /// count time in ticks, of two seconds at worst.
 const STAMP_GRAIN: Duration = Duration::from_secs(2);
-/// How often a store that changes while it is read is read again.
-const MAX_TRIES: u32 = 20;
 /// What findings about the store as a whole name as their file.
 pub const WHOLE_STORE: &str = ".";
 

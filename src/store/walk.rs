@@ -13,9 +13,8 @@ use rustix::fs::{AtFlags, FileType, statat};
 
 use super::moment::Moment;
 use super::place;
-use super::read::{
-    KnownFolder, Listed, Listing, MAX_FILES, Stamp, Survey, Surveyed, WHOLE_STORE, unreadable,
-};
+use super::read::{KnownFolder, Listed, Listing, Stamp, Survey, Surveyed, WHOLE_STORE, unreadable};
+use crate::config::MAX_FILES;
 use crate::language::finding::{Code, Finding, Location};
 
 /// A folder still to be listed.

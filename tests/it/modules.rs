@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 
 /// One line per module, from the top layer to the lowest: the modules above that it may use.
 const MODULES: &[(&str, &[&str])] = &[
+    ("limits", &[]),
     ("name", &[]),
     ("context", &["name"]),
     ("language", &["name", "context"]),
     ("world", &["name", "context", "language"]),
-    ("compile", &["name", "context", "language", "world"]),
+    (
+        "compile",
+        &["limits", "name", "context", "language", "world"],
+    ),
     (
         "engine",
-        &["name", "context", "language", "world", "compile"],
+        &["limits", "name", "context", "language", "world", "compile"],
     ),
     (
         "analysis",

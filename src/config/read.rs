@@ -1,0 +1,129 @@
+//! How the text of a setting is read.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+
+use super::fixed::{MAX_MAX_CONNECTIONS, MAX_WORKER_THREADS};
+
+/// `true` or `false`.
+pub(super) fn switch(text: &str) -> anyhow::Result<bool> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => bail!("must be `true` or `false`"),
+    }
+}
+
+/// `none` alone hides nothing.
+pub fn redact_keys(keys: Vec<String>) -> Vec<String> {
+    match keys.as_slice() {
+        [none] if none == "none" => Vec::new(),
+        _ => keys,
+    }
+}
+
+/// A whole number of at least 1.
+pub(super) fn count(text: &str) -> anyhow::Result<usize> {
+    match text.parse() {
+        Ok(0) | Err(_) => bail!("must be a whole number of at least 1"),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// The mode of a file: `0660`.
+pub(super) fn mode(text: &str) -> anyhow::Result<u32> {
+    let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
+    match u32::from_str_radix(text, 8) {
+        Ok(mode) if is_octal && mode <= 0o777 => Ok(mode),
+        _ => bail!("must be an octal mode of three digits, such as `0660`"),
+    }
+}
+
+/// A count that the system can bear.
+pub(super) fn at_most(most: usize, text: &str) -> anyhow::Result<usize> {
+    match count(text)? {
+        number if number > most => bail!("must be at most {most}"),
+        number => Ok(number),
+    }
+}
+
+/// A level, or a filter: a word that is no level would be a filter too, one that lets nothing through.
+pub(super) fn log_filter(text: &str) -> anyhow::Result<String> {
+    let is_level = ["error", "warn", "info", "debug", "trace"].contains(&text);
+    if !is_level && !text.contains(['=', ',']) {
+        bail!(
+            "must be error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`"
+        );
+    }
+    Ok(text.to_owned())
+}
+
+/// `500ms`, `5s`, `2m`, `1h`.
+pub(super) fn duration(text: &str) -> anyhow::Result<Duration> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
+    let millis_per_unit: u64 = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => bail!("must be a number with one of the units ms, s, m and h, such as `5s`"),
+    };
+    let millis = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(millis_per_unit));
+    millis
+        .map(Duration::from_millis)
+        .context("is no number that iamd can count")
+}
+
+/// `65536`, `64KiB`, `4MiB`; in bytes.
+pub(super) fn size(text: &str) -> anyhow::Result<usize> {
+    let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
+        (number, 1024)
+    } else if let Some(number) = text.strip_suffix("MiB") {
+        (number, 1024 * 1024)
+    } else {
+        (text, 1)
+    };
+    let bytes = number
+        .trim_end()
+        .parse::<usize>()
+        .ok()
+        .and_then(|number| number.checked_mul(unit));
+    match bytes {
+        Some(bytes) if bytes > 0 => Ok(bytes),
+        _ => bail!("must be a number of bytes, or one with the unit KiB or MiB"),
+    }
+}
+
+/// A directory or file.
+pub(super) fn path(text: &str) -> anyhow::Result<PathBuf> {
+    Ok(PathBuf::from(text))
+}
+
+/// Any text.
+pub(super) fn text(text: &str) -> anyhow::Result<String> {
+    Ok(text.to_owned())
+}
+
+/// How many threads; none where the machine is to say.
+pub(super) fn threads(text: &str) -> anyhow::Result<Option<usize>> {
+    match text {
+        "auto" => Ok(None),
+        _ => at_most(MAX_WORKER_THREADS, text).map(Some),
+    }
+}
+
+/// How many calls one connection may have in flight.
+pub(super) fn streams(text: &str) -> anyhow::Result<u32> {
+    u32::try_from(count(text)?).context("is too large")
+}
+
+/// How many connections may be open.
+pub(super) fn connections(text: &str) -> anyhow::Result<usize> {
+    at_most(MAX_MAX_CONNECTIONS, text)
+}
