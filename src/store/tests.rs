@@ -503,6 +503,23 @@ fn a_managed_policy_has_exactly_one_default_version() {
 }
 
 #[test]
+fn the_version_that_is_named_as_the_default_is_the_one_in_force() {
+    let ids = ["v1", "v2", "v3", "v4", "v5"];
+    let versions = ids.map(|id| format!(r#"{{"VersionId":"{id}","Document":{ALLOW}}}"#));
+    for named in ids {
+        let text = format!(
+            r#"{{"PolicyVersionList":[{}],"DefaultVersionId":"{named}"}}"#,
+            versions.join(",")
+        );
+        let root = shop(&[("managed-policies/reads.json", &text)]);
+        let world = world(&root);
+        let policies = &world.entities.managed_policies;
+        let in_force = policies.first().unwrap().default_version().unwrap();
+        assert_eq!(&*in_force.id, named);
+    }
+}
+
+#[test]
 fn references_lead_somewhere() {
     let user = |text: &str| shop(&[("users/a.json", text)]);
     let finding = refused(

@@ -212,15 +212,14 @@ fn versions(
             Some(*index)
         }
         ([], Some((named, node))) => {
-            let index = ids.iter().position(|id| *id == named);
-            if index.is_none() {
+            if !ids.contains(named) {
                 report.error(
                     Code::DEFAULT_VERSION,
                     &node.span,
                     format!("there is no version `{named}` to be the default"),
                 );
             }
-            index
+            versions.iter().position(|version| *version.id == *named)
         }
         ([], None) => {
             report
