@@ -62,6 +62,8 @@ impl<'a> Facts<'a> {
 
     /// The values of `key`: derived ones from the store and the session, all others as the caller gave them (K-1,
     /// K-2). A key whose fact is unknown is absent (K-3).
+    ///
+    /// Long because it is a table: one arm for each key.
     pub fn values(&self, key: &ContextKey) -> Values<'a> {
         use KeyKind as K;
         let (request, caller) = (self.request, &self.caller);

@@ -230,23 +230,7 @@ fn conditions(
                 .help(format!("add `\"Null\": {{\"{key}\": \"false\"}}`"));
         }
         if qualifier.is_some() && if_exists {
-            let message = match for_all {
-                true => {
-                    format!("`ForAllValues:` holds without `{key}` anyway: `IfExists` adds nothing")
-                }
-                false => format!(
-                    "`ForAnyValue:` with `IfExists` has no clear meaning where `{key}` is missing"
-                ),
-            };
-            report
-                .warning(
-                    Code::IFEXISTS_WITH_SET_QUALIFIER,
-                    &at.condition(condition),
-                    message,
-                )
-                .help(
-                    "remove `IfExists`; for the missing key, write a second statement with `Null`",
-                );
+            if_exists_of_set(condition, for_all, at, report);
         }
         if is_allow
             && base.is_negated()
@@ -269,6 +253,29 @@ fn conditions(
                 .help("give the variable a default, or compare with a value that is always there");
         }
     }
+}
+
+/// C-74.
+fn if_exists_of_set(
+    condition: &Condition,
+    for_all: bool,
+    at: &Place<'_, '_>,
+    report: &mut Report<'_>,
+) {
+    let key = &condition.spelled;
+    let message = match for_all {
+        true => format!("`ForAllValues:` holds without `{key}` anyway: `IfExists` adds nothing"),
+        false => {
+            format!("`ForAnyValue:` with `IfExists` has no clear meaning where `{key}` is missing")
+        }
+    };
+    report
+        .warning(
+            Code::IFEXISTS_WITH_SET_QUALIFIER,
+            &at.condition(condition),
+            message,
+        )
+        .help("remove `IfExists`; for the missing key, write a second statement with `Null`");
 }
 
 fn is_single_valued(key: &ContextKey) -> bool {

@@ -1,7 +1,7 @@
 //! The listing of a store: which files there are, through every link that stays inside, and what is wrong with others.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -133,27 +133,9 @@ impl<'l> Walk<'l> {
             folder.path.clone()
         };
         let now = SystemTime::now();
-        let opened = folder
-            .base
-            .open_dir(&folder.below_base)
-            .and_then(|dir| Ok((Stamp::of(&dir.dir_metadata()?), dir)));
-        let (looked, dir) = match opened {
-            Ok((looked, dir)) => {
-                let identity = looked.identity();
-                if folder.above.contains(&identity) {
-                    self.error(
-                        Code::BAD_LINK,
-                        &place,
-                        "the link leads back to a folder it stands in",
-                    );
-                    return;
-                }
-                folder.above.push(identity);
-                (looked, dir)
-            }
-            Err(error) => return self.access_error(&place, &error),
+        let Some((looked, dir)) = self.open(&mut folder, &place) else {
+            return;
         };
-        self.see(&looked);
         let last = self.last.find((&folder.path, false));
         if let Some(last) = last.filter(|last| last.stamp == Some(looked))
             && let Some(listed) = self.list_again(&dir, last)
@@ -167,12 +149,7 @@ impl<'l> Walk<'l> {
         let (n_findings, n_folders) = (self.survey.findings.len(), folders.len());
         let mut names = BTreeSet::new();
         let (has_data, mut is_plain);
-        match dir.entries().and_then(|entries| {
-            entries
-                .take(2 * MAX_FILES)
-                .map(|entry| entry.map(|entry| (entry.file_name(), entry)))
-                .collect::<io::Result<Vec<_>>>()
-        }) {
+        match entries(&dir) {
             Ok(all) if all.len() >= 2 * MAX_FILES => {
                 let message = format!("the folder has more than {MAX_FILES} files");
                 return self.error(Code::TOO_LARGE, &place, message);
@@ -207,6 +184,31 @@ impl<'l> Walk<'l> {
         let listed = self.listed(&folder.path, false, names);
         let stamp = Some(looked).filter(|looked| is_plain && looked.is_settled(now));
         self.keep(listed, looked, stamp, folder.base, folder.below_base);
+    }
+
+    /// Opens `folder`, which is called `place` in findings, and looks at it. None where that is not possible, or where the
+    /// folder has been opened already on the way to itself.
+    fn open(&mut self, folder: &mut Folder, place: &str) -> Option<(Stamp, Dir)> {
+        let opened = folder
+            .base
+            .open_dir(&folder.below_base)
+            .and_then(|dir| Ok((Stamp::of(&dir.dir_metadata()?), dir)));
+        let (looked, dir) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                self.access_error(place, &error);
+                return None;
+            }
+        };
+        let identity = looked.identity();
+        if folder.above.contains(&identity) {
+            let message = "the link leads back to a folder it stands in";
+            self.error(Code::BAD_LINK, place, message);
+            return None;
+        }
+        folder.above.push(identity);
+        self.see(&looked);
+        Some((looked, dir))
     }
 
     /// Looks at the files of a folder in which there are the names that there were. None if one of them is no file now.
@@ -518,6 +520,14 @@ fn join(folder: &str, name: &str) -> String {
     } else {
         format!("{folder}/{name}")
     }
+}
+
+/// What stands in a folder, as far as it may be looked at.
+fn entries(dir: &Dir) -> io::Result<Vec<(OsString, DirEntry)>> {
+    dir.entries()?
+        .take(2 * MAX_FILES)
+        .map(|entry| entry.map(|entry| (entry.file_name(), entry)))
+        .collect()
 }
 
 /// Whether it is no link, nor anything that may lead elsewhere.

@@ -233,38 +233,8 @@ impl<'t> Scan<'t> {
         if character == '#' || rest.starts_with("//") || rest.starts_with("/*") {
             return Fault::new("JSON has no comments", "remove the comment");
         }
-        if is_invisible(character) {
-            return Fault::new(
-                format!(
-                    "the invisible character U+{:04X} is no white space of JSON",
-                    u32::from(character)
-                ),
-                "replace it with a space, or remove it",
-            );
-        }
-        if matches!(
-            character,
-            '\u{2018}'
-                ..='\u{201f}'
-                    | '«'
-                    | '»'
-                    | '\u{2032}'
-                    | '\u{2033}'
-                    | '\u{ff02}'
-                    | '\u{ff07}'
-                    | '`'
-                    | '´'
-        ) {
-            return Fault::new(
-                format!(
-                    "the quotation mark U+{:04X} is not `\"`",
-                    u32::from(character)
-                ),
-                "write `\"`",
-            );
-        }
-        if character == '\'' {
-            return Fault::new("a single quote is not `\"`", "write `\"`");
+        if let Some(fault) = never_allowed(character) {
+            return fault;
         }
         let begins_value = matches!(character, '"' | '{' | '[' | '-' | '0'..='9');
         match next {
@@ -462,6 +432,32 @@ fn is_conflict_marker(rest: &str) -> bool {
             line.strip_prefix(marker)
                 .is_some_and(|behind| behind.is_empty() || behind.starts_with(' '))
         })
+}
+
+/// What is wrong with a character that no JSON has outside of its texts.
+fn never_allowed(character: char) -> Option<Fault> {
+    let code = u32::from(character);
+    let (message, help) = match character {
+        '\u{2018}'..='\u{201f}'
+        | '«'
+        | '»'
+        | '\u{2032}'
+        | '\u{2033}'
+        | '\u{ff02}'
+        | '\u{ff07}'
+        | '`'
+        | '´' => (
+            format!("the quotation mark U+{code:04X} is not `\"`"),
+            "write `\"`",
+        ),
+        '\'' => ("a single quote is not `\"`".to_owned(), "write `\"`"),
+        _ if is_invisible(character) => (
+            format!("the invisible character U+{code:04X} is no white space of JSON"),
+            "replace it with a space, or remove it",
+        ),
+        _ => return None,
+    };
+    Some(Fault::new(message, help))
 }
 
 /// White space that is none of JSON, and what has no width.

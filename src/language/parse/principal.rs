@@ -142,21 +142,6 @@ fn check_principal_kinds(kinds: &[Member<'_>], report: &mut Report<'_>) {
 /// G-24 to G-26.
 fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Option<PrincipalEntry> {
     let text = pattern_text(node, kind, report)?;
-    let invalid = |report: &mut Report<'_>, why: &str| {
-        report.error(
-            Code::INVALID_PRINCIPAL,
-            &node.span,
-            format!("`{kind}` principal `{text}` {why}"),
-        );
-        None
-    };
-    // G-26 compares these as they are: a text that no request can bring matches nobody, like any other unknown name.
-    let suspicious = |report: &mut Report<'_>, help: &str| {
-        let message = format!("`{kind}` principal `{text}` is none that could ever ask");
-        report
-            .warning(Code::UNKNOWN_PRINCIPAL, &node.span, message)
-            .help(help);
-    };
     if text == "*" && kind == "AWS" {
         return Some(PrincipalEntry::EveryAws);
     }
@@ -180,65 +165,79 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
             .help("use `\"*\"` with a condition on `aws:PrincipalArn`");
         return None;
     }
-    match kind {
-        "AWS" if text.contains(':') => match Principal::parse(text) {
-            Ok(Principal::Root(arn)) => {
-                let account = AccountId::parse(arn.account()).ok()?;
-                Some(PrincipalEntry::Account {
-                    account,
-                    partition: Some(arn.partition().into()),
-                })
-            }
+    let read = match kind {
+        "AWS" => aws_principal(text),
+        "Federated" => federated_principal(text),
+        "Service" => Ok(PrincipalEntry::Service(text.into())),
+        _ => Ok(PrincipalEntry::CanonicalUser(text.into())),
+    };
+    let entry = match read {
+        Ok(entry) => entry,
+        Err(why) => {
+            report.error(
+                Code::INVALID_PRINCIPAL,
+                &node.span,
+                format!("`{kind}` principal `{text}` {why}"),
+            );
+            return None;
+        }
+    };
+    // G-26 compares these as they are: a text that no request can bring matches nobody, like any other unknown name.
+    let suspicious = match &entry {
+        PrincipalEntry::Service(_) if !is_service_principal(text) => {
+            Some("a service is a dotted name such as `ec2.amazonaws.com`")
+        }
+        PrincipalEntry::Federated(_) if !is_provider(text) => {
+            Some("a provider is an ARN, or the issuer's host and path without a scheme")
+        }
+        _ => None,
+    };
+    if let Some(help) = suspicious {
+        let message = format!("`{kind}` principal `{text}` is none that could ever ask");
+        report
+            .warning(Code::UNKNOWN_PRINCIPAL, &node.span, message)
+            .help(help);
+    }
+    Some(entry)
+}
+
+/// G-24: an account, an ARN, or a name; why it is none of them otherwise.
+fn aws_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
+    const NO_ARN: &str = "must be the ARN of a root, user, role, role session or federated user";
+    const NOTHING: &str = "must be `*`, an account, an ARN or a unique id";
+    if text.contains(':') {
+        return match Principal::parse(text) {
+            Ok(Principal::Root(arn)) => Ok(PrincipalEntry::Account {
+                account: AccountId::parse(arn.account()).map_err(|_| NO_ARN)?,
+                partition: Some(arn.partition().into()),
+            }),
             Ok(
                 Principal::User(arn)
                 | Principal::Role(arn)
                 | Principal::AssumedRole { arn, .. }
                 | Principal::FederatedUser { arn, .. },
-            ) => Some(PrincipalEntry::Entity(arn)),
-            _ => invalid(
-                report,
-                "must be the ARN of a root, user, role, role session or federated user",
-            ),
-        },
-        "AWS" if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) => {
-            let account = AccountId::parse(text).ok()?;
-            Some(PrincipalEntry::Account {
-                account,
-                partition: None,
-            })
-        }
-        "AWS" if is_entity_name(text) => Some(PrincipalEntry::Id(text.into())),
-        "AWS" => invalid(report, "must be `*`, an account, an ARN or a unique id"),
-        "Service" => {
-            if !is_service_principal(text) {
-                suspicious(
-                    report,
-                    "a service is a dotted name such as `ec2.amazonaws.com`",
-                );
-            }
-            Some(PrincipalEntry::Service(text.into()))
-        }
-        "Federated" if !text.starts_with("arn:") && !text.contains("://") && !is_issuer(text) => {
-            invalid(report, NO_ISSUER)
-        }
-        "Federated"
-            if text
-                .split_once(":oidc-provider/")
-                .is_some_and(|(_, issuer)| !is_issuer(issuer)) =>
-        {
-            invalid(report, NO_ISSUER)
-        }
-        "Federated" => {
-            if !is_provider(text) {
-                suspicious(
-                    report,
-                    "a provider is an ARN, or the issuer's host and path without a scheme",
-                );
-            }
-            Some(PrincipalEntry::Federated(text.into()))
-        }
-        _ => Some(PrincipalEntry::CanonicalUser(text.into())),
+            ) => Ok(PrincipalEntry::Entity(arn)),
+            _ => Err(NO_ARN),
+        };
     }
+    if text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(PrincipalEntry::Account {
+            account: AccountId::parse(text).map_err(|_| NOTHING)?,
+            partition: None,
+        });
+    }
+    let entry = is_entity_name(text).then(|| PrincipalEntry::Id(text.into()));
+    entry.ok_or(NOTHING)
+}
+
+/// G-26: a provider, or an issuer's host and path; why it is none otherwise.
+fn federated_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
+    let is_bare = !text.starts_with("arn:") && !text.contains("://");
+    let of_arn = text.split_once(":oidc-provider/");
+    if is_bare && !is_issuer(text) || of_arn.is_some_and(|(_, issuer)| !is_issuer(issuer)) {
+        return Err(NO_ISSUER);
+    }
+    Ok(PrincipalEntry::Federated(text.into()))
 }
 
 /// G-26: the ARN of an OIDC or SAML provider, or an issuer.

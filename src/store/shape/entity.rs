@@ -1,7 +1,9 @@
 //! Users, groups and roles, in the shapes of AWS's detail lists, and what all entities have in common.
 
+use std::ops::Range;
+
 use super::Reading;
-use super::members::{Members, string};
+use super::members::{Given, Members, string};
 use crate::language::document::PolicyType;
 use crate::language::finding::Code;
 use crate::language::json::{Node, Value};
@@ -203,7 +205,6 @@ pub fn identity(
     members: &Members<'_, '_>,
     reading: &mut Reading<'_, '_>,
 ) -> Option<Identity> {
-    let what = naming.what;
     let report = &mut *reading.report;
     let n_errors = report.n_errors();
     let arn = members.text("Arn", report);
@@ -223,19 +224,11 @@ pub fn identity(
             report.error(
                 Code::MISSING_MEMBER,
                 &members.node.span,
-                format!("{what} needs the member `{}`", naming.name),
+                format!("{} needs the member `{}`", naming.what, naming.name),
             );
         }
         return None;
     };
-    let name_span = name_member.map_or(&members.node.span, |(_, node)| &node.span);
-    if !is_entity_name(name) {
-        report.error(
-            Code::INVALID_NAME,
-            name_span,
-            format!("the name `{name}` must be made of letters, digits and `_+=,.@-`"),
-        );
-    }
     let default_path = if reading.is_dump {
         "/"
     } else {
@@ -246,81 +239,24 @@ pub fn identity(
         (None, Some(parts)) => &parts.path,
         (None, None) => default_path,
     };
-    if !is_path(path) {
-        let span = path_member.map_or(&members.node.span, |(_, node)| &node.span);
-        let message =
-            format!("the path `{path}` must be `/`, or begin and end with `/` and hold no blanks");
-        report.error(Code::INVALID_NAME, span, message);
-    }
-    for (what, text, max) in [("name", name, naming.max_name), ("path", path, MAX_PATH)] {
-        if text.len() > max {
-            let message = format!(
-                "a {what} of {} characters is longer than the {max} that AWS allows",
-                text.len()
-            );
-            report.warning(Code::AWS_QUOTA, name_span, message);
-        }
-    }
-    if let (Some((text, node)), Some(parts)) = (arn, &parts) {
-        if parts.name != name {
-            let message = format!(
-                "`{text}` names `{}`, and `{}` is `{name}`",
-                parts.name, naming.name
-            );
-            report.error(Code::CONTRADICTION, &node.span, message);
-        }
-        if parts.path != path {
-            let message = format!(
-                "`{text}` has the path `{}`, and `Path` is `{path}`",
-                parts.path
-            );
-            report.error(Code::CONTRADICTION, &node.span, message);
-        }
+    let span_of = |member: Given<'_, '_>| {
+        member
+            .map_or(&members.node.span, |(_, node)| &node.span)
+            .clone()
+    };
+    let spans = (&span_of(name_member), &span_of(path_member));
+    check_name_and_path(naming, (name, path), spans, report);
+    if let (Some(arn), Some(parts)) = (arn, &parts) {
+        check_arn(naming, arn, parts, (name, path), report);
     }
     let at = report.location(&members.node.span);
-    let owner = &reading.owner;
-    let account = match (&parts, owner.id) {
-        (Some(parts), Some(owner_id))
-            if parts.account != *owner_id && !reading.may_belong_to(&parts.account) =>
-        {
-            if let Some((text, node)) = arn {
-                let report = &mut *reading.report;
-                let message = format!(
-                    "`{text}` belongs to account `{}`, and this place to `{owner_id}`",
-                    parts.account
-                );
-                report
-                    .error(Code::CONTRADICTION, &node.span, message)
-                    .help(format!(
-                        "move it below `accounts/{}/`, or leave `Arn` out",
-                        parts.account
-                    ));
-            }
-            return None;
-        }
-        (Some(parts), _) => parts.account.clone(),
-        (None, Some(id)) => id.clone(),
-        (None, None) => {
-            if arn.is_none() && !owner.is_broken {
-                let message = format!("nothing says to which account {what} `{name}` belongs");
-                reading.report.error(Code::UNKNOWN_ACCOUNT, &members.node.span, message).help(
-                    "put an `account.json` with an `AccountId` into the store's root, or give the `Arn`",
-                );
-            }
-            return None;
-        }
-    };
+    let account = account_of(naming, name, arn, parts.as_ref(), members, reading)?;
     let report = &mut *reading.report;
-    if account.is_aws() && naming.resource != "policy" {
-        let message =
-            format!("{what} `{name}` cannot belong to `aws`, which owns managed policies only");
-        report.error(Code::INVALID_VALUE, &members.node.span, message);
-    }
     let arn = match parts {
         Some(parts) => parts.arn,
         None => Arn::parse(&format!(
             "arn:{}:iam::{account}:{}{path}{name}",
-            owner.partition, naming.resource
+            reading.owner.partition, naming.resource
         ))
         .ok()?,
     };
@@ -334,6 +270,114 @@ pub fn identity(
         unique_id,
         at,
     })
+}
+
+/// Checks that both are such as AWS takes, at the places where they stand.
+fn check_name_and_path(
+    naming: &Naming,
+    (name, path): (&str, &str),
+    (name_span, path_span): (&Range<usize>, &Range<usize>),
+    report: &mut Report<'_>,
+) {
+    if !is_entity_name(name) {
+        report.error(
+            Code::INVALID_NAME,
+            name_span,
+            format!("the name `{name}` must be made of letters, digits and `_+=,.@-`"),
+        );
+    }
+    if !is_path(path) {
+        let message =
+            format!("the path `{path}` must be `/`, or begin and end with `/` and hold no blanks");
+        report.error(Code::INVALID_NAME, path_span, message);
+    }
+    for (what, text, max) in [("name", name, naming.max_name), ("path", path, MAX_PATH)] {
+        if text.len() > max {
+            let message = format!(
+                "a {what} of {} characters is longer than the {max} that AWS allows",
+                text.len()
+            );
+            report.warning(Code::AWS_QUOTA, name_span, message);
+        }
+    }
+}
+
+/// Checks that the ARN, of these parts, says the same as name and path.
+fn check_arn(
+    naming: &Naming,
+    (text, node): (&str, &Node<'_>),
+    parts: &ArnParts,
+    (name, path): (&str, &str),
+    report: &mut Report<'_>,
+) {
+    if parts.name != name {
+        let message = format!(
+            "`{text}` names `{}`, and `{}` is `{name}`",
+            parts.name, naming.name
+        );
+        report.error(Code::CONTRADICTION, &node.span, message);
+    }
+    if parts.path != path {
+        let message = format!(
+            "`{text}` has the path `{}`, and `Path` is `{path}`",
+            parts.path
+        );
+        report.error(Code::CONTRADICTION, &node.span, message);
+    }
+}
+
+/// The account: of the ARN, else of the place. None where nothing says, or where both do and differ.
+fn account_of(
+    naming: &Naming,
+    name: &str,
+    arn: Given<'_, '_>,
+    parts: Option<&ArnParts>,
+    members: &Members<'_, '_>,
+    reading: &mut Reading<'_, '_>,
+) -> Option<AccountId> {
+    let account = match (parts, reading.owner.id) {
+        (Some(parts), Some(owner_id))
+            if parts.account != *owner_id && !reading.may_belong_to(&parts.account) =>
+        {
+            if let Some((text, node)) = arn {
+                let message = format!(
+                    "`{text}` belongs to account `{}`, and this place to `{owner_id}`",
+                    parts.account
+                );
+                reading
+                    .report
+                    .error(Code::CONTRADICTION, &node.span, message)
+                    .help(format!(
+                        "move it below `accounts/{}/`, or leave `Arn` out",
+                        parts.account
+                    ));
+            }
+            return None;
+        }
+        (Some(parts), _) => parts.account.clone(),
+        (None, Some(id)) => id.clone(),
+        (None, None) => {
+            if arn.is_none() && !reading.owner.is_broken {
+                let message = format!(
+                    "nothing says to which account {} `{name}` belongs",
+                    naming.what
+                );
+                reading.report.error(Code::UNKNOWN_ACCOUNT, &members.node.span, message).help(
+                    "put an `account.json` with an `AccountId` into the store's root, or give the `Arn`",
+                );
+            }
+            return None;
+        }
+    };
+    if account.is_aws() && naming.resource != "policy" {
+        let message = format!(
+            "{} `{name}` cannot belong to `aws`, which owns managed policies only",
+            naming.what
+        );
+        let report = &mut *reading.report;
+        report.error(Code::INVALID_VALUE, &members.node.span, message);
+    }
+    Some(account)
 }
 
 fn arn_parts(

@@ -4,6 +4,9 @@ use crate::language::finding::{Code, did_you_mean};
 use crate::language::json::{Member, Node, Value};
 use crate::language::report::Report;
 
+/// A text that a member may hold, with its node.
+pub type Given<'n, 't> = Option<(&'n str, &'n Node<'t>)>;
+
 /// The members of an object whose names have been checked.
 #[derive(Clone, Copy)]
 pub struct Members<'n, 't> {
@@ -78,18 +81,13 @@ impl<'n, 't> Members<'n, 't> {
     }
 
     /// The string at `name`, with its node.
-    pub fn text(&self, name: &str, report: &mut Report<'_>) -> Option<(&'n str, &'n Node<'t>)> {
+    pub fn text(&self, name: &str, report: &mut Report<'_>) -> Given<'n, 't> {
         let node = self.get(name)?;
         Some((string(node, name, report)?, node))
     }
 
     /// The string at `name`, which must be there.
-    pub fn required_text(
-        &self,
-        name: &str,
-        what: &str,
-        report: &mut Report<'_>,
-    ) -> Option<(&'n str, &'n Node<'t>)> {
+    pub fn required_text(&self, name: &str, what: &str, report: &mut Report<'_>) -> Given<'n, 't> {
         let node = self.required(name, what, report)?;
         Some((string(node, name, report)?, node))
     }

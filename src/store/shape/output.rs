@@ -49,6 +49,8 @@ fn words(kind: Kind) -> Option<Words> {
 }
 
 /// Members that no file of a store has at its top.
+///
+/// Long because it is a table: one arm for each command of AWS, with the words about it.
 fn envelope<'n>(node: &'n Node<'_>, kind: Kind) -> Option<Output<'n>> {
     const NAMES: [&str; 13] = [
         "Role",

@@ -64,28 +64,13 @@ pub fn declared(
     unread: &[Place<'_>],
     memory: &mut Memory,
 ) -> Result<Declared, TextNeeded> {
-    let mut folders: BTreeMap<Option<&str>, Option<&(Arc<str>, ContentDigest)>> =
-        BTreeMap::from([(None, None)]);
-    for file in files.iter() {
-        let path: &str = &file.0;
-        let is_account = path.ends_with("account.json") && Place::of(path).kind == Kind::Account;
-        let declaration = folders.entry(place::account_folder(path)).or_default();
-        if is_account {
-            *declaration = Some(file);
-        }
-    }
     let read: HashMap<&str, &File> = read.iter().map(|file| (&*file.path, file)).collect();
     let mut declared = Declared::default();
     let mut root_partition = None;
-    for (name, declaration) in folders {
+    for (name, declaration) in folders(files) {
         let id = name.and_then(place::account_of_folder);
         if let (Some(name), None) = (name, &id) {
-            let message = format!(
-                "the folder `{name}` is no account id: 12 digits, or letters, digits, `_` and `-`"
-            );
-            let at = Location::file(format!("accounts/{name}"));
-            let finding = Finding::error(Code::INVALID_NAME, at, message);
-            declared.findings.push(finding);
+            declared.findings.push(no_account_id(name));
         }
         let is_unread =
             |place: &Place<'_>| place.kind == Kind::Account && place.account_folder == name;
@@ -131,21 +116,49 @@ pub fn declared(
         } else if let (Some(name), Some(id)) = (name, &owner.id)
             && !id.is_aws()
         {
-            declared.accounts.push(Account {
-                id: id.clone(),
-                partition: owner.partition.as_str().into(),
-                alias: None,
-                root_user_enabled: false,
-                anonymous_allowed: false,
-                external: false,
-                trust_external_identity: false,
-                canonical_user_id: None,
-                at: Location::file(format!("accounts/{name}")),
-            });
+            let account = undeclared(name, id, &owner.partition);
+            declared.accounts.push(account);
         }
         declared.owners.0.insert(name.map(str::to_owned), owner);
     }
     Ok(declared)
+}
+
+/// The folders of accounts, the root first, each with its `account.json` if it has one.
+fn folders(files: &Contents) -> BTreeMap<Option<&str>, Option<&(Arc<str>, ContentDigest)>> {
+    let mut folders = BTreeMap::from([(None, None)]);
+    for file in files.iter() {
+        let path: &str = &file.0;
+        let is_account = path.ends_with("account.json") && Place::of(path).kind == Kind::Account;
+        let declaration = folders.entry(place::account_folder(path)).or_default();
+        if is_account {
+            *declaration = Some(file);
+        }
+    }
+    folders
+}
+
+fn no_account_id(folder: &str) -> Finding {
+    let message = format!(
+        "the folder `{folder}` is no account id: 12 digits, or letters, digits, `_` and `-`"
+    );
+    let at = Location::file(format!("accounts/{folder}"));
+    Finding::error(Code::INVALID_NAME, at, message)
+}
+
+/// The account of a folder without an `account.json`.
+fn undeclared(folder: &str, id: &AccountId, partition: &str) -> Account {
+    Account {
+        id: id.clone(),
+        partition: partition.into(),
+        alias: None,
+        root_user_enabled: false,
+        anonymous_allowed: false,
+        external: false,
+        trust_external_identity: false,
+        canonical_user_id: None,
+        at: Location::file(format!("accounts/{folder}")),
+    }
 }
 
 /// What the `account.json` at `path` said when it was read last, where it would say the same now.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Reading;
 use super::entity::{Naming, identity, tags};
-use super::members::Members;
+use super::members::{Given, Members};
 use crate::language::document::{PolicyDocument, PolicyType};
 use crate::language::finding::Code;
 use crate::language::json::{self, Node, Value};
@@ -21,6 +21,9 @@ const POLICY: Naming = Naming {
     id: "PolicyId",
     max_name: 128,
 };
+
+/// How many versions of a policy AWS keeps.
+const MAX_VERSIONS: usize = 5;
 
 const ENTRY: &[&str] = &[
     "PolicyName",
@@ -168,21 +171,8 @@ fn versions(
             continue;
         };
         let id = version.required_text("VersionId", what, report);
-        if let Some((id, node)) = id {
-            if !is_version_id(id) {
-                report.error(
-                    Code::INVALID_VALUE,
-                    &node.span,
-                    format!("version id `{id}` must be `v1`, `v2`, and so on"),
-                );
-            }
-            if !ids.insert(id) {
-                report.error(
-                    Code::DUPLICATE_ENTITY,
-                    &node.span,
-                    format!("there is a version `{id}` already"),
-                );
-            }
+        if let Some(id) = id {
+            check_id(id, &mut ids, report);
         }
         if version.flag("IsDefaultVersion", report) {
             defaults.push((versions.len(), id, node));
@@ -198,54 +188,22 @@ fn versions(
         }
     }
     let named = members.text("DefaultVersionId", report);
-    let default = match (defaults.as_slice(), named) {
-        ([(index, id, node)], named) => {
-            if let (Some((named, _)), Some((id, _))) = (named, id)
-                && named != *id
-            {
-                let message =
-                    format!("version `{id}` is the default, and `DefaultVersionId` is `{named}`");
-                report
-                    .error(Code::CONTRADICTION, &node.span, message)
-                    .help("change both, or leave `DefaultVersionId` out");
-            }
+    let default = match defaults.as_slice() {
+        [] => named_default(named, &ids, &versions, list, report),
+        [(index, id, node)] => {
+            check_named(named, *id, node, report);
             Some(*index)
         }
-        ([], Some((named, node))) => {
-            if !ids.contains(named) {
-                report.error(
-                    Code::DEFAULT_VERSION,
-                    &node.span,
-                    format!("there is no version `{named}` to be the default"),
-                );
-            }
-            versions.iter().position(|version| *version.id == *named)
-        }
-        ([], None) => {
-            report
-                .error(
-                    Code::DEFAULT_VERSION,
-                    &list.span,
-                    "no version is the default",
-                )
-                .help("give one of them `\"IsDefaultVersion\": true`");
-            None
-        }
-        ([.., (_, _, node)], _) => {
-            let message = format!(
-                "{} versions are the default; only one may be",
-                defaults.len()
-            );
+        [.., (_, _, node)] => {
+            let n = defaults.len();
+            let message = format!("{n} versions are the default; only one may be");
             report.error(Code::DEFAULT_VERSION, &node.span, message);
             None
         }
     };
-    let max_versions = 5;
-    if nodes.len() > max_versions {
-        let message = format!(
-            "{} versions are more than the {max_versions} that AWS keeps",
-            nodes.len()
-        );
+    if nodes.len() > MAX_VERSIONS {
+        let n = nodes.len();
+        let message = format!("{n} versions are more than the {MAX_VERSIONS} that AWS keeps");
         report.warning(Code::AWS_QUOTA, &list.span, message);
     }
     // With an error above, the indexes need not fit: nobody may see them.
@@ -253,6 +211,68 @@ fn versions(
         None
     } else {
         Some((versions, default?))
+    }
+}
+
+/// Checks that the id is one, and not among `ids`, to which it is added.
+fn check_id<'n>(
+    (id, node): (&'n str, &Node<'_>),
+    ids: &mut HashSet<&'n str>,
+    report: &mut Report<'_>,
+) {
+    if !is_version_id(id) {
+        report.error(
+            Code::INVALID_VALUE,
+            &node.span,
+            format!("version id `{id}` must be `v1`, `v2`, and so on"),
+        );
+    }
+    if !ids.insert(id) {
+        report.error(
+            Code::DUPLICATE_ENTITY,
+            &node.span,
+            format!("there is a version `{id}` already"),
+        );
+    }
+}
+
+/// Where the version is that `DefaultVersionId` names, if no version says of itself that it is the default.
+fn named_default(
+    named: Given<'_, '_>,
+    ids: &HashSet<&str>,
+    versions: &[PolicyVersion],
+    list: &Node<'_>,
+    report: &mut Report<'_>,
+) -> Option<usize> {
+    let Some((named, node)) = named else {
+        report
+            .error(
+                Code::DEFAULT_VERSION,
+                &list.span,
+                "no version is the default",
+            )
+            .help("give one of them `\"IsDefaultVersion\": true`");
+        return None;
+    };
+    if !ids.contains(named) {
+        report.error(
+            Code::DEFAULT_VERSION,
+            &node.span,
+            format!("there is no version `{named}` to be the default"),
+        );
+    }
+    versions.iter().position(|version| *version.id == *named)
+}
+
+/// Checks that `DefaultVersionId` names the version at `node`, which says of itself that it is the default.
+fn check_named(named: Given<'_, '_>, id: Given<'_, '_>, node: &Node<'_>, report: &mut Report<'_>) {
+    if let (Some((named, _)), Some((id, _))) = (named, id)
+        && named != id
+    {
+        let message = format!("version `{id}` is the default, and `DefaultVersionId` is `{named}`");
+        report
+            .error(Code::CONTRADICTION, &node.span, message)
+            .help("change both, or leave `DefaultVersionId` out");
     }
 }
 
