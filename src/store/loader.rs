@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use super::contents::Contents;
 use super::place::{Kind, Place};
-use super::read::{self, File, Files, Known, Listing, Seen, Stamp, Survey};
-use super::shape::{self, Memory, Shaped};
+use super::read::{self, File, Files, Known, Listing, Stamp, Survey};
+use super::shape::{self, Memory, Parsed, Shaped};
 use super::{Loaded, Refused, Took};
 use crate::compile::incremental::{Compiler, Edit};
 use crate::compile::snapshot::Revision;
@@ -204,11 +204,15 @@ impl Loader {
         let begun = Instant::now();
         // Taken away while it is worked on: should that not come to an end, nobody builds on half of it.
         let good = self.good.take();
-        if let Some(loaded) = good.and_then(|good| self.patched(&scan, good, begun)) {
-            self.seen = scan.origin;
-            return Ok(loaded);
+        let mut parsed = Vec::new();
+        if let (Some(good), Some(changed)) = (good, self.changed_alone(&scan)) {
+            parsed = shape::read_all(changed, self.memory.owners());
+            if let Some(loaded) = self.patched(&scan, &parsed, good, begun) {
+                self.seen = scan.origin;
+                return Ok(loaded);
+            }
         }
-        let shaped = match self.shaped(&mut scan) {
+        let shaped = match self.shaped(&mut scan, parsed) {
             Ok(shaped) => shaped,
             // An account has another folder, or a folder another account: all in it means something else.
             Err(_) => {
@@ -220,7 +224,12 @@ impl Loader {
         self.whole(shaped, scan, begun)
     }
 
-    fn shaped(&mut self, scan: &mut Scan) -> Result<Shaped, shape::TextNeeded> {
+    /// What all files say. Some of those that were read may have been `parsed` already.
+    fn shaped(
+        &mut self,
+        scan: &mut Scan,
+        parsed: Vec<Parsed>,
+    ) -> Result<Shaped, shape::TextNeeded> {
         let unread: Vec<_> = errors(&scan.origin.read_findings)
             .map(|finding| Place::of(&finding.at.file))
             .collect();
@@ -230,7 +239,13 @@ impl Loader {
             }
         }
         let read = mem::take(&mut scan.read);
-        shape::entities(&scan.origin.contents, read, &unread, &mut self.memory)
+        shape::entities(
+            &scan.origin.contents,
+            read,
+            parsed,
+            &unread,
+            &mut self.memory,
+        )
     }
 
     /// Checks and compiles everything that is remembered.
@@ -261,8 +276,8 @@ impl Loader {
         })
     }
 
-    /// Puts what the changed files say in the place of what they said, if that touches nothing else.
-    fn patched(&mut self, scan: &Scan, mut good: Good, begun: Instant) -> Option<Loaded> {
+    /// The files whose contents have changed, if nothing else has and they are few enough to be patched.
+    fn changed_alone(&self, scan: &Scan) -> Option<Vec<File>> {
         let Scan { origin, read, .. } = scan;
         if !scan.has_known_paths || origin.read_findings != self.seen.read_findings {
             return None;
@@ -276,10 +291,20 @@ impl Loader {
         if changed.len() > MAX_PATCHED_FILES || changed.iter().any(is_account) {
             return None;
         }
-        let changed = changed.into_iter().cloned().collect();
-        let fresh = shape::read_all(changed, self.memory.owners());
+        Some(changed.into_iter().cloned().collect())
+    }
+
+    /// Puts what the changed files say in the place of what they said, if that touches nothing else.
+    fn patched(
+        &mut self,
+        scan: &Scan,
+        fresh: &[Parsed],
+        mut good: Good,
+        begun: Instant,
+    ) -> Option<Loaded> {
+        let Scan { origin, read, .. } = scan;
         let mut edits = Vec::with_capacity(fresh.len());
-        for (file, new) in &fresh {
+        for (file, new) in fresh {
             let old = self.memory.fragment(&file.path)?;
             if !new.is_good() || !old.aws_managed.is_empty() || !new.aws_managed.is_empty() {
                 return None;
@@ -290,14 +315,14 @@ impl Loader {
             });
         }
         let (snapshot, of_references) = self.compiler.patch(&edits, origin.revision.clone()?)?;
-        for (file, new) in &fresh {
+        for (file, new) in fresh {
             let old = self.memory.fragment(&file.path)?;
             good.n_statements = good.n_statements - old.n_statements + new.n_statements;
         }
-        good.findings = findings_after(good.findings, &fresh, of_references);
+        good.findings = findings_after(good.findings, fresh, of_references);
         let n_statements = good.n_statements;
         for (file, new) in fresh {
-            self.memory.keep(&file, new);
+            self.memory.keep(file, Arc::clone(new));
         }
         for file in read {
             self.memory.looks(file);
@@ -323,7 +348,7 @@ impl Loader {
 /// says by itself, and of what it refers to.
 fn findings_after(
     before: Vec<Finding>,
-    fresh: &[(Seen, Arc<shape::Fragment>)],
+    fresh: &[Parsed],
     of_references: Vec<Finding>,
 ) -> Vec<Finding> {
     let is_of_changed =

@@ -62,7 +62,7 @@ fn read_world(root: &Path) -> (Option<World>, Vec<Finding>) {
     let content = |file: &read::File| (Arc::clone(&file.path), file.digest);
     let (contents, _) = contents::Contents::of(files.read.iter().map(content).collect());
     let mut memory = shape::Memory::default();
-    let shaped = shape::entities(&contents, files.read, &[], &mut memory);
+    let shaped = shape::entities(&contents, files.read, Vec::new(), &[], &mut memory);
     loader::world_of(
         shaped.unwrap_or_else(|_| panic!("all was read")),
         &files.findings,

@@ -1,6 +1,6 @@
 //! The fragments of all files → what the store says.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::owners::{self, Declared, TextNeeded};
@@ -32,13 +32,18 @@ pub struct Shaped {
     pub findings: Vec<Finding>,
 }
 
+/// A file, and what it says.
+pub type Parsed = (Seen, Arc<Fragment>);
+
 /// Reads all files of a store. What is wrong with the files of `unread` has been said. What `memory` knows of `files`
-/// is taken from there, the others are in `read`, and afterwards it knows the good ones of `files` and no others.
+/// is taken from there, the others are in `read`, and afterwards it knows the good ones of `files` and no others. Some of
+/// `read` may be `parsed` already, as files of those to whom `memory` says they belong.
 ///
 /// Fails where a file that was not read again means something else now, because its folder belongs to another account.
 pub fn entities(
     files: &Contents,
     read: Vec<File>,
+    parsed: Vec<Parsed>,
     unread: &[Place<'_>],
     memory: &mut Memory,
 ) -> Result<Shaped, TextNeeded> {
@@ -50,16 +55,21 @@ pub fn entities(
         let owners = declared.owners.clone();
         return merge(files, read_all(read, &owners), declared, memory);
     }
+    // What it says follows from its owner, too.
+    let mut fresh = parsed;
+    fresh.retain(|_| memory.owners == declared.owners);
+    let is_parsed: HashSet<&str> = fresh.iter().map(|(file, _)| &*file.path).collect();
     // What was read only to see that it has not changed has been left in the memory.
-    let is_changed = |file: &File| !matches!(memory.known(&file.path), Some((_, digest)) if digest == file.digest);
-    let changed = read.into_iter().filter(is_changed).collect();
-    let fresh = read_all(changed, &declared.owners);
+    let is_known = |file: &File| matches!(memory.known(&file.path), Some((_, digest)) if digest == file.digest);
+    let is_left = |file: &File| !is_known(file) && !is_parsed.contains(&*file.path);
+    let left = read.into_iter().filter(is_left).collect();
+    fresh.extend(read_all(left, &declared.owners));
     merge(files, fresh, declared, memory)
 }
 
 /// What each of `files` says, in their order; several threads read where there is much to do. Each text is dropped as
 /// soon as it has been read, unless the caller keeps it, so that what it says can take its room.
-pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<(Seen, Arc<Fragment>)> {
+pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<Parsed> {
     let progress = Progress::of("parsing the store", files.len());
     let one = |File { seen, text }: File| {
         let said = fragment(&seen.path, &text, owners.of(&seen.path));
@@ -102,7 +112,7 @@ pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<(Seen, Arc<Fragment>)>
 /// Puts together what was read now and what is remembered.
 fn merge(
     files: &Contents,
-    fresh: Vec<(Seen, Arc<Fragment>)>,
+    fresh: Vec<Parsed>,
     declared: Declared,
     memory: &mut Memory,
 ) -> Result<Shaped, TextNeeded> {

@@ -31,7 +31,7 @@ mod output;
 mod owners;
 mod policy;
 
-pub use gather::{Shaped, entities, read_all};
+pub use gather::{Parsed, Shaped, entities, read_all};
 use members::Members;
 pub use memory::Memory;
 pub use owners::{Owners, TextNeeded};
@@ -116,8 +116,16 @@ impl Fragment {
     }
 }
 
+#[cfg(test)]
+thread_local! {
+    /// How many files this thread has parsed.
+    pub static N_PARSED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
 /// Reads one file that belongs to `owner`. `account.json` says nothing here: [`Owners`] read it.
 fn fragment(path: &Arc<str>, text: &[u8], owner: Option<&FolderOwner>) -> Fragment {
+    #[cfg(test)]
+    N_PARSED.with(|n_parsed| n_parsed.set(n_parsed.get() + 1));
     let place = Place::of(path);
     let mut reader = Reader::default();
     if place.kind == Kind::Account {

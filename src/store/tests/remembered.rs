@@ -130,3 +130,41 @@ fn what_is_old_and_has_not_changed_stays_what_it_was() {
         load_both(what);
     }
 }
+
+#[test]
+fn an_edit_is_parsed_once_whatever_becomes_of_it() {
+    let inline = |policy: &str| {
+        format!(r#"{{"UserPolicyList":[{{"PolicyName":"p","PolicyDocument":{policy}}}]}}"#)
+    };
+    let (allow, deny) = (inline(ALLOW), inline(&ALLOW.replace("Allow", "Deny")));
+    let attached = r#"{"AttachedManagedPolicies":[{"PolicyName":"m","PolicyArn":"arn:aws:iam::111122223333:policy/m"}]}"#;
+    let root = shop(&[
+        ("users/ann.json", &allow),
+        ("users/bob.json", "{}"),
+        ("groups/g.json", "{}"),
+        ("managed-policies/m.json", ALLOW),
+    ]);
+    let mut loader = Loader::new();
+    let mut parses = |path: &str, text: &str| {
+        write(root.path(), &[(path, text)]);
+        let before = shape::N_PARSED.get();
+        let loaded = loader.load(root.path());
+        let is_patched = loaded.map(|loaded| loaded.is_patched).ok();
+        (shape::N_PARSED.get() - before, is_patched)
+    };
+    assert_eq!(
+        parses("users/bob.json", "{ }"),
+        (4, Some(false)),
+        "all of it"
+    );
+    assert_eq!(parses("users/ann.json", &deny), (1, Some(true)));
+    // Its users have another policy now: the whole is compiled.
+    assert_eq!(parses("groups/g.json", attached), (1, Some(false)));
+    // No other file is touched, and it leads nowhere.
+    let dangling = attached.replace("policy/m", "policy/none");
+    assert_eq!(parses("users/bob.json", &dangling), (1, None));
+    assert_eq!(parses("users/bob.json", attached), (1, Some(false)));
+    assert_eq!(parses("users/ann.json", "{"), (1, None), "no JSON");
+    assert_eq!(parses("users/ann.json", &allow), (1, Some(false)));
+    assert_eq!(parses("users/ann.json", &allow), (0, Some(true)), "nothing");
+}
