@@ -57,11 +57,13 @@ struct Entry {
 /// Looks at every file below `root` without reading one. The names in folders that look as they do in `last` are taken
 /// from there.
 pub fn survey(root: &Path, last: &Listing) -> Survey {
-    Walk::of(root, last).survey
+    Walk::of(root, last, MAX_FILES).survey
 }
 
 struct Walk<'l> {
     last: &'l Listing,
+    /// How many files and folders there may be.
+    most_files: usize,
     survey: Survey,
     /// Those of the folder that is being listed.
     files: Vec<(Arc<str>, Stamp)>,
@@ -75,9 +77,10 @@ struct Walk<'l> {
 const MAX_IGNORED: usize = 100;
 
 impl<'l> Walk<'l> {
-    fn of(root: &Path, last: &'l Listing) -> Self {
+    fn of(root: &Path, last: &'l Listing, most_files: usize) -> Self {
         let mut walk = Self {
             last,
+            most_files,
             survey: Survey::default(),
             files: Vec::new(),
             n_files: 0,
@@ -108,14 +111,14 @@ impl<'l> Walk<'l> {
         }];
         while let Some(folder) = folders.pop() {
             self.n_folders += 1;
+            self.list(folder, &mut folders);
             let n_files = self.n_files.max(self.n_folders).max(self.n_ignored);
-            if n_files > MAX_FILES {
-                let message = format!("the store has more than {MAX_FILES} files");
+            if n_files > self.most_files {
+                let message = format!("the store has more than {} files", self.most_files);
                 self.error(Code::TOO_LARGE, WHOLE_STORE, message);
                 self.survey.folders.clear();
                 return;
             }
-            self.list(folder, &mut folders);
         }
         if let Some(n_more) = self.n_ignored.checked_sub(MAX_IGNORED).filter(|n| *n > 0) {
             let message = format!("{n_more} more files that are no `*.json` are not read");
@@ -147,11 +150,12 @@ impl<'l> Walk<'l> {
             return self.keep(listed, looked, Some(looked), folder.base, folder.below_base);
         }
         let (n_findings, n_folders) = (self.survey.findings.len(), folders.len());
+        let n_ignored = self.n_ignored;
         let mut names = BTreeSet::new();
         let (has_data, mut is_plain);
-        match entries(&dir) {
-            Ok(all) if all.len() >= 2 * MAX_FILES => {
-                let message = format!("the folder has more than {MAX_FILES} files");
+        match entries(&dir, self.most_files) {
+            Ok(all) if all.len() > 2 * self.most_files => {
+                let message = format!("the folder has more than {} entries", 2 * self.most_files);
                 return self.error(Code::TOO_LARGE, &place, message);
             }
             Ok(all) => {
@@ -175,7 +179,8 @@ impl<'l> Walk<'l> {
             let base = Arc::clone(&folder.base);
             self.visit(&folder, name, base, below_base, folders);
         }
-        is_plain &= self.survey.findings.len() == n_findings;
+        // What is found wrong here, or only counted, has to be found by the next look too.
+        is_plain &= self.survey.findings.len() == n_findings && self.n_ignored == n_ignored;
         if !is_plain {
             self.see_link();
         }
@@ -343,7 +348,7 @@ impl<'l> Walk<'l> {
         let listed = dir.open_dir("..data").and_then(|data| {
             let all = data
                 .entries()?
-                .take(2 * MAX_FILES)
+                .take(2 * self.most_files + 1)
                 .map(|entry| Ok(entry?.file_name()))
                 .collect::<io::Result<Vec<_>>>()?;
             Ok((Arc::new(data), all))
@@ -352,8 +357,8 @@ impl<'l> Walk<'l> {
             Ok(listed) => listed,
             Err(error) => return self.access_error(&place, &error),
         };
-        if all.len() >= 2 * MAX_FILES {
-            let message = format!("the folder has more than {MAX_FILES} files");
+        if all.len() > 2 * self.most_files {
+            let message = format!("the folder has more than {} entries", 2 * self.most_files);
             return self.error(Code::TOO_LARGE, &place, message);
         }
         // The links beside `..data` are for people; the kubelet takes away those of the last version a moment later.
@@ -523,9 +528,9 @@ fn join(folder: &str, name: &str) -> String {
 }
 
 /// What stands in a folder, as far as it may be looked at.
-fn entries(dir: &Dir) -> io::Result<Vec<(OsString, DirEntry)>> {
+fn entries(dir: &Dir, most_files: usize) -> io::Result<Vec<(OsString, DirEntry)>> {
     dir.entries()?
-        .take(2 * MAX_FILES)
+        .take(2 * most_files + 1)
         .map(|entry| entry.map(|entry| (entry.file_name(), entry)))
         .collect()
 }
@@ -545,3 +550,6 @@ fn is_skipped(name: &str) -> bool {
             .iter()
             .any(|end| name.ends_with(end))
 }
+
+#[cfg(test)]
+mod tests;

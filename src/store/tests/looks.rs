@@ -1,9 +1,11 @@
 //! What a look at a store takes from the look before it, and when one look is enough.
 
+use std::time::Instant;
+
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::store::read::{Listed, Listing, Survey};
+use crate::store::read::{Known, Listed, Listing, Stamp, Survey};
 
 /// The listing of `survey`, as if all of it had been old enough to be trusted.
 fn settled(survey: &Survey) -> Listing {
@@ -183,4 +185,80 @@ fn files_that_change_one_after_the_other_are_read_as_they_were_together() {
         }
         assert!(n_loads > 20, "{n_loads}");
     });
+}
+
+#[test]
+fn a_store_that_changes_each_time_it_is_read_is_given_up() {
+    let root = shop(&[("users/ann.json", "{}"), ("users/bob.json", "{}")]);
+    let n_asked = std::cell::Cell::new(0);
+    // Each file has become another one by the time it is its turn.
+    let unread = |path: &str, _: &Stamp| {
+        n_asked.set(n_asked.get() + 1);
+        fs::write(root.path().join(path), " ".repeat(n_asked.get())).unwrap();
+        None
+    };
+    let known = Known {
+        last: &Listing::default(),
+        unread: &unread,
+        trusts_folders: false,
+    };
+    let files = read::files(root.path(), None, known);
+    let [finding] = files.findings.as_slice() else {
+        panic!("{:#?}", files.findings)
+    };
+    assert!(finding.is_error(), "the last good revision stays");
+    assert_eq!((finding.code, &*finding.at.file), (Code::UNREADABLE, "."));
+    assert_eq!(
+        finding.message,
+        "the store changed each of the 20 times it was read"
+    );
+    assert!(files.read.is_empty() && files.unread.is_empty());
+    // Each time one file as it comes, then that one as a busy file and the next as it comes.
+    assert_eq!(n_asked.get(), 20 * 3);
+}
+
+/// Files that nobody reads are told of one by one, then counted. A later look, which takes from the first one what it
+/// knows, must count the same ones, or the store would never look as it did.
+#[test]
+fn files_that_are_not_read_are_told_or_counted_at_every_look() {
+    let root = shop(&[]);
+    for (folder, n) in [("z", 98), ("k", 2), ("a", 5)] {
+        for number in 0..n {
+            write(root.path(), &[(&format!("{folder}/{number}.txt"), "")]);
+        }
+    }
+    write(root.path(), &[("users/ann.json", "{}")]);
+    let look = |last: &Listing| Survey::of(root.path(), last);
+    let first = look(&Listing::default());
+    let told: Vec<_> = first
+        .findings
+        .iter()
+        .map(|one| (one.code, one.is_error()))
+        .collect();
+    assert_eq!(told, [(Code::IGNORED_FILE, false); 101]);
+    let counted: Vec<_> = first
+        .findings
+        .iter()
+        .filter(|one| &*one.at.file == ".")
+        .collect();
+    let [counted] = counted.as_slice() else {
+        panic!("{counted:#?}")
+    };
+    assert_eq!(
+        counted.message,
+        "5 more files that are no `*.json` are not read"
+    );
+    // Only a folder that has been as it is for a while is taken from the look before; this one is the newest.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let old = loop {
+        let survey = look(&Listing::default());
+        let mut folders = survey.folders.iter();
+        let users = folders.find(|folder| *folder.listed.folder == *"users");
+        if users.unwrap().stamp.is_some() {
+            break survey;
+        }
+        assert!(Instant::now() < deadline, "it stays too new");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(look(&old.listing()).findings, first.findings);
 }
