@@ -149,6 +149,15 @@ impl Place<'_, '_> {
             .map_or_else(|| self.element(name), |entry| entry.span.clone())
     }
 
+    /// Of a condition key's name, for a warning. It is looked for among as many keys as there are conditions, so not for
+    /// a warning that will only be counted.
+    fn warned_condition(&self, condition: &Condition, report: &Report<'_>) -> Range<usize> {
+        match report.has_enough_warnings() {
+            true => self.node.span.clone(),
+            false => self.condition(condition),
+        }
+    }
+
     /// Of a condition key's name.
     fn condition(&self, condition: &Condition) -> Range<usize> {
         self.node
@@ -201,9 +210,6 @@ fn conditions(
     let is_allow = statement.effect == Effect::Allow;
     let required = Required::by(&statement.conditions);
     for condition in statement.conditions.iter() {
-        if report.has_enough_warnings() {
-            return; // where each stands is looked for, among as many keys as there are conditions
-        }
         let Operator {
             qualifier,
             if_exists,
@@ -218,7 +224,7 @@ fn conditions(
             report
                 .warning(
                     Code::FORALLVALUES_ON_SINGLE_VALUED,
-                    &at.condition(condition),
+                    &at.warned_condition(condition, report),
                     message,
                 )
                 .help("use the operator without `ForAllValues:`");
@@ -226,7 +232,11 @@ fn conditions(
         if for_all && is_allow && !required.has(&condition.key) {
             let message = format!("`ForAllValues:` allows requests without `{key}`");
             report
-                .warning(Code::FORALLVALUES_ALLOW, &at.condition(condition), message)
+                .warning(
+                    Code::FORALLVALUES_ALLOW,
+                    &at.warned_condition(condition, report),
+                    message,
+                )
                 .help(format!("add `\"Null\": {{\"{key}\": \"false\"}}`"));
         }
         if qualifier.is_some() && if_exists {
@@ -247,7 +257,7 @@ fn conditions(
             report
                 .warning(
                     Code::ALLOW_NEGATED_VARIABLE,
-                    &at.condition(condition),
+                    &at.warned_condition(condition, report),
                     message,
                 )
                 .help("give the variable a default, or compare with a value that is always there");
@@ -272,7 +282,7 @@ fn if_exists_of_set(
     report
         .warning(
             Code::IFEXISTS_WITH_SET_QUALIFIER,
-            &at.condition(condition),
+            &at.warned_condition(condition, report),
             message,
         )
         .help("remove `IfExists`; for the missing key, write a second statement with `Null`");
@@ -352,9 +362,6 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
     }
     let is_controlled = |key: &ContextKey| CLIENT_CONTROLLED.contains(&key.folded());
     for condition in statement.conditions.iter() {
-        if report.has_enough_warnings() {
-            return;
-        }
         let variables = condition.operand.variables();
         let mut keys = variables
             .iter()
@@ -368,7 +375,7 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
             report
                 .warning(
                     Code::CLIENT_CONTROLLED_KEY,
-                    &at.condition(condition),
+                    &at.warned_condition(condition, report),
                     message,
                 )
                 .help("allow by who asks, or from which network");

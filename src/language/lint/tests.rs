@@ -389,3 +389,64 @@ fn a_resource_policy_speaks_of_what_it_is_attached_to() {
         assert!(scoped(scopes, resource).is_empty(), "{scopes:?} {resource}");
     }
 }
+
+/// Each warning is looked for a place as long as it is shown; then it is counted.
+#[test]
+fn of_the_warnings_about_one_statement_a_hundred_are_told_and_the_others_counted() {
+    let conditions = |n: usize, operator: &str, key: &dyn Fn(usize) -> String| {
+        let keys: Vec<String> = (0..n)
+            .map(|number| format!("\"{}\": \"${{aws:UserAgent}}\"", key(number)))
+            .collect();
+        format!(r#""{operator}": {{{}}}"#, keys.join(", "))
+    };
+    let tags = |number: usize| format!("aws:RequestTag/k{number}");
+    let own = |number: usize| format!("app:k{number}");
+    for (statement, codes) in [
+        (
+            deny(&conditions(130, "ForAllValues:StringEquals", &tags)),
+            &[Code::FORALLVALUES_ON_SINGLE_VALUED][..],
+        ),
+        (
+            deny(&conditions(130, "ForAnyValue:StringEqualsIfExists", &own)),
+            &[Code::IFEXISTS_WITH_SET_QUALIFIER],
+        ),
+        // One and another for each condition.
+        (
+            allow(&conditions(65, "StringNotEquals", &own)),
+            &[Code::ALLOW_NEGATED_VARIABLE, Code::CLIENT_CONTROLLED_KEY],
+        ),
+    ] {
+        let mut found = lints(IDENTITY, &statement);
+        let more = found.pop().unwrap();
+        assert_eq!(more.code, Code::MORE_FINDINGS);
+        assert_eq!(more.message, "30 more warnings of this file are not shown");
+        assert_eq!(found.len(), 100);
+        for finding in found {
+            assert!(codes.contains(&finding.code), "{finding}");
+            assert!(
+                finding.at.pointer.starts_with("/Statement/0/Condition/"),
+                "{finding}"
+            );
+        }
+    }
+}
+
+/// A pattern that takes more steps than there are ends the lint before any is taken; one that takes fewer does not.
+#[test]
+fn scopes_and_patterns_are_compared_as_long_as_there_are_steps() {
+    let met = "arn:app:orders:::met*".to_owned();
+    let long = |number: usize| format!("arn:app:orders:::{number:03}{}", "x".repeat(980));
+    let scopes: Vec<String> = [met].into_iter().chain((0..100).map(long)).collect();
+    let scopes: Vec<&str> = scopes.iter().map(|scope| &**scope).collect();
+    let n_characters: usize = scopes.iter().map(|scope| scope.len()).sum();
+    let outside = "arn:app:orders:::outside";
+    let left_for = |n_bytes: usize| {
+        // The first scope meets it, so that hardly a step is taken.
+        let first = format!("arn:app:orders:::met{}", "y".repeat(n_bytes - 20));
+        scoped(&scopes, &format!(r#"{first}", "{outside}"#))
+    };
+    let most = MAX_STEPS / n_characters - outside.len();
+    assert_eq!(left_for(most), ["/Policy/Statement/0/Resource/1"]);
+    assert_eq!(left_for(most + 1), [""; 0]);
+    assert_eq!(left_for(most + outside.len() + 1), [""; 0]);
+}
