@@ -54,9 +54,7 @@ pub fn about_context(question: &Question<'_>) -> Vec<String> {
 
 fn statements(snapshot: &Snapshot) -> impl Iterator<Item = &Statement> {
     let policies = snapshot.sets().flat_map(|set| set.policies());
-    policies
-        .flat_map(|policy| policy.statements.iter())
-        .take(MAX_STATEMENTS)
+    policies.flat_map(|policy| policy.statements.iter())
 }
 
 /// An action of a service that no statement names. Where `*` allowed it all the same, only what looks like a typing error
@@ -66,11 +64,15 @@ fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String
     if asked.len() > MAX_TEXT_BYTES {
         return None;
     }
-    let mut named: Vec<&str> = statements(snapshot)
-        .flat_map(|statement| statement.actions.entries())
-        .take(MAX_CONDITIONS)
-        .filter_map(|pattern| pattern.service())
-        .collect();
+    let (mut named, mut n_patterns) = (Vec::new(), 0);
+    for (index, statement) in statements(snapshot).enumerate() {
+        let patterns = statement.actions.entries();
+        n_patterns += patterns.len();
+        if index >= MAX_STATEMENTS || n_patterns > MAX_CONDITIONS {
+            return None; // what is not looked at may speak of the service
+        }
+        named.extend(patterns.iter().filter_map(|pattern| pattern.service()));
+    }
     named.sort_unstable();
     named.dedup();
     if named
@@ -132,7 +134,8 @@ fn context_keys(question: &Question<'_>, snapshot: Option<&Snapshot>) -> Vec<Str
         return Vec::new();
     }
     let of_policies = snapshot.into_iter().flat_map(|snapshot| {
-        let conditions = statements(snapshot).flat_map(|statement| statement.conditions.iter());
+        let statements = statements(snapshot).take(MAX_STATEMENTS);
+        let conditions = statements.flat_map(|statement| statement.conditions.iter());
         conditions
             .take(MAX_CONDITIONS)
             .map(|condition: &Condition| &*condition.spelled)
@@ -154,3 +157,6 @@ fn context_keys(question: &Question<'_>, snapshot: Option<&Snapshot>) -> Vec<Str
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;
