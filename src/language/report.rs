@@ -99,6 +99,9 @@ impl<'t> Report<'t> {
         let mut pointer = self
             .root
             .map_or_else(String::new, |root| root.pointer_to(span.start));
+        if let Base::Embedded(outer) = &self.place {
+            pointer.insert_str(0, &outer.pointer);
+        }
         clip(&mut pointer);
         match &self.place {
             Base::File(file) => {
@@ -111,7 +114,7 @@ impl<'t> Report<'t> {
                 }
             }
             Base::Embedded(outer) => Location {
-                pointer: format!("{}{pointer}", outer.pointer).into(),
+                pointer: pointer.into(),
                 ..outer.clone()
             },
         }
@@ -273,6 +276,43 @@ impl Added<'_> {
     pub fn maybe_help(self, help: Option<impl Into<String>>) {
         if let (Some(finding), Some(help)) = (self.0, help) {
             finding.help = Some(help.into());
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_message_and_a_long_pointer_are_cut_between_two_characters() {
+        let long = |n_bytes: usize| format!("{}é{}", "x".repeat(n_bytes), "y".repeat(3_000));
+        let text = format!(r#"{{"{}": {{"{}": 1}}}}"#, long(1_022), "z".repeat(2_000));
+        let root = json::parse(&text, 9).unwrap();
+        let inner = &root.member(&long(1_022)).unwrap().value;
+        let inner = &inner.member(&"z".repeat(2_000)).unwrap().value;
+        let outer = Location {
+            pointer: format!("/{}", "o".repeat(900)).into(),
+            ..Location::file("f.json")
+        };
+        let bases = [Base::File("f.json".into()), Base::Embedded(outer)];
+        let pointers = [
+            format!("/{}…", "x".repeat(1_022)),
+            format!("/{}/{}…", "o".repeat(900), "x".repeat(1_024 - 902)),
+        ];
+        for (base, pointer) in bases.into_iter().zip(pointers) {
+            let mut report = Report::new(base, &text);
+            report.about(&root);
+            report.error(Code::SYNTAX, &inner.span, long(1_023));
+            report.warning(Code::SYNTAX, &(0..0), "x".repeat(1_024));
+            let elsewhere = Location::file("g.json");
+            report.extend([Finding::error(Code::SYNTAX, elsewhere, long(1_023))]);
+            let findings = report.into_findings();
+            let messages: Vec<&str> = findings.iter().map(|one| &*one.message).collect();
+            let cut = format!("{}…", "x".repeat(1_023));
+            assert_eq!(messages, [&*cut, &"x".repeat(1_024), &cut]);
+            assert_eq!(&*findings.first().unwrap().at.pointer, pointer);
         }
     }
 }
