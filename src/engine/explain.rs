@@ -308,3 +308,6 @@ impl Cause {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -299,7 +299,7 @@ fn operand(operand: &Operand, facts: &Facts<'_>, redacted: &Redacted) -> Vec<Pol
 
 fn written(text: &str) -> PolicyValue {
     PolicyValue {
-        written: text.to_owned(),
+        written: clipped(text),
         ..PolicyValue::default()
     }
 }
@@ -329,7 +329,7 @@ fn with_variables(
         .collect();
     let shown = Shown { facts, redacted };
     PolicyValue {
-        written: text.to_owned(),
+        written: clipped(text),
         resolved: resolved(prefix, fields, &shown),
         missing,
     }
