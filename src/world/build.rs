@@ -548,3 +548,6 @@ fn differs_little(known: &str, wanted: &str) -> bool {
     };
     strsim::damerau_levenshtein(&known, &wanted) <= 2
 }
+
+#[cfg(test)]
+mod tests;

@@ -561,6 +561,28 @@ fn an_explicit_deny_lists_all_denies_and_apart_what_else_applies() {
 }
 
 #[test]
+fn of_the_statements_that_decide_and_of_the_others_a_thousand_are_named() {
+    let named = |n_denies: usize, n_allows: usize| {
+        let of = |effect| json!({"Effect": effect, "Action": "orders:Get", "Resource": "*"});
+        let statements = [vec![of("Deny"); n_denies], vec![of("Allow"); n_allows]].concat();
+        let document = json!({"Version": "2012-10-17", "Statement": statements});
+        let user = json!({"UserPolicyList": [{"PolicyName": "p", "PolicyDocument": document}]});
+        let loaded = store::load_texts([
+            ("account.json", r#"{"AccountId": "111111111111"}"#),
+            ("users/ann.json", &*user.to_string()),
+        ]);
+        let question = ask(ANN, "orders:Get", ORDER, json!({}));
+        let answer = explained(&loaded.unwrap().snapshot, &question, &[]).to_json();
+        let answer: Value = serde_json::from_str(&answer).unwrap();
+        let n = |list: &str| answer[list].as_array().unwrap().len();
+        (n("deciding"), n("alsoApplying"), n("statements"))
+    };
+    assert_eq!(named(0, 1_000), (1_000, 0, 1_000), "S-3");
+    assert_eq!(named(0, 1_001), (1_000, 0, 1_001));
+    assert_eq!(named(1, 1_500), (1, 1_000, 1_501));
+}
+
+#[test]
 fn secrets_are_not_shown() {
     let folder = TempDir::new().unwrap();
     let root = folder.path();

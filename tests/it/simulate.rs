@@ -687,3 +687,58 @@ fn a_simulation_names_the_statements_that_authorize_names() {
         );
     }
 }
+
+#[test]
+fn results_that_are_longer_than_a_client_takes_are_refused() {
+    let ask = |n_resources: usize| {
+        let actions: Vec<String> = (0..100).map(|n| format!("orders:Get{n}")).collect();
+        let resource = |n: usize| format!("arn:app:orders:::{n:03}{}", "x".repeat(980));
+        let resources: Vec<String> = (0..n_resources).map(resource).collect();
+        simulated(
+            &SHOP,
+            &json!({"principal": NOBODY, "actions": actions, "resources": resources}),
+        )
+    };
+    // Each result has its resource of 1,000 bytes and some 60 bytes more.
+    let answered = ask(36);
+    assert_eq!(
+        answered["results"].as_array().unwrap().len(),
+        3_600,
+        "{answered}"
+    );
+    let refused = ask(41);
+    assert_eq!(refused["error"]["code"], "INVALID_ARGUMENT", "{refused}");
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("4128768 bytes: ask for fewer pairs"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_result_lists_no_more_than_a_question_may() {
+    let files = [
+        ("account.json", r#"{"AccountId": "111111111111"}"#),
+        ("users/ann.json", "{}"),
+    ];
+    let snapshot = store::load_texts(files).unwrap().snapshot;
+    let listed = |n: usize| {
+        let statement = |number: usize| {
+            let key = format!("app:k{number}");
+            json!({"Effect": "Allow", "Action": "orders:Get", "Resource": "*", "Condition": {"StringEqualsIfExists": {key: "x"}}})
+        };
+        let statements: Vec<Value> = (0..n).map(statement).collect();
+        let document = json!({"Version": "2012-10-17", "Statement": statements}).to_string();
+        let answer = simulated(
+            &snapshot,
+            &json!({"principal": ANN, "action": "orders:Get", "resource": ORDER, "identityPolicies": [document]}),
+        );
+        let result = &answer["results"][0];
+        assert_eq!(result["reason"], "REASON_ALLOW_IDENTITY", "{answer}");
+        let n = |list: &str| result[list].as_array().unwrap().len();
+        (n("matchedStatements"), n("missingContextValues"))
+    };
+    assert_eq!(listed(1_023), (1_023, 1_023));
+    assert_eq!(listed(1_024), (1_024, 1_024));
+    assert_eq!(listed(1_100), (1_024, 1_024));
+}

@@ -354,3 +354,25 @@ fn a_link_out_of_the_store_is_not_watched() {
     fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
     assert!(woken.recv_timeout(Duration::from_secs(20)).is_ok());
 }
+
+/// An overflow stands for any broken invariant.
+#[test]
+fn a_panic_while_looking_costs_one_check() {
+    let fixture = Fixture::new();
+    let mut reloader = reloader(&fixture);
+    let status = Arc::clone(&reloader.status);
+    let (live, good) = (Arc::clone(&reloader.live), revision_with("{}"));
+    reloader.next_slice = usize::MAX;
+    for n_refused in 1..=2 {
+        reloader.check_safely(Reason::Poll);
+        let status = lock(&status).clone();
+        assert_eq!((status.is_stale, status.reloads.refused), (true, n_refused));
+        assert_eq!(live.load().as_ref().unwrap().snapshot.revision, good);
+    }
+    fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
+    reloader.check_safely(Reason::Event);
+    let status = lock(&status).clone();
+    assert_eq!((status.is_stale, status.reloads.published), (false, 1));
+    let in_force = live.load().as_ref().unwrap().snapshot.revision.clone();
+    assert_eq!(in_force, revision_with(DISABLED));
+}

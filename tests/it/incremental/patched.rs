@@ -226,3 +226,36 @@ fn an_edit_that_others_do_not_see_changes_a_few_tables_and_no_other_does() {
         );
     }
 }
+
+/// Each list of policies that somebody has had is a set, which stays when nobody has it any more, until there are too
+/// many of them.
+#[test]
+fn sets_that_nobody_has_any_more_are_gone_after_a_thousand_edits() {
+    const N_POLICIES: usize = 12;
+    let arn = |policy: usize| format!("arn:aws:iam::111111111111:policy/p{policy}");
+    let mut files = Files::from([(
+        "account.json".to_owned(),
+        r#"{"AccountId": "111111111111"}"#.to_owned(),
+    )]);
+    for policy in 0..N_POLICIES {
+        let text = crate::support::allow(&format!("orders:Get{policy}"));
+        files.insert(format!("managed-policies/p{policy}.json"), text);
+    }
+    let mut loader = Loader::new();
+    // The bits of the number say which policies ann has.
+    let mut is_whole = |n: &usize| {
+        let has = (0..N_POLICIES).filter(|policy| n & (1 << policy) != 0);
+        let attached: Vec<Json> = has
+            .map(|policy| json!({"PolicyArn": arn(policy)}))
+            .collect();
+        let user = json!({"AttachedManagedPolicies": attached}).to_string();
+        files.insert("users/ann.json".to_owned(), user);
+        !load(&mut loader, &files).unwrap().is_patched
+    };
+    let wholes: Vec<usize> = (1..2_200).filter(|n| is_whole(n)).collect();
+    assert_eq!(wholes.len(), 3, "{wholes:?}");
+    assert_eq!(wholes[0], 1);
+    let between = wholes.windows(2).map(|pair| pair[1] - pair[0]);
+    // The store itself has one set.
+    assert!(between.min() >= Some(1_024), "{wholes:?}");
+}

@@ -197,3 +197,45 @@ fn random_resource_patterns_agree_with_the_set_of_places() {
         assert!(n > 700, "{counts:?} {n_wider}");
     }
 }
+
+/// The searches for long pieces are prepared where they are not too many. Whether they are changes no answer.
+#[test]
+fn many_long_pieces_match_as_few_do() {
+    let mut dice = Dice(3);
+    let letters = ["ab", "ba", "a", "é"];
+    for (n_pieces, n_prepared) in [(4, 0), (5, 5), (64, 64), (65, 0), (200, 0)] {
+        let (mut n_matches, mut n_misses) = (0, 0);
+        for _ in 0..100 {
+            let mut piece = || format!("{}-{}", dice.text(&letters, 4), "abababab");
+            let pieces: Vec<String> = (0..n_pieces).map(|_| piece()).collect();
+            let template = Template::parse(&format!("s*{}*e", pieces.join("*")), BOTH).unwrap();
+            let Shape::General(general) = &template.shape else {
+                unreachable!("it has many parts")
+            };
+            assert_eq!(general.finders.len(), n_prepared);
+            let between = |dice: &mut Dice| dice.text(&letters, 2);
+            let mut text = "s".to_owned();
+            for piece in &pieces {
+                text.push_str(&between(&mut dice));
+                // One letter less, in one of two texts: then what follows may still make up for it.
+                let is_cut = dice.below(2 * n_pieces) == 0;
+                text.push_str(&piece[usize::from(is_cut && piece.is_char_boundary(1))..]);
+            }
+            text.push('e');
+            let expected = reference::glob(&template.resolve(&NoVariables).unwrap(), &text);
+            assert_eq!(
+                template.matches(&text, &NoVariables),
+                Some(expected),
+                "{text}"
+            );
+            match expected {
+                true => n_matches += 1,
+                false => n_misses += 1,
+            }
+        }
+        assert!(
+            n_matches > 20 && n_misses > 5,
+            "{n_pieces}: {n_matches} {n_misses}"
+        );
+    }
+}
