@@ -101,7 +101,8 @@ impl Case {
     }
 }
 
-fn spoil(root: &Path, path: &str, bad: &Bad) {
+/// Puts it into the store.
+pub fn spoil(root: &Path, path: &str, bad: &Bad) {
     let place = root.join(path);
     fs::create_dir_all(place.parent().unwrap()).unwrap();
     let beside = root.join(".spoilt");

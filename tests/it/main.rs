@@ -15,6 +15,7 @@ mod edits;
 mod explain;
 mod faults;
 mod files;
+mod findings;
 mod hostile;
 mod incremental;
 mod indexes;

@@ -1,0 +1,128 @@
+//! What authors and users read: every code of a finding is documented, and its words, its place and the help of the
+//! command line stand in `snapshots/`, where a change of one of them shows as a changed line.
+//!
+//! `INSTA_UPDATE=always cargo test --test it findings::` writes the snapshots anew, for a change that is meant.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+
+use iamd::language::finding::{Code, Finding};
+use iamd::store;
+use tempfile::TempDir;
+
+use crate::hostile::spoil;
+use crate::support::{iamd, repository, run};
+use examples::Example;
+
+mod examples;
+
+/// The codes of `docs/findings.md`, in its order: what begins a row of a table.
+fn documented() -> Vec<String> {
+    let text = fs::read_to_string(repository().join("docs/findings.md")).unwrap();
+    let code = |line: &str| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned());
+    text.lines().filter_map(code).collect()
+}
+
+fn assert_snapshot(name: &str, text: &str) {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path("snapshots");
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+#[test]
+fn every_code_is_documented_and_every_documented_code_exists() {
+    let documented = documented();
+    let in_document: BTreeSet<&str> = documented.iter().map(String::as_str).collect();
+    let in_code: BTreeSet<&str> = Code::ALL.iter().map(|(code, _)| code.as_str()).collect();
+    assert_eq!(in_document, in_code);
+    assert_eq!(
+        documented.len(),
+        in_document.len(),
+        "each stands there once"
+    );
+    assert_eq!(Code::ALL.len(), in_code.len(), "each is declared once");
+}
+
+/// What is found about the store that the example makes.
+fn findings(example: &Example) -> Vec<Finding> {
+    let root = TempDir::new().unwrap();
+    for (path, bad) in &example.files {
+        spoil(root.path(), path, bad);
+    }
+    match store::load(root.path()) {
+        Ok(loaded) => loaded.findings,
+        Err(refused) => refused.findings,
+    }
+}
+
+#[test]
+fn the_words_of_every_code_are_as_they_were_reviewed() {
+    let (codes, examples) = (documented(), examples::all());
+    for Example { code, .. } in &examples {
+        assert!(
+            codes.iter().any(|known| known == code),
+            "`{code}` is no code"
+        );
+    }
+    let mut text = String::new();
+    for code in codes {
+        writeln!(text, "{code}").unwrap();
+        let mut n_found = 0;
+        for example in examples.iter().filter(|example| example.code == code) {
+            for finding in findings(example) {
+                let Finding {
+                    at,
+                    severity,
+                    message,
+                    help,
+                    ..
+                } = &finding;
+                if finding.code.as_str() != code {
+                    assert!(
+                        example.brings.contains(&finding.code.as_str()),
+                        "`{code}`: {finding}"
+                    );
+                    continue;
+                }
+                n_found += 1;
+                let place = format!("{}:{}:{} {}", at.file, at.line, at.column, at.pointer);
+                writeln!(text, "  {severity} {}", place.trim_end()).unwrap();
+                writeln!(text, "    message: {message}").unwrap();
+                let help = help.as_deref().unwrap_or("none");
+                writeln!(text, "    help: {help}").unwrap();
+            }
+        }
+        assert!(n_found > 0, "`{code}` has no example");
+    }
+    assert_snapshot("findings", &text);
+}
+
+#[test]
+fn the_help_of_every_command_is_as_it_was_reviewed() {
+    let help = |command: &[&str]| {
+        let arguments = command.iter().copied().chain(["--help"]);
+        let finished = run(iamd(arguments), "");
+        assert_eq!(
+            (finished.status, &*finished.stderr),
+            (Some(0), ""),
+            "{command:?}"
+        );
+        finished.stdout
+    };
+    let of_all = help(&[]);
+    let (_, commands) = of_all.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| !line.is_empty());
+    let commands = commands.filter_map(|line| line.split_whitespace().next());
+    let mut text = format!("$ iamd --help\n{of_all}");
+    let mut n_commands = 0;
+    // `help` itself has no options.
+    for command in commands.filter(|command| *command != "help") {
+        write!(text, "\n$ iamd {command} --help\n{}", help(&[command])).unwrap();
+        n_commands += 1;
+    }
+    assert!(n_commands >= 7, "{of_all}");
+    assert_snapshot("help", &text);
+}
