@@ -431,6 +431,34 @@ fn of_the_warnings_about_one_statement_a_hundred_are_told_and_the_others_counted
     }
 }
 
+/// Each is looked for among all conditions of its statement, which would take the square of their number for all of them.
+#[test]
+fn no_place_is_looked_for_of_a_warning_that_is_only_counted() {
+    let text = format!(
+        r#"{{"Version": "2012-10-17", "Statement": [{{{}}}]}}"#,
+        deny(r#""StringEquals": {"app:k": "x"}"#)
+    );
+    let root = json::parse(&text, MAX_DOCUMENT_DEPTH).unwrap();
+    let mut report = Report::new(Base::File("policy.json".into()), &text);
+    let document = super::super::parse::document(&root, IDENTITY, &mut report).unwrap();
+    let place = Place {
+        node: statements_of(&root).first().unwrap(),
+    };
+    let condition = document
+        .statements
+        .first()
+        .unwrap()
+        .conditions
+        .first()
+        .unwrap();
+    let key = text.find("\"app:k\"").unwrap();
+    for _ in 0..100 {
+        assert_eq!(place.warned_condition(condition, &report).start, key);
+        report.warning(Code::EMPTY_SID, &(0..0), "one more");
+    }
+    assert_eq!(place.warned_condition(condition, &report), place.node.span);
+}
+
 /// A pattern that takes more steps than there are ends the lint before any is taken; one that takes fewer does not.
 #[test]
 fn scopes_and_patterns_are_compared_as_long_as_there_are_steps() {
