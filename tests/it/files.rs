@@ -7,8 +7,8 @@ mod hints;
 mod lists;
 mod logs;
 mod lone;
-mod outputs;
-mod unreadable;
+pub mod outputs;
+pub mod unreadable;
 
 use iamd::language::finding::Finding;
 use iamd::store;

@@ -3,11 +3,11 @@
 //!
 //! `INSTA_UPDATE=always cargo test --test it findings::` writes the snapshots anew, for a change that is meant.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 
-use iamd::language::finding::{Code, Finding};
+use iamd::language::finding::{Code, Escaped, Finding};
 use iamd::store;
 use tempfile::TempDir;
 
@@ -58,44 +58,59 @@ fn findings(example: &Example) -> Vec<Finding> {
     }
 }
 
-#[test]
-fn the_words_of_every_code_are_as_they_were_reviewed() {
-    let (codes, examples) = (documented(), examples::all());
-    for Example { code, .. } in &examples {
-        assert!(
-            codes.iter().any(|known| known == code),
-            "`{code}` is no code"
-        );
-    }
-    let mut text = String::new();
-    for code in codes {
-        writeln!(text, "{code}").unwrap();
-        let mut n_found = 0;
-        for example in examples.iter().filter(|example| example.code == code) {
-            for finding in findings(example) {
-                let Finding {
-                    at,
-                    severity,
-                    message,
-                    help,
-                    ..
-                } = &finding;
-                if finding.code.as_str() != code {
-                    assert!(
-                        example.brings.contains(&finding.code.as_str()),
-                        "`{code}`: {finding}"
-                    );
-                    continue;
-                }
-                n_found += 1;
-                let place = format!("{}:{}:{} {}", at.file, at.line, at.column, at.pointer);
-                writeln!(text, "  {severity} {}", place.trim_end()).unwrap();
-                writeln!(text, "    message: {message}").unwrap();
-                let help = help.as_deref().unwrap_or("none");
-                writeln!(text, "    help: {help}").unwrap();
+/// Everything that is found in all examples, by code. The example of a code gives nothing else.
+fn found() -> BTreeMap<&'static str, Vec<Finding>> {
+    let mut found: BTreeMap<&str, Vec<Finding>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for example in examples::all() {
+        let Example { code, brings, .. } = example;
+        let is_declared = Code::ALL.iter().any(|(known, _)| known.as_str() == code);
+        assert!(code.is_empty() || is_declared, "`{code}` is no code");
+        let findings = findings(&example);
+        if findings.is_empty() {
+            wrong.push(format!("`{code}`: {:?}", example.files));
+        }
+        for finding in findings {
+            let other = finding.code.as_str();
+            if !(code.is_empty() || other == code || brings.contains(&other)) {
+                wrong.push(format!("`{code}`: {finding}"));
+            }
+            if code.is_empty() || other == code {
+                found.entry(other).or_default().push(finding);
             }
         }
-        assert!(n_found > 0, "`{code}` has no example");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    found
+}
+
+#[test]
+fn the_words_of_every_code_are_as_they_were_reviewed() {
+    let found = found();
+    let mut text = String::new();
+    for code in documented() {
+        let examples = found.get(&*code);
+        let examples = examples.unwrap_or_else(|| panic!("`{code}` has no example"));
+        writeln!(text, "{code}").unwrap();
+        // What several examples say is told of the first.
+        let mut said = BTreeSet::new();
+        for finding in examples {
+            let Finding {
+                at,
+                severity,
+                message,
+                help,
+                ..
+            } = finding;
+            if !said.insert((severity, message, help)) {
+                continue;
+            }
+            let place = format!("{}:{}:{} {}", at.file, at.line, at.column, at.pointer);
+            writeln!(text, "  {severity} {}", place.trim_end()).unwrap();
+            writeln!(text, "    message: {}", Escaped(message)).unwrap();
+            let help = help.as_deref().unwrap_or("none");
+            writeln!(text, "    help: {}", Escaped(help)).unwrap();
+        }
     }
     assert_snapshot("findings", &text);
 }

@@ -20,9 +20,10 @@ use crate::support::{
     run_until_it_serves, until_revision, user, vanish, write, write_by_rename,
 };
 
-mod cases;
+pub mod cases;
 
 /// Something in a store that should not be there, or not like that.
+#[derive(Debug)]
 pub enum Bad {
     Bytes(Vec<u8>),
     /// A file of that many bytes, all zero, which take no room.
@@ -43,7 +44,7 @@ pub struct Case {
 }
 
 /// The good store that each case spoils: a bit of everything.
-fn base() -> Vec<(&'static str, String)> {
+pub fn base() -> Vec<(&'static str, String)> {
     let dump = cases::DUMP.to_owned();
     vec![
         (

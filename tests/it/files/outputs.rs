@@ -1,7 +1,7 @@
 //! What the AWS CLI prints, put where it belongs. An output is loaded if it is the whole of what its place holds, and
 //! else refused by one finding: a Deny that AWS keeps elsewhere must not be lost in silence (G-37).
 
-mod table;
+pub mod table;
 
 use std::fs;
 

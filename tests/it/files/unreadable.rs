@@ -31,7 +31,7 @@ const WORDS_OF_THE_LIBRARY: &[&str] = &[
 ];
 
 /// A name for failures, the file's bytes, the finding's code and place, and what it says.
-type Case = (
+pub type Case = (
     &'static str,
     Vec<u8>,
     &'static str,
@@ -438,7 +438,7 @@ fn strings() -> Vec<Case> {
     ]
 }
 
-fn all() -> Vec<Case> {
+pub fn all() -> Vec<Case> {
     let mut all = whole_files();
     all.extend(characters());
     all.extend(structure());

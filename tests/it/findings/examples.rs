@@ -1,9 +1,13 @@
 //! For each code a smallest store that has the finding; where one is an error here and a warning there, both.
 
-use crate::hostile::Bad;
+use crate::files::{outputs, unreadable};
+use crate::hostile::{self, Bad};
 use crate::support::user;
 
+mod more;
+
 pub struct Example {
+    /// Empty: it is an example of whatever is found.
     pub code: &'static str,
     pub files: Vec<(String, Bad)>,
     /// The codes of other findings that cannot be told apart from it.
@@ -11,7 +15,7 @@ pub struct Example {
 }
 
 impl Example {
-    fn brings(mut self, others: &'static [&'static str]) -> Self {
+    pub fn brings(mut self, others: &'static [&'static str]) -> Self {
         self.brings = others;
         self
     }
@@ -30,7 +34,45 @@ pub fn all() -> Vec<Example> {
     examples.extend(files());
     examples.extend(entities());
     examples.extend(organizations());
+    examples.extend(more::all().into_iter().map(of_any_code));
+    examples.extend(of_other_tests());
     examples
+}
+
+/// What other tests are about: kinds of bad input, texts that are no JSON, outputs of the AWS CLI.
+fn of_other_tests() -> Vec<Example> {
+    let hostile = hostile::cases::all().into_iter().map(|case| {
+        let (_, behind) = case.finding.split_once('[').unwrap();
+        let base = hostile::base().into_iter();
+        let base = base.map(|(path, text)| (path.to_owned(), Bad::Bytes(text.into())));
+        Example {
+            code: behind.split(']').next().unwrap(),
+            files: base.chain(case.bad).collect(),
+            brings: &["non-canonical-case"],
+        }
+    });
+    let unreadable = unreadable::all().into_iter();
+    let unreadable = unreadable.map(|(_, bytes, code, _, _)| text(code, "users/ann.json", bytes));
+    let outputs = outputs::table::all().into_iter();
+    let outputs = outputs.map(|case| {
+        beside(
+            text(case.code, case.path, case.text),
+            "users/zoe.json",
+            "{}",
+        )
+    });
+    hostile.chain(unreadable).chain(outputs).collect()
+}
+
+fn of_any_code(files: more::Files) -> Example {
+    let has_account = files.iter().any(|(path, _)| path == "account.json");
+    let account = (!has_account).then(|| ("account.json".to_owned(), ACCOUNT.to_owned()));
+    let bytes = |(path, text): (String, String)| (path, Bad::Bytes(text.into()));
+    Example {
+        code: "",
+        files: account.into_iter().chain(files).map(bytes).collect(),
+        brings: &[],
+    }
 }
 
 /// A store with an account and this.
@@ -354,7 +396,10 @@ fn lints() -> Vec<Example> {
             "redundant-wildcard",
             r#""Effect": "Allow", "Action": "*:*", "Resource": "*""#,
         ),
-        statement("redundant-wildcard", &resource("**")),
+        statement(
+            "redundant-wildcard",
+            r#""Effect": "Allow", "Action": "**", "Resource": "*""#,
+        ),
         scp(
             "missing-version",
             &ALLOW.replace(r#""Version": "2012-10-17", "#, ""),
