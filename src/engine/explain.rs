@@ -263,8 +263,10 @@ pub struct ConditionResult {
     pub key: String,
     /// What the policy compares with.
     pub policy_values: Vec<PolicyValue>,
-    /// The values in the request; none if the key is absent.
+    /// The values in the request; none if the key is absent. Of many the first, and in words how many more there are.
     pub request_values: Vec<String>,
+    /// How many values the request has.
+    pub n_request_values: usize,
     /// Whether it holds.
     pub holds: Truth,
     /// It holds because the key, or a variable it is compared with, has no value.

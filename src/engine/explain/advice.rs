@@ -232,10 +232,10 @@ fn name(statement: &StatementResult) -> String {
 
 /// A condition with the values on both sides.
 fn in_words(condition: &ConditionResult) -> String {
-    let quoted = |values: &[String]| {
+    let quoted = |values: &[String], n_values: usize| {
         let shown = values.iter().take(MAX_VALUES);
         let mut quoted: Vec<String> = shown.map(|value| format!("`{value}`")).collect();
-        let n_more = values.len().saturating_sub(MAX_VALUES);
+        let n_more = n_values.saturating_sub(MAX_VALUES);
         if n_more > 0 {
             quoted.push(format!("{n_more} more"));
         }
@@ -248,8 +248,11 @@ fn in_words(condition: &ConditionResult) -> String {
         .collect();
     let is = match condition.request_values.as_slice() {
         [] => "absent".to_owned(),
-        values => quoted(values),
+        values => quoted(values, condition.n_request_values),
     };
     let ConditionResult { key, operator, .. } = condition;
-    format!("`{key}` is {is} ({operator} {})", quoted(&wanted))
+    format!(
+        "`{key}` is {is} ({operator} {})",
+        quoted(&wanted, wanted.len())
+    )
 }

@@ -216,6 +216,7 @@ pub(super) fn condition(
         failed_because_missing: holds == Truth::False && (is_missing || (lacks && !is_negated)),
         indeterminate: (holds == Truth::Indeterminate)
             .then(|| cause(condition, values, is_missing, lacks)),
+        n_request_values: request_values.len(),
         request_values: shown(request_values.into_iter(), is_hidden),
         // What the policy compares with tells as much as what the request says.
         policy_values: if is_hidden && !matches!(condition.operand, Operand::Null(_)) {

@@ -205,6 +205,7 @@ fn advice_names_the_first_values_of_a_condition_and_counts_the_others() {
         five("k"),
         five("v")
     )));
+    assert!(advice(1, 100).contains(&format!("`app:k` is {}, 95 more (", five("k"))));
     assert!(advice(9, 6).ends_with(&format!(
         "`app:k` is {}, 1 more (StringEquals {}, 4 more)",
         five("k"),
