@@ -8,8 +8,7 @@
 )]
 
 use super::*;
-use crate::context::ContextValue;
-use crate::engine::request::RawRequest;
+use crate::engine::question::{Question, Value};
 
 const ELSEWHERE: &str =
     r#"{"Effect": "Allow", "Action": "orders:Get", "Resource": "arn:app:orders:::other"}"#;
@@ -41,15 +40,15 @@ fn explained(statements: &[&str], resource: &str, values: Vec<String>) -> Explan
         Ok(loaded) => loaded.snapshot,
         Err(refused) => panic!("{:#?}", refused.findings),
     };
-    let value = ContextValue::list(values.into_iter().map(ContextValue::string));
-    let raw = RawRequest {
-        principal: "arn:aws:iam::111111111111:user/ann".to_owned(),
-        action: "orders:Get".to_owned(),
-        resource: resource.to_owned(),
-        context: vec![("app:k".to_owned(), value)],
-        ..RawRequest::default()
+    let value = Value::List(values.iter().map(|value| Value::Text(value)).collect());
+    let question = Question {
+        principal: "arn:aws:iam::111111111111:user/ann",
+        action: "orders:Get",
+        resource,
+        context: vec![("app:k", value)],
+        ..Question::default()
     };
-    let request = Request::parse_for_people(raw, Timestamp::UNIX_EPOCH).unwrap();
+    let request = Request::parse_for_people(&question, Timestamp::UNIX_EPOCH).unwrap();
     explain(&snapshot, &request, &Redacted::default()).unwrap()
 }
 

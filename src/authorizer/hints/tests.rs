@@ -9,8 +9,9 @@
 use std::fmt::Write as _;
 
 use super::*;
+use crate::engine::question::Value;
 
-const DENIED: pb::Reason = pb::Reason::ImplicitDenyIdentity;
+const DENIED: Reason = Reason::ImplicitDenyIdentity;
 
 /// A store with these users, each of whom has a policy of these statements.
 fn store(users: &[(&str, String)]) -> Snapshot {
@@ -57,22 +58,21 @@ fn with_conditions(keys: impl Iterator<Item = String>) -> String {
     )
 }
 
-fn asking(action: &str) -> pb::AuthorizeRequest {
-    pb::AuthorizeRequest {
-        principal: "arn:aws:iam::111111111111:user/ann".to_owned(),
-        action: action.to_owned(),
-        resource: "*".to_owned(),
-        ..pb::AuthorizeRequest::default()
+fn asking(action: &str) -> Question<'_> {
+    Question {
+        principal: "arn:aws:iam::111111111111:user/ann",
+        action,
+        resource: "*",
+        ..Question::default()
     }
 }
 
-fn with_context(keys: impl IntoIterator<Item = impl Into<String>>) -> pb::AuthorizeRequest {
-    let entry = |key: String| pb::authorize_request::ContextEntry {
-        key,
-        ..Default::default()
-    };
-    pb::AuthorizeRequest {
-        context: keys.into_iter().map(|key| entry(key.into())).collect(),
+fn with_context(keys: &[String]) -> Question<'_> {
+    Question {
+        context: keys
+            .iter()
+            .map(|key| (key.as_str(), Value::Text("x")))
+            .collect(),
         ..asking("a:B")
     }
 }
@@ -119,7 +119,8 @@ fn context_keys_are_guessed_among_the_first_conditions_of_the_first_statements()
         let statements = [of_another_service(n), with_conditions(amount())].join(",");
         store(&[("ann", statements)])
     };
-    let hints = |snapshot: Snapshot| hints(&with_context(["amount"]), &snapshot, DENIED);
+    let hints =
+        |snapshot: Snapshot| hints(&with_context(&["amount".to_owned()]), &snapshot, DENIED);
     assert_eq!(hints(behind_conditions(MAX_CONDITIONS - 1)), guess);
     assert_eq!(hints(behind_conditions(MAX_CONDITIONS)), no_guess);
     assert_eq!(hints(behind_statements(MAX_STATEMENTS - 1)), guess);
@@ -155,20 +156,23 @@ fn a_name_is_guessed_among_the_first_principals() {
 #[test]
 fn a_question_is_told_of_few_keys_and_of_no_long_text() {
     let store = store(&[("ann", of_another_service(1))]);
-    let keys = |n: usize| (0..n).map(|number| format!("key{number}"));
-    let told = hints(&with_context(keys(MAX_KEYS + 20)), &store, DENIED);
+    let keys: Vec<String> = (0..MAX_KEYS + 20).map(|n| format!("key{n}")).collect();
+    let told = hints(&with_context(&keys), &store, DENIED);
     assert_eq!(told.len(), MAX_KEYS);
     assert!(told.iter().all(|hint| hint.contains("`key")), "{told:?}");
 
     let long = |n_bytes: usize| "k".repeat(n_bytes);
-    let told = hints(&with_context([long(MAX_TEXT_BYTES)]), &store, DENIED);
+    let told = hints(&with_context(&[long(MAX_TEXT_BYTES)]), &store, DENIED);
     assert_eq!(told.len(), 1);
-    let told = hints(&with_context([long(MAX_TEXT_BYTES + 1)]), &store, DENIED);
+    let told = hints(&with_context(&[long(MAX_TEXT_BYTES + 1)]), &store, DENIED);
     assert_eq!(told, [""; 0]);
 
-    let action = |n_bytes: usize| asking(&format!("{}:Get", long(n_bytes)));
-    assert_eq!(hints(&action(MAX_TEXT_BYTES), &store, DENIED).len(), 1);
-    assert_eq!(hints(&action(MAX_TEXT_BYTES + 1), &store, DENIED), [""; 0]);
+    let about = |n_bytes: usize| {
+        let action = format!("{}:Get", long(n_bytes));
+        hints(&asking(&action), &store, DENIED)
+    };
+    assert_eq!(about(MAX_TEXT_BYTES).len(), 1);
+    assert_eq!(about(MAX_TEXT_BYTES + 1), [""; 0]);
 
     // A name of the store's with another path, which is what makes the ARN long.
     let arn = |n_bytes: usize| {
