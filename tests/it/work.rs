@@ -1,5 +1,6 @@
 //! A decision that would take too much work is given up: there is no answer then, least of all an allow.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use allocation_counter::measure;
@@ -87,10 +88,13 @@ fn a_list_that_is_searched_spends_what_the_search_takes() {
 
 mod ample;
 mod hostile;
+mod reading;
 
-/// The most CPU time of its thread that a question may take: many times what a whole budget takes, so that a busy machine
-/// fails no test. In a build that is not optimised that differs from step to step. What is not paid for takes longer.
-const MOST: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1_000 } else { 25 });
+/// How many times the CPU time of a whole budget a question may take. What these tests ask takes up to 5 times as much where
+/// the build is optimised. Where it is not, up to 6 times, and 60 times where texts are compared ignoring case.
+const MOST_BUDGETS: u32 = if cfg!(debug_assertions) { 120 } else { 10 };
+/// How often a question is asked anew that took longer: on a busy machine any may, and what is not paid for always does.
+const N_TRIES: usize = 10;
 /// The most memory that a question of 64 KiB may hold while it is answered.
 const MOST_BYTES: u64 = 4 << 20;
 
@@ -184,8 +188,8 @@ fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
-/// Reads and decides a question, within what any question may take.
-fn ask_once(snapshot: &Snapshot, question: &Value) -> End {
+/// What becomes of a question, and the CPU time that this takes.
+fn ask_once(snapshot: &Snapshot, question: &Value) -> (End, Duration) {
     let text = question.to_string();
     let message = Message::parse(&text, "").unwrap();
     let question = message.question().unwrap();
@@ -195,25 +199,80 @@ fn ask_once(snapshot: &Snapshot, question: &Value) -> End {
         decision = Some(request.and_then(|request| authorize(snapshot, &request)));
     });
     let took = cpu_time() - begun;
-    let decision = decision.unwrap();
-    let end = match &decision {
+    let n_bytes = taken.bytes_max;
+    assert!(n_bytes <= MOST_BYTES, "E-1: it held {n_bytes} bytes");
+    let end = match decision.unwrap() {
         Ok(_) => End::Answered,
         Err(error) if error.kind == RequestErrorKind::TooMuchWork => End::GivenUp,
         Err(_) => End::Refused,
     };
-    assert!(
-        took <= MOST,
-        "E-1: it took {took:?}, and then it was {end:?}"
-    );
-    let n_bytes = taken.bytes_max;
-    assert!(n_bytes <= MOST_BYTES, "E-1: it held {n_bytes} bytes");
-    end
+    (end, took)
 }
 
-/// Asks four times: by considering every statement, while an index is made, and with it; and then as a server would.
-fn ask(snapshot: &Snapshot, question: &Value) -> End {
-    let ends = [(); 4].map(|()| ask_once(snapshot, question));
-    let told = answer_line(snapshot, &question.to_string(), now());
+/// The CPU time of a whole budget: of a question that compares numbers and does nothing else.
+fn budget() -> Duration {
+    static BUDGET: OnceLock<Duration> = OnceLock::new();
+    *BUDGET.get_or_init(|| {
+        let condition = json!({"ForAnyValue:NumericEquals": {"app:list": vec!["1"; 100]}});
+        let statement =
+            json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition});
+        let snapshot = Files::new(vec![statement; 200]).snapshot();
+        let asked = question(json!({"context": {"app:list": vec!["2"; 10]}}));
+        let text = asked.to_string();
+        let message = Message::parse(&text, "").unwrap();
+        let request = Request::parse(&message.question().unwrap(), now()).unwrap();
+        let took = (0..N_TRIES).map(|_| {
+            let begun = cpu_time();
+            let decision = authorize(&snapshot, &request);
+            let took = cpu_time() - begun;
+            assert!(
+                decision.is_err_and(|error| error.kind == RequestErrorKind::TooMuchWork),
+                "E-1: the whole budget is spent"
+            );
+            took
+        });
+        took.min().unwrap()
+    })
+}
+
+/// Takes steps anew until each of them has taken no more CPU time than a question may. Whatever one took at best counts.
+fn assert_bounded(mut steps: impl FnMut() -> Vec<Duration>) {
+    let most = MOST_BUDGETS * budget();
+    let mut best = steps();
+    for _ in 1..N_TRIES {
+        if best.iter().all(|took| *took <= most) {
+            return;
+        }
+        for (best, took) in best.iter_mut().zip(steps()) {
+            *best = took.min(*best);
+        }
+    }
+    assert!(
+        best.iter().all(|took| *took <= most),
+        "E-1: it takes {best:?}, and a budget {:?}",
+        budget()
+    );
+}
+
+/// How a question ends that is asked of a store for the first time, and so often afterwards, each time within what any
+/// question may take.
+fn ends(files: &Files, question: &Value, n_times: usize) -> Vec<End> {
+    let mut ends = Vec::new();
+    assert_bounded(|| {
+        let snapshot = files.snapshot();
+        let asked = (0..n_times).map(|_| ask_once(&snapshot, question));
+        let (now, took): (Vec<End>, Vec<Duration>) = asked.unzip();
+        ends = now;
+        took
+    });
+    ends
+}
+
+/// Asks a new store four times: by considering every statement, while an index is made, and with it; and then as a
+/// server would.
+fn ask(files: &Files, question: &Value) -> End {
+    let ends = ends(files, question, 4);
+    let told = answer_line(&files.snapshot(), &question.to_string(), now());
     let end = match &serde_json::from_str::<Value>(&told).unwrap()["error"]["code"] {
         Value::Null => End::Answered,
         code if code == "INTERNAL" => End::GivenUp,
@@ -230,4 +289,9 @@ fn ask(snapshot: &Snapshot, question: &Value) -> End {
         told.len()
     );
     end
+}
+
+/// How a question ends that is asked of a store for the first time.
+fn ask_first(files: &Files, question: &Value) -> End {
+    ends(files, question, 1)[0]
 }
