@@ -20,6 +20,11 @@ impl Tags {
         )
     }
 
+    /// How many there are: all of them are looked through for one.
+    pub fn n_tags(&self) -> usize {
+        self.0.len()
+    }
+
     /// The value of the tag whose key is `folded` in lower case.
     pub fn get(&self, folded: &str) -> Option<&str> {
         self.0

@@ -8,10 +8,10 @@ use smol_str::SmolStr;
 use super::caller::Caller;
 use super::principal::goes_with_assuming;
 use super::request::Request;
-use super::work::Work;
+use super::work::{Work, units_of, units_of_names};
 use crate::compile::oidc_issuer;
 use crate::compile::section::Ends;
-use crate::compile::snapshot::{Account, Policy, Snapshot};
+use crate::compile::snapshot::{Account, Policy, Snapshot, Tags};
 use crate::context::{ContextEntry, ContextKey, ContextValue, KeyKind};
 use crate::language::condition::operator::Values;
 use crate::language::document::PolicyType;
@@ -220,8 +220,12 @@ impl<'a> Facts<'a> {
 
     /// T-38: session tags overlay the tags of the role or user. External principals have session tags only (E-72).
     fn principal_tag(&self, folded: &str) -> Values<'a> {
-        let own = || self.caller.entity?.tags.get(folded);
-        Values::maybe(self.request.session.tags.get(folded).or_else(own))
+        let own = self.caller.entity.map(|entity| &entity.tags);
+        let of_session = &self.request.session.tags;
+        let n_tags = of_session.n_tags() + own.map_or(0, Tags::n_tags);
+        self.work.spend(units_of_names(n_tags, folded.len())); // E-1: if it is too much there will be no answer
+        let own = || own?.get(folded);
+        Values::maybe(of_session.get(folded).or_else(own))
     }
 
     /// The account whose place in the organization counts as the principal's.
@@ -241,7 +245,10 @@ impl<'a> Facts<'a> {
 
     /// A key of the session's credentials (K-8).
     fn attribute(&self, key: &ContextKey) -> Values<'a> {
-        let mut attributes = self.request.session.attributes.iter();
+        let attributes = &self.request.session.attributes;
+        let units = units_of_names(attributes.len(), key.folded().len());
+        self.work.spend(units); // E-1: if it is too much there will be no answer
+        let mut attributes = attributes.iter();
         let found = attributes.find(|(name, _)| name == key);
         found.map_or(Values::Absent, |(_, value)| Values::list(value.values()))
     }
@@ -257,7 +264,12 @@ impl<'a> Facts<'a> {
     fn resource_tag(&self, key: &ContextKey) -> Values<'a> {
         let own = self.own_resource_tag(key);
         let session = &self.request.session;
-        if !self.is_chaining() || !session.passes_on(key.tag()) {
+        if !self.is_chaining() {
+            return own;
+        }
+        let n_names = session.transitive_tag_keys.len() + session.tags.n_tags();
+        self.work.spend(units_of_names(n_names, key.tag().len())); // E-1: if it is too much there will be no answer
+        if !session.passes_on(key.tag()) {
             return own;
         }
         match (&own, session.tags.get(key.tag())) {
@@ -299,7 +311,8 @@ impl<'a> Facts<'a> {
     /// The tag of the resource as the caller gave it, under whichever of its names.
     fn given_resource_tag(&self, folded: &str) -> Values<'a> {
         let entries = self.request.context.entries();
-        self.work.spend(1 + entries.len()); // E-1: if it is too much there will be no answer
+        // E-1: if it is too much there will be no answer. Each may be a tag of another service.
+        self.work.spend(1 + entries.len() * (3 + folded.len() / 64));
         let is_it = |entry: &&ContextEntry| {
             let is_named = match entry.key.kind() {
                 KeyKind::ResourceTag => true,
@@ -374,6 +387,8 @@ impl<'a> Facts<'a> {
                     // Who gave the issuer alone means the provider of that name in the session's own account.
                     (None, Some(account)) if !provider.starts_with("arn:") => {
                         let (partition, account) = (&account.partition, &account.id);
+                        // E-1: it is made anew each time; if that is too much there will be no answer.
+                        self.work.spend(units_of(8 * issuer.len()));
                         formatted(format_args!(
                             "arn:{partition}:iam::{account}:oidc-provider/{issuer}"
                         ))
@@ -407,11 +422,10 @@ impl<'a> Facts<'a> {
         let role = self.request.resource.as_str();
         Some(roles.map(|(_, roles)| match roles.values() {
             // E-1: if it is too much there will be no answer.
-            [one] => {
-                self.work.spend(1 + one.len() / 4) && one.split(';').any(|named| named == role)
-            }
+            [one] => self.work.spend(1 + one.len()) && one.split(';').any(|named| named == role),
             many => {
-                self.work.spend(1 + many.len() / 4) && many.iter().any(|named| **named == *role)
+                self.work.spend(units_of_names(many.len(), role.len()))
+                    && many.iter().any(|named| **named == *role)
             }
         }))
     }

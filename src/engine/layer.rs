@@ -344,11 +344,12 @@ fn work_of(condition: &Condition, values: &Values<'_>) -> usize {
         others => others.n_steps() / 2,
     };
     let of_value = |n_bytes: usize| units_of(n_bytes) + n_bytes / 16 + n_steps;
-    3 + match values {
-        Values::Absent | Values::Unknown | Values::Uncertain => 0,
-        Values::One(value) => of_value(value.len()),
-        Values::Many(values) => values.iter().map(|value| of_value(value.len())).sum(),
-    }
+    3 + condition.key.folded().len() / 64
+        + match values {
+            Values::Absent | Values::Unknown | Values::Uncertain => 0,
+            Values::One(value) => of_value(value.len()),
+            Values::Many(values) => values.iter().map(|value| of_value(value.len())).sum(),
+        }
 }
 
 /// M-12, M-20, V-9.

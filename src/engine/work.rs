@@ -146,6 +146,11 @@ pub(super) fn units_of(n_bytes: usize) -> usize {
     1 + n_bytes / 128
 }
 
+/// The units of looking for a name of `n_bytes` among so many others, one after the other, most of which differ soon.
+pub(super) fn units_of_names(n_names: usize, n_bytes: usize) -> usize {
+    1 + n_names * (1 + n_bytes / 32) / 4
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
