@@ -16,7 +16,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::read::{File, Listed, Stamp, Survey, Surveyed};
+use super::file::File;
+use super::stamp::Stamp;
+use super::survey::{Listed, Survey, Surveyed};
 
 /// The most files that may be busy. With more of them the store is being replaced, and waiting is right.
 const MAX_BUSY: usize = 64;

@@ -4,13 +4,11 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
-use super::read::ContentDigest;
+use super::file::Content;
 use crate::compile::snapshot::Revision;
 
 /// How many files a chunk has.
 const FILES_PER_CHUNK: usize = 256;
-
-type Content = (Arc<str>, ContentDigest);
 
 /// The path and the digest of each file, sorted by the bytes of the paths. A version in which some digests differ shares
 /// all chunks but theirs, and digests only what comes after the first of them.
@@ -30,7 +28,7 @@ pub struct Contents {
 impl Contents {
     /// Of these files, no two of one path, with the revision that they make.
     pub fn of(mut files: Vec<Content>) -> (Self, Revision) {
-        files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+        files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let n_files = files.len();
         let mut chunks = Vec::with_capacity(n_files.div_ceil(FILES_PER_CHUNK));
         let mut files = files.into_iter();
@@ -53,15 +51,15 @@ impl Contents {
     /// The same files, with the contents that some of them have now. None where one of those is no such file.
     pub fn with<'f>(
         &self,
-        changed: impl IntoIterator<Item = (&'f str, ContentDigest)>,
+        changed: impl IntoIterator<Item = &'f Content>,
     ) -> Option<(Self, Revision)> {
         let mut contents = self.clone();
         let mut first = contents.chunks.len().saturating_sub(1);
-        for (path, digest) in changed {
+        for Content { path, digest } in changed {
             let (chunk, at) = self.place(path)?;
             let files = contents.chunks.get_mut(chunk)?;
-            if files.get(at)?.1 != digest {
-                Arc::make_mut(files).get_mut(at)?.1 = digest;
+            if files.get(at)?.digest != *digest {
+                Arc::make_mut(files).get_mut(at)?.digest = *digest;
                 first = first.min(chunk);
             }
         }
@@ -82,12 +80,12 @@ impl Contents {
     fn place(&self, path: &str) -> Option<(usize, usize)> {
         let begins_after = |chunk: &Arc<Vec<Content>>| {
             let first = chunk.first();
-            first.is_some_and(|(first, _)| **first <= *path)
+            first.is_some_and(|first| *first.path <= *path)
         };
         let chunk = self.chunks.partition_point(begins_after).checked_sub(1)?;
         let files = self.chunks.get(chunk)?;
         let at = files
-            .binary_search_by(|(other, _)| (**other).cmp(path))
+            .binary_search_by(|other| (*other.path).cmp(path))
             .ok()?;
         Some((chunk, at))
     }
@@ -102,7 +100,7 @@ impl Contents {
         for chunk in self.chunks.iter().skip(first) {
             self.before.push(hasher.clone());
             bytes.clear();
-            for (path, digest) in chunk.iter() {
+            for Content { path, digest } in chunk.iter() {
                 bytes.extend_from_slice(&(path.len() as u64).to_be_bytes());
                 bytes.extend_from_slice(path.as_bytes());
                 bytes.extend_from_slice(digest);
@@ -128,14 +126,20 @@ mod tests {
     fn files(n: u32) -> Vec<Content> {
         let digest = |n: u32| Sha256::digest(n.to_be_bytes()).into();
         (0..n)
-            .map(|n| (format!("users/u{n}.json").into(), digest(n)))
+            .map(|n| Content {
+                path: format!("users/u{n}.json").into(),
+                digest: digest(n),
+            })
             .collect()
     }
 
     #[test]
     fn the_revision_depends_on_paths_and_contents_alone() {
         let of = |files: &[(&str, u8)]| {
-            let content = |(path, byte): &(&str, u8)| (Arc::from(*path), [*byte; 32]);
+            let content = |(path, byte): &(&str, u8)| Content {
+                path: Arc::from(*path),
+                digest: [*byte; 32],
+            };
             Contents::of(files.iter().map(content).collect()).1
         };
         assert_eq!(of(&[]).as_str(), "e3b0c44298fc1c149afbf4c8996fb924");
@@ -151,8 +155,8 @@ mod tests {
             let (mut contents, _) = Contents::of(all.clone());
             for changed in [0, n / 2, n - 1] {
                 let file = all.get_mut(changed as usize).unwrap();
-                file.1 = [7; 32];
-                let (next, revision) = contents.with([(&*file.0, [7; 32])]).unwrap();
+                file.digest = [7; 32];
+                let (next, revision) = contents.with([&*file]).unwrap();
                 let (whole, of_whole) = Contents::of(all.clone());
                 assert_eq!(revision, of_whole, "file {changed} of {n}");
                 assert!(next.iter().eq(whole.iter()) && next.len() == whole.len());
@@ -165,10 +169,14 @@ mod tests {
     #[test]
     fn a_file_that_was_not_there_is_no_change_of_contents() {
         let (contents, _) = Contents::of(files(300));
-        for path in ["", "users/u1", "users/v.json"] {
-            assert!(contents.with([(path, [0; 32])]).is_none(), "{path}");
+        let absent = ["", "users/u1", "users/v.json"].map(|path| Content {
+            path: path.into(),
+            digest: [0; 32],
+        });
+        for content in &absent {
+            assert!(contents.with([content]).is_none(), "{}", content.path);
+            assert!(Contents::default().with([content]).is_none());
         }
-        assert!(Contents::default().with([("a", [0; 32])]).is_none());
         assert_eq!(
             Contents::default().with([]).unwrap().1,
             Contents::of(Vec::new()).1

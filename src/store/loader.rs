@@ -11,9 +11,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::contents::Contents;
+use super::file::{Content, File};
 use super::place::{Kind, Place};
-use super::read::{self, File, Files, Known, Listing, Stamp, Survey};
+use super::read::{self, Files, Known};
 use super::shape::{self, Memory, Parsed, Shaped};
+use super::stamp::Stamp;
+use super::survey::{Listing, Survey};
 use super::{Loaded, Refused, Took};
 use crate::compile::incremental::{Compiler, Edit};
 use crate::compile::snapshot::Revision;
@@ -145,29 +148,27 @@ impl Loader {
         };
         for file in &mut read {
             // One text for each path, however often the store is looked at.
-            if let Some((path, _)) = self.memory.known(&file.path) {
-                file.seen.path = path;
+            if let Some(known) = self.memory.known(&file.path) {
+                file.seen.content.path = Arc::clone(&known.path);
             }
         }
-        let found = || {
-            let read = read.iter().map(|file| (&file.path, file.digest));
-            read.chain(unread.iter().map(|(path, digest)| (path, *digest)))
-        };
+        let found = || read.iter().map(|file| &file.content).chain(&unread);
         let has_same_paths = match source {
             Source::Folder(_) => {
                 findings == listing.findings && listing.has_paths_of(&self.seen.listing)
             }
             Source::Texts(_) => read.len() == self.seen.contents.len(),
         };
-        let changed = || found().map(|(path, digest)| (&**path, digest));
-        let again = has_same_paths.then(|| self.seen.contents.with(changed()));
+        let again = has_same_paths.then(|| self.seen.contents.with(found()));
         let (has_same_paths, (contents, revision)) = match again.flatten() {
             Some(again) => (true, again),
             None => {
                 let skipped = skipped.iter().flat_map(|folder| &folder.files);
                 let remembered = skipped.filter_map(|(path, _)| self.memory.known(path));
-                let here = found().map(|(path, digest)| (Arc::clone(path), digest));
-                (false, Contents::of(here.chain(remembered).collect()))
+                (
+                    false,
+                    Contents::of(found().chain(remembered).cloned().collect()),
+                )
             }
         };
         let is_fresh = read.iter().any(|file| file.stamp.is_none());
@@ -234,7 +235,7 @@ impl Loader {
             .map(|finding| Place::of(&finding.at.file))
             .collect();
         for file in &scan.read {
-            if matches!(self.memory.known(&file.path), Some((_, digest)) if digest == file.digest) {
+            if self.memory.holds(&file.content) {
                 self.memory.looks(file);
             }
         }
@@ -284,7 +285,7 @@ impl Loader {
         }
         let is_changed = |file: &&File| {
             let known = self.memory.known(&file.path);
-            known.is_some_and(|(_, digest)| digest != file.digest)
+            known.is_some_and(|known: &Content| known.digest != file.digest)
         };
         let changed: Vec<&File> = read.iter().filter(is_changed).collect();
         let is_account = |file: &&File| Place::of(&file.path).kind == Kind::Account;

@@ -13,6 +13,7 @@ use crate::language::finding::Finding;
 
 mod busy;
 mod contents;
+mod file;
 pub mod finding_log;
 mod loader;
 mod moment;
@@ -20,6 +21,8 @@ mod place;
 mod progress;
 mod read;
 mod shape;
+mod stamp;
+mod survey;
 #[cfg(test)]
 mod tests;
 mod validate;

@@ -15,7 +15,7 @@
 
 use cap_std::fs::Dir;
 
-use super::read::Stamp;
+use super::stamp::Stamp;
 
 /// A clock that was set back meanwhile by more than this is noticed.
 const MAX_STEP_NANOSECONDS: i64 = 1_000_000;

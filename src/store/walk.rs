@@ -11,9 +11,11 @@ use cap_std::ambient_authority;
 use cap_std::fs::{Dir, DirEntry, Metadata};
 use rustix::fs::{AtFlags, FileType, statat};
 
+use super::file::unreadable;
 use super::moment::Moment;
 use super::place;
-use super::read::{KnownFolder, Listed, Listing, Stamp, Survey, Surveyed, WHOLE_STORE, unreadable};
+use super::stamp::Stamp;
+use super::survey::{KnownFolder, Listed, Listing, Survey, Surveyed, WHOLE_STORE};
 use crate::config::MAX_FILES;
 use crate::language::finding::{Code, Finding, Location};
 

@@ -25,8 +25,8 @@ use tracing::{debug, error, info, warn};
 
 use super::finding_log::FindingLog;
 use super::loader::{Source, Trust};
-use super::read::{Listing, Survey};
-use super::{Loaded, Loader, Took};
+use super::survey::{Listing, Survey};
+use super::{Loaded, Loader, Took, walk};
 use crate::compile::snapshot::Revision;
 use crate::engine::live::{Generation, Live};
 use crate::language::finding::{Code, Finding};
@@ -288,7 +288,7 @@ impl Reloader {
         // At least once a minute every folder is listed, whatever its stamp says.
         let must_list = must_digest || (is_poll && self.next_slice == 0);
         let nothing = Listing::default();
-        let survey = Survey::of(&self.root, if must_list { &nothing } else { &seen.listing });
+        let survey = walk::survey(&self.root, if must_list { &nothing } else { &seen.listing });
         let surveyed = begun.elapsed();
         let is_untouched = survey.is_as(&seen.listing);
         // A file that was too new, or could not be read, is read again however it looks.
@@ -354,7 +354,7 @@ impl Reloader {
             .iter()
             .skip(first)
             .take(n_files)
-            .any(|(path, digest)| !survey.still_holds(path, digest))
+            .any(|content| !survey.still_holds(content))
     }
 
     fn publish(&mut self, loaded: Loaded, begun: Instant) {

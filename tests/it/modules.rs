@@ -136,10 +136,6 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "the root of the module is its first file, and says what both others load",
     ),
     (
-        &["store::busy", "store::moment", "store::read", "store::walk"],
-        "one look at a store is listing and reading taken together",
-    ),
-    (
         &[
             "cli",
             "cli::authorize",

@@ -8,9 +8,9 @@ use super::{Fragment, Memory, Owners, count, fragment};
 use crate::language::finding::Finding;
 use crate::name::AccountId;
 use crate::store::contents::Contents;
+use crate::store::file::{Content, ContentDigest, File, Seen};
 use crate::store::place::{Kind, Place};
 use crate::store::progress::Progress;
-use crate::store::read::{ContentDigest, File, Seen};
 use crate::world::Entities;
 use crate::world::build::Missing;
 
@@ -60,8 +60,7 @@ pub fn entities(
     fresh.retain(|_| memory.owners == declared.owners);
     let is_parsed: HashSet<&str> = fresh.iter().map(|(file, _)| &*file.path).collect();
     // What was read only to see that it has not changed has been left in the memory.
-    let is_known = |file: &File| matches!(memory.known(&file.path), Some((_, digest)) if digest == file.digest);
-    let is_left = |file: &File| !is_known(file) && !is_parsed.contains(&*file.path);
+    let is_left = |file: &File| !memory.holds(&file.content) && !is_parsed.contains(&*file.path);
     let left = read.into_iter().filter(is_left).collect();
     fresh.extend(read_all(left, &declared.owners));
     merge(files, fresh, declared, memory)
@@ -140,7 +139,7 @@ fn merge(
         memory.keep_only(files);
     }
     let mut aws_managed = BTreeMap::new();
-    for (path, digest) in files.iter() {
+    for Content { path, digest } in files.iter() {
         let said = bad.get(path).or_else(|| memory.fragment(path));
         let Some(said) = said else {
             let is_account = Place::of(path).kind == Kind::Account;

@@ -3,27 +3,30 @@
 //! A file's entities and findings follow from its path, its content and the owner of its folder alone, so where all
 //! three are the same, so is what it says.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use hashbrown::HashTable;
 
 use super::Fragment;
 use super::owners::{Declaration, Owners};
 use crate::store::contents::Contents;
-use crate::store::read::{ContentDigest, Seen, Stamp};
+use crate::store::file::{Content, Seen};
+use crate::store::stamp::Stamp;
 
-/// The good files of the last load, by path. Their documents are shared with the snapshot that was made of them.
+/// The good files of the last load, found by their paths. Their documents are shared with the snapshot that was made of them.
 #[derive(Debug, Default)]
 pub struct Memory {
-    files: HashMap<Arc<str>, Remembered>,
+    files: HashTable<Remembered>,
+    hasher: RandomState,
     /// To whom they belong.
     pub(super) owners: Owners,
 }
 
 #[derive(Debug)]
 struct Remembered {
-    digest: ContentDigest,
-    /// What the file looked like, if that tells it from every later content.
-    stamp: Option<Stamp>,
+    seen: Seen,
     says: Says,
 }
 
@@ -45,35 +48,35 @@ impl Memory {
         self.files.len()
     }
 
-    /// The path, and the digest of the content, of a file that need not be read because it looks as it did.
-    pub fn unread(&self, path: &str, stamp: &Stamp) -> Option<(Arc<str>, ContentDigest)> {
-        let (path, known) = self.files.get_key_value(path)?;
-        (known.stamp == Some(*stamp)).then(|| (Arc::clone(path), known.digest))
+    /// The content of a file that need not be read because it looks as it did.
+    pub fn unread(&self, path: &str, stamp: &Stamp) -> Option<Content> {
+        let known = &self.find(path)?.seen;
+        (known.stamp == Some(*stamp)).then(|| known.content.clone())
     }
 
-    /// The path and the digest of a file that was good.
-    pub fn known(&self, path: &str) -> Option<(Arc<str>, ContentDigest)> {
-        let (path, known) = self.files.get_key_value(path)?;
-        Some((Arc::clone(path), known.digest))
+    /// The content of a file that was good.
+    pub fn known(&self, path: &str) -> Option<&Content> {
+        Some(&self.find(path)?.seen.content)
+    }
+
+    /// Whether the file was good, and had this content.
+    pub fn holds(&self, content: &Content) -> bool {
+        self.known(&content.path) == Some(content)
     }
 
     /// What the file at `path` says; the caller has seen that its content is the same.
     pub fn fragment(&self, path: &str) -> Option<&Arc<Fragment>> {
-        match &self.files.get(path)?.says {
+        match &self.find(path)?.says {
             Says::Entities(fragment) => Some(fragment),
             Says::Account(_) => None,
         }
     }
 
-    /// The account that the file at `path` declares, if its content is still of `digest`.
-    pub(super) fn declaration(
-        &self,
-        path: &str,
-        digest: &ContentDigest,
-    ) -> Option<&Arc<Declaration>> {
-        let known = self.files.get(path)?;
+    /// The account that a file declares, if it still has this content.
+    pub(super) fn declaration(&self, content: &Content) -> Option<&Arc<Declaration>> {
+        let known = self.find(&content.path)?;
         match &known.says {
-            Says::Account(declaration) if known.digest == *digest => Some(declaration),
+            Says::Account(declaration) if known.seen.content == *content => Some(declaration),
             _ => None,
         }
     }
@@ -90,28 +93,51 @@ impl Memory {
 
     fn keep_as(&mut self, file: &Seen, says: Says) {
         let remembered = Remembered {
-            digest: file.digest,
-            stamp: file.stamp,
+            seen: file.clone(),
             says,
         };
-        self.files.insert(Arc::clone(&file.path), remembered);
+        if let Some(known) = self.find_mut(&file.path) {
+            *known = remembered;
+            return;
+        }
+        let hasher = &self.hasher;
+        let hash = |known: &Remembered| hasher.hash_one(&*known.seen.path);
+        self.files
+            .insert_unique(hash(&remembered), remembered, hash);
     }
 
     /// Notes what a file looks like that was read again, and says what it said.
     pub fn looks(&mut self, file: &Seen) {
-        if let Some(known) = self.files.get_mut(&file.path) {
-            known.stamp = file.stamp;
+        if let Some(known) = self.find_mut(&file.path) {
+            known.seen.stamp = file.stamp;
         }
     }
 
     /// Forgets the file at `path`.
     pub(super) fn forget(&mut self, path: &str) {
-        self.files.remove(path);
+        let hash = self.hasher.hash_one(path);
+        if let Ok(known) = self
+            .files
+            .find_entry(hash, |known| *known.seen.path == *path)
+        {
+            known.remove();
+        }
     }
 
     /// Forgets all files but these.
     pub(super) fn keep_only(&mut self, files: &Contents) {
-        let present: HashSet<&str> = files.iter().map(|(path, _)| &**path).collect();
-        self.files.retain(|path, _| present.contains(&**path));
+        let present: HashSet<&str> = files.iter().map(|content| &*content.path).collect();
+        self.files
+            .retain(|known| present.contains(&*known.seen.path));
+    }
+
+    fn find(&self, path: &str) -> Option<&Remembered> {
+        let hash = self.hasher.hash_one(path);
+        self.files.find(hash, |known| *known.seen.path == *path)
+    }
+
+    fn find_mut(&mut self, path: &str) -> Option<&mut Remembered> {
+        let hash = self.hasher.hash_one(path);
+        self.files.find_mut(hash, |known| *known.seen.path == *path)
     }
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::file::ContentDigest;
 use super::place::{Kind, Place};
-use super::read::ContentDigest;
 use crate::language::document::PolicyType;
 use crate::language::finding::{Code, Finding, Location, did_you_mean};
 use crate::language::json::{self, Node, Value};

@@ -7,8 +7,8 @@ use super::{Folder, FolderOwner, Memory, Owner, Reading, account, with_json};
 use crate::language::finding::{Code, Finding, Location};
 use crate::name::AccountId;
 use crate::store::contents::Contents;
+use crate::store::file::{Content, File};
 use crate::store::place::{self, Kind, Place};
-use crate::store::read::{ContentDigest, File};
 use crate::world::entity::Account;
 
 /// The owner of each folder, by the folder's name; `None` is the root.
@@ -79,20 +79,20 @@ pub fn declared(
             partition: root_partition.clone().unwrap_or_else(|| "aws".to_owned()),
             id,
         };
-        if let Some((path, digest)) = declaration {
+        if let Some(content) = declaration {
             let folder = Folder {
                 id: owner.id.clone(),
             };
-            let says = match remembered(path, digest, &folder, root_partition.as_ref(), memory) {
+            let says = match remembered(content, &folder, root_partition.as_ref(), memory) {
                 Some(known) => known,
                 None => {
-                    let file = read.get(&**path).ok_or(TextNeeded)?;
+                    let file = read.get(&*content.path).ok_or(TextNeeded)?;
                     let partition = root_partition.clone();
                     let says = Arc::new(declaration_in(file, &file.text, folder, partition));
                     if says.account.is_some() {
                         memory.keep_account(file, Arc::clone(&says));
                     } else {
-                        memory.forget(path);
+                        memory.forget(&content.path);
                         declared.missing.push("account".to_owned());
                     }
                     says
@@ -125,10 +125,10 @@ pub fn declared(
 }
 
 /// The folders of accounts, the root first, each with its `account.json` if it has one.
-fn folders(files: &Contents) -> BTreeMap<Option<&str>, Option<&(Arc<str>, ContentDigest)>> {
+fn folders(files: &Contents) -> BTreeMap<Option<&str>, Option<&Content>> {
     let mut folders = BTreeMap::from([(None, None)]);
     for file in files.iter() {
-        let path: &str = &file.0;
+        let path: &str = &file.path;
         let is_account = path.ends_with("account.json") && Place::of(path).kind == Kind::Account;
         let declaration = folders.entry(place::account_folder(path)).or_default();
         if is_account {
@@ -161,15 +161,14 @@ fn undeclared(folder: &str, id: &AccountId, partition: &str) -> Account {
     }
 }
 
-/// What the `account.json` at `path` said when it was read last, where it would say the same now.
+/// What an `account.json` of this content said when it was read last, where it would say the same now.
 fn remembered(
-    path: &str,
-    digest: &ContentDigest,
+    content: &Content,
     folder: &Folder,
     default_partition: Option<&String>,
     memory: &Memory,
 ) -> Option<Arc<Declaration>> {
-    let known = memory.declaration(path, digest)?;
+    let known = memory.declaration(content)?;
     let is_same =
         known.folder == folder.id && known.default_partition.as_ref() == default_partition;
     is_same.then(|| Arc::clone(known))

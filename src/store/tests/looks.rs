@@ -5,7 +5,9 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::store::read::{Known, Listed, Listing, Stamp, Survey};
+use crate::store::read::Known;
+use crate::store::stamp::Stamp;
+use crate::store::survey::{Listed, Listing, Survey};
 
 /// The listing of `survey`, as if all of it had been old enough to be trusted.
 fn settled(survey: &Survey) -> Listing {
@@ -36,10 +38,10 @@ fn a_folder_in_which_nothing_has_changed_is_the_one_that_was_listed() {
         ("users/eng/bob.json", "{}"),
         ("groups/g.json", "{}"),
     ]);
-    let first = Survey::of(root.path(), &Listing::default());
+    let first = walk::survey(root.path(), &Listing::default());
     let listing = settled(&first);
     fs::write(root.path().join("users/ann.json"), "{ }").unwrap();
-    let second = Survey::of(root.path(), &listing);
+    let second = walk::survey(root.path(), &listing);
     assert_eq!(paths(&first), paths(&second));
     for same in ["", "users/eng", "groups"] {
         assert!(
@@ -103,11 +105,11 @@ fn what_comes_goes_or_becomes_something_else_is_seen() {
     ];
     for (what, change, expected) in changes {
         let root = shop(&[("users/ann.json", "{}"), ("users/eng/bob.json", "{}")]);
-        let listing = settled(&Survey::of(root.path(), &Listing::default()));
+        let listing = settled(&walk::survey(root.path(), &Listing::default()));
         change(root.path());
-        let survey = Survey::of(root.path(), &listing);
+        let survey = walk::survey(root.path(), &listing);
         assert_eq!(paths(&survey), expected, "{what}");
-        let anew = Survey::of(root.path(), &Listing::default());
+        let anew = walk::survey(root.path(), &Listing::default());
         assert!(survey.is_as(&anew.listing()), "{what}");
     }
 }
@@ -117,7 +119,7 @@ fn what_comes_goes_or_becomes_something_else_is_seen() {
 #[test]
 fn one_look_proves_what_was_there_before_it_began() {
     let root = shop(&[("users/ann.json", "{}")]);
-    let look = || Survey::of(root.path(), &Listing::default());
+    let look = || walk::survey(root.path(), &Listing::default());
     assert!(!look().is_of_one_moment(), "too new");
     std::thread::sleep(Duration::from_millis(30));
     let survey = look();
@@ -172,8 +174,11 @@ fn files_that_change_one_after_the_other_are_read_as_they_were_together() {
             }
             let number = |path: &str| {
                 let mut files = loader.seen().contents.iter();
-                let (_, digest) = files.find(|(other, _)| **other == *path).unwrap();
-                digests.iter().position(|other| **other == *digest).unwrap()
+                let content = files.find(|other| *other.path == *path).unwrap();
+                digests
+                    .iter()
+                    .position(|other| **other == content.digest)
+                    .unwrap()
             };
             let (a, b) = (number(first), number(second));
             assert!(
@@ -228,7 +233,7 @@ fn files_that_are_not_read_are_told_or_counted_at_every_look() {
         }
     }
     write(root.path(), &[("users/ann.json", "{}")]);
-    let look = |last: &Listing| Survey::of(root.path(), last);
+    let look = |last: &Listing| walk::survey(root.path(), last);
     let first = look(&Listing::default());
     let told: Vec<_> = first
         .findings

@@ -11,8 +11,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::contents::Contents;
+use crate::store::file::unreadable;
 use crate::store::load;
-use crate::store::read::unreadable;
 
 /// A store in a folder of a temporary directory, so that the folder itself can be replaced.
 struct Fixture {
@@ -240,8 +240,9 @@ fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
         let other = Revision::new("another");
         let seen = reloader.loader.seen_mut();
         seen.is_fresh = false;
-        let path = seen.contents.iter().nth(index).unwrap().0.clone();
-        seen.contents = seen.contents.with([(&*path, [0; 32])]).unwrap().0;
+        let mut content = seen.contents.iter().nth(index).unwrap().clone();
+        content.digest = [0; 32];
+        seen.contents = seen.contents.with([&content]).unwrap().0;
         seen.revision = Some(other.clone());
         lock(&reloader.status).revision = other;
         reloader.check(Reason::Event);
@@ -321,7 +322,7 @@ fn a_file_that_could_not_be_read_is_tried_again_though_it_has_not_changed() {
     let seen = reloader.loader.seen_mut();
     seen.is_fresh = false;
     let mut contents: Vec<_> = seen.contents.iter().cloned().collect();
-    let (path, _) = contents.pop().unwrap();
+    let path = contents.pop().unwrap().path;
     seen.contents = Contents::of(contents).0;
     let cause = std::io::Error::other("too many open files");
     let findings = vec![unreadable(path, &cause)];

@@ -1,0 +1,131 @@
+//! One file, read, and what is kept of it.
+//!
+//! ```text
+//! File ─┬─ Seen ─┬─ Content ─┬─ path
+//!       │        │           └─ digest      which content it has
+//!       │        └─ stamp                   what it looked like, if that tells it from every later content
+//!       └─ text                             dropped once it is parsed
+//! ```
+
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
+use sha2::{Digest, Sha256};
+
+use super::stamp::Stamp;
+use crate::language::finding::{Code, Finding, Location};
+
+/// The SHA-256 of a file's bytes.
+pub type ContentDigest = [u8; 32];
+
+/// One file that was read.
+#[derive(Clone, Debug)]
+pub struct File {
+    /// What tells it from others.
+    pub seen: Seen,
+    /// Its bytes.
+    pub text: Arc<[u8]>,
+}
+
+/// Which content a file has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Below the root, with `/` between its parts; without the `..data` it was read through.
+    pub path: Arc<str>,
+    /// Of its bytes.
+    pub digest: ContentDigest,
+}
+
+/// What is kept of a file that was read.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What it holds.
+    pub content: Content,
+    /// What it looks like, if no later content can look the same.
+    pub stamp: Option<Stamp>,
+}
+
+impl Deref for Seen {
+    type Target = Content;
+
+    fn deref(&self) -> &Content {
+        &self.content
+    }
+}
+
+impl Deref for File {
+    type Target = Seen;
+
+    fn deref(&self) -> &Seen {
+        &self.seen
+    }
+}
+
+/// Why a file was not read.
+pub enum ReadError {
+    /// It is no longer what the survey says.
+    Changed,
+    /// The system does not let us.
+    Io(io::Error),
+}
+
+/// Reads the file that is called `path` and stands at `below_base` of an open folder, if it looks like `seen` before and
+/// after it is read.
+pub fn read_one(
+    base: &Dir,
+    below_base: &Path,
+    path: &Arc<str>,
+    seen: &Stamp,
+) -> Result<File, ReadError> {
+    let gone_or = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Changed,
+        _ => ReadError::Io(error),
+    };
+    // By our clock: one that is ahead of the file system's makes a stamp seem older than it is, and only the minute's
+    // digests find what hides behind it then.
+    let read_at = SystemTime::now();
+    let mut options = OpenOptions::new();
+    // Should a FIFO have taken the file's place since, opening it must not wait for a writer.
+    options.read(true).custom_flags(libc::O_NONBLOCK);
+    let mut file = base.open_with(below_base, &options).map_err(gone_or)?;
+    let is_as_seen = |file: &cap_std::fs::File| {
+        file.metadata()
+            .map(|metadata| metadata.is_file() && Stamp::of(&metadata) == *seen)
+            .map_err(ReadError::Io)
+    };
+    if !is_as_seen(&file)? {
+        return Err(ReadError::Changed);
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(seen.n_bytes()).unwrap_or(0));
+    file.by_ref()
+        .take(seen.n_bytes() + 1)
+        .read_to_end(&mut bytes)
+        .map_err(ReadError::Io)?;
+    if bytes.len() as u64 != seen.n_bytes() || !is_as_seen(&file)? {
+        return Err(ReadError::Changed);
+    }
+    let digest = Sha256::digest(&bytes).into();
+    Ok(File {
+        seen: Seen {
+            content: Content {
+                path: Arc::clone(path),
+                digest,
+            },
+            stamp: Some(*seen).filter(|stamp| stamp.is_settled(read_at)),
+        },
+        text: bytes.into(),
+    })
+}
+
+/// A file or folder that the system does not let us read.
+pub fn unreadable(path: impl Into<Arc<str>>, error: &io::Error) -> Finding {
+    Finding::error(
+        Code::UNREADABLE,
+        Location::file(path),
+        format!("cannot be read: {error}"),
+    )
+}

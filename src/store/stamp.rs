@@ -1,0 +1,82 @@
+//! What a file or folder looks like from outside.
+
+use std::time::{Duration, SystemTime};
+
+use cap_std::fs::{Metadata, MetadataExt};
+
+/// A file that was changed so shortly before it was read may be changed again without another stamp: file systems
+/// count time in ticks, of two seconds at worst.
+const STAMP_GRAIN: Duration = Duration::from_secs(2);
+
+/// What tells, without reading it, that a file has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    device: u64,
+    inode: u64,
+    n_bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Of a file or folder.
+    pub fn of(metadata: &Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            n_bytes: metadata.size(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// The same, by a call of the system that [`Metadata`] is not made from.
+    #[expect(
+        clippy::unnecessary_cast,
+        reason = "how wide these are differs between systems"
+    )]
+    pub(super) fn of_stat(stat: &rustix::fs::Stat) -> Self {
+        Self {
+            device: stat.st_dev as u64,
+            inode: stat.st_ino as u64,
+            n_bytes: stat.st_size as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    /// How many bytes the file has.
+    pub(super) fn n_bytes(&self) -> u64 {
+        self.n_bytes
+    }
+
+    /// The file system that it is of.
+    pub(super) fn device(&self) -> u64 {
+        self.device
+    }
+
+    /// Tells a file or folder from all others that there are at the same time.
+    pub(super) fn identity(&self) -> (u64, u64) {
+        (self.device, self.inode)
+    }
+
+    /// When the file was changed last, in seconds and nanoseconds since 1970.
+    pub(super) fn changed(&self) -> (i64, i64) {
+        self.changed
+    }
+
+    /// When the file was changed last, since 1970, by the clock of its file system.
+    pub fn changed_at(&self) -> Duration {
+        let (seconds, nanoseconds) = self.changed;
+        Duration::new(
+            u64::try_from(seconds).unwrap_or(0),
+            u32::try_from(nanoseconds).unwrap_or(0),
+        )
+    }
+
+    /// Whether it tells what is read at `now` from every later content.
+    pub(super) fn is_settled(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(SystemTime::UNIX_EPOCH);
+        now.is_ok_and(|now| self.changed_at() + STAMP_GRAIN < now)
+    }
+}
