@@ -100,8 +100,14 @@ fn an_unknown_key_is_an_error_and_an_unknown_variable_a_warning() {
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     assert!(
         warnings
-            .iter()
-            .any(|warning| warning.ends_with("did you mean `IAMD_STORE`?")),
+            .first()
+            .is_some_and(|one| one.ends_with("did you mean `IAMD_STORE`?")),
+        "{warnings:?}"
+    );
+    assert!(
+        warnings
+            .get(1)
+            .is_some_and(|one| one.contains("Kubernetes")),
         "{warnings:?}"
     );
 }

@@ -122,6 +122,12 @@ impl Loader {
         &mut self.seen
     }
 
+    /// What is remembered, to pretend that another content had been read.
+    #[cfg(test)]
+    pub(super) fn memory_mut(&mut self) -> &mut Memory {
+        &mut self.memory
+    }
+
     /// Reads what differs from what is remembered.
     pub(super) fn scan(&self, source: Source<'_>, first: Option<Survey>, trust: Trust) -> Scan {
         let begun = Instant::now();

@@ -1,6 +1,6 @@
 //! What a look at a store takes from the look before it, and when one look is enough.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 
@@ -114,26 +114,105 @@ fn what_comes_goes_or_becomes_something_else_is_seen() {
     }
 }
 
-/// Stamps only the system's clock can make older.
+#[test]
+fn a_folder_is_listed_again_until_its_stamp_tells_every_change() {
+    let root = shop(&[("users/ann.json", "{}")]);
+    let survey = walk::survey(root.path(), &Listing::default());
+    let now = SystemTime::now();
+    assert_eq!(survey.folders.len(), 2);
+    for folder in &survey.folders {
+        let is_trusted = folder.stamp.is_some();
+        assert!(!is_trusted || folder.looked.is_settled(now), "{folder:?}");
+    }
+}
+
+/// A folder whose stamps are made by the clock of this machine: in memory where those for temporary files are not.
+#[cfg(target_os = "linux")]
+fn folder_with_our_clock() -> TempDir {
+    let is_ours = |folder: &TempDir| {
+        let survey = walk::survey(folder.path(), &Listing::default());
+        survey.moment.is_some()
+    };
+    let usual = TempDir::new().unwrap();
+    if is_ours(&usual) {
+        return usual;
+    }
+    let in_memory = TempDir::new_in("/dev/shm").unwrap();
+    assert!(
+        is_ours(&in_memory),
+        "`TMPDIR` must name a folder on a local file system"
+    );
+    in_memory
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_moment_holds_for_nothing_that_changes_after_it() {
+    use cap_std::ambient_authority;
+    use cap_std::fs::Dir;
+
+    use crate::store::moment::Moment;
+
+    let root = folder_with_our_clock();
+    let dir = Dir::open_ambient_dir(root.path(), ambient_authority()).unwrap();
+    let of_root = Stamp::of(&dir.dir_metadata().unwrap());
+    let mut moment = Moment::now(&dir, &of_root).unwrap();
+    assert!(moment.may_hold(), "nothing was seen");
+    write(root.path(), &[ACCOUNT]);
+    moment.see(&Stamp::of(&dir.metadata("account.json").unwrap()));
+    assert!(!moment.may_hold());
+}
+
+/// A look that proves nothing is followed by another.
+#[test]
+fn what_has_changed_since_the_first_look_is_looked_at_again() {
+    let root = shop(&[("users/ann.json", "{}")]);
+    let nothing = Listing::default();
+    let first = walk::survey(root.path(), &nothing);
+    write(root.path(), &[("users/bob.json", "{}")]);
+    let known = Known {
+        last: &nothing,
+        unread: &|_, _| None,
+        trusts_folders: false,
+    };
+    let files = read::files(root.path(), Some(first), known);
+    let paths: Vec<&str> = files.read.iter().map(|file| &*file.path).collect();
+    assert_eq!(paths, ["account.json", "users/ann.json", "users/bob.json"]);
+}
+
+/// Stamps only the system's clock can make older, so each condition is waited for.
 #[cfg(target_os = "linux")]
 #[test]
 fn one_look_proves_what_was_there_before_it_began() {
-    let root = shop(&[("users/ann.json", "{}")]);
-    let look = || walk::survey(root.path(), &Listing::default());
-    assert!(!look().is_of_one_moment(), "too new");
-    std::thread::sleep(Duration::from_millis(30));
-    let survey = look();
-    if survey.moment.is_none() {
-        return; // this file system may have a clock of its own
+    #[track_caller]
+    fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !holds() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::yield_now();
+        }
     }
-    assert!(survey.is_of_one_moment());
-    fs::write(root.path().join("users/bob.json"), "{}").unwrap();
+    let root = folder_with_our_clock();
+    let root = root.path();
+    let files = [ACCOUNT, ("users/ann.json", "{}")];
+    let look = |root: &Path| walk::survey(root, &Listing::default());
+    write(root, &files);
+    let mut survey = look(root);
+    eventually("a later look proves it", || {
+        survey = look(root);
+        survey.is_of_one_moment()
+    });
+    fs::write(root.join("users/bob.json"), "{}").unwrap();
     assert!(!survey.is_of_one_moment(), "a folder has changed since");
-    std::thread::sleep(Duration::from_millis(30));
-    assert!(look().is_of_one_moment());
-    symlink("ann.json", root.path().join("users/c.json")).unwrap();
-    std::thread::sleep(Duration::from_millis(30));
-    assert!(!look().is_of_one_moment(), "a link may lead elsewhere");
+    eventually("a look after that proves it", || {
+        look(root).is_of_one_moment()
+    });
+    symlink("ann.json", root.join("users/c.json")).unwrap();
+    // What was changed later is old enough by now, and so is the link.
+    let later = folder_with_our_clock();
+    write(later.path(), &files);
+    eventually("time passes", || look(later.path()).is_of_one_moment());
+    assert!(!look(root).is_of_one_moment(), "a link may lead elsewhere");
 }
 
 /// The writer changes one file and then the other, so there is never a moment at which the second one is ahead, nor

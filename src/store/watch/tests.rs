@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::store::contents::Contents;
-use crate::store::file::unreadable;
+use crate::store::file::{Content, Seen, unreadable};
 use crate::store::load;
 
 /// A store in a folder of a temporary directory, so that the folder itself can be replaced.
@@ -137,7 +137,9 @@ fn a_store_that_does_not_load_leaves_the_last_good_one() {
     // Put back as it was: nothing to publish, and no longer stale.
     fs::write(fixture.root.join("users/ann.json"), "{}").unwrap();
     running.becomes("{}");
-    assert_eq!(running.watcher.status().findings, []);
+    let status = running.watcher.status();
+    assert_eq!(status.findings, []);
+    assert_eq!(status.reloads.published, 0);
 }
 
 #[test]
@@ -195,7 +197,7 @@ fn a_config_map_swap_is_one_change() {
 }
 
 #[test]
-fn a_requested_reload_digests_everything_and_swaps_nothing_that_is_the_same() {
+fn a_requested_reload_of_what_has_not_changed_swaps_nothing() {
     let fixture = Fixture::new();
     let running = fixture.start();
     let first = Arc::as_ptr(running.live.load().as_ref().unwrap());
@@ -206,6 +208,66 @@ fn a_requested_reload_digests_everything_and_swaps_nothing_that_is_the_same() {
     assert_eq!(Arc::as_ptr(running.live.load().as_ref().unwrap()), first);
     let reloads = running.watcher.status().reloads;
     assert_eq!((reloads.published, reloads.refused), (0, 0));
+}
+
+/// SIGHUP is for those who do not trust stamps: another content hides behind one that has not changed and is old enough.
+#[test]
+fn a_requested_reload_digests_every_file_whatever_its_stamp_says() {
+    let fixture = Fixture::new();
+    let mut reloader = reloader(&fixture);
+    pretend_another_content(&mut reloader, "users/ann.json");
+    let pretended = lock(&reloader.status).revision.clone();
+    reloader.check(Reason::Event);
+    assert_eq!(lock(&reloader.status).revision, pretended, "nobody asked");
+    let watcher = Watcher {
+        signals: Arc::clone(&reloader.signals),
+        status: Arc::clone(&reloader.status),
+    };
+    watcher.request_reload();
+    reloader.check(Reason::Event);
+    assert_eq!(watcher.status().revision, revision_with("{}"));
+    assert_eq!(watcher.status().reloads.published, 1);
+}
+
+/// As if another content had been read of the file, long ago, behind the stamp that it still has.
+fn pretend_another_content(reloader: &mut Reloader, file: &str) {
+    let seen = reloader.loader.seen_mut();
+    let mut files = seen
+        .listing
+        .folders
+        .iter()
+        .flat_map(|folder| &folder.listed.files);
+    let (path, stamp) = files.find(|(path, _)| **path == *file).unwrap().clone();
+    let content = Content {
+        path,
+        digest: [0; 32],
+    };
+    let (contents, revision) = seen.contents.with([&content]).unwrap();
+    seen.is_fresh = false;
+    seen.contents = contents;
+    seen.revision = Some(revision.clone());
+    lock(&reloader.status).revision = revision;
+    let memory = reloader.loader.memory_mut();
+    let says = Arc::clone(memory.fragment(file).unwrap());
+    let stamp = Some(stamp);
+    memory.keep(&Seen { content, stamp }, says);
+}
+
+#[test]
+fn a_generation_that_nobody_uses_any_more_is_freed() {
+    let fixture = Fixture::new();
+    let mut reloader = reloader(&fixture);
+    let first = Arc::downgrade(reloader.live.load().as_ref().unwrap());
+    let in_use = first.upgrade();
+    fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
+    reloader.check(Reason::Poll);
+    drop(in_use);
+    assert!(
+        first.upgrade().is_some(),
+        "a request must not be the one that frees it"
+    );
+    reloader.check(Reason::Poll);
+    assert!(first.upgrade().is_none());
 }
 
 /// A reloader without its thread.
@@ -291,6 +353,35 @@ fn a_store_that_cannot_be_watched_is_polled() {
     );
 }
 
+/// Gives the reloader signals that no watch set up before knows of.
+fn with_signals_of_its_own(reloader: &mut Reloader) -> Receiver<()> {
+    let (wake, woken) = sync_channel(1);
+    reloader.signals = Arc::new(Signals {
+        wake,
+        must_stop: AtomicBool::new(false),
+        must_digest: AtomicBool::new(false),
+        must_rewatch: AtomicBool::new(false),
+    });
+    woken
+}
+
+#[test]
+fn a_watch_follows_the_stores_path_though_no_event_told() {
+    let fixture = Fixture::new();
+    let parent = fixture.parent.path();
+    fs::rename(&fixture.root, parent.join("v1")).unwrap();
+    shop(&parent.join("v2"), "{}");
+    symlink("v1", &fixture.root).unwrap();
+    let mut reloader = reloader(&fixture);
+    reloader.watch();
+    with_signals_of_its_own(&mut reloader);
+    symlink("v2", parent.join("next")).unwrap();
+    fs::rename(parent.join("next"), &fixture.root).unwrap();
+    reloader.watch();
+    let watched = reloader.watched.map(|watched| watched.places);
+    assert_eq!(watched, Some(Places::of(&fixture.root)));
+}
+
 #[test]
 fn only_what_the_store_is_reached_by_is_watched_above_it() {
     let fixture = Fixture::new();
@@ -306,6 +397,9 @@ fn only_what_the_store_is_reached_by_is_watched_above_it() {
     assert!(places.concern(&event(parent.join("current"))));
     assert!(places.concern(&event(parent.join("current/policies/users/ann.json"))));
     assert!(!places.concern(&event(parent.join("something-else"))));
+    let reading = Event::new(EventKind::Access(notify::event::AccessKind::Any));
+    let reading = reading.add_path(parent.join("current/policies/users/ann.json"));
+    assert!(!places.concern(&reading), "that may be ourselves");
     let gone = Places::of(&parent.join("a/b/c"));
     assert_eq!(gone.identity, None);
     assert!(
@@ -341,14 +435,7 @@ fn a_link_out_of_the_store_is_not_watched() {
     let outside = TempDir::new().unwrap();
     let mut reloader = reloader(&fixture);
     symlink(outside.path(), fixture.root.join("users/outside")).unwrap();
-    let (wake, woken) = sync_channel(1);
-    let signals = Arc::new(Signals {
-        wake,
-        must_stop: AtomicBool::new(false),
-        must_digest: AtomicBool::new(false),
-        must_rewatch: AtomicBool::new(false),
-    });
-    reloader.signals = signals;
+    let woken = with_signals_of_its_own(&mut reloader);
     reloader.watch();
     fs::write(outside.path().join("noise.json"), "{}").unwrap();
     assert!(woken.recv_timeout(Duration::from_millis(200)).is_err());

@@ -228,26 +228,30 @@ fn a_version_that_is_not_the_default_is_refused() {
 /// G-1 to G-37: the envelope hides no fault of the document, and has no member that nobody knows (G-3).
 #[test]
 fn a_printed_version_is_checked_like_any_document() {
-    for (version, code, at) in [
+    for (version, code, at, others) in [
         (
             get_policy_version(&DOCUMENT.replace("Allow", "allow"), true),
             "invalid-effect",
             "\"allow\"",
+            &[][..],
         ),
         (
             get_policy_version(&DOCUMENT.replace("\"Action\"", "\"Acton\""), true),
             "unknown-member",
             "\"Acton\"",
+            &["missing-member"],
         ),
         (
             get_policy_version(DOCUMENT, true).replace("VersionId", "VersonId"),
             "unknown-member",
             "\"VersonId\"",
+            &["missing-member"],
         ),
         (
             get_policy_version(DOCUMENT, true).replacen('{', "{\"Conditon\": 1, ", 1),
             "unknown-member",
             "\"Conditon\"",
+            &[],
         ),
     ] {
         let files = [
@@ -260,6 +264,9 @@ fn a_printed_version_is_checked_like_any_document() {
             finding.code.as_str() == code && (finding.at.line, finding.at.column) == place
         });
         assert!(is_told, "error[{code}] at {place:?} in {findings:#?}");
+        let mut told: Vec<&str> = findings.iter().map(|one| one.code.as_str()).collect();
+        told.retain(|told| *told != code);
+        assert_eq!(told, others, "{findings:#?}");
     }
 }
 

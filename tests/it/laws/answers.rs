@@ -21,10 +21,12 @@ use crate::oracle::{self, Answer, Name};
 #[test]
 fn an_explanation_decides_as_the_plain_question_does() {
     each_world(|case, _| {
+        let mut n_explained = 0;
         for question in case.questions() {
             let Ok(plain) = ask(&case.snapshot, &question) else {
                 continue;
             };
+            n_explained += 1;
             let request = Request::parse(&asked_of(&question), at(&question)).unwrap();
             let explained = explain(&case.snapshot, &request, &Redacted::default()).unwrap();
             assert_eq!(told(&explained.decision), told(&plain), "{question:?}");
@@ -48,6 +50,7 @@ fn an_explanation_decides_as_the_plain_question_does() {
                 "{question:?}"
             );
         }
+        assert!(n_explained > 20, "{n_explained} are explained");
     });
 }
 

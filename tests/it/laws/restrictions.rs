@@ -8,8 +8,9 @@ use crate::worlds::{self, Kind, Random};
 /// I-2, I-3, I-4: none of these changes turns a deny into an allow.
 #[test]
 fn changes_that_only_restrict_never_allow() {
+    let mut n_tried = [0; 7];
     each_world(|case, random| {
-        for change in [
+        let changes = [
             add_deny,
             remove_allow,
             add_boundary,
@@ -17,19 +18,23 @@ fn changes_that_only_restrict_never_allow() {
             add_service_control_without_allow,
             add_identity_policy_without_allow,
             add_resource_policy_without_allow,
-        ] {
+        ];
+        for (n_tried, change) in n_tried.iter_mut().zip(changes) {
             let mut files = case.world.files.clone();
             let Some(what) = change(&mut files, random) else {
                 continue;
             };
             restricts(case, &case.world.files, &files, &what);
+            *n_tried += 1;
         }
     });
+    assert!(n_tried.iter().all(|n| *n > 0), "{n_tried:?}");
 }
 
 /// I-4: the first service control policies of the organization, on all levels at once (E-31), only restrict.
 #[test]
 fn the_first_service_control_policies_never_allow() {
+    let mut n_tried = 0;
     each_world(|case, random| {
         let mut with = case.world.files.clone();
         let Some(organization) = with.get_mut("organization.json") else {
@@ -52,7 +57,9 @@ fn the_first_service_control_policies_never_allow() {
             };
         });
         restricts(case, &without, &with, "the first SCPs");
+        n_tried += 1;
     });
+    assert!(n_tried > 0, "some worlds have an organization");
 }
 
 /// I-4: the first session policy of a session only restricts, but for federated users (E-49). The other exception, the
@@ -60,6 +67,7 @@ fn the_first_service_control_policies_never_allow() {
 #[test]
 fn a_first_session_policy_never_allows() {
     each_world(|case, random| {
+        let mut n_tried = 0;
         for mut question in case.questions() {
             let is_federated = question.principal.contains("federated-user/");
             let before = is_allowed(&case.snapshot, &question);
@@ -69,12 +77,14 @@ fn a_first_session_policy_never_allows() {
             };
             if !is_federated && facts.policies.is_empty() && facts.policy_arns.is_empty() {
                 facts.policies.push(policy);
+                n_tried += 1;
                 assert!(
                     before || !is_allowed(&case.snapshot, &question),
                     "{question:?}"
                 );
             }
         }
+        assert!(n_tried > 0, "sessions without policies are asked about");
     });
 }
 

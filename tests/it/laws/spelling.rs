@@ -24,7 +24,7 @@ const KINDS: &[(Kind, PolicyType)] = &[
 /// G-1, G-9, G-15, G-18: there is one document behind all its spellings.
 #[test]
 fn documents_are_read_alike_however_they_are_written() {
-    let mut random = Random::new(1);
+    let (mut random, mut n_read) = (Random::new(1), 0);
     for _ in 0..150 {
         for (kind, policy_type) in KINDS {
             let document = worlds::document(&mut random, *kind);
@@ -37,9 +37,11 @@ fn documents_are_read_alike_however_they_are_written() {
                 let mut other = String::new();
                 spell(&document, Place::Document, &mut random, &mut other);
                 assert_eq!(read(&other, *policy_type), expected, "{plain}\n{other}");
+                n_read += 1;
             }
         }
     }
+    assert!(n_read > 1_000, "{n_read}");
 }
 
 /// The document without its places in the text, and with what has no order sorted.

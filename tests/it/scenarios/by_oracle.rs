@@ -9,7 +9,6 @@ use iamd::language::parse::parse;
 use iamd::language::report::Base;
 use iamd::scenario::value::Value;
 use iamd::scenario::{Ask, Test};
-use iamd::store;
 use jiff::Timestamp;
 use serde_json::Value as Json;
 
@@ -23,13 +22,12 @@ const FLOOR: usize = 2_100;
 
 #[test]
 fn scenarios_are_answered_by_the_oracle() {
-    let scenarios = read_scenarios();
+    let mut scenarios = read_scenarios();
+    // The oracle reads what was found to be valid.
+    scenarios.retain(|scenario| matches!(scenario.test, Test::Question { .. }));
     let stores = Stores::of(&scenarios);
     let (mut results, mut n_questions) = (Vec::new(), 0);
     for (directory, scenarios) in by_store(&scenarios, &stores) {
-        if store::load(&directory).is_err() {
-            continue; // the oracle reads what was found to be valid
-        }
         let store = oracle::store::read(&texts(&directory));
         for scenario in scenarios {
             let Test::Question { ask, at, .. } = &scenario.test else {
@@ -61,7 +59,7 @@ fn scenarios_are_answered_by_the_oracle() {
 }
 
 /// The files of a store; a dump counts as the files that it could have been.
-fn texts(directory: &Path) -> BTreeMap<String, String> {
+pub fn texts(directory: &Path) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for path in files_below(directory, &["json"]) {
         let name = path.strip_prefix(directory).unwrap().to_str().unwrap();

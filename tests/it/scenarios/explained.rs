@@ -11,13 +11,12 @@ use super::{Got, Stores, assert_all_met, by_store, read_scenarios};
 /// S-1: an explanation never changes the answer, and it names what settled it.
 #[test]
 fn scenarios_are_answered_by_the_engine_with_an_explanation() {
-    let scenarios = read_scenarios();
+    let mut scenarios = read_scenarios();
+    scenarios.retain(|scenario| matches!(scenario.test, Test::Question { .. }));
     let stores = Stores::of(&scenarios);
     let mut results = Vec::new();
     for (directory, scenarios) in by_store(&scenarios, &stores) {
-        let Ok(loaded) = store::load(&directory) else {
-            continue; // the runners above have seen to it
-        };
+        let loaded = store::load(&directory).unwrap();
         results.extend(
             scenarios
                 .into_iter()
