@@ -352,13 +352,7 @@ impl Case {
             }
         }
         let names: Vec<Name> = decision.determining().iter().map(name).collect();
-        let sets = &expected.determining;
-        let are_admissible = names
-            .iter()
-            .all(|name| sets.iter().any(|set| set.contains(name)))
-            && sets
-                .iter()
-                .all(|set| names.iter().any(|name| set.contains(name)));
+        let are_admissible = is_admissible(&names, &expected.determining);
         if expected.reason != decision.reason().label() || !are_admissible {
             let reason = decision.reason().label();
             return Err(format!(
@@ -411,6 +405,13 @@ impl Case {
             .sum::<u64>();
         Ok(())
     }
+}
+
+/// Whether `names` has a statement of each of `sets`, and none from elsewhere.
+pub fn is_admissible(names: &[Name], sets: &[BTreeSet<Name>]) -> bool {
+    let is_one_of = |set: &BTreeSet<Name>| names.iter().any(|name| set.contains(name));
+    let is_expected = |name: &Name| sets.iter().any(|set| set.contains(name));
+    names.iter().all(is_expected) && sets.iter().all(is_one_of)
 }
 
 /// The same reason by the same statements in the same order.
@@ -685,7 +686,7 @@ fn value_of(given: &Given) -> AskedValue<'_> {
 }
 
 /// What the oracle calls the statement.
-fn name(statement: &StatementRef) -> Name {
+pub fn name(statement: &StatementRef) -> Name {
     let kind = match statement.policy.policy_type {
         PolicyType::Identity => "identity",
         PolicyType::PermissionsBoundary => "boundary",

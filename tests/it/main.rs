@@ -20,6 +20,7 @@ mod hostile;
 mod incremental;
 mod indexes;
 mod laws;
+mod matrix;
 mod modules;
 mod mutants;
 mod oracle;
