@@ -612,6 +612,21 @@ mod tests {
         }
     }
 
+    #[test]
+    fn each_call_has_rules_of_its_own() {
+        let rules = |method: &str| {
+            let rules = bounds().of(method);
+            (rules.deadline, rules.max_bytes, rules.is_for_people)
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(rules("Authorize"), (second, 10, false));
+        assert_eq!(rules("Explain"), (DEADLINE_FOR_PEOPLE, 10, true));
+        let of_simulate = (DEADLINE_FOR_PEOPLE, MAX_SIMULATION_BYTES, true);
+        assert_eq!(rules("Simulate"), of_simulate);
+        let of_helpers = (DEADLINE_FOR_HELPERS, MAX_HELPER_BYTES, false);
+        assert_eq!(rules("Check"), of_helpers);
+    }
+
     fn authorize() -> tonic::codegen::http::request::Builder {
         Request::post("/iamd.v1.AuthorizationService/Authorize")
             .header("content-type", "application/grpc")

@@ -512,6 +512,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_socket_begins_with_no_more_than_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [0o600, 0o620, 0o660] {
+            let path = folder.path().join(format!("{mode:o}.sock"));
+            let _listener = bind_unix(&path, mode).unwrap();
+            let begins = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(begins & !mode, 0, "{begins:o} before it is {mode:o}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_socket_that_another_server_put_in_its_place_stays() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("iamd.sock");
@@ -576,6 +587,7 @@ mod tests {
                 assert!(begun.elapsed() <= at_once + Duration::from_millis(1));
             }
             drop(call);
+            assert_eq!(drain.n_calls(), 0);
             assert_eq!(
                 connection.read(&mut bytes).await.unwrap(),
                 0,

@@ -146,6 +146,9 @@ mod tests {
         assert_eq!(of(&[("b", 1), ("a", 2)]), of(&[("a", 2), ("b", 1)]));
         assert_ne!(of(&[("b", 1), ("a", 2)]), of(&[("a", 1), ("b", 2)]));
         assert_ne!(of(&[("ab", 1)]), of(&[("a", 1), ("b", 1)]));
+        // A path may hold what looks like the digest of one file and the path of the next.
+        let both = format!("a{}b", "\u{1}".repeat(32));
+        assert_ne!(of(&[(&both, 2)]), of(&[("a", 1), ("b", 2)]));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The tests are tested: one rule after the other is broken on purpose, and the tests must notice.
 //!
-//! The list is `tests/mutants/*.yaml`. All mutants are built into one changed copy of the sources, each behind a
+//! The list is `tests/mutants/*.yaml`: those of the rules of the semantics, and those of the store, the service and the
+//! command line, which name the tests that must fail. All mutants are built into one changed copy of the sources, each behind a
 //! question that is asked while the program runs, so that there is one build and not a hundred. `tests/README.md` says
 //! how to run it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::fs;
 use std::sync::Mutex;
@@ -16,7 +17,7 @@ use serde::Deserialize;
 
 use crate::rules::defined;
 use crate::support::{files_below, repository};
-use copy::{Noticed, Tests, build, run, run_without_mutant, write_copy};
+use copy::{Noticed, Programs, Tests, build, run, run_without_mutant, write_copy};
 
 mod copy;
 mod generated;
@@ -24,25 +25,25 @@ mod generated;
 /// The fewest mutants there must be.
 const N_MUTANTS: usize = 60;
 
-const SCENARIOS: Tests = Tests {
+const SCENARIOS: Tests<'static> = Tests {
     of_units: false,
     arguments: &["--exact", "scenarios::scenarios_are_answered_by_the_engine"],
 };
 /// Each question several times, so that there are indexes.
-const CACHED: Tests = Tests {
+const CACHED: Tests<'static> = Tests {
     of_units: false,
     arguments: &["--exact", "scenarios::scenarios_are_answered_by_the_cache"],
 };
-const LAWS: Tests = Tests {
+const LAWS: Tests<'static> = Tests {
     of_units: false,
     arguments: &["--exact", "laws::the_engine_answers_as_the_oracle_does"],
 };
-const INDEXES: Tests = Tests {
+const INDEXES: Tests<'static> = Tests {
     of_units: false,
     arguments: &["indexes::", "work::", "explain::control_policies"],
 };
 /// What no question shows, such as a pattern of hundreds of characters.
-const UNITS: Tests = Tests {
+const UNITS: Tests<'static> = Tests {
     of_units: true,
     arguments: &["compile::", "engine::", "language::"],
 };
@@ -54,7 +55,8 @@ const LIMIT: Duration = Duration::from_secs(180);
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mutant {
-    /// The rule it breaks.
+    /// The rule it breaks; empty if it names its tests.
+    #[serde(default)]
     rule: String,
     /// How.
     what: String,
@@ -71,6 +73,12 @@ struct Mutant {
     /// For what is no expression: the text to put in place of `find`, with `MUTANT` where it is asked who is active.
     #[serde(default)]
     schema: Option<String>,
+    /// The unit tests that must fail, by their whole names. Without any, all that can notice a broken rule are tried.
+    #[serde(default)]
+    units: Vec<String>,
+    /// Those of `tests/it`.
+    #[serde(default)]
+    it: Vec<String>,
     /// The list it stands in: `layers` of `tests/mutants/layers.yaml`.
     #[serde(skip)]
     list: String,
@@ -82,6 +90,29 @@ impl Mutant {
         [&self.rule, &self.file, &self.what, &self.list]
             .iter()
             .any(|of_mutant| of_mutant.contains(text))
+    }
+
+    fn names_tests(&self) -> bool {
+        !self.units.is_empty() || !self.it.is_empty()
+    }
+
+    /// The tests that it names: whether each is a unit test, and its name.
+    fn named_tests(&self) -> impl Iterator<Item = (bool, &str)> {
+        let units = self.units.iter().map(|name| (true, name.as_str()));
+        units.chain(self.it.iter().map(|name| (false, name.as_str())))
+    }
+
+    /// The tests that fail to notice it, of those that it names.
+    fn unmoved_tests(&self, programs: &Programs, number: usize) -> Vec<&str> {
+        let named = self.named_tests();
+        let unmoved = named.filter(|(of_units, name)| {
+            let tests = Tests {
+                of_units: *of_units,
+                arguments: &["--exact", name],
+            };
+            run(programs, &tests, "", number, LIMIT).is_none()
+        });
+        unmoved.map(|(_, name)| name).collect()
     }
 }
 
@@ -214,12 +245,22 @@ fn every_mutant_has_its_place() {
     let mutants = read_mutants();
     assert!(mutants.len() >= N_MUTANTS, "only {} mutants", mutants.len());
     let rules = defined();
-    let unknown = mutants
-        .iter()
-        .filter(|mutant| !rules.contains(&mutant.rule));
+    let unknown = mutants.iter().filter(|mutant| {
+        let is_without = mutant.rule.is_empty() && mutant.names_tests();
+        !is_without && !rules.contains(&mutant.rule)
+    });
     let mut wrong: Vec<String> = unknown
-        .map(|mutant| format!("no rule {}", mutant.rule))
+        .map(|mutant| format!("no rule `{}`: {}", mutant.rule, mutant.what))
         .collect();
+    let (units, it) = (functions_below("src"), functions_below("tests/it"));
+    for mutant in &mutants {
+        let is_missing = |(of_units, test): &(bool, &str)| {
+            let name = test.rsplit("::").next().unwrap();
+            !if *of_units { &units } else { &it }.contains(name)
+        };
+        let missing = mutant.named_tests().filter(is_missing);
+        wrong.extend(missing.map(|(_, test)| format!("no test {test}: {}", mutant.what)));
+    }
     for (file, mutants) in by_file(&mutants) {
         let source = fs::read_to_string(repository().join(file)).unwrap_or_default();
         for mutant in &mutants {
@@ -236,16 +277,29 @@ fn every_mutant_has_its_place() {
     );
 }
 
+/// The names of all functions in the sources below a folder.
+fn functions_below(folder: &str) -> BTreeSet<String> {
+    let files = files_below(&repository().join(folder), &["rs"]);
+    let texts = files.iter().map(|path| fs::read_to_string(path).unwrap());
+    let names = |text: String| -> Vec<String> {
+        let after = text.split("fn ").skip(1);
+        let name = |after: &str| after.split('(').next().unwrap_or_default().to_owned();
+        after.map(name).collect()
+    };
+    texts.flat_map(names).collect()
+}
+
 /// `IAMD_MUTANTS` limits the run to the mutants whose rule, source file, description or list contains it.
 #[test]
 #[ignore = "it builds a changed copy of everything and takes minutes"]
 fn every_mutant_is_noticed() {
     let mutants = read_mutants();
     let wanted = std::env::var("IAMD_MUTANTS").unwrap_or_default();
-    let n_tried = mutants
+    let tried: Vec<&Mutant> = mutants
         .iter()
         .filter(|mutant| mutant.is_about(&wanted))
-        .count();
+        .collect();
+    let n_tried = tried.len();
     assert!(n_tried > 0, "no mutant is about `{wanted}`");
     let folder = repository().join("target/mutants");
     let copy = folder.join("src");
@@ -256,8 +310,7 @@ fn every_mutant_is_noticed() {
     write_copy(&copy, &changed.collect());
     let programs =
         build(&copy, &folder.join("build")).unwrap_or_else(|broken| panic!("{}", broken.told));
-    let all = [&SCENARIOS, &CACHED, &LAWS, &INDEXES, &UNITS];
-    run_without_mutant(&programs, &all, LIMIT);
+    pass_without_mutant(&programs, &tried);
     let (next, survivors) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     thread::scope(|scope| {
         for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
@@ -271,6 +324,19 @@ fn every_mutant_is_noticed() {
                         continue;
                     }
                     let name = format!("{:<5} {}", mutant.rule, mutant.what);
+                    if mutant.names_tests() {
+                        let unmoved = mutant.unmoved_tests(&programs, index + 1);
+                        if unmoved.is_empty() {
+                            println!("KILLED    {name}: by what it names");
+                        } else {
+                            println!("SURVIVED  {name}: {unmoved:?}");
+                            survivors
+                                .lock()
+                                .unwrap()
+                                .push(format!("{name}: {unmoved:?}"));
+                        }
+                        continue;
+                    }
                     // The scenarios of its rule come first: most mutants get no further.
                     let of_rule = Some(&*mutant.rule).filter(|rule| is_cited(rule));
                     let tries = [
@@ -302,6 +368,30 @@ fn every_mutant_is_noticed() {
         "nobody noticed:\n  {}",
         survivors.join("\n  ")
     );
+}
+
+/// Runs what the mutants of `tried` are to be noticed by, without one: it must pass.
+fn pass_without_mutant(programs: &Programs, tried: &[&Mutant]) {
+    if tried.iter().any(|mutant| !mutant.names_tests()) {
+        let all = [&SCENARIOS, &CACHED, &LAWS, &INDEXES, &UNITS];
+        run_without_mutant(programs, &all, LIMIT);
+    }
+    for of_units in [true, false] {
+        let named = tried.iter().flat_map(|mutant| mutant.named_tests());
+        let names: BTreeSet<&str> = named
+            .filter(|(is_unit, _)| *is_unit == of_units)
+            .map(|(_, name)| name)
+            .collect();
+        if names.is_empty() {
+            continue;
+        }
+        let arguments: Vec<&str> = std::iter::once("--exact").chain(names).collect();
+        let tests = Tests {
+            of_units,
+            arguments: &arguments,
+        };
+        run_without_mutant(programs, &[&tests], 4 * LIMIT);
+    }
 }
 
 /// What `noticed` says about a mutant of `rule`.

@@ -147,6 +147,32 @@ fn a_start_that_fails_for_20_000_mistakes_tells_a_hundred() {
     assert_bounded(lines.iter(), BAD);
 }
 
+/// What a file refers to is looked for when all files are read, so that no bound of one file's reading holds for it.
+#[test]
+fn of_150_dangling_references_of_a_file_a_hundred_are_told_and_the_others_counted() {
+    let store = store_allowing(GET);
+    let groups: Vec<String> = (0..150).map(|n| format!("\"group-{n}\"")).collect();
+    let zed = format!(r#"{{"GroupList": [{}]}}"#, groups.join(","));
+    write(store.path(), "users/zed.json", &zed);
+    let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
+    command.arg(store.path());
+    let ended = run(command, "");
+    assert_eq!(ended.status, Some(2));
+    let log = ended.stderr.lines();
+    let log: Vec<Value> = log
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let about = log.iter().filter(|line| line["file"] == "users/zed.json");
+    let (told, counted): (Vec<&Value>, Vec<&Value>) =
+        about.partition(|line| line["finding"].is_string());
+    assert_eq!(told.len(), 100);
+    let [counted] = counted.as_slice() else {
+        panic!("{counted:#?}")
+    };
+    // One of the findings is a warning about so many groups.
+    assert_eq!(counted["n_more"], 51, "{counted}");
+}
+
 /// Has the link at `link` lead to `target`, in one step.
 fn swap(link: &Path, target: &str) {
     let beside = link.with_extension("next");

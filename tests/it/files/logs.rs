@@ -3,7 +3,9 @@
 
 use serde_json::Value;
 
-use crate::support::{Server, allow, log_field, store_allowing, user, write, write_by_rename};
+use crate::support::{
+    Server, allow, iamd, log_field, store_allowing, user, write, write_by_rename,
+};
 
 fn lines(log: &[String]) -> Vec<Value> {
     log.iter()
@@ -145,4 +147,25 @@ fn one_line_says_that_iamd_starts() {
     assert!(start["pid"].is_u64(), "{start}");
     assert_eq!(start["store"], store.path().to_str().unwrap());
     assert_numbers_are_numbers(&log);
+}
+
+#[test]
+fn the_log_level_wins_over_the_filter_of_the_environment() {
+    let store = store_allowing("orders:Get");
+    let is_starting = |line: &Value| line.get("version").is_some();
+    for (options, is_told) in [(&["--log-level", "info"][..], true), (&[], false)] {
+        let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
+        command.arg(store.path()).args(options);
+        command.env("RUST_LOG", "error");
+        // A store that does not load says so at any level, and ends it.
+        write(store.path(), "users/bob.json", "{");
+        let mut server = Server::spawn(command);
+        let log = lines(&server.whole_log());
+        assert_eq!(
+            log.iter().any(is_starting),
+            is_told,
+            "{options:?}: {log:#?}"
+        );
+        assert!(log.iter().any(|line| line["level"] == "ERROR"), "{log:#?}");
+    }
 }

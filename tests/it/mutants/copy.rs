@@ -16,7 +16,7 @@ const SWITCH: &str = r#"//! Which mutant is active.
 use std::sync::OnceLock;
 pub(crate) fn active() -> usize {
     static ACTIVE: OnceLock<usize> = OnceLock::new();
-    let read = || std::env::var("IAMD_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let read = || std::env::var("ACTIVE_MUTANT").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
     *ACTIVE.get_or_init(read)
 }
 #[allow(dead_code)]
@@ -182,10 +182,10 @@ pub fn build(copy: &Path, target: &Path) -> Result<Programs, Broken> {
 }
 
 /// One of the two test programs, and what of it may notice a mutant.
-pub struct Tests {
+pub struct Tests<'t> {
     /// Whether the unit tests are meant, instead of `tests/it`.
     pub of_units: bool,
-    pub arguments: &'static [&'static str],
+    pub arguments: &'t [&'t str],
 }
 
 /// How much is asked about a mutant that every scenario overlooks, and on one thread: each mutant has its own.
@@ -210,7 +210,7 @@ pub struct Noticed {
 /// `limit`.
 pub fn run(
     programs: &Programs,
-    tests: &Tests,
+    tests: &Tests<'_>,
     only: &str,
     number: usize,
     limit: Duration,
@@ -223,7 +223,8 @@ pub fn run(
     let mut child = Command::new(program)
         .args(tests.arguments)
         .current_dir(&programs.copy)
-        .env("IAMD_MUTANT", number.to_string())
+        // By a name that no setting of the program has: a server that a test starts is to have the mutant too.
+        .env("ACTIVE_MUTANT", number.to_string())
         .env("IAMD_TEST_SCENARIOS", only)
         .envs(LIMITS)
         .stdout(Stdio::piped())
@@ -259,7 +260,7 @@ pub fn run(
 }
 
 /// Runs all of `tests` without a mutant: they must pass.
-pub fn run_without_mutant(programs: &Programs, tests: &[&Tests], limit: Duration) {
+pub fn run_without_mutant(programs: &Programs, tests: &[&Tests<'_>], limit: Duration) {
     for tests in tests {
         let begun = Instant::now();
         if let Some(noticed) = run(programs, tests, "", 0, limit) {

@@ -45,11 +45,11 @@ const LISTED: &[&str] = &[
     r"--exclude-re=\b(section|statement|condition)_cost\b",
 ];
 
-const INCREMENTAL: Tests = Tests {
+const INCREMENTAL: Tests<'static> = Tests {
     of_units: false,
     arguments: &["incremental::"],
 };
-const OTHERS: Tests = Tests {
+const OTHERS: Tests<'static> = Tests {
     of_units: false,
     arguments: &[
         "laws::",
@@ -62,7 +62,7 @@ const OTHERS: Tests = Tests {
 };
 
 /// From the quickest answer to the slowest: most mutants get no further than the first.
-const TRIES: &[&Tests] = &[
+const TRIES: &[&Tests<'static>] = &[
     &SCENARIOS,
     &CACHED,
     &LAWS,
