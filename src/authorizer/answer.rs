@@ -3,12 +3,11 @@
 use std::fmt;
 
 use super::Question;
-use crate::engine::decision::{Decision, Reason, StatementRef};
-use crate::language::document::PolicyType;
+use crate::engine::decision::{Decision, Reason, StatementName, StatementRef};
 use crate::language::finding::Escaped;
 
 /// A decision in plain data: nothing of the store is held by it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// Whether the principal may.
     pub is_allowed: bool,
@@ -20,21 +19,6 @@ pub struct Answer {
     pub revision: String,
     /// The question's own id.
     pub request_id: String,
-}
-
-/// Which statement of which policy: `StatementRef` in the protocol.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StatementName {
-    /// The policy: its ARN, or `<entity ARN>/inline/<name>`.
-    pub policy: String,
-    /// The statement's Sid; empty if it has none.
-    pub sid: String,
-    /// Its place in the policy, from 0.
-    pub index: usize,
-    /// The type of the policy; `None` where a server says one that this version does not know.
-    pub policy_type: Option<PolicyType>,
-    /// The file, relative to the store; empty for a policy that is in none.
-    pub file: String,
 }
 
 impl Answer {
@@ -52,29 +36,6 @@ impl Answer {
 
 pub(super) fn names(statements: &[StatementRef]) -> Vec<StatementName> {
     statements.iter().map(StatementName::from).collect()
-}
-
-impl From<&StatementRef> for StatementName {
-    fn from(statement: &StatementRef) -> Self {
-        Self {
-            policy: statement.policy.name.to_string(),
-            sid: statement.sid().to_owned(),
-            index: statement.index,
-            policy_type: Some(statement.policy.policy_type),
-            file: statement.policy.file.to_string(),
-        }
-    }
-}
-
-impl fmt::Display for StatementName {
-    /// `statement 0 `Sid` of arn:…`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "statement {}", self.index)?;
-        if !self.sid.is_empty() {
-            write!(f, " `{}`", Escaped(&self.sid))?;
-        }
-        write!(f, " of {}", Escaped(&self.policy))
-    }
 }
 
 impl fmt::Display for Answer {

@@ -28,6 +28,7 @@ use jiff::Timestamp;
 use crate::compile::snapshot::Snapshot;
 use crate::config::{Config, Limits};
 use crate::engine::decision::Decision;
+pub use crate::engine::decision::StatementName;
 pub use crate::engine::explain::Redacted;
 use crate::engine::explain::{Explanation, explain_within};
 use crate::engine::live::{Generation, Live};
@@ -36,7 +37,7 @@ use crate::engine::request::{Request, RequestError, RequestErrorKind};
 use crate::engine::session_policy::SessionPolicies;
 pub use crate::engine::work::IsWanted;
 use crate::engine::work::Work;
-pub use answer::{Answer, StatementName, in_words};
+pub use answer::{Answer, in_words};
 pub use hints::about_context;
 pub use limits::check_n_entries;
 pub use refusal::{Refusal, RefusalKind};
@@ -73,15 +74,13 @@ pub struct Outcome<'q> {
     pub took: Duration,
 }
 
-/// A decision with all that led to it.
-#[derive(Clone, Debug)]
+/// A decision with all that led to it, in plain data: made here or by a server, it is the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explained {
+    /// The decision.
+    pub answer: Answer,
     /// The derivation.
     pub explanation: Explanation,
-    /// The revision of the store that decided.
-    pub revision: String,
-    /// The question's own id.
-    pub request_id: String,
     /// What in the question looks like a typing error, in words.
     pub hints: Vec<String>,
 }
@@ -168,12 +167,12 @@ impl Authorizer {
             let work = Work::for_people(Arc::clone(is_wanted));
             // As people typed it: what is evaluated is lower-cased.
             let action = question.action;
-            let explanation = explain_within(snapshot, &request, action, &self.redacted, &work)?;
+            let (decision, explanation) =
+                explain_within(snapshot, &request, action, &self.redacted, &work)?;
             Ok(Explained {
-                hints: hints::hints(question, snapshot, explanation.decision.reason()),
-                revision: snapshot.revision.as_str().to_owned(),
-                request_id: question.request_id.to_owned(),
+                answer: Answer::of(&decision, snapshot.revision.as_str(), question),
                 explanation,
+                hints: hints::hints(question, snapshot, decision.reason()),
             })
         })
     }

@@ -3,11 +3,10 @@
 use jiff::Timestamp;
 
 use crate::authorizer::{
-    Answer, Authorizer, Question, Refusal, Simulated, Simulation, about_context,
+    Answer, Authorizer, Explained, Question, Refusal, Simulated, Simulation, about_context,
 };
 use crate::engine::work::wanted;
 use crate::service::client::Client;
-use crate::service::explain::ExplainAnswer;
 use crate::service::json::NoAnswer;
 use crate::service::{check_simulation_size, check_size};
 
@@ -43,12 +42,11 @@ impl Answerer {
     }
 
     /// A decision with its derivation.
-    pub(super) fn explain(&self, question: &Question<'_>) -> Result<ExplainAnswer, NoAnswer> {
+    pub(super) fn explain(&self, question: &Question<'_>) -> Result<Explained, NoAnswer> {
         match self {
             Self::Store(authorizer) => refused(question, || {
                 check_size(question, authorizer.limits())?;
-                let explained = authorizer.explain(question, Timestamp::now(), &wanted())?;
-                Ok(ExplainAnswer::from(&explained))
+                authorizer.explain(question, Timestamp::now(), &wanted())
             }),
             Self::Server(client) => client.explain(question),
         }

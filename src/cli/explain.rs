@@ -1,5 +1,7 @@
 //! `iamd explain`.
 
+mod text;
+
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::bail;
@@ -10,7 +12,8 @@ use super::authorize::answerer;
 use super::{Common, Output, Status, report};
 use crate::authorizer::Redacted;
 use crate::config::{REDACT_KEYS, redact_keys};
-use crate::service::explain::Colour;
+use crate::service::json;
+pub use text::{Colour, text};
 
 /// Ask a question and why it is answered as it is
 ///
@@ -45,16 +48,17 @@ pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::
             Ok(explained) => explained,
             Err(no_answer) => bail!("{no_answer}"),
         };
+        let status = Status::of_decision(explained.answer.is_allowed);
         match common.output {
             Output::Text => {
-                for hint in explained.hints() {
+                for hint in &explained.hints {
                     report(format_args!("warning: {hint}"));
                 }
-                writeln!(out, "{}", explained.to_text(colour()))?;
+                writeln!(out, "{}", text(&explained, colour()))?;
             }
-            Output::Json => writeln!(out, "{}", explained.to_json())?,
+            Output::Json => writeln!(out, "{}", json::explained(explained))?,
         }
-        Ok(Status::of_decision(explained.is_allowed()))
+        Ok(status)
     })
 }
 

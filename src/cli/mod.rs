@@ -6,7 +6,7 @@ mod answerer;
 mod ask;
 mod authorize;
 mod completions;
-mod explain;
+pub mod explain;
 mod healthcheck;
 mod lines;
 mod serve;

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::compile::snapshot::Policy;
+use crate::language::document::PolicyType;
+use crate::language::finding::Escaped;
 
 /// Why a decision came out as it did: the values of `Reason` in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -201,5 +203,43 @@ impl StatementRef {
             .get(self.index)
             .and_then(|statement| statement.sid.as_deref())
             .unwrap_or("")
+    }
+}
+
+/// Which statement of which policy, in plain data: `StatementRef` in the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatementName {
+    /// The policy: its ARN, or `<entity ARN>/inline/<name>`.
+    pub policy: Arc<str>,
+    /// The statement's Sid; empty if it has none.
+    pub sid: String,
+    /// Its place in the policy, from 0.
+    pub index: usize,
+    /// The type of the policy; `None` where a server says one that this version does not know.
+    pub policy_type: Option<PolicyType>,
+    /// The file, relative to the store; empty for a policy that is in none.
+    pub file: Arc<str>,
+}
+
+impl From<&StatementRef> for StatementName {
+    fn from(statement: &StatementRef) -> Self {
+        Self {
+            policy: Arc::clone(&statement.policy.name),
+            sid: statement.sid().to_owned(),
+            index: statement.index,
+            policy_type: Some(statement.policy.policy_type),
+            file: Arc::clone(&statement.policy.file),
+        }
+    }
+}
+
+impl fmt::Display for StatementName {
+    /// `statement 0 `Sid` of arn:…`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "statement {}", self.index)?;
+        if !self.sid.is_empty() {
+            write!(f, " `{}`", Escaped(&self.sid))?;
+        }
+        write!(f, " of {}", Escaped(&self.policy))
     }
 }

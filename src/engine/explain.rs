@@ -1,17 +1,18 @@
 //! Why a decision came out as it did: section 7 of the semantics.
 //!
 //! The evaluation is the one of `authorize`, with a `Recorder` that listens; it notes, and decides nothing.
-//! What it notes is text, so that an [`Explanation`] outlives its snapshot, and values that are to be hidden are
-//! hidden here and nowhere else (S-11).
+//! What it notes is plain data, so that an [`Explanation`] outlives its snapshot and a client can have one from a server.
+//! Values that are to be hidden are hidden here and nowhere else (S-11).
 
 mod advice;
 mod element;
 mod recorder;
+mod words;
 
 use jiff::Timestamp;
 
 use super::decide::authorize_within;
-use super::decision::{Decision, StatementRef};
+use super::decision::{Decision, StatementName, StatementRef};
 use super::layer::Verdict;
 use super::principal::Strength;
 use super::request::{Request, RequestError};
@@ -22,13 +23,14 @@ use crate::context::ContextKey;
 use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, Extent, PolicyType};
 use recorder::Recorder;
+pub use words::{Cause, Element, SourceType};
 
-/// Decides `request` as `authorize` does, and says why.
+/// Decides `request` as `authorize` does (S-1), and says why.
 pub fn explain(
     snapshot: &Snapshot,
     request: &Request,
     redacted: &Redacted,
-) -> Result<Explanation, RequestError> {
+) -> Result<(Decision, Explanation), RequestError> {
     let action = request.action.as_str();
     explain_within(snapshot, request, action, redacted, &Work::ample())
 }
@@ -40,10 +42,11 @@ pub fn explain_within(
     action: &str,
     redacted: &Redacted,
     work: &Work,
-) -> Result<Explanation, RequestError> {
+) -> Result<(Decision, Explanation), RequestError> {
     let mut recorder = Recorder::new(redacted, action);
     let decision = authorize_within(snapshot, request, &mut recorder, work)?;
-    Ok(recorder.finish(request, decision))
+    let explanation = recorder.finish(request, decision.reason());
+    Ok((decision, explanation))
 }
 
 /// The context keys whose values are not shown (S-11).
@@ -75,12 +78,10 @@ impl Redacted {
     }
 }
 
-/// A decision with all that led to it.
-#[derive(Clone, Debug)]
+/// All that led to a decision, in plain data: nothing of the store is held by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The decision, the same as without an explanation (S-1).
-    pub decision: Decision,
-    /// The clock that it was made by.
+    /// The clock that the decision was made by.
     pub at: Timestamp,
     /// The principal's account, if it has one that the store knows.
     pub principal_account: Option<String>,
@@ -104,22 +105,24 @@ pub struct Explanation {
     pub n_left_out: u32,
 }
 
+/// How many statements are named in one list.
+pub const MAX_NAMED: usize = 1_000;
+
 impl Explanation {
     /// The statements that decided: all Denies that apply, or all Allows that granted; none for an implicit deny (S-3).
+    /// The first [`MAX_NAMED`] of them.
     pub fn deciding(&self) -> impl Iterator<Item = &StatementResult> {
-        self.statements
-            .iter()
-            .filter(|statement| statement.is_deciding)
+        let all = self.statements.iter();
+        all.filter(|statement| statement.is_deciding)
+            .take(MAX_NAMED)
     }
 
-    /// The others that apply. Of an implicit deny these are the Allows that were not enough (S-3).
+    /// The others that apply. Of an implicit deny these are the Allows that were not enough (S-3). The first
+    /// [`MAX_NAMED`] of them.
     pub fn also_applying(&self) -> impl Iterator<Item = &StatementResult> {
-        let applies =
-            |statement: &&StatementResult| matches!(statement.outcome, Outcome::Applies(_));
-        self.statements
-            .iter()
-            .filter(applies)
-            .filter(|statement| !statement.is_deciding)
+        let all = self.statements.iter();
+        all.filter(|statement| statement.applies() && !statement.is_deciding)
+            .take(MAX_NAMED)
     }
 
     /// What one policy type said.
@@ -141,6 +144,16 @@ pub struct TypeResult {
     pub levels: Vec<LevelResult>,
 }
 
+impl TypeResult {
+    /// How strongly it speaks of the principal: only resource policies that allow say so (S-5).
+    pub fn strength(&self) -> Option<Strength> {
+        match (self.policy_type, self.verdict) {
+            (PolicyType::Resource, Verdict::Allow(strength)) => Some(strength),
+            _ => None,
+        }
+    }
+}
+
 /// What the control policies of one node said (E-21).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelResult {
@@ -160,20 +173,48 @@ pub struct CrossAccount {
 }
 
 /// Where a statement stands, and what it is attached to (S-4).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// The statement.
-    pub statement: StatementRef,
-    /// `user-inline`, `group-managed`, `scp`, …
-    pub source_type: &'static str,
+    /// Which statement of which policy.
+    pub statement: StatementName,
+    /// By which way its policy counts.
+    pub source_type: SourceType,
     /// The ARN of a user, role or session, a group's name, a resource, or the id of a node of the organization.
     pub attached_to: String,
+    /// The version in force, of a managed policy; else empty.
+    pub version: String,
+    /// The document's `Id`; empty if it has none.
+    pub document_id: String,
+    /// The RFC 6901 pointer to the statement in its file.
+    pub pointer: String,
+    /// The lines and columns that it takes there.
+    pub extent: Extent,
 }
 
 impl Source {
+    fn of(statement: &StatementRef, source_type: SourceType, attached_to: String) -> Self {
+        let policy = &statement.policy;
+        let origin = &policy.origin;
+        let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
+        let written = policy.statements.get(statement.index);
+        Self {
+            statement: StatementName::from(statement),
+            source_type,
+            attached_to,
+            version: text(&origin.version),
+            document_id: text(&origin.document_id),
+            pointer: if origin.is_list {
+                format!("{}/{}", origin.pointer, statement.index)
+            } else {
+                origin.pointer.to_string()
+            },
+            extent: written.map_or_else(Extent::default, |statement| statement.extent),
+        }
+    }
+
     /// The policy's friendly name: without account, path or folder.
     pub fn policy_name(&self) -> &str {
-        let name = &*self.statement.policy.name;
+        let name = &*self.statement.policy;
         match name.split_once("/inline/") {
             Some((_, inline)) => inline,
             None if name.starts_with("session/") => name,
@@ -181,27 +222,17 @@ impl Source {
         }
     }
 
-    /// The RFC 6901 pointer to the statement in its file.
-    pub fn pointer(&self) -> String {
-        let origin = &self.statement.policy.origin;
-        if origin.is_list {
-            format!("{}/{}", origin.pointer, self.statement.index)
-        } else {
-            origin.pointer.to_string()
+    /// The type of the layer that it counts in: a trust policy is the resource policy of its role.
+    pub fn layer(&self) -> Option<PolicyType> {
+        match self.statement.policy_type {
+            Some(PolicyType::Trust) => Some(PolicyType::Resource),
+            other => other,
         }
-    }
-
-    /// The lines and columns that the statement takes in its file.
-    pub fn extent(&self) -> Extent {
-        let statements = &self.statement.policy.statements;
-        statements
-            .get(self.statement.index)
-            .map_or_else(Extent::default, |statement| statement.extent)
     }
 }
 
 /// What became of one statement, and why (S-8).
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementResult {
     /// Where it stands.
     pub source: Source,
@@ -226,11 +257,18 @@ pub struct StatementResult {
     pub conditions: Vec<ConditionResult>,
 }
 
+impl StatementResult {
+    /// Whether it applies.
+    pub fn applies(&self) -> bool {
+        matches!(self.outcome, Outcome::Applies(_))
+    }
+}
+
 /// One element of a statement beside the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElementResult {
-    /// As the policy spells it: `NotAction`.
-    pub element: &'static str,
+    /// Which one.
+    pub element: Element,
     /// Whether the statement speaks of what the question is about.
     pub matches: bool,
     /// What the policy lists.
@@ -265,7 +303,7 @@ pub struct ConditionResult {
     pub policy_values: Vec<PolicyValue>,
     /// The values in the request; none if the key is absent. Of many the first, and in words how many more there are.
     pub request_values: Vec<String>,
-    /// How many values the request has.
+    /// How many values the request has; of what a server has explained, how many texts it shows.
     pub n_request_values: usize,
     /// Whether it holds.
     pub holds: Truth,
@@ -275,40 +313,6 @@ pub struct ConditionResult {
     pub failed_because_missing: bool,
     /// Why it neither holds nor does not.
     pub indeterminate: Option<Cause>,
-}
-
-/// Why a condition is indeterminate (C-9).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Cause {
-    /// Two or more values under an operator for one (C-10).
-    SeveralValues,
-    /// A value that cannot be read as the operator's type.
-    Unreadable,
-    /// A lone empty string under `Null` (C-60).
-    EmptyString,
-    /// Nobody said when the session was issued (T-43).
-    UnknownIssueTime,
-    /// The session may have replaced the role's tag (T-8).
-    UnknownTag,
-    /// A variable that it is compared with has no value, and the operator is negated (V-9).
-    VariableWithoutValue,
-    /// The key is missing under `ForAnyValue:…IfExists` (C-74).
-    MissingUnderIfExists,
-}
-
-impl Cause {
-    /// In a word: `several-values`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::SeveralValues => "several-values",
-            Self::Unreadable => "unreadable",
-            Self::EmptyString => "empty-string",
-            Self::UnknownIssueTime => "unknown-issue-time",
-            Self::UnknownTag => "unknown-tag",
-            Self::VariableWithoutValue => "variable-without-value",
-            Self::MissingUnderIfExists => "missing-under-if-exists",
-        }
-    }
 }
 
 #[cfg(test)]

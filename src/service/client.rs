@@ -8,11 +8,10 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-use super::explain::ExplainAnswer;
 use super::json::NoAnswer;
 use super::pb::authorization_service_client::AuthorizationServiceClient;
 use super::{convert, explain, simulate};
-use crate::authorizer::{Answer, Question, Simulated, Simulation};
+use crate::authorizer::{Answer, Explained, Question, Simulated, Simulation};
 use crate::config::{
     CLIENT_TIMEOUT, DEADLINE_FOR_PEOPLE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
 };
@@ -70,7 +69,7 @@ impl Client {
     }
 
     /// Asks one question, and why it is answered so.
-    pub fn explain(&self, question: &Question<'_>) -> Result<ExplainAnswer, NoAnswer> {
+    pub fn explain(&self, question: &Question<'_>) -> Result<Explained, NoAnswer> {
         let stub = AuthorizationServiceClient::new(self.channel.clone());
         let mut stub = stub.max_decoding_message_size(MAX_EXPLANATION_BYTES);
         let mut request = tonic::Request::new(explain::message(question));
@@ -78,8 +77,8 @@ impl Client {
         let call = async { stub.explain(request).await };
         let response = self.runtime.block_on(call);
         let response = response.map_err(|status| no_answer(question, &status))?;
-        let answer = ExplainAnswer::by_server(response.into_inner());
-        answer.ok_or_else(|| NoAnswer::undecided(question.request_id))
+        let explained = explain::explained(response.into_inner());
+        explained.map_err(|unclear| NoAnswer::unclear(question.request_id, unclear))
     }
 
     /// Whether `service` is serving; the empty name is the server as a whole.

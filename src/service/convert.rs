@@ -16,7 +16,7 @@ use crate::authorizer::{
     Value,
 };
 use crate::config::{Limits, MAX_SIMULATION_BYTES, NOT_READY_RETRY};
-use crate::engine::decision::{Reason, StatementRef};
+use crate::engine::decision::Reason;
 use crate::language::document::PolicyType;
 
 /// The domain of every `ErrorInfo`.
@@ -230,11 +230,11 @@ pub(super) fn is_allowed(number: i32) -> Option<bool> {
 
 pub(super) fn names(statements: Vec<pb::StatementRef>) -> Vec<StatementName> {
     let name = |statement: pb::StatementRef| StatementName {
-        policy: statement.policy,
+        policy: statement.policy.into(),
         sid: statement.sid,
         index: statement.index as usize,
         policy_type: policy_type_of(statement.r#type),
-        file: statement.file,
+        file: statement.file.into(),
     };
     statements.into_iter().map(name).collect()
 }
@@ -244,9 +244,12 @@ pub(super) fn response(outcome: &Outcome<'_>) -> Result<pb::AuthorizeResponse, S
     let decision = outcome.answer.as_ref().map_err(status)?;
     Ok(pb::AuthorizeResponse {
         decision: self::decision(decision.is_allowed()).into(),
-        // The numbers of `Reason` are those of the protocol; a test below compares every one.
-        reason: i32::from(decision.reason() as u8),
-        determining_statements: decision.determining().iter().map(statement_ref).collect(),
+        reason: number_of(Some(decision.reason())),
+        determining_statements: decision
+            .determining()
+            .iter()
+            .map(|statement| statement_ref(statement.into()))
+            .collect(),
         revision: outcome.revision().to_owned(),
         request_id: outcome.question.request_id.to_owned(),
     })
@@ -260,13 +263,25 @@ pub(super) fn decision(is_allowed: bool) -> pb::Decision {
     }
 }
 
-pub(super) fn statement_ref(statement: &StatementRef) -> pb::StatementRef {
+/// The numbers of `Reason` are those of the protocol; a test below compares every one.
+pub(super) fn number_of(reason: Option<Reason>) -> i32 {
+    reason.map_or(0, |reason| i32::from(reason as u8))
+}
+
+pub(super) fn statement_refs(names: Vec<StatementName>) -> Vec<pb::StatementRef> {
+    names.into_iter().map(statement_ref).collect()
+}
+
+pub(super) fn statement_ref(name: StatementName) -> pb::StatementRef {
     pb::StatementRef {
-        policy: statement.policy.name.to_string(),
-        sid: statement.sid().to_owned(),
-        index: u32::try_from(statement.index).unwrap_or(u32::MAX),
-        r#type: policy_type(statement.policy.policy_type).into(),
-        file: statement.policy.file.to_string(),
+        policy: name.policy.to_string(),
+        sid: name.sid,
+        index: u32::try_from(name.index).unwrap_or(u32::MAX),
+        r#type: name
+            .policy_type
+            .map_or(pb::PolicyType::Unspecified, policy_type)
+            .into(),
+        file: name.file.to_string(),
     }
 }
 

@@ -1,19 +1,21 @@
-//! `Explain`: a question is decided and its derivation goes out, as a message, as JSON or as text for people.
+//! `Explain` on the wire: what was explained becomes a message, and a message what was explained.
 
-mod text;
+mod read;
 
-use super::{convert, json, pb};
+use super::{convert, pb};
 use crate::authorizer::{Explained, Question, Refusal};
 use crate::config::Limits;
+use crate::engine::decision::Reason;
 use crate::engine::explain::{
-    ConditionResult, ElementResult, Explanation, PolicyValue, Source, StatementResult, TypeResult,
+    Cause, ConditionResult, ElementResult, Explanation, LevelResult, PolicyValue, Source,
+    StatementResult, TypeResult,
 };
 use crate::engine::layer::Verdict;
 use crate::engine::principal::Strength;
 use crate::engine::trace::Outcome;
 use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, PolicyType, Position};
-pub use text::Colour;
+pub(super) use read::explained;
 
 /// The question in `message`.
 pub(super) fn question<'b>(
@@ -53,122 +55,71 @@ pub(super) fn message(question: &Question<'_>) -> pb::ExplainRequest {
     }
 }
 
-/// An explanation as a client receives it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ExplainAnswer(pb::ExplainResponse);
-
-impl From<&Explained> for ExplainAnswer {
-    fn from(explained: &Explained) -> Self {
-        Self(response(explained))
-    }
-}
-
-impl ExplainAnswer {
-    /// What a server elsewhere has answered; `None` if it says neither allow nor deny.
-    pub(super) fn by_server(response: pb::ExplainResponse) -> Option<Self> {
-        convert::is_allowed(response.decision).map(|_| Self(response))
-    }
-
-    /// Whether the principal may. An unknown or unspecified decision is no allow.
-    pub fn is_allowed(&self) -> bool {
-        self.0.decision() == pb::Decision::Allow
-    }
-
-    /// What in the question looks like a typing error.
-    pub fn hints(&self) -> &[String] {
-        &self.0.hints
-    }
-
-    /// The proto3 JSON of the `ExplainResponse`, on several lines.
-    pub fn to_json(&self) -> String {
-        json::explanation(&self.0)
-    }
-
-    /// For people, on several lines.
-    pub fn to_text(&self, colour: Colour) -> String {
-        text::text(&self.0, colour)
-    }
-}
-
 /// The response that says what was explained.
-pub(super) fn response(explained: &Explained) -> pb::ExplainResponse {
-    let explanation = &explained.explanation;
-    let decision = &explanation.decision;
-    let account = |account: &Option<String>| account.clone().unwrap_or_default();
+pub(super) fn response(explained: Explained) -> pb::ExplainResponse {
+    let Explained {
+        answer,
+        explanation,
+        hints,
+    } = explained;
+    let deciding = explanation.deciding().map(source_of).collect();
+    let also_applying = explanation.also_applying().map(source_of).collect();
+    let organizations = [PolicyType::ServiceControl, PolicyType::ResourceControl];
+    let allowed_by_organizations = allowed_by(&explanation, &organizations);
+    let boundary = [PolicyType::PermissionsBoundary];
+    let allowed_by_permissions_boundary = allowed_by(&explanation, &boundary);
+    let principal_account = explanation.principal_account.unwrap_or_default();
+    let resource_account = explanation.resource_account.unwrap_or_default();
+    let cross_account = explanation.cross_account.map(|sides| pb::CrossAccount {
+        principal_account: principal_account.clone(),
+        principal_side: sides.principal_side.as_str().to_owned(),
+        resource_account: resource_account.clone(),
+        resource_side: sides.resource_side.as_str().to_owned(),
+    });
+    let types = explanation.per_type.into_iter();
+    let blocked_by = explanation.blocked_by.into_iter();
+    let indeterminate = explanation.indeterminate.into_iter();
+    let statements = explanation.statements.into_iter();
     pb::ExplainResponse {
-        decision: convert::decision(decision.is_allowed()).into(),
-        reason: i32::from(decision.reason() as u8),
-        determining_statements: decision
-            .determining()
-            .iter()
-            .map(convert::statement_ref)
-            .collect(),
-        revision: explained.revision.clone(),
-        request_id: explained.request_id.clone(),
-        eval_decision: decision.reason().eval_decision().to_owned(),
+        decision: convert::decision(answer.is_allowed).into(),
+        reason: convert::number_of(answer.reason),
+        determining_statements: convert::statement_refs(answer.determining),
+        revision: answer.revision,
+        request_id: answer.request_id,
+        eval_decision: answer.reason.map_or("", Reason::eval_decision).to_owned(),
         evaluated_at: Some(convert::wire_timestamp(explanation.at)),
-        principal_account: account(&explanation.principal_account),
-        resource_account: account(&explanation.resource_account),
-        deciding: first(explanation.deciding()),
-        also_applying: first(explanation.also_applying()),
-        per_type: explanation.per_type.iter().map(type_result).collect(),
-        allowed_by_organizations: allowed_by(
-            explanation,
-            &[PolicyType::ServiceControl, PolicyType::ResourceControl],
-        ),
-        allowed_by_permissions_boundary: allowed_by(
-            explanation,
-            &[PolicyType::PermissionsBoundary],
-        ),
-        cross_account: explanation
-            .cross_account
-            .as_ref()
-            .map(|sides| pb::CrossAccount {
-                principal_account: account(&explanation.principal_account),
-                principal_side: result(sides.principal_side).to_owned(),
-                resource_account: account(&explanation.resource_account),
-                resource_side: result(sides.resource_side).to_owned(),
-            }),
-        blocked_by: explanation
-            .blocked_by
-            .iter()
-            .map(|policy_type| type_name(*policy_type).to_owned())
-            .collect(),
-        missing_context: explanation.missing_context.clone(),
-        indeterminate: explanation
-            .indeterminate
-            .iter()
+        principal_account,
+        resource_account,
+        deciding,
+        also_applying,
+        per_type: types.map(type_result).collect(),
+        allowed_by_organizations,
+        allowed_by_permissions_boundary,
+        cross_account,
+        blocked_by: blocked_by.map(|one| type_name(one).to_owned()).collect(),
+        missing_context: explanation.missing_context,
+        indeterminate: indeterminate
             .map(|(key, cause)| pb::IndeterminateKey {
-                key: key.clone(),
+                key,
                 cause: cause.as_str().to_owned(),
             })
             .collect(),
-        to_allow: explanation.to_allow.clone(),
-        statements: explanation
-            .statements
-            .iter()
-            .map(statement_result)
-            .collect(),
-        hints: explained.hints.clone(),
+        to_allow: explanation.to_allow,
+        statements: statements.map(statement_result).collect(),
+        hints,
         statements_left_out: explanation.n_left_out,
     }
 }
 
-/// How many statements are named in one list.
-const MAX_NAMED: usize = 1_000;
-
-fn first<'e>(statements: impl Iterator<Item = &'e StatementResult>) -> Vec<pb::StatementSource> {
-    statements.take(MAX_NAMED).map(source_of).collect()
-}
-
-fn result(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::NotInPlay => "notApplicable",
-        Verdict::ImplicitDeny => "implicitDeny",
-        Verdict::Allow(_) => "allowed",
-        Verdict::ExplicitDeny => "explicitDeny",
-    }
-}
+/// The types that have results, and those that block (S-5, S-9).
+const TYPES: &[PolicyType] = &[
+    PolicyType::Identity,
+    PolicyType::Resource,
+    PolicyType::PermissionsBoundary,
+    PolicyType::Session,
+    PolicyType::ServiceControl,
+    PolicyType::ResourceControl,
+];
 
 fn type_name(policy_type: PolicyType) -> &'static str {
     match policy_type {
@@ -181,11 +132,21 @@ fn type_name(policy_type: PolicyType) -> &'static str {
     }
 }
 
-fn strength_name(strength: Strength) -> &'static str {
-    match strength {
-        Strength::Account => "account",
-        Strength::Entity => "entity",
-        Strength::Direct => "direct",
+fn outcome_name(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Applies(_) => "applies",
+        Outcome::OtherAction => "other-action",
+        Outcome::OtherPrincipal => "other-principal",
+        Outcome::OtherResource => "other-resource",
+        Outcome::ConditionFails => "condition-fails",
+    }
+}
+
+fn truth_name(truth: Truth) -> &'static str {
+    match truth {
+        Truth::True => "true",
+        Truth::False => "false",
+        Truth::Indeterminate => "indeterminate",
     }
 }
 
@@ -203,112 +164,99 @@ fn allowed_by(explanation: &Explanation, types: &[PolicyType]) -> Option<bool> {
     Some(allows.all(|allows| allows))
 }
 
-fn type_result(of: &TypeResult) -> pb::TypeResult {
-    let strength = match (of.policy_type, of.verdict) {
-        (PolicyType::Resource, Verdict::Allow(strength)) => strength_name(strength),
-        _ => "",
-    };
-    let level = |level: &crate::engine::explain::LevelResult| pb::LevelResult {
-        node: level.node.clone(),
-        result: result(level.verdict).to_owned(),
+fn type_result(of: TypeResult) -> pb::TypeResult {
+    let strength = of.strength().map_or("", Strength::as_str);
+    let level = |level: LevelResult| pb::LevelResult {
+        node: level.node,
+        result: level.verdict.as_str().to_owned(),
     };
     pb::TypeResult {
         r#type: type_name(of.policy_type).to_owned(),
-        result: result(of.verdict).to_owned(),
+        result: of.verdict.as_str().to_owned(),
         strength: strength.to_owned(),
-        levels: of.levels.iter().map(level).collect(),
+        levels: of.levels.into_iter().map(level).collect(),
     }
 }
 
 fn source_of(statement: &StatementResult) -> pb::StatementSource {
-    let source: &Source = &statement.source;
-    let named = convert::statement_ref(&source.statement);
-    let policy = &source.statement.policy;
-    let text = |text: &Option<Box<str>>| text.as_deref().unwrap_or_default().to_owned();
+    source(statement.source.clone(), statement.effect)
+}
+
+fn source(source: Source, effect: Effect) -> pb::StatementSource {
     let place = |position: Position| {
         (position != Position::default()).then_some(pb::Position {
             line: position.line,
             column: position.column,
         })
     };
-    let extent = source.extent();
+    let policy_name = source.policy_name().to_owned();
+    let named = convert::statement_ref(source.statement);
     pb::StatementSource {
         policy: named.policy,
-        policy_name: source.policy_name().to_owned(),
-        document_id: text(&policy.origin.document_id),
-        source_type: source.source_type.to_owned(),
-        attached_to: source.attached_to.clone(),
-        version: text(&policy.origin.version),
+        policy_name,
+        document_id: source.document_id,
+        source_type: source.source_type.as_str().to_owned(),
+        attached_to: source.attached_to,
+        version: source.version,
         sid: named.sid,
         index: named.index,
         r#type: named.r#type,
         file: named.file,
-        pointer: source.pointer(),
-        start: place(extent.start),
-        end: place(extent.end),
-        effect: match statement.effect {
-            Effect::Allow => "Allow".to_owned(),
-            Effect::Deny => "Deny".to_owned(),
-        },
+        pointer: source.pointer,
+        start: place(source.extent.start),
+        end: place(source.extent.end),
+        effect: effect.as_str().to_owned(),
     }
 }
 
-fn statement_result(statement: &StatementResult) -> pb::StatementResult {
-    let outcome = match statement.outcome {
-        Outcome::Applies(_) => "applies",
-        Outcome::OtherAction => "other-action",
-        Outcome::OtherPrincipal => "other-principal",
-        Outcome::OtherResource => "other-resource",
-        Outcome::ConditionFails => "condition-fails",
-    };
+fn statement_result(statement: StatementResult) -> pb::StatementResult {
+    let strength = statement.strength.map_or("", Strength::as_str);
+    let conditions = statement.conditions.into_iter();
     pb::StatementResult {
-        source: Some(source_of(statement)),
-        outcome: outcome.to_owned(),
+        source: Some(source(statement.source, statement.effect)),
+        outcome: outcome_name(statement.outcome).to_owned(),
         counts: statement.counts,
-        strength: statement
-            .strength
-            .map_or_else(String::new, |strength| strength_name(strength).to_owned()),
-        principal: statement.principal.as_ref().map(element),
-        action: Some(element(&statement.action)),
-        resource: statement.resource.as_ref().map(element),
-        conditions: statement.conditions.iter().map(condition).collect(),
+        strength: strength.to_owned(),
+        principal: statement.principal.map(element),
+        action: Some(element(statement.action)),
+        resource: statement.resource.map(element),
+        conditions: conditions.map(condition).collect(),
     }
 }
 
-fn element(element: &ElementResult) -> pb::ElementResult {
+fn element(element: ElementResult) -> pb::ElementResult {
     pb::ElementResult {
-        element: element.element.to_owned(),
+        element: element.element.as_str().to_owned(),
         matches: element.matches,
-        policy_values: element.policy_values.iter().map(policy_value).collect(),
-        request_value: element.request_value.clone(),
+        policy_values: policy_values(element.policy_values),
+        request_value: element.request_value,
         matched_because_missing: element.matched_because_missing,
         failed_because_missing: element.failed_because_missing,
     }
 }
 
-fn condition(condition: &ConditionResult) -> pb::ConditionResult {
-    let result = match condition.holds {
-        Truth::True => "true",
-        Truth::False => "false",
-        Truth::Indeterminate => "indeterminate",
-    };
-    let cause = condition.indeterminate.map_or("", |cause| cause.as_str());
+fn condition(condition: ConditionResult) -> pb::ConditionResult {
+    let cause = condition.indeterminate.map_or("", Cause::as_str);
     pb::ConditionResult {
-        operator: condition.operator.clone(),
-        key: condition.key.clone(),
-        policy_values: condition.policy_values.iter().map(policy_value).collect(),
-        request_values: condition.request_values.clone(),
-        result: result.to_owned(),
+        operator: condition.operator,
+        key: condition.key,
+        policy_values: policy_values(condition.policy_values),
+        request_values: condition.request_values,
+        result: truth_name(condition.holds).to_owned(),
         matched_because_missing: condition.matched_because_missing,
         failed_because_missing: condition.failed_because_missing,
         indeterminate: cause.to_owned(),
     }
 }
 
-fn policy_value(value: &PolicyValue) -> pb::PolicyValue {
-    pb::PolicyValue {
-        written: value.written.clone(),
-        resolved: value.resolved.clone(),
-        missing: value.missing.clone(),
-    }
+fn policy_values(values: Vec<PolicyValue>) -> Vec<pb::PolicyValue> {
+    let one = |value: PolicyValue| pb::PolicyValue {
+        written: value.written,
+        resolved: value.resolved,
+        missing: value.missing,
+    };
+    values.into_iter().map(one).collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -53,7 +53,7 @@ impl AuthorizationService for Grpc {
         self.for_people(request, |authorizer, message, is_wanted| {
             let question = explain::question(message, authorizer.limits())?;
             let explained = authorizer.explain(&question, Timestamp::now(), is_wanted)?;
-            Ok(explain::response(&explained))
+            Ok(explain::response(explained))
         })
         .await
     }

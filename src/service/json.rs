@@ -13,8 +13,8 @@ use crate::authorizer::{Overrides, Question, Refusal, SessionFacts, Simulation, 
 use crate::language::document::PolicyType;
 use crate::language::finding::did_you_mean;
 use crate::language::json::{self, Member, Node};
-pub use write::{NoAnswer, answer, simulated};
-pub(super) use write::{decision_name, explanation, policy_type_name, reason_name, rfc3339};
+pub use write::{NoAnswer, answer, explained, simulated};
+pub(super) use write::{UNDECIDED, decision_name, policy_type_name, reason_name, rfc3339};
 
 /// Deep enough for every legal question; what is nested deeper is malformed anyway.
 const MAX_DEPTH: usize = 16;

@@ -10,7 +10,7 @@
 mod calls;
 pub mod client;
 mod convert;
-pub mod explain;
+mod explain;
 mod grpc;
 mod health;
 pub mod json;

@@ -1,9 +1,7 @@
 //! `Simulate` on the wire.
 
 use super::{convert, pb};
-use crate::authorizer::{
-    Overrides, PairAnswer, Question, Refusal, Simulated, Simulation, StatementName,
-};
+use crate::authorizer::{Overrides, PairAnswer, Question, Refusal, Simulated, Simulation};
 use crate::config::Limits;
 use crate::engine::decision::Reason;
 use crate::engine::question::{LISTS, SINGLES};
@@ -102,19 +100,14 @@ pub(super) fn message(simulation: &Simulation<'_>) -> pb::SimulateRequest {
 pub(super) fn response(simulated: Simulated) -> pb::SimulateResponse {
     pb::SimulateResponse {
         decision: convert::decision(simulated.is_allowed).into(),
-        reason: number_of(simulated.reason),
+        reason: convert::number_of(simulated.reason),
         results: simulated.pairs.into_iter().map(result).collect(),
         revision: simulated.revision,
         request_id: simulated.request_id,
     }
 }
 
-fn number_of(reason: Option<Reason>) -> i32 {
-    reason.map_or(0, |reason| i32::from(reason as u8))
-}
-
 fn result(pair: PairAnswer) -> pb::SimulateResult {
-    let refs = |names: Vec<StatementName>| names.into_iter().map(statement_ref).collect();
     let organizations = |allowed| pb::OrganizationsDecisionDetail {
         allowed_by_organizations: allowed,
     };
@@ -126,25 +119,12 @@ fn result(pair: PairAnswer) -> pb::SimulateResult {
         eval_resource_name: pair.resource,
         eval_decision: pair.reason.map_or("", Reason::eval_decision).to_owned(),
         decision: convert::decision(pair.is_allowed).into(),
-        reason: number_of(pair.reason),
-        matched_statements: refs(pair.matched),
+        reason: convert::number_of(pair.reason),
+        matched_statements: convert::statement_refs(pair.matched),
         missing_context_values: pair.missing,
         organizations_decision_detail: pair.allowed_by_organizations.map(organizations),
         permissions_boundary_decision_detail: pair.allowed_by_permissions_boundary.map(boundary),
-        determining_statements: refs(pair.determining),
-    }
-}
-
-fn statement_ref(name: StatementName) -> pb::StatementRef {
-    pb::StatementRef {
-        policy: name.policy,
-        sid: name.sid,
-        index: u32::try_from(name.index).unwrap_or(u32::MAX),
-        r#type: name
-            .policy_type
-            .map_or(pb::PolicyType::Unspecified, convert::policy_type)
-            .into(),
-        file: name.file,
+        determining_statements: convert::statement_refs(pair.determining),
     }
 }
 

@@ -2,8 +2,11 @@
 
 use std::sync::LazyLock;
 
+use iamd::authorizer::Explained;
+use iamd::cli::explain::{Colour, text};
 use iamd::compile::snapshot::Snapshot;
-use iamd::service::explain::{Colour, ExplainAnswer};
+use iamd::service::client::Client;
+use iamd::service::json::{self, Message};
 use iamd::service::pb;
 use iamd::store;
 use serde_json::{Value, json};
@@ -30,7 +33,7 @@ static SHOP: LazyLock<Snapshot> = LazyLock::new(|| {
         .snapshot
 });
 
-fn explained(snapshot: &Snapshot, question: &Value, redacted: &[&str]) -> ExplainAnswer {
+fn explained(snapshot: &Snapshot, question: &Value, redacted: &[&str]) -> Explained {
     let at = "2026-03-01T12:00:00Z".parse().unwrap();
     explained_at(snapshot, &question.to_string(), redacted, at)
 }
@@ -46,7 +49,7 @@ fn ask(principal: &str, action: &str, resource: &str, more: Value) -> Value {
 /// The shop's explanation, as JSON.
 fn shop(principal: &str, action: &str, resource: &str, more: Value) -> Value {
     let question = ask(principal, action, resource, more);
-    serde_json::from_str(&explained(&SHOP, &question, &[]).to_json()).unwrap()
+    serde_json::from_str(&json::explained(explained(&SHOP, &question, &[]))).unwrap()
 }
 
 /// The results of the types, without those that are not in play.
@@ -93,7 +96,7 @@ fn control_policies_that_are_not_enabled_are_not_in_play() {
             "arn:app:orders:::order/1",
             json!({}),
         );
-        let answer = explained(&loaded.unwrap().snapshot, &question, &[]).to_json();
+        let answer = json::explained(explained(&loaded.unwrap().snapshot, &question, &[]));
         let answer: Value = serde_json::from_str(&answer).unwrap();
         let types = in_play(&answer)
             .into_iter()
@@ -449,8 +452,8 @@ fn who_is_unknown_is_told_what_the_store_lacks() {
     assert!(answer["toAllow"][0].as_str().unwrap().contains(nobody));
 }
 
-#[test]
-fn every_way_to_a_policy_has_its_source_type() {
+/// Ann's policies come to her in every way.
+fn store_with_every_way() -> TempDir {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
     write(root, "account.json", r#"{"AccountId": "111111111111"}"#);
@@ -477,9 +480,15 @@ fn every_way_to_a_policy_has_its_source_type() {
         &format!(r#"{{"GroupPolicyList": {embedded}, "AttachedManagedPolicies": {attached}}}"#),
     );
     write(root, "groups/none.json", "{}");
-    let snapshot = store::load(root).unwrap().snapshot;
+    folder
+}
+
+#[test]
+fn every_way_to_a_policy_has_its_source_type() {
+    let folder = store_with_every_way();
+    let snapshot = store::load(folder.path()).unwrap().snapshot;
     let question = ask(ANN, "orders:Get", ORDER, json!({}));
-    let answer = explained(&snapshot, &question, &[]).to_json();
+    let answer = json::explained(explained(&snapshot, &question, &[]));
     let answer: Value = serde_json::from_str(&answer).unwrap();
     let sources: Vec<Value> = answer["statements"]
         .as_array()
@@ -529,8 +538,8 @@ fn every_way_to_a_policy_has_its_source_type() {
     );
 }
 
-#[test]
-fn an_explicit_deny_lists_all_denies_and_apart_what_else_applies() {
+/// Ann has an Allow and two Denies.
+fn store_with_denies() -> TempDir {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
     write(root, "account.json", r#"{"AccountId": "111111111111"}"#);
@@ -544,9 +553,15 @@ fn an_explicit_deny_lists_all_denies_and_apart_what_else_applies() {
         "users/ann.json",
         &crate::support::user("ann", document),
     );
-    let snapshot = store::load(root).unwrap().snapshot;
+    folder
+}
+
+#[test]
+fn an_explicit_deny_lists_all_denies_and_apart_what_else_applies() {
+    let folder = store_with_denies();
+    let snapshot = store::load(folder.path()).unwrap().snapshot;
     let question = ask(ANN, "orders:Get", ORDER, json!({}));
-    let answer = explained(&snapshot, &question, &[]).to_json();
+    let answer = json::explained(explained(&snapshot, &question, &[]));
     let answer: Value = serde_json::from_str(&answer).unwrap();
     assert_eq!(sids(&answer, "deciding"), ["No1", "No2"], "S-1, S-3");
     assert_eq!(sids(&answer, "alsoApplying"), ["Yes"], "S-3");
@@ -572,7 +587,7 @@ fn of_the_statements_that_decide_and_of_the_others_a_thousand_are_named() {
             ("users/ann.json", &*user.to_string()),
         ]);
         let question = ask(ANN, "orders:Get", ORDER, json!({}));
-        let answer = explained(&loaded.unwrap().snapshot, &question, &[]).to_json();
+        let answer = json::explained(explained(&loaded.unwrap().snapshot, &question, &[]));
         let answer: Value = serde_json::from_str(&answer).unwrap();
         let n = |list: &str| answer[list].as_array().unwrap().len();
         (n("deciding"), n("alsoApplying"), n("statements"))
@@ -598,12 +613,12 @@ fn secrets_are_not_shown() {
     let snapshot = store::load(root).unwrap().snapshot;
     let context = json!({"app:SECRET": "hush-request", "app:token": "hush-token"});
     let question = ask(ANN, "orders:Get", ORDER, json!({"context": context}));
-    let open = explained(&snapshot, &question, &[]).to_json();
+    let open = json::explained(explained(&snapshot, &question, &[]));
     for secret in ["hush-policy", "hush-request", "hush-token"] {
         assert!(open.contains(secret), "{secret}");
     }
     let hidden = explained(&snapshot, &question, &["APP:secret", "app:tok*"]);
-    let texts = [hidden.to_json(), hidden.to_text(Colour::Plain)];
+    let texts = [text(&hidden, Colour::Plain), json::explained(hidden)];
     for text in &texts {
         assert!(!text.contains("hush"), "S-11: {text}");
         assert!(text.contains("(redacted)"), "S-11: {text}");
@@ -615,7 +630,7 @@ fn the_text_for_people_is_plain_or_coloured_and_steers_no_terminal() {
     let more = json!({"context": {"orders:amount": "5\u{1b}[2J\n"}, "session": mfa()});
     let question = ask(ALICE, "orders:Refund", SHOP_ORDER, more);
     let explained = explained(&SHOP, &question, &[]);
-    let plain = explained.to_text(Colour::Plain);
+    let plain = text(&explained, Colour::Plain);
     assert!(!plain.contains('\u{1b}'), "{plain}");
     for part in [
         "deny: no identity policy allows (IMPLICIT_DENY_IDENTITY)",
@@ -625,7 +640,7 @@ fn the_text_for_people_is_plain_or_coloured_and_steers_no_terminal() {
     ] {
         assert!(plain.contains(part), "`{part}` is in:\n{plain}");
     }
-    let coloured = explained.to_text(Colour::Terminal);
+    let coloured = text(&explained, Colour::Terminal);
     assert!(coloured.contains("\u{1b}[31mdeny\u{1b}[0m"), "{coloured}");
     assert!(!coloured.contains("\u{1b}[2J"), "{coloured}");
 }
@@ -697,6 +712,79 @@ async fn a_server_explains_to_its_own_machine() {
     assert_eq!(finished.status, Some(0), "{finished:?}");
     let answer: Value = serde_json::from_str(&finished.stdout).unwrap();
     assert_eq!(answer["deciding"][0]["sid"], "One");
+}
+
+/// The questions of the tests above about the shop.
+fn questions_about_the_shop() -> Vec<Value> {
+    let courier = "arn:aws:sts::444455556666:assumed-role/delivery/van-7";
+    let nobody = "arn:aws:iam::111122223333:user/nobody";
+    let erin = "arn:aws:iam::111122223333:user/support/erin";
+    let refund = |amount: Value| json!({"context": {"orders:amount": amount}, "session": mfa()});
+    let refunds = [json!(50), json!(500), json!("lots"), json!("5\u{1b}[2J\n")];
+    let tagged = json!({"session": {"tags": {"customer": "1001"}}});
+    let within = json!({"context": {"aws:SourceIp": "203.0.113.20"}});
+    let policies = json!({"session": {"policies": [allow("orders:Get")]}});
+    let mut questions = vec![
+        ask(ALICE, "orders:Refund", SHOP_ORDER, json!({})),
+        ask(ALICE, "Orders:REFUND", SHOP_ORDER, json!({})),
+        ask(ALICE, "orders:Get", SHOP_ORDER, json!({})),
+        ask(CUSTOMER, "orders:Get", SHOP_ORDER, tagged),
+        ask(CUSTOMER, "orders:Get", SHOP_ORDER, json!({})),
+        ask(CAROL, "invoices:Issue", INVOICE, within),
+        ask(ORDER_SERVICE, "orders:Purge", SHOP_ORDER, json!({})),
+        ask(ORDER_SERVICE, "payments:Capture", PAYMENT, json!({})),
+        ask(ORDER_SERVICE, "payments:Capture", PAYMENT, policies),
+        ask(
+            courier,
+            "orders:ConfirmDelivery",
+            "arn:app:orders:::shipment/1",
+            json!({}),
+        ),
+        ask(courier, "orders:Get", SHOP_ORDER, json!({})),
+        ask(
+            erin,
+            "sts:AssumeRole",
+            BREAKGLASS,
+            json!({"session": mfa()}),
+        ),
+        ask(nobody, "orders:Get", SHOP_ORDER, json!({})),
+    ];
+    let refunds = refunds.map(|amount| ask(ALICE, "orders:Refund", SHOP_ORDER, refund(amount)));
+    questions.extend(refunds);
+    questions
+}
+
+/// A client shows what a server explains as it shows what is explained from a store.
+#[tokio::test]
+async fn what_a_server_explains_reads_as_what_is_explained_here() {
+    let (every_way, denies) = (store_with_every_way(), store_with_denies());
+    let of_ann = || vec![ask(ANN, "orders:Get", ORDER, json!({}))];
+    let stores = [
+        (repository().join("policies"), questions_about_the_shop()),
+        (every_way.path().to_owned(), of_ann()),
+        (denies.path().to_owned(), of_ann()),
+    ];
+    for (root, questions) in stores {
+        let server = Server::start(&root);
+        server.client().await; // it is ready
+        let address = server.address();
+        let compare = move || {
+            let snapshot = store::load(&root).unwrap().snapshot;
+            let client = Client::connect(&address).unwrap();
+            for question in questions {
+                let question = question.to_string();
+                let message = Message::parse(&question, "").unwrap();
+                let there = client.explain(&message.question().unwrap()).unwrap();
+                let here = explained_at(&snapshot, &question, &[], there.explanation.at);
+                for colour in [Colour::Plain, Colour::Terminal] {
+                    assert_eq!(text(&there, colour), text(&here, colour), "{question}");
+                }
+                assert_eq!(there, here, "{question}");
+                assert_eq!(json::explained(there), json::explained(here), "{question}");
+            }
+        };
+        tokio::task::spawn_blocking(compare).await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::cache::{Caching, Mode};
-use iamd::engine::decision::{Decision, StatementRef};
+use iamd::engine::decision::{Decision, StatementName, StatementRef};
 use iamd::engine::derived::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::live::Generation;
@@ -686,8 +686,9 @@ fn value_of(given: &Given) -> AskedValue<'_> {
 }
 
 /// What the oracle calls the statement.
-pub fn name(statement: &StatementRef) -> Name {
-    let kind = match statement.policy.policy_type {
+pub fn name(statement: impl Into<StatementName>) -> Name {
+    let statement = statement.into();
+    let kind = match statement.policy_type.unwrap() {
         PolicyType::Identity => "identity",
         PolicyType::PermissionsBoundary => "boundary",
         PolicyType::Session => "session",
@@ -696,5 +697,5 @@ pub fn name(statement: &StatementRef) -> Name {
         PolicyType::ServiceControl => "scp",
         PolicyType::ResourceControl => "rcp",
     };
-    (kind, Arc::clone(&statement.policy.name), statement.index)
+    (kind, statement.policy, statement.index)
 }

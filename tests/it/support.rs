@@ -9,10 +9,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use iamd::authorizer::{Authorizer, Redacted};
+use iamd::authorizer::{Authorizer, Explained, Redacted};
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::work::wanted;
-use iamd::service::explain::ExplainAnswer;
 use iamd::service::json::{self, Message, NoAnswer};
 use iamd::service::pb;
 use jiff::Timestamp;
@@ -532,11 +531,10 @@ pub fn explained_at(
     question: &str,
     redacted: &[&str],
     now: Timestamp,
-) -> ExplainAnswer {
+) -> Explained {
     let message = Message::parse(question, "").unwrap();
     let redacted = Redacted::new(redacted.iter().copied());
     let authorizer = Authorizer::of(snapshot.clone()).redacting(redacted);
     let question = message.question().unwrap();
-    let explained = authorizer.explain(&question, now, &wanted()).unwrap();
-    ExplainAnswer::from(&explained)
+    authorizer.explain(&question, now, &wanted()).unwrap()
 }

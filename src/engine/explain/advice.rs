@@ -3,9 +3,8 @@
 //! It says what stands in the way, and which statements come closest to clearing it. It does not say that the way
 //! should be cleared.
 
-use super::recorder::layer_of;
 use super::{ConditionResult, Explanation, StatementResult};
-use crate::engine::decision::Reason;
+use crate::engine::decision::{Reason, StatementName};
 use crate::engine::layer::Verdict;
 use crate::engine::request::Request;
 use crate::engine::trace::Outcome;
@@ -21,12 +20,13 @@ const MAX_DENIES: usize = 10;
 const MAX_VALUES: usize = 5;
 
 pub(super) fn advice(
+    reason: Reason,
     explanation: &Explanation,
     request: &Request,
     action: &str,
     obstacles: &[(PolicyType, Verdict)],
 ) -> Vec<String> {
-    match explanation.decision.reason() {
+    match reason {
         Reason::ImplicitDenyUnknownPrincipal => return vec![unknown(request)],
         Reason::ImplicitDenySessionExpired => {
             return vec![
@@ -71,8 +71,8 @@ fn unknown(request: &Request) -> String {
 fn denies(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
     let applies = |statement: &&StatementResult| {
         statement.effect == Effect::Deny
-            && layer_of(statement) == policy_type
-            && matches!(statement.outcome, Outcome::Applies(_))
+            && statement.source.layer() == Some(policy_type)
+            && statement.applies()
     };
     let denies = explanation.statements.iter().filter(applies);
     let n_more = denies.clone().count().saturating_sub(MAX_DENIES);
@@ -144,7 +144,7 @@ fn allows(
     let is_near = |statement: &&StatementResult| {
         statement.effect == Effect::Allow
             && statement.counts
-            && layer_of(statement) == policy_type
+            && statement.source.layer() == Some(policy_type)
             && statement.outcome == Outcome::ConditionFails
     };
     let near = explanation.statements.iter().filter(is_near);
@@ -167,7 +167,7 @@ fn elsewhere(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> 
     let is_elsewhere = |statement: &&StatementResult| {
         statement.effect == Effect::Allow
             && statement.counts
-            && layer_of(statement) == policy_type
+            && statement.source.layer() == Some(policy_type)
             && statement.outcome == Outcome::OtherResource
     };
     let statements = explanation.statements.iter().filter(is_elsewhere);
@@ -190,7 +190,7 @@ fn elsewhere(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> 
             Some(if missing.is_empty() {
                 format!(
                     "{name} allows the action on other resources: {} {}",
-                    resource.element,
+                    resource.element.as_str(),
                     listed.join(", ")
                 )
             } else {
@@ -207,27 +207,26 @@ fn elsewhere(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> 
 /// The effect, the statement, its policy and its place.
 fn name(statement: &StatementResult) -> String {
     let source = &statement.source;
-    let effect = match statement.effect {
-        Effect::Allow => "Allow",
-        Effect::Deny => "Deny",
-    };
-    let sid = match source.statement.sid() {
+    let effect = statement.effect.as_str();
+    let StatementName {
+        policy,
+        sid,
+        index,
+        file,
+        ..
+    } = &source.statement;
+    let sid = match sid.as_str() {
         "" => String::new(),
         sid => format!(" `{sid}`"),
     };
-    let policy = &source.statement.policy;
-    let place = match &*policy.file {
+    let place = match &**file {
         "" => String::new(),
         file => {
-            let start = source.extent().start;
+            let start = source.extent.start;
             format!(" ({file}:{}:{})", start.line, start.column)
         }
     };
-    let index = source.statement.index;
-    format!(
-        "the {effect} in statement {index}{sid} of {}{place}",
-        policy.name
-    )
+    format!("the {effect} in statement {index}{sid} of {policy}{place}")
 }
 
 /// A condition with the values on both sides.

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::{Cause, ConditionResult, ElementResult, PolicyValue, REDACTED, Redacted};
+use super::{Cause, ConditionResult, Element, ElementResult, PolicyValue, REDACTED, Redacted};
 use crate::context::{ContextKey, KeyKind};
 use crate::engine::derived::Facts;
 use crate::language::condition::operator::{Truth, Values};
@@ -64,7 +64,7 @@ impl ElementResult {
     }
 
     /// An element of which nothing is shown.
-    pub(super) fn empty(element: &'static str, matches: bool) -> Self {
+    pub(super) fn empty(element: Element, matches: bool) -> Self {
         Self {
             element,
             matches,
@@ -95,8 +95,8 @@ impl PolicyValue {
 
 pub(super) fn action(statement: &Statement, action: &str, matches: bool) -> ElementResult {
     let element = match &statement.actions {
-        Listed::Any(_) => "Action",
-        Listed::Not(_) => "NotAction",
+        Listed::Any(_) => Element::Action,
+        Listed::Not(_) => Element::NotAction,
     };
     let patterns = statement.actions.entries().iter();
     ElementResult {
@@ -117,9 +117,9 @@ pub(super) fn principal(
     let element = statement.principal.as_ref()?;
     Some(ElementResult {
         element: if element.negated {
-            "NotPrincipal"
+            Element::NotPrincipal
         } else {
-            "Principal"
+            Element::Principal
         },
         matches,
         policy_values: element
@@ -172,9 +172,9 @@ pub(super) fn resource(
         .collect();
     let lacks = policy_values.iter().any(|value| !value.missing.is_empty());
     let (element, may_widen) = match (listed, statement.effect) {
-        (Listed::Any(_), _) => ("Resource", false),
-        (Listed::Not(_), Effect::Allow) => ("NotResource", false),
-        (Listed::Not(_), Effect::Deny) => ("NotResource", true), // V-9
+        (Listed::Any(_), _) => (Element::Resource, false),
+        (Listed::Not(_), Effect::Allow) => (Element::NotResource, false),
+        (Listed::Not(_), Effect::Deny) => (Element::NotResource, true), // V-9
     };
     Some(ElementResult {
         element,

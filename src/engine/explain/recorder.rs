@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use super::advice::advice;
 use super::{
-    Cause, ConditionResult, CrossAccount, ElementResult, Explanation, LevelResult, Redacted,
-    Source, StatementResult, TypeResult, element,
+    Cause, ConditionResult, CrossAccount, Element, ElementResult, Explanation, LevelResult,
+    Redacted, Source, SourceType, StatementResult, TypeResult, element,
 };
 use crate::compile::snapshot::{Account, Policy};
 use crate::engine::decide::{ORDER, Standing, Verdicts, combine, settled_by};
-use crate::engine::decision::{Decision, Reason, StatementRef};
+use crate::engine::decision::{Reason, StatementRef};
 use crate::engine::derived::Facts;
 use crate::engine::layer::Verdict;
 use crate::engine::principal::{Strength, cannot_assume};
@@ -85,10 +85,10 @@ impl<'r> Recorder<'r> {
     }
 
     /// Puts together what was heard.
-    pub(super) fn finish(mut self, request: &Request, decision: Decision) -> Explanation {
+    pub(super) fn finish(mut self, request: &Request, reason: Reason) -> Explanation {
         let (mut blocked_by, mut cross_account, mut obstacles) = (Vec::new(), None, Vec::new());
         if let Some((standing, verdicts)) = self.outcome {
-            mark_deciding(&mut self.statements, standing, decision.reason());
+            mark_deciding(&mut self.statements, standing, reason);
             let core = self.core(verdicts);
             if combine(standing, &core).is_allow() {
                 let blocks = |policy_type: &PolicyType| {
@@ -102,7 +102,6 @@ impl<'r> Recorder<'r> {
             obstacles = self.obstacles(standing, verdicts);
         }
         let mut explanation = Explanation {
-            decision,
             at: request.at,
             principal_account: self.principal_account,
             resource_account: self.resource_account,
@@ -115,7 +114,7 @@ impl<'r> Recorder<'r> {
             statements: self.statements,
             n_left_out: self.n_left_out,
         };
-        explanation.to_allow = advice(&explanation, request, self.action, &obstacles);
+        explanation.to_allow = advice(reason, &explanation, request, self.action, &obstacles);
         explanation
     }
 
@@ -158,7 +157,7 @@ impl<'r> Recorder<'r> {
         let strengths = self
             .statements
             .iter()
-            .filter(|statement| layer_of(statement) == policy_type && statement.counts)
+            .filter(|statement| statement.source.layer() == Some(policy_type) && statement.counts)
             .filter(|statement| statement.effect == Effect::Allow)
             .filter_map(|statement| match statement.outcome {
                 Outcome::Applies(strength) => Some(strength),
@@ -193,28 +192,28 @@ impl<'r> Recorder<'r> {
         let resource = || element::clipped(facts.request.resource.as_str());
         let (source_type, attached_to) = match statement.policy.policy_type {
             PolicyType::Identity => self.identity_source(facts, &statement.policy),
-            PolicyType::PermissionsBoundary => ("boundary", entity_arn(facts)),
+            PolicyType::PermissionsBoundary => (SourceType::Boundary, entity_arn(facts)),
             PolicyType::Session if statement.policy.origin.is_managed => {
-                ("session-managed", principal())
+                (SourceType::SessionManaged, principal())
             }
-            PolicyType::Session => ("session-inline", principal()),
-            PolicyType::Resource => ("resource", resource()),
-            PolicyType::Trust => ("trust", resource()),
-            PolicyType::ServiceControl => ("scp", self.node(&self.principal_nodes)),
-            PolicyType::ResourceControl => ("rcp", self.node(&self.resource_nodes)),
+            PolicyType::Session => (SourceType::SessionInline, principal()),
+            PolicyType::Resource => (SourceType::Resource, resource()),
+            PolicyType::Trust => (SourceType::Trust, resource()),
+            PolicyType::ServiceControl => {
+                (SourceType::ServiceControl, self.node(&self.principal_nodes))
+            }
+            PolicyType::ResourceControl => {
+                (SourceType::ResourceControl, self.node(&self.resource_nodes))
+            }
         };
-        Source {
-            statement: statement.clone(),
-            source_type,
-            attached_to,
-        }
+        Source::of(statement, source_type, attached_to)
     }
 
     /// A policy of the principal's own or, behind those, of one of its groups.
-    fn identity_source(&self, facts: &Facts<'_>, policy: &Policy) -> (&'static str, String) {
+    fn identity_source(&self, facts: &Facts<'_>, policy: &Policy) -> (SourceType, String) {
         let is_managed = policy.origin.is_managed;
         let Some(entity) = facts.caller.entity else {
-            return ("", String::new());
+            return (SourceType::UserInline, String::new()); // of a user of whom nothing is known
         };
         let n_shared: usize = entity.groups.iter().map(|group| group.n_policies).sum();
         let own = entity.identity.and_then(|id| facts.snapshot.set(id));
@@ -223,19 +222,19 @@ impl<'r> Recorder<'r> {
         for group in &entity.groups {
             if behind > 0 && behind <= group.n_policies {
                 let source_type = if is_managed {
-                    "group-managed"
+                    SourceType::GroupManaged
                 } else {
-                    "group-inline"
+                    SourceType::GroupInline
                 };
                 return (source_type, group.name.to_string());
             }
             behind = behind.saturating_sub(group.n_policies);
         }
         let source_type = match (&entity.role, is_managed) {
-            (None, false) => "user-inline",
-            (None, true) => "user-managed",
-            (Some(_), false) => "role-inline",
-            (Some(_), true) => "role-managed",
+            (None, false) => SourceType::UserInline,
+            (None, true) => SourceType::UserManaged,
+            (Some(_), false) => SourceType::RoleInline,
+            (Some(_), true) => SourceType::RoleManaged,
         };
         (source_type, entity.arn.as_str().to_owned())
     }
@@ -333,7 +332,7 @@ impl Trace for Recorder<'_> {
                 counts: true,
                 principal: None,
                 strength: heard.strength,
-                action: ElementResult::empty("Action", heard.is_action),
+                action: ElementResult::empty(Element::Action, heard.is_action),
                 resource: None,
                 conditions: heard.conditions,
             });
@@ -403,14 +402,6 @@ impl Trace for Recorder<'_> {
     }
 }
 
-/// The type of the layer that a statement counts in: a trust policy is the resource policy of its role.
-pub(super) fn layer_of(statement: &StatementResult) -> PolicyType {
-    match statement.source.statement.policy.policy_type {
-        PolicyType::Trust => PolicyType::Resource,
-        other => other,
-    }
-}
-
 fn entity_arn(facts: &Facts<'_>) -> String {
     let entity = facts.caller.entity;
     entity.map_or_else(String::new, |entity| entity.arn.as_str().to_owned())
@@ -466,16 +457,16 @@ fn mark_deciding(statements: &mut [StatementResult], standing: Standing, reason:
         let Outcome::Applies(strength) = statement.outcome else {
             continue;
         };
-        let policy_type = layer_of(statement);
+        let layer = statement.source.layer();
+        let has_settled = by.iter().any(|policy_type| layer == Some(*policy_type));
         statement.is_deciding = match statement.effect {
             Effect::Deny => is_denied,
             Effect::Allow if is_denied || !statement.counts => false,
-            Effect::Allow if policy_type == PolicyType::Resource => {
+            Effect::Allow if layer == Some(PolicyType::Resource) => {
                 strength >= least
-                    && (by.contains(&policy_type)
-                        || (needs_resource && reason == Reason::AllowIdentity))
+                    && (has_settled || (needs_resource && reason == Reason::AllowIdentity))
             }
-            Effect::Allow => by.contains(&policy_type),
+            Effect::Allow => has_settled,
         };
     }
 }

@@ -162,7 +162,7 @@ fn a_response_has_all_its_members_on_one_line() {
         sid: String::new(),
         index: 0,
         policy_type: Some(PolicyType::Identity),
-        file: String::new(),
+        file: "".into(),
     };
     let full = Answer {
         is_allowed: true,

@@ -7,10 +7,10 @@ use serde::{Serialize, Serializer};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::authorizer::{Answer, PairAnswer, Refusal, Simulated, StatementName};
+use crate::authorizer::{Answer, Explained, PairAnswer, Refusal, Simulated, StatementName};
 use crate::engine::decision::Reason;
 use crate::language::document::PolicyType;
-use crate::service::{convert, pb};
+use crate::service::{convert, explain, pb};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,8 +47,7 @@ fn decision(is_allowed: bool) -> &'static str {
 }
 
 fn reason(reason: Option<Reason>) -> &'static str {
-    let number = reason.map_or(0, |reason| i32::from(reason as u8));
-    pb::Reason::try_from(number)
+    pb::Reason::try_from(convert::number_of(reason))
         .unwrap_or_default()
         .as_str_name()
 }
@@ -145,8 +144,8 @@ pub fn simulated(simulated: &Simulated) -> String {
 }
 
 /// Writes an `ExplainResponse` on several lines.
-pub(in crate::service) fn explanation(response: &pb::ExplainResponse) -> String {
-    serde_json::to_string_pretty(response).unwrap_or_default()
+pub fn explained(explained: Explained) -> String {
+    serde_json::to_string_pretty(&explain::response(explained)).unwrap_or_default()
 }
 
 /// The name of a decision's number; one that is not known is unspecified.
@@ -184,6 +183,9 @@ pub(in crate::service) fn rfc3339<S: Serializer>(
     let time = time.and_then(|time| Timestamp::new(time.seconds, time.nanos).ok());
     time.map(|time| time.to_string()).serialize(to)
 }
+
+/// What is said of a server that says neither allow nor deny.
+pub(in crate::service) const UNDECIDED: &str = "the server answered neither allow nor deny";
 
 /// Why a question has no answer: it is malformed, or whoever was asked could not say.
 #[derive(Debug)]
@@ -225,11 +227,16 @@ impl NoAnswer {
 
     /// A server elsewhere said neither allow nor deny, which a client must not take for either.
     pub(in crate::service) fn undecided(request_id: &str) -> Self {
+        Self::unclear(request_id, UNDECIDED.to_owned())
+    }
+
+    /// A server elsewhere said what a client must not guess at; `message` says what.
+    pub(in crate::service) fn unclear(request_id: &str, message: String) -> Self {
         Self {
             request_id: request_id.to_owned(),
             code: Code::Unknown,
             field: String::new(),
-            message: "the server answered neither allow nor deny".to_owned(),
+            message,
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::sync::LazyLock;
 
+use iamd::authorizer::Explained;
+use iamd::cli::explain::{Colour, text};
 use iamd::compile::snapshot::Snapshot;
-use iamd::service::explain::{Colour, ExplainAnswer};
+use iamd::service::json;
 use iamd::store;
 use serde_json::{Value, json};
 
@@ -18,7 +20,7 @@ static SHOP: LazyLock<Snapshot> = LazyLock::new(|| {
         .snapshot
 });
 
-fn explained(snapshot: &Snapshot, question: &Value) -> ExplainAnswer {
+fn explained(snapshot: &Snapshot, question: &Value) -> Explained {
     let at = "2026-03-01T12:00:00Z".parse().unwrap();
     explained_at(snapshot, &question.to_string(), &[], at)
 }
@@ -26,8 +28,9 @@ fn explained(snapshot: &Snapshot, question: &Value) -> ExplainAnswer {
 /// An explanation as people read it, and as programs do.
 fn both(snapshot: &Snapshot, question: &Value) -> (String, Value) {
     let explained = explained(snapshot, question);
-    let json = serde_json::from_str(&explained.to_json()).unwrap();
-    (explained.to_text(Colour::Plain), json)
+    let text = text(&explained, Colour::Plain);
+    let json = serde_json::from_str(&json::explained(explained)).unwrap();
+    (text, json)
 }
 
 fn refund(action: &str, context: Value) -> Value {

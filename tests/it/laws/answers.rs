@@ -28,11 +28,12 @@ fn an_explanation_decides_as_the_plain_question_does() {
             };
             n_explained += 1;
             let request = Request::parse(&asked_of(&question), at(&question)).unwrap();
-            let explained = explain(&case.snapshot, &request, &Redacted::default()).unwrap();
-            assert_eq!(told(&explained.decision), told(&plain), "{question:?}");
+            let (decision, explained) =
+                explain(&case.snapshot, &request, &Redacted::default()).unwrap();
+            assert_eq!(told(&decision), told(&plain), "{question:?}");
             let deciding: BTreeSet<Name> = explained
                 .deciding()
-                .map(|statement| name(&statement.source.statement))
+                .map(|statement| name(statement.source.statement.clone()))
                 .collect();
             let Answer::Decided(expected) = oracle::answer(&case.store, &question) else {
                 panic!("refused: {question:?}");

@@ -33,15 +33,14 @@ fn by_explanation(scenario: &Scenario, loaded: &Loaded) -> Got {
     let at = at.unwrap_or_else(Timestamp::now);
     let asked = ask.request(at).and_then(|request| {
         let plain = iamd::engine::authorize(&loaded.snapshot, &request)?;
-        let explained = explain(&loaded.snapshot, &request, &Redacted::default())?;
-        Ok((plain, explained))
+        let (decision, explained) = explain(&loaded.snapshot, &request, &Redacted::default())?;
+        Ok((plain, decision, explained))
     });
-    let (plain, explained) = match asked {
+    let (plain, decision, explained) = match asked {
         Ok(asked) => asked,
         Err(error) => return Got::invalid_argument(error.to_string()),
     };
     let place = &scenario.place;
-    let decision = &explained.decision;
     assert_eq!(plain.reason(), decision.reason(), "{place}");
     let settled = |decision: &Decision| -> Vec<(String, usize)> {
         let named = decision.determining().iter();
@@ -49,13 +48,13 @@ fn by_explanation(scenario: &Scenario, loaded: &Loaded) -> Got {
             .map(|statement| (statement.policy.name.to_string(), statement.index))
             .collect()
     };
-    assert_eq!(settled(&plain), settled(decision), "{place}");
+    assert_eq!(settled(&plain), settled(&decision), "{place}");
     let deciding: Vec<(String, usize)> = explained
         .deciding()
         .map(|statement| &statement.source.statement)
-        .map(|statement| (statement.policy.name.to_string(), statement.index))
+        .map(|statement| (statement.policy.to_string(), statement.index))
         .collect();
-    for settled in settled(decision) {
+    for settled in settled(&decision) {
         assert!(deciding.contains(&settled), "{place}: S-3: {settled:?}");
     }
     let is_refused_outright = explained.per_type.is_empty();
