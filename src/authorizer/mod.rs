@@ -228,7 +228,10 @@ fn guarded<A>(decide: impl FnOnce() -> Result<A, RequestError>) -> Result<A, Ref
     match catch_unwind(AssertUnwindSafe(decide)) {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {
-            if error.kind == RequestErrorKind::TooMuchWork {
+            if matches!(
+                error.kind,
+                RequestErrorKind::TooMuchWork | RequestErrorKind::Lost
+            ) {
                 tracing::error!(%error, "a question was given up");
             }
             Err(error.into())

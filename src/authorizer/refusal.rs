@@ -80,7 +80,7 @@ impl From<RequestError> for Refusal {
             RequestErrorKind::ReservedContextKey => RefusalKind::ReservedContextKey,
             RequestErrorKind::TooLarge => RefusalKind::TooLarge,
             RequestErrorKind::Unwanted => RefusalKind::Unwanted,
-            RequestErrorKind::TooMuchWork => return Self::internal(),
+            RequestErrorKind::TooMuchWork | RequestErrorKind::Lost => return Self::internal(),
         };
         Self {
             kind,

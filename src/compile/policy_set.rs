@@ -69,6 +69,17 @@ impl PolicySet {
         self.slices.table.find(action)
     }
 
+    /// The same set after a fault, for tests: its slice of `action` speaks of policies that it has not.
+    #[cfg(test)]
+    pub(super) fn without_policies(&self, action: &Action) -> Self {
+        let whole = Self::new(self.policies.clone(), &self.slices.budget);
+        let _ = (whole.slice(action), whole.slice(action));
+        Self {
+            policies: Box::default(),
+            slices: whole.slices,
+        }
+    }
+
     /// For how many actions it has one.
     pub fn n_slices(&self) -> usize {
         let mut table = Some(&self.slices.table);

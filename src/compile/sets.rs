@@ -22,7 +22,8 @@ impl SetId {
         Self(u32::try_from(n).unwrap_or(u32::MAX))
     }
 
-    pub(super) fn index(self) -> usize {
+    /// Its number, from 0.
+    pub fn index(self) -> usize {
         self.0 as usize
     }
 }

@@ -170,8 +170,8 @@ impl Snapshot {
     }
 
     /// A managed policy, as a session policy.
-    pub fn session_policy(&self, arn: &str) -> Option<&PolicySet> {
-        self.set(self.whole.managed_policies.get(arn)?.session)
+    pub fn session_policy(&self, arn: &str) -> Option<SetId> {
+        Some(self.whole.managed_policies.get(arn)?.session)
     }
 
     /// The set called `id`; every id of a snapshot has one.
@@ -203,5 +203,25 @@ impl Snapshot {
     /// How many users and roles there are, disabled ones included.
     pub fn n_principals(&self) -> usize {
         self.entities.len()
+    }
+}
+
+/// Faults, for tests of what becomes of a question then.
+#[cfg(test)]
+impl Snapshot {
+    /// No set is there any more.
+    pub(crate) fn lose_sets(&mut self) {
+        self.sets = Sets::default();
+    }
+
+    /// Sets have lost the statements that they know to speak of `action`.
+    pub(crate) fn lose_statements(&mut self, action: &str) {
+        let Ok(action) = crate::name::Action::parse(action) else {
+            return;
+        };
+        let broken = |set: &Arc<PolicySet>| Arc::new(set.without_policies(&action));
+        let broken: Vec<_> = self.sets.iter().map(broken).collect();
+        self.sets = Sets::default();
+        broken.into_iter().for_each(|set| self.sets.push(set));
     }
 }

@@ -218,9 +218,7 @@ fn covering_account<'a>(
         let account = file.account.as_str();
         is_ambiguous |= *first.get_or_insert(account) != account;
     }
-    if work.is_spent() {
-        return Err(RequestError::too_much_work()); // a file that was not tried may be another's
-    }
+    work.conclude()?; // a file that was not tried may be another's
     match is_ambiguous {
         false => Ok(first),
         true => {

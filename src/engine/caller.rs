@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::compile::policy_set::PolicySet;
 use crate::compile::snapshot::{Account, Entity, Policy, Snapshot};
 use crate::engine::decision::Reason;
+use crate::engine::lost::find_set;
 use crate::engine::request::Request;
+use crate::engine::work::Work;
 use crate::language::document::PolicyType;
 use crate::name::{Arn, Principal};
 
@@ -38,7 +40,11 @@ pub enum Boundary<'s> {
 
 impl<'s> Caller<'s> {
     /// Finds who asks; if the store does not know them or their session is over, the reason to deny.
-    pub fn resolve(snapshot: &'s Snapshot, request: &'s Request) -> Result<Self, Reason> {
+    pub fn resolve(
+        snapshot: &'s Snapshot,
+        request: &'s Request,
+        work: &Work,
+    ) -> Result<Self, Reason> {
         let principal = &request.principal;
         let Some(arn) = principal.arn() else {
             return Ok(Self {
@@ -71,7 +77,7 @@ impl<'s> Caller<'s> {
         }
         let stored = || {
             let id = entity.and_then(|entity| entity.permissions_boundary)?;
-            snapshot.set(id).map(Boundary::Stored)
+            find_set(snapshot, id, work).map(Boundary::Stored)
         };
         let boundary = match &request.simulated {
             None => stored(),

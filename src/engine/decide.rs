@@ -53,12 +53,7 @@ pub fn authorize_within<T: Trace>(
 ) -> Result<Decision, RequestError> {
     let owner = admit(snapshot, request, work)?;
     let decision = decide(snapshot, request, owner, work, trace);
-    if work.is_given_up() {
-        return Err(RequestError::unwanted());
-    }
-    if work.is_spent() {
-        return Err(RequestError::too_much_work()); // E-1
-    }
+    work.conclude()?; // E-1
     trace.made(&decision, work);
     Ok(decision)
 }
@@ -70,7 +65,7 @@ pub fn facts<'a>(
     work: &'a Work,
 ) -> Option<Facts<'a>> {
     let owner = admit(snapshot, request, work).ok()?;
-    let caller = Caller::resolve(snapshot, request).ok()?;
+    let caller = Caller::resolve(snapshot, request, work).ok()?;
     Some(Facts::of(snapshot, request, caller, owner, work))
 }
 
@@ -82,7 +77,7 @@ fn decide<T: Trace>(
     work: &Work,
     trace: &mut T,
 ) -> Decision {
-    let caller = match Caller::resolve(snapshot, request) {
+    let caller = match Caller::resolve(snapshot, request, work) {
         Ok(caller) => caller,
         Err(reason) => return Decision::without_statements(reason), // E-3, E-5
     };
@@ -106,7 +101,7 @@ fn decide<T: Trace>(
     if !T::LISTENS
         && let Some(entity) = sides.leave_all_to(&facts)
     {
-        let layer = match entity.identity.and_then(|set| snapshot.set(set)) {
+        let layer = match entity.identity.and_then(|set| facts.set(set)) {
             Some(set) => evaluate_stored(set, &facts, trace),
             None => Layer::without_statement(Verdict::ImplicitDeny),
         };
@@ -510,7 +505,7 @@ fn resource<'a, T: Trace>(facts: &Facts<'a>, attached: &[&Attachment], trace: &m
     let is_kept = facts.keeps(PolicyType::Resource);
     let files = attached.iter().filter(|_| is_kept);
     let mut attached_layer = Layer::without_statement(Verdict::NotInPlay);
-    for set in files.filter_map(|file| facts.snapshot.set(file.policy?)) {
+    for set in files.filter_map(|file| facts.set(file.policy?)) {
         attached_layer = attached_layer.beside(evaluate_stored(set, facts, trace));
     }
     let simulated = facts.simulated(PolicyType::Resource);
@@ -538,7 +533,7 @@ fn resource<'a, T: Trace>(facts: &Facts<'a>, attached: &[&Attachment], trace: &m
     // T-1: the role's trust policy alone can allow; a Deny elsewhere still denies.
     let stored = target_role(facts)
         .filter(|_| facts.keeps(PolicyType::Trust))
-        .and_then(|role| facts.snapshot.set(role.trust));
+        .and_then(|role| facts.set(role.trust));
     let trust = match (facts.simulated(PolicyType::Trust).first(), stored) {
         (Some(simulated), _) => evaluate_set(iter::once(simulated), facts, trace),
         (None, Some(stored)) => evaluate_stored(stored, facts, trace),
@@ -615,7 +610,7 @@ fn identity<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
         _ if caller.is_root() || caller.is_federated_root() => taken_as(true), // E-49
         (_, entity) => {
             let stored = entity.filter(|_| is_kept);
-            let stored = stored.and_then(|entity| facts.snapshot.set(entity.identity?));
+            let stored = stored.and_then(|entity| facts.set(entity.identity?));
             evaluate_with(stored, simulated, facts, trace)
         }
     };
@@ -646,7 +641,8 @@ fn session<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
             layer = layer.beside(evaluate_set(&session.policies, facts, trace));
         }
         let managed = session.policy_arns.iter();
-        for set in managed.filter_map(|arn| facts.snapshot.session_policy(arn.as_str())) {
+        let managed = managed.filter_map(|arn| facts.snapshot.session_policy(arn.as_str()));
+        for set in managed.filter_map(|id| facts.set(id)) {
             layer = layer.beside(evaluate_stored(set, facts, trace));
         }
     }

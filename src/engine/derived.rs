@@ -6,12 +6,14 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::caller::Caller;
+use super::lost::find_set;
 use super::principal::goes_with_assuming;
 use super::request::Request;
 use super::work::{Work, units_of, units_of_names};
 use crate::compile::oidc_issuer;
+use crate::compile::policy_set::PolicySet;
 use crate::compile::section::Ends;
-use crate::compile::snapshot::{Account, Policy, Snapshot, Tags};
+use crate::compile::snapshot::{Account, Policy, SetId, Snapshot, Tags};
 use crate::context::{ContextEntry, ContextKey, ContextValue, KeyKind};
 use crate::language::condition::operator::Values;
 use crate::language::document::PolicyType;
@@ -158,6 +160,12 @@ impl<'a> Facts<'a> {
                 }
             }
         }
+    }
+
+    /// The set called `id`. If there is none, the question ends without an answer.
+    #[inline]
+    pub(super) fn set(&self, id: SetId) -> Option<&'a PolicySet> {
+        find_set(self.snapshot, id, self.work)
     }
 
     /// The policies of this type that a simulation brings; none otherwise.

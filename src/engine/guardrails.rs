@@ -30,7 +30,7 @@ pub(super) fn resource_control<'a, T: Trace>(
         let is_last = index + 1 >= stored.len();
         let attached = if is_last { simulated } else { &[] };
         let level = stored.get(index).copied().flatten();
-        let level = level.and_then(|level| facts.snapshot.set(level));
+        let level = level.and_then(|level| facts.set(level));
         let layer = evaluate_with(level, attached, facts, trace);
         let is_denied = layer.verdict == Verdict::ExplicitDeny;
         trace.level(if is_denied {
@@ -80,7 +80,7 @@ pub(super) fn service_control<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) ->
         // What is simulated is attached to the account, the last level.
         let is_last = index + 1 == levels.len();
         let attached = if is_last { simulated } else { &[] };
-        let level = level.and_then(|level| facts.snapshot.set(level));
+        let level = level.and_then(|level| facts.set(level));
         let layer = evaluate_with(level, attached, facts, trace);
         let layer = match layer.verdict {
             // Where the store has nothing to add to, FullAWSAccess stands beside what is simulated.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::decision::StatementRef;
 use super::derived::Facts;
+use super::lost::Lost;
 use super::principal::{Strength, strength};
 use super::trace::{Outcome, Silent, Trace};
 use super::work::units_of;
@@ -133,8 +134,9 @@ pub(super) fn evaluate_with<'a, T: Trace>(
 fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer<'a> {
     let resource = &facts.request.resource;
     let place = |candidate: Candidate| {
+        let (policy, _) = statement_of(set, candidate, facts)?;
         Some(Place {
-            policy: set.policies().get(candidate.policy as usize)?,
+            policy,
             index: candidate.statement,
         })
     };
@@ -168,6 +170,24 @@ fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> L
     }
 }
 
+/// The statement where `candidate` stands. If nothing stands there, the question ends without an answer: it may be a
+/// Deny.
+#[inline]
+fn statement_of<'a>(
+    set: &'a PolicySet,
+    candidate: Candidate,
+    facts: &Facts<'_>,
+) -> Option<(&'a Arc<Policy>, &'a Statement)> {
+    let found = candidate.of(set);
+    if found.is_none() {
+        facts.work.lose(Lost {
+            table: "statements of a set",
+            row: candidate.statement as usize,
+        });
+    }
+    found
+}
+
 /// How strongly a statement of this effect that the index found applies; `None`: it does not.
 #[inline]
 fn applies(
@@ -181,7 +201,7 @@ fn applies(
         let holds = facts.work.spend(2) && evaluate_all(conditions, effect, facts, &mut Silent);
         return holds.then_some(Strength::Direct);
     }
-    let (_, statement) = found.candidate.of(set)?;
+    let (_, statement) = statement_of(set, found.candidate, facts)?;
     match consider_otherwise(statement, found.covers, facts, &mut Silent) {
         Outcome::Applies(strength) => Some(strength),
         _ => None,

@@ -10,6 +10,7 @@ pub mod explain;
 mod guardrails;
 pub mod layer;
 pub mod live;
+pub mod lost;
 pub mod principal;
 pub mod question;
 pub mod request;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::derived::is_tag_of;
+use super::lost::Lost;
 use super::question::{Question, member};
 use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
@@ -352,6 +353,8 @@ pub enum RequestErrorKind {
     TooLarge,
     /// `INTERNAL_ERROR`: the status `INTERNAL`, since nothing is wrong with the question itself (E-1).
     TooMuchWork,
+    /// The same: what it asks about is broken in memory, and so is any answer.
+    Lost,
     /// Nobody waits for the answer any more.
     Unwanted,
 }
@@ -372,6 +375,16 @@ impl RequestError {
             kind: RequestErrorKind::TooMuchWork,
             field: String::new(),
             message: "the answer takes more work than a question may".to_owned(),
+        }
+    }
+
+    /// The snapshot lacks something that it refers to.
+    #[cold]
+    pub(super) fn lost(Lost { table, row }: Lost) -> Self {
+        Self {
+            kind: RequestErrorKind::Lost,
+            field: String::new(),
+            message: format!("the snapshot is broken: the table of {table} has no row {row}"),
         }
     }
 

@@ -8,6 +8,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
+use super::lost::Lost;
+use super::request::RequestError;
 use crate::context::ContextKey;
 use crate::language::pattern::{Substitute, Variables};
 use crate::limits::{BUDGET, BUDGETS_FOR_PEOPLE};
@@ -23,6 +25,7 @@ pub struct Work {
     rest: Cell<u64>,
     is_wanted: Option<IsWanted>,
     is_given_up: Cell<bool>,
+    lost: Cell<Option<Lost>>,
 }
 
 /// Somebody waits until the answer is there.
@@ -43,6 +46,7 @@ impl Work {
             rest: Cell::new(0),
             is_wanted: None,
             is_given_up: Cell::new(false),
+            lost: Cell::new(None),
         }
     }
 
@@ -97,7 +101,36 @@ impl Work {
     /// Gives back what was spent since `left` units were at hand: for a step that is paid for by itself, so that it takes
     /// nothing from what follows. What it took is bounded all the same, since it could spend no more than there was.
     pub(super) fn give_back(&self, left: u32) {
-        self.left.set(left);
+        if self.lost.get().is_none() {
+            self.left.set(left);
+        }
+    }
+
+    /// Ends the question: the snapshot lacks something without which it has no answer. What is left is spent, so that
+    /// nobody goes on.
+    #[cold]
+    pub(super) fn lose(&self, lost: Lost) {
+        self.lost.set(self.lost.get().or(Some(lost)));
+        self.left.set(0);
+        self.rest.set(0);
+    }
+
+    /// Whether there is an answer; if not, why (E-1).
+    #[inline]
+    pub(super) fn conclude(&self) -> Result<(), RequestError> {
+        if self.is_spent() {
+            return Err(self.why_there_is_no_answer());
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn why_there_is_no_answer(&self) -> RequestError {
+        match self.lost.get() {
+            Some(lost) => RequestError::lost(lost),
+            None if self.is_given_up.get() => RequestError::unwanted(),
+            None => RequestError::too_much_work(),
+        }
     }
 
     /// The units that are at hand.
@@ -108,11 +141,6 @@ impl Work {
     /// Whether there is nothing left: what was found out since then means nothing (E-1).
     pub fn is_spent(&self) -> bool {
         self.left.get() == 0 && self.rest.get() == 0
-    }
-
-    /// Whether it ended because nobody waits for the answer.
-    pub fn is_given_up(&self) -> bool {
-        self.is_given_up.get()
     }
 }
 
@@ -165,7 +193,7 @@ mod tests {
         assert!(!work.spend(0) && !work.spend(1) && work.is_spent(), "E-1");
         let work = Work::of(10);
         assert!(!work.spend(usize::MAX) && work.is_spent(), "E-1");
-        assert!(!work.is_given_up());
+        assert!(!work.is_given_up.get());
     }
 
     #[test]
@@ -176,7 +204,7 @@ mod tests {
         while work.spend(700) {
             n_spent += 700;
         }
-        assert!(work.is_spent() && !work.is_given_up());
+        assert!(work.is_spent() && !work.is_given_up.get());
         assert!(
             (most - 700..=most).contains(&n_spent),
             "{n_spent} of {most}"
@@ -194,7 +222,7 @@ mod tests {
         while work.spend(1) {
             n_spent += 1;
         }
-        assert!(work.is_spent() && work.is_given_up());
+        assert!(work.is_spent() && work.is_given_up.get());
         assert_eq!(n_asked.load(Ordering::Relaxed), 4);
         assert!(n_spent <= 3 * BUDGET / 10, "{n_spent}");
     }
