@@ -1,10 +1,9 @@
-//! What holds for every call before a service sees it: that it is a gRPC call, how long it may take, how much it may
-//! send, and that its connection knows of it.
+//! The layer that every call passes before a service sees it. It refuses requests that are not gRPC calls, sets the
+//! call's deadline, limits the length of its messages, and counts the call on its connection.
 //!
-//! tonic has a layer of its own for `grpc-timeout`; it answers CANCELLED, and its default would shorten the deadlines
-//! that clients set. This one runs inside of it, so it is always first. tonic also takes a message as long as the
-//! longest of any call before anybody asks what it is for; here each call is held to its own limit, before its bytes
-//! are kept.
+//! tonic has a layer of its own for `grpc-timeout`, but that layer answers CANCELLED, and its default would shorten the
+//! deadlines that clients set. This layer runs inside tonic's, so its deadline always comes first. tonic also has only
+//! one message limit for all calls; this layer holds each call to its own limit before it keeps any bytes.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -33,48 +32,49 @@ use held::Held;
 
 mod held;
 
-/// Holds the calls of `inner` to what is said above.
+/// Applies the bounds above to the calls of `inner`.
 #[derive(Clone, Debug)]
 pub(super) struct Calls<S> {
     pub(super) inner: S,
     pub(super) bounds: Bounds,
 }
 
-/// A call of people that may be received, and run: for as long as this is held its connection has no other, and the
-/// server few. Whatever runs for the call keeps a share until it ends.
+/// The permits of one Explain or Simulate call. While it holds them, its connection can run no other such call, and the
+/// server only a few. Every task that works for the call keeps a clone until it ends.
 #[derive(Clone, Debug)]
 pub(super) struct Place(
     #[expect(dead_code, reason = "held, not read")] Arc<[OwnedSemaphorePermit; 2]>,
 );
 
-/// What calls are held to.
+/// The bounds of calls.
 #[derive(Clone, Debug)]
 pub(super) struct Bounds {
-    /// Places for the questions of people that are being received.
+    /// The permits for Explain and Simulate calls that are received or answered at the same time.
     pub(super) places: Arc<Semaphore>,
-    /// The deadline of an Authorize call whose client set none. Calls for people have their own.
+    /// The deadline of an Authorize call whose client set none. Explain and Simulate have their own.
     pub(super) default_deadline: Duration,
     /// The longest question.
     pub(super) max_question_bytes: usize,
-    /// The longest message of any call; beyond it tonic answers OUT_OF_RANGE.
+    /// The longest message of any call. tonic answers OUT_OF_RANGE to a longer one.
     pub(super) max_message_bytes: usize,
 }
 
-/// What the calls of one method are held to.
+/// The bounds of the calls of one method.
 #[derive(Clone, Copy, Debug)]
 struct Rules {
-    /// When a call ends whose client set no deadline. A stream that is answered in time, such as the health watch, goes
-    /// on after it.
+    /// The deadline of a call whose client set none. A stream whose answer begins in time, such as the health watch,
+    /// may go on after it.
     deadline: Duration,
     /// The longest message.
     max_bytes: usize,
-    /// Whether it discloses policies and may take its time: open to those on this machine alone (S-12), and few at once.
+    /// Whether the method discloses policies and may take seconds. Then only clients on this machine may call it
+    /// (S-12), and only a few calls run at once.
     is_for_people: bool,
 }
 
 impl Bounds {
-    /// The rules of each method. One that is not named here helps a client, as health and reflection do, and is held to
-    /// the least.
+    /// Returns the rules of `method`. A method that is not named here, such as those of health and reflection, gets the
+    /// smallest limits.
     fn of(&self, method: &str) -> Rules {
         let for_people = |max_bytes| Rules {
             deadline: DEADLINE_FOR_PEOPLE,
@@ -148,14 +148,14 @@ where
             return Box::pin(in_time(deadline, self.inner.call(request), call));
         };
         if !entrance.is_local {
-            // S-12; before a stranger takes a place.
+            // S-12: a client on another machine is refused before it can take a permit.
             return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
         }
         let deadline = deadline.min(DEADLINE_FOR_PEOPLE);
         let own_place = Arc::clone(&entrance.calls.place);
         let (places, mut inner) = (Arc::clone(&self.bounds.places), self.inner.clone());
         let answer = async move {
-            // Before a byte of the question is kept.
+            // The call waits for its permits before it keeps any byte of the question.
             let place = match (
                 own_place.acquire_owned().await,
                 places.acquire_owned().await,
@@ -163,26 +163,26 @@ where
                 (Ok(own), Ok(shared)) => Place(Arc::new([own, shared])),
                 _ => return Ok(convert::internal().into_http()), // nobody closes the semaphores
             };
-            // Whoever has a place has to use it.
+            // A client that holds permits must send its question in time.
             let is_late = Box::pin(tokio::time::sleep(DEADLINE_FOR_HELPERS));
             let mut request = request.map(|body| limited(body, Some(is_late)));
             request.extensions_mut().insert(place.clone());
             let answer = inner.call(request).await?;
-            // And to read what it asked for.
+            // It must also read its answer in time.
             Ok(answer.map(|body| Body::new(Held::of(body, place, call))))
         };
         Box::pin(in_time(deadline, answer, None))
     }
 }
 
-/// `answer`, if it comes in time. The call is in flight until then.
+/// Returns `answer` if it comes before the deadline, else DEADLINE_EXCEEDED. The call counts as in flight until then.
 fn in_time(
     deadline: Duration,
     answer: impl Future<Output = Result<Response<Body>, Infallible>>,
     call: Option<Call>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
-    // The clock starts here and not when the future is first asked: tonic's own starts right after this call, and would
-    // otherwise now and then be first, and answer CANCELLED.
+    // The clock starts here and not at the first poll. tonic's clock starts right after this function returns. If ours
+    // started later, tonic's could end first and answer CANCELLED.
     let answer = tokio::time::timeout(deadline, answer);
     async move {
         let _call = call;
@@ -197,7 +197,8 @@ fn deadline_exceeded() -> Response<Body> {
     Status::deadline_exceeded("the call's deadline has passed").into_http()
 }
 
-/// What is answered to a request that is no gRPC call: such a one must not look like an answer to whoever sent it.
+/// Returns the refusal of a request that is not a gRPC call. Its HTTP status is an error, so that the sender cannot
+/// take it for an answer.
 fn no_call(request: &Request<Body>) -> Option<Response<Body>> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let is_grpc = |text: &[u8]| {
@@ -216,8 +217,8 @@ fn no_call(request: &Request<Body>) -> Option<Response<Body>> {
     Some(refusal)
 }
 
-/// A message that cannot be decoded is a fault of its sender; tonic calls it INTERNAL, which stands for one of ours. Ours
-/// have details.
+/// Replaces the status INTERNAL that tonic gives a message that cannot be decoded. That is a fault of the sender, and
+/// INTERNAL means a fault of iamd. The INTERNAL statuses that iamd makes have details, so they stay.
 fn readable(answer: Response<Body>) -> Response<Body> {
     let headers = answer.headers();
     let is_internal = headers
@@ -229,11 +230,11 @@ fn readable(answer: Response<Body>) -> Response<Body> {
     convert::undecodable().into_http()
 }
 
-/// A `grpc-timeout` that is none.
+/// The error of a malformed `grpc-timeout`.
 #[derive(Debug, PartialEq)]
 struct Malformed;
 
-/// The header `grpc-timeout`: at most eight digits and a unit.
+/// Reads the header `grpc-timeout`: at most eight digits and a unit.
 fn client_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
     let Some(text) = headers.get("grpc-timeout") else {
         return Ok(None);
@@ -256,22 +257,22 @@ fn client_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
     }))
 }
 
-/// A request's body that ends in an error at the head of a message that is too long.
+/// A request's body. It fails at the head of the first message that is too long.
 struct Limited {
     body: Body,
     max_bytes: usize,
     max_message_bytes: usize,
     state: State,
-    /// When all of it must have come.
+    /// The time by which the whole body must have arrived.
     is_late: Option<Pin<Box<Sleep>>>,
 }
 
-/// Where in the sequence of messages a body is: each is a flag, four bytes of length, and so many bytes.
+/// The position in a body, which is a sequence of messages: for each a flag, four bytes of length, and its bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum State {
-    /// So many bytes of a head have come, with this length so far.
+    /// How many bytes of a head have arrived, and the length that they say so far.
     Head(u8, u32),
-    /// So many bytes of a message are to come.
+    /// How many bytes of a message are still to come.
     Message(u32),
 }
 
@@ -279,7 +280,7 @@ impl State {
     const START: Self = Self::Head(0, 0);
     const HEAD_BYTES: u8 = 5;
 
-    /// Behind `bytes`; the length of a message among them that has more than `most`, if there is one.
+    /// Returns the position after `bytes`. The error is the length of the first message that is longer than `most`.
     fn after(mut self, mut bytes: &[u8], most: usize) -> Result<Self, u32> {
         while let Some((first, rest)) = bytes.split_first() {
             match self {
@@ -341,7 +342,7 @@ impl http_body::Body for Limited {
         {
             match self.state.after(bytes, self.max_bytes) {
                 Ok(state) => self.state = state,
-                // What is longer than any message is tonic's to refuse, as it is where there is no such limit.
+                // tonic refuses a message that is longer than any call allows.
                 Err(n_bytes) if n_bytes as usize <= self.max_message_bytes => {
                     let refusal = Refusal::question_too_large(n_bytes as usize, self.max_bytes);
                     let status = convert::status(&refusal);
@@ -411,7 +412,7 @@ mod tests {
         }
     }
 
-    /// Reads the question, and answers with so many bytes.
+    /// Reads the question and answers with this many bytes.
     #[derive(Clone)]
     struct Answers(usize);
 
@@ -439,7 +440,7 @@ mod tests {
         }
     }
 
-    /// One piece; without it, one that never comes.
+    /// A body of one piece. Without the piece, the body never ends.
     struct Sent(Option<Bytes>);
 
     impl http_body::Body for Sent {
@@ -510,7 +511,7 @@ mod tests {
         let unsent = service.call(explain(&entrance(true), Body::new(Sent(None))));
         let unsent = tokio::spawn(unsent);
         tokio::task::yield_now().await;
-        // S-12: neither waits for the place nor takes it.
+        // S-12: a client on another machine neither waits for the permit nor takes it.
         let stranger = service.call(explain(&entrance(false), Body::new(Sent(None))));
         assert_eq!(code(&stranger.await.unwrap()), Some("7"));
         assert_eq!(start.elapsed(), Duration::ZERO);
@@ -634,7 +635,7 @@ mod tests {
 
     #[test]
     fn a_head_is_read_wherever_the_bytes_are_cut() {
-        // Two messages, of 3 bytes and of none, and the head of one of 300.
+        // A message of 3 bytes, an empty message, and the head of a message of 300 bytes.
         let sent = [0, 0, 0, 0, 3, 9, 9, 9, 1, 0, 0, 0, 0, 0, 0, 0, 1, 44];
         for cut in 0..sent.len() {
             let (first, second) = sent.split_at(cut);

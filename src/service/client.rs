@@ -1,4 +1,4 @@
-//! Asking a running server, for the command line.
+//! The client of a running server, for the command line.
 
 use anyhow::{Context as _, bail};
 use tokio::runtime::{Builder, Runtime};
@@ -16,7 +16,7 @@ use crate::config::{
     CLIENT_TIMEOUT, DEADLINE_FOR_PEOPLE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
 };
 
-/// A connection to a server. Every call has a deadline, and nothing is asked twice.
+/// A connection to a server. Every call has a deadline, and no call is retried.
 #[derive(Debug)]
 pub struct Client {
     runtime: Runtime,
@@ -114,7 +114,7 @@ fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
     Ok(endpoint.connect_timeout(CLIENT_TIMEOUT).tcp_nodelay(true))
 }
 
-/// An error and its causes, joined with colons; a cause that only repeats the one before is left out.
+/// Joins an error and its causes with colons. A cause that only repeats the one before is left out.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut texts = vec![error.to_string()];
     let mut next = error.source();

@@ -1,5 +1,5 @@
-//! Wire ↔ ours: a message becomes a [`Question`] that borrows its texts, a decision becomes a message, and whatever goes
-//! wrong becomes a status that no client can take for an allow.
+//! Converts between the wire and our types: a message becomes a [`Question`] that borrows its texts, a decision becomes
+//! a message, and an error becomes a status that no client can take for an allow.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -25,11 +25,11 @@ const DOMAIN: &str = "iamd";
 /// The seconds that `google.protobuf.Timestamp` may hold: from the year 1 to the year 9999.
 const TIMESTAMP_SECONDS: std::ops::RangeInclusive<i64> = -62_135_596_800..=253_402_300_799;
 
-/// One entry of a map from names to values; all such maps have it.
+/// One entry of a map from names to values. All such maps share this type.
 pub(super) type Entry = pb::authorize_request::ContextEntry;
 
-/// The question in `message`. Only the forms are checked that the wire has and we do not: what the texts mean is checked
-/// by whoever answers.
+/// Returns the question in `message`. This checks only forms that exist on the wire but not in our types. The
+/// authorizer checks what the texts mean.
 pub(super) fn question<'b>(
     message: &'b pb::AuthorizeRequest,
     limits: &Limits,
@@ -74,8 +74,8 @@ pub(super) fn texts(texts: &[String]) -> Vec<&str> {
     texts.iter().map(String::as_str).collect()
 }
 
-/// The entries of the map `field`. More of them than are allowed are refused at once: an empty entry has two bytes on the
-/// wire, and many more here.
+/// Returns the entries of the map `field`. Too many of them are refused before they are copied: an empty entry has two
+/// bytes on the wire and many more in memory.
 pub(super) fn entries<'b>(
     entries: &'b [Entry],
     field: &str,
@@ -109,7 +109,7 @@ pub(super) fn timestamp(
         return Ok(None);
     };
     let in_range = TIMESTAMP_SECONDS.contains(&seconds) && (0..1_000_000_000).contains(&nanos);
-    // jiff's own range ends a day before the year 10000 begins, so that every time zone can show it.
+    // jiff's own range ends a day before the year 10000 begins, so that it can be shown in every time zone.
     match Timestamp::new(seconds, nanos) {
         Ok(time) if in_range => Ok(Some(time)),
         _ => Err(Refusal::malformed(
@@ -119,7 +119,7 @@ pub(super) fn timestamp(
     }
 }
 
-/// The message that asks `question`, for a server elsewhere.
+/// Returns the message that asks a server this `question`.
 pub(super) fn message(question: &Question<'_>) -> pb::AuthorizeRequest {
     pb::AuthorizeRequest {
         principal: question.principal.to_owned(),
@@ -180,7 +180,7 @@ fn wire_value(value: &Value<'_>) -> prost_types::Value {
     prost_types::Value { kind }
 }
 
-/// The protocol counts nanoseconds forward from the second before, jiff towards zero.
+/// Converts a time. The protocol counts nanoseconds forward from the second before; jiff counts them towards zero.
 pub(super) fn wire_timestamp(time: Timestamp) -> prost_types::Timestamp {
     let nanos = time.as_nanosecond().rem_euclid(1_000_000_000);
     let seconds = time.as_nanosecond().div_euclid(1_000_000_000);
@@ -190,12 +190,12 @@ pub(super) fn wire_timestamp(time: Timestamp) -> prost_types::Timestamp {
     }
 }
 
-/// Holds a question that comes by no wire to the size that one on the wire may have, so that all are answered alike.
+/// Applies the size limit of the wire to a question that did not come over the wire, so that both get the same answer.
 pub fn check_size(question: &Question<'_>, limits: &Limits) -> Result<(), Refusal> {
     check_n_bytes(message(question).encoded_len(), limits.max_question_bytes)
 }
 
-/// The same for a simulation.
+/// Does the same for a simulation.
 pub fn check_simulation_size(simulation: &Simulation<'_>) -> Result<(), Refusal> {
     let n_bytes = super::simulate::message(simulation).encoded_len();
     check_n_bytes(n_bytes, MAX_SIMULATION_BYTES)
@@ -208,7 +208,7 @@ fn check_n_bytes(n_bytes: usize, most: usize) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// What a server elsewhere has answered; `None` if it says neither allow nor deny.
+/// Returns the answer in a server's response; `None` if the response says neither allow nor deny.
 pub(super) fn answer(response: pb::AuthorizeResponse) -> Option<Answer> {
     Some(Answer {
         is_allowed: is_allowed(response.decision)?,
@@ -219,7 +219,7 @@ pub(super) fn answer(response: pb::AuthorizeResponse) -> Option<Answer> {
     })
 }
 
-/// Whether a decision of this number is an allow; `None` if it is neither an allow nor a denial.
+/// Returns whether the decision of this number is an allow; `None` if it is neither an allow nor a denial.
 pub(super) fn is_allowed(number: i32) -> Option<bool> {
     match pb::Decision::try_from(number) {
         Ok(pb::Decision::Allow) => Some(true),
@@ -239,7 +239,7 @@ pub(super) fn names(statements: Vec<pb::StatementRef>) -> Vec<StatementName> {
     statements.into_iter().map(name).collect()
 }
 
-/// The response that says what was decided, or the status that stands in its place.
+/// Returns the response to a question, or the status that takes its place.
 pub(super) fn response(outcome: &Outcome<'_>) -> Result<pb::AuthorizeResponse, Status> {
     let decision = outcome.answer.as_ref().map_err(status)?;
     Ok(pb::AuthorizeResponse {
@@ -297,7 +297,7 @@ pub(super) fn policy_type(policy_type: PolicyType) -> pb::PolicyType {
     }
 }
 
-/// The other way round; `None` for a number that this version does not know.
+/// Returns the policy type of a number of the protocol; `None` for a number that this version does not know.
 pub(super) fn policy_type_of(number: i32) -> Option<PolicyType> {
     Some(match pb::PolicyType::try_from(number).ok()? {
         pb::PolicyType::Unspecified => return None,
@@ -349,16 +349,16 @@ pub(super) fn code(kind: RefusalKind) -> Code {
     }
 }
 
-/// `INVALID_ARGUMENT`: the message is none of the protocol.
+/// `INVALID_ARGUMENT`: the bytes are not a message of the protocol.
 pub(super) fn undecodable() -> Status {
     status(&Refusal::malformed("", "the message cannot be decoded"))
 }
 
-/// The most bytes of a text in a status, a mark for what is left out apart.
+/// The most bytes of a text in a status, without the mark `…` for the part that was cut.
 const MAX_STATUS_TEXT_BYTES: usize = 512;
 
-/// `text`, cut where it is too long for a status. Statuses travel as headers, percent-encoded and once more in the
-/// details: most clients take 8 KiB of those, and report RESOURCE_EXHAUSTED in place of a status with more.
+/// Cuts `text` if it is too long for a status. A status travels in headers, percent-encoded and a second time in the
+/// details. Most clients accept 8 KiB of headers and report RESOURCE_EXHAUSTED in place of a longer status.
 pub(super) fn brief(text: &str) -> Cow<'_, str> {
     if text.len() <= MAX_STATUS_TEXT_BYTES {
         return text.into();
@@ -368,13 +368,13 @@ pub(super) fn brief(text: &str) -> Cow<'_, str> {
     format!("{}…", kept.unwrap_or_default()).into()
 }
 
-/// `PERMISSION_DENIED`: the call discloses policies, and this is no place for that (S-12).
+/// `PERMISSION_DENIED`: the call discloses policies, and the client is on another machine (S-12).
 pub(super) fn not_permitted() -> Status {
     let message = "this call discloses policies: it is open on loopback and Unix sockets only";
     Status::with_error_details(Code::PermissionDenied, message, error_info("NOT_PERMITTED"))
 }
 
-/// `INTERNAL`: a fault of iamd. What went wrong is in the log, not in the answer.
+/// `INTERNAL`: a fault of iamd. The log says what went wrong; the answer does not.
 pub(super) fn internal() -> Status {
     status(&Refusal::internal())
 }

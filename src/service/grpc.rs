@@ -12,11 +12,11 @@ use super::pb::authorization_service_server::AuthorizationService;
 use super::{convert, explain, pb, simulate};
 use crate::authorizer::{Authorizer, IsWanted, Refusal};
 
-/// Asks the authorizer what the calls ask.
+/// The service: it passes each call's question to the authorizer.
 #[derive(Debug)]
 pub(super) struct Grpc {
     pub(super) authorizer: Arc<Authorizer>,
-    /// Places for simulations and explanations, which take their time.
+    /// The permits for simulations and explanations that run at the same time.
     pub(super) places: Arc<Semaphore>,
 }
 
@@ -60,8 +60,8 @@ impl AuthorizationService for Grpc {
 }
 
 impl Grpc {
-    /// Answers a call that discloses policies and may take its time: for those on this machine alone (S-12), few at once,
-    /// on a thread that decides nothing else, and only for as long as the caller waits.
+    /// Answers a call that discloses policies and may take seconds. Only clients on this machine may make it (S-12).
+    /// Only a few run at once, each on a thread of its own, and a call stops when its client no longer waits.
     async fn for_people<M: Send + 'static, A: Send + 'static>(
         &self,
         request: Request<M>,
@@ -72,7 +72,7 @@ impl Grpc {
         let place = place.map_err(|_| convert::internal())?; // nobody closes the semaphore
         let places = (place, own_place(&request));
         let authorizer = Arc::clone(&self.authorizer);
-        // It is dropped with this call.
+        // `awaited` is dropped when the client cancels the call.
         let awaited = Arc::new(());
         let is_awaited = Arc::downgrade(&awaited);
         let answering = tokio::task::spawn_blocking(move || {
@@ -88,12 +88,12 @@ impl Grpc {
     }
 }
 
-/// The place that the call has already, to be held for as long as something runs for it.
+/// Returns the permits that the call already has. The thread that answers holds them until it ends.
 fn own_place<T>(request: &Request<T>) -> Option<Place> {
     request.extensions().get::<Place>().cloned()
 }
 
-/// Calls that disclose policies are for those on this machine (S-12).
+/// Refuses a call that discloses policies unless the client is on this machine (S-12).
 fn check_local<T>(request: &Request<T>) -> Result<(), Status> {
     let entrance = request.extensions().get::<Entrance>();
     if entrance.is_some_and(|entrance| entrance.is_local) {
@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Layer};
 
-    /// A call whose message has no field, from a connection of its own.
+    /// A call with an empty message, on a connection of its own.
     fn call(method: &str, timeout: &str) -> http::Request<Body> {
         let entrance = Entrance {
             is_local: true,
@@ -133,7 +133,7 @@ mod tests {
             .unwrap()
     }
 
-    /// These bytes, and the end.
+    /// A body of these bytes.
     struct Once(Option<Bytes>);
 
     impl http_body::Body for Once {
@@ -186,7 +186,7 @@ mod tests {
             assert_eq!(start.elapsed(), Duration::from_secs(11), "{method}");
             assert_eq!(simulations.available_permits(), 1, "{method}");
         }
-        // Decisions wait for none of these.
+        // `Authorize` does not wait for any of these calls.
         let _one_runs = Arc::clone(&simulations).try_acquire_owned().unwrap();
         let start = tokio::time::Instant::now();
         let answer = calls.call(call("Authorize", "9S")).await.unwrap();

@@ -1,7 +1,7 @@
 //! `grpc.health.v1`: whether iamd answers questions.
 //!
-//! Own code rather than tonic-health's: its watches never end, so every client that watches would hold up each drain
-//! until it is cut, and they refuse unknown names where the protocol asks for `SERVICE_UNKNOWN`.
+//! This does not use tonic-health's service. Its watches never end, so every client that watches would hold up a drain
+//! until the drain is cut, and it refuses unknown names where the protocol asks for `SERVICE_UNKNOWN`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,35 +19,35 @@ use super::pb::authorization_service_server::SERVICE_NAME;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// No snapshot yet.
+    /// There is no snapshot yet.
     Loading,
     Ready,
     Draining,
 }
 
-/// Whether the server is ready: off until the first good snapshot, and off again once it drains.
+/// Whether the server is ready: it is not until the first good snapshot, nor once it drains.
 #[derive(Debug)]
 pub struct Readiness(watch::Sender<State>);
 
 impl Readiness {
-    /// Not ready.
+    /// Starts in the state of a server that is not ready.
     pub fn new() -> Self {
         Self(watch::Sender::new(State::Loading))
     }
 
-    /// The first good snapshot is there.
+    /// Reports that the first good snapshot is in force.
     pub fn ready(&self) {
         self.0.send_replace(State::Ready);
     }
 
-    /// No more questions, please.
+    /// Reports that the server drains, so clients should ask no more questions.
     pub fn draining(&self) {
         self.0.send_replace(State::Draining);
     }
 
-    /// The service that tells clients.
-    pub(super) fn service(&self) -> HealthDoor {
-        HealthDoor(self.0.subscribe())
+    /// Returns the gRPC service that tells clients.
+    pub(super) fn service(&self) -> HealthService {
+        HealthService(self.0.subscribe())
     }
 }
 
@@ -57,11 +57,11 @@ impl Default for Readiness {
     }
 }
 
-/// The door for health checks.
+/// The gRPC service for health checks.
 #[derive(Debug)]
-pub(super) struct HealthDoor(watch::Receiver<State>);
+pub(super) struct HealthService(watch::Receiver<State>);
 
-/// The empty name is the server as a whole.
+/// Returns whether `service` is a name that has a state. The empty name stands for the server as a whole.
 fn is_known(service: &str) -> bool {
     service.is_empty() || service == SERVICE_NAME
 }
@@ -74,7 +74,7 @@ fn status(state: State) -> ServingStatus {
 }
 
 #[tonic::async_trait]
-impl Health for HealthDoor {
+impl Health for HealthService {
     async fn check(
         &self,
         request: Request<HealthCheckRequest>,
@@ -103,7 +103,7 @@ impl Health for HealthDoor {
     }
 }
 
-/// The state now and at each change, until the server drains.
+/// A stream of the state: first the current one, then each change, until the server drains.
 #[derive(Debug)]
 pub(super) struct Watch {
     states: WatchStream<State>,
@@ -151,9 +151,16 @@ mod tests {
     #[tokio::test]
     async fn readiness_turns_on_with_the_snapshot_and_off_with_the_drain() {
         let readiness = Readiness::new();
-        let door = readiness.service();
+        let service = readiness.service();
         for name in ["", "iamd.v1.AuthorizationService"] {
-            let check = async || door.check(about(name)).await.unwrap().into_inner().status();
+            let check = async || {
+                service
+                    .check(about(name))
+                    .await
+                    .unwrap()
+                    .into_inner()
+                    .status()
+            };
             readiness.0.send_replace(State::Loading);
             assert_eq!(check().await, ServingStatus::NotServing);
             readiness.ready();
@@ -162,7 +169,11 @@ mod tests {
             assert_eq!(check().await, ServingStatus::NotServing);
         }
         assert_eq!(
-            door.check(about("iamd.v1.Other")).await.unwrap_err().code(),
+            service
+                .check(about("iamd.v1.Other"))
+                .await
+                .unwrap_err()
+                .code(),
             Code::NotFound
         );
     }
@@ -170,9 +181,9 @@ mod tests {
     #[tokio::test]
     async fn a_watch_tells_every_change_and_ends_with_the_drain() {
         let readiness = Readiness::new();
-        let door = readiness.service();
-        let mut watch = door.watch(about("")).await.unwrap().into_inner();
-        let mut unknown = door.watch(about("other")).await.unwrap().into_inner();
+        let service = readiness.service();
+        let mut watch = service.watch(about("")).await.unwrap().into_inner();
+        let mut unknown = service.watch(about("other")).await.unwrap().into_inner();
         let mut next = async || watch.next().await.map(|item| item.unwrap().status());
         assert_eq!(next().await, Some(ServingStatus::NotServing));
         readiness.ready();

@@ -1,8 +1,8 @@
 //! Proto3 JSON of questions and answers, for the command line (and later for the HTTP endpoints).
 //!
-//! Stricter than the usual mapping where laxness could change a decision in silence: unknown and repeated members are
-//! malformed. A null member is an absent one, as proto3 JSON has it; null as a value of a map or a list stays visible,
-//! and is malformed. Names are read in lowerCamelCase and in snake_case and written in lowerCamelCase.
+//! It is stricter than the usual mapping where a lax reader could silently change a decision: unknown and repeated
+//! members are malformed. A null member counts as absent, as in proto3 JSON. A null value in a map or a list stays
+//! visible and is malformed. Names are read in lowerCamelCase and in snake_case and written in lowerCamelCase.
 
 mod write;
 
@@ -16,7 +16,7 @@ use crate::language::json::{self, Member, Node};
 pub use write::{NoAnswer, answer, explained, simulated};
 pub(super) use write::{UNDECIDED, decision_name, policy_type_name, reason_name, rfc3339};
 
-/// Deep enough for every legal question; what is nested deeper is malformed anyway.
+/// The deepest nesting that is read. Every legal question fits; anything deeper is malformed anyway.
 const MAX_DEPTH: usize = 16;
 
 /// A JSON text that has been read; questions borrow from it.
@@ -24,7 +24,7 @@ const MAX_DEPTH: usize = 16;
 pub struct Message<'t>(Node<'t>);
 
 impl<'t> Message<'t> {
-    /// Reads `text`, whatever it holds. `field` names it in errors.
+    /// Reads `text` as JSON of any kind. Errors call it `field`.
     pub fn parse(text: &'t str, field: &str) -> Result<Self, Refusal> {
         json::parse(text, MAX_DEPTH).map(Self).map_err(|error| {
             let before = text.get(..error.offset).unwrap_or(text);
@@ -34,7 +34,7 @@ impl<'t> Message<'t> {
         })
     }
 
-    /// The `requestId` in it, for an answer that says what is wrong with the rest.
+    /// Returns its `requestId`, for an answer that says what is wrong with the other members.
     pub fn request_id(&self) -> &str {
         let id = self.0.member("requestId");
         let id = id.or_else(|| self.0.member("request_id"));
@@ -42,7 +42,7 @@ impl<'t> Message<'t> {
             .unwrap_or_default()
     }
 
-    /// The `AuthorizeRequest` in it.
+    /// Reads it as an `AuthorizeRequest`.
     pub fn question(&self) -> Result<Question<'_>, Refusal> {
         let [
             principal,
@@ -64,7 +64,7 @@ impl<'t> Message<'t> {
         })
     }
 
-    /// The `SimulateRequest` in it.
+    /// Reads it as a `SimulateRequest`.
     pub fn simulation(&self) -> Result<Simulation<'_>, Refusal> {
         let [
             principal,
@@ -116,12 +116,12 @@ impl<'t> Message<'t> {
         })
     }
 
-    /// The `SessionContext` in it.
+    /// Reads it as a `SessionContext`.
     pub fn session(&self) -> Result<Box<SessionFacts<'_>>, Refusal> {
         session_of(&self.0)
     }
 
-    /// The value of a context key. `key` names it in errors.
+    /// Reads it as the value of the context key `key`, which errors name.
     pub fn context_value(&self, key: &str) -> Result<Value<'_>, Refusal> {
         value_of(&self.0, &member("context", key))
     }
@@ -160,7 +160,7 @@ const SIMULATION: [(&str, &str); 18] = [
     ("trust_policy", "trustPolicy"),
 ];
 
-/// The policy type called `POLICY_TYPE_…`.
+/// Returns the policy type called `POLICY_TYPE_…`.
 fn policy_type_of(name: &str, index: usize) -> Result<PolicyType, Refusal> {
     let number = pb::PolicyType::from_str_name(name).map(i32::from);
     if let Some(policy_type) = number.and_then(convert::policy_type_of) {
@@ -218,7 +218,7 @@ fn session_of<'n>(node: &'n Node<'_>) -> Result<Box<SessionFacts<'n>>, Refusal> 
     }))
 }
 
-/// The members of an object by their two names (the same where they don't differ), in the order of `names`.
+/// Returns the members of an object in the order of `names`, which holds both spellings of each name.
 fn members<'n, 't, const N: usize>(
     node: &'n Node<'t>,
     path: &str,
@@ -252,7 +252,7 @@ fn members<'n, 't, const N: usize>(
     Ok(found.map(|value| value.filter(|value| value.value != json::Value::Null)))
 }
 
-/// The entries of a map. Repeated keys stay, for C-4 to find them.
+/// Returns the entries of a map. Repeated keys stay, so that the check for C-4 finds them.
 fn map_of<'n, 't, T>(
     node: Option<&'n Node<'t>>,
     path: &str,
@@ -300,7 +300,7 @@ fn texts_of<'n>(node: Option<&'n Node<'_>>, path: &str) -> Result<Vec<&'n str>, 
     elements.iter().enumerate().map(element).collect()
 }
 
-/// RFC 3339, with `T` between date and time and an offset.
+/// Reads a time in the form of RFC 3339, with `T` between date and time and an offset.
 fn time_of(node: Option<&Node<'_>>, path: &str) -> Result<Option<Timestamp>, Refusal> {
     let Some(node) = node else { return Ok(None) };
     let text = text_of(Some(node), path)?;
@@ -329,12 +329,13 @@ fn time_of(node: Option<&Node<'_>>, path: &str) -> Result<Option<Timestamp>, Ref
     }
 }
 
-/// Any JSON value; which of them may stand in a context is not decided here.
+/// Converts any JSON value. The engine decides which values a context may hold.
 fn value_of<'n>(node: &'n Node<'_>, path: &str) -> Result<Value<'n>, Refusal> {
     Ok(match &node.value {
         json::Value::Null => Value::Null,
         json::Value::Bool(value) => Value::Bool(*value),
-        // The nearest double. One of 2^53 or more is not below it after rounding either, so it is refused (C-5).
+        // This gives the nearest double. A number of 2^53 or more is not below 2^53 after rounding, so it is refused
+        // all the same (C-5).
         json::Value::Number(source) => match source.parse() {
             Ok(number) => Value::Number(number),
             Err(_) => {

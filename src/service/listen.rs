@@ -1,4 +1,4 @@
-//! Sockets: binding them, and accepting connections up to a limit.
+//! Sockets: this module binds them, accepts connections up to a limit, and ends connections while the server drains.
 
 use std::future::Future;
 use std::io;
@@ -29,11 +29,11 @@ pub(super) enum Listener {
     },
 }
 
-/// A socket's file, which goes when the server stops.
+/// A socket's file. Dropping this removes it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
     path: PathBuf,
-    /// By device and inode. Whoever removed the file may have put another socket in its place.
+    /// The file's device and inode. Another process may have put a socket of its own in its place.
     identity: Option<(u64, u64)>,
 }
 
@@ -54,14 +54,14 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if self.identity.is_some() && identity(&self.path) == self.identity {
-            let _ = std::fs::remove_file(&self.path); // who removed it before us has done the same
+            let _ = std::fs::remove_file(&self.path); // an error means that the file is gone already
         }
     }
 }
 
 impl Listener {
-    /// Binds `address`, and logs the one that was bound: a port of 0 is chosen by the system. `socket_mode` says who may
-    /// connect to a Unix socket.
+    /// Binds `address` and logs the bound address, because the system chooses a port for port 0. `socket_mode` says who
+    /// may connect to a Unix socket.
     pub(super) async fn bind(address: &Address, socket_mode: u32) -> anyhow::Result<Self> {
         let failed = || format!("cannot listen on `{address}`");
         let (listener, bound) = match address {
@@ -83,7 +83,7 @@ impl Listener {
         Ok(listener)
     }
 
-    /// Whether only this machine can reach it, as far as its address says.
+    /// Returns whether only this machine can reach it, as far as its address says.
     fn is_local(&self) -> bool {
         match self {
             Self::Tcp(listener) => listener
@@ -105,8 +105,8 @@ impl Listener {
     }
 }
 
-/// Binds a socket that nobody else can reach at any time. The mode it begins with goes by the mask of the process, which
-/// may be empty.
+/// Binds a socket that never has a wider mode than `mode`, not even before its mode is set. A new socket's mode follows
+/// the umask of the process, which may be 0.
 fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     use rustix::fs::Mode;
     use rustix::process::umask;
@@ -117,7 +117,7 @@ fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
     listener
 }
 
-/// Removes a socket that a server left behind; refuses to touch one that is in use, or any other file.
+/// Removes a socket that a server left behind. Refuses to touch a socket that is in use or any other file.
 async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
     match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -136,8 +136,8 @@ async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The connections of all `listeners`, as long as the stream is held. Beyond `max_connections` open ones the newest
-/// is closed at once: its client learns that now, instead of waiting in a queue.
+/// Returns the connections of all `listeners`, as long as the stream is held. While `max_connections` are open, a
+/// further one is closed at once, so that its client learns it immediately instead of waiting in a queue.
 pub(super) fn accept_all(
     listeners: Vec<Listener>,
     max_connections: usize,
@@ -197,7 +197,7 @@ async fn accept_one_by_one(
     }
 }
 
-/// Whether only the one connection is lost that was about to be accepted.
+/// Returns whether the error lost only the one connection that was about to be accepted.
 fn is_the_peers(error: &io::Error) -> bool {
     use io::ErrorKind as Kind;
     matches!(
@@ -210,7 +210,7 @@ fn is_the_peers(error: &io::Error) -> bool {
     )
 }
 
-/// Whether the server drains, and what keeps it from ending.
+/// Whether the server drains, and how many calls it still waits for.
 #[derive(Debug, Default)]
 pub(super) struct Drain {
     begun: AtomicBool,
@@ -218,30 +218,30 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    /// From now on a connection without a call is closed.
+    /// Begins the drain: from now on connections without a call are closed.
     pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::Release);
     }
 
-    /// How many calls are in flight.
+    /// Returns how many calls are in flight.
     pub(super) fn n_calls(&self) -> usize {
         self.n_calls.load(Ordering::Relaxed)
     }
 }
 
-/// An accepted connection; while it lives it takes one of the places.
+/// An accepted connection. It counts towards the limit of connections until it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     io: Io,
     entrance: Entrance,
-    /// What is left of the preface, and until when it is waited for; none once it has been read.
+    /// The bytes of the preface that are still to come, and the time limit for them; `None` once it has been read.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
-    /// Once the server drains: until when the peer may begin a call.
+    /// The time by which the peer must begin a call once the server drains; `None` before.
     farewell: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
-/// `PRI * HTTP/2.0` and what follows it, with which every client begins.
+/// The length of the preface, `PRI * HTTP/2.0…`, with which every client begins.
 const PREFACE_BYTES: usize = 24;
 
 impl Connection {
@@ -262,15 +262,15 @@ impl Connection {
         }
     }
 
-    /// Whether the server drains and the peer has no call in flight, nor begins one. Asked where nothing has come; the
-    /// protocol tells every connection of the drain, so each is asked once it begins.
+    /// Returns whether the server drains and the peer neither has a call in flight nor begins one. This is checked when
+    /// a read finds no bytes. HTTP/2 tells every connection of the drain, so every connection is read once it begins.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         let calls = &self.entrance.calls;
         if !calls.drain.begun.load(Ordering::Acquire) {
             return false;
         }
         if self.preface.is_some() {
-            return true; // it has not even said hello
+            return true; // the peer has not even sent the preface
         }
         if calls.n_open.load(Ordering::Relaxed) > 0 {
             self.farewell = None;
@@ -281,8 +281,9 @@ impl Connection {
         farewell.as_mut().poll(cx).is_ready()
     }
 
-    /// Notes what is sent on a Unix socket before the first call. A stream that is reset there as a fault of the protocol
-    /// is nearly always one whose `:authority` is the path of the socket, which the HTTP library refuses without a word.
+    /// Looks at what is sent on a Unix socket before the first call, and warns of a stream that is reset as a protocol
+    /// error. Its cause is nearly always a client that sends the socket's path as `:authority`, which the HTTP library
+    /// refuses without a message.
     fn look_at_answer(&self, bytes: &[u8]) {
         const PROTOCOL_ERROR: u32 = 1;
         let calls = &self.entrance.calls;
@@ -298,7 +299,7 @@ impl Connection {
         );
     }
 
-    /// Whether the preface, of which `n_bytes` more have come, is late.
+    /// Counts `n_bytes` more of the preface, and returns whether it is late.
     fn is_late(&mut self, n_bytes: usize, cx: &mut Context<'_>) -> bool {
         let Some((left, timeout)) = &mut self.preface else {
             return false;
@@ -318,12 +319,12 @@ enum Io {
     Unix(UnixStream),
 }
 
-/// Where a connection came in.
+/// What a call needs to know about its connection.
 #[derive(Clone, Debug)]
 pub(super) struct Entrance {
-    /// Whether it is a listener on loopback or a Unix socket: nobody from elsewhere can come in there.
+    /// Whether the listener is on loopback or a Unix socket, which only this machine can reach.
     pub(super) is_local: bool,
-    /// What it has asked.
+    /// The calls of the connection.
     pub(super) calls: Arc<OpenCalls>,
 }
 
@@ -333,8 +334,8 @@ pub(super) struct OpenCalls {
     drain: Arc<Drain>,
     n_open: AtomicUsize,
     n_begun: AtomicUsize,
-    /// The place for calls of people, which take their time: one at a time for each connection, so that whoever sends many
-    /// waits for itself.
+    /// The one permit for the connection's Explain and Simulate calls, which may take seconds. A client that sends many
+    /// such calls on one connection delays only its own.
     pub(super) place: Arc<Semaphore>,
 }
 
@@ -349,12 +350,12 @@ impl Default for OpenCalls {
     }
 }
 
-/// A call in flight, for as long as this is held.
+/// A call in flight. Dropping this ends it.
 #[derive(Debug)]
 pub(super) struct Call(Arc<OpenCalls>);
 
 impl OpenCalls {
-    /// A call begins.
+    /// Counts a new call.
     pub(super) fn begin(self: &Arc<Self>) -> Call {
         self.n_begun.fetch_add(1, Ordering::Relaxed);
         self.n_open.fetch_add(1, Ordering::Relaxed);
@@ -362,7 +363,7 @@ impl OpenCalls {
         Call(Arc::clone(self))
     }
 
-    /// How many are in flight.
+    /// Returns how many are in flight.
     #[cfg(test)]
     pub(super) fn n_open(&self) -> usize {
         self.n_open.load(Ordering::Relaxed)
@@ -376,7 +377,7 @@ impl Drop for Call {
     }
 }
 
-/// Whether one of the HTTP/2 frames in `bytes`, the first of which begins there, resets a stream for this `reason`.
+/// Returns whether an HTTP/2 frame in `bytes` resets a stream for this `reason`. `bytes` begins with a frame's head.
 fn has_reset(bytes: &[u8], reason: u32) -> bool {
     const RST_STREAM: u8 = 3;
     let mut rest = bytes;
@@ -414,10 +415,10 @@ impl AsyncRead for Connection {
         };
         let n_bytes = buf.filled().len().saturating_sub(n_before);
         if n_bytes > 0 {
-            self.farewell = None; // it may be the beginning of a call
+            self.farewell = None; // the bytes may begin a call
         }
         match read {
-            Poll::Pending if self.is_over(cx) => Poll::Ready(Ok(())), // as if the peer had closed it
+            Poll::Pending if self.is_over(cx) => Poll::Ready(Ok(())), // no bytes: as if the peer had closed it
             Poll::Pending if self.is_late(0, cx) => {
                 Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
             }
@@ -604,7 +605,7 @@ mod tests {
         assert!(has_reset(&[&settings[..], &reset].concat(), 1));
         assert!(!has_reset(&[&settings[..], &refused].concat(), 1));
         assert!(!has_reset(&settings, 1) && !has_reset(&[], 1) && !has_reset(&reset[..12], 1));
-        // What looks like one inside of another frame is none.
+        // Bytes inside another frame that look like a reset do not count.
         let data = [&[0, 0, 13, 0, 0, 0, 0, 0, 1][..], &reset].concat();
         assert!(!has_reset(&data, 1));
     }

@@ -1,5 +1,5 @@
-//! The network: bytes become a [`Question`](crate::authorizer::Question), and what the
-//! [`Authorizer`](crate::authorizer::Authorizer) makes of it becomes bytes.
+//! The protocols: they turn bytes into a [`Question`](crate::authorizer::Question), ask the
+//! [`Authorizer`](crate::authorizer::Authorizer), and turn its outcome into bytes.
 //!
 //! ```text
 //! gRPC bytes ──▶ pb::AuthorizeRequest ──convert──▶ Question ──Authorizer──▶ Outcome ──convert──▶ pb::AuthorizeResponse
@@ -31,7 +31,7 @@ pub use convert::{check_simulation_size, check_size};
 pub mod pb {
     tonic::include_proto!("iamd.v1");
 
-    /// The descriptors of the protocol and of all that it imports, as reflection gives them out.
+    /// The descriptors of the protocol and of everything it imports, for server reflection.
     pub const FILE_DESCRIPTOR_SET: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/iamd.descriptors.bin"));
 }

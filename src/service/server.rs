@@ -1,4 +1,4 @@
-//! The server: bind, serve with limits, drain.
+//! The server: it binds its sockets, serves calls within limits, and drains.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -22,12 +22,12 @@ use crate::config::{
     STREAM_WINDOW_BYTES,
 };
 
-/// Bound sockets. Until they are served, the system keeps connections waiting.
+/// Bound sockets. The system keeps connections waiting until they are served.
 #[derive(Debug)]
 pub struct Listeners(Vec<Listener>);
 
 impl Listeners {
-    /// Binds every address that the configuration names, or none.
+    /// Binds every address of the configuration. If one fails, no socket stays bound.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         let mut listeners = Vec::with_capacity(config.listen.len());
         for address in &config.listen {
@@ -37,19 +37,19 @@ impl Listeners {
     }
 }
 
-/// How many calls a server has in flight.
+/// The counter of the calls that a server has in flight.
 #[derive(Clone, Debug, Default)]
 pub struct InFlight(Arc<Drain>);
 
 impl InFlight {
-    /// Now.
+    /// Returns how many calls are in flight now.
     pub fn n_calls(&self) -> usize {
         self.0.n_calls()
     }
 }
 
-/// Answers calls until `stop` is done, then drains: no new connections, the calls in flight may end, and connections
-/// without one are closed. Returns when the last connection is closed; cutting that short is up to the caller.
+/// Answers calls until `stop` completes, then drains: it accepts no new connections, lets the calls in flight end, and
+/// closes connections without a call. Returns when the last connection is closed. The caller may cut that short.
 pub async fn serve(
     listeners: Listeners,
     authorizer: Arc<Authorizer>,
@@ -90,7 +90,7 @@ pub async fn serve(
     let connections = accept_all(listeners.0, config.max_connections, drain);
     Server::builder()
         .max_concurrent_streams(config.max_streams_per_connection)
-        // All calls of a connection can send at once: those that wait for their turn keep no other from being read.
+        // The window has space for all calls of a connection, so calls that wait do not stop others from being read.
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(
             config

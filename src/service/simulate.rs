@@ -1,4 +1,4 @@
-//! `Simulate` on the wire.
+//! Conversions of `Simulate` between the wire and our types.
 
 use super::{convert, pb};
 use crate::authorizer::{Overrides, PairAnswer, Question, Refusal, Simulated, Simulation};
@@ -7,7 +7,7 @@ use crate::engine::decision::Reason;
 use crate::engine::question::{LISTS, SINGLES};
 use crate::language::document::PolicyType;
 
-/// The simulation in `message`.
+/// Returns the simulation in `message`.
 pub(super) fn simulation<'b>(
     message: &'b pb::SimulateRequest,
     limits: &Limits,
@@ -47,7 +47,7 @@ pub(super) fn simulation<'b>(
     })
 }
 
-/// The message that asks `simulation`, for a server elsewhere.
+/// Returns the message that asks a server for this `simulation`.
 pub(super) fn message(simulation: &Simulation<'_>) -> pb::SimulateRequest {
     let pb::AuthorizeRequest {
         principal,
@@ -96,7 +96,7 @@ pub(super) fn message(simulation: &Simulation<'_>) -> pb::SimulateRequest {
     }
 }
 
-/// The response that says what was simulated.
+/// Returns the response with the results of a simulation.
 pub(super) fn response(simulated: Simulated) -> pb::SimulateResponse {
     pb::SimulateResponse {
         decision: convert::decision(simulated.is_allowed).into(),
@@ -128,7 +128,7 @@ fn result(pair: PairAnswer) -> pb::SimulateResult {
     }
 }
 
-/// What a server elsewhere has simulated; `None` if it says neither allow nor deny.
+/// Returns the results in a server's response; `None` if the response says neither allow nor deny.
 pub(super) fn simulated(response: pb::SimulateResponse) -> Option<Simulated> {
     Some(Simulated {
         is_allowed: convert::is_allowed(response.decision)?,

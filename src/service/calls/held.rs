@@ -1,4 +1,4 @@
-//! Answers that count until they are read.
+//! Answers that keep the permits of their call until the client has read them.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,24 +14,24 @@ use super::Place;
 use crate::config::{LONGEST_DEADLINE, TIME_TO_READ};
 use crate::service::listen::Call;
 
-/// An answer that keeps its place until it is read: so there are no more unread ones than places. One that is not read in
-/// time is given up. Somebody else has to see to that, since the body of an answer is not asked for as long as the peer
-/// takes no bytes.
+/// An answer that keeps its permits until it is read, so there are never more unread answers than permits. An answer
+/// that is not read in time is dropped. A task of its own watches the time, because nobody polls the body of an answer
+/// while the peer takes no bytes.
 pub(super) struct Held(Arc<Mutex<Option<Unread>>>);
 
-/// What is left of an answer.
+/// The unread part of an answer.
 struct Unread {
     body: Body,
-    /// Of a part of the body that was too long to be given on in one piece.
+    /// The rest of a frame that was too long to pass on in one piece.
     rest: Bytes,
     _place: Place,
-    /// When a piece was last taken.
+    /// When the peer last took a piece.
     taken_at: Instant,
-    /// Until then its call is in flight.
+    /// Keeps the call in flight until the answer is read.
     _call: Option<Call>,
 }
 
-/// How many bytes of an answer are given on at once: the layer below keeps all that it was given, read or not.
+/// The most bytes of an answer that are passed on at once. The HTTP library buffers all that it gets, read or not.
 pub(super) const MAX_PIECE_BYTES: usize = 16 * 1024;
 
 impl Held {
@@ -74,7 +74,7 @@ impl Unread {
     }
 }
 
-/// What is in it is whole, whoever panicked.
+/// Locks `mutex`, even if a thread panicked while it held the lock: no step leaves the content half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,7 +14,7 @@ fn question() -> Question<'static> {
     }
 }
 
-/// How long `call` waits until it gives up, by a clock that goes on whenever nothing else does.
+/// Measures how long `call` waits until it gives up. The clock is paused: it moves on only when all tasks wait.
 fn waits<T>(client: &Client, call: impl FnOnce(&Client) -> T) -> (T, Duration) {
     let now = || client.runtime.block_on(async { Instant::now() });
     let begun = now();
@@ -22,7 +22,7 @@ fn waits<T>(client: &Client, call: impl FnOnce(&Client) -> T) -> (T, Duration) {
     (given, now() - begun)
 }
 
-/// The system connects whoever asks for it, and nobody ever answers.
+/// The system accepts the connection, and no process ever answers on it.
 #[test]
 fn a_server_that_does_not_answer_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -33,7 +33,7 @@ fn a_server_that_does_not_answer_is_given_up() {
         let is_late = told.starts_with("DEADLINE_EXCEEDED") || told.starts_with("CANCELLED");
         assert!(is_late, "{what}: {told}");
     };
-    // A timer has a grain of a millisecond.
+    // tokio's timers are exact to a millisecond.
     let assert_about = |waited: Duration, expected: Duration, what: &str| {
         let is_fine = waited >= expected && waited < expected + Duration::from_millis(10);
         assert!(is_fine, "{what}: {waited:?}");

@@ -13,7 +13,7 @@ fn entries_of(entries: &[Entry]) -> Vec<(&str, Value<'_>)> {
     self::entries(entries, "context", &Limits::DEFAULT).unwrap()
 }
 
-/// A message of the longest kind may hold two million entries, which must not be copied before they are counted.
+/// The longest message can hold two million entries, which must not be copied before they are counted.
 #[test]
 fn too_many_entries_are_refused_before_they_are_read() {
     let limits = Limits::DEFAULT;

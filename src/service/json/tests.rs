@@ -5,7 +5,8 @@ use crate::authorizer::{Answer, StatementName};
 use crate::engine::decision::Reason;
 use crate::engine::request::Request;
 
-/// Why `text` is no question; one that is none for its values alone is completed, and asked.
+/// Returns the error of `text`. A `text` that reads as a question gets a valid principal, action and resource, so its
+/// error is about another field.
 fn error(text: &str) -> Refusal {
     let message = match Message::parse(text, "") {
         Ok(message) => message,

@@ -1,4 +1,4 @@
-//! Answers as JSON, with all their members, on one line but for explanations.
+//! Writes answers as JSON with all their members. Explanations take several lines, all others one.
 
 use std::fmt;
 
@@ -148,7 +148,7 @@ pub fn explained(explained: Explained) -> String {
     serde_json::to_string_pretty(&explain::response(explained)).unwrap_or_default()
 }
 
-/// The name of a decision's number; one that is not known is unspecified.
+/// Writes the name of a decision's number. An unknown number becomes the name of `DECISION_UNSPECIFIED`.
 pub(in crate::service) fn decision_name<S: Serializer>(
     number: &i32,
     to: S,
@@ -157,7 +157,7 @@ pub(in crate::service) fn decision_name<S: Serializer>(
     to.serialize_str(decision.as_str_name())
 }
 
-/// The name of a reason's number.
+/// Writes the name of a reason's number.
 pub(in crate::service) fn reason_name<S: Serializer>(
     number: &i32,
     to: S,
@@ -166,7 +166,7 @@ pub(in crate::service) fn reason_name<S: Serializer>(
     to.serialize_str(reason.as_str_name())
 }
 
-/// The name of a policy type's number.
+/// Writes the name of a policy type's number.
 pub(in crate::service) fn policy_type_name<S: Serializer>(
     number: &i32,
     to: S,
@@ -175,7 +175,7 @@ pub(in crate::service) fn policy_type_name<S: Serializer>(
     to.serialize_str(policy_type.as_str_name())
 }
 
-/// A time in UTC; null for one that is absent or out of range.
+/// Writes a time in UTC, or null if it is absent or out of range.
 pub(in crate::service) fn rfc3339<S: Serializer>(
     time: &Option<prost_types::Timestamp>,
     to: S,
@@ -197,7 +197,7 @@ pub struct NoAnswer {
 }
 
 impl NoAnswer {
-    /// A question that was refused here.
+    /// A question that this process refused.
     pub fn refused(request_id: &str, refusal: Refusal) -> Self {
         Self {
             request_id: request_id.to_owned(),
@@ -207,13 +207,13 @@ impl NoAnswer {
         }
     }
 
-    /// A question that a server elsewhere did not answer.
+    /// A question that a server did not answer.
     pub(in crate::service) fn by_server(request_id: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let violation = details
             .bad_request()
             .and_then(|request| request.field_violations.first());
-        // The violation alone: the status' own message repeats the field.
+        // The violation is enough, because the status's own message repeats the field.
         let (field, message) = violation.map_or(("", status.message()), |violation| {
             (violation.field.as_str(), violation.description.as_str())
         });
@@ -225,7 +225,7 @@ impl NoAnswer {
         }
     }
 
-    /// A server elsewhere said neither allow nor deny, which a client must not take for either.
+    /// A response of a server that says neither allow nor deny. A client must not take it for either.
     pub(in crate::service) fn undecided(request_id: &str) -> Self {
         Self::unclear(request_id, UNDECIDED.to_owned())
     }
@@ -240,7 +240,7 @@ impl NoAnswer {
         }
     }
 
-    /// A line that is longer than `limit` bytes, of which nothing was read.
+    /// A line longer than `limit` bytes. Its content was skipped.
     pub fn line_too_long(limit: usize) -> Self {
         Self {
             request_id: String::new(),
@@ -250,12 +250,12 @@ impl NoAnswer {
         }
     }
 
-    /// A line that is no UTF-8.
+    /// A line that is not UTF-8.
     pub fn not_utf8() -> Self {
         Self::refused("", Refusal::malformed("", "the line is not UTF-8"))
     }
 
-    /// What stands in place of the answer among JSON lines.
+    /// Writes the JSON line that takes the place of the answer.
     pub fn to_json(&self) -> String {
         line(&Failed {
             request_id: &self.request_id,
@@ -294,7 +294,7 @@ struct Error<'r> {
     field: &'r str,
 }
 
-/// The name of a status code as the protocol writes it.
+/// Returns the name of a status code as gRPC spells it.
 fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
@@ -318,6 +318,6 @@ fn code_name(code: Code) -> &'static str {
 }
 
 fn line(value: &impl Serialize) -> String {
-    // Strings, numbers and lists always serialize; should that change, no text is no answer.
+    // Strings, numbers and lists always serialize. If that ever changes, the empty text is not an answer.
     serde_json::to_string(value).unwrap_or_default()
 }

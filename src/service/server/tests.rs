@@ -84,7 +84,7 @@ impl Running {
         }
     }
 
-    /// Puts a store without anything in it in force.
+    /// Puts an empty store in force.
     fn load_an_empty_store(&self) {
         let snapshot: Snapshot =
             crate::compile::compile(&Default::default(), Revision::new("0123"));
@@ -102,7 +102,7 @@ impl Running {
             .map(tonic::Response::into_inner)
     }
 
-    /// A connection of HTTP/2 on which calls can be left as they are.
+    /// Opens an HTTP/2 connection on which a test can leave calls unfinished.
     async fn connect(&self) -> SendRequest<Bytes> {
         let stream = UnixStream::connect(&self.socket).await.unwrap();
         let (requests, connection) = h2::client::handshake(stream).await.unwrap();
@@ -267,18 +267,18 @@ async fn both_versions_of_reflection_list_the_services_and_give_json_names() {
     assert!(file.file_descriptor_proto.iter().any(has_json_names));
 }
 
-/// Returns once nobody has anything to do any more but to wait for the time.
+/// Returns once all tasks wait: the paused clock moves on only then.
 async fn idle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
-/// A timer has a grain of a millisecond, and so has [`idle`].
+/// Allows a small difference, because tokio's timers and [`idle`] are exact to a millisecond.
 fn assert_about(waited: Duration, expected: Duration) {
     let is_fine = waited >= expected && waited < expected + Duration::from_millis(50);
     assert!(is_fine, "{waited:?} and not {expected:?}");
 }
 
-/// Reads up to the next question whether somebody is there, and gives what it wants to have back; none at the end.
+/// Reads up to the next keepalive ping and returns its payload, which an answer must repeat; `None` at the end.
 async fn ping(stream: &mut UnixStream) -> Option<Vec<u8>> {
     const PING: u8 = 6;
     loop {
@@ -313,11 +313,11 @@ async fn a_connection_that_is_silent_is_asked_and_then_closed() {
     assert_about(said.elapsed(), interval);
     assert!(ping(&mut silent).await.is_none(), "closed");
     assert_about(said.elapsed(), interval + timeout);
-    // The other one answers by itself.
+    // The connection of this client answers keepalive pings by itself.
     assert_eq!(running.health().await, ServingStatus::NotServing);
 }
 
-/// `message` as gRPC frames it.
+/// Frames `message` as gRPC does.
 fn framed(message: &impl Message) -> Bytes {
     let message = message.encode_to_vec();
     let n_bytes = u32::try_from(message.len()).unwrap();
@@ -346,14 +346,14 @@ fn explanation() -> Bytes {
     framed(&pb::ExplainRequest::decode(&question[..]).unwrap())
 }
 
-/// Asks for an explanation, and gives the code of the answer.
+/// Asks for an explanation and returns the code of the answer.
 fn explain(requests: &mut SendRequest<Bytes>, timeout: &str) -> JoinHandle<String> {
     let (answer, mut rest) = begin(requests, "Explain", timeout);
     rest.send_data(explanation(), true).unwrap();
     tokio::spawn(code(answer))
 }
 
-/// The gRPC status of an answer.
+/// Returns the gRPC status of an answer.
 async fn code(answer: ResponseFuture) -> String {
     let answer: http::Response<RecvStream> = answer.await.unwrap();
     let status = |headers: &http::HeaderMap| {
@@ -371,7 +371,7 @@ async fn code(answer: ResponseFuture) -> String {
     status(&body.trailers().await.unwrap().unwrap()).unwrap()
 }
 
-/// Sends `bytes` as far as they are taken, until all are or nobody wants them any more; gives how many that were.
+/// Sends `bytes` until the peer has taken all of them or ends the stream. Returns how many it took.
 async fn n_taken(mut stream: SendStream<Bytes>, mut bytes: Bytes) -> usize {
     let n_bytes = bytes.len();
     while !bytes.is_empty() {
@@ -410,7 +410,7 @@ async fn people_are_answered_one_after_the_other_in_one_connection() {
     assert_eq!(code(held).await, "0");
     assert_eq!(next.await.unwrap(), "0");
     assert_about(start.elapsed(), Duration::from_secs(2));
-    // Whose turn it is is read.
+    // The connection's permit is free now, so the server reads the question.
     let (_answer, stream) = begin(&mut one, "Simulate", "2S");
     assert!(n_taken(stream, long).await > taken);
 }
@@ -431,9 +431,9 @@ async fn few_calls_of_people_are_received_at_once() {
     let mut next = running.connect().await;
     assert_eq!(explain(&mut next, "2S").await.unwrap(), "4");
     assert_about(start.elapsed(), Duration::from_secs(2));
-    // Nobody else waits for a place.
+    // `Authorize` needs no permit.
     assert!(running.ask(question()).await.is_ok());
-    // The last of them has one.
+    // The last of the held calls has a permit.
     let (answer, mut rest) = held.pop().unwrap();
     let waits = explain(&mut next, "2S");
     idle().await;
