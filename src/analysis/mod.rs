@@ -1,3 +1,3 @@
-//! Questions about many requests.
+//! Analysis that goes beyond one decision: simulation.
 
 pub mod simulate;

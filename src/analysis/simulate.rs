@@ -1,4 +1,4 @@
-//! What a simulation tells of each action on each resource, and of all of them together.
+//! The results of a simulation: for each action on each resource, and for all pairs together.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,22 +16,22 @@ use crate::language::condition::operator::Values;
 use crate::language::document::{Effect, PolicyType, Statement};
 use crate::language::pattern::ResourcePattern;
 
-/// The decision of one question, with what AWS's simulator tells beside it.
+/// The decision of one question, with the details that AWS's simulator adds.
 #[derive(Clone, Debug)]
 pub struct Evaluation {
-    /// As `authorize` decides it.
+    /// The decision, the same as that of `authorize`.
     pub decision: Decision,
-    /// Of an explicit deny every Deny that applies, else every Allow that does (S-3).
+    /// Every Deny that applies if the decision is an explicit deny, else every Allow that applies (S-3).
     pub matched: Vec<StatementRef>,
-    /// Context keys that reachable statements ask for and that have no value; lower-cased, sorted (S-7).
+    /// Context keys that reachable statements read and that have no value; lower-cased and sorted (S-7).
     pub missing: Vec<String>,
-    /// Whether service and resource control policies allow; none if there are none in play (S-5).
+    /// Whether the service and resource control policies allow; `None` if no such policy is in play (S-5).
     pub allowed_by_organizations: Option<bool>,
-    /// Whether the permissions boundary allows; none if there is none (S-5).
+    /// Whether the permissions boundary allows; `None` if there is none (S-5).
     pub allowed_by_permissions_boundary: Option<bool>,
 }
 
-/// Decides `request` with what is left of `work`. Of the lists only the first `most` entries are given.
+/// Decides `request` with the remaining units of `work`. Each list gets at most `most` entries.
 pub fn evaluate(
     snapshot: &Snapshot,
     request: &Request,
@@ -53,7 +53,7 @@ pub fn evaluate(
         matches!(outcome, Outcome::Applies(_))
             && written(statement).is_some_and(|statement| statement.effect == effect)
     });
-    // A control policy may be attached to several levels.
+    // A control policy may be attached to several levels, but it is listed once.
     let mut seen = BTreeSet::new();
     let matched = matched.filter(|(statement, _)| {
         seen.insert((Arc::as_ptr(&statement.policy).addr(), statement.index))
@@ -75,8 +75,8 @@ pub fn evaluate(
     })
 }
 
-/// The reason of all together (E-54): of the first that is denied explicitly, else of the first that is denied, else
-/// of the first; none for none.
+/// Returns the reason of all decisions together (E-54): the first explicit deny, else the first deny, else the first
+/// reason; `None` if there are no decisions.
 pub fn aggregate(reasons: &[Reason]) -> Option<Reason> {
     let find = |is_wanted: fn(Reason) -> bool| reasons.iter().copied().find(|one| is_wanted(*one));
     find(Reason::is_explicit_deny)
@@ -84,10 +84,10 @@ pub fn aggregate(reasons: &[Reason]) -> Option<Reason> {
         .or_else(|| reasons.first().copied())
 }
 
-/// Everything that was considered on the way to a decision.
+/// A listener that records the statements and layers considered for a decision.
 #[derive(Default)]
 struct Heard {
-    /// Those that speak of the action and the principal.
+    /// The statements that match the action and the principal.
     statements: Vec<(StatementRef, Outcome)>,
     layers: Vec<(PolicyType, Verdict)>,
 }
@@ -111,7 +111,7 @@ fn written(statement: &StatementRef) -> Option<&Statement> {
 }
 
 impl Heard {
-    /// Whether those of `types` that are in play all allow; none if none is.
+    /// Returns whether all policy types of `types` that are in play allow; `None` if none of them is in play.
     fn allowed_by(&self, types: &[PolicyType]) -> Option<bool> {
         let in_play = || {
             self.layers.iter().filter(|(policy_type, verdict)| {
@@ -122,8 +122,9 @@ impl Heard {
         Some(in_play().all(|(_, verdict)| matches!(verdict, Verdict::Allow(_))))
     }
 
-    /// The keys without a value: of a statement on another resource those of its resource's variables, which may be
-    /// why it is another; of others those of its conditions too.
+    /// Returns the keys without a value. A statement on another resource gives only the keys of its resource's
+    /// variables, since a variable without a value may be why the resource differs. The others give the keys of their
+    /// conditions too.
     fn missing(&self, facts: &Facts<'_>) -> BTreeSet<ContextKey> {
         let mut missing = BTreeSet::new();
         for (statement, outcome) in &self.statements {

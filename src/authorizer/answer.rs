@@ -1,4 +1,4 @@
-//! A decision as people and JSON read it, whether it was made here or by a server.
+//! The decision in plain data, for text and JSON output. This process or a server may have made it.
 
 use std::fmt;
 
@@ -9,11 +9,11 @@ use crate::language::finding::Escaped;
 /// A decision in plain data: nothing of the store is held by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Whether the principal may.
+    /// Whether the decision is an allow.
     pub is_allowed: bool,
-    /// Why; `None` where a server says one that this version does not know.
+    /// The reason; `None` if a server sent one that this version does not know.
     pub reason: Option<Reason>,
-    /// The statements that settled it.
+    /// The statements that settled the decision.
     pub determining: Vec<StatementName>,
     /// The revision of the store that decided.
     pub revision: String,
@@ -22,7 +22,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// What `question` was answered.
+    /// Returns the answer to `question`.
     pub(super) fn of(decision: &Decision, revision: &str, question: &Question<'_>) -> Self {
         Self {
             is_allowed: decision.is_allowed(),
@@ -39,7 +39,7 @@ pub(super) fn names(statements: &[StatementRef]) -> Vec<StatementName> {
 }
 
 impl fmt::Display for Answer {
-    /// For people, on several lines.
+    /// Writes the text output, on several lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let decision = if self.is_allowed { "allow" } else { "deny" };
         let label = label(self.reason);
@@ -55,12 +55,12 @@ impl fmt::Display for Answer {
     }
 }
 
-/// The label of a reason, as rules and tests call it.
+/// Returns the label that the rules and tests use for a reason.
 pub(super) fn label(reason: Option<Reason>) -> &'static str {
     reason.map_or("UNSPECIFIED", Reason::label)
 }
 
-/// What a reason means, for people.
+/// Returns the meaning of a reason in words.
 pub fn in_words(reason: Option<Reason>) -> &'static str {
     use Reason as R;
     let Some(reason) = reason else {

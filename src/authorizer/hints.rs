@@ -1,4 +1,4 @@
-//! What in a question looks like a typing error, for people: a program that asks gets answers alone.
+//! Hints about typing errors in a question. `explain` and the command line show them; `Authorize` sends none.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use crate::language::document::Statement;
 use crate::language::finding::did_you_mean;
 use crate::name::{Arn, Principal};
 
-/// The keys of AWS that a caller may send, as they are documented.
+/// AWS's context keys that a caller may send, in the documented spelling.
 const SENT: &[&str] = &[
     "aws:SourceIp",
     "aws:UserAgent",
@@ -25,18 +25,18 @@ const SENT: &[&str] = &[
     "aws:CalledVia",
 ];
 
-/// How many users and roles are looked at for a similar name: this runs in a server too.
+/// The most users and roles whose names are compared. All these limits exist because a server gives hints too.
 const MAX_PRINCIPALS: usize = 10_000;
-/// How many statements.
+/// The most statements that are read.
 const MAX_STATEMENTS: usize = 10_000;
-/// How many of their action patterns, and how many of their conditions.
+/// The most action patterns, and the most conditions, that are read in these statements.
 const MAX_CONDITIONS: usize = 20_000;
-/// How many context keys are told of.
+/// The most context keys that get a hint.
 const MAX_KEYS: usize = 8;
 /// The longest text of a question that a hint repeats, in bytes.
 const MAX_TEXT_BYTES: usize = 256;
 
-/// The hints about a question that was decided so.
+/// Returns the hints about a question whose decision has this `reason`.
 pub(super) fn hints(question: &Question<'_>, snapshot: &Snapshot, reason: Reason) -> Vec<String> {
     let mut hints = Vec::new();
     hints.extend(service(question.action, snapshot, reason.is_allow()));
@@ -47,7 +47,7 @@ pub(super) fn hints(question: &Question<'_>, snapshot: &Snapshot, reason: Reason
     hints
 }
 
-/// The hints that need no store.
+/// Returns the hints that need no store.
 pub fn about_context(question: &Question<'_>) -> Vec<String> {
     context_keys(question, None)
 }
@@ -57,8 +57,8 @@ fn statements(snapshot: &Snapshot) -> impl Iterator<Item = &Statement> {
     policies.flat_map(|policy| policy.statements.iter())
 }
 
-/// An action of a service that no statement names. Where `*` allowed it all the same, only what looks like a typing error
-/// is worth a word.
+/// Returns the hint about an action whose service no statement names. If a `*` allowed the action, there is a hint only
+/// for a name that looks like a typing error.
 fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String> {
     let (asked, _) = action.split_once(':')?;
     if asked.len() > MAX_TEXT_BYTES {
@@ -90,7 +90,7 @@ fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String
     }
 }
 
-/// A principal that the store does not know, where it knows one of that name with another path, or in another case.
+/// Returns the hint about an unknown principal if the store has one of the same name with another path or another case.
 fn principal(asked: &str, snapshot: &Snapshot) -> Option<String> {
     let principal = Principal::parse(asked).ok()?;
     let arn = principal.arn().filter(|_| asked.len() <= MAX_TEXT_BYTES)?;
@@ -123,7 +123,7 @@ fn last(arn: &Arn) -> &str {
     arn.resource().rsplit('/').next().unwrap_or_default()
 }
 
-/// Context keys without the prefix that every key of a policy has.
+/// Returns the hints about context keys without a prefix, which every key in a policy has.
 fn context_keys(question: &Question<'_>, snapshot: Option<&Snapshot>) -> Vec<String> {
     let keys = question.context.iter().map(|(key, _)| *key);
     let keys: Vec<&str> = keys

@@ -1,4 +1,4 @@
-//! The sizes that every question is held to, whichever protocol brings it (product.md, section 5).
+//! The size limits of every question, for all protocols.
 
 use super::{Question, SessionFacts, Value, member};
 use crate::config::Limits;
@@ -20,7 +20,7 @@ pub(super) fn check(question: &Question<'_>, limits: &Limits) -> Result<(), Requ
         ("action", action),
         ("resource", resource),
         ("resource_account", resource_account),
-        // The id is given back, not read; but an id over the limit is still a field over its limit.
+        // The id is only copied to the answer, but it has the limit of every string.
         ("request_id", request_id),
     ] {
         check_string(text, || field.to_owned(), limits)?;
@@ -65,7 +65,7 @@ fn check_session(facts: &SessionFacts<'_>, limits: &Limits) -> Result<(), Reques
     check_values(attributes, "session.attributes", limits)
 }
 
-/// A map of values: how many entries, how long each key and each string, how many values in a list.
+/// Checks a map of values: the number of entries, the length of each key and string, and the length of each list.
 fn check_values(
     entries: &[(&str, Value<'_>)],
     field: &str,
@@ -91,7 +91,7 @@ fn check_values(
     Ok(())
 }
 
-/// A list of strings.
+/// Checks a list of strings.
 pub(super) fn check_strings(
     texts: &[&str],
     field: &str,
@@ -104,7 +104,7 @@ pub(super) fn check_strings(
     Ok(())
 }
 
-/// How many entries a map of the question may have.
+/// Checks the number of entries of a map in the question.
 pub fn check_n_entries(n_entries: usize, field: &str, limits: &Limits) -> Result<(), RequestError> {
     let most = limits.max_context_entries;
     if n_entries > most {

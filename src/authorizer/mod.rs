@@ -1,13 +1,13 @@
-//! What every protocol asks, and the command line: a question goes in, an outcome comes out.
+//! The layer between the engine and the protocols. A question goes in, and an outcome comes out.
 //!
 //! ```text
 //! bytes of a protocol ──▶ Question ──▶ Authorizer ──▶ Outcome ──▶ bytes of a protocol
 //!                                          │
 //!                                          └──▶ Observer
 //! ```
-//! A protocol fills a [`Question`] from its bytes and turns an [`Outcome`] or a [`Refusal`] into its bytes. It knows
-//! nothing of stores, limits, caches and budgets, which are here, once for all protocols. Whoever wants to hear of every
-//! decision, such as metrics or a log of decisions, is an [`Observer`].
+//! A protocol (gRPC, or the command line) fills a [`Question`] from its bytes and turns an [`Outcome`] or a [`Refusal`]
+//! into its bytes. Stores, limits, caches and budgets are handled here, once for all protocols. A component that needs
+//! to see every decision, such as metrics or a decision log, is an [`Observer`].
 
 mod answer;
 mod hints;
@@ -43,34 +43,34 @@ pub use limits::check_n_entries;
 pub use refusal::{Refusal, RefusalKind};
 pub use simulation::{PairAnswer, Simulated, Simulation};
 
-/// Answers questions by the store that is in force.
+/// Answers questions from the store that is in force.
 pub struct Authorizer {
     live: Arc<Live>,
     limits: Limits,
     session_policies: SessionPolicies,
-    /// What explanations do not show.
+    /// The context keys whose values explanations hide.
     redacted: Redacted,
     observers: Vec<Box<dyn Observer>>,
 }
 
-/// Hears of every decision that is asked for, and of every question without one. Explanations and simulations grant
-/// nothing and are not told.
+/// An observer sees every decision and every refused question. It does not see explanations and simulations, because
+/// they grant nothing.
 pub trait Observer: Send + Sync {
-    /// Called on the thread that answers, before the answer goes out: it must not wait for anything.
+    /// Receives one outcome. It runs on the answering thread, before the answer is sent, so it must not block.
     fn hear(&self, outcome: &Outcome<'_>);
 }
 
-/// What became of one question.
+/// The result of one question.
 pub struct Outcome<'q> {
-    /// What was asked.
+    /// The question.
     pub question: &'q Question<'q>,
-    /// By which generation of the store; `None` before the first good load.
+    /// The generation of the store that decided; `None` before the first good load.
     pub generation: Guard<Option<Arc<Generation>>>,
-    /// The decision, or why there is none.
+    /// The decision, or the reason why there is none.
     pub answer: Result<Decision, Refusal>,
-    /// The clock that it was asked at.
+    /// The time at which the question was asked.
     pub at: Timestamp,
-    /// How long it took, from the question to the answer.
+    /// The time from the question to the answer.
     pub took: Duration,
 }
 
@@ -86,7 +86,7 @@ pub struct Explained {
 }
 
 impl Authorizer {
-    /// Answers by whatever `live` has in force, as `config` says.
+    /// Makes an authorizer that answers from the store in force in `live`, with the settings of `config`.
     pub fn new(live: Arc<Live>, config: &Config) -> Self {
         let hidden = config.redact_keys.iter().map(String::as_str);
         Self {
@@ -98,7 +98,8 @@ impl Authorizer {
         }
     }
 
-    /// Answers by `snapshot` alone, within the default limits, hides nothing and remembers nothing.
+    /// Makes an authorizer that answers from `snapshot` alone, with the default limits. It redacts nothing and does not
+    /// remember session policies.
     pub fn of(snapshot: Snapshot) -> Self {
         let live = Live::default();
         live.publish(snapshot);
@@ -111,23 +112,23 @@ impl Authorizer {
         }
     }
 
-    /// The same, with explanations that do not show what `redacted` hides.
+    /// Makes explanations hide the values of the keys in `redacted`.
     pub fn redacting(self, redacted: Redacted) -> Self {
         Self { redacted, ..self }
     }
 
-    /// The same, with one more that hears of every decision.
+    /// Adds an observer.
     pub fn observed_by(mut self, observer: impl Observer + 'static) -> Self {
         self.observers.push(Box::new(observer));
         self
     }
 
-    /// The limits that questions are held to.
+    /// Returns the limits of questions.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
 
-    /// Decides one question by one generation of the store. A fault fails this question alone.
+    /// Decides one question with one generation of the store. A panic fails only this question.
     pub fn authorize<'q>(&self, question: &'q Question<'q>, at: Timestamp) -> Outcome<'q> {
         let began = Instant::now();
         let generation = self.live.load();
@@ -152,7 +153,7 @@ impl Authorizer {
         outcome
     }
 
-    /// Decides one question and says why, as long as `is_wanted`.
+    /// Decides one question and gives the derivation. It stops early once `is_wanted` returns false.
     pub fn explain(
         &self,
         question: &Question<'_>,
@@ -165,7 +166,7 @@ impl Authorizer {
             limits::check(question, &self.limits)?;
             let request = Request::parse_for_people(question, at)?;
             let work = Work::for_people(Arc::clone(is_wanted));
-            // As people typed it: what is evaluated is lower-cased.
+            // The explanation shows the action as it was typed; the request has it in lower case.
             let action = question.action;
             let (decision, explanation) =
                 explain_within(snapshot, &request, action, &self.redacted, &work)?;
@@ -177,7 +178,7 @@ impl Authorizer {
         })
     }
 
-    /// Simulates, as long as `is_wanted`.
+    /// Simulates. It stops early once `is_wanted` returns false.
     pub fn simulate(
         &self,
         simulation: &Simulation<'_>,
@@ -198,19 +199,19 @@ impl Authorizer {
 }
 
 impl Outcome<'_> {
-    /// The revision of the store that decided; empty before the first good load.
+    /// Returns the revision of the store that decided; empty before the first good load.
     pub fn revision(&self) -> &str {
         let generation = self.generation.as_deref();
         generation.map_or("", |generation| generation.snapshot.revision.as_str())
     }
 
-    /// The answer as people and JSON read it.
+    /// Returns the answer in plain data.
     pub fn to_answer(&self) -> Result<Answer, Refusal> {
         let decision = self.answer.as_ref().map_err(Clone::clone)?;
         Ok(Answer::of(decision, self.revision(), self.question))
     }
 
-    /// What in the question looks like a typing error, in words; nothing where it has no answer.
+    /// Returns hints about typing errors in the question, in words; none if the question has no answer.
     pub fn hints(&self) -> Vec<String> {
         match (self.generation.as_deref(), &self.answer) {
             (Some(generation), Ok(decision)) => {
@@ -221,10 +222,9 @@ impl Outcome<'_> {
     }
 }
 
-/// What `decide` makes of a question. A panic is a fault of iamd and fails this question alone; the panic hook has logged
-/// it.
+/// Calls `decide`. A panic is a fault of iamd. It fails only this question, and the panic hook has already logged it.
 fn guarded<A>(decide: impl FnOnce() -> Result<A, RequestError>) -> Result<A, Refusal> {
-    // Nothing that a panic could leave half changed is used afterwards.
+    // No value that a panic could leave half changed is used after it.
     match catch_unwind(AssertUnwindSafe(decide)) {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(error)) => {

@@ -1,45 +1,46 @@
-//! Why a question has no answer.
+//! The reasons why a question has no answer.
 
 use std::fmt;
 
 use crate::engine::request::{RequestError, RequestErrorKind};
 
-/// Why a question has no answer: of one of a closed set of kinds, which every protocol maps to its own status.
+/// The reason why a question has no answer. It has one of a closed set of kinds, and every protocol maps each kind to a
+/// status of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// What kind of fault.
+    /// The kind of fault.
     pub kind: RefusalKind,
-    /// The field that it is about, as the protocol names it: `principal`, `context["app:x"]`, `session.tags["team"]`;
-    /// empty where it is about no field.
+    /// The field at fault, as the protocol names it: `principal`, `context["app:x"]`, `session.tags["team"]`; empty if
+    /// no single field is at fault.
     pub field: String,
-    /// In words.
+    /// The fault in words.
     pub message: String,
 }
 
-/// The kinds of refusals. None is ever an allow, and none is a denial either.
+/// The kinds of refusals. A refusal is never an allow, and it is not a denial either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RefusalKind {
     /// The question is malformed.
     Malformed,
-    /// It has a context key that only iamd, a session or a service may say (K-1, K-8, K-9).
+    /// The question has a context key that only iamd, a session or a service may set (K-1, K-8, K-9).
     ReservedContextKey,
-    /// It, or a field of it, is over its limit.
+    /// The question, or a field of it, is over its limit.
     TooLarge,
     /// No store has been loaded yet.
     NotReady,
-    /// Nobody waits for the answer any more.
+    /// The client no longer waits for the answer.
     Unwanted,
     /// A fault of iamd, or a spent work budget (E-1).
     Internal,
 }
 
 impl Refusal {
-    /// A field that is malformed.
+    /// The refusal of a malformed field.
     pub fn malformed(field: impl Into<String>, message: impl Into<String>) -> Self {
         RequestError::invalid(field, message).into()
     }
 
-    /// Something that is over its limit.
+    /// The refusal of a field or a question that is over its limit.
     pub fn too_large(field: impl Into<String>, message: String) -> Self {
         Self {
             kind: RefusalKind::TooLarge,
@@ -48,13 +49,13 @@ impl Refusal {
         }
     }
 
-    /// A question that is longer than questions may be.
+    /// The refusal of a question of `n_bytes` bytes where `most` are allowed.
     pub fn question_too_large(n_bytes: usize, most: usize) -> Self {
         let message = format!("the question has {n_bytes} bytes, the limit is {most}");
         Self::too_large("", message)
     }
 
-    /// No store has been loaded yet.
+    /// The refusal of a question before the first good load.
     pub(super) fn not_ready() -> Self {
         Self {
             kind: RefusalKind::NotReady,
@@ -63,7 +64,7 @@ impl Refusal {
         }
     }
 
-    /// A fault of iamd. What went wrong is in the log, not in the answer.
+    /// The refusal for a fault of iamd. The log says what went wrong; the answer does not.
     pub fn internal() -> Self {
         Self {
             kind: RefusalKind::Internal,

@@ -1,5 +1,5 @@
-//! Simulation: a question about many actions and resources, with other policies, any context and any time. Its answer
-//! grants nothing.
+//! Simulations: questions about many actions and resources, with policies that are not in the store, any context and
+//! any time. Their answers grant nothing.
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,37 +19,37 @@ use crate::engine::request::{Request, RequestError};
 use crate::engine::work::Work;
 use crate::name::{Action, Malformed, Resource};
 
-/// What to simulate: borrowed texts, nothing checked.
+/// A simulation to run. Its texts are borrowed and not yet checked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Simulation<'b> {
-    /// The question; its action and resource are joined with the lists below.
+    /// The question. Its action and resource come before those in the lists below.
     pub question: Question<'b>,
     /// Further actions.
     pub actions: Vec<&'b str>,
     /// Further resources.
     pub resources: Vec<&'b str>,
-    /// The clock; `None`: now.
+    /// The time at which the question is asked; `None` means now.
     pub evaluation_time: Option<Timestamp>,
-    /// The policies that the store does not have.
+    /// The policies that are added or replaced.
     pub overrides: Overrides<'b>,
 }
 
-/// What was simulated, in plain data.
+/// The results of a simulation, in plain data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Simulated {
     /// Whether every pair is allowed.
     pub is_allowed: bool,
-    /// The reason of all together (E-54); `None` where a server says one that this version does not know.
+    /// The reason of all pairs together (E-54); `None` if a server sent one that this version does not know.
     pub reason: Option<Reason>,
-    /// One for each pair: for each action, in the order asked, each resource.
+    /// One answer for each pair: for each action, in the order asked, each resource.
     pub pairs: Vec<PairAnswer>,
-    /// The revision of the store that took part.
+    /// The revision of the store that was used.
     pub revision: String,
     /// The question's own id.
     pub request_id: String,
 }
 
-/// What was simulated for one action on one resource.
+/// The result for one action on one resource.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PairAnswer {
     /// The action as it was asked.
@@ -58,21 +58,21 @@ pub struct PairAnswer {
     pub resource: String,
     /// Whether it is allowed.
     pub is_allowed: bool,
-    /// Why; `None` where a server says one that this version does not know.
+    /// The reason; `None` if a server sent one that this version does not know.
     pub reason: Option<Reason>,
-    /// Of an explicit deny every Deny that applies, else every Allow that does (S-3).
+    /// Every Deny that applies if the result is an explicit deny, else every Allow that applies (S-3).
     pub matched: Vec<StatementName>,
-    /// Context keys that were asked for and have no value (S-7).
+    /// Context keys that statements read and that have no value (S-7).
     pub missing: Vec<String>,
-    /// Whether service and resource control policies allow; `None` if none is in play (S-5).
+    /// Whether the service and resource control policies allow; `None` if no such policy is in play (S-5).
     pub allowed_by_organizations: Option<bool>,
     /// Whether the permissions boundary allows; `None` if there is none (S-5).
     pub allowed_by_permissions_boundary: Option<bool>,
-    /// The statements that settled it.
+    /// The statements that settled the decision.
     pub determining: Vec<StatementName>,
 }
 
-/// Simulates against one snapshot, as long as `is_wanted`.
+/// Simulates against one snapshot. It stops early once `is_wanted` returns false.
 pub(super) fn simulate(
     snapshot: &Snapshot,
     limits: &Limits,
@@ -145,7 +145,7 @@ pub(super) fn simulate(
     })
 }
 
-/// The sizes of all fields.
+/// Checks the sizes of all fields.
 fn check(simulation: &Simulation<'_>, limits: &Limits) -> Result<(), RequestError> {
     limits::check_strings(&simulation.actions, "actions", limits)?;
     limits::check_strings(&simulation.resources, "resources", limits)?;
@@ -175,15 +175,15 @@ fn check(simulation: &Simulation<'_>, limits: &Limits) -> Result<(), RequestErro
 
 /// An action or a resource that is asked about.
 struct Asked<'b, T> {
-    /// As it was asked.
+    /// The text as it was asked.
     text: &'b str,
     value: T,
-    /// Where it stands: `resource`, `resources[3]`.
+    /// Its place in the message: `resource`, `resources[3]`.
     field: String,
 }
 
 impl<T> Asked<'_, T> {
-    /// An error about the resource is about this one.
+    /// Names this field in an error about the resource.
     fn blame(&self, error: RequestError) -> RequestError {
         match error.field.as_str() {
             "resource" => RequestError {
@@ -195,8 +195,8 @@ impl<T> Asked<'_, T> {
     }
 }
 
-/// The single one first, then the list; what is named twice stands there once. If there is none, the single one is
-/// what is missing.
+/// Joins the single value and the list, in this order and without repeats. If both are empty, the error names the
+/// single field.
 fn joined<'b, T: PartialEq>(
     single_field: &str,
     single: &'b str,
@@ -235,7 +235,8 @@ impl PairAnswer {
         }
     }
 
-    /// What it takes in a message of any protocol, at most about: its texts, and some for what stands around each.
+    /// Returns about how many bytes it takes in a message of any protocol, at most: its texts, and some bytes around
+    /// each.
     fn n_bytes(&self) -> usize {
         const AROUND: usize = 8;
         let name = |name: &StatementName| {
@@ -248,7 +249,7 @@ impl PairAnswer {
 }
 
 impl fmt::Display for Simulated {
-    /// For people, on several lines.
+    /// Writes the text output, on several lines.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let word = |is_allowed| if is_allowed { "allow" } else { "deny" };
         for pair in &self.pairs {

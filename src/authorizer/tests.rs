@@ -11,7 +11,7 @@ use crate::engine::work::wanted;
 
 const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-/// Answers by an account whose root user may do anything.
+/// Returns an authorizer for an account whose root user may do anything.
 fn authorizer() -> Authorizer {
     let account = r#"{"AccountId": "111111111111", "RootUserEnabled": true}"#;
     let Ok(loaded) = crate::store::load_texts([("account.json", account)]) else {
@@ -30,7 +30,7 @@ fn question<'b>() -> Question<'b> {
     }
 }
 
-/// Writes down what it hears.
+/// An observer that keeps a note of every outcome.
 #[derive(Clone, Default)]
 struct Notes(Arc<Mutex<Vec<String>>>);
 
@@ -102,8 +102,7 @@ fn without_a_store_there_is_no_answer() {
     assert_eq!(simulated.err().map(kind), Some(RefusalKind::NotReady));
 }
 
-/// E-1: what goes wrong while evaluating is a fault of that question alone, and neither an answer nor the end of the
-/// server.
+/// E-1: a fault during evaluation fails only that question. It gives no answer and does not end the server.
 #[test]
 fn a_panic_is_an_internal_error_of_the_question_alone() {
     let authorizer = authorizer();
@@ -119,7 +118,7 @@ fn a_panic_is_an_internal_error_of_the_question_alone() {
     assert!(ask(wanted()).unwrap().is_allowed);
 }
 
-/// Everything that has a limit, one over it.
+/// Every field that has a limit is tried with a value one over it.
 #[test]
 fn what_is_over_its_limit_is_too_large() {
     let limits = Limits::DEFAULT;
