@@ -1,12 +1,12 @@
-//! Every option of `iamd serve`: its type, default and reason, in one entry each.
+//! The options of `iamd serve`. Each has one entry with its type, default and help.
 //!
-//! A setting `a_b` is the flag `--a-b`, the variable `IAMD_A_B` and the key `a_b` of the configuration file, in
-//! this order of precedence:
+//! A setting `a_b` can be given as the flag `--a-b`, the variable `IAMD_A_B` or the key `a_b` of the configuration
+//! file. The first of these wins:
 //! ```text
 //! flag ──▶ variable ──▶ file ──▶ default
 //! ```
-//! All four are texts until [`Config::resolve`] reads them, so each setting is read by one parser, and an error can
-//! name the place that the text came from. No setting can change a decision: what can is in the store.
+//! All four are texts until [`Config::resolve`] reads them, so each setting has one parser, and an error can name the
+//! place that the text came from. No setting can change a decision: everything that can is in the store.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,23 +27,24 @@ pub use address::Address;
 pub use fixed::*;
 pub use read::redact_keys;
 
-/// Where a store is looked for when nobody says.
+/// The default path of the store.
 pub const DEFAULT_STORE: &str = "policies";
 
-/// Where a running server is looked for when nobody says.
+/// The default address of the server, for `serve` and for its clients.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:50051";
 
-/// The keys whose values explanations do not show if nobody says: the secret that a third party is told by (S-11).
+/// The keys whose values explanations hide by default: the external id is a secret between an account and a third party
+/// (S-11).
 pub const REDACT_KEYS: &str = "sts:ExternalId";
 
-/// One setting, as the help, the variables and the configuration file know it.
+/// One setting, with everything that the help, the variables and the configuration file need.
 #[derive(Debug)]
 pub struct Setting {
-    /// `drain_timeout`.
+    /// The key: `drain_timeout`.
     pub key: &'static str,
-    /// What its value looks like: `ADDR`.
+    /// The placeholder of its value: `ADDR`. Empty for a switch.
     pub value: &'static str,
-    /// What holds where nobody says anything.
+    /// The default.
     pub default: Written,
     /// One sentence for the help.
     pub help: &'static str,
@@ -54,21 +55,21 @@ pub struct Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Takes {
     One,
-    /// The flag again, commas in the variable, a list in the file.
+    /// Several values: a repeated flag, commas in the variable, a list in the file.
     Many,
 }
 
 impl Setting {
-    /// Whether it takes several values: the flag again, commas in the variable, a list in the file.
+    /// Returns whether it takes several values: a repeated flag, commas in the variable, a list in the file.
     pub fn is_list(&self) -> bool {
         self.takes == Takes::Many
     }
 }
 
-/// A default. It is shown as one would write it, and read like anything else that is written.
+/// A default. The help shows it as a user would write it, and it is parsed like any other value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Written {
-    /// This very text.
+    /// A text.
     Text(&'static str),
     /// A number.
     Count(usize),
@@ -77,7 +78,7 @@ pub enum Written {
 }
 
 impl Written {
-    /// The number; none of a text.
+    /// Returns the number; 0 for a text.
     const fn amount(self) -> usize {
         match self {
             Self::Text(_) => 0,
@@ -99,9 +100,9 @@ impl fmt::Display for Written {
     }
 }
 
-/// Makes of one entry for each setting what must agree about it: its field of [`Config`] or [`Limits`], its line in
-/// [`SETTINGS`], and how it is read. An entry is `key: type = One or Many(how a value is read), what it looks like,
-/// default, help;`. Where nothing is to be shown as the value, it is a switch.
+/// Makes from one entry per setting everything that must agree about it: its field of [`Config`] or [`Limits`], its
+/// line in [`SETTINGS`], and the call of its parser. An entry is `key: type = One or Many(parser), placeholder,
+/// default, help;`. A setting with an empty placeholder is a switch.
 macro_rules! settings {
     (
         Config { $($first:ident: $first_type:ty = $first_takes:ident($first_read:expr),
@@ -115,19 +116,19 @@ macro_rules! settings {
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
             $(#[doc = $first_help] pub $first: $first_type,)*
-            /// What one question may measure.
+            /// The size limits of one question.
             pub limits: Limits,
             $(#[doc = $last_help] pub $last: $last_type,)*
         }
 
-        /// What one question may measure.
+        /// The size limits of one question.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Limits {
             $(#[doc = $limit_help] pub $limit: usize,)*
         }
 
         impl Limits {
-            /// The limits of a server that is not told others, and of the command line.
+            /// The default limits. The command line always uses them.
             pub const DEFAULT: Self = Self { $($limit: $limit_default.amount(),)* };
         }
 
@@ -213,36 +214,36 @@ settings! {
     }
 }
 
-/// Where a setting's value was found.
+/// The source of a setting's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// On the command line.
+    /// The command line.
     Flag,
-    /// In the variable of this name.
+    /// The environment variable of this name.
     Variable(String),
-    /// In the configuration file.
+    /// The configuration file.
     File,
-    /// Nowhere.
+    /// The default, because no other source has a value.
     Default,
 }
 
-/// The texts of settings, by key; a list has several.
+/// The texts of settings by key. A list has several texts.
 pub type Layer = BTreeMap<String, Vec<String>>;
 
-/// A configuration, and what its user should be told about it.
+/// A configuration, with warnings for its user.
 #[derive(Debug)]
 pub struct Resolved {
     /// The settings.
     pub config: Config,
-    /// Where each setting came from.
+    /// The source of each setting.
     pub sources: BTreeMap<&'static str, Source>,
-    /// Variables that look like settings and are none.
+    /// Warnings about variables that look like settings and are not.
     pub warnings: Vec<String>,
 }
 
 impl Config {
-    /// Puts the layers over each other and reads every setting. `variables` are those of the process; only `IAMD_*`
-    /// are looked at. `file` is the configuration file's name and text.
+    /// Combines the layers and reads every setting. `variables` are those of the process; only those called `IAMD_*`
+    /// are used. `file` is the configuration file's name and text.
     pub fn resolve(
         flags: &Layer,
         variables: impl IntoIterator<Item = (String, String)>,
@@ -292,7 +293,7 @@ impl Config {
         })
     }
 
-    /// What no single setting can tell.
+    /// Checks what depends on several settings.
     fn check(&self) -> anyhow::Result<()> {
         let open = self.listen.iter().find(|address| !address.is_local());
         if let Some(address) = open
@@ -307,17 +308,18 @@ impl Config {
     }
 }
 
-/// The variable of a setting: `IAMD_DRAIN_TIMEOUT` for `drain_timeout`.
+/// Returns the variable of a setting: `IAMD_DRAIN_TIMEOUT` for `drain_timeout`.
 pub fn variable(key: &str) -> String {
     format!("IAMD_{}", key.to_ascii_uppercase())
 }
 
-/// The flag of a setting, without the dashes: `drain-timeout` for `drain_timeout`.
+/// Returns the flag of a setting, without the dashes: `drain-timeout` for `drain_timeout`.
 pub fn flag(key: &str) -> String {
     key.replace('_', "-")
 }
 
-/// The values of the `IAMD_*` variables by key, each with the variable's name; and a warning for each that is no setting.
+/// Returns the values of the `IAMD_*` variables by key, each with the variable's name, and a warning for each variable
+/// that is not a setting.
 fn variable_layer(
     variables: impl IntoIterator<Item = (String, String)>,
 ) -> (BTreeMap<&'static str, (String, String)>, Vec<String>) {
@@ -351,7 +353,7 @@ fn variable_layer(
         }
     }
     if let Some(log) = log {
-        layer.entry("log_level").or_insert(log); // the short name that Rust programs often have
+        layer.entry("log_level").or_insert(log); // Rust programs often call this variable `…_LOG`
     }
     warnings.sort();
     if n_of_kubernetes > 0 {
@@ -363,13 +365,13 @@ fn variable_layer(
     (layer, warnings)
 }
 
-/// Whether Kubernetes sets a variable of this name for each container beside a service called `iamd`.
+/// Returns whether Kubernetes sets a variable of this name in containers of a namespace with a service called `iamd`.
 fn is_of_kubernetes(name: &str) -> bool {
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let Some(rest) = name.strip_prefix("IAMD_") else {
         return false;
     };
-    // IAMD_PORT, IAMD_PORT_50051_TCP, IAMD_PORT_50051_TCP_ADDR
+    // Such names are IAMD_SERVICE_HOST, IAMD_PORT, IAMD_PORT_50051_TCP and IAMD_PORT_50051_TCP_ADDR.
     let mut words = rest.split('_');
     match (words.next(), words.next()) {
         (Some("SERVICE"), Some("HOST" | "PORT")) => true,
@@ -403,7 +405,7 @@ fn file_layer(text: &str) -> anyhow::Result<Layer> {
     Ok(layer)
 }
 
-/// The YAML reader draws the place under its message; the first line says it all.
+/// Returns the first line of an error of the YAML reader. The other lines only draw the place.
 fn one_line(error: &impl fmt::Display) -> String {
     error
         .to_string()
@@ -449,14 +451,14 @@ impl Texts<'_> {
     }
 }
 
-/// How log lines look.
+/// The form of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// Text on a terminal, JSON lines elsewhere.
     Auto,
     /// JSON lines.
     Json,
-    /// For people.
+    /// Text.
     Text,
 }
 
@@ -473,14 +475,14 @@ impl FromStr for LogFormat {
     }
 }
 
-/// When decisions are looked up instead of made. All three give the same answers.
+/// The mode of the decision cache. All three modes give the same answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecisionCache {
-    /// Never.
+    /// The cache is never used.
     Off,
-    /// Where evaluating costs more than looking up, and questions repeat.
+    /// The cache is used where evaluation costs more than a lookup and questions repeat.
     Auto,
-    /// Wherever it can be.
+    /// The cache is used for every question that it can hold.
     Always,
 }
 

@@ -1,6 +1,6 @@
-//! Log lines: to stderr, JSON where a program reads them, text where a person does.
+//! The log. It goes to stderr, as text on a terminal and as JSON lines elsewhere.
 //!
-//! Logging neither fails nor waits, whatever becomes of stderr: `queue.rs` tells how.
+//! Logging neither fails nor blocks, even if stderr is full, closed or not read: `queue.rs` says how.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -15,22 +15,22 @@ use crate::config::LogFormat;
 mod queue;
 mod repeats;
 
-/// How to log.
+/// The settings of the log.
 #[derive(Clone, Debug)]
 pub struct Logging {
     /// A level or a filter, as `log_level` takes it.
     pub filter: String,
-    /// How the lines look.
+    /// The form of the lines.
     pub format: LogFormat,
-    /// Whether colours are welcome (`NO_COLOR`); they are used on a terminal only.
+    /// Whether colours are allowed (`NO_COLOR`). They are used only on a terminal.
     pub colour: bool,
 }
 
-/// Where this process logs to, once it does.
+/// The queue of this process, once logging has started.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
 /// Starts logging, for the rest of the process. A JSON line has `timestamp` (RFC 3339, UTC), `level`, `target`,
-/// `message` and the event's own fields beside them; `repeated` where it stands for more of its kind.
+/// `message` and the event's own fields. It also has `repeated` if it stands for several equal lines.
 pub fn start(logging: &Logging) -> anyhow::Result<()> {
     let filter = EnvFilter::builder()
         .parse(directives(&logging.filter))
@@ -42,7 +42,7 @@ pub fn start(logging: &Logging) -> anyhow::Result<()> {
         LogFormat::Auto => !on_terminal,
     };
     let queue = Queue::start(is_json).context("logging cannot start")?;
-    // The time is put in front when the line is queued: without it equal lines are equal.
+    // The writer adds the time, so that equal lines are equal bytes here and repeats are found.
     let lines = tracing_subscriber::fmt()
         .with_writer(queue.clone())
         .with_env_filter(filter)
@@ -59,20 +59,21 @@ pub fn start(logging: &Logging) -> anyhow::Result<()> {
     };
     started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))?;
     log_panics(queue.clone(), is_json);
-    let _ = QUEUE.set(queue); // one that logged before stays: `try_init` has refused a second
+    let _ = QUEUE.set(queue); // this cannot be the second queue: `try_init` fails on a second start
     Ok(())
 }
 
-/// Waits until what was logged is written, for `patience` at most.
+/// Waits until all log lines are written, for `patience` at most.
 pub fn flush(patience: Duration) {
     if let Some(queue) = QUEUE.get() {
         queue.flush(patience);
     }
 }
 
-/// A bare level is that of iamd; the libraries below it then only warn, since their frames and polls would drown it.
-/// Those of the transport say nothing of what peers do wrong: a peer could make them write a line for each connection.
-/// And that a watched folder has gone is no news to whoever swaps a link.
+/// Returns the filter for a setting. A bare level applies to iamd. The libraries then log only warnings, since their
+/// lines about frames and polls would hide iamd's own. The transport libraries log only errors, since a peer could
+/// otherwise make them write a line for each connection. `notify` logs only errors, since each swap of a link removes a
+/// watched folder.
 fn directives(filter: &str) -> String {
     match filter {
         "warn" | "info" | "debug" | "trace" => {
@@ -87,8 +88,8 @@ fn directives(filter: &str) -> String {
 /// The longest text from outside in a log line, in bytes; the rest is cut off.
 const MAX_TEXT_BYTES: usize = 1_024;
 
-/// A panic is a log line like any other; the default hook would write several lines that are no JSON. The line takes no
-/// way that could panic in its turn, since that would end the process.
+/// Logs a panic as one line like any other; the default hook would write several lines that are not JSON. The hook uses
+/// no code that can panic, since a panic inside the hook would end the process.
 fn log_panics(queue: Queue, is_json: bool) {
     std::panic::set_hook(Box::new(move |panic| {
         let payload = panic.payload();
@@ -117,7 +118,7 @@ fn log_panics(queue: Queue, is_json: bool) {
     }));
 }
 
-/// `text` as a JSON string. By hand, so that nothing in it can fail.
+/// Returns `text` as a JSON string. It is written by hand, so that no step can fail.
 fn quoted(text: &str) -> String {
     let mut out = String::from('"');
     for character in text.chars() {
@@ -131,7 +132,7 @@ fn quoted(text: &str) -> String {
     out
 }
 
-/// The beginning of `text`, if it is too long for a log line.
+/// Returns `text`, or its beginning if it is too long for a log line.
 pub fn clipped(text: &str) -> &str {
     let mut end = text.len().min(MAX_TEXT_BYTES);
     while !text.is_char_boundary(end) {
@@ -140,7 +141,7 @@ pub fn clipped(text: &str) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-/// Whole microseconds, as a number that a log line can hold as one.
+/// Returns whole microseconds, as an integer type that stays a number in a log line.
 pub fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
@@ -155,7 +156,7 @@ mod tests {
             assert_eq!(clipped(&"x".repeat(n_bytes)).len(), kept, "{n_bytes}");
         }
         assert_eq!(clipped(&"x".repeat(1 << 20)), "x".repeat(1_024));
-        // Not within a character, of two bytes or of four.
+        // The cut is never inside a character of two or four bytes.
         assert_eq!(clipped(&format!("x{}", "é".repeat(600))).len(), 1_023);
         for beginning in ["", "x", "xx", "xxx"] {
             let long = format!("{beginning}{}", "🦀".repeat(300));

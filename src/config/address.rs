@@ -1,4 +1,4 @@
-//! Where a server listens.
+//! The addresses on which a server listens.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -7,17 +7,17 @@ use std::str::FromStr;
 
 use anyhow::bail;
 
-/// Where a server listens.
+/// An address on which a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// `127.0.0.1:50051`.
+    /// A TCP address: `127.0.0.1:50051`.
     Tcp(SocketAddr),
-    /// `unix:/run/iamd/iamd.sock`.
+    /// A Unix socket: `unix:/run/iamd/iamd.sock`.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// Whether only this machine can reach it.
+    /// Returns whether only this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {
             Self::Tcp(address) => address.ip().to_canonical().is_loopback(),
@@ -42,7 +42,7 @@ impl FromStr for Address {
             }
             return Ok(Self::Unix(path.into()));
         }
-        // No other name is looked up: what it means could change between two starts.
+        // No other name is resolved, because its address could change between two starts.
         if let Some(port) = text.strip_prefix("localhost:")
             && let Ok(port) = port.parse()
         {

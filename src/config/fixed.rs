@@ -1,100 +1,103 @@
-//! What no setting changes: times and sizes that have one right value.
+//! Times and sizes that no setting changes, because each has one right value.
 
 use std::time::Duration;
 
-/// How long a command waits for a server's answer: longer than the server's own deadline, short enough not to hang.
+/// How long a command waits for a server's answer. It is longer than the server's own deadline and short for a user.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// When to ask again a server that has no snapshot yet: loading takes well under a second for most stores.
+/// After which time a client should retry while the server has no snapshot: most stores load in well under a second.
 pub const NOT_READY_RETRY: Duration = Duration::from_millis(200);
 
 /// The longest header list that a call may bring.
 pub const MAX_HEADER_LIST_BYTES: u32 = 16 * 1024;
 
-/// Streams that a peer may reset before they were accepted, and before the connection is closed (rapid reset).
+/// The most streams that a peer may reset before they are accepted. With one more the connection is closed, against the
+/// rapid reset attack.
 pub const MAX_PENDING_RESET_STREAMS: usize = 20;
 
-/// Streams that iamd may reset because of the peer's faults before the connection is closed.
+/// The most streams that iamd resets because of the peer's faults. With one more the connection is closed.
 pub const MAX_LOCAL_ERROR_RESET_STREAMS: usize = 1024;
 
-/// How often a silent connection is asked whether its peer is still there, and how long the peer may take to say so.
+/// The interval of keepalive pings on a silent connection, and how long the peer may take to answer one.
 pub const KEEPALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
-/// The most threads that may be asked for: far beyond the processors of any machine, and still started in a moment.
+/// The most worker threads that a setting may ask for: more than any machine has processors, yet quick to start.
 pub const MAX_WORKER_THREADS: usize = 1024;
 
-/// The most connections that may be allowed: beyond what one process gets descriptors for.
+/// The most connections that a setting may allow: more than a process gets descriptors for.
 pub const MAX_MAX_CONNECTIONS: usize = 1 << 20;
 
-/// How long a new connection may take to say that it speaks HTTP/2. From then on keepalive watches over it; before, a
-/// silent one would hold one of the places for ever.
+/// How long a new connection may take to send the HTTP/2 preface. Keepalive watches a connection only from then on, so
+/// without this limit a silent one would count towards the most connections for ever.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a connection without a call may stay open once the server drains: long enough for a client to send what it
-/// was about to, and to hear that it is the end.
+/// How long a connection without a call may stay open once the server drains. It is long enough for a client to send a
+/// call that it has just begun, and to learn that the server drains.
 pub const FAREWELL_TO_IDLE: Duration = Duration::from_millis(200);
 
-/// After the first signal to end, a further one counts only this much later: who ends a whole group of processes often
-/// sends two at once.
+/// After the first signal to end, a second one counts only if it comes this much later. Tools that end a whole group of
+/// processes often send two signals at once.
 pub const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
 
-/// How long the end waits for the last log lines to be written.
+/// How long the process waits at its end until the last log lines are written.
 pub const LOG_PATIENCE: Duration = Duration::from_millis(250);
 
-/// The same where they say why the server did not even start.
+/// The same if the server could not start: then the last log lines say why.
 pub const LOG_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 
-/// When a call of the helpers (health checks, reflection) ends whose client set no deadline and does not send its
-/// request.
+/// The default deadline of health checks and reflection. An Explain or Simulate call must also send its question within
+/// this time once the server reads it.
 pub const DEADLINE_FOR_HELPERS: Duration = Duration::from_secs(5);
 
-/// The longest that any call may take, whatever deadline its client sets: until then an unfinished question is kept.
+/// The longest deadline that a client can set. The server keeps an unfinished question in memory until then.
 pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 
-/// How many bytes of each call a client may send before they are read.
+/// How many bytes of each call a client may send before the server reads them.
 pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
-/// The most bytes that HTTP/2 lets a client send before they are read, on all streams of a connection.
+/// The most bytes that HTTP/2 allows a client to send on a connection before the server reads them.
 pub const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// How long a client may go without reading more of an explanation or a simulation.
 pub const TIME_TO_READ: Duration = Duration::from_secs(10);
 
-/// The longest document that a simulation may bring: as long as one of a store.
+/// The longest policy document in a simulation: the same limit as for a file of the store.
 pub const MAX_SIMULATED_DOCUMENT_BYTES: usize = 1024 * 1024;
 
-/// The longest request of a health check or a reflection.
+/// The longest request of a health check or of reflection.
 pub const MAX_HELPER_BYTES: usize = 4 * 1024;
 
-/// The descriptors that no connection may take: for the store, its watch, the log, signals and listeners.
+/// The file descriptors that connections must leave for the store, its watch, the log, signals and listeners.
 pub const RESERVED_DESCRIPTORS: usize = 64;
 
-/// How long accepting pauses when the system has no descriptor left: without a pause the loop would spin.
+/// How long the server stops accepting connections when the system has no descriptor left: otherwise the loop would
+/// spin.
 pub const ACCEPT_BACK_OFF: Duration = Duration::from_millis(50);
 
-/// The longest explanation that the command line takes from a server: several times what one may have.
+/// The longest explanation that the command line accepts from a server: several times the server's own limit.
 pub const MAX_EXPLANATION_BYTES: usize = 16 * 1024 * 1024;
 
-/// The longest message that a server takes if it is not told otherwise; also the longest line of `--requests`.
+/// The default of the longest message that a server accepts; also the longest line of `--requests`.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
-/// The encoded size of one simulation: it brings policies along.
+/// The most bytes of one encoded simulation. It is more than for a question because a simulation contains policies.
 pub const MAX_SIMULATION_BYTES: usize = 4 * 1024 * 1024;
 
-/// How many pairs of an action and a resource one simulation may ask: as many as there are questions in a batch.
+/// The most pairs of an action and a resource in one simulation: as many as a batch has questions.
 pub const MAX_SIMULATED_PAIRS: usize = 10_000;
 
-/// The encoded size of all results of one simulation: what a client takes that was told no other limit.
+/// The most bytes of all encoded results of one simulation: gRPC clients accept about this much by default.
 pub const MAX_SIMULATION_RESULT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 
-/// How many simulations and explanations run at once; further ones wait. They may take seconds, and must not crowd out
-/// decisions.
+/// The most simulations and explanations that run at once; further ones wait. They may take seconds and must leave the
+/// processors to decisions.
 pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
 
-/// How many simulations and explanations are received or run at once; of further ones nothing is read yet.
+/// The most simulations and explanations that are received or answered at once. The server reads nothing of further
+/// ones.
 pub const MAX_SIMULATIONS_RECEIVED: usize = 16;
 
-/// When a call for people ends whose client set no deadline.
+/// The default and the longest deadline of an Explain or Simulate call.
 pub const DEADLINE_FOR_PEOPLE: Duration = Duration::from_secs(30);
 
 /// The most files in a store.
@@ -103,12 +106,11 @@ pub const MAX_FILES: usize = 250_000;
 /// The most bytes in a store.
 pub const MAX_STORE_BYTES: u64 = 1 << 30;
 
-/// The longest file of a store with a document or one entity.
+/// The longest file with one document or one entity, in bytes.
 pub const MAX_ENTITY_BYTES: u64 = 1 << 20;
 
-/// The longest dump, and the longest file of the organization: they grow with the number of accounts and entities, not
-/// with one document.
+/// The longest dump and the longest `organization.json`, in bytes. They grow with the number of accounts and entities.
 pub const MAX_DUMP_BYTES: u64 = 256 << 20;
 
-/// How often a store that changes while it is read is read again.
+/// How often the loader tries to read a store that keeps changing.
 pub const MAX_TRIES: u32 = 20;

@@ -1,4 +1,4 @@
-//! How the text of a setting is read.
+//! The parsers of settings.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use anyhow::{Context as _, bail};
 
 use super::fixed::{MAX_MAX_CONNECTIONS, MAX_WORKER_THREADS};
 
-/// `true` or `false`.
+/// Reads `true` or `false`.
 pub(super) fn switch(text: &str) -> anyhow::Result<bool> {
     match text {
         "true" => Ok(true),
@@ -16,7 +16,7 @@ pub(super) fn switch(text: &str) -> anyhow::Result<bool> {
     }
 }
 
-/// `none` alone hides nothing.
+/// Returns the keys to hide. The single word `none` stands for no key.
 pub fn redact_keys(keys: Vec<String>) -> Vec<String> {
     match keys.as_slice() {
         [none] if none == "none" => Vec::new(),
@@ -24,7 +24,7 @@ pub fn redact_keys(keys: Vec<String>) -> Vec<String> {
     }
 }
 
-/// A whole number of at least 1.
+/// Reads a whole number of at least 1.
 pub(super) fn count(text: &str) -> anyhow::Result<usize> {
     match text.parse() {
         Ok(0) | Err(_) => bail!("must be a whole number of at least 1"),
@@ -32,7 +32,7 @@ pub(super) fn count(text: &str) -> anyhow::Result<usize> {
     }
 }
 
-/// The mode of a file: `0660`.
+/// Reads the mode of a file: `0660`.
 pub(super) fn mode(text: &str) -> anyhow::Result<u32> {
     let is_octal = (3..=4).contains(&text.len()) && text.bytes().all(|b| matches!(b, b'0'..=b'7'));
     match u32::from_str_radix(text, 8) {
@@ -41,7 +41,7 @@ pub(super) fn mode(text: &str) -> anyhow::Result<u32> {
     }
 }
 
-/// A count that the system can bear.
+/// Reads a count that is no larger than `most`.
 pub(super) fn at_most(most: usize, text: &str) -> anyhow::Result<usize> {
     match count(text)? {
         number if number > most => bail!("must be at most {most}"),
@@ -49,7 +49,7 @@ pub(super) fn at_most(most: usize, text: &str) -> anyhow::Result<usize> {
     }
 }
 
-/// A level, or a filter: a word that is no level would be a filter too, one that lets nothing through.
+/// Reads a level or a filter. A single word that is not a level is refused: as a filter it would log nothing.
 pub(super) fn log_filter(text: &str) -> anyhow::Result<String> {
     let is_level = ["error", "warn", "info", "debug", "trace"].contains(&text);
     if !is_level && !text.contains(['=', ',']) {
@@ -60,7 +60,7 @@ pub(super) fn log_filter(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())
 }
 
-/// `500ms`, `5s`, `2m`, `1h`.
+/// Reads a duration: `500ms`, `5s`, `2m`, `1h`.
 pub(super) fn duration(text: &str) -> anyhow::Result<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
@@ -80,7 +80,7 @@ pub(super) fn duration(text: &str) -> anyhow::Result<Duration> {
         .context("is no number that iamd can count")
 }
 
-/// `65536`, `64KiB`, `4MiB`; in bytes.
+/// Reads a size in bytes: `65536`, `64KiB`, `4MiB`.
 pub(super) fn size(text: &str) -> anyhow::Result<usize> {
     let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
         (number, 1024)
@@ -100,17 +100,17 @@ pub(super) fn size(text: &str) -> anyhow::Result<usize> {
     }
 }
 
-/// A directory or file.
+/// Reads the path of a directory or file.
 pub(super) fn path(text: &str) -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
-/// Any text.
+/// Reads any text.
 pub(super) fn text(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())
 }
 
-/// How many threads; none where the machine is to say.
+/// Reads the number of threads; `None` for `auto`.
 pub(super) fn threads(text: &str) -> anyhow::Result<Option<usize>> {
     match text {
         "auto" => Ok(None),
@@ -118,12 +118,12 @@ pub(super) fn threads(text: &str) -> anyhow::Result<Option<usize>> {
     }
 }
 
-/// How many calls one connection may have in flight.
+/// Reads how many calls one connection may have in flight.
 pub(super) fn streams(text: &str) -> anyhow::Result<u32> {
     u32::try_from(count(text)?).context("is too large")
 }
 
-/// How many connections may be open.
+/// Reads how many connections may be open.
 pub(super) fn connections(text: &str) -> anyhow::Result<usize> {
     at_most(MAX_MAX_CONNECTIONS, text)
 }

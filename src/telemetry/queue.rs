@@ -1,4 +1,4 @@
-//! The way of a log line: into a bounded queue, and by a thread of its own to stderr.
+//! The queue of log lines. It is bounded, and a thread of its own writes the lines to stderr.
 //!
 //! ```text
 //! any thread ──try_send──▶ queue ──▶ thread `log` ──repeats──▶ stderr
@@ -6,8 +6,8 @@
 //!                 └──────────▶ counted as dropped ◀─────┘
 //! ```
 //!
-//! Whoever logs never waits and never fails: not for a pipe that nobody reads, not on a full disk, not on a terminal
-//! that is gone. What is lost is counted, and told as soon as a line can be written again.
+//! A thread that logs never blocks and never fails, even if the pipe is not read, the disk is full or the terminal is
+//! closed. Lost lines are counted, and the count is logged as soon as a line can be written again.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -22,16 +22,16 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::repeats::{Repeats, Told};
 
-/// How many lines may wait.
+/// The most lines that may wait.
 const MAX_LINES: usize = 4_096;
-/// How many bytes they may have in all.
+/// The most bytes that the waiting lines may have together.
 const MAX_BYTES: usize = 4 * 1024 * 1024;
-/// The longest line: a longer one is dropped.
+/// The longest line, in bytes. A longer one is dropped.
 const MAX_LINE_BYTES: usize = 64 * 1024;
-/// How often it is looked whether something is to be told that no new line brings about.
+/// How often the thread checks for counts to write while no new lines come.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Takes lines without their time, from any thread.
+/// The sending side of the queue. Any thread may push lines, which do not have their time yet.
 #[derive(Clone, Debug)]
 pub(super) struct Queue {
     entries: SyncSender<Entry>,
@@ -46,16 +46,16 @@ struct Shared {
 
 #[derive(Debug)]
 enum Entry {
-    /// Came at this time.
+    /// A line, and the time when it was pushed.
     Line(SystemTime, Box<[u8]>),
-    /// Whoever waits for all lines before it is told by this.
+    /// A request for a signal once all lines before it are written.
     Flush(SyncSender<()>),
 }
 
 impl Queue {
-    /// Starts the thread that writes to stderr. `is_json` says how lines look.
+    /// Starts the thread that writes to stderr. `is_json` gives the form of the lines.
     pub(super) fn start(is_json: bool) -> io::Result<Self> {
-        // A handle of our own: whoever waits in a write must not hold the lock of the standard library's.
+        // The thread has a handle of its own. A blocked write must not hold the standard library's lock on stderr.
         let file = File::from(io::stderr().as_fd().try_clone_to_owned()?);
         Self::writing_to(file, is_json)
     }
@@ -75,7 +75,7 @@ impl Queue {
         Ok(Self { entries, shared })
     }
 
-    /// Puts a line, which ends in a line break, at the end.
+    /// Appends a line, which ends in a line break. Drops and counts it if it does not fit.
     pub(super) fn push(&self, line: &[u8]) {
         let n_bytes = line.len();
         let before = self.shared.n_bytes.fetch_add(n_bytes, Ordering::Relaxed);
@@ -91,7 +91,7 @@ impl Queue {
     pub(super) fn flush(&self, patience: Duration) {
         let (written, is_written) = sync_channel(1);
         if self.entries.try_send(Entry::Flush(written)).is_ok() {
-            let _ = is_written.recv_timeout(patience); // who cannot write keeps nobody from ending
+            let _ = is_written.recv_timeout(patience); // a log that cannot be written must not delay the end
         }
     }
 }
@@ -104,7 +104,7 @@ impl<'a> MakeWriter<'a> for Queue {
     }
 }
 
-/// Where the subscriber puts one line, in one piece.
+/// The writer that the subscriber gets for one line. The subscriber writes the line in one piece.
 pub(super) struct Line<'q>(&'q Queue);
 
 impl Write for Line<'_> {
@@ -126,7 +126,7 @@ struct Writer<W> {
 }
 
 impl<W: Write> Writer<W> {
-    /// Until nobody can log any more.
+    /// Writes lines until the last sender is dropped.
     fn run(&mut self, waiting: &Receiver<Entry>) {
         loop {
             match waiting.recv_timeout(TICK) {
@@ -138,7 +138,7 @@ impl<W: Write> Writer<W> {
                 }
                 Ok(Entry::Flush(written)) => {
                     self.tell(Instant::now() + Repeats::LONGEST);
-                    let _ = written.try_send(()); // nobody waits any more
+                    let _ = written.try_send(()); // fails if `flush` no longer waits
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -147,7 +147,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes what is due by `now`: how often lines were repeated, and how many were dropped.
+    /// Writes the counts that are due by `now`: how often lines were repeated, and how many were dropped.
     fn tell(&mut self, now: Instant) {
         while let Some(Told { at, line, repeated }) = self.repeats.due(now) {
             self.write(at, &line, Some(("repeated", repeated)));
@@ -168,7 +168,7 @@ impl<W: Write> Writer<W> {
                 Some(("dropped", n_dropped)),
             );
             if !is_written {
-                // The count is told once a line can be written; this line itself is none that was logged.
+                // Keep the count for the next try. `write` has counted this line as dropped, but nobody logged it.
                 self.shared
                     .n_dropped
                     .fetch_add(n_dropped.saturating_sub(1), Ordering::Relaxed);
@@ -176,7 +176,7 @@ impl<W: Write> Writer<W> {
         }
     }
 
-    /// Writes one line with its time, and a count; whether that went well.
+    /// Writes one line with its time and a count. Returns whether it was written.
     fn write(&mut self, at: SystemTime, line: &[u8], count: Option<(&str, u64)>) -> bool {
         let line = timed(at, line, count, self.is_json);
         let is_written = self.file.write_all(&line).is_ok();
@@ -187,7 +187,7 @@ impl<W: Write> Writer<W> {
     }
 }
 
-/// `line` with its time in front, and the count where a field may stand.
+/// Returns `line` with its time in front and the count as a field.
 fn timed(at: SystemTime, line: &[u8], count: Option<(&str, u64)>, is_json: bool) -> Vec<u8> {
     let at = Timestamp::try_from(at).unwrap_or(Timestamp::UNIX_EPOCH);
     let mut out = Vec::with_capacity(line.len() + 80);
@@ -225,7 +225,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(10);
 
-    /// Passes on what is written.
+    /// A writer that sends each line to a channel.
     struct Pipe(Sender<String>);
 
     impl Write for Pipe {
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(value["repeated"], 99);
     }
 
-    /// Waits in its first write until it is let go.
+    /// A writer that blocks in its first write until the test releases it.
     struct Stuck(Arc<(Mutex<bool>, Condvar)>, Pipe);
 
     impl Write for Stuck {

@@ -1,34 +1,34 @@
-//! Lines that come again and again are told once, and then how often they came.
+//! Repeated lines. The first of a series of equal lines is written at once; later, one line tells how many followed.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant, SystemTime};
 
-/// How long a line must not have come to be told at once the next time; doubled while it keeps coming.
+/// The first period in which equal lines are only counted. It doubles while they keep coming.
 const SHORTEST: Duration = Duration::from_secs(1);
-/// How many different lines are remembered. What does not fit is told each time.
+/// The most different lines that are remembered. Other lines are written each time.
 const MAX_LINES: usize = 256;
 
-/// The lines of late.
+/// The recently written lines.
 #[derive(Debug, Default)]
 pub(super) struct Repeats {
     lines: HashMap<u64, Recent>,
     hasher: RandomState,
 }
 
-/// A line that was told, and came again since then, or not.
+/// A line that was written, and how often it came again since then.
 #[derive(Debug)]
 struct Recent {
     line: Box<[u8]>,
-    /// When it came last.
+    /// The time of its last occurrence.
     at: SystemTime,
-    /// Until then it is only counted.
+    /// The end of the period in which it is only counted.
     until: Instant,
     period: Duration,
     repeated: u64,
 }
 
-/// How often a line came again.
+/// A line to write again, with the number of repeats.
 pub(super) struct Told {
     pub(super) at: SystemTime,
     pub(super) line: Box<[u8]>,
@@ -36,17 +36,17 @@ pub(super) struct Told {
 }
 
 impl Repeats {
-    /// The longest that a line is only counted.
+    /// The longest period in which a line is only counted.
     pub(super) const LONGEST: Duration = Duration::from_secs(60);
 
-    /// Whether `line`, which came `at` this time, is to be told now. If not it was counted.
+    /// Returns whether `line`, logged at the time `at`, must be written now. If not, it was counted.
     pub(super) fn is_new(&mut self, line: &[u8], at: SystemTime, now: Instant) -> bool {
         let hash = self.hasher.hash_one(line);
         if let Some(recent) = self.lines.get_mut(&hash) {
             if *recent.line != *line {
-                return true; // two lines of one hash
+                return true; // two different lines share one hash
             }
-            // What came again in time waits for its count to be told.
+            // A repeat is only counted until its count is written.
             if now < recent.until || recent.repeated > 0 {
                 recent.repeated += 1;
                 recent.at = at;
@@ -66,7 +66,7 @@ impl Repeats {
         true
     }
 
-    /// One of the lines whose count is to be told by `now`.
+    /// Returns one of the lines whose count is due by `now`.
     pub(super) fn due(&mut self, now: Instant) -> Option<Told> {
         self.lines
             .retain(|_, recent| recent.repeated > 0 || now < recent.until);
