@@ -1,4 +1,4 @@
-//! Who answers what the command line asks: a store that is read here, or a server.
+//! The source of answers for the command line: a store that this process reads, or a server.
 
 use jiff::Timestamp;
 
@@ -10,23 +10,23 @@ use crate::service::client::Client;
 use crate::service::json::NoAnswer;
 use crate::service::{check_simulation_size, check_size};
 
-/// Whoever answers.
+/// The source of answers.
 #[derive(Debug)]
 pub(super) enum Answerer {
-    /// A store, here.
+    /// A store that this process has read.
     Store(Box<Authorizer>),
     /// A running server.
     Server(Client),
 }
 
 impl Answerer {
-    /// One decision.
+    /// Returns one decision.
     pub(super) fn authorize(&self, question: &Question<'_>) -> Result<Answer, NoAnswer> {
         self.authorize_with_hints(question)
             .map(|(answer, _)| answer)
     }
 
-    /// One decision, and what in the question looks like a typing error.
+    /// Returns one decision, with hints about typing errors in the question.
     pub(super) fn authorize_with_hints(
         &self,
         question: &Question<'_>,
@@ -52,7 +52,7 @@ impl Answerer {
         }
     }
 
-    /// A simulation.
+    /// Returns the results of a simulation.
     pub(super) fn simulate(&self, simulation: &Simulation<'_>) -> Result<Simulated, NoAnswer> {
         match self {
             Self::Store(authorizer) => refused(&simulation.question, || {

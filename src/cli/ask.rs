@@ -31,7 +31,7 @@ pub(super) struct Ask {
     request_id: Option<String>,
 }
 
-/// The options above, for one that takes questions from elsewhere: what conflicts with an option need not be given.
+/// The options above. An option such as `--requests` conflicts with them, which also makes the required ones optional.
 pub(super) const OPTIONS: [&str; 7] = [
     "principal",
     "action",
@@ -43,7 +43,7 @@ pub(super) const OPTIONS: [&str; 7] = [
 ];
 
 impl Ask {
-    /// Hands the question to `answer`. Reads the session's file, if it is in one.
+    /// Calls `answer` with the question. Reads the session's file first, if there is one.
     pub(super) fn with<R>(
         &self,
         answer: impl FnOnce(&Question<'_>) -> anyhow::Result<R>,
@@ -62,7 +62,7 @@ impl Ask {
     }
 }
 
-/// What an option says; clap requires those that a question needs.
+/// Returns the text of an option. clap has checked that the required options are given.
 pub(super) fn text(option: &Option<String>) -> &str {
     option.as_deref().unwrap_or_default()
 }
@@ -80,7 +80,7 @@ enum Given<'a> {
 }
 
 impl<'a> Facts<'a> {
-    /// The entries `key=text` and `key:=json`, and the JSON object or the content of the file that is the session.
+    /// Takes apart the entries `key=text` and `key:=json`, and reads the session, which is a JSON object or a file.
     pub(super) fn read(context: &'a [String], session: Option<&str>) -> anyhow::Result<Self> {
         let entries = context.iter().map(|entry| {
             let Some((key, value)) = entry.split_once('=') else {
@@ -98,7 +98,7 @@ impl<'a> Facts<'a> {
         })
     }
 
-    /// The same, with all that is JSON read.
+    /// Parses everything that is JSON.
     pub(super) fn parse(&self) -> Result<ParsedFacts<'_>, Refusal> {
         let entries = self.context.iter().map(|(key, given)| match given {
             Given::Text(text) => Ok((*key, Parsed::Text(text))),
@@ -116,7 +116,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The context and the session of a question, read as far as JSON goes.
+/// The context and the session of a question as parsed JSON, whose meaning is not yet checked.
 pub(super) struct ParsedFacts<'a> {
     context: Vec<(&'a str, Parsed<'a>)>,
     session: Option<Message<'a>>,
@@ -128,7 +128,7 @@ enum Parsed<'a> {
 }
 
 impl ParsedFacts<'_> {
-    /// The entries of the context.
+    /// Returns the entries of the context.
     pub(super) fn context(&self) -> Result<Vec<(&str, Value<'_>)>, Refusal> {
         let entries = self.context.iter().map(|(key, value)| match value {
             Parsed::Text(text) => Ok((*key, Value::Text(text))),
@@ -137,13 +137,13 @@ impl ParsedFacts<'_> {
         entries.collect()
     }
 
-    /// The facts of the session, if there are any.
+    /// Returns the facts of the session, if there are any.
     pub(super) fn session(&self) -> Result<Option<Box<SessionFacts<'_>>>, Refusal> {
         self.session.as_ref().map(Message::session).transpose()
     }
 }
 
-/// A JSON object as it is, or the content of the file that is named; `what` it is, for errors.
+/// Returns `text` if it is a JSON object, else the content of the file of that name. Errors call it `what`.
 pub(super) fn json_or_file(text: &str, what: &str) -> anyhow::Result<String> {
     if text.trim_start().starts_with('{') {
         return Ok(text.to_owned());

@@ -67,12 +67,12 @@ fn authorize_line(answerer: &Answerer, line: &str) -> Result<String, NoAnswer> {
         .map(|answer| json::answer(&answer))
 }
 
-/// A line of JSON, whatever it holds.
+/// Parses a line as JSON of any kind.
 pub(super) fn parse_line(line: &str) -> Result<Message<'_>, NoAnswer> {
     Message::parse(line, "").map_err(|refusal| NoAnswer::refused("", refusal))
 }
 
-/// The server, if one is named, or else the store; `None` when the store does not load, which has been reported.
+/// Returns the server, if one is named, or else the store; `None` if the store does not load, which has been reported.
 pub(super) fn answerer(server: Option<&str>, common: &Common) -> anyhow::Result<Option<Answerer>> {
     if let Some(address) = server {
         return Ok(Some(Answerer::Server(Client::connect(address)?)));
@@ -89,7 +89,8 @@ pub(super) fn open(path: &Path) -> anyhow::Result<Box<dyn Read>> {
     Ok(Box::new(file))
 }
 
-/// One line for each non-blank line, in order. A line without an answer says why, and the next one is read.
+/// Writes one line for each non-blank line of `input`, in order. If a line has no answer, its line of output says why,
+/// and the next line is read.
 pub(super) fn answer_lines(
     input: impl Read,
     out: &mut impl Write,
@@ -152,7 +153,7 @@ mod tests {
             .map(|cli| cli.args)
     }
 
-    /// Answers from a store without anything in it.
+    /// Returns an answerer with an empty store.
     fn nothing_allowed() -> Answerer {
         let snapshot = compile(&Default::default(), Revision::new("0123"));
         Answerer::Store(Box::new(Authorizer::of(snapshot)))

@@ -16,7 +16,7 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, out: &mut impl Write) -> anyhow::Result<Status> {
-    // Into memory first: the generator panics where it cannot write.
+    // The script goes to memory first, because the generator panics if it cannot write.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Cli::command(), "iamd", &mut script);
     out.write_all(&script)?;

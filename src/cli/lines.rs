@@ -1,4 +1,4 @@
-//! Reading lines of unknown length in bounded memory, and flushing before every wait.
+//! Reads lines of unknown length in bounded memory, and lets the caller flush before each wait for input.
 
 use std::io::{self, BufRead, BufReader, Read};
 
@@ -12,9 +12,9 @@ pub(super) struct Lines<R> {
 /// One line, without its end.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line<'l> {
-    /// All of it.
+    /// The whole line.
     Whole(&'l [u8]),
-    /// More than the limit; skipped.
+    /// A line longer than the limit, which was skipped.
     TooLong,
 }
 
@@ -27,7 +27,7 @@ impl<R: Read> Lines<R> {
         }
     }
 
-    /// The next line. Calls `before_wait` whenever more has to be read, which may take as long as somebody types.
+    /// Returns the next line. Calls `before_wait` before each read, which may wait for a user who types.
     pub(super) fn next(
         &mut self,
         mut before_wait: impl FnMut() -> io::Result<()>,
@@ -76,7 +76,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives at most three bytes at a time.
+    /// A reader that returns at most three bytes at a time.
     struct Drops<'d>(&'d [u8]);
 
     impl Read for Drops<'_> {

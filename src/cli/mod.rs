@@ -1,6 +1,6 @@
-//! The terminal: one file per subcommand.
+//! The command line, with one file per subcommand.
 //!
-//! Answers go to stdout, everything else to stderr. A command says how it went by its exit status.
+//! Answers go to stdout and everything else to stderr. The exit status says how the command ended.
 
 mod answerer;
 mod ask;
@@ -55,7 +55,7 @@ struct Common {
     output: Output,
 }
 
-/// For people, or for programs.
+/// The form of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
     Text,
@@ -73,14 +73,14 @@ enum Command {
     Completions(completions::Args),
 }
 
-/// How a command went; its number is the exit status.
+/// The result of a command. Its number is the exit status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Status {
-    /// Allowed, or fine.
+    /// The decision is an allow, or the command succeeded.
     Fine = 0,
-    /// Denied, findings of severity error, not serving.
+    /// The decision is a denial, there are findings of severity error, or the server is not serving.
     No = 1,
-    /// A usage or input error; a store that does not load.
+    /// There is a usage or input error, or the store does not load.
     Refused = 2,
 }
 
@@ -90,7 +90,7 @@ impl Status {
     }
 }
 
-/// Runs the program: reads the command line, runs the command, and gives its exit status.
+/// Runs the program: reads the command line, runs the command, and returns its exit status.
 pub fn main() -> ExitCode {
     let Cli { common, command } = Cli::parse();
     let mut out = BufWriter::new(io::stdout().lock());
@@ -113,20 +113,20 @@ pub fn main() -> ExitCode {
     ExitCode::from(status as u8)
 }
 
-/// Whether the reader of stdout has gone: `iamd … | head` is no error worth a word.
+/// Returns whether the reader of stdout has closed the pipe. `iamd … | head` does so, and it is not an error to report.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .downcast_ref::<io::Error>()
         .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Writes a line to stderr. If nobody can read it there is nobody to tell.
+/// Writes a line to stderr. A failure is ignored, because there is no other place to report it.
 fn report(line: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{}", Escaped(&line.to_string()));
 }
 
 impl Common {
-    /// The store's path: the flag over the variable over the default.
+    /// Returns the store's path: the flag wins over the variable, and the variable over the default.
     fn store(&self) -> PathBuf {
         let variable = || std::env::var_os("IAMD_STORE").map(PathBuf::from);
         self.store
@@ -136,7 +136,7 @@ impl Common {
     }
 }
 
-/// Loads the store at `root`, or reports all that is wrong with it.
+/// Loads the store at `root`, or reports all of its findings.
 fn load(root: &Path) -> Result<Snapshot, Status> {
     store::load(root)
         .map(|loaded| loaded.snapshot)

@@ -31,7 +31,7 @@ pub(super) struct Args {
     settings: Layer,
 }
 
-/// After the end of the drain, what is left to stop gets this long.
+/// How long tasks and threads that still run may take to stop after the drain.
 const FAREWELL: Duration = Duration::from_millis(100);
 
 pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
@@ -60,8 +60,8 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
         .enable_all()
         .build()
         .context("the threads cannot be started")?;
-    // A log file that may not grow any more must end nothing: the write fails then, and the signal is taken by us. Before
-    // anything is logged.
+    // A log file at its size limit must not end the process. With a handler for SIGXFSZ, the write only fails. The
+    // handler must be there before the first log line.
     let _too_large = {
         let _context = runtime.enter();
         listen(SignalKind::from_raw(libc::SIGXFSZ))?
@@ -76,7 +76,7 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
     let mut config = resolved.config;
     keep_descriptors_back(&mut config);
     let served = runtime.block_on(serve(Arc::new(config)));
-    runtime.shutdown_timeout(FAREWELL); // a store still being read would hold up the end
+    runtime.shutdown_timeout(FAREWELL); // without a limit, a load that still runs would delay the end
     let status = served.unwrap_or_else(|error| {
         tracing::error!("{error:#}");
         Status::Refused
@@ -88,8 +88,8 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
     Ok(status)
 }
 
-/// Raises the limit of open descriptors as far as the system lets us, and holds connections to what is left once the
-/// store, its watch and the log have theirs. Without that, who holds connections open could keep a change of the store
+/// Raises the limit of open descriptors as far as the system allows, and caps connections so that the store, its watch
+/// and the log have enough of them. Otherwise a client that holds connections open could stop a change of the store
 /// from being read.
 fn keep_descriptors_back(config: &mut Config) {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -100,7 +100,7 @@ fn keep_descriptors_back(config: &mut Config) {
         Ok(()) => limits.maximum,
         Err(_) => limits.current,
     };
-    let Some(limit) = limit else { return }; // there is none
+    let Some(limit) = limit else { return }; // there is no limit
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     let most = limit.saturating_sub(RESERVED_DESCRIPTORS).max(1);
     if config.max_connections > most {
@@ -115,7 +115,7 @@ fn keep_descriptors_back(config: &mut Config) {
     }
 }
 
-/// The configuration file's name and text.
+/// Returns the configuration file's name and text.
 fn read(path: &Path) -> anyhow::Result<(String, String)> {
     let name = path.display().to_string();
     let text = std::fs::read_to_string(path)
@@ -123,7 +123,7 @@ fn read(path: &Path) -> anyhow::Result<(String, String)> {
     Ok((name, text))
 }
 
-/// The variables that may be settings.
+/// Returns the environment variables that may be settings.
 fn variables() -> anyhow::Result<Vec<(String, String)>> {
     let mut variables = Vec::new();
     for (name, value) in std::env::vars_os() {
@@ -142,7 +142,7 @@ fn variables() -> anyhow::Result<Vec<(String, String)>> {
     Ok(variables)
 }
 
-/// `RUST_LOG` counts where no setting says anything.
+/// Returns the settings of the log. `RUST_LOG` counts only if `log_level` has its default.
 fn logging(resolved: &Resolved) -> Logging {
     let config = &resolved.config;
     let is_default = resolved.sources.get("log_level") == Some(&Source::Default);
@@ -156,9 +156,9 @@ fn logging(resolved: &Resolved) -> Logging {
     }
 }
 
-/// Binds, loads, serves, drains.
+/// Binds the sockets, loads the store, serves and drains.
 async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
-    // First of all: a signal during the load must not kill the process.
+    // The handlers come first, because a signal during the load must not kill the process.
     let (mut stop_signals, mut hang_up) = (Stop::new()?, listen(SignalKind::hangup())?);
     let listeners = Listeners::bind(&config).await?;
     let live = Arc::new(Live::new(caching(&config)));
@@ -171,7 +171,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         let in_flight = in_flight.clone();
         async move {
             let stop = async {
-                let _ = stopped.await; // dropped without a word means stop as well
+                let _ = stopped.await; // a dropped sender means stop, too
             };
             server::serve(listeners, authorizer, &readiness, &config, &in_flight, stop).await
         }
@@ -202,7 +202,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     readiness.draining();
     end_at_the_latest(config.drain_timeout.saturating_add(FAREWELL));
     tracing::info!("draining");
-    let _ = stop.send(()); // the server ended by itself: there is nothing to stop
+    let _ = stop.send(()); // fails only if the server has ended by itself
     let second_signal = async {
         let first = Instant::now();
         loop {
@@ -232,8 +232,8 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     Ok(Status::Fine)
 }
 
-/// Ends the process after `patience`, if it still runs then. Anything that holds up the end, such as a log that nobody
-/// reads, would otherwise keep the process from it for ever.
+/// Ends the process after `patience` if it still runs then. Otherwise anything that blocks, such as a log that nobody
+/// reads, could keep the process alive for ever.
 fn end_at_the_latest(patience: Duration) {
     let end = move || {
         std::thread::sleep(patience);
@@ -247,7 +247,7 @@ fn end_at_the_latest(patience: Duration) {
     }
 }
 
-/// Puts the loaded store in force and watches it; `None` if it did not load, with every finding logged.
+/// Puts the loaded store in force and watches it. If it did not load, logs every finding and returns `None`.
 fn begin(
     config: &Config,
     loader: Loader,
@@ -287,14 +287,14 @@ fn begin(
     Ok(Some(watcher))
 }
 
-/// How decisions are kept.
+/// Returns the settings of the decision cache.
 fn caching(config: &Config) -> Caching {
     let mode = match config.decision_cache {
         DecisionCache::Off => Mode::Off,
         DecisionCache::Auto => Mode::Auto,
         DecisionCache::Always => Mode::Always,
     };
-    // A hasher of the standard library is keyed by what the system gives it: nobody outside can know that.
+    // The standard library keys its hasher with random bytes of the system, so no client can know the seed.
     let seed = RandomState::new().hash_one(std::process::id());
     Caching::new(mode, config.decision_cache_bytes, seed)
 }
@@ -313,7 +313,7 @@ impl Stop {
         })
     }
 
-    /// The next of them.
+    /// Waits for the next of these signals.
     async fn signal(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
@@ -346,7 +346,7 @@ impl FromArgMatches for Args {
     }
 }
 
-/// The flags are made from the table of settings, so that none can be missing or differ.
+/// The flags are made from the table of settings, so that no flag can be missing or differ from its setting.
 impl clap::Args for Args {
     fn augment_args(command: clap::Command) -> clap::Command {
         let file = Arg::new("config")

@@ -118,7 +118,7 @@ pub(super) struct Args {
     server: Option<String>,
 }
 
-/// The types of policy, as the command line calls them.
+/// The policy types, as the command line calls them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Replaced {
     Identity,
@@ -178,9 +178,10 @@ fn simulate_line(answerer: &Answerer, line: &str) -> Result<String, NoAnswer> {
         .map(|simulated| json::simulated(&simulated))
 }
 
-/// `None` when the store does not load, which has been reported.
+/// Returns the source of answers; `None` if the store does not load, which has been reported.
 fn answerer(args: &Args, common: &Common) -> anyhow::Result<Option<Answerer>> {
-    // Policies by themselves need no store, so a store that does not load is no reason to refuse them.
+    // Without a principal, only the given policies count. They need no store, so a store that does not load does not
+    // matter.
     let is_by_itself = args.server.is_none()
         && args.requests.is_none()
         && args.principal.is_none()
@@ -192,7 +193,7 @@ fn answerer(args: &Args, common: &Common) -> anyhow::Result<Option<Answerer>> {
     super::authorize::answerer(args.server.as_deref(), common)
 }
 
-/// Hands the simulation to `answer`. Reads the files that hold its session and its policies.
+/// Calls `answer` with the simulation. Reads the files of its session and its policies first.
 fn with_simulation<R>(
     args: &Args,
     answer: impl FnOnce(&Simulation<'_>) -> anyhow::Result<R>,
@@ -239,7 +240,7 @@ fn with_simulation<R>(
     })
 }
 
-/// The documents that are given as JSON or in files.
+/// Returns the documents of `policies`, each of which is JSON or the name of a file.
 fn documents(policies: &[String]) -> anyhow::Result<Vec<String>> {
     let document = |policy: &String| {
         let document = json_or_file(policy, "policy")?;

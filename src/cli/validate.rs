@@ -117,7 +117,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow:
     })
 }
 
-/// Findings name files from the store's root; here they are named so that one can open them.
+/// Returns the finding with a file name that a user can open from here. The loader names files relative to the store.
 fn seen_from_here(path: &Path, mut finding: Finding) -> Finding {
     let place = match &*finding.at.file {
         _ if !path.is_dir() => path.to_path_buf(),
@@ -143,7 +143,7 @@ struct Report<'f> {
     warnings: usize,
 }
 
-/// One finding; `line` and `column` are 0 and `pointer` is empty when the file as a whole is meant.
+/// One finding. If it is about the file as a whole, `line` and `column` are 0 and `pointer` is empty.
 #[derive(Serialize)]
 struct Row<'f> {
     file: &'f str,

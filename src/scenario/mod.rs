@@ -1,4 +1,4 @@
-//! Policy unit tests: questions, each with the answer that is expected of a store.
+//! Policy unit tests: questions to a store, each with its expected answer.
 //!
 //! ```yaml
 //! - name: a boundary that is silent about the action denies implicitly
@@ -9,8 +9,8 @@
 //!   expect: { decision: deny, reason: implicit_deny_permissions_boundary }
 //! ```
 //!
-//! `ask` has the members of `AuthorizeRequest`. Any member that only `SimulateRequest` has makes it a simulation, and
-//! then `context` may hold any key, derived ones too, and `null` takes one away:
+//! `ask` has the members of `AuthorizeRequest`. A member that only `SimulateRequest` has makes it a simulation. The
+//! `context` of a simulation may hold any key, including derived ones, and `null` removes a key:
 //!
 //! ```yaml
 //! - name: the boundary that we plan still lets support refund
@@ -20,16 +20,17 @@
 //!     resource: "*"
 //!     context: { "aws:MultiFactorAuthPresent": true, "aws:PrincipalTag/desk": null }
 //!     permissions_boundary: { Version: "2012-10-17", Statement: { Effect: Allow, Action: "orders:*", Resource: "*" } }
-//!     identity_policies: []              # likewise resource_, session_, service_control_, resource_control_policies
-//!     replace: [permissions_boundary]    # of these types the store's policies do not count
+//!     identity_policies: []              # also resource_, session_, service_control_, resource_control_policies
+//!     replace: [permissions_boundary]    # the store's policies of these types do not count
 //!     evaluation_time: 2024-06-01T00:00:00Z   # the same as `at`
 //!   expect: { decision: allow }
 //! ```
 //!
-//! Documents, `trust_policy` among them, are mappings or JSON text. An empty `replace: []` is enough to simulate.
+//! Documents, including `trust_policy`, are mappings or JSON text. An empty `replace: []` is enough to simulate.
 //!
-//! Reading is strict: a misspelt member would make a test show something else than its author thinks. Only values of
-//! `context` and `claims` may be what no request can hold; how they are refused is worth a scenario.
+//! Reading is strict, because a misspelt member would make a test show something else than its author thinks. Only
+//! values of `context` and `claims` may be of a kind that no request can hold, so that a scenario can show how they are
+//! refused.
 
 pub mod simulated;
 pub mod value;
@@ -53,58 +54,58 @@ use value::Value;
 pub struct Scenario {
     /// The file and the line it begins on: `tests/refunds.yaml:12`.
     pub place: String,
-    /// What it shows, as a sentence.
+    /// The behaviour it shows, as a sentence.
     pub name: String,
-    /// The rules it stands for.
+    /// The IDs of the rules that it shows.
     pub rules: Vec<String>,
-    /// What is asked.
+    /// The store that is asked.
     pub store: StoreSource,
-    /// What is asked of it, and what should come out.
+    /// The question and its expected answer.
     pub test: Test,
 }
 
-/// Where the store of a scenario is.
+/// The place of a scenario's store.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StoreSource {
-    /// Not said: the store whose `tests/` folder holds the file.
+    /// The default: the store whose `tests/` folder holds the file.
     Beside,
     /// A directory, relative to the folder of the file.
     Directory(PathBuf),
-    /// Written out: content by path below the root.
+    /// A store inside the scenario: content by path below the root.
     Files(BTreeMap<String, String>),
 }
 
-/// What is tried.
+/// The thing that a scenario tests.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Test {
-    /// The store is loaded and must be refused with an error of this code.
+    /// The store must be refused with an error of this code.
     Load(Code),
     /// A question is asked.
     Question {
         /// The question.
         ask: Box<Ask>,
-        /// The clock; none: now.
+        /// The time at which it is asked; `None` means now.
         at: Option<Timestamp>,
-        /// The answer.
+        /// The expected answer.
         expect: Expect,
     },
 }
 
-/// The answer that is expected.
+/// An expected answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expect {
-    /// A decision; where no reason is given, any will do.
+    /// A decision.
     Decision {
-        /// `allow` or `deny`.
+        /// Whether it is an allow.
         allowed: bool,
-        /// Why.
+        /// The expected reason; `None` accepts any.
         reason: Option<Reason>,
     },
     /// The question is malformed.
     InvalidArgument,
 }
 
-/// A question as the scenario puts it, malformed values included.
+/// A question as the scenario states it. It may hold malformed values.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(
     missing_docs,
@@ -118,11 +119,11 @@ pub struct Ask {
     pub session: Option<Session>,
     pub resource_account: String,
     pub request_id: String,
-    /// What makes it a simulation; none: it is asked as it is.
+    /// The members of a simulation; `None` if the question is not simulated.
     pub simulated: Option<Simulated>,
 }
 
-/// The facts of its session.
+/// The facts of the question's session.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(
     missing_docs,
@@ -143,11 +144,11 @@ pub struct Session {
     pub attributes: Values,
 }
 
-/// Names and values of a mapping, malformed values included.
+/// The names and values of a mapping. They may be malformed.
 pub type Values = Vec<(String, Value)>;
 
 impl Ask {
-    /// The question as the engine takes it, asked or simulated `at` this time; or why it is malformed.
+    /// Returns the request to the engine, asked or simulated `at` this time, or the error of a malformed question.
     pub fn request(&self, at: Timestamp) -> Result<Request, RequestError> {
         let question = self.question();
         let Some(simulated) = &self.simulated else {
@@ -156,7 +157,7 @@ impl Ask {
         Request::simulate(&question, &simulated.overrides(), at)
     }
 
-    /// The question proper, without what is simulated.
+    /// Returns the question without the members of a simulation.
     pub fn question(&self) -> Question<'_> {
         Question {
             principal: &self.principal,
@@ -237,10 +238,10 @@ impl fmt::Display for ScenarioError {
 
 impl std::error::Error for ScenarioError {}
 
-/// Reads `text`, the content of `file`: a YAML or JSON list of scenarios. Gives every scenario that cannot be read
-/// its error, and then no scenario at all: a test that silently does not run is worse than none.
+/// Reads `text`, the content of `file`: a YAML or JSON list of scenarios. If any scenario cannot be read, returns the
+/// errors of all of those and no scenario, because a test that is silently left out is worse than no test.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, Vec<ScenarioError>> {
-    // YAML 1.2 alone: `on` and `010` are strings, as they are for everybody who thinks in JSON.
+    // The reader accepts YAML 1.2 only, where `on` and `010` are strings, as a reader of JSON expects.
     let options = serde_saphyr::options! {
         strict_booleans: true,
         leading_zero_numbers_as_strings: true,
@@ -405,7 +406,7 @@ fn read_decision(expect: &Members<'_>) -> Result<Expect, String> {
     })
 }
 
-/// The question, and its `evaluation_time`.
+/// Reads the question and its `evaluation_time`.
 fn read_ask(value: &Value) -> Result<(Ask, Option<Timestamp>), String> {
     const MEMBERS: &[&str] = &[
         "principal",
@@ -478,7 +479,7 @@ fn read_session(value: &Value) -> Result<Session, String> {
     })
 }
 
-/// The members of a mapping, all of them known. Names may be written in lowerCamelCase too, as in proto3 JSON.
+/// The members of a mapping, whose names are all known. Names may also be in lowerCamelCase, as in proto3 JSON.
 struct Members<'v>(Vec<(String, &'v Value)>);
 
 impl<'v> Members<'v> {
@@ -511,7 +512,7 @@ impl<'v> Members<'v> {
             .map(|(_, value)| *value)
     }
 
-    /// The string called `name`; empty where it is absent.
+    /// Returns the string called `name`; empty if it is absent.
     fn text(&self, name: &str) -> Result<String, String> {
         match self.get(name) {
             None => Ok(String::new()),
@@ -520,7 +521,7 @@ impl<'v> Members<'v> {
         }
     }
 
-    /// The string called `name`, which must have no member beside it.
+    /// Returns the string called `name`, which must be the only member.
     fn only(&self, name: &str) -> Result<String, String> {
         if self.0.len() != 1 {
             return Err(format!("`{name}` stands alone"));
@@ -543,7 +544,7 @@ impl<'v> Members<'v> {
         }
     }
 
-    /// The documents listed under `name`.
+    /// Returns the documents listed under `name`.
     fn documents(&self, name: &str) -> Result<Vec<String>, String> {
         match self.get(name) {
             None => Ok(Vec::new()),

@@ -1,4 +1,4 @@
-//! What a question of a scenario says beside the question proper, as only a simulation can be told.
+//! The members of a scenario's question that only a simulation has.
 
 use super::value::Value;
 use super::{Members, with_guess};
@@ -7,29 +7,29 @@ pub use crate::engine::question::{LISTS, SINGLES};
 use crate::language::document::PolicyType;
 use crate::language::finding::did_you_mean;
 
-/// Policies that the store does not have, and the types of its own that do not count: the members of `SimulateRequest`
-/// that `AuthorizeRequest` lacks.
+/// The policies of a simulation, and the policy types whose policies in the store do not count. These are the members
+/// of `SimulateRequest` that `AuthorizeRequest` lacks.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Simulated {
-    /// In the order of [`LISTS`] and [`SINGLES`].
+    /// The given policies, in the order of [`LISTS`] and [`SINGLES`].
     pub policies: Vec<Document>,
-    /// Of these types only the policies above count.
+    /// The types of which only the policies above count.
     pub replace: Vec<PolicyType>,
 }
 
 /// A policy that the store does not have.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document {
-    /// What it counts as.
+    /// The type as which the policy counts.
     pub policy_type: PolicyType,
-    /// Where it stands in the question: `identity_policies[0]`.
+    /// Its place in the question: `identity_policies[0]`.
     pub field: String,
-    /// The document.
+    /// The policy document.
     pub text: String,
 }
 
 impl Simulated {
-    /// The same as the engine takes it.
+    /// Converts it for the engine.
     pub fn overrides(&self) -> Overrides<'_> {
         let policies = self.policies.iter().map(|document| GivenPolicy {
             policy_type: document.policy_type,
@@ -43,7 +43,7 @@ impl Simulated {
     }
 }
 
-/// The types as `replace` calls them; `POLICY_TYPE_IDENTITY`, as in the protocol, is read too.
+/// The names of policy types in `replace`. The protocol's names, such as `POLICY_TYPE_IDENTITY`, are read too.
 const TYPES: &[(&str, PolicyType)] = &[
     ("identity", PolicyType::Identity),
     ("resource", PolicyType::Resource),
@@ -54,13 +54,13 @@ const TYPES: &[(&str, PolicyType)] = &[
     ("trust", PolicyType::Trust),
 ];
 
-/// Every member that makes a question a simulation.
+/// Returns the names of the members that make a question a simulation.
 pub fn members() -> impl Iterator<Item = &'static str> {
     let documents = LISTS.into_iter().chain(SINGLES).map(|(name, _)| name);
     documents.chain(["replace", "evaluation_time"])
 }
 
-/// Reads them; none where no such member is there.
+/// Reads these members; `None` if the question has none of them.
 pub(super) fn read(members: &Members<'_>) -> Result<Option<Simulated>, String> {
     if self::members().all(|name| members.get(name).is_none()) {
         return Ok(None);
@@ -90,7 +90,7 @@ pub(super) fn read(members: &Members<'_>) -> Result<Option<Simulated>, String> {
     Ok(Some(simulated))
 }
 
-/// A document: JSON text as on the wire, or a mapping for readability.
+/// Reads a document, which is JSON text as on the wire, or a mapping for readability.
 pub(super) fn document(name: &str, value: &Value) -> Result<String, String> {
     match value {
         Value::String(text) => Ok(text.clone()),

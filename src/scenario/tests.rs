@@ -18,7 +18,7 @@ fn question(members: &str) -> Ask {
     }
 }
 
-/// Why the question with these members is malformed.
+/// Returns the error of the question with these members.
 fn refusal(members: &str) -> RequestError {
     let asked =
         r#"principal: "arn:aws:iam::111122223333:oidc-provider/a.b", action: "a:B", resource: "*""#;

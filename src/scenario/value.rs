@@ -1,4 +1,4 @@
-//! A YAML or JSON value as it was written, before anything is asked of it.
+//! A YAML or JSON value as it was written, before any check.
 
 use std::fmt::{self, Write as _};
 
@@ -6,8 +6,8 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 
 use crate::engine::question::Value as Given;
 
-/// A value that knows its type: `5` and `"5"` differ, and what no context may hold (`null`, mappings, lists in lists)
-/// can be held, so that a scenario can show how it is refused.
+/// A value that keeps its type: `5` and `"5"` differ. It can hold values that no context may have (`null`, mappings,
+/// lists in lists), so that a scenario can show how they are refused.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the kinds of YAML values")]
 pub enum Value {
@@ -17,17 +17,17 @@ pub enum Value {
     Float(f64),
     String(String),
     List(Vec<Self>),
-    /// In source order; no name twice.
+    /// A mapping in source order, without repeated names.
     Map(Vec<(String, Self)>),
 }
 
 impl Value {
-    /// The value as a caller gives it.
+    /// Converts it to the value that a caller gives.
     pub fn as_given(&self) -> Given<'_> {
         match self {
             Self::Null => Given::Null,
             Self::Bool(value) => Given::Bool(*value),
-            // What loses digits here is 2^53 or more, and refused (C-5).
+            // A number that loses digits here is 2^53 or more, so it is refused (C-5).
             Self::Integer(number) => Given::Number(*number as f64),
             Self::Float(number) => Given::Number(*number),
             Self::String(text) => Given::Text(text),
@@ -36,7 +36,7 @@ impl Value {
         }
     }
 
-    /// As JSON text on one line.
+    /// Writes it as JSON text on one line.
     pub fn to_json(&self) -> String {
         let mut text = String::new();
         self.write_json(&mut text);
@@ -71,7 +71,7 @@ impl Value {
         }
     }
 
-    /// "a mapping", "null", …: for messages.
+    /// Returns its kind in words, for messages: "a mapping", "null".
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
