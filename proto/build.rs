@@ -1,8 +1,8 @@
 //! Compiles the protocol without `protoc`.
 //!
-//! The descriptors are written out as they are, for reflection. The Rust types are made from a copy in which every
-//! `map<K, V>` is the repeated entry message that it is on the wire: prost's maps keep the last of two equal keys
-//! in silence, and iamd must refuse such a request (C-4).
+//! The descriptors are written unchanged, for reflection. The Rust types are made from a copy in which every `map<K,
+//! V>` is a repeated entry message, as it is on the wire. prost's maps silently keep the last of two equal keys, but
+//! iamd must refuse such a request (C-4).
 
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
@@ -12,7 +12,7 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 
 const PROTOS: &[&str] = &["iamd/v1/authorization.proto"];
 
-/// The messages that are only ever written as JSON: their text forms follow from their fields.
+/// The messages of an explanation. They derive `Serialize`, since JSON is their only other form.
 const EXPLANATION: &[&str] = &[
     "ExplainResponse",
     "StatementRef",
@@ -28,7 +28,7 @@ const EXPLANATION: &[&str] = &[
     "ConditionResult",
 ];
 
-/// The fields among them that Rust and JSON spell differently, with who writes them.
+/// The fields of these messages that need a function to write them as JSON, with that function.
 const WRITERS: &[(&str, &str)] = &[
     ("ExplainResponse.decision", "decision_name"),
     ("ExplainResponse.reason", "reason_name"),
@@ -37,7 +37,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("StatementSource.type", "policy_type_name"),
 ];
 
-/// The fields among them that are left out where there is nothing to say.
+/// The fields of these messages that JSON leaves out when they are absent.
 const ABSENT: &[&str] = &[
     "ExplainResponse.allowed_by_organizations",
     "ExplainResponse.allowed_by_permissions_boundary",
@@ -47,7 +47,7 @@ const ABSENT: &[&str] = &[
     "PolicyValue.resolved",
 ];
 
-/// The maps from names to values: their entries are one type.
+/// The entries of the maps from names to values. They all become one Rust type.
 const VALUE_MAPS: &[&str] = &[
     "ExplainRequest.ContextEntry",
     "SimulateRequest.ContextEntry",
@@ -58,7 +58,7 @@ const VALUE_MAPS: &[&str] = &[
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
-    // Without the comments: prost looks for one on every message, and a map's entry can't have any.
+    // Source info is left out: prost looks up a comment for every message, and a map's entry has no place for one.
     compiler
         .include_imports(true)
         .include_source_info(false)
@@ -94,7 +94,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes map fields plain repeated messages: the same bytes, with repeated keys visible.
+/// Turns map fields into plain repeated messages. The bytes are the same, and repeated keys become visible.
 fn show_map_entries(message: &mut DescriptorProto) {
     for nested in &mut message.nested_type {
         if let Some(options) = &mut nested.options {
