@@ -10,7 +10,7 @@ use crate::worlds::Question;
 /// One connection.
 pub struct Client(AuthorizationServiceClient<Channel>);
 
-/// What of an answer the measurements look at.
+/// The parts of an answer that the measurements check.
 #[derive(Debug)]
 pub struct Answer {
     /// Whether it was `DECISION_ALLOW`.

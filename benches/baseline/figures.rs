@@ -1,16 +1,16 @@
-//! Samples, and how they are shown.
+//! Samples and their output.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// Durations of one kind of thing, as many as were measured.
+/// The measured durations of one kind of event.
 #[derive(Default)]
 pub struct Samples(Vec<Duration>);
 
 impl Samples {
-    /// Adds one.
+    /// Adds one sample.
     pub fn push(&mut self, sample: Duration) {
         self.0.push(sample);
     }
@@ -20,12 +20,13 @@ impl Samples {
         self.0.append(&mut others.0);
     }
 
-    /// How many there are.
+    /// Returns the number of samples.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// The smallest sample that is not below `share` of them (nearest rank): 0.5 is the median, 1.0 the maximum.
+    /// Returns the smallest sample that is not below `share` of them (nearest rank): 0.5 is the median, 1.0 the
+    /// maximum.
     pub fn quantile(&mut self, share: f64) -> Duration {
         self.0.sort_unstable();
         let rank = (share * self.0.len() as f64).ceil() as usize;
@@ -36,7 +37,7 @@ impl Samples {
     }
 }
 
-/// `1.23 ms`, `45.6 µs`: three digits that mean something.
+/// Formats a duration with three significant digits: `1.23 ms`, `45.6 µs`.
 pub fn time(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
     if micros < 1_000.0 {
@@ -46,7 +47,7 @@ pub fn time(duration: Duration) -> String {
     }
 }
 
-/// Kibibytes as `12.3 MiB`.
+/// Formats kibibytes as `12.3 MiB`.
 pub fn memory(kib: u64) -> String {
     format!("{:.1} MiB", kib as f64 / 1024.0)
 }
@@ -63,7 +64,7 @@ pub fn head(title: &str, columns: &[&str]) {
     println!("|{}", " --- |".repeat(columns.len()));
 }
 
-/// Prints what the figures depend on: the machine, and how busy it was before we began.
+/// Prints what the figures depend on: the machine, and its load before the start.
 pub fn print_conditions() -> anyhow::Result<()> {
     let cpu = fs::read_to_string("/proc/cpuinfo")
         .context("this benchmark reads /proc: it needs Linux")?;

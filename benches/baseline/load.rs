@@ -1,7 +1,7 @@
-//! What does one call cost, over the wire, to the client and to the server?
+//! Measures what one call over the wire costs the client and the server.
 //!
-//! Closed loops: each client sends its next question when it has the answer to the last. One client shows the
-//! latency of an idle server; many show how much it answers when client and server share the machine's cores.
+//! The clients run closed loops: each sends its next question when it has the answer to the last. One client shows the
+//! latency of an idle server. Many clients show the throughput when clients and server share the machine's cores.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -19,10 +19,10 @@ use crate::worlds::{Question, World};
 const N_ROUNDS: usize = 3;
 const N_CALLS: usize = 40_000;
 const N_WARM_UP_CALLS: usize = 2_000;
-/// No round takes longer, whatever the machine.
+/// The longest time of a round on any machine.
 const ROUND_AT_MOST: Duration = Duration::from_secs(60);
 
-/// What one round showed.
+/// The results of one round.
 struct Round {
     calls_per_second: f64,
     p50: Duration,
@@ -79,7 +79,8 @@ fn print_round(world: &World, client: &str, round: &Round) {
     ]);
 }
 
-/// `n_clients` connections ask the questions in turn, all on one thread, until they have `n_calls` answers together.
+/// Lets `n_clients` connections, all on one thread, ask the questions in turn until they have `n_calls` answers
+/// together.
 fn closed_loop(
     server: &Server,
     questions: &[Question],
@@ -146,7 +147,7 @@ async fn ask_in_turn(
     Ok(latencies)
 }
 
-/// A run of ghz by reflection, without a proto file; anything but OK fails.
+/// Runs ghz, which finds the protocol by reflection. Fails on any status but OK.
 fn by_ghz(
     ghz: &Path,
     server: &Server,
@@ -158,7 +159,7 @@ fn by_ghz(
         "principal": request.principal, "action": request.action, "resource": request.resource,
     });
     let cpu_before = server.cpu()?;
-    // ghz's own `--max-duration` sets the number of calls aside.
+    // ghz ignores the number of calls if it has its own `--max-duration`.
     let output = Command::new("timeout")
         .arg(ROUND_AT_MOST.as_secs().to_string())
         .arg(ghz)
@@ -208,7 +209,7 @@ fn by_ghz(
     })
 }
 
-/// What of ghz's report we read.
+/// The parts of ghz's report that are read.
 #[derive(serde::Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
@@ -217,14 +218,14 @@ struct Report {
     latency_distribution: Vec<Quantile>,
 }
 
-/// So many percent of the calls took at most `latency` nanoseconds.
+/// A percentile: this percentage of the calls took at most `latency` nanoseconds.
 #[derive(serde::Deserialize)]
 struct Quantile {
     percentage: u32,
     latency: u64,
 }
 
-/// The ghz that `tests/peers/install` made, or the one on the `PATH`.
+/// Returns the ghz that `tests/peers/install` made, or else the one on the `PATH`.
 fn find_ghz() -> anyhow::Result<PathBuf> {
     let installed = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/bin/ghz");
     if installed.is_file() {

@@ -1,11 +1,11 @@
-//! What does iamd cost today? Start-up, memory, the price of a call, and how soon a changed policy answers.
+//! Measures iamd end to end: start-up, memory, the cost of a call, and how soon a changed policy is in force.
 //!
 //! `cargo bench --bench baseline` runs the real binary, built with the bench profile (which inherits release), on
 //! loopback, and prints Markdown tables. `cargo bench --bench baseline -- start load reload` picks parts. It needs
 //! ghz, which `tests/peers/install go` puts into `target/tools`; a part whose tool is missing fails.
 //!
-//! Everything is bounded in count and in time, every answer is checked before and while it is timed, and only
-//! processes started here are ended. `docs/performance.md` tells the method and keeps the figures.
+//! Everything is bounded in count and in time. Every answer is checked before and while it is timed. The benchmark ends
+//! only the processes that it has started. `docs/performance.md` describes the method and holds the figures.
 
 mod client;
 mod figures;
@@ -21,7 +21,7 @@ const PARTS: [&str; 3] = ["start", "load", "reload"];
 
 fn main() -> anyhow::Result<()> {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
-    // Cargo says `--bench` to a benchmark; without it, this is `cargo test --benches`, where nothing is to be timed.
+    // Cargo passes `--bench` to a benchmark. Without it, this is `cargo test --benches`, which must not time anything.
     let Some(flag) = arguments.iter().position(|argument| argument == "--bench") else {
         return Ok(());
     };

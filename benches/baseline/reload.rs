@@ -1,9 +1,9 @@
-//! How soon does a changed policy answer, while others keep asking?
+//! Measures how soon a changed policy is in force while other clients keep asking.
 //!
-//! One file of the store is written again and again; each time the effect of its statement turns round and its Sid
-//! is new, so that every write makes a revision of its own. What each revision must answer is worked out beforehand,
-//! on a copy of the store, and each answer of each client is checked against the revision that it names: never wrong
-//! for it, never an older one after a newer.
+//! One file of the store is written repeatedly. Each write turns the effect of its statement round and gives it a new
+//! Sid, so that every write makes a revision of its own. The right answer of each revision is computed before the run
+//! on a copy of the store. Each answer of each client must be right for the revision that it names, and must never name
+//! an older revision than the answer before it.
 
 use std::collections::HashMap;
 use std::fs;
@@ -28,7 +28,7 @@ const QUIET: Duration = Duration::from_secs(2);
 /// A reload that takes longer fails the measurement.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How the file is written.
+/// The way in which the file is written.
 #[derive(Clone, Copy)]
 enum Write {
     /// To a file beside it that then takes its name, as editors do.
@@ -37,7 +37,7 @@ enum Write {
     InPlace,
 }
 
-/// What the clients are told to do.
+/// The command to the clients.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 enum Phase {
@@ -46,10 +46,10 @@ enum Phase {
     Over,
 }
 
-/// Every revision that will be in force, with its place in time and whether it allows.
+/// Every revision that will be in force, with its place in the sequence and whether it allows.
 type Expected = HashMap<String, (usize, bool)>;
 
-/// What the asking clients saw.
+/// The results of the asking clients.
 #[derive(Default)]
 struct Seen {
     quiet: Samples,
@@ -93,7 +93,7 @@ pub fn measure(worlds: &[World]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The user whose policy turns round, as the file says it at try number `try_number`.
+/// Returns the file of the user whose policy changes, at try number `try_number`.
 fn user_file(try_number: usize) -> String {
     let effect = if is_allowed_at(try_number) {
         "Allow"
@@ -131,7 +131,7 @@ fn write_user(store: &Path, content: &str, how: Write) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Loads what the store will be at each try, on a copy, by the store's own code; the effect is what we wrote.
+/// Loads a copy of the store with the content of each try, to learn its revision. The effect is the one written.
 fn expected_revisions(copy: &Path) -> anyhow::Result<(Expected, Vec<String>)> {
     let (mut expected, mut revisions) = (Expected::new(), Vec::new());
     for try_number in 0..=N_TRIES {
@@ -194,7 +194,7 @@ fn write_and_poll(
         let mut client = Client::connect(&server.address).await?;
         let mut delays = Samples::default();
         for (try_number, revision) in revisions.iter().enumerate().skip(1) {
-            // Spread over the periods of whatever the server does in periods.
+            // The waits differ, so that the writes fall on all points of the server's polling period.
             tokio::time::sleep(Duration::from_millis(100 + (try_number as u64 * 37) % 101)).await;
             let begin = Instant::now();
             write_user(store, &user_file(try_number), how)?;
@@ -218,7 +218,7 @@ fn write_and_poll(
     })
 }
 
-/// The clients, all on this one thread, so that the server keeps a core for itself on a small machine.
+/// Runs all clients on this one thread, so that the server keeps a core for itself on a small machine.
 fn ask_all_the_time(
     address: &str,
     question: &Question,
@@ -277,7 +277,7 @@ async fn ask_until_over(
     }
 }
 
-/// Checks one answer against the store of its own revision; returns that revision's place in time.
+/// Checks one answer against the store of its own revision. Returns that revision's place in the sequence.
 fn check(answer: &Answer, expected: &Expected, newest: usize) -> anyhow::Result<usize> {
     let &(place, is_allowed) = expected
         .get(&answer.revision)

@@ -1,4 +1,4 @@
-//! The real server as a child process, and what the system says about it.
+//! The real server as a child process, with its CPU time and memory as the system reports them.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -13,15 +13,15 @@ use anyhow::{Context, bail, ensure};
 use crate::client::Client;
 use crate::worlds::Question;
 
-/// A bound for what should take milliseconds.
+/// The time limit for steps that should take milliseconds.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// `iamd serve` over one store. Ended when dropped.
+/// A process of `iamd serve` on one store. Dropping this ends it.
 pub struct Server {
     process: Child,
-    /// Where it listens.
+    /// The address on which it listens.
     pub address: String,
-    /// From starting the process to the first right answer to `Authorize`.
+    /// The time from the start of the process to the first right answer to `Authorize`.
     pub ready_after: Duration,
 }
 
@@ -39,7 +39,7 @@ impl Server {
         let stderr = process.stderr.take().context("stderr is piped")?;
         let log = Arc::new(Mutex::new(String::new()));
         let reader = Arc::clone(&log);
-        // Reads on for as long as the server lives, so that its log never blocks it.
+        // This thread reads the log until the server ends, so that the log never blocks the server.
         thread::spawn(move || {
             for line in BufReader::new(stderr).lines().map_while(Result::ok) {
                 if let Ok(mut log) = reader.lock() {
@@ -99,13 +99,13 @@ impl Server {
         })
     }
 
-    /// CPU time that the process has used, user and system, over all its threads.
+    /// Returns the CPU time that all threads of the process have used, user and system together.
     pub fn cpu(&self) -> anyhow::Result<Duration> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.process.id()))?;
         let (_, fields) = stat
             .rsplit_once(") ")
             .context("no name in /proc/PID/stat")?;
-        // Fields 14 and 15 of the whole line (proc_pid_stat(5)); what is left begins with field 3.
+        // These are fields 14 and 15 of the whole line (proc_pid_stat(5)). The rest of the line begins with field 3.
         let ticks: u64 = fields
             .split(' ')
             .skip(11)
@@ -115,7 +115,7 @@ impl Server {
         Ok(Duration::from_secs_f64(ticks as f64 / ticks_per_second()?))
     }
 
-    /// A line of `/proc/PID/status` in KiB: `VmRSS`, `RssAnon`, `VmHWM`.
+    /// Returns a field of `/proc/PID/status` in KiB: `VmRSS`, `RssAnon` or `VmHWM`.
     pub fn memory_kib(&self, field: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
         let line = status
@@ -139,7 +139,7 @@ fn text_of(log: &Mutex<String>) -> String {
     log.lock().map(|log| log.clone()).unwrap_or_default()
 }
 
-/// The address in the log line that says where the server listens.
+/// Returns the address in the log line that says where the server listens.
 fn listening_address(line: &str) -> Option<String> {
     let record: serde_json::Value = serde_json::from_str(line).ok()?;
     if !line.contains("listening") {

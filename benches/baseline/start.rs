@@ -1,4 +1,4 @@
-//! How soon does it answer after its start, and what does it weigh?
+//! Measures how soon the server answers after its start and how much memory it takes.
 
 use crate::figures::{Samples, head, memory, row, time};
 use crate::server::Server;

@@ -1,4 +1,4 @@
-//! The stores that are measured, and the questions that they are asked.
+//! The stores that are measured, and their questions.
 
 use std::fs;
 use std::io::Read;
@@ -17,9 +17,9 @@ const N_MANAGED_POLICIES: usize = 1_000;
 
 /// A store in a directory of its own.
 pub struct World {
-    /// As the tables call it.
+    /// Its name in the tables.
     pub name: String,
-    /// How many files it has.
+    /// The number of its files.
     pub n_files: usize,
     /// Allows and denies, in the order in which they are asked.
     pub questions: Vec<Question>,
@@ -29,9 +29,9 @@ pub struct World {
 /// A question whose answer is known.
 #[derive(Clone)]
 pub struct Question {
-    /// For messages.
+    /// The name of the question in messages.
     pub label: &'static str,
-    /// As it is sent.
+    /// The message that is sent.
     pub request: AuthorizeRequest,
     /// The right answer.
     pub is_allowed: bool,
@@ -86,17 +86,17 @@ impl Question {
 }
 
 impl World {
-    /// The store.
+    /// Returns the path of the store.
     pub fn path(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The question that shows readiness and that ghz repeats.
+    /// Returns the question that shows readiness and that ghz repeats.
     pub fn first_question(&self) -> anyhow::Result<&Question> {
         self.questions.first().context("a world has questions")
     }
 
-    /// The same store in another directory.
+    /// Copies the store to another directory.
     pub fn copy(&self) -> anyhow::Result<TempDir> {
         let directory = new_directory()?;
         copy_files(self.path(), directory.path())?;
@@ -104,12 +104,12 @@ impl World {
     }
 }
 
-/// Every world, small before large.
+/// Returns every world, the small one first.
 pub fn all() -> anyhow::Result<Vec<World>> {
     Ok(vec![shop()?, managed_policies()?])
 }
 
-/// The example store as it is.
+/// Returns a copy of the example store.
 fn shop() -> anyhow::Result<World> {
     let directory = new_directory()?;
     let n_files = copy_files(&Path::new(ROOT).join("policies"), directory.path())?;
@@ -180,7 +180,7 @@ fn shop() -> anyhow::Result<World> {
     })
 }
 
-/// What a user of a real account has attached: ten of the policies, as many as AWS allows by default.
+/// The policies attached to the user: ten, the most that AWS allows by default.
 const ATTACHED: [&str; 10] = [
     "AmazonS3ReadOnlyAccess",
     "AmazonEC2ReadOnlyAccess",
@@ -194,14 +194,14 @@ const ATTACHED: [&str; 10] = [
     "SecurityAudit",
 ];
 
-/// What of the corpus' records we read.
+/// The parts of the corpus's records that are read.
 #[derive(serde::Deserialize)]
 struct ManagedPolicy {
     name: String,
     document: Value,
 }
 
-/// A thousand of the managed policies that AWS publishes, and a user with ten of them.
+/// Returns a store of a thousand managed policies that AWS publishes, and a user with ten of them.
 fn managed_policies() -> anyhow::Result<World> {
     let corpus = Path::new(ROOT).join("tests/corpus/managed/policies.jsonl.gz");
     let mut lines = String::new();
@@ -211,7 +211,7 @@ fn managed_policies() -> anyhow::Result<World> {
     for line in lines.lines() {
         policies.push(serde_json::from_str::<ManagedPolicy>(line)?);
     }
-    // Those that get attached first, so that they are among the thousand.
+    // The attached ones come first, so that they are among the thousand.
     policies.sort_by_key(|policy| !ATTACHED.contains(&policy.name.as_str()));
     ensure!(
         policies.len() >= N_MANAGED_POLICIES,

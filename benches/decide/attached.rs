@@ -1,4 +1,4 @@
-//! Does it matter how much is attached to who asks?
+//! Measures how the cost of a decision depends on the number of statements attached to the principal.
 
 use anyhow::Context;
 use iamd::compile::snapshot::Snapshot;
@@ -11,7 +11,7 @@ use crate::worlds::{self, Outcome, Random};
 
 const N_ATTACHED: [usize; 3] = [5, 100, 500];
 const N_EACH: usize = 64;
-/// How many times as fast as the scan it must be.
+/// How many times as fast as the scan a decision must be, for each number of statements.
 const AT_LEAST: [f64; 3] = [1.0, 10.0, 60.0];
 
 /// Prints the table.

@@ -1,4 +1,4 @@
-//! Does looking decisions up cost anything where it cannot help, and does it help where it can?
+//! Measures what the decision cache costs where it cannot help, and what it saves where it can.
 
 use std::hint::black_box;
 
@@ -17,9 +17,9 @@ const MODES: [(&str, Mode); 3] = [
     ("auto", Mode::Auto),
     ("always", Mode::Always),
 ];
-/// As the server has by default.
+/// The server's default.
 const MAX_BYTES: usize = 8 << 20;
-/// How many Denies with six conditions each a user has for whom every decision is expensive.
+/// How many Denies with six conditions each the users have whose decisions are expensive.
 const N_GUARDS: [usize; 2] = [8, 32];
 const N_REPEATED: usize = 192;
 
@@ -31,7 +31,7 @@ struct Kind<'s> {
     is_expensive: bool,
 }
 
-/// One way to keep decisions, with what it has kept.
+/// A cache in one mode, with the decisions that it holds.
 struct Kept {
     mode: &'static str,
     caching: Caching,
@@ -85,7 +85,7 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Those whose answer is the same when a number is put behind the resource.
+/// Returns the questions whose answer stays the same when a number is appended to the resource.
 fn numberable(snapshot: &Snapshot, questions: Vec<Question>) -> anyhow::Result<Vec<Question>> {
     let mut same = Vec::new();
     for question in questions {
@@ -99,7 +99,7 @@ fn numberable(snapshot: &Snapshot, questions: Vec<Question>) -> anyhow::Result<V
     Ok(same)
 }
 
-/// The same question about another resource.
+/// Returns the same question about another resource.
 fn numbered(question: &Question, number: usize) -> Question {
     let resource = format!("{}-{number:09}", question.resource);
     Question {
@@ -108,7 +108,7 @@ fn numbered(question: &Question, number: usize) -> Question {
     }
 }
 
-/// Questions that were never asked before, from the `first` number on.
+/// Returns questions that were never asked before, numbered from `first`.
 fn new_requests(
     questions: &[Question],
     first: usize,
@@ -123,8 +123,8 @@ fn new_requests(
 }
 
 fn never_repeated(options: &Options, figures: &mut Figures, kind: &Kind<'_>) -> anyhow::Result<()> {
-    // Where questions do not repeat, the cache rests for some thousand of them and then tries again: a round of
-    // expensive ones has several of both, or the median would leave the trials out.
+    // If questions do not repeat, the cache rests for some thousand of them and then tries again. A round of expensive
+    // questions must contain several rests and tries, or the median would leave the tries out.
     let (n_times, n_rounds) = match kind.is_expensive {
         true => (options.pick(10_000, 500), options.pick(41, 3)),
         false => (options.pick(2_000, 200), options.pick(101, 3)),
@@ -176,12 +176,12 @@ fn repeated(options: &Options, figures: &mut Figures, kind: &Kind<'_>) -> anyhow
     if kind.is_expensive {
         figures.at_most("8", format!("auto ÷ off, {name}"), ratio, 0.7);
     }
-    // Now that what can be kept is kept.
+    // The answers are checked again now that the caches hold all that they can.
     check_answers(kind.snapshot, &kept, &requests)
 }
 
 fn every_mode(snapshot: &Snapshot) -> [Kept; 3] {
-    // A copy of a snapshot shares its tables: all modes use the same slices at the same addresses.
+    // Copies of a snapshot share its tables, so all modes use the same slices at the same addresses.
     MODES.map(|(name, mode)| {
         let caching = Caching::new(mode, MAX_BYTES, worlds::SEED);
         Kept {
@@ -202,7 +202,8 @@ impl Kept {
     }
 }
 
-/// Every mode must say what the scan says; three times, for what is kept is kept when it is asked again.
+/// Checks that every mode answers as the scan does. Each question is asked three times, because the cache keeps a
+/// decision only when it is asked again.
 fn check_answers(snapshot: &Snapshot, kept: &[Kept], requests: &[Request]) -> anyhow::Result<()> {
     for request in requests {
         let expected = authorize_by_scan(snapshot, request);
@@ -219,7 +220,7 @@ fn check_answers(snapshot: &Snapshot, kept: &[Kept], requests: &[Request]) -> an
     Ok(())
 }
 
-/// Prints one row, and gives the ratio of auto and off. `before` are the counts of what was not raced.
+/// Prints one row and returns the ratio of `auto` to `off`. `before` holds the counts from before the race.
 fn show(name: &str, race: &Race<'_>, kept: &[Kept; 3], before: [Counts; 3]) -> anyhow::Result<f64> {
     let ratio = race.ratio("auto", "off")?;
     let auto = kept

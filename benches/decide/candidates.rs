@@ -1,4 +1,5 @@
-//! What do many statements about one action cost, many conditions in one statement, and all policy types at once?
+//! Measures the cost of many statements about one action, of many conditions in one statement, and of all policy types
+//! together.
 
 use anyhow::ensure;
 use iamd::engine::request::Request;
@@ -8,13 +9,13 @@ use crate::engines::{ask, authorize, authorize_by_scan};
 use crate::measure::{Contender, Options, Race, head, nanoseconds, row};
 use crate::worlds::{self, Outcome};
 
-/// What is asked about one user.
+/// The questions about one user.
 struct Asked {
     name: String,
     requests: Vec<Request>,
 }
 
-/// Prints the table of many statements about one action.
+/// Prints the table for many statements about one action.
 pub fn by_candidates(options: &Options) -> anyhow::Result<()> {
     const N_CANDIDATES: [usize; 3] = [32, 256, 2_048];
     let (world, sets) = worlds::by_candidates(&N_CANDIDATES, 256);
@@ -42,7 +43,7 @@ pub fn by_candidates(options: &Options) -> anyhow::Result<()> {
     rows(&race, &asked, "32, allow")
 }
 
-/// Prints the table of many conditions in one statement.
+/// Prints the table for many conditions in one statement.
 pub fn by_conditions(options: &Options) -> anyhow::Result<()> {
     let (world, sets) = worlds::by_conditions(&[0, 1, 2, 4, 8, 16]);
     let snapshot = worlds::load(&world)?.snapshot;
@@ -67,7 +68,7 @@ pub fn by_conditions(options: &Options) -> anyhow::Result<()> {
     rows(&race, &asked, "0")
 }
 
-/// Prints the table of a question that every type of policy has a say in.
+/// Prints the table for a question in which every policy type is in play.
 pub fn layered(options: &Options) -> anyhow::Result<()> {
     let (world, questions) = worlds::layered();
     let snapshot = worlds::load(&world)?.snapshot;

@@ -1,4 +1,4 @@
-//! What does a question cost that nobody has asked before?
+//! Measures the cost of a question that was not asked before.
 
 use anyhow::Context;
 
@@ -7,7 +7,7 @@ use crate::engines::{ask, authorize, authorize_by_scan};
 use crate::measure::{Options, head, median, nanoseconds, row, thread_cpu};
 use crate::worlds::{self, Question, Random};
 
-/// How many questions a round asks. Each is of a principal and an action that were not paired before.
+/// How many questions a round asks. Each has a principal and an action that were not paired before.
 const N_PER_ROUND: usize = 1_000;
 
 /// Prints the table.

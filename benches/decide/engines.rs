@@ -1,4 +1,4 @@
-//! The ways to get an answer that are compared.
+//! The engines that are compared.
 
 use std::collections::HashMap;
 use std::hint::black_box;
@@ -10,10 +10,10 @@ use iamd::engine::request::{Request, RequestError};
 
 pub use iamd::engine::{authorize, authorize_by_scan};
 
-/// A way to answer.
+/// A function that decides.
 pub type Engine = fn(&Snapshot, &Request) -> Result<Decision, RequestError>;
 
-/// Asks `engine` one request after the other, from the first again when all were asked.
+/// Returns a function that asks `engine` one request after the other, and begins again with the first after the last.
 pub fn ask<'c>(
     engine: Engine,
     snapshot: &'c Snapshot,
@@ -31,20 +31,20 @@ pub fn ask<'c>(
     }
 }
 
-/// The floor: every answer is ready, by everything that the request says. Length-prefixed fields, so that no two
-/// requests have one key; the key is built for each call, as it would have to be.
+/// The lower bound: a map from everything in the request to its ready answer. The fields of the key have their length
+/// in front, so that no two requests share a key. The key is built for each call, as a real application would have to.
 #[derive(Default)]
 pub struct ReadyAnswers(HashMap<Vec<u8>, bool>);
 
 impl ReadyAnswers {
-    /// The answers of `snapshot` to `requests`, among `n_entries` of the same kind.
+    /// Makes a map of `n_entries` entries, with the answers of `snapshot` to `requests` among them.
     pub fn of(snapshot: &Snapshot, requests: &[Request], n_entries: usize) -> anyhow::Result<Self> {
         let mut ready = Self::default();
         for request in requests {
             let decision = crate::worlds::decided(snapshot, request)?;
             ready.0.insert(key(request), decision.is_allowed());
         }
-        // Answers to what nobody asks here: they keep the table from lying in the nearest cache alone.
+        // The other entries are never asked for. They make the table too large for the fastest CPU cache.
         for (index, request) in requests.iter().cycle().enumerate() {
             if ready.0.len() >= n_entries {
                 break;
@@ -56,7 +56,7 @@ impl ReadyAnswers {
         Ok(ready)
     }
 
-    /// Looks one request up after the other.
+    /// Returns a function that looks up one request after the other.
     pub fn ask<'c>(
         &'c self,
         requests: &'c [Request],
@@ -74,7 +74,7 @@ impl ReadyAnswers {
     }
 }
 
-/// Everything that a request without a session says.
+/// Returns the key of a request without a session.
 fn key(request: &Request) -> Vec<u8> {
     let mut key = Vec::with_capacity(512);
     let mut field = |text: &str| {

@@ -1,12 +1,12 @@
-//! What does a decision cost, and what does it depend on?
+//! Measures what a decision costs and what the cost depends on.
 //!
-//! `cargo bench --bench decide` measures from parsed request to decision, in process and on one thread: by the size of
-//! the store, by what is attached to who asks, by candidates of one action, by conditions, with all policy types in
-//! play, with patterns that make careless matchers slow, with questions that were never asked before, and with a cache
-//! of decisions. It runs against the plain scan over the same compiled statements and a hash map of ready answers. Every answer is compared
-//! with the scan's before it is timed.
+//! `cargo bench --bench decide` measures from the parsed request to the decision, in process and on one thread. It
+//! varies the size of the store, the number of attached statements, the candidates of one action, and the conditions.
+//! It also measures all policy types together, patterns that make careless matchers slow, questions that were never
+//! asked before, and the decision cache. The engine is compared with a plain scan over the same compiled statements and
+//! with a hash map of ready answers. Every answer is compared with the scan's before it is timed.
 //!
-//! `-- sizes attached` picks parts, `-- --check` ends with an error if a figure is missed, `-- --short` only shows that
+//! `-- sizes attached` picks parts, `-- --check` fails if a figure is missed, and `-- --short` only shows that
 //! everything runs.
 
 #[expect(
@@ -91,7 +91,7 @@ fn main() -> anyhow::Result<()> {
     figures.conclude(options.is_checked)
 }
 
-/// The scan and the engine in use must say the same, twice: once cold and once warm.
+/// Checks that the scan and the engine give the same answers, with a cold index and with a warm one.
 fn check_answers(snapshot: &Snapshot, requests: &[Request]) -> anyhow::Result<()> {
     for request in requests.iter().chain(requests).chain(requests) {
         let decision = engines::authorize(snapshot, request);

@@ -1,4 +1,4 @@
-//! Is every pattern linear in the text?
+//! Measures whether the cost of every pattern is linear in the text.
 
 use anyhow::{Context, ensure};
 use iamd::engine::request::Request;

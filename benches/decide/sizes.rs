@@ -1,4 +1,4 @@
-//! Does the size of the store matter, where what is asked about stays the same?
+//! Measures how the cost of the same questions depends on the size of the store.
 
 use std::hint::black_box;
 
@@ -11,7 +11,7 @@ use crate::measure::{Contender, Figures, Options, Race, head, nanoseconds, row, 
 use crate::worlds::{self, Outcome, Question, Random};
 
 const N_EACH: usize = 192;
-/// How many answers the hash map holds: the answers to one question of each policy.
+/// How many answers the hash map holds: one for each policy.
 const N_READY: usize = 10_000;
 
 /// Prints the tables.
@@ -154,7 +154,7 @@ fn by_outcome(
     Ok(sets)
 }
 
-/// What comes before the decision: the texts of the question checked and taken apart.
+/// Measures the step before the decision, which checks and parses the texts of the question.
 fn parsing(options: &Options, questions: &[Question]) -> anyhow::Result<()> {
     let at = "2026-03-01T09:00:00Z".parse()?;
     let asked: Vec<_> = questions.iter().map(Question::asked).collect();

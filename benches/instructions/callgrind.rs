@@ -1,5 +1,5 @@
-//! Runs the driver under callgrind and reads what it writes: the format of "Callgrind Format Specification" in
-//! valgrind's manual, without its compression.
+//! Runs the driver under callgrind and reads callgrind's output. Its format is in the chapter "Callgrind Format
+//! Specification" of valgrind's manual; the compressed form is not used.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 
 use crate::driver;
 
-/// The functions that allocate, by the names that the linker knows.
+/// The linker's names of the functions that allocate.
 const ALLOCATORS: [&str; 8] = [
     "malloc",
     "calloc",
@@ -21,22 +21,22 @@ const ALLOCATORS: [&str; 8] = [
     "mi_realloc_aligned",
 ];
 
-/// What ran, and how much of it.
+/// The counts of a run.
 #[derive(Clone, Debug, Default)]
 pub struct Profile {
-    /// Instructions in each function itself, by its name.
+    /// The instructions of each function without its callees, by name.
     pub functions: BTreeMap<String, f64>,
-    /// Calls to functions that allocate.
+    /// The calls of functions that allocate.
     pub n_allocations: f64,
 }
 
 impl Profile {
-    /// All instructions.
+    /// Returns the number of all instructions.
     pub fn n_instructions(&self) -> f64 {
         self.functions.values().sum()
     }
 
-    /// What is in here and not in `other`.
+    /// Returns the counts without those of `other`.
     pub fn less(mut self, other: &Self) -> Self {
         for (function, n_instructions) in &other.functions {
             *self.functions.entry(function.clone()).or_default() -= n_instructions;
@@ -47,7 +47,7 @@ impl Profile {
         self
     }
 
-    /// One of so many.
+    /// Returns the counts per decision of a run of `n_times` decisions.
     pub fn divided_by(mut self, n_times: usize) -> Self {
         for n_instructions in self.functions.values_mut() {
             *n_instructions /= n_times as f64;
@@ -70,7 +70,7 @@ pub fn run(outcome: &str, n_decisions: usize) -> anyhow::Result<Profile> {
             "--compress-pos=no",
             "--dump-line=no",
         ])
-        // Nothing but the decisions themselves is counted, so that a load that differs does not show.
+        // Only the decisions are counted, so that differences between loads do not show.
         .args([
             "--collect-atstart=no",
             "--toggle-collect=*driver::counted_*",
@@ -98,7 +98,8 @@ pub fn run(outcome: &str, n_decisions: usize) -> anyhow::Result<Profile> {
 fn read(text: &str) -> anyhow::Result<Profile> {
     let mut profile = Profile::default();
     let (mut function, mut called) = ("", "");
-    // The line after `calls=` has the inclusive cost of the call, which is the callee's own elsewhere.
+    // The line after `calls=` has the inclusive cost of the call. It is skipped, since the callee's own lines have it
+    // too.
     let mut is_call = false;
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("fn=") {
@@ -108,7 +109,7 @@ fn read(text: &str) -> anyhow::Result<Profile> {
         } else if let Some(calls) = line.strip_prefix("calls=") {
             is_call = true;
             let n_calls: f64 = calls.split(' ').next().unwrap_or_default().parse()?;
-            // A tail of `'2` marks a recursion.
+            // A suffix such as `'2` marks a recursion.
             let plain = called.split('\'').next().unwrap_or_default();
             if ALLOCATORS.contains(&plain) {
                 profile.n_allocations += n_calls;
@@ -125,8 +126,8 @@ fn read(text: &str) -> anyhow::Result<Profile> {
     Ok(profile)
 }
 
-/// Whether `function` is one of `module`: its own path, or the type or trait that it is implemented for. What it is
-/// generic over is not its module.
+/// Returns whether `function` belongs to `module`, by its own path or by the type or trait of its `impl`. Generic
+/// arguments do not count.
 pub fn belongs_to(function: &str, module: &str) -> bool {
     let mut rest = function;
     let mut path = String::new();

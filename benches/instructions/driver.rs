@@ -1,4 +1,5 @@
-//! What runs under callgrind: a store, questions of one outcome, and so many warm decisions.
+//! The program that runs under callgrind: it loads a store, prepares questions of one outcome, and makes the given
+//! number of warm decisions.
 
 use std::hint::black_box;
 
@@ -12,12 +13,12 @@ use crate::worlds::{self, Outcome, Random};
 
 /// The argument that makes the benchmark the driver; the outcome and the number of decisions follow.
 pub const FLAG: &str = "--decide";
-/// Instead of an outcome: the same questions as for the typical outcome, explained.
+/// The word that stands for explanations in place of an outcome. They are of the questions of the typical outcome.
 pub const EXPLAINED: &str = "explained";
 const N_POLICIES: usize = 1_000;
 const N_EACH: usize = 64;
 
-/// An outcome as one word.
+/// Returns the word for an outcome.
 pub fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Hit => "allow",
@@ -49,7 +50,7 @@ pub fn run(words: &[String]) -> anyhow::Result<()> {
         }
     }
     ensure!(!requests.is_empty(), "no question is answered `{outcome}`");
-    // Whatever is built on the first or second use is there after the third.
+    // Indexes are built on the first or second use, so all of them exist after the third.
     for request in requests.iter().chain(&requests).chain(&requests) {
         worlds::decided(&snapshot, request)?;
     }
@@ -60,7 +61,7 @@ pub fn run(words: &[String]) -> anyhow::Result<()> {
     is_answered.then_some(()).context("a request was refused")
 }
 
-/// Callgrind counts what runs in here, by this function's name.
+/// Makes the decisions. Callgrind counts only inside functions of these names, so they must not be inlined.
 #[inline(never)]
 fn counted_decisions(snapshot: &Snapshot, requests: &[Request], n_decisions: usize) -> bool {
     let mut all = true;
@@ -70,7 +71,7 @@ fn counted_decisions(snapshot: &Snapshot, requests: &[Request], n_decisions: usi
     all
 }
 
-/// The same for what should show all that a plain decision must not do.
+/// Does the same with explanations. They run all the code that a plain decision must not run.
 #[inline(never)]
 fn counted_explanations(snapshot: &Snapshot, requests: &[Request], n_decisions: usize) -> bool {
     let redacted = Redacted::default();

@@ -1,12 +1,13 @@
-//! How many instructions is a decision, and where do they go? Counted, not timed: the same on a busy machine.
+//! Counts the instructions of a decision and shows which functions use them. Counts are the same on a busy machine,
+//! unlike times.
 //!
 //! `cargo bench --bench instructions` runs itself under callgrind, once with some number of warm decisions and once
-//! with twice as many: the difference is theirs alone. It prints the count for each outcome, the heap allocations, and
-//! the functions that take most. Nothing of the engine's tracing or explaining may be among the functions: who asks
-//! for no explanation pays for none.
+//! with twice as many. The difference consists of decisions only. It prints the count for each outcome, the heap
+//! allocations, and the functions with most instructions. No function of the engine's tracing or explaining may be
+//! among them: a question without an explanation must not pay for one.
 //!
-//! `-- --check` ends with an error if a figure is missed, or if a count is further than [`TOLERANCE`] from what
-//! `benches/instructions/budget` says; `-- --accept` writes what was counted there. Needs valgrind.
+//! `-- --check` fails if a figure is missed or if a count differs by more than [`TOLERANCE`] from the one in
+//! `benches/instructions/budget`. `-- --accept` writes the counts to that file. The benchmark needs valgrind.
 
 #[expect(
     clippy::allow_attributes,
@@ -44,17 +45,17 @@ use callgrind::{Profile, belongs_to};
 use measure::{Figures, head, row};
 use worlds::Outcome;
 
-/// How far a count may be from the budget, as a share of it. Hash tables are seeded anew in each run, and the C
-/// library picks its routines by what the processor can do: that moves a count by up to 1 %.
+/// How far a count may be from the budget, as a share of it. Counts vary by up to 1 %, because hash tables have a new
+/// seed in each run and the C library picks its routines by the features of the processor.
 const TOLERANCE: f64 = 0.03;
-/// What a decision of a typical request may take: one that is allowed.
+/// The most instructions of the typical decision, which is an allow.
 const AT_MOST: f64 = 1_500.0;
 const TYPICAL: Outcome = Outcome::Hit;
 /// How many decisions the first run makes; the second makes twice as many.
 const N_DECISIONS: usize = 5_760;
 /// How many functions are shown.
 const N_FUNCTIONS: usize = 25;
-/// What must not be among them.
+/// The modules whose functions must not run.
 const FOREIGN: [&str; 2] = ["iamd::engine::trace::", "iamd::engine::explain::"];
 
 fn main() -> anyhow::Result<()> {
@@ -63,7 +64,7 @@ fn main() -> anyhow::Result<()> {
         let words = arguments.split_off(outcome + 1);
         return driver::run(&words);
     }
-    // Cargo says `--bench` to a benchmark; without it, this is `cargo test --benches`, where nothing is counted.
+    // Cargo passes `--bench` to a benchmark. Without it, this is `cargo test --benches`, which must not count anything.
     let Some(flag) = arguments.iter().position(|word| word == "--bench") else {
         return Ok(());
     };
@@ -116,14 +117,14 @@ fn main() -> anyhow::Result<()> {
     figures.conclude(is_checked)
 }
 
-/// What one decision takes, by the word for its outcome.
+/// Counts the instructions of one decision with the outcome `word`.
 fn count(word: &str, n_decisions: usize) -> anyhow::Result<Profile> {
     let once = callgrind::run(word, n_decisions)?;
     let twice = callgrind::run(word, 2 * n_decisions)?;
     Ok(twice.less(&once).divided_by(n_decisions))
 }
 
-/// A function that is there for explanations alone.
+/// Returns a function of the profile that only explanations may run, if there is one.
 fn foreign_function(profile: &Profile) -> Option<&str> {
     let is_foreign = |function: &&String| FOREIGN.iter().any(|module| belongs_to(function, module));
     profile
@@ -133,8 +134,8 @@ fn foreign_function(profile: &Profile) -> Option<&str> {
         .map(String::as_str)
 }
 
-/// An explained decision allocates and runs what explains: if that did not show here, its absence elsewhere would
-/// say nothing.
+/// Checks that an explained decision shows allocations and explaining functions. Otherwise their absence from plain
+/// decisions would prove nothing.
 fn check_that_it_would_show() -> anyhow::Result<()> {
     let explained = count(driver::EXPLAINED, 64)?;
     ensure!(
@@ -179,7 +180,7 @@ fn budget_file() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("benches/instructions/budget")
 }
 
-/// Holds the counts against the budget: `outcome instructions`, a line each.
+/// Compares the counts with the budget, whose lines are `outcome instructions`.
 fn compare(counted: &BTreeMap<&str, Profile>, figures: &mut Figures) -> anyhow::Result<()> {
     let budget = fs::read_to_string(budget_file()).context("benches/instructions/budget")?;
     for line in budget.lines().filter(|line| !line.starts_with('#')) {

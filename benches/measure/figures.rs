@@ -1,10 +1,10 @@
-//! The figures to meet, and whether they are met.
+//! The goals of the benchmarks, and whether the measured figures meet them.
 
 use anyhow::ensure;
 
 use super::report::{head, row};
 
-/// One figure as it was measured.
+/// One measured figure.
 struct Figure {
     goal: &'static str,
     what: String,
@@ -27,12 +27,12 @@ impl Figure {
     }
 }
 
-/// What a run has measured of the figures to meet.
+/// The measured figures of a run that have a goal.
 #[derive(Default)]
 pub struct Figures(Vec<Figure>);
 
 impl Figures {
-    /// `measured` must not be above `limit`. `goal` is the number of its line in the table of goals.
+    /// Adds a figure that must be at most `limit`. `goal` is the number of its line in the table of goals.
     pub fn at_most(
         &mut self,
         goal: &'static str,
@@ -43,7 +43,7 @@ impl Figures {
         self.add(goal, what.into(), measured, Bound::AtMost(limit));
     }
 
-    /// `measured` must not be below `limit`.
+    /// Adds a figure that must be at least `limit`.
     pub fn at_least(
         &mut self,
         goal: &'static str,
@@ -63,7 +63,7 @@ impl Figures {
         });
     }
 
-    /// Prints the table. An error names what was missed if `is_checked`.
+    /// Prints the table. If `is_checked`, a missed goal is an error that names it.
     pub fn conclude(self, is_checked: bool) -> anyhow::Result<()> {
         head(
             "Figures to meet",

@@ -1,5 +1,5 @@
-//! Measuring on a machine that others use too: thread CPU time instead of the clock on the wall, contenders that take
-//! turns within one run, medians, and ratios of what ran side by side.
+//! Measures on a machine that other programs use too. It uses thread CPU time instead of wall-clock time, lets
+//! contenders take turns within one run, and reports medians and the ratios within each round.
 
 mod figures;
 mod options;
@@ -14,7 +14,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::time::{ClockId, clock_gettime};
 
-/// CPU time that this thread has used.
+/// Returns the CPU time that this thread has used.
 pub fn thread_cpu() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -28,22 +28,22 @@ fn time_cpu(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration
     Ok(thread_cpu().saturating_sub(begin))
 }
 
-/// Does something so many times, and gives the CPU time of it all.
+/// A function that does something the given number of times and returns the CPU time of all of them.
 type Batch<'c> = Box<dyn FnMut(usize) -> anyhow::Result<Duration> + 'c>;
 
-/// One of the things that are compared.
+/// One of the compared functions.
 pub struct Contender<'c> {
     name: String,
     batch: Batch<'c>,
-    /// How often it is done in one round; 0 until that is found out.
+    /// How often it runs in one round; 0 until that is known.
     n_times: usize,
-    /// How often it was done in all, to warm up too.
+    /// How often it has run in all, including warm-up.
     n_done: usize,
     nanoseconds: Vec<f64>,
 }
 
 impl<'c> Contender<'c> {
-    /// `batch` does it as many times as it is told.
+    /// Makes a contender from `batch`, which runs the function the given number of times.
     pub fn new(
         name: impl Into<String>,
         mut batch: impl FnMut(usize) -> anyhow::Result<()> + 'c,
@@ -58,7 +58,7 @@ impl<'c> Contender<'c> {
         }
     }
 
-    /// `prepare` makes what the `n_times` of one round work on, and `batch` does them; only that is timed.
+    /// Makes a contender whose input for each round comes from `prepare`. Only `batch` is timed.
     pub fn prepared<T>(
         name: impl Into<String>,
         n_times: usize,
@@ -78,7 +78,7 @@ impl<'c> Contender<'c> {
         }
     }
 
-    /// Does it `n_times`, and gives the CPU time of one.
+    /// Runs it `n_times` and returns the CPU time of one run.
     fn time(&mut self, n_times: usize) -> anyhow::Result<f64> {
         let took = (self.batch)(n_times).with_context(|| self.name.clone())?;
         self.n_done += n_times;
@@ -91,22 +91,22 @@ pub struct Race<'c> {
     contenders: Vec<Contender<'c>>,
 }
 
-/// How long a batch of one round should take, and how many rounds there are.
+/// The amount of measuring.
 #[derive(Clone, Copy)]
 pub struct Effort {
-    /// Of one contender.
+    /// The time that one contender should take in one round.
     pub batch: Duration,
-    /// Of all.
+    /// The number of rounds.
     pub n_rounds: usize,
 }
 
 impl Effort {
-    /// What the figures are taken with.
+    /// The effort for figures.
     pub const FULL: Self = Self {
         batch: Duration::from_millis(2),
         n_rounds: 101,
     };
-    /// To see that everything runs.
+    /// The effort to see that everything runs.
     pub const SHORT: Self = Self {
         batch: Duration::from_micros(200),
         n_rounds: 7,
@@ -114,9 +114,9 @@ impl Effort {
 }
 
 impl<'c> Race<'c> {
-    /// Finds out how often each contender must be done to fill a batch, which warms it up too, and then lets them
-    /// take turns; who begins changes from round to round, and who comes after whom: each leaves the caches of the CPU
-    /// as it likes.
+    /// Finds out how often each contender must run to fill a batch, which also warms it up, and then lets the
+    /// contenders take turns. Their order changes from round to round, because each leaves the CPU's caches in another
+    /// state.
     pub fn run(mut contenders: Vec<Contender<'c>>, effort: Effort) -> anyhow::Result<Self> {
         let target = effort.batch.as_nanos() as f64;
         for contender in &mut contenders {
@@ -150,18 +150,18 @@ impl<'c> Race<'c> {
         Ok(Self { contenders })
     }
 
-    /// Nanoseconds of one contender: the median over the rounds.
+    /// Returns the nanoseconds of one contender: the median over the rounds.
     pub fn median(&self, name: &str) -> anyhow::Result<f64> {
         Ok(median(self.rounds(name)?.to_vec()))
     }
 
-    /// How many times as long `name` takes as `other`: the median over the rounds of the ratio within each.
+    /// Returns how many times as long `name` takes as `other`: the median over the rounds of the ratio within each.
     pub fn ratio(&self, name: &str, other: &str) -> anyhow::Result<f64> {
         let pairs = self.rounds(name)?.iter().zip(self.rounds(other)?);
         Ok(median(pairs.map(|(a, b)| a / b.max(0.1)).collect()))
     }
 
-    /// How often `name` was done in all.
+    /// Returns how often `name` has run in all.
     pub fn n_done(&self, name: &str) -> anyhow::Result<usize> {
         Ok(self.contender(name)?.n_done)
     }

@@ -1,4 +1,4 @@
-//! What a benchmark is told on its command line.
+//! The command line of a benchmark.
 
 use anyhow::bail;
 
@@ -6,23 +6,24 @@ use super::Effort;
 
 /// The arguments of a benchmark.
 pub struct Options {
-    /// Which parts; all if none is named.
+    /// The parts to run. If it is empty, all run.
     parts: Vec<String>,
     /// Whether a missed figure is an error.
     pub is_checked: bool,
-    /// Whether only to see that everything runs: small stores, few rounds. Its figures mean nothing.
+    /// Whether the run only shows that everything works, with small stores and few rounds. Its figures mean nothing.
     pub is_short: bool,
 }
 
 impl Options {
-    /// Reads the command line; `parts` are those there are. None where nothing is to be measured.
+    /// Reads the command line. `parts` are the existing parts. Returns `None` if nothing must be measured.
     pub fn read(parts: &[&str]) -> anyhow::Result<Option<Self>> {
         let mut options = Self {
             parts: Vec::new(),
             is_checked: false,
             is_short: false,
         };
-        // Cargo says `--bench` to a benchmark; without it, this is `cargo test --benches`, where nothing is timed.
+        // Cargo passes `--bench` to a benchmark. Without it, this is `cargo test --benches`, which must not time
+        // anything.
         let mut is_bench = false;
         for argument in std::env::args().skip(1) {
             match argument.as_str() {
@@ -42,12 +43,12 @@ impl Options {
         Ok(is_bench.then_some(options))
     }
 
-    /// Whether `part` was asked for.
+    /// Returns whether `part` must run.
     pub fn wants(&self, part: &str) -> bool {
         self.parts.is_empty() || self.parts.iter().any(|other| other == part)
     }
 
-    /// How long to measure.
+    /// Returns the amount of measuring.
     pub fn effort(&self) -> Effort {
         match self.is_short {
             true => Effort::SHORT,
@@ -55,7 +56,7 @@ impl Options {
         }
     }
 
-    /// `full`, or `short` in a short run.
+    /// Returns `short` in a short run, else `full`.
     pub fn pick<T>(&self, full: T, short: T) -> T {
         if self.is_short { short } else { full }
     }

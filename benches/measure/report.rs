@@ -1,11 +1,11 @@
-//! How figures are shown: Markdown tables on standard output.
+//! The output of figures: Markdown tables on standard output.
 
 use std::fs;
 use std::time::Duration;
 
 use anyhow::Context;
 
-/// The middle one; the mean of the two in the middle.
+/// Returns the median. For an even number of figures it is the mean of the two in the middle.
 pub fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     let middle = figures.len() / 2;
@@ -16,7 +16,7 @@ pub fn median(mut figures: Vec<f64>) -> f64 {
     }
 }
 
-/// The smallest of `samples` that is not below `share` of them (nearest rank).
+/// Returns the smallest of `samples` that is not below `share` of them (nearest rank).
 pub fn share(samples: &mut [u32], share: f64) -> u32 {
     samples.sort_unstable();
     let rank = (share * samples.len() as f64).ceil() as usize;
@@ -26,7 +26,7 @@ pub fn share(samples: &mut [u32], share: f64) -> u32 {
         .unwrap_or_default()
 }
 
-/// `123 ns`, `4.56 µs`, `7.89 ms`: three digits that mean something.
+/// Formats nanoseconds with three significant digits: `123 ns`, `4.56 µs`, `7.89 ms`.
 pub fn nanoseconds(nanoseconds: f64) -> String {
     match nanoseconds {
         n if n < 1_000.0 => format!("{n:.0} ns"),
@@ -36,12 +36,12 @@ pub fn nanoseconds(nanoseconds: f64) -> String {
     }
 }
 
-/// The same of a duration.
+/// Formats a duration in the same way.
 pub fn time(duration: Duration) -> String {
     nanoseconds(duration.as_nanos() as f64)
 }
 
-/// Bytes as `12.3 MB`, of a million each.
+/// Formats bytes as `12.3 MB`, where 1 MB is a million bytes.
 pub fn memory(n_bytes: u64) -> String {
     format!("{:.1} MB", n_bytes as f64 / 1e6)
 }
@@ -53,12 +53,12 @@ pub fn head(title: &str, columns: &[&str]) {
     println!("|{}", " --- |".repeat(columns.len()));
 }
 
-/// Prints one row of it.
+/// Prints one row of the table.
 pub fn row(cells: &[String]) {
     println!("| {} |", cells.join(" | "));
 }
 
-/// Prints what the figures depend on: the machine, and how busy it was.
+/// Prints what the figures depend on: the machine and its load.
 pub fn conditions(when: &str) -> anyhow::Result<()> {
     let cpu = fs::read_to_string("/proc/cpuinfo").context("the benchmarks read /proc: Linux")?;
     let model = cpu

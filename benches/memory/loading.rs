@@ -1,4 +1,4 @@
-//! What a large store takes, in a process that does nothing but load it.
+//! Measures the memory of a large store in a process that only loads it.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::{Context, ensure};
 use crate::generated;
 use crate::measure::{Figures, Options, head, memory, row};
 
-/// The argument that makes the benchmark load the store that follows, and tell what that takes.
+/// The argument that makes the benchmark load the store that follows and print the memory it takes.
 pub const FLAG: &str = "--load";
 
 /// Loads `store`, keeps it, and prints the anonymous memory of this process in KiB.
@@ -59,7 +59,7 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Bytes held after loading so many policies; their statements, and the bytes of the files.
+/// Returns the bytes held after loading `n_policies`, the number of their statements, and the bytes of the files.
 fn held_by(n_policies: usize) -> anyhow::Result<(u64, usize, u64)> {
     let directory = tempfile::Builder::new().prefix("iamd-memory-").tempdir()?;
     let sized = generated::by_size(n_policies);

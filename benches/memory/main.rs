@@ -1,9 +1,9 @@
-//! How much memory does it hold, after the start and after many reloads?
+//! Measures how much memory iamd holds after the start and after many reloads.
 //!
-//! `cargo bench --bench memory` starts the real server on stores of 1,000 policies, asks it, and changes one file a
-//! thousand times, each change once the one before is in force. What 100,000 policies take is measured in a process
-//! that only loads them. `-- --check` ends with an error if a figure is missed, `-- --short` takes few reloads and
-//! small stores.
+//! `cargo bench --bench memory` starts the real server on stores of 1,000 policies and asks it. It changes one file a
+//! thousand times and waits each time until the change is in force. The memory of 100,000 policies is measured in a
+//! process that only loads them. `-- --check` fails if a figure is missed; `-- --short` uses few reloads and small
+//! stores.
 
 #[expect(
     clippy::allow_attributes,
@@ -28,7 +28,7 @@ mod generated;
 #[path = "../measure/mod.rs"]
 mod measure;
 
-// The server as a child process, and the store of policies that AWS publishes, are those of the baseline.
+// The server process and the store of policies that AWS publishes are those of the baseline benchmark.
 #[path = "../baseline/client.rs"]
 mod client;
 #[expect(

@@ -17,10 +17,10 @@ use crate::worlds::{self, Question};
 const N_POLICIES: usize = 1_000;
 /// A reload that takes longer fails the measurement.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// What a server on 1,000 policies may hold, in bytes.
+/// The most memory of a server with 1,000 policies, in bytes.
 const AT_MOST: f64 = 20e6;
 
-/// A store, a question about it and a policy in it that nobody has.
+/// A store with a question about it. The store has a policy that is attached to no principal.
 struct Store {
     name: String,
     directory: TempDir,
@@ -97,7 +97,7 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a process holds, in bytes.
+/// The memory of a process, in bytes.
 #[derive(Clone, Copy)]
 struct Held {
     resident: u64,
@@ -157,7 +157,7 @@ fn new_directory() -> anyhow::Result<TempDir> {
     Ok(tempfile::Builder::new().prefix("iamd-memory-").tempdir()?)
 }
 
-/// Writes, by a rename, a policy that differs with each `change` and that nobody has.
+/// Writes, by a rename, a policy that differs with each `change` and is attached to no principal.
 fn write_marker(root: &Path, change: usize) -> anyhow::Result<()> {
     let folder = root.join("managed-policies");
     let policy = json!({"Version": "2012-10-17", "Statement": [

@@ -1,4 +1,4 @@
-//! A store on disk of which one file changes.
+//! A store on disk in which one file changes.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,18 +8,18 @@ use iamd::engine::request::Request;
 
 use crate::worlds::{Holder, Question, Random, Statement, World};
 
-/// What nobody is granted but by a change.
+/// A resource on which only the changes grant an action.
 const RESOURCE: &str = "arn:app:marker:::x";
 const ATTACHED: &str = "marker:Attached";
 
-/// Which file changes.
+/// A kind of change.
 #[derive(Clone, Copy)]
 pub enum Change {
-    /// What this managed policy says.
+    /// The document of this managed policy changes.
     Policy(usize),
-    /// Which policies this user has attached.
+    /// The list of this user's attached policies changes.
     UserList(usize),
-    /// Which policies this group has attached.
+    /// The list of this group's attached policies changes.
     GroupList(usize),
 }
 
@@ -27,23 +27,23 @@ pub enum Change {
 pub struct Store {
     root: PathBuf,
     world: World,
-    /// A policy that only changes attach.
+    /// A policy that only the changes attach.
     marker: usize,
     n_changes: usize,
 }
 
-/// A change that was not written yet.
+/// A change that is not written yet.
 pub struct Pending {
     path: PathBuf,
     text: String,
-    /// What tells whether it is in force.
+    /// The request whose answer shows whether the change is in force.
     pub shows: Request,
-    /// The answer once it is; until then it is the other one.
+    /// The answer once the change is in force; until then it is the opposite.
     pub is_allowed: bool,
 }
 
 impl Pending {
-    /// Writes it by a rename, as editors do.
+    /// Writes the change by a rename, as editors do.
     pub fn write(&self) -> anyhow::Result<()> {
         let beside = self.path.with_extension("json.tmp");
         fs::write(&beside, &self.text)?;
@@ -52,7 +52,8 @@ impl Pending {
 }
 
 impl Store {
-    /// Writes `world`, with a policy more that nobody has, below `root`; gives the number of files and their bytes too.
+    /// Writes `world` below `root`, with another policy that is attached to no principal. Returns the number of files
+    /// and their bytes too.
     pub fn write(mut world: World, root: &Path) -> anyhow::Result<(Self, usize, u64)> {
         let marks = vec![Statement::allow(ATTACHED, "*")];
         let marker = world.add_policy("Marker".to_owned(), marks);
@@ -66,7 +67,7 @@ impl Store {
         Ok((store, n_files, n_bytes))
     }
 
-    /// The next change of a kind: another one each time.
+    /// Returns the next change of a kind, which differs each time.
     pub fn next(&mut self, change: Change) -> anyhow::Result<Pending> {
         self.n_changes += 1;
         let mut action = ATTACHED.to_owned();
@@ -74,7 +75,7 @@ impl Store {
             Change::Policy(index) => {
                 action = format!("marker:Change{}", self.n_changes);
                 let policy = self.world.policies.get_mut(index).context("the policy")?;
-                // In the place of the change before: the policy is to stay as large as it is.
+                // It replaces the change before, so that the policy keeps its size.
                 let of_change = |action: &String| action.starts_with("marker:");
                 policy
                     .statements
@@ -111,7 +112,7 @@ impl Store {
         })
     }
 
-    /// Somebody who has this policy attached, directly or by a group.
+    /// Returns a user who has this policy attached, directly or by a group.
     fn holder_of(&self, policy: usize) -> anyhow::Result<usize> {
         let World { users, groups, .. } = &self.world;
         let holds = |user: &Holder| {
@@ -123,7 +124,7 @@ impl Store {
         holder.context("nobody has the policy to be changed")
     }
 
-    /// How many users have this policy attached, directly or by a group.
+    /// Returns how many users have this policy attached, directly or by a group.
     pub fn n_holders(&self, policy: usize) -> usize {
         let World { users, groups, .. } = &self.world;
         let of_group = |group: &usize| {
@@ -135,14 +136,14 @@ impl Store {
         users.iter().filter(holds).count()
     }
 
-    /// Any user's place that is not asked about otherwise.
+    /// Returns the index of the last user, who is in no other question.
     pub fn last_user(&self) -> anyhow::Result<usize> {
         ensure!(!self.world.users.is_empty(), "there are no users");
         Ok(self.world.users.len() - 1)
     }
 }
 
-/// Attaches `policy`, or takes it away; gives whether it is attached now.
+/// Attaches `policy`, or detaches it if it is attached. Returns whether it is attached now.
 fn toggle(holder: &mut Holder, policy: usize) -> bool {
     let n_before = holder.policies.len();
     holder.policies.retain(|at| *at != policy);

@@ -1,4 +1,4 @@
-//! What a disk costs anyone: every file looked at, and every file read.
+//! The cost of the disk alone: reading the metadata of every file, and reading every file.
 
 use std::fs;
 use std::hint::black_box;
@@ -6,7 +6,7 @@ use std::path::Path;
 
 use sha2::{Digest, Sha256};
 
-/// Takes the metadata of every file below `root`.
+/// Reads the metadata of every file below `root`.
 pub fn stat_all(root: &Path) -> anyhow::Result<()> {
     visit(root, &mut |path| {
         black_box(fs::symlink_metadata(path)?);

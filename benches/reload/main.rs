@@ -1,12 +1,12 @@
-//! How long until a change to one policy is in force in a large store, and who notices?
+//! Measures how soon a change to one policy is in force in a large store, and whether decisions get slower meanwhile.
 //!
 //! `cargo bench --bench reload` writes a store of 100,000 policies and as many users to a temporary folder and loads
-//! it. Then one file changes again and again: a policy, or a list of what is attached. First the store is loaded anew
-//! each time, which tells the scan apart from the rest. Then the server's own watcher keeps it up to date, and what
-//! each change grants or takes is asked for before and after. One thread asks all the time, as a request would: its
-//! decisions are timed one by one, quiet and while the store reloads.
+//! it. Then one file changes repeatedly: a policy, or a list of attached policies. First the store is loaded directly
+//! each time, which separates the scan from the rest. Then the server's own watcher loads the changes, and a question
+//! before and after shows whether each change is in force. One thread asks all the time, as a request would. Its
+//! decisions are timed one by one, both without a reload and while the store reloads.
 //!
-//! `-- --check` ends with an error if a figure is missed, `-- --short` takes a small store.
+//! `-- --check` fails if a figure is missed; `-- --short` uses a small store.
 
 #[expect(
     clippy::allow_attributes,
@@ -48,22 +48,22 @@ use measure::{Figures, Options, conditions, head, median, memory, nanoseconds, r
 use watched::{Latencies, Watched};
 use worlds::Random;
 
-/// Decisions before each change, with which those during its reload are compared.
+/// The number of decisions before each change. Those during its reload are compared with them.
 const N_QUIET: usize = 100_000;
-/// As the watcher waits before it looks.
+/// The wait before each load. It is as long as the watcher's.
 const PAUSE: Duration = Duration::from_millis(20);
-/// Every so many changes all files are read as well.
+/// After this many changes, all files are read once for comparison.
 const N_PER_READING: usize = 4;
-/// Full loads of which the shortest counts.
+/// The number of full loads. The shortest counts.
 const N_FULL: usize = 3;
 
 /// A kind of change that is measured.
 struct Measured {
     name: String,
     change: Change,
-    /// How often it is made.
+    /// How often the change is made.
     n_times: usize,
-    /// Whether it must be in force without everything being compiled again.
+    /// Whether the loader must patch the tables instead of compiling the whole store.
     is_in_place: bool,
 }
 
@@ -107,7 +107,7 @@ fn main() -> anyhow::Result<()> {
             "what a user has attached".to_owned(),
             Change::UserList(store.last_user()?),
         ),
-        // All its users have what it has: the whole is compiled again.
+        // A group's list affects all its users, so the whole store is compiled.
         Measured {
             name: "what a group has attached".to_owned(),
             change: Change::GroupList(0),
@@ -139,8 +139,8 @@ fn main() -> anyhow::Result<()> {
     figures.conclude(options.is_checked)
 }
 
-/// Loads all of it from disk several times, and prints the table. Gives the last load and the shortest times of its
-/// parts.
+/// Loads the whole store from disk several times and prints the table. Returns the last load and the shortest times of
+/// its parts.
 fn full_loads(root: &Path) -> anyhow::Result<(Loader, Loaded, Took)> {
     let stat = best_of(N_FULL, || disk::stat_all(root))?;
     let read = best_of(N_FULL, || disk::read_all(root))?;
@@ -163,7 +163,7 @@ fn full_loads(root: &Path) -> anyhow::Result<(Loader, Loaded, Took)> {
         last = Some(loader);
     }
     let mut loader = last.context("there was a load")?;
-    // Files that were too young when they were read are read again now, and not with the first change.
+    // Files that were too new when they were read are read again now, and not with the first change.
     let loaded = load(&mut loader, root)?;
     head(
         &format!("A full load from disk: the shortest of {N_FULL}"),
@@ -186,7 +186,8 @@ fn load(loader: &mut Loader, root: &Path) -> anyhow::Result<Loaded> {
     loaded.map_err(|refused| anyhow!("the store does not load: {:?}", refused.findings.first()))
 }
 
-/// Changes one file and loads the store again, without a watcher: so the scan is told in full. Gives the last load.
+/// Changes one file and loads the store again, without a watcher, so that the scan is measured in full. Returns the
+/// last load.
 fn one_file(
     figures: &mut Figures,
     loader: &mut Loader,
@@ -270,7 +271,7 @@ fn is_allowed(snapshot: &Snapshot, request: &Request) -> anyhow::Result<bool> {
     Ok(worlds::decided(snapshot, request)?.is_allowed())
 }
 
-/// The same changes with the server's own watcher, while one thread asks all the time.
+/// Makes the same changes with the server's own watcher, while one thread asks all the time.
 fn in_service(
     options: &Options,
     figures: &mut Figures,
@@ -339,7 +340,7 @@ fn in_service(
     Ok(())
 }
 
-/// The shortest of `n_times`: what others do on the machine only ever adds.
+/// Returns the shortest of `n_times` runs, because other programs on the machine can only make a run longer.
 fn best_of(
     n_times: usize,
     mut run: impl FnMut() -> anyhow::Result<()>,

@@ -17,52 +17,52 @@ use crate::worlds;
 
 /// A reload that takes longer fails the measurement.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// After a reload the watcher frees what it has replaced: not a part of the quiet that follows.
+/// The wait after a reload, in which the watcher frees the old generation. It must not fall into the next quiet period.
 const UNTIL_QUIET: Duration = Duration::from_millis(100);
-/// After how many decisions the asking thread looks whether the reload is over.
+/// After how many decisions the asking thread checks whether the reload is over.
 const N_BETWEEN: usize = 256;
-/// For the decisions of one generation, as the server has by default.
+/// The size of the decision cache, the server's default.
 const CACHE_BYTES: usize = 8 << 20;
 
-/// How long each of some decisions took, in nanoseconds.
+/// The durations of decisions, in nanoseconds.
 #[derive(Default)]
 pub struct Latencies(Vec<u32>);
 
 impl Latencies {
-    /// How many decisions.
+    /// Returns the number of decisions.
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// To be sorted.
+    /// Returns the durations, which the caller may sort.
     pub fn samples(&mut self) -> &mut [u32] {
         &mut self.0
     }
 
-    /// Takes those of `other` in.
+    /// Adds those of `other`.
     pub fn extend(&mut self, other: &Self) {
         self.0.extend_from_slice(&other.0);
     }
 }
 
-/// What was measured of one change.
+/// The measurements of one change.
 pub struct Round {
-    /// From the write to the first decision that shows it, which has the watcher's wait for quiet in it.
+    /// The time from the write to the first decision that shows the change. It includes the watcher's wait for quiet.
     pub in_force_after: Duration,
-    /// Of decisions until the reload was over.
+    /// The durations of decisions until the reload was over.
     pub during: Latencies,
-    /// Of those just before, when nothing was going on.
+    /// The durations of decisions just before, without a reload.
     pub quiet: Latencies,
 }
 
-/// The store in force.
+/// A store in force, with its watcher.
 pub struct Watched {
     live: Arc<Live>,
     watcher: Watcher,
 }
 
 impl Watched {
-    /// Puts `loaded`, which `loader` has made of what lies at `root`, in force and watches it.
+    /// Puts `loaded`, which `loader` has read at `root`, in force and watches the store.
     pub fn start(root: &Path, loader: Loader, loaded: Loaded) -> anyhow::Result<Self> {
         let caching = Caching::new(Mode::Auto, CACHE_BYTES, worlds::SEED);
         let live = Arc::new(Live::new(caching));
@@ -74,7 +74,7 @@ impl Watched {
     /// Asks `requests` in turn, `n_decisions` in all.
     fn ask(&self, requests: &[Request], n_decisions: usize) -> anyhow::Result<Latencies> {
         let mut latencies = Latencies::default();
-        // The first rounds are to warm up.
+        // The first rounds are a warm-up.
         for request in requests.iter().chain(requests).chain(requests) {
             self.decide(request)?;
         }
@@ -82,8 +82,8 @@ impl Watched {
         Ok(latencies)
     }
 
-    /// Changes `store` `n_changes` times, each time after `n_quiet` decisions without a change, and asks `requests` all
-    /// the while.
+    /// Changes `store` `n_changes` times, each time after `n_quiet` decisions without a change, and asks `requests`
+    /// during the changes too.
     pub fn change(
         &self,
         store: &mut Store,
@@ -114,7 +114,7 @@ impl Watched {
                 self.ask_on(requests.by_ref().take(N_BETWEEN), &mut during)?;
             }
             let in_force_after = begin.elapsed();
-            // The status follows the publication.
+            // The watcher sets its status after it publishes the snapshot.
             while self.watcher.status().revision == before.revision {
                 ensure!(
                     begin.elapsed() < PATIENCE,
@@ -138,7 +138,7 @@ impl Watched {
         Ok(decision.map_err(|error| anyhow!("{error:?}"))?.is_allowed())
     }
 
-    /// As a request does it: takes the generation in force, decides, lets go.
+    /// Decides as a request does: takes the generation in force, decides and releases it.
     fn ask_on<'r>(
         &self,
         requests: impl Iterator<Item = &'r Request>,

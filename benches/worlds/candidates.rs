@@ -6,23 +6,23 @@ use super::random::Random;
 use super::statements::conditions;
 use super::{ACCOUNT, REGION, SEED};
 
-/// AWS takes about as many statements in one policy before it is too long.
+/// About the most statements that fit into AWS's size limit of one policy.
 const N_PER_POLICY: usize = 32;
 const ACTION: &str = "docs:Read";
 
-/// What is asked about a user with so many candidates.
+/// The questions about a user with many candidates.
 pub struct Candidates {
-    /// How many.
+    /// The number of candidates.
     pub n_candidates: usize,
-    /// What one of them allows.
+    /// The questions that one of them allows.
     pub hits: Vec<Question>,
-    /// What none of them allows.
+    /// The questions that none of them allows.
     pub misses: Vec<Question>,
 }
 
-/// For each number in `n_candidates`: as many statements about one action attached to one user, with `n_questions`
-/// that one of them allows and as many that none does. Half of the patterns have a long literal prefix, half a
-/// wildcard early on, and every eighth denies something narrow.
+/// Makes a user for each number in `n_candidates`. The user has this many statements about one action attached. There
+/// are `n_questions` that one of them allows and as many that none allows. Half of the patterns have a long literal
+/// prefix, half have an early wildcard, and every eighth statement denies something narrow.
 pub fn by_candidates(n_candidates: &[usize], n_questions: usize) -> (World, Vec<Candidates>) {
     let mut random = Random::new(SEED + 3);
     let mut world = World::default();
@@ -75,7 +75,7 @@ fn candidate(index: usize) -> Statement {
     }
 }
 
-/// The index, or that of a neighbour that allows.
+/// Returns `index`, or the index of a neighbour that allows.
 fn allowing(index: usize) -> usize {
     match index % 8 {
         7 => index - 1,
@@ -87,15 +87,15 @@ fn folder(index: usize) -> String {
     format!("folder-{:06}", index * 7_919 % 1_000_000)
 }
 
-/// For each number in `n_conditions`: a user with one statement that has so many conditions, and a question that
-/// fulfils them all.
+/// Makes a user for each number in `n_conditions`. The user has one statement with this many conditions, and a question
+/// that fulfils them all.
 pub fn by_conditions(n_conditions: &[usize]) -> (World, Vec<(usize, Vec<Question>)>) {
     let mut random = Random::new(SEED + 4);
     let mut world = World::default();
     let mut sets = Vec::new();
     for &n_conditions in n_conditions {
         let resource = format!("arn:app:docs:{REGION}:{ACCOUNT}:report/*");
-        // The same conditions for every user, so that each has those of the one before.
+        // The same seed gives every user the conditions of the user before and some more.
         let conditions = conditions(&mut Random::new(SEED), n_conditions);
         let statement = Statement {
             conditions,

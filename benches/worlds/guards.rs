@@ -1,4 +1,4 @@
-//! Users whose every question has to be held against many conditions.
+//! Users whose questions must all be compared with many conditions.
 
 use super::model::{Condition, Holder, Statement, World};
 use super::questions::Question;
@@ -7,11 +7,12 @@ use super::statements::conditions;
 use super::{ACCOUNT, REGION, SEED};
 
 const ACTION: &str = "docs:Read";
-/// Of each Deny, besides the one that does not hold.
+/// How many conditions of each Deny hold. One more does not.
 const N_FULFILLED: usize = 5;
 
-/// For each number in `n_guards`: a user with one Allow and so many Denies about everything, and `n_questions` that
-/// are allowed. Five conditions of each Deny hold and a sixth does not, so that none of them can be left out.
+/// Makes a user for each number in `n_guards`. The user has one Allow and this many Denies about everything, and
+/// `n_questions` that are allowed. Five conditions of each Deny hold and the sixth does not, so that no condition can
+/// be skipped.
 pub fn guarded(n_guards: &[usize], n_questions: usize) -> (World, Vec<(usize, Vec<Question>)>) {
     let mut random = Random::new(SEED + 7);
     let mut world = World::default();
@@ -50,7 +51,7 @@ fn guard(random: &mut Random, index: usize) -> Statement {
     }
 }
 
-/// With a value for every key that a condition may be about.
+/// Makes a question with a value for every key that a condition may read.
 fn question(random: &mut Random, user: &Holder, index: usize) -> Question {
     let resource = format!("arn:app:docs:{REGION}:{ACCOUNT}:report/{index}");
     let mut question = Question::plain(random, user, ACTION.to_owned(), resource);

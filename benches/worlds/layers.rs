@@ -1,4 +1,4 @@
-//! A user for whom every type of policy is in play.
+//! A user for whom every policy type is in play.
 
 use serde_json::json;
 
@@ -7,8 +7,8 @@ use super::questions::Question;
 use super::random::Random;
 use super::{ACCOUNT, REGION, SEED};
 
-/// A user with a boundary, below three levels of service control policies, on resources with a policy and a resource
-/// control policy; and questions that all of them let pass.
+/// Makes a user with a boundary below three levels of service control policies. The resources have a resource policy
+/// and a resource control policy. All of these policies allow the questions.
 pub fn layered() -> (World, Vec<Question>) {
     let mut random = Random::new(SEED + 6);
     let mut world = World::default();

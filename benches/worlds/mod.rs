@@ -1,4 +1,4 @@
-//! The stores that are measured and the questions that they are asked. Everything follows from a seed.
+//! The stores that are measured, and their questions. Everything is made from a seed.
 
 mod candidates;
 mod guards;
@@ -23,15 +23,15 @@ pub use sizes::{Sized, by_attached, by_size};
 pub const ACCOUNT: &str = "111122223333";
 /// The region of every resource that has one.
 pub const REGION: &str = "eu-west-1";
-/// Of everything that is drawn at random.
+/// The seed of everything that is random.
 pub const SEED: u64 = 0x1a3d;
 
-/// The ARN of a user of every store.
+/// Returns the ARN of a user.
 pub fn user_arn(name: &str) -> String {
     format!("arn:aws:iam::{ACCOUNT}:user/{name}")
 }
 
-/// What `load_texts` takes, of a world.
+/// Loads a world from memory.
 pub fn load(world: &World) -> anyhow::Result<iamd::store::Loaded> {
     let files: Vec<(String, String)> = world.files().collect();
     let texts = files.iter().map(|(path, text)| (&**path, &**text));

@@ -1,4 +1,4 @@
-//! Policies and who has them, before they become JSON: what other engines' policies can be made of too.
+//! Policies and their holders before they become JSON. The policies of other engines are made from them too.
 
 use std::fs;
 use std::path::Path;
@@ -7,38 +7,38 @@ use serde_json::{Value as Json, json};
 
 use super::ACCOUNT;
 
-/// One condition of a statement: a key, and values of which one has to fit.
+/// One condition of a statement: a key, and values of which one must match.
 #[derive(Clone, Debug)]
 pub struct Condition {
-    /// As the policy writes it: `StringEquals`.
+    /// The operator, as the policy spells it: `StringEquals`.
     pub operator: &'static str,
     /// The context key.
     pub key: String,
     /// The values in the policy.
     pub operands: Vec<String>,
-    /// A value in a request that fulfils it; `${aws:username}` stands for who asks.
+    /// A value in a request that fulfils it; `${aws:username}` stands for the name of the principal.
     pub fulfilled_by: String,
 }
 
 /// One statement.
 #[derive(Clone, Debug)]
 pub struct Statement {
-    /// Deny instead of Allow.
+    /// Whether it is a Deny.
     pub denies: bool,
-    /// Patterns.
+    /// The action patterns.
     pub actions: Vec<String>,
-    /// Whether it speaks of all actions but those.
+    /// Whether the patterns are those of `NotAction`.
     pub excepts_actions: bool,
-    /// Patterns.
+    /// The resource patterns.
     pub resources: Vec<String>,
-    /// Whether it speaks of all resources but those.
+    /// Whether the patterns are those of `NotResource`.
     pub excepts_resources: bool,
-    /// All must hold.
+    /// The conditions, which must all hold.
     pub conditions: Vec<Condition>,
 }
 
 impl Statement {
-    /// An unconditional Allow.
+    /// Makes an unconditional Allow.
     pub fn allow(action: impl Into<String>, resource: impl Into<String>) -> Self {
         Self {
             denies: false,
@@ -50,7 +50,7 @@ impl Statement {
         }
     }
 
-    /// As a policy document has it.
+    /// Returns the statement as JSON.
     pub fn json(&self) -> Json {
         let mut statement = json!({
             "Effect": if self.denies { "Deny" } else { "Allow" },
@@ -76,20 +76,20 @@ impl Statement {
 /// A managed policy.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// Unique in its world.
+    /// The name, unique in its world.
     pub name: String,
-    /// What it says.
+    /// Its statements.
     pub statements: Vec<Statement>,
 }
 
 impl Policy {
-    /// The bare document.
+    /// Returns the policy document.
     pub fn document(&self) -> Json {
         document(&self.statements)
     }
 }
 
-/// A policy document of `statements`.
+/// Returns a policy document of `statements`.
 pub fn document(statements: &[Statement]) -> Json {
     let statements: Vec<Json> = statements.iter().map(Statement::json).collect();
     json!({"Version": "2012-10-17", "Statement": statements})
@@ -98,37 +98,37 @@ pub fn document(statements: &[Statement]) -> Json {
 /// A group, or a user: a name and indices of policies.
 #[derive(Clone, Debug, Default)]
 pub struct Holder {
-    /// Unique among its kind.
+    /// The name, unique among groups or users.
     pub name: String,
-    /// Indices into [`World::policies`].
+    /// The indices of its policies in [`World::policies`].
     pub policies: Vec<usize>,
-    /// Indices into [`World::groups`]; groups have none.
+    /// The indices of its groups in [`World::groups`]; empty for a group.
     pub groups: Vec<usize>,
-    /// Index into [`World::policies`].
+    /// The index of its boundary in [`World::policies`].
     pub boundary: Option<usize>,
 }
 
 /// Everything in one store.
 #[derive(Clone, Debug, Default)]
 pub struct World {
-    /// Managed policies.
+    /// The managed policies.
     pub policies: Vec<Policy>,
-    /// Groups.
+    /// The groups.
     pub groups: Vec<Holder>,
-    /// Users.
+    /// The users.
     pub users: Vec<Holder>,
     /// Further files of the store.
     pub extra: Vec<(String, Json)>,
 }
 
 impl World {
-    /// Adds a policy and gives its index.
+    /// Adds a policy and returns its index.
     pub fn add_policy(&mut self, name: String, statements: Vec<Statement>) -> usize {
         self.policies.push(Policy { name, statements });
         self.policies.len() - 1
     }
 
-    /// How many statements its managed policies have.
+    /// Returns how many statements its managed policies have.
     pub fn n_statements(&self) -> usize {
         self.policies
             .iter()
@@ -136,7 +136,7 @@ impl World {
             .sum()
     }
 
-    /// All statements that `user` has attached, directly or by a group.
+    /// Returns all statements that `user` has attached, directly or by a group.
     pub fn attached<'w>(&'w self, user: &'w Holder) -> impl Iterator<Item = &'w Statement> {
         let of_groups = user
             .groups
@@ -150,7 +150,7 @@ impl World {
             .flat_map(|policy| &policy.statements)
     }
 
-    /// The files of the store: path below its root, and JSON.
+    /// Returns the files of the store: the path below its root and the JSON of each.
     pub fn files(&self) -> impl Iterator<Item = (String, String)> + '_ {
         let account = json!({"AccountId": ACCOUNT}).to_string();
         let extra = self.extra.iter();
@@ -162,11 +162,11 @@ impl World {
             .chain(extra)
     }
 
-    /// The file of one policy.
+    /// Returns the file of one policy.
     pub fn policy_file(&self, index: usize) -> Option<(String, String)> {
         let policy = self.policies.get(index)?;
         let name = &policy.name;
-        // Folders of a thousand: they become part of nothing but the default path, which is given.
+        // Each folder holds a thousand files. A folder matters only for the default path, and the file gives its path.
         let path = format!("managed-policies/{:03}/{name}.json", index / 1_000);
         let version =
             json!({"VersionId": "v1", "IsDefaultVersion": true, "Document": policy.document()});
@@ -174,14 +174,14 @@ impl World {
         Some((path, policy.to_string()))
     }
 
-    /// The file of one group.
+    /// Returns the file of one group.
     pub fn group_file(&self, index: usize) -> Option<(String, String)> {
         let group = self.groups.get(index)?;
         let json = json!({"GroupName": group.name, "AttachedManagedPolicies": self.attachments(&group.policies)});
         Some((format!("groups/{}.json", group.name), json.to_string()))
     }
 
-    /// The file of one user.
+    /// Returns the file of one user.
     pub fn user_file(&self, index: usize) -> Option<(String, String)> {
         let user = self.users.get(index)?;
         let groups = user.groups.iter();
@@ -204,7 +204,7 @@ impl World {
         Some((path, json.to_string()))
     }
 
-    /// Writes the files of the store below `root`, and gives their number and their bytes.
+    /// Writes the files of the store below `root`. Returns their number and their bytes.
     pub fn write(&self, root: &Path) -> anyhow::Result<(usize, u64)> {
         let (mut n_files, mut n_bytes) = (0, 0);
         for (path, text) in self.files() {

@@ -1,16 +1,16 @@
-//! Patterns that make careless matchers slow, and the texts that do it.
+//! Patterns that make careless matchers slow, and the texts that trigger it.
 
 use super::model::{Condition, Holder, Statement, World};
 use super::questions::Question;
 use super::random::Random;
 use super::{ACCOUNT, SEED};
 
-/// A family: its pattern behind `arn:app:docs:::`, and the text to grow.
+/// A family of texts, with the pattern that follows `arn:app:docs:::`.
 struct Family {
     name: &'static str,
     pattern: String,
     text: fn(usize) -> String,
-    /// The name of the user, where the pattern has it.
+    /// The name of the user, if the pattern contains it.
     username: &'static str,
 }
 
@@ -22,7 +22,7 @@ fn of_ab(n_bytes: usize) -> String {
     "ab".repeat(n_bytes / 2)
 }
 
-/// Two bytes each, so that characters and bytes differ.
+/// Returns a text of characters with two bytes each, so that the numbers of characters and bytes differ.
 fn of_umlauts(n_bytes: usize) -> String {
     "ä".repeat(n_bytes / 2)
 }
@@ -80,11 +80,12 @@ fn families() -> Vec<Family> {
     ]
 }
 
-/// A name, and the questions about a text of each length.
+/// The name of a family, and its questions with a text of each length.
 pub type Adversary = (String, Vec<Question>);
 
-/// Each family as the resource of a user's only statement and, the text in a context key, as the value of its only
-/// condition; asked about texts of so many bytes. None of them matches: a miss has to look at everything.
+/// Makes two users for each family. The pattern is the resource of the first user's only statement, and a value in the
+/// only condition of the second user's. The questions have texts of `n_bytes` bytes, as the resource or as a context
+/// value. No text matches, because a miss must read the whole text.
 pub fn adversarial(n_bytes: &[usize]) -> (World, Vec<Adversary>) {
     let mut random = Random::new(SEED + 5);
     let mut world = World::default();
@@ -112,7 +113,7 @@ pub fn adversarial(n_bytes: &[usize]) -> (World, Vec<Adversary>) {
             };
             let name = match family.username {
                 "" => format!("adversary-{index}-{kind}"),
-                // User names are unique; the text is a little longer for the condition's user.
+                // User names are unique, so the text of the user with the condition is a little longer.
                 name => format!("{name}{}", if is_condition { "a" } else { "" }),
             };
             let name = match world.users.iter().any(|user| user.name == name) {

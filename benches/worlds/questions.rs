@@ -1,4 +1,4 @@
-//! Questions, and how they become requests.
+//! Questions, and their conversion to requests.
 
 use anyhow::{Context, ensure};
 use iamd::compile::snapshot::Snapshot;
@@ -15,32 +15,32 @@ use super::{ACCOUNT, user_arn};
 /// One question in plain texts.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
-    /// An ARN.
+    /// The principal's ARN.
     pub principal: String,
-    /// A literal action.
+    /// The action, without wildcards.
     pub action: String,
-    /// An ARN.
+    /// The resource's ARN.
     pub resource: String,
-    /// Key and value.
+    /// The keys and values of the context.
     pub context: Vec<(String, String)>,
 }
 
-/// What a question's answer is, as far as it matters to its cost.
+/// The kind of a question's answer, as far as it matters to the cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Allowed.
+    /// The question is allowed.
     Hit,
-    /// Explicitly denied.
+    /// The question is explicitly denied.
     Deny,
-    /// Nothing allows.
+    /// No statement allows the question.
     Miss,
 }
 
 impl Outcome {
-    /// All of them.
+    /// All outcomes.
     pub const ALL: [Self; 3] = [Self::Hit, Self::Deny, Self::Miss];
 
-    /// Of a decision.
+    /// Returns the outcome of a decision.
     pub fn of(decision: &Decision) -> Self {
         match decision.reason() {
             reason if reason.is_allow() => Self::Hit,
@@ -49,7 +49,7 @@ impl Outcome {
         }
     }
 
-    /// For tables.
+    /// Returns the name of the outcome in tables.
     pub fn label(self) -> &'static str {
         match self {
             Self::Hit => "allow",
@@ -60,7 +60,7 @@ impl Outcome {
 }
 
 impl Question {
-    /// A question of `user` that `statement` should match; every third is then bent to miss.
+    /// Makes a question of `user` that `statement` should match. One in three is then changed so that it misses.
     pub fn about(random: &mut Random, user: &Holder, statement: &Statement) -> Self {
         let pattern = random.pick(&statement.actions).cloned().unwrap_or_default();
         let mut action = match statement.excepts_actions {
@@ -101,7 +101,7 @@ impl Question {
         question
     }
 
-    /// A question with what every caller knows: an address, whether the channel is safe, the request's own id.
+    /// Makes a question with the context that every caller has: an address, whether the channel is safe, and an id.
     pub fn plain(random: &mut Random, user: &Holder, action: String, resource: String) -> Self {
         let context = [
             ("aws:SourceIp", "203.0.113.20".to_owned()),
@@ -116,7 +116,7 @@ impl Question {
         }
     }
 
-    /// As a protocol fills it.
+    /// Converts it to the question that a protocol makes.
     pub fn asked(&self) -> Asked<'_> {
         let context = self.context.iter();
         Asked {
@@ -130,7 +130,7 @@ impl Question {
         }
     }
 
-    /// Parsed, asked at one fixed time.
+    /// Parses it as a request at a fixed time.
     pub fn request(&self) -> anyhow::Result<Request> {
         let at = "2026-03-01T09:00:00Z".parse()?;
         Request::parse(&self.asked(), at)
@@ -138,18 +138,18 @@ impl Question {
     }
 }
 
-/// All of `questions`, parsed.
+/// Parses all `questions`.
 pub fn requests(questions: &[Question]) -> anyhow::Result<Vec<Request>> {
     questions.iter().map(Question::request).collect()
 }
 
-/// What `snapshot` says to a request.
+/// Returns the decision of `snapshot` about a request.
 pub fn decided(snapshot: &Snapshot, request: &Request) -> anyhow::Result<Decision> {
     authorize(snapshot, request).map_err(|error| anyhow::anyhow!("{request:?}: {error:?}"))
 }
 
-/// `n_each` questions of `users` for each outcome, taking turns. Found by asking: what is drawn at random may be
-/// allowed by another statement than the one it was drawn for.
+/// Returns `n_each` questions of `users` for each outcome, in turns. Each question is decided to learn its outcome,
+/// since another statement than the one it was made for may allow it.
 pub fn balanced(
     snapshot: &Snapshot,
     world: &World,
@@ -159,7 +159,7 @@ pub fn balanced(
 ) -> anyhow::Result<Vec<Question>> {
     ensure!(!users.is_empty(), "nobody to ask about");
     let mut found: [Vec<Question>; 3] = Default::default();
-    // Everyone gets a turn at every statement of theirs before the patience is lost.
+    // Every user gets a turn with each of its statements before the loop gives up.
     for turn in 0..n_each * 3_000 {
         let user = users.get(turn % users.len()).context("one of them")?;
         let attached: Vec<&Statement> = world.attached(user).collect();

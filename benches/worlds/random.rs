@@ -1,15 +1,15 @@
-//! Numbers that look random and are the same in every run.
+//! Pseudo-random numbers that are the same in every run.
 
-/// SplitMix64.
+/// The generator SplitMix64.
 pub struct Random(u64);
 
 impl Random {
-    /// The same `seed` gives the same numbers.
+    /// Makes a generator. The same `seed` gives the same numbers.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// Any number.
+    /// Returns any number.
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -18,22 +18,22 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`; 0 where there is none.
+    /// Returns a number below `end`, or 0 if `end` is 0.
     pub fn below(&mut self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 
-    /// True in `percent` of 100 cases.
+    /// Returns true in `percent` of 100 cases.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// One of `choices`; none of an empty list.
+    /// Returns one of `choices`; `None` if the list is empty.
     pub fn pick<'t, T>(&mut self, choices: &'t [T]) -> Option<&'t T> {
         choices.get(self.below(choices.len()))
     }
 
-    /// One of `choices`, for tables of texts.
+    /// Returns one of `choices`, for tables of texts.
     pub fn word<'t>(&mut self, choices: &[&'t str]) -> &'t str {
         self.pick(choices).copied().unwrap_or_default()
     }

@@ -9,19 +9,20 @@ const N_HOT_GROUPS: usize = 8;
 const N_USERS_PER_HOT_GROUP: usize = 8;
 const N_POLICIES_PER_HOT_GROUP: usize = 7;
 const N_STATEMENTS: usize = 3;
-/// How many users of the rest share a group.
+/// How many of the other users share a group.
 const N_PER_GROUP: usize = 20;
 
-/// A store, with the users that are asked about in front.
+/// A store with the users that the questions are about, who come first in it.
 pub struct Sized {
     /// The store.
     pub world: World,
-    /// The users that are asked about.
+    /// The users that the questions are about.
     pub hot: Vec<Holder>,
 }
 
-/// `n_policies` managed policies of three statements and as many users. 64 users, in eight groups with seven
-/// policies each, are the same ones in a store of any size: 21 statements attached. `n_policies` is 100 at least.
+/// Makes `n_policies` managed policies of three statements and as many users. The first 64 users are the same in a
+/// store of any size: they are in eight groups with seven policies each, so each has 21 statements attached.
+/// `n_policies` is at least 100.
 pub fn by_size(n_policies: usize) -> Sized {
     let mut random = Random::new(SEED);
     let mut world = World::default();
@@ -54,7 +55,7 @@ pub fn by_size(n_policies: usize) -> Sized {
     Sized { world, hot }
 }
 
-/// Users with 5, 100 and 500 attached statements, eight of each, in one store of `n_policies`.
+/// Makes eight users for each number in `n_attached` of attached statements, in one store of `n_policies`.
 pub fn by_attached(n_attached: &[usize], n_policies: usize) -> (World, Vec<(usize, Vec<Holder>)>) {
     const N_USERS: usize = 8;
     const N_PER_POLICY: usize = 5;
@@ -68,7 +69,7 @@ pub fn by_attached(n_attached: &[usize], n_policies: usize) -> (World, Vec<(usiz
                 .map(|policy| {
                     let name = format!("A{n_attached}-{index}-{policy}");
                     let at = add(&mut world, &mut random, &name, N_PER_POLICY);
-                    // Even five statements need something to deny, or nothing could be asked of it.
+                    // Even five statements need a Deny, or there would be no question with an explicit deny.
                     if let Some(policy) = world.policies.get_mut(at) {
                         ensure_both_effects(&mut policy.statements);
                     }
@@ -88,7 +89,7 @@ pub fn by_attached(n_attached: &[usize], n_policies: usize) -> (World, Vec<(usiz
     (world, sets)
 }
 
-/// Makes the last statement a narrow Deny of what the first speaks of, where none denies.
+/// If no statement denies, makes the last one a narrow Deny about the actions and resources of the first.
 fn ensure_both_effects(statements: &mut [Statement]) {
     if statements.iter().any(|statement| statement.denies) {
         return;
@@ -115,7 +116,7 @@ fn ensure_both_effects(statements: &mut [Statement]) {
     };
 }
 
-/// Adds policies nobody asks about until there are `n_policies`, and as many users with some of them.
+/// Adds policies that no question is about until there are `n_policies`, and as many users with some of them.
 fn fill(world: &mut World, n_policies: usize) {
     let mut random = Random::new(SEED + 2);
     let first = world.policies.len();
@@ -145,7 +146,7 @@ fn fill(world: &mut World, n_policies: usize) {
     }
 }
 
-/// Up to `n_chosen` different ones of the `n_policies` from `first` on.
+/// Returns up to `n_chosen` different indices of the `n_policies` from `first` on.
 fn some(random: &mut Random, first: usize, n_policies: usize, n_chosen: usize) -> Vec<usize> {
     let mut chosen: Vec<usize> = (0..n_chosen)
         .map(|_| first + random.below(n_policies))

@@ -1,8 +1,8 @@
 //! Statements as they occur in practice, drawn at random.
 //!
-//! The shares are those of policies that AWS publishes: 39 % of the resources are a bare `*`, 39 % have a wildcard
-//! in the first five fields of the ARN, 38 % of the statements have conditions, 94 % of the actions are literal. A
-//! third is as applications write them for themselves, with the asking user's name in the resource.
+//! The shares are those of policies that AWS publishes: 39 % of the resources are a bare `*`, 39 % have a wildcard in
+//! the first five fields of the ARN, 38 % of the statements have conditions, 94 % of the actions are literal. A third
+//! of the resources are such as applications use, some with the principal's name in them.
 
 use super::model::{Condition, Statement};
 use super::random::Random;
@@ -59,22 +59,22 @@ const NOUNS: [&str; 10] = [
 ];
 const KINDS: [&str; 6] = ["item", "table", "queue", "job", "order", "report"];
 
-/// A word of few letters, one of 4096.
+/// Returns one of 4096 short words.
 pub fn word(random: &mut Random) -> String {
     format!("w{:03x}", random.below(4096))
 }
 
-/// A service.
+/// Returns a service.
 pub fn service(random: &mut Random) -> &'static str {
     random.word(&SERVICES)
 }
 
-/// A literal action of `service`.
+/// Returns a literal action of `service`.
 pub fn action(random: &mut Random, service: &str) -> String {
     format!("{service}:{}{}", random.word(&VERBS), random.word(&NOUNS))
 }
 
-/// Any statement; what it denies is narrow, so that something is left.
+/// Makes a statement. A Deny is narrow, so that other questions stay allowed.
 pub fn statement(random: &mut Random) -> Statement {
     let service = service(random);
     let mut actions: Vec<String> = (0..1 + random.below(3))
@@ -100,7 +100,7 @@ pub fn statement(random: &mut Random) -> Statement {
         ..Statement::allow("", resource)
     };
     match random.below(100) {
-        // Everything but one service's administration: rare, and it becomes a candidate of every action.
+        // A rare statement about everything except one service's administration. It is a candidate for every action.
         0 if !denies => {
             statement.excepts_actions = true;
             statement.resources = vec![format!("arn:aws:{service}:{REGION}:{ACCOUNT}:shared/*")];
@@ -144,7 +144,7 @@ fn resource_pattern(random: &mut Random, service: &str) -> String {
     }
 }
 
-/// The conditions that are drawn from: operator, key, operands, what fulfils it.
+/// A condition to draw: operator, key, operands, and a value that fulfils it.
 type Template = (
     &'static str,
     &'static str,
@@ -226,7 +226,7 @@ const CONDITIONS: [Template; 16] = [
     ("NumericNotEquals", "app:code", &["13"], "12"),
 ];
 
-/// `n_conditions` different ones, 16 at most; each is of an operator or a key of its own.
+/// Returns `n_conditions` different conditions, at most 16. No two have both the same operator and the same key.
 pub fn conditions(random: &mut Random, n_conditions: usize) -> Vec<Condition> {
     let first = random.below(CONDITIONS.len());
     let chosen = CONDITIONS.iter().cycle().skip(first);
@@ -244,7 +244,7 @@ pub fn conditions(random: &mut Random, n_conditions: usize) -> Vec<Condition> {
         .collect()
 }
 
-/// A literal action that `pattern` matches.
+/// Returns a literal action that `pattern` matches.
 pub fn action_of(random: &mut Random, pattern: &str) -> String {
     match pattern.strip_suffix('*') {
         None => pattern.to_owned(),
@@ -255,7 +255,7 @@ pub fn action_of(random: &mut Random, pattern: &str) -> String {
     }
 }
 
-/// A resource that `pattern` matches for the user called `username`.
+/// Returns a resource that `pattern` matches for the user called `username`.
 pub fn resource_of(random: &mut Random, pattern: &str, service: &str, username: &str) -> String {
     if pattern == "*" {
         let (kind, name) = (random.word(&KINDS), word(random));

@@ -1,6 +1,7 @@
-//! Cedar: a policy for each statement, groups as entities that users are in.
+//! Cedar: each statement is a policy, and groups are entities that contain users.
 //!
-//! The ARN is what `like` looks at, so it is in the context; as an entity it would have to be made for each request.
+//! `like` compares the ARN as a string, so the ARN is in the context. As an entity, it would have to be made for each
+//! request.
 
 use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
@@ -19,10 +20,10 @@ pub struct Engine {
     authorizer: Authorizer,
     entities: Entities,
     policies: PolicySet,
-    /// By group and action.
+    /// The policies of each group and action.
     slices: HashMap<(String, String), PolicySet>,
     requests: Vec<Request>,
-    /// Group and action of each request.
+    /// The group and action of each request.
     slice_of: Vec<(String, String)>,
     empty: PolicySet,
 }
@@ -84,7 +85,7 @@ impl Engine {
         self.decide(index, &self.policies)
     }
 
-    /// Asks the policies of the group that speak of the action.
+    /// Asks the group's policies about the action.
     pub fn ask_sliced(&self, index: usize) -> anyhow::Result<bool> {
         let slice = self.slice_of.get(index).context("a slice")?;
         self.decide(index, self.slices.get(slice).unwrap_or(&self.empty))

@@ -1,5 +1,5 @@
-//! iam-rs: the same policy documents. Groups are unknown to it, so in the one policy set each statement has one
-//! condition more, on the group; it looks at the action first, so that costs little.
+//! iam-rs: the same policy documents. It has no groups, so each statement of the one policy set has another condition,
+//! on the group. It checks the action first, so the condition costs little.
 
 use std::collections::HashMap;
 
@@ -17,10 +17,10 @@ const GROUP: &str = "app:group";
 /// Everything that iam-rs needs.
 pub struct Engine {
     evaluator: PolicyEvaluator,
-    /// By group and action.
+    /// The evaluator of each group and action.
     slices: HashMap<(String, String), PolicyEvaluator>,
     requests: Vec<IAMRequest>,
-    /// Group and action of each request.
+    /// The group and action of each request.
     slice_of: Vec<(String, String)>,
     empty: PolicyEvaluator,
 }
@@ -73,7 +73,7 @@ impl Engine {
         self.decide(index, &self.evaluator)
     }
 
-    /// Asks the policies of the group that speak of the action.
+    /// Asks the group's policies about the action.
     pub fn ask_sliced(&self, index: usize) -> anyhow::Result<bool> {
         let slice = self.slice_of.get(index).context("a slice")?;
         self.decide(index, self.slices.get(slice).unwrap_or(&self.empty))
@@ -88,7 +88,7 @@ impl Engine {
     }
 }
 
-/// By default it gives up after a thousand statements.
+/// Makes an evaluator with a raised limit: by default it gives up after a thousand statements.
 fn evaluator(policies: Vec<IAMPolicy>) -> PolicyEvaluator {
     PolicyEvaluator::with_policies(policies).with_options(EvaluationOptions {
         max_statements: usize::MAX,

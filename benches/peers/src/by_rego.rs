@@ -1,5 +1,5 @@
-//! Rego, written as its users are told to write for speed: statements as data, in an index by group and action, so
-//! that a rule looks up what can matter and never iterates over the rest.
+//! Rego, written as its documentation advises for speed: the statements are data, indexed by group and action, so that
+//! a rule looks up the relevant ones and never iterates over the others.
 
 use anyhow::Context as _;
 use regorus::{CompiledPolicy, Value};
@@ -106,7 +106,7 @@ impl Engine {
     }
 }
 
-/// The object called `name` in `parent`, made if it is not there.
+/// Returns the object called `name` in `parent`. Makes it if it is missing.
 fn object<'m>(parent: &'m mut Map<String, Json>, name: &str) -> &'m mut Map<String, Json> {
     let entry = parent.entry(name.to_owned()).or_insert_with(|| json!({}));
     match entry {
@@ -132,7 +132,7 @@ fn condition(condition: &Condition) -> anyhow::Result<Json> {
     }))
 }
 
-/// Numbers and booleans as such, so that no rule has to convert them.
+/// Converts numbers and booleans to JSON's own types, so that no rule has to convert them.
 fn typed(key: &str, value: &str) -> anyhow::Result<Json> {
     Ok(match key {
         "aws:SecureTransport" => Json::Bool(value == "true"),

@@ -1,7 +1,7 @@
 //! The policies that all engines get, and the questions.
 //!
-//! What they have in common sets the bounds: literal actions, resources that are `*` or a prefix, conditions of four
-//! operators, users in one group each, and policies of one statement, since Cedar's have one effect.
+//! They use only features that all engines have: literal actions, resources that are `*` or a prefix, conditions of
+//! four operators, users in one group each, and policies of one statement, since a policy of Cedar has one effect.
 
 use anyhow::Context;
 use iamd::compile::snapshot::Snapshot;
@@ -19,20 +19,20 @@ const SERVICES: [&str; 5] = ["orders", "invoices", "catalog", "payments", "shipp
 const VERBS: [&str; 4] = ["Get", "List", "Update", "Delete"];
 const NOUNS: [&str; 5] = ["Item", "Order", "Report", "Job", "Key"];
 
-/// The store, and what is asked about it.
+/// The store and the questions about it.
 pub struct Company {
-    /// As policies and groups.
+    /// The policies and groups.
     pub world: World,
-    /// What is asked.
+    /// The questions.
     pub questions: Vec<Question>,
-    /// Whether each is allowed.
+    /// Whether each question is allowed.
     pub answers: Vec<bool>,
     snapshot: Snapshot,
     requests: Vec<Request>,
 }
 
 impl Company {
-    /// `n_groups` groups with twenty policies each.
+    /// Makes `n_groups` groups with twenty policies each.
     pub fn of(n_groups: usize) -> anyhow::Result<Self> {
         let mut random = Random::new(worlds::SEED + 7);
         let mut world = World::default();
@@ -74,7 +74,7 @@ impl Company {
         })
     }
 
-    /// Whether we allow question `index`.
+    /// Returns whether iamd allows question `index`.
     pub fn ask(&self, index: usize) -> anyhow::Result<bool> {
         let request = self.requests.get(index).context("a request")?;
         let decision = authorize(&self.snapshot, request);
@@ -82,7 +82,7 @@ impl Company {
         Ok(decision.is_allowed())
     }
 
-    /// The name of the group of who asks question `index`.
+    /// Returns the name of the group of the question's principal.
     pub fn group_of(&self, question: &Question) -> anyhow::Result<&str> {
         let (_, name) = question.principal.rsplit_once('/').context("an ARN")?;
         let mut users = self.world.users.iter();
@@ -92,7 +92,7 @@ impl Company {
         Ok(&group.name)
     }
 
-    /// Each statement with the name of its policy and of the group that has it.
+    /// Returns each statement with the name of its policy and the name of the group that has it.
     pub fn statements(&self) -> impl Iterator<Item = (&str, &str, &Statement)> {
         self.world.groups.iter().flat_map(|group| {
             let policies = group.policies.iter();

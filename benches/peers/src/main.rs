@@ -1,11 +1,12 @@
-//! What does the same work cost other engines? 10,000 policies with conditions, in process, one thread.
+//! Compares iamd with other engines: 10,000 policies with conditions, in process, on one thread.
 //!
 //! ```text
 //! cargo run --release --manifest-path benches/peers/Cargo.toml [-- --check | --short]
 //! ```
 //!
-//! All engines get the same policies, each in its own language and used as its documentation says, and the same
-//! questions, parsed beforehand into what each of them takes. Their answers are compared before anything is timed.
+//! All engines get the same policies, each in its own language and used as its documentation says. They also get the
+//! same questions, which are parsed into each engine's own types before the run. All answers are compared before
+//! anything is timed.
 
 #[expect(
     clippy::allow_attributes,
@@ -43,7 +44,7 @@ use anyhow::{Context, bail, ensure};
 use company::Company;
 use measure::{Contender, Effort, Figures, Race, conditions, head, nanoseconds, row};
 
-/// An engine: its name, and whether it allows question `index`.
+/// A function of an engine that returns whether it allows question `index`.
 pub type Ask<'e> = Box<dyn FnMut(usize) -> anyhow::Result<bool> + 'e>;
 
 const OURS: &str = "iamd";
@@ -90,7 +91,7 @@ fn main() -> anyhow::Result<()> {
     compare(&company, engines, is_checked, is_short)
 }
 
-/// What an engine must be slower than we are, by how many times.
+/// The engines, and how many times as long as iamd each must take.
 const AT_LEAST: [(&str, f64); 5] = [
     ("Cedar, one policy set", 20_000.0),
     ("iam-rs, one policy set", 20_000.0),
@@ -173,7 +174,7 @@ fn compare(
     figures.conclude(is_checked)
 }
 
-/// The floor: the answer to every question is there, by everything that the question says.
+/// The lower bound: a map from everything in the question to its ready answer.
 struct ReadyAnswers(HashMap<Vec<u8>, bool>);
 
 impl ReadyAnswers {
@@ -193,7 +194,8 @@ impl ReadyAnswers {
     }
 }
 
-/// Everything that a question says, each field with its length before it; built for each call, as it would have to be.
+/// Returns the key of a question: all its fields, each with its length in front. It is built for each call, as a real
+/// application would have to.
 fn key(question: &worlds::Question) -> Vec<u8> {
     let mut key = Vec::with_capacity(512);
     let mut field = |text: &str| {
