@@ -5,14 +5,14 @@ use hashbrown::HashTable;
 use super::sets::SetId;
 use crate::name::{AccountId, hash_of};
 
-/// Those of the store, and those that it declares as external.
+/// The accounts of the store, and those that it declares as external.
 #[derive(Debug, Default)]
 pub struct Accounts {
     rows: Box<[Account]>,
     by_id: HashTable<AccountRow>,
 }
 
-/// The place of an account among those of one snapshot.
+/// The index of an account in the `Accounts` of one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountRow(u32);
 
@@ -21,17 +21,17 @@ pub struct AccountRow(u32);
 pub struct Account {
     /// The account.
     pub id: AccountId,
-    /// Its partition; a principal of another one is another principal.
+    /// Its partition. The same name in another partition is another principal.
     pub partition: Box<str>,
-    /// E-50.
+    /// Whether the account's root user may be a principal (E-50).
     pub root_user_enabled: bool,
-    /// E-51.
+    /// Whether policies of this account may allow anonymous callers (E-51).
     pub anonymous_allowed: bool,
-    ///
+    /// Whether the store only declares the account, as external.
     pub external: bool,
-    ///
+    /// Whether the identity side of the external account counts as an allow.
     pub trust_external_identity: bool,
-    /// P-1.
+    /// The canonical user id that S3 gives the account (P-1).
     pub canonical_user_id: Option<Box<str>>,
     /// Its place in the organization.
     pub membership: Option<Membership>,
@@ -42,18 +42,18 @@ pub struct Account {
 pub struct Membership {
     /// `o-…`.
     pub organization: Box<str>,
-    /// `o-x/r-y/ou-z/`.
+    /// The path from the organization to the account's parent: `o-x/r-y/ou-z/`.
     pub path: Box<str>,
     /// Whether it is the account that manages the organization (T-11).
     pub is_management: bool,
-    /// One level of SCPs per node from the root to the account (E-21); none where SCPs are not in play (E-20, E-30).
+    /// One level of SCPs per node from the root to the account (E-21). `None` if SCPs are not in play (E-20, E-30).
     pub service_control: Option<Vec<Option<SetId>>>,
-    /// Likewise RCPs, without the built-in one that every level has (E-26).
+    /// The same for RCPs, without the built-in one that every level has (E-26).
     pub resource_control: Option<Vec<Option<SetId>>>,
 }
 
 impl Account {
-    /// An account with nothing in it.
+    /// Returns an account with nothing in it.
     pub fn empty(id: AccountId, partition: &str) -> Self {
         Self {
             id,
@@ -79,23 +79,23 @@ impl Accounts {
         Self { rows, by_id }
     }
 
-    /// Where the account called `id` stands.
+    /// Returns the row of the account called `id`.
     pub fn row(&self, id: &str) -> Option<AccountRow> {
         let is_it = |row: &AccountRow| self.get(*row).is_some_and(|row| row.id.as_str() == id);
         self.by_id.find(hash_of(id), is_it).copied()
     }
 
-    /// The account in this place.
+    /// Returns the account in `row`.
     pub fn get(&self, row: AccountRow) -> Option<&Account> {
         self.rows.get(row.0 as usize)
     }
 
-    /// The account called `id`.
+    /// Returns the account called `id`.
     pub fn find(&self, id: &str) -> Option<&Account> {
         self.get(self.row(id)?)
     }
 
-    /// Whether there are more than one, but for the pseudo-account of AWS.
+    /// Returns whether there is more than one account, not counting the pseudo-account of AWS.
     pub fn are_several(&self) -> bool {
         self.rows
             .iter()
@@ -104,7 +104,7 @@ impl Accounts {
             .is_some()
     }
 
-    /// The only account, if there is only one.
+    /// Returns the only account, if there is exactly one.
     pub fn only(&self) -> Option<&Account> {
         match &*self.rows {
             [account] => Some(account),

@@ -5,7 +5,7 @@
 //!            └─ begins with a prefix of it ▶ files with such a pattern ──┴▶ verified ─▶ in the order of the files
 //! ```
 //!
-//! What is looked up only ever leaves out files that cannot cover the resource; whether one does, its scopes say.
+//! The lookup only leaves out files that cannot cover the resource. The scopes of the remaining files decide.
 
 use hashbrown::HashTable;
 use smallvec::SmallVec;
@@ -15,15 +15,15 @@ use super::tags::Tags;
 use crate::language::pattern::{Reach, ResourcePattern, Variables};
 use crate::name::{AccountId, Resource, hash_of};
 
-/// A file of `resource-policies/`: what holds for the resources it covers.
+/// A file of `resource-policies/`: the policy and the tags of the resources it covers.
 #[derive(Debug)]
 pub struct Attachment {
-    /// Whose resources they are.
+    /// The account that owns the resources.
     pub account: AccountId,
     scopes: Box<[ResourcePattern]>,
-    /// None where the file only gives tags.
+    /// Its policy. `None` if the file only gives tags.
     pub policy: Option<SetId>,
-    /// E-45.
+    /// Whether access needs an allow from this policy (E-45).
     pub required: bool,
     tags: Tags,
 }
@@ -45,7 +45,7 @@ impl Attachment {
         }
     }
 
-    /// Whether one of its scopes covers `resource` (E-10: NARROW).
+    /// Returns whether one of its scopes covers `resource` (E-10: NARROW).
     fn covers(&self, resource: &Resource, meter: &impl Variables) -> bool {
         let units = 1 + resource.as_str().len() / 128;
         self.scopes.iter().any(|scope| {
@@ -53,7 +53,8 @@ impl Attachment {
         })
     }
 
-    /// Whether one of its scopes is this very ARN; a pattern is none, however the resource is spelled (M-9).
+    /// Returns whether one of its scopes is exactly this ARN. A pattern never counts as one, however the resource is
+    /// spelled (M-9).
     fn names(&self, resource: &Resource) -> bool {
         self.scopes
             .iter()
@@ -65,30 +66,30 @@ fn is_exact(scope: &str) -> bool {
     !scope.contains(['*', '?'])
 }
 
-/// All of them, sorted by file, with the means to find those of one resource.
+/// All files of `resource-policies/`, sorted by path, with an index to find those of one resource.
 #[derive(Debug, Default)]
 pub struct Attachments {
     files: Box<[Attachment]>,
-    /// Scopes without a wildcard, and the file of each: they cover the resource of that text.
+    /// The scopes without a wildcard, each with its file. They cover the resource of exactly that text.
     exact: HashTable<(Box<str>, u32)>,
-    /// The texts before the first wildcard of the others, sorted, each once.
+    /// The texts before the first wildcard of all other scopes, sorted and without duplicates.
     prefixes: Box<[Prefix]>,
 }
 
-/// The beginning of all resources that the patterns of some files can cover.
+/// A text that begins every resource which the patterns of some files can cover.
 #[derive(Debug)]
 struct Prefix {
     text: Box<str>,
-    /// The longest other prefix that this one begins with.
+    /// The longest other prefix that begins this one.
     parent: Option<u32>,
     files: SmallVec<[u32; 2]>,
 }
 
-/// Places in `Attachments::files`.
+/// Indices into `Attachments::files`.
 type Found = SmallVec<[u32; 16]>;
 
 impl Attachments {
-    /// `files` are sorted by path.
+    /// Builds the index. `files` must be sorted by path.
     pub(super) fn new(files: Vec<Attachment>) -> Self {
         let mut exact = HashTable::new();
         let mut prefixes: Vec<(Box<str>, u32)> = Vec::new();
@@ -112,12 +113,12 @@ impl Attachments {
         }
     }
 
-    /// Whether there is no file.
+    /// Returns whether there is no file.
     pub fn is_empty(&self) -> bool {
         self.files.is_empty()
     }
 
-    /// The files of all accounts that cover `resource`, in their order. `meter` pays for trying their scopes.
+    /// Returns the files of all accounts that cover `resource`, in their order. `meter` pays for trying their scopes.
     pub fn of<'s>(
         &'s self,
         resource: &'s Resource,
@@ -129,7 +130,7 @@ impl Attachments {
             .filter(|file| file.covers(resource, meter))
     }
 
-    /// The files of `account` that cover `resource`, in their order.
+    /// Returns the files of `account` that cover `resource`, in their order.
     pub fn of_account<'s>(
         &'s self,
         account: &'s AccountId,
@@ -140,7 +141,8 @@ impl Attachments {
             .filter(move |file| file.account == *account)
     }
 
-    /// A tag that the files of `account` give `resource`: an exact ARN wins over a pattern, then the first file.
+    /// Returns a tag that the files of `account` give `resource`. An exact ARN wins over a pattern, then the first file
+    /// wins.
     pub fn tag(
         &self,
         account: &AccountId,
@@ -151,7 +153,7 @@ impl Attachments {
         let mut first = None;
         let candidates = self.candidates(resource);
         if !meter.pay(1 + candidates.len()) {
-            return None; // E-1: there will be no answer
+            return None; // E-1: the request gets no answer
         }
         for file in candidates {
             let Some(file) = self.files.get(file as usize) else {
@@ -171,7 +173,7 @@ impl Attachments {
         first
     }
 
-    /// The files that may cover `resource`, each once, in their order.
+    /// Returns the files that may cover `resource`, in their order and without duplicates.
     fn candidates(&self, resource: &Resource) -> Found {
         let mut found = Found::new();
         if self.files.is_empty() {
@@ -185,8 +187,8 @@ impl Attachments {
         let same = self.exact.iter_hash(hash);
         let same = same.filter(|(text, _)| **text == *resource);
         found.extend(same.map(|(_, at)| *at));
-        // Whatever begins with a prefix stands behind it, and before all that begin otherwise. So the prefixes of
-        // `resource` are among the last prefix that is not behind it and that one's parents.
+        // Texts that begin with a prefix sort after it, and before all texts that begin otherwise. So the only prefixes
+        // of `resource` are the last one that does not sort after it and the parents of that one.
         let behind = self
             .prefixes
             .partition_point(|prefix| *prefix.text <= *resource);
@@ -203,7 +205,7 @@ impl Attachments {
     }
 }
 
-/// Each of the sorted texts once, with its files and its parent.
+/// Returns each of the sorted texts once, with its files and its parent.
 fn nested(sorted: Vec<(Box<str>, u32)>) -> Box<[Prefix]> {
     let mut prefixes: Vec<Prefix> = Vec::new();
     for (text, file) in sorted {
@@ -215,7 +217,7 @@ fn nested(sorted: Vec<(Box<str>, u32)>) -> Box<[Prefix]> {
             }
             continue;
         }
-        // The parents of the one before are all that can be parents of this one.
+        // Only the previous prefix and its parents can be parents of this one.
         let mut parent = prefixes.len().checked_sub(1);
         while let Some(other) = parent.and_then(|at| prefixes.get(at)) {
             if text.starts_with(&*other.text) {

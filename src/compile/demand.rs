@@ -1,7 +1,7 @@
-//! What the statements of a slice ask for: the context keys that they may read, and about how long they take.
+//! What the statements of a slice need: the context keys that they may read, and an estimate of their cost.
 //!
-//! Both are for the cache of decisions: the first says what an answer may depend on (K-40), the second whether looking
-//! the answer up is worth while.
+//! The cache of decisions uses both. The keys say what an answer may depend on (K-40), and the cost says whether it is
+//! worth looking the answer up.
 
 use super::section::{Candidate, MAX_FILTERED, MAX_UNFILTERED, filterable};
 use crate::context::{ContextKey, KeyKind};
@@ -9,26 +9,26 @@ use crate::language::condition::{Condition, Operand};
 use crate::language::document::Statement;
 use crate::language::pattern::ResourcePattern;
 
-/// What the statements of a slice ask for.
+/// What the statements of a slice need.
 #[derive(Debug)]
 pub struct Demand {
-    /// The context keys that they may read, as condition keys or as variables; without those that follow from the
-    /// names of principal, resource and owner, or from the clock. Sorted, and none twice.
+    /// The context keys that they may read, as condition keys or as variables, sorted and without duplicates. Keys that
+    /// follow from the names of principal, resource and owner, or from the clock, are left out.
     pub keys: Box<[ContextKey]>,
     /// Whether they may read the clock (K-41).
     pub reads_clock: bool,
-    /// About how many nanoseconds evaluating them takes; a model, and for comparing only.
+    /// The estimated nanoseconds to evaluate them. The estimate comes from a model and serves for comparisons only.
     pub cost: u32,
 }
 
-/// What the value of a context key follows from, besides the store.
+/// The source of a context key's value, besides the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Source {
-    /// The principal, the resource and its owner: who has their names needs no value.
+    /// The names of the principal, the resource and its owner. Code that has these names needs no value.
     Named,
-    /// The time at which the question is asked (K-41).
+    /// The time of the request (K-41).
     Clock,
-    /// Anything else in the question.
+    /// Any other part of the request.
     Given,
 }
 
@@ -75,11 +75,11 @@ impl Source {
     }
 }
 
-/// The statements of one effect, with their places.
+/// The statements of one effect, with their positions.
 type Found<'s> = [(Candidate, &'s Statement)];
 
 impl Demand {
-    /// Of the denying and the allowing statements of one slice.
+    /// Computes the demand of the denying and the allowing statements of one slice.
     pub(super) fn of(denies: &Found<'_>, allows: &Found<'_>) -> Self {
         let mut keys: Vec<&ContextKey> = denies
             .iter()
@@ -94,7 +94,7 @@ impl Demand {
         let given = keys
             .into_iter()
             .filter(|key| Source::of(key.kind()) == Source::Given);
-        // Every Deny is tried; of the Allows those up to the first that applies, somewhere in their middle.
+        // Every Deny is evaluated. Allows are evaluated up to the first that applies: on average, half of them.
         let cost = LOOK_UP + section_cost(denies) + section_cost(allows).div_ceil(2);
         Self {
             keys: given.cloned().collect(),
@@ -103,7 +103,7 @@ impl Demand {
         }
     }
 
-    /// How much memory it takes besides itself, about.
+    /// Returns about how much memory it takes besides itself, in bytes.
     pub(super) fn n_bytes(&self) -> usize {
         let keys = self.keys.iter();
         keys.map(|key| size_of::<ContextKey>() + key.folded().len())
@@ -111,7 +111,7 @@ impl Demand {
     }
 }
 
-/// The keys that a statement may read, some of them twice.
+/// Returns the keys that a statement may read. Some may appear twice.
 fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
     let resources = statement.resources.iter();
     let in_resources = resources
@@ -128,21 +128,21 @@ fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
         .chain(in_conditions)
 }
 
-/// To find the slice, and to begin with each of its sections.
+/// The cost of finding the slice and of starting each of its sections.
 const LOOK_UP: u64 = 20;
-/// To take up one statement and its principal.
+/// The cost of fetching one statement and checking its principal.
 const STATEMENT: u64 = 8;
-/// One pattern of resources, most often one that does not match.
+/// The cost of one resource pattern, which most often does not match.
 const PATTERN: u64 = 25;
-/// One look at a condition: its key's value, found and read.
+/// The cost of finding and reading the value of one condition's key.
 const CONDITION: u64 = 30;
-/// One value of an operand that has few; large sets are searched, not scanned.
+/// The cost of one value in an operand that has few. Large sets are searched, not scanned.
 const OPERAND: u64 = 3;
-/// The values after which more of them cost next to nothing.
+/// The number of values beyond which more of them cost almost nothing.
 const MAX_OPERANDS: usize = 16;
-/// One filter over a resource's text.
+/// The cost of running one filter over a resource's text.
 const FILTER: u64 = 150;
-/// The filtered statements that pass for a resource, about.
+/// About how many of the filtered statements pass for a resource.
 const N_PASSING: u64 = 2;
 
 fn section_cost(found: &Found<'_>) -> u64 {
@@ -170,14 +170,14 @@ fn statement_cost(statement: &Statement) -> u64 {
     if patterns.is_empty() || fits_any {
         return STATEMENT + conditions;
     }
-    // Conditions are for statements whose resource matches: one in two, say.
+    // Conditions are evaluated only for statements whose resource matches. The model assumes one in two.
     STATEMENT + patterns.len() as u64 * PATTERN + conditions / 2
 }
 
 fn condition_cost(condition: &Condition) -> u64 {
     let n_values = condition.operand.n_values();
     let looked_up = OPERAND * n_values.min(MAX_OPERANDS) as u64;
-    // What it takes to read the request's value, and to hold it against those of the policy.
+    // The cost of reading the request's value and comparing it with those of the policy.
     let values = match condition.operand {
         Operand::StringLike(_) => 10 * n_values as u64,
         Operand::Arn(_) => 150 + 20 * n_values as u64,

@@ -1,4 +1,4 @@
-//! Users and roles as the tables have them.
+//! Users and roles as the tables store them.
 
 use std::sync::Arc;
 
@@ -14,43 +14,43 @@ pub struct Entity {
     pub arn: Arn,
     /// Its account.
     pub account: AccountId,
-    /// The same, if it can be a principal: it is not disabled (E-3), and its account is of its own partition and
-    /// not external.
+    /// The row of its account, if the entity can be a principal. It can be one if it is not disabled (E-3), and if its
+    /// account is in its own partition and is not external.
     pub home: Option<AccountRow>,
     /// Its friendly name.
     pub name: Box<str>,
-    /// `AIDA…`, `AROA…`.
+    /// Its unique id: `AIDA…` or `AROA…`.
     pub unique_id: Option<Box<str>>,
-    /// Inline and attached ones, those of its groups included (E-8).
+    /// Its inline and attached identity policies, including those of its groups (E-8).
     pub identity: Option<SetId>,
-    /// Whose the last of them are, group by group, in their order.
+    /// The groups that the last of these policies come from, in their order.
     pub groups: Box<[GroupShare]>,
-    /// At most one (E-8).
+    /// Its permissions boundary: at most one policy (E-8).
     pub permissions_boundary: Option<SetId>,
     /// Its tags.
     pub tags: Tags,
     /// Disabled entities are unknown (E-3).
     pub disabled: bool,
-    /// What only roles have.
+    /// The fields that only roles have.
     pub role: Option<Role>,
 }
 
-/// What a user has from one group.
+/// The share of a user's policies that comes from one group.
 #[derive(Debug, PartialEq)]
 pub struct GroupShare {
     /// The group's name; users of one group share it.
     pub name: Arc<str>,
-    /// How many policies.
+    /// How many policies come from the group.
     pub n_policies: usize,
 }
 
-/// What only roles have.
+/// The fields that only roles have.
 #[derive(Debug, PartialEq)]
 pub struct Role {
     /// Its trust policy (T-1).
     pub trust: SetId,
-    /// E-27.
+    /// Whether it is a service-linked role (E-27).
     pub service_linked: bool,
-    /// Seconds (T-31).
+    /// Its longest session, in seconds (T-31).
     pub max_session_duration: u32,
 }

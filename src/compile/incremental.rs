@@ -1,4 +1,4 @@
-//! The next snapshot, of what the last one was made of.
+//! Builds the next snapshot from the parts of the last one.
 
 use std::sync::Arc;
 
@@ -15,22 +15,22 @@ use crate::world::build::{Directory, case, references_again};
 use crate::world::entity::{Group, Identity, ManagedPolicy, ResourcePolicy, Role, User};
 use crate::world::{Entities, World};
 
-/// Compiles one store again and again.
+/// Compiles one store again and again, and keeps what has not changed.
 #[derive(Debug)]
 pub struct Compiler {
-    /// One for all snapshots: as long as a request runs on an old one, its slices take memory too.
+    /// One budget for all snapshots, because the slices of an old snapshot take memory until its last request ends.
     budget: Arc<SliceBudget>,
     last: Option<Tables>,
-    /// How many sets the last store had when it was compiled as a whole.
+    /// How many sets the store had when it was last compiled as a whole.
     n_sets: usize,
 }
 
-/// What a file says in place of what it said.
+/// A change of one file.
 #[derive(Debug)]
 pub struct Edit {
-    /// What it said when the last snapshot was made.
+    /// The entities of the file in the last snapshot.
     pub old: Entities,
-    /// What it says now.
+    /// The entities of the file now.
     pub new: Entities,
 }
 
@@ -41,7 +41,7 @@ impl Default for Compiler {
 }
 
 impl Compiler {
-    /// Without anything compiled.
+    /// Returns a compiler that has not compiled anything yet.
     pub fn new() -> Self {
         Self {
             budget: SliceBudget::of(SLICE_BYTES),
@@ -50,8 +50,8 @@ impl Compiler {
         }
     }
 
-    /// Compiles `world` as a whole. Policies that say what they said are those of the last snapshot, and sets of the
-    /// same policies have the slices they had.
+    /// Compiles `world` as a whole. Unchanged policies come from the last snapshot, and sets of the same policies keep
+    /// their slices.
     pub fn compile(&mut self, world: &World, revision: Revision) -> Snapshot {
         let empty = Tables::for_entities(&world.entities, &self.budget);
         let tables = tables(world, empty, self.last.as_ref());
@@ -59,11 +59,11 @@ impl Compiler {
         self.last.insert(tables).snapshot(revision)
     }
 
-    /// The snapshot of a world that differs from the last one by `edits`, and what is found about their references.
-    /// None, and nothing has changed, where an edit may touch what is outside of its own file: then the whole must be
-    /// checked and compiled.
+    /// Returns the snapshot of a world that differs from the last one by `edits`, and the findings about their
+    /// references. Returns `None` and changes nothing if an edit may affect something outside of its own file. Then the
+    /// whole store must be checked and compiled.
     ///
-    /// Its cost grows with the edits, and with how many sets have what they change, not with the store.
+    /// The cost grows with the edits and with the number of sets that hold the changed policies, not with the store.
     pub fn patch(
         &mut self,
         edits: &[Edit],
@@ -96,7 +96,7 @@ impl Compiler {
 }
 
 impl Making<'_> {
-    /// What others have a part of.
+    /// Replaces the documents that other entities share.
     fn documents(&mut self, entities: &Entities) {
         for policy in &entities.managed_policies {
             self.managed(policy);
@@ -127,8 +127,8 @@ impl Making<'_> {
     }
 }
 
-/// Whether an edit leaves alone what other files are checked against and compiled with: who there is, whose resources
-/// are claimed, which policies a group has.
+/// Returns whether an edit leaves alone everything that other files are checked against and compiled with: which
+/// entities exist, which resources are claimed, and which policies a group has.
 fn stays_within(edit: &Edit, tables: &Tables) -> bool {
     let Edit { old, new } = edit;
     let no_accounts = old.accounts.is_empty() && new.accounts.is_empty();
@@ -165,7 +165,7 @@ fn pairwise<T>(old: &[Arc<T>], new: &[Arc<T>], is_same: impl Fn(&T, &T) -> bool)
     old.len() == new.len() && old.iter().zip(new).all(|(old, new)| is_same(old, new))
 }
 
-/// Where it is declared may differ.
+/// Compares two identities, except for the place of their declaration.
 fn same_identity(old: &Identity, new: &Identity) -> bool {
     old.arn == new.arn && old.account == new.account && old.unique_id == new.unique_id
 }
@@ -174,7 +174,7 @@ fn same_user(old: &User, new: &User) -> bool {
     same_identity(&old.identity, &new.identity)
 }
 
-/// Its users have what it has: only what its policies say may differ.
+/// Compares two groups. The users of a group share its policies, so only the contents of these policies may differ.
 fn same_group(old: &Group, new: &Group) -> bool {
     let attached = |group: &Group| -> Vec<Box<str>> {
         group.attached.iter().map(|to| to.to.clone()).collect()
@@ -216,7 +216,7 @@ fn same_resources(old: &ResourcePolicy, new: &ResourcePolicy) -> bool {
         && old.document.is_some() == new.document.is_some()
 }
 
-/// Whether the tables know all that the principals of `document` name. Unique ids they do not.
+/// Returns whether the tables know every name in the principals of `document`. They never know unique ids.
 fn names_known(document: &PolicyDocument, tables: &Tables) -> bool {
     let principals = document.statements.iter();
     principals
@@ -245,7 +245,7 @@ impl Directory for Tables {
         self.has_role(account, name)
     }
 
-    /// Never asked: see [`names_known`].
+    /// Never called, because [`names_known`] refuses unique ids.
     fn has_unique_id(&self, _id: &str) -> bool {
         false
     }

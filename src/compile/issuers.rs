@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use crate::language::document::{PrincipalElement, PrincipalEntry};
 use crate::world::World;
 
-/// The issuers that trust policies name: a bare `host/path`, or the ARN of an OIDC provider. There is no other place
-/// where a store registers one.
+/// Returns the issuers that trust policies name: a bare `host/path`, or the ARN of an OIDC provider. A store has no
+/// other place to register an issuer.
 pub(super) fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
     world
         .entities
@@ -19,7 +19,7 @@ pub(super) fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
         .collect()
 }
 
-/// Those that one statement names.
+/// Returns the issuers that one statement names.
 pub(super) fn issuers(principal: &PrincipalElement) -> impl Iterator<Item = &str> {
     principal.entries.iter().filter_map(|entry| match entry {
         PrincipalEntry::Federated(provider) => oidc_issuer(provider),
@@ -27,7 +27,8 @@ pub(super) fn issuers(principal: &PrincipalElement) -> impl Iterator<Item = &str
     })
 }
 
-/// `host/path` of a provider given by its ARN or by just that; none for SAML providers.
+/// Returns the `host/path` of a provider that is given by its ARN or by `host/path` itself. Returns `None` for SAML
+/// providers.
 pub fn oidc_issuer(provider: &str) -> Option<&str> {
     if !provider.starts_with("arn:") {
         return Some(provider);

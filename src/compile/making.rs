@@ -1,4 +1,4 @@
-//! One entity of the world at a time → what the tables say of it.
+//! Turns one entity of the world at a time into rows of the tables.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::world::entity::{
 };
 use crate::world::organization::ControlPolicy;
 
-/// The tables of a snapshot, with what is needed to change them.
+/// The tables of a snapshot, with the indexes that are needed to change them.
 #[derive(Debug)]
 pub(super) struct Tables {
     pub sets: SetsMaker,
@@ -36,12 +36,12 @@ pub(super) struct Tables {
     roles: Sharded<Arc<Entity>>,
     pub accounts: Arc<Accounts>,
     pub whole: Arc<Whole>,
-    /// For the folded hash of each ARN and scope, the hash of one of them: what tells that a pattern misses none by its
-    /// case alone (M-16).
+    /// Maps the folded hash of each ARN and scope to the hash of one of them. It shows that no pattern misses one of
+    /// them because of its case alone (M-16).
     spellings: HashMap<u64, u64, FixedState>,
 }
 
-/// A group, with its name as its users share it.
+/// A group, with its name in the form that its users share.
 #[derive(Debug)]
 struct KnownGroup {
     name: Arc<str>,
@@ -49,7 +49,7 @@ struct KnownGroup {
 }
 
 impl Tables {
-    /// Without a row, for about as many as `entities` will fill.
+    /// Returns empty tables, sized for about as many rows as `entities` will fill.
     pub fn for_entities(entities: &Entities, budget: &Arc<SliceBudget>) -> Self {
         Self {
             sets: SetsMaker::new(Arc::clone(budget)),
@@ -65,7 +65,7 @@ impl Tables {
         }
     }
 
-    /// What they are now, as a snapshot.
+    /// Returns the current tables as a snapshot.
     pub fn snapshot(&self, revision: Revision) -> Snapshot {
         Snapshot {
             revision,
@@ -77,26 +77,26 @@ impl Tables {
         }
     }
 
-    /// Whether `pattern` may differ in its case alone from an ARN or scope.
+    /// Returns whether `pattern` may differ from an ARN or scope in its case alone.
     pub fn may_misspell(&self, pattern: &str) -> bool {
         let known = self.spellings.get(&folded_hash(pattern));
         known.is_some_and(|spelling| *spelling != hash_of(pattern))
     }
 
-    /// Whether there is a user or role with this ARN.
+    /// Returns whether there is a user or role with this ARN.
     pub fn has_principal(&self, arn: &str) -> bool {
         let is_it = |entity: &Arc<Entity>| entity.arn.as_str() == arn;
         self.entities.find(hash_of(arn), is_it).is_some()
     }
 
-    /// Whether the account has a role of this name.
+    /// Returns whether the account has a role of this name.
     pub fn has_role(&self, account: &AccountId, name: &str) -> bool {
         let is_it = |role: &Arc<Entity>| *role.name == *name && role.account == *account;
         let hash = hash_of(&(account.as_str(), name));
         self.roles.find(hash, is_it).is_some()
     }
 
-    /// Whether the account has a group of this name.
+    /// Returns whether the account has a group of this name.
     pub fn has_group(&self, account: &AccountId, name: &str) -> bool {
         self.group(account, name).is_some()
     }
@@ -119,15 +119,16 @@ fn inline_name(owner: &Identity, inline: &InlinePolicy) -> String {
     format!("{}/inline/{}", owner.arn, inline.name)
 }
 
-/// Tables in the making.
+/// Tables under construction.
 pub(super) struct Making<'t> {
     pub tables: &'t mut Tables,
-    /// Those of the last snapshot, when these are made from nothing.
+    /// The tables of the last snapshot, if these tables are made from scratch.
     pub before: Option<&'t Tables>,
 }
 
 impl Making<'_> {
-    /// The policy `wanted`: the one that the tables have, if that says the same, else a new one in its place.
+    /// Returns the policy `wanted`. If the tables already have the same policy, it is that one; otherwise `wanted`
+    /// replaces it.
     pub fn policy(&mut self, wanted: Policy) -> Arc<Policy> {
         let of = |tables: &Tables| {
             let known = tables.policies.find(wanted.policy_type, &wanted.name);
@@ -151,19 +152,19 @@ impl Making<'_> {
         new
     }
 
-    /// The set of these policies.
+    /// Returns the set of these policies.
     pub fn set(&mut self, policies: Vec<Arc<Policy>>) -> SetId {
         let before = self.before.map(|before| &before.sets);
         self.tables.sets.id_of(policies, before)
     }
 
-    /// The same; none for no policies.
+    /// Returns the set of these policies, or `None` if there are no policies.
     pub fn set_unless_empty(&mut self, policies: Vec<Arc<Policy>>) -> Option<SetId> {
         (!policies.is_empty()).then(|| self.set(policies))
     }
 
-    /// A managed policy as a session policy, by its default version (G-36). The other parts that it plays already say
-    /// the same from now on.
+    /// Adds a managed policy as a session policy, by its default version (G-36). Afterwards its other policy types
+    /// share the new contents.
     pub fn managed(&mut self, policy: &ManagedPolicy) -> Option<Arc<Policy>> {
         let version = policy.default_version()?;
         let identity = &policy.identity;
@@ -187,7 +188,7 @@ impl Making<'_> {
         Some(session)
     }
 
-    /// The managed policy with this ARN as what it counts as here.
+    /// Returns the managed policy with this ARN as a policy of type `policy_type`.
     fn part(&mut self, policy_type: PolicyType, arn: &str) -> Option<Arc<Policy>> {
         let session = self.tables.policies.find(PolicyType::Session, arn)?;
         let wanted = Policy {
@@ -235,20 +236,20 @@ impl Making<'_> {
         }
     }
 
-    /// An SCP or RCP.
+    /// Returns the policy of an SCP or RCP.
     pub fn control(&mut self, control: &ControlPolicy, policy_type: PolicyType) -> Arc<Policy> {
         let file = &control.at.file;
         let name = file.strip_suffix(".json").unwrap_or(file);
         self.embedded(name, policy_type, file, &control.document)
     }
 
-    /// The policy of a file of `resource-policies/`, if it has one.
+    /// Returns the policy of a file of `resource-policies/`, if it has one.
     pub fn resource_policy(&mut self, file: &ResourcePolicy) -> Option<Arc<Policy>> {
         let document = file.document.as_ref()?;
         Some(self.embedded(&file.name, PolicyType::Resource, &file.at.file, document))
     }
 
-    /// A group, in the place of the one of its name.
+    /// Adds a group, or replaces the one of the same name.
     pub fn group(&mut self, group: &Arc<Group>) {
         self.inline(&group.identity, &group.inline, &mut Vec::new());
         let hash = |known: &KnownGroup| {
@@ -269,7 +270,7 @@ impl Making<'_> {
         }
     }
 
-    /// A user, with what its groups have.
+    /// Returns the entity of a user, including the policies of its groups.
     pub fn user(&mut self, user: &User) -> Entity {
         let identity = &user.identity;
         let mut policies = Vec::new();
@@ -308,7 +309,7 @@ impl Making<'_> {
         }
     }
 
-    /// A role.
+    /// Returns the entity of a role.
     pub fn role(&mut self, role: &WrittenRole) -> Entity {
         let identity = &role.identity;
         let mut policies = Vec::new();
@@ -339,8 +340,8 @@ impl Making<'_> {
         }
     }
 
-    /// The account of a user or role of the store's own; none for those of external accounts, and of partitions other
-    /// than their account's.
+    /// Returns the account of a user or role if it belongs to the store. Returns `None` if the account is external
+    /// or if the partition differs from the account's.
     fn home(&self, identity: &Identity) -> Option<AccountRow> {
         let accounts = &self.tables.accounts;
         let row = accounts.row(identity.account.as_str())?;
@@ -349,7 +350,7 @@ impl Making<'_> {
         is_home.then_some(row)
     }
 
-    /// Puts `entity` into the place of the one with its ARN, unless they are equal.
+    /// Replaces the entity with the same ARN by `entity`, unless they are equal.
     pub fn put(&mut self, entity: Entity) {
         let by_arn = |entity: &Arc<Entity>| entity.arn.fingerprint();
         let by_name = |role: &Arc<Entity>| hash_of(&(role.account.as_str(), &*role.name));

@@ -1,7 +1,7 @@
-//! World → Snapshot. What could be wrong with a world was found while it was built, so nothing here can fail.
+//! Compiles a World into a Snapshot. Errors in a world are found while it is built, so nothing here can fail.
 //!
-//! A [`Compiler`](incremental::Compiler) keeps what it has compiled. What has not changed since, policies, sets of
-//! policies with their slices, is in the next snapshot too.
+//! A [`Compiler`](incremental::Compiler) keeps what it has compiled. Unchanged policies, and sets of policies with
+//! their slices, are reused in the next snapshot.
 
 pub mod accounts;
 pub mod attachments;

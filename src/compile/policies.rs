@@ -1,4 +1,4 @@
-//! Each policy once, in each of the parts it plays.
+//! The policies of a snapshot: each of them once per policy type.
 
 use std::sync::Arc;
 
@@ -8,19 +8,19 @@ use super::policy::Policy;
 use crate::language::document::PolicyType;
 use crate::name::hash_of;
 
-/// Policies by what they count as and their names, of which no two of a store are the same.
+/// Policies by type and name. No two policies of a store share both.
 #[derive(Debug, Default)]
 pub struct Policies(HashTable<Arc<Policy>>);
 
 impl Policies {
-    /// The policy of this name as what it counts as here.
+    /// Returns the policy of this type and name.
     pub fn find(&self, policy_type: PolicyType, name: &str) -> Option<&Arc<Policy>> {
         let is_it =
             |policy: &Arc<Policy>| policy.policy_type == policy_type && *policy.name == *name;
         self.0.find(hash_of(&(policy_type, name)), is_it)
     }
 
-    /// Adds `policy`, in the place of the one of its name.
+    /// Adds `policy`, or replaces the one of the same name.
     pub fn put(&mut self, policy: Arc<Policy>) {
         let hash = |policy: &Arc<Policy>| hash_of(&(policy.policy_type, &*policy.name));
         let is_it = |other: &Arc<Policy>| {
@@ -33,7 +33,7 @@ impl Policies {
     }
 }
 
-/// Whether the two are the same policy in all that the engine can show or evaluate.
+/// Returns whether the two policies are the same in all that the engine can show or evaluate.
 pub fn is_same(a: &Policy, b: &Policy) -> bool {
     a.policy_type == b.policy_type
         && a.name == b.name

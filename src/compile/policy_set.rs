@@ -1,15 +1,15 @@
-//! Policies that are evaluated together, with what was found out about them for the actions asked so far.
+//! Policies that are evaluated together, with an index for each action that was asked about.
 //!
-//! A principal's policies are the same for every question it asks, and most of their statements speak of other
-//! actions. So the statements that speak of one action are looked up once, and kept as a [`Slice`]:
+//! A principal's policies are the same for all its requests, and most of their statements are about other actions. So
+//! the statements about one action are looked up once, and kept as a [`Slice`]:
 //!
 //! ```text
 //! PolicySet ── action ──▶ Slice ── denies ─▶ Section ── resource ──▶ the statements worth a look
 //!                               └─ allows ─▶ Section ── resource ──▶ …
 //! ```
 //!
-//! An index leaves out statements that cannot match (M-23), and tells of some that they cover the resource; whether one
-//! applies is for the engine to say.
+//! An index leaves out statements that cannot match (M-23), and knows of some statements that they cover the resource.
+//! The engine decides whether a statement applies.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,14 +23,15 @@ use crate::language::document::{Effect, Listed, Statement};
 use crate::language::pattern::{ActionPattern, NoVariables, Variables};
 use crate::name::Action;
 
-/// One or more policies that count as one: identity policies of a principal, a level of control policies.
+/// One or more policies that count as one, such as the identity policies of a principal or one level of control
+/// policies.
 pub struct PolicySet {
     policies: Box<[Arc<Policy>]>,
     slices: Slices,
 }
 
 impl PolicySet {
-    /// A set whose slices take their memory from `budget`.
+    /// Returns a set whose slices take their memory from `budget`.
     pub fn new(policies: impl Into<Box<[Arc<Policy>]>>, budget: &Arc<SliceBudget>) -> Self {
         Self {
             policies: policies.into(),
@@ -44,16 +45,16 @@ impl PolicySet {
         }
     }
 
-    /// In the order of their attachment.
+    /// Returns the policies in the order of their attachment.
     pub fn policies(&self) -> &[Arc<Policy>] {
         &self.policies
     }
 
-    /// The statements that speak of `action`. None where it is asked for the first time, or where the memory for
-    /// slices is used up: whoever asks then considers every statement.
+    /// Returns the statements about `action`. Returns `None` if this is the first request for it, or if the memory for
+    /// slices is used up. Then the caller considers every statement.
     #[inline]
     pub fn slice(&self, action: &Action) -> Option<&Slice> {
-        // A long name is compared with the patterns, which is paid for.
+        // Comparing a long name with the patterns must be paid for, so it gets no slice.
         let is_made = action.as_str().len() <= LONGEST_INDEXED;
         let make = || {
             is_made
@@ -63,7 +64,7 @@ impl PolicySet {
         self.known_slice(action).or_else(make)
     }
 
-    /// The same, where it is there already: this does not count as asking for it.
+    /// Returns the slice of `action` if it already exists. This does not count as a request for it.
     #[inline]
     pub fn known_slice(&self, action: &Action) -> Option<&Slice> {
         self.slices.table.find(action)
@@ -101,19 +102,19 @@ impl fmt::Debug for PolicySet {
     }
 }
 
-/// The statements of one set that speak of one action.
+/// The statements of one set that are about one action.
 pub struct Slice {
     action: Action,
     /// The denying ones.
     pub denies: Section,
     /// The allowing ones.
     pub allows: Section,
-    /// What they ask for.
+    /// The context keys that they may read, and their cost.
     pub demand: Demand,
 }
 
 impl Candidate {
-    /// The policy and the statement.
+    /// Returns the policy and the statement.
     pub fn of(self, set: &PolicySet) -> Option<(&Arc<Policy>, &Statement)> {
         let policy = set.policies.get(self.policy as usize)?;
         Some((policy, policy.statements.get(self.statement as usize)?))
@@ -146,7 +147,7 @@ impl Slice {
         }
     }
 
-    /// How much memory it takes, about.
+    /// Returns about how much memory it takes, in bytes.
     fn n_bytes(&self) -> usize {
         size_of::<Self>()
             + self.action.as_str().len()
@@ -156,7 +157,7 @@ impl Slice {
     }
 }
 
-/// Whether `statement` speaks of `action` (M-2 to M-6). `meter` pays for what is more than comparing.
+/// Returns whether `statement` is about `action` (M-2 to M-6). `meter` pays for any work beyond a comparison.
 pub fn speaks_of(statement: &Statement, action: &Action, meter: &impl Variables) -> bool {
     let covers = |pattern: &ActionPattern| pattern.matches_paid(action, meter);
     match &statement.actions {
@@ -165,7 +166,7 @@ pub fn speaks_of(statement: &Statement, action: &Action, meter: &impl Variables)
     }
 }
 
-/// How much memory the slices of all sets may take together, and how much they do.
+/// The memory that the slices of all sets may take together, and how much of it is in use.
 #[derive(Debug)]
 pub struct SliceBudget {
     max_bytes: usize,
@@ -173,7 +174,7 @@ pub struct SliceBudget {
 }
 
 impl SliceBudget {
-    /// At most about `max_bytes`.
+    /// Returns a budget of about `max_bytes`.
     pub fn of(max_bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             max_bytes,
@@ -181,13 +182,13 @@ impl SliceBudget {
         })
     }
 
-    /// The bytes in use, about.
+    /// Returns about how many bytes are in use.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes `n_bytes` if they are left. What does not fit is never counted, not even for a moment: for another
-    /// thread something smaller still may.
+    /// Takes `n_bytes` if they are left. A refused amount is never counted, not even for a moment, because another
+    /// thread may still take a smaller one.
     fn take(&self, n_bytes: usize) -> bool {
         let more = |used: usize| {
             let used = used.checked_add(n_bytes)?;
@@ -203,13 +204,13 @@ impl SliceBudget {
     }
 }
 
-/// The slices of one set. Readers take no lock: a slice, once made, stays where it is as long as the set.
+/// The slices of one set. Readers take no lock, because a finished slice stays where it is as long as the set lives.
 struct Slices {
     table: Table,
-    /// A bit for each action that was asked before, by hash: a slice is made the second time.
+    /// A bit, by hash, for each action that was asked before. A slice is made at the second request.
     asked: AtomicU64,
-    /// Likewise for each action whose slice found no memory left. It is not built again: that would cost every
-    /// question about it more than the slice would ever save.
+    /// A bit, by hash, for each action whose slice found no memory left. Such a slice is not built again, because that
+    /// would cost every request for the action more than the slice could save.
     refused: AtomicU64,
     n_bytes: AtomicUsize,
     budget: Arc<SliceBudget>,
@@ -222,8 +223,8 @@ impl Drop for Slices {
 }
 
 impl Slices {
-    /// Makes the slice of `action` unless it is asked for the first time. None too if another thread takes the place
-    /// meanwhile: the next one to ask finds another.
+    /// Makes the slice of `action`, unless this is the first request for it. Also returns `None` if another thread
+    /// takes the place meanwhile. The next request then finds that thread's slice or another place.
     #[inline(never)]
     fn make(&self, action: &Action, policies: &[Arc<Policy>]) -> Option<&Slice> {
         let bit = 1u64 << (action.fingerprint() % 64);
@@ -233,7 +234,8 @@ impl Slices {
         if self.refused.load(Ordering::Relaxed) & bit != 0 {
             return None;
         }
-        // Before anything is built: an action that has no place left must not cost more than those that have one.
+        // The place is found before anything is built, because an action without a place must not cost more than
+        // others.
         let place = self.free_place(action, policies)?;
         let slice = Slice::of(policies, action);
         let n_bytes = slice.n_bytes();
@@ -252,9 +254,10 @@ impl Slices {
         place.get()?.slice_of(action)
     }
 
-    /// The first place where `action` may stand and nothing does.
+    /// Returns the first free place where `action` may stand.
     fn free_place(&self, action: &Action, policies: &[Arc<Policy>]) -> Option<&Place> {
-        // PERF: whoever has many statements asks about many actions, and whatever stands in a later table is found late.
+        // PERF: a set with many statements is asked about many actions, and slices in later tables are found more
+        // slowly.
         let n_statements: usize = policies.iter().map(|policy| policy.statements.len()).sum();
         let n_first = (2 * n_statements).clamp(MIN_PLACES, MAX_FIRST_PLACES);
         let (mut table, mut n_places) = (&self.table, n_first.next_power_of_two());
@@ -271,7 +274,7 @@ impl Slices {
         }
     }
 
-    /// The places of `table`, so many made if need be.
+    /// Returns the places of `table`. Makes `n_places` of them first if there are none.
     fn places<'s>(&self, table: &'s Table, n_places: usize) -> Option<&'s [Place]> {
         if let Some(places) = table.places.get() {
             return Some(places);
@@ -283,7 +286,7 @@ impl Slices {
         let places = (0..n_places).map(|_| OnceLock::new()).collect();
         match table.places.set(places) {
             Ok(()) => _ = self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed),
-            Err(_) => self.budget.give_back(n_bytes), // somebody was faster
+            Err(_) => self.budget.give_back(n_bytes), // another thread was faster
         }
         table.places.get().map(|places| &**places)
     }
@@ -293,9 +296,9 @@ type Place = OnceLock<Placed>;
 
 /// A slice in its place.
 struct Placed {
-    /// Of its action.
+    /// The fingerprint of its action.
     ///
-    /// PERF: so that the slices of other actions need no look.
+    /// PERF: comparing it first means that the slices of other actions are not read.
     fingerprint: u64,
     slice: Box<Slice>,
 }
@@ -308,27 +311,27 @@ impl Placed {
     }
 }
 
-/// The longest action, in bytes, that gets a slice: AWS's have 128 characters at most.
+/// The longest action that gets a slice, in bytes. The actions of AWS have at most 128 characters.
 const LONGEST_INDEXED: usize = 512;
-/// The fewest places of the first table: a power of two, as each number of places.
+/// The fewest places in the first table. Every number of places is a power of two.
 const MIN_PLACES: usize = 8;
-/// The most places of the first table.
+/// The most places in the first table.
 const MAX_FIRST_PLACES: usize = 256;
-/// The places of the last one.
+/// The number of places in the last table.
 const MAX_PLACES: usize = 2_048;
-/// In how many places, one after the other, an action may stand in one table.
+/// How many consecutive places of one table are tried for an action.
 const N_PROBES: usize = 4;
 
-/// Slices by the hash of their action. A place is filled once and never emptied, so an empty one ends a search. What
-/// does not fit goes to the next table.
+/// Slices by the hash of their action. A place is filled once and never emptied, so an empty one ends a search. A slice
+/// that finds no place here goes to the next table.
 #[derive(Default)]
 struct Table {
-    /// Made for the first slice that is to stand here, if the budget allows.
+    /// Allocated for the first slice of this table, if the budget allows it.
     places: OnceLock<Box<[Place]>>,
     next: OnceLock<Box<Table>>,
 }
 
-/// Where `action` may stand after so many steps.
+/// Returns the place where `action` may stand after `step` steps.
 #[inline]
 fn at<'p>(places: &'p [Place], action: &Action, step: usize) -> Option<&'p Place> {
     // INVARIANT: the number of places is a power of two; `Slices::free_place` holds it.
@@ -343,7 +346,7 @@ fn probe<'p>(places: &'p [Place], action: &Action) -> impl Iterator<Item = &'p P
 impl Table {
     #[inline]
     fn find(&self, action: &Action) -> Option<&Slice> {
-        // PERF: most actions stand in the first place there is.
+        // PERF: most actions stand in the first place that is tried.
         let first = at(self.places.get()?, action, 0)?.get()?;
         let slice = first.slice_of(action);
         slice.or_else(|| self.find_further(action))

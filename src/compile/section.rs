@@ -1,17 +1,17 @@
-//! The statements of one effect that speak of one action, and which of them are worth a look for a resource.
+//! The statements of one effect about one action, with an index that tells which of them may cover a resource.
 //!
-//! Each statement has a row that says how the texts must begin and end which it covers, and one comparison of numbers
-//! leaves out most that speak of something else (M-23):
+//! Each statement has a row. The row says how a text must begin and end to be covered, and one comparison of numbers
+//! leaves out most statements about something else (M-23):
 //!
 //! ```text
 //! arn:aws:orders:*:111122223333:order/1001*     a pattern
 //!     ╰── head ──╯╰ of up to 16 bytes    ╰ no tail, since a wildcard ends it
 //! ```
 //!
-//! Whether the pattern of a statement covers a resource is told right here for most that have just one: what it asks
-//! stands in the row, or beside the rows (`parts`), and the conditions are at hand too, so that the statement itself need
-//! not be fetched. That is a matter of speed alone: the scan over all statements asks the statements, and gives the same
-//! answers. Where there are many statements, a filter comes before the rows (`filter`).
+//! For most statements with a single pattern, the row alone tells whether the pattern covers a resource. The needed
+//! parts stand in the row or beside the rows (`parts`), and the conditions are at hand too, so the statement itself
+//! need not be fetched. This only makes it faster: the scan over all statements reads the statements, and gives the
+//! same answers. If there are many statements, a filter runs before the rows (`filter`).
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -28,14 +28,14 @@ pub(super) use filter::{MAX_FILTERED, filterable};
 mod filter;
 mod parts;
 
-/// Up to this many statements are tried one by one.
+/// Up to this many statements are tried one by one, without a filter.
 pub(super) const MAX_UNFILTERED: usize = 12;
-/// A statement of a set: by its policy's place in the set, and its own place in the policy.
+/// A statement of a set: the index of its policy in the set, and its own index in the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Candidate {
-    /// Counts from 0.
+    /// The index of the policy, from 0.
     pub policy: u32,
-    /// Counts from 0.
+    /// The index of the statement, from 0.
     pub statement: u32,
 }
 
@@ -43,16 +43,16 @@ pub struct Candidate {
 #[derive(Default)]
 pub struct Section {
     rows: Box<[Row]>,
-    /// What rows ask of a resource.
+    /// The parts that rows require of a resource.
     parts: Parts,
-    /// The conditions of rows, where [`Asks::Conditions`] says.
+    /// The conditions of the rows that have [`Asks::Conditions`].
     conditions: Box<[Arc<[Condition]>]>,
-    /// One for each [`MAX_FILTERED`] of them; none where there are few.
+    /// One filter for every [`MAX_FILTERED`] statements. Empty if there are few statements.
     filters: Box<[Filter]>,
 }
 
 impl Section {
-    /// Of statements that speak of the action.
+    /// Builds a section from the statements about the action.
     pub(super) fn new(found: Vec<(Candidate, &Statement)>) -> Self {
         let filters = if found.len() > MAX_UNFILTERED {
             found
@@ -72,8 +72,8 @@ impl Section {
         }
     }
 
-    /// Calls `visit` with each statement that may speak of `resource`, in order, until it breaks. `ends` are those of
-    /// `resource`.
+    /// Calls `visit` with each statement that may cover `resource`, in order, until it breaks. `ends` must be the ends
+    /// of `resource`.
     #[inline]
     pub fn visit<'s, B>(
         &'s self,
@@ -117,7 +117,7 @@ impl Section {
         ControlFlow::Continue(())
     }
 
-    /// The statement of `row`, unless it does not speak of `resource`.
+    /// Returns the statement of `row`, unless it does not cover `resource`.
     #[inline]
     fn found(&self, row: &Row, resource: &Resource, ends: &Ends) -> Option<Found<'_>> {
         if !row.may_cover(ends) {
@@ -127,7 +127,7 @@ impl Section {
             (Covering::Everything, _) => true,
             (Covering::ByPattern, _) => false,
             (_, Resource::Any) => return None, // M-11
-            // Patterns that are asked are paid for (E-1); what is told here is not, and so must not take long.
+            // A pattern that is evaluated is paid for (E-1). The check here is not, so it must not take long.
             (_, Resource::Arn(arn)) if arn.as_str().len() > LONGEST_TOLD => false,
             (Covering::Part(part), Resource::Arn(arn)) => {
                 if !self.parts.fits(part, arn) {
@@ -153,17 +153,17 @@ impl Section {
         })
     }
 
-    /// How much memory it takes besides itself, about.
+    /// Returns about how much memory it takes besides itself, in bytes.
     pub(super) fn n_bytes(&self) -> usize {
         let filters: usize = self.filters.iter().map(Filter::n_bytes).sum();
         size_of_val(&*self.rows) + size_of_val(&*self.conditions) + self.parts.n_bytes() + filters
     }
 }
 
-/// Up to so many bytes of a resource are compared with what rows ask.
+/// The longest resource, in bytes, that is compared with the parts of rows.
 const LONGEST_TOLD: usize = 512;
 
-/// How many bytes of a resource's end are looked at.
+/// How many bytes of a resource's end are compared.
 const TAIL: usize = 8;
 
 /// The beginning and the end of a resource's text, as numbers.
@@ -174,13 +174,14 @@ pub struct Ends {
 }
 
 impl Ends {
-    /// Those of `*` are nothing: what could cover it asks for none (M-11).
+    /// Returns the ends of `resource`. Those of `*` are empty, because patterns that could cover it require none
+    /// (M-11).
     pub fn of(resource: &Resource) -> Self {
         match resource {
             Resource::Any => Self::default(),
             Resource::Arn(arn) => Self {
                 head: first_bytes(behind_arn(arn.as_str())),
-                // INVARIANT: an ARN is longer; `Arn::parse` holds it.
+                // INVARIANT: an ARN is longer than this; `Arn::parse` holds it.
                 tail: arn
                     .as_str()
                     .as_bytes()
@@ -191,12 +192,12 @@ impl Ends {
     }
 }
 
-/// What stands behind `arn:`.
+/// Returns the text after `arn:`.
 fn behind_arn(text: &str) -> &[u8] {
     text.as_bytes().get("arn:".len()..).unwrap_or_default()
 }
 
-/// As a number, the first byte lowest; zeros where there are too few.
+/// Returns the first bytes as a number, with the first byte lowest and zeros for missing bytes.
 fn first_bytes(bytes: &[u8]) -> u128 {
     if let Some(head) = bytes.first_chunk::<HEAD>() {
         return u128::from_le_bytes(*head);
@@ -207,44 +208,43 @@ fn first_bytes(bytes: &[u8]) -> u128 {
         .fold(0, |head, byte| head << 8 | u128::from(*byte))
 }
 
-/// A statement worth a look.
+/// A statement that may cover the resource.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Found<'s> {
     /// The statement.
     pub candidate: Candidate,
-    /// Whether it is known to speak of the resource; else its patterns have to be asked.
+    /// Whether it surely covers the resource. If not, its patterns have to be evaluated.
     pub covers: bool,
-    /// Its conditions, where it asks for nothing else besides action and resource; none where the statement itself has
-    /// to be asked.
+    /// Its conditions, if it restricts nothing else besides action and resource. `None` if the statement itself has to
+    /// be evaluated.
     pub conditions: Option<&'s [Condition]>,
 }
 
-/// A statement, with what the ends of a resource must have for it, what its pattern asks besides, and where its conditions
-/// are.
+/// A statement's row: the required ends of a resource, the other parts of its pattern, and where its conditions are.
 ///
-/// PERF: one line of the CPU's cache (`cargo bench --bench decide -- attached`).
+/// PERF: a row fills one cache line of the CPU (`cargo bench --bench decide -- attached`).
 #[repr(align(64))]
 struct Row {
     head: u128,
     tail: u64,
     candidate: Candidate,
     covering: Covering,
-    /// How many bits of the head are asked for, from the lowest.
+    /// How many bits of the head are compared, from the lowest.
     n_head_bits: u8,
-    /// How many bits of the tail.
+    /// How many bits of the tail are compared.
     n_tail_bits: u8,
     asks: Asks,
 }
 
 const _: () = assert!(size_of::<Row>() == 64, "one line");
 
-/// What a statement asks for besides action and resource.
+/// The requirements of a statement besides action and resource.
 #[derive(Clone, Copy)]
 enum Asks {
     Nothing,
-    /// These conditions.
+    /// It has these conditions.
     Conditions(u32),
-    /// A principal too.
+    /// It names a principal too.
     MoreThanConditions,
 }
 
@@ -265,7 +265,7 @@ impl Asks {
 }
 
 impl Row {
-    /// Several patterns ask for what they have in common.
+    /// Builds a row. For several patterns, its ends are those that they have in common.
     fn of(
         (candidate, statement): (Candidate, &Statement),
         parts: &mut PartsMaker,
@@ -303,13 +303,13 @@ impl Row {
     }
 }
 
-/// How every resource begins that `pattern` covers, and how many bits that says.
+/// Returns the beginning of every resource that `pattern` covers, and its length in bits.
 fn head_of(pattern: &ResourcePattern) -> (u128, usize) {
     let head = behind_arn(pattern.beginning());
     (first_bytes(head), 8 * head.len().min(HEAD))
 }
 
-/// How every resource ends that `pattern` covers, and how many bits that says.
+/// Returns the end of every resource that `pattern` covers, and its length in bits.
 fn tail_of(pattern: &ResourcePattern) -> (u64, usize) {
     let end = pattern.ending().as_bytes();
     let last = end.len().saturating_sub(TAIL);

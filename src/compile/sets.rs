@@ -1,4 +1,4 @@
-//! One set for each list of policies, whoever has it.
+//! One set for each list of policies, shared by all entities that have it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,12 +12,12 @@ use super::policy_set::{PolicySet, SliceBudget};
 use super::table::Chunked;
 use crate::name::hash_of;
 
-/// The name of a set of policies in one snapshot.
+/// The identifier of a set of policies in one snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SetId(u32);
 
 impl SetId {
-    /// The `n`-th of a snapshot.
+    /// Returns the id of the `n`-th set of a snapshot.
     pub(super) fn nth(n: usize) -> Self {
         Self(u32::try_from(n).unwrap_or(u32::MAX))
     }
@@ -31,20 +31,21 @@ impl SetId {
 /// The sets of a snapshot.
 pub type Sets = Chunked<Arc<PolicySet>>;
 
-/// The sets of the snapshot in the making: the same list of policies is one set, and its slices serve all who have it.
+/// The sets of a snapshot under construction. Equal lists of policies are one set, so all entities with it share its
+/// slices.
 #[derive(Debug)]
 pub struct SetsMaker {
     sets: Sets,
-    /// By the addresses of their policies, which `sets` keeps alive.
+    /// The sets by the addresses of their policies, which `sets` keeps alive.
     by_policies: HashTable<SetId>,
-    /// In which sets a policy is, by its address.
+    /// The sets that hold a policy, by its address.
     having: HashMap<usize, SmallVec<[SetId; 4]>, foldhash::fast::FixedState>,
-    /// The slices of all sets take their memory from it.
+    /// The budget from which the slices of all sets take their memory.
     budget: Arc<SliceBudget>,
 }
 
 impl SetsMaker {
-    /// Without any set.
+    /// Returns a collection without any set.
     pub fn new(budget: Arc<SliceBudget>) -> Self {
         Self {
             sets: Sets::default(),
@@ -54,12 +55,12 @@ impl SetsMaker {
         }
     }
 
-    /// The sets so far.
+    /// Returns the sets so far.
     pub fn sets(&self) -> &Sets {
         &self.sets
     }
 
-    /// The set of these policies; where `before` has one, the same with its slices.
+    /// Returns the set of these policies. If `before` has the same set, it keeps its slices.
     pub fn id_of(&mut self, policies: Vec<Arc<Policy>>, before: Option<&Self>) -> SetId {
         if let Some(id) = self.find(&policies) {
             return id;
@@ -82,7 +83,7 @@ impl SetsMaker {
         id
     }
 
-    /// Puts `new` in the place of `old` in every set that has it.
+    /// Replaces `old` by `new` in every set that has it.
     pub fn replace(&mut self, old: &Arc<Policy>, new: &Arc<Policy>) {
         let Some(ids) = self.having.remove(&address(old)) else {
             return;

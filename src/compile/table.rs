@@ -1,17 +1,17 @@
-//! Tables of which the next version shares all but what has changed.
+//! Tables whose next version shares everything that has not changed.
 
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-/// How many rows a shard of a [`Sharded`] has, about.
+/// About how many rows a shard of a [`Sharded`] has.
 const ROWS_PER_SHARD: usize = 96;
-/// The most shards: copying a table copies as many pointers.
+/// The most shards. Cloning a table clones this many pointers.
 const MAX_SHARDS: usize = 4_096;
 /// How many items a chunk of a [`Chunked`] has.
 const ITEMS_PER_CHUNK: usize = 256;
 
-/// A hash table in shards. A copy shares all shards; to change a row copies the one it stands in.
+/// A hash table in shards. A clone shares all shards, and changing a row copies only the shard it is in.
 ///
 /// ```text
 /// shards ─┬▶ Arc ─▶ rows      a copy in which a row    shards ─┬▶ the same Arc
@@ -26,12 +26,12 @@ pub struct Sharded<T> {
 }
 
 impl<T: Clone> Sharded<T> {
-    /// All rows, in no order.
+    /// Iterates over all rows, in no order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.shards.iter().flat_map(|shard| shard.iter())
     }
 
-    /// An empty table with the shards that suit so many rows.
+    /// Returns an empty table with a suitable number of shards for `n_rows`.
     pub fn for_rows(n_rows: usize) -> Self {
         let n_shards = (n_rows / ROWS_PER_SHARD)
             .next_power_of_two()
@@ -42,17 +42,17 @@ impl<T: Clone> Sharded<T> {
         }
     }
 
-    /// How many rows there are.
+    /// Returns how many rows there are.
     pub fn len(&self) -> usize {
         self.n_rows
     }
 
-    /// The row with this hash that `is_it`.
+    /// Returns the row with this hash for which `is_it` holds.
     pub fn find(&self, hash: u64, is_it: impl FnMut(&T) -> bool) -> Option<&T> {
         self.shards.get(self.shard(hash))?.find(hash, is_it)
     }
 
-    /// Puts `row` in the place of the row that `is_it`, or into a new one. `hash` is the hash of a row.
+    /// Replaces the row for which `is_it` holds by `row`, or adds it. `hash` computes the hash of a row.
     pub fn put(&mut self, row: T, hash: impl Fn(&T) -> u64, is_it: impl FnMut(&T) -> bool) {
         let of_row = hash(&row);
         let at = self.shard(of_row);
@@ -69,13 +69,14 @@ impl<T: Clone> Sharded<T> {
         }
     }
 
-    /// Neither the bits that a shard places a row by, the lowest, nor those it tells rows apart by, the highest.
+    /// Uses bits of the hash that the shard itself does not use: it places rows by the lowest and tells rows apart by
+    /// the highest.
     fn shard(&self, hash: u64) -> usize {
         (hash >> 32) as usize & (self.shards.len() - 1)
     }
 }
 
-/// A list in chunks. A copy shares all chunks; to change an item copies the one it stands in.
+/// A list in chunks. A clone shares all chunks, and changing an item copies only the chunk it is in.
 #[derive(Clone, Debug)]
 pub struct Chunked<T>(Vec<Arc<Vec<T>>>);
 
@@ -86,18 +87,18 @@ impl<T> Default for Chunked<T> {
 }
 
 impl<T: Clone> Chunked<T> {
-    /// How many items there are.
+    /// Returns how many items there are.
     pub fn len(&self) -> usize {
         let last = self.0.last().map_or(0, |chunk| chunk.len());
         self.0.len().saturating_sub(1) * ITEMS_PER_CHUNK + last
     }
 
-    /// The `n`-th item.
+    /// Returns the `n`-th item.
     pub fn get(&self, n: usize) -> Option<&T> {
         self.0.get(n / ITEMS_PER_CHUNK)?.get(n % ITEMS_PER_CHUNK)
     }
 
-    /// All of them, in order.
+    /// Iterates over all items, in order.
     pub fn iter(&self) -> impl Iterator<Item = &T> {
         self.0.iter().flat_map(|chunk| chunk.iter())
     }
@@ -110,7 +111,7 @@ impl<T: Clone> Chunked<T> {
         }
     }
 
-    /// Puts `item` in the place of the `n`-th.
+    /// Replaces the `n`-th item by `item`.
     pub fn set(&mut self, n: usize, item: T) {
         let chunk = self.0.get_mut(n / ITEMS_PER_CHUNK).map(Arc::make_mut);
         if let Some(place) = chunk.and_then(|chunk| chunk.get_mut(n % ITEMS_PER_CHUNK)) {

@@ -8,10 +8,10 @@ use crate::world::entity::Tags as WrittenTags;
 pub struct Tags(Vec<(ContextKey, Box<str>)>);
 
 impl Tags {
-    /// Without any.
+    /// No tags.
     pub const NONE: Self = Self(Vec::new());
 
-    /// INVARIANT: keys are unique ignoring case; whoever read them has checked it.
+    /// INVARIANT: keys are unique ignoring case; the code that reads the tags has checked it.
     pub fn new<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self(
             tags.into_iter()
@@ -20,12 +20,12 @@ impl Tags {
         )
     }
 
-    /// How many there are: all of them are looked through for one.
+    /// Returns how many tags there are. Finding one tag goes through all of them.
     pub fn n_tags(&self) -> usize {
         self.0.len()
     }
 
-    /// The value of the tag whose key is `folded` in lower case.
+    /// Returns the value of the tag whose key is `folded` in lower case.
     pub fn get(&self, folded: &str) -> Option<&str> {
         self.0
             .iter()

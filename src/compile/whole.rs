@@ -1,4 +1,4 @@
-//! A whole world → the tables of its snapshot.
+//! Turns a whole world into the tables of its snapshot.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::world::organization::{
     ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
 };
 
-/// Makes the tables of `world`, of what is in those `before` it where that is the same.
+/// Makes the tables of `world`. Rows that are the same in `before` are reused.
 pub(super) fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> Tables {
     let entities = &world.entities;
     let mut tables = empty;
@@ -31,7 +31,7 @@ pub(super) fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> T
         before,
     };
     let mut accounts = accounts(world);
-    // Before those who refer to it: groups and principals have parts of managed policies, users those of groups.
+    // Managed policies come before groups and principals, which share them, and groups come before their users.
     let mut managed_policies = HashMap::default();
     for policy in &entities.managed_policies {
         if let Some(session) = making.managed(policy) {
@@ -73,7 +73,7 @@ pub(super) fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> T
     tables
 }
 
-/// The accounts of `world`, without their places in the organization.
+/// Returns the accounts of `world`, without their places in the organization.
 fn accounts(world: &World) -> HashMap<AccountId, Account, FixedState> {
     let compiled = |account: &crate::world::entity::Account| Account {
         id: account.id.clone(),
@@ -94,7 +94,7 @@ fn accounts(world: &World) -> HashMap<AccountId, Account, FixedState> {
 
 fn attachments(policies: &[Arc<ResourcePolicy>], making: &mut Making<'_>) -> Attachments {
     let mut sorted: Vec<&Arc<ResourcePolicy>> = policies.iter().collect();
-    // By path, `.json` included: `orders-vip.json` is before `orders.json`.
+    // Files are sorted by path including `.json`, so `orders-vip.json` comes before `orders.json`.
     sorted.sort_by(|a, b| a.at.file.cmp(&b.at.file));
     let compiled = sorted.into_iter().map(|file| {
         let policy = making.resource_policy(file);
@@ -109,7 +109,7 @@ fn attachments(policies: &[Arc<ResourcePolicy>], making: &mut Making<'_>) -> Att
     Attachments::new(compiled.collect())
 }
 
-/// SCPs and RCPs by name.
+/// The SCPs and RCPs by name.
 struct Controls {
     service_control: HashMap<String, Arc<Policy>>,
     resource_control: HashMap<String, Arc<Policy>>,
@@ -152,7 +152,7 @@ impl Controls {
     }
 }
 
-/// The built-in SCP that allows everything.
+/// Returns the built-in SCP that allows everything.
 fn full_aws_access() -> Option<Policy> {
     let syntax = Syntax {
         wildcards: true,
@@ -192,7 +192,7 @@ fn place_members(
     accounts: &mut HashMap<AccountId, Account, FixedState>,
     making: &mut Making<'_>,
 ) {
-    // Depth first, with the way from the root to each unit.
+    // The units are visited depth first, each with its path from the root.
     let mut open: Vec<(&OrganizationalUnit, String, Vec<Level>)> = vec![(
         &organization.root,
         format!("{}/", organization.id),

@@ -27,7 +27,7 @@ fn attachments(files: &[&[&str]]) -> Attachments {
     Attachments::new(files.iter().map(file).collect())
 }
 
-/// Every file that covers a resource is found once, in the order of the files, and no other (E-10).
+/// Every file that covers a resource is found once, in the order of the files, and no other file is found (E-10).
 #[test]
 fn what_is_found_is_what_every_scope_would_say() {
     let files: &[&[&str]] = &[

@@ -5,7 +5,7 @@ use crate::language::document::{Effect, PolicyType};
 use crate::language::parse::parse;
 use crate::language::report::Base;
 
-/// What the slice of these statements asks for.
+/// Returns the demand of a slice of these statements.
 fn demand(statements: &str) -> Demand {
     let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
     let (document, findings) = parse(&text, PolicyType::Identity, Base::File("p.json".into()));

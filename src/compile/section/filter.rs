@@ -1,9 +1,9 @@
 //! A filter in front of the rows of many statements.
 //!
-//! It leaves out what cannot match, and nothing else (M-23). It looks at two things that follow from a pattern whatever
-//! its wildcards and variables stand for: an ARN without any equals the resource, and every other pattern has a run of
-//! characters that the resource must hold. Of that run the last eight bytes are looked for, at every place of the
-//! resource's text, by a table: one look per byte, however many patterns there are.
+//! The filter only leaves out statements that cannot match (M-23). It uses two facts about a pattern that hold whatever
+//! its wildcards and variables stand for: a pattern without any must equal the resource, and every other pattern has a
+//! run of characters that the resource must contain. The filter looks for the last eight bytes of that run at every
+//! position of the resource's text. A hash table makes this one lookup per byte, however many patterns there are.
 
 use std::collections::HashMap;
 
@@ -13,37 +13,38 @@ use crate::language::document::{Listed, Statement};
 use crate::language::pattern::ResourcePattern;
 use crate::name::Resource;
 
-/// The statements that one filter tells apart; more of them have several, so that a set of them has a bounded size.
+/// How many statements one filter tells apart. Larger sections have several filters, so that the bit set has a bounded
+/// size.
 pub(in crate::compile) const MAX_FILTERED: usize = 2_048;
-/// What is looked for in the text of a resource, in bytes.
+/// How many bytes are looked for in the text of a resource.
 const WINDOW: usize = 8;
-/// The words of a set of statements.
+/// How many words the bit set of statements has.
 const N_WORDS: usize = MAX_FILTERED / 64;
-/// How many runs are tried for one resource before everything is let through.
+/// How many runs are tried for one resource before every statement passes.
 const MOST_TRIED: usize = 4 * MAX_FILTERED;
 
-/// A bit for each statement that is not left out.
+/// A bit for each statement that passes.
 pub(super) type Passed = SmallVec<[u64; N_WORDS]>;
 
-/// Which of at most [`MAX_FILTERED`] statements cannot speak of a resource.
+/// Tells which of at most [`MAX_FILTERED`] statements cannot cover a resource.
 ///
-/// INVARIANT: both tables hash with a secret of their own, the standard library's default. Windows are asked for at every
-/// place of a text, so nobody who writes policies may fill a table with keys of one hash.
+/// INVARIANT: both tables hash with a secret of their own, which is the standard library's default. Windows are looked
+/// up at every position of a text, so the author of a policy must not be able to fill a table with keys of one hash.
 pub(super) struct Filter {
-    /// Those that may speak of any resource.
+    /// The statements that may cover any resource.
     always: Box<[u64]>,
-    /// By the whole text of the resource.
+    /// The statements whose pattern is the whole text of the resource.
     exact: HashMap<Box<str>, Box<[u16]>>,
-    /// By the last bytes of a run of characters that the resource must hold.
+    /// The statements by the last bytes of a run of characters that the resource must contain.
     windows: HashMap<[u8; WINDOW], Box<[Run]>>,
-    /// A bit for each window there is, by hash: most places of a text need no look into the table.
+    /// A bit, by hash, for each window in the table. Most positions of a text need no lookup in the table.
     seen: Box<[u64; N_SEEN]>,
 }
 
-/// The words of [`Filter::seen`].
+/// How many words [`Filter::seen`] has.
 const N_SEEN: usize = 64;
 
-/// A run of characters that a resource must hold for a pattern to match.
+/// A run of characters that a resource must contain for a pattern to match.
 struct Run {
     text: Box<[u8]>,
     statement: u16,
@@ -92,7 +93,7 @@ impl Filter {
         }
     }
 
-    /// The statements that may speak of `resource`.
+    /// Returns the statements that may cover `resource`.
     pub fn pass(&self, resource: &Resource) -> Passed {
         let mut passed = Passed::from_slice(&self.always);
         let Resource::Arn(arn) = resource else {
@@ -114,7 +115,7 @@ impl Filter {
             let runs = self.windows.get(&window).map_or(&[][..], |runs| runs);
             n_tried += runs.len();
             if n_tried > MOST_TRIED {
-                // What is let through is paid for when it is considered (E-1).
+                // A statement that passes is paid for when it is considered (E-1).
                 return std::iter::repeat_n(u64::MAX, self.always.len()).collect();
             }
             for run in runs {
@@ -146,8 +147,8 @@ impl Filter {
     }
 }
 
-/// The patterns of which one must match; none where that says nothing about the resource: without `Resource`, with
-/// `NotResource`, or with `*` (M-10, M-20).
+/// Returns the patterns of which one must match. Returns `None` if they do not restrict the resource: without
+/// `Resource`, with `NotResource`, or with `*` (M-10, M-20).
 pub(in crate::compile) fn filterable(statement: &Statement) -> Option<&[ResourcePattern]> {
     match &statement.resources {
         Some(Listed::Any(patterns)) => {
@@ -158,7 +159,7 @@ pub(in crate::compile) fn filterable(statement: &Statement) -> Option<&[Resource
     }
 }
 
-/// A run of characters with its last bytes; none if it has too few.
+/// Returns a run of characters with its last bytes, or `None` if it is too short.
 fn last_window(run: &str) -> Option<(&[u8], [u8; WINDOW])> {
     let bytes = run.as_bytes();
     let window = bytes.last_chunk::<WINDOW>()?;
@@ -171,7 +172,7 @@ fn set(words: &mut [u64], at: u16) {
     }
 }
 
-/// The word and the bit of a window in [`Filter::seen`].
+/// Returns the word and the bit of a window in [`Filter::seen`].
 fn place_of(window: &[u8; WINDOW]) -> (usize, u64) {
     let mixed = u64::from_le_bytes(*window).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let bit = mixed >> 52; // 12 bits: 64 words of 64

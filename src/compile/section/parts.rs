@@ -1,4 +1,5 @@
-//! What the rows of a section ask of a resource: a single part stands in its row, several lie side by side.
+//! The parts that the rows of a section require of a resource. A single part is stored in its row, several are stored
+//! together.
 
 use std::ops::Range;
 
@@ -9,34 +10,34 @@ use crate::language::pattern::{Form, Outline, Reach, ResourcePattern};
 use crate::language::text::is_same;
 use crate::name::Arn;
 
-/// How many bytes of a resource's beginning stand in a row, behind `arn:`.
+/// How many bytes of a resource's beginning are stored in a row, after `arn:`.
 pub(super) const HEAD: usize = 16;
-/// The longest text that is looked for between two wildcards.
+/// The longest text between two wildcards that is searched for here.
 const LONGEST_INFIX: usize = 64;
 
-/// How it is told that a statement speaks of a resource.
+/// How to tell that a statement covers a resource.
 #[derive(Clone, Copy)]
 pub(super) enum Covering {
-    /// It speaks of everything.
+    /// It covers everything.
     Everything,
-    /// By this part.
+    /// It covers a resource that has this part.
     Part(Part),
-    /// By all of these parts.
+    /// It covers a resource that has all of these parts.
     Parts { first: u32, n: u8 },
-    /// Its patterns have to be asked.
+    /// Its patterns have to be evaluated.
     ByPattern,
 }
 
-/// What the rows of a section ask of a resource, side by side, where it does not stand in them.
+/// The parts that are not stored in a row, one after another.
 #[derive(Default)]
 pub(super) struct Parts {
     parts: Box<[Part]>,
-    /// The texts of the parts, one behind the other.
+    /// The texts of the parts, one after another.
     texts: Box<[u8]>,
 }
 
-/// What one text is asked for: to begin with a prefix, to hold an infix behind it, and to end in a suffix behind that; or
-/// to be the prefix.
+/// The requirement on one text: it begins with a prefix, contains an infix after that, and ends with a suffix after
+/// both. Or it equals the prefix.
 #[derive(Clone, Copy)]
 pub(super) struct Part {
     of: PartOf,
@@ -44,11 +45,11 @@ pub(super) struct Part {
     prefix: u16,
     infix: u16,
     suffix: u16,
-    /// Where the prefix begins among the texts; infix and suffix are behind it.
+    /// Where the prefix begins in `texts`. The infix and the suffix follow it.
     at: u32,
 }
 
-/// Which text is asked.
+/// The text that a part is about.
 #[derive(Clone, Copy)]
 enum PartOf {
     Whole,
@@ -93,9 +94,9 @@ impl Parts {
     }
 }
 
-/// Whether the part of an ARN's text between two places holds `infix`, which begins with a colon.
+/// Returns whether the part of an ARN's text in a range contains `infix`, which begins with a colon.
 ///
-/// PERF: so it can only stand where a colon does, and where five of them are is known.
+/// PERF: the infix can only stand at a colon, and the positions of the first five colons are known.
 fn holds(arn: &Arn, between: Range<usize>, infix: &[u8]) -> bool {
     let text = arn.as_str().as_bytes();
     let is_at = |at: usize| {
@@ -109,7 +110,7 @@ fn holds(arn: &Arn, between: Range<usize>, infix: &[u8]) -> bool {
         || memchr_iter(b':', arn.resource().as_bytes()).any(|at| is_at(resource_part + at))
 }
 
-/// [`Parts`] in the making.
+/// [`Parts`] under construction.
 #[derive(Default)]
 pub(super) struct PartsMaker {
     parts: Vec<Part>,
@@ -117,7 +118,7 @@ pub(super) struct PartsMaker {
 }
 
 impl PartsMaker {
-    /// How to tell what `statement` covers.
+    /// Returns how to tell whether `statement` covers a resource.
     pub fn covering(&mut self, statement: &Statement) -> Covering {
         let reach = match statement.effect {
             Effect::Allow => Reach::Narrow,
@@ -139,7 +140,7 @@ impl PartsMaker {
             Some(Outline::Text(form)) => vec![(PartOf::Whole, form)],
             Some(Outline::Fields(forms)) => {
                 let beginning = pattern.beginning();
-                // What is no longer than a row's head was looked at before.
+                // A beginning that fits into the head of a row was compared before.
                 let is_seen = beginning.len() <= "arn:".len() + HEAD;
                 let whole = (PartOf::Whole, Form::Affixes(beginning, ""));
                 let fields = forms.into_iter().map(|(field, form)| {
@@ -157,7 +158,7 @@ impl PartsMaker {
         self.write(&asked).unwrap_or(Covering::ByPattern)
     }
 
-    /// None if a text is too long, or hard to find.
+    /// Adds the parts. Returns `None` if a text is too long, or expensive to find.
     fn write(&mut self, asked: &[(PartOf, Form<'_>)]) -> Option<Covering> {
         let mut parts = Vec::with_capacity(asked.len());
         let mut texts = Vec::new();

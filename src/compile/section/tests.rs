@@ -7,7 +7,7 @@ use crate::context::ContextKey;
 use crate::language::document::{Effect, Extent, Listed};
 use crate::language::pattern::{Reach, Substitute, Syntax, Variables};
 
-/// A small generator of its own: the same numbers in every run.
+/// A small random number generator that gives the same numbers in every run.
 struct Luck(u64);
 
 impl Luck {
@@ -93,7 +93,7 @@ fn pattern(luck: &mut Luck) -> ResourcePattern {
     ResourcePattern::parse(&text, syntax).unwrap()
 }
 
-/// An ARN like those that `pattern` means, or nearly.
+/// Returns an ARN that `pattern` covers or nearly covers.
 fn resource(luck: &mut Luck, pattern: &ResourcePattern) -> Option<Resource> {
     let mut text = String::new();
     let said = pattern
@@ -130,7 +130,7 @@ fn statement(effect: Effect, pattern: ResourcePattern) -> Statement {
     }
 }
 
-/// What the sections of these patterns found: patterns that match, and that were left out or told to match.
+/// What the sections of these patterns found: how many patterns match, were left out, or were known to match.
 #[derive(Debug, Default)]
 struct Tally {
     n_matching: usize,
@@ -138,7 +138,7 @@ struct Tally {
     n_told: usize,
 }
 
-/// M-23: whatever matches is found, and what is told to match does.
+/// M-23: every statement that matches is found, and every statement that is known to match does match.
 fn compare(luck: &mut Luck, effect: Effect, n_patterns: usize, tally: &mut Tally) {
     let reach = match effect {
         Effect::Allow => Reach::Narrow,
@@ -305,7 +305,7 @@ fn found_for<'s>(section: &'s Section, resource: &str) -> Vec<Found<'s>> {
     all
 }
 
-/// E-1: whatever takes long is left to the patterns, whose work is counted.
+/// E-1: a check that takes long is left to the patterns, whose work is counted.
 #[test]
 fn long_resources_are_left_to_the_patterns() {
     let texts = (0..12).map(|at| format!("arn:aws:s3:*:1111222233{at:02}:secret/*"));
@@ -323,7 +323,7 @@ fn long_resources_are_left_to_the_patterns() {
     );
 }
 
-/// E-1, M-23: a filter that would take long lets everything through, and in order.
+/// E-1, M-23: a filter that would take long lets every statement pass, in order.
 #[test]
 fn a_filter_that_takes_long_lets_everything_through() {
     let texts = (0..MAX_FILTERED).map(|at| format!("arn:a:b:::{at:04}aaaaaaaa*"));
@@ -340,7 +340,7 @@ fn a_filter_that_takes_long_lets_everything_through() {
     assert!(passed.iter().all(|word| *word == u64::MAX), "E-1");
 }
 
-/// M-3: what stands between two wildcards ends before the suffix begins.
+/// M-3: the text between two wildcards ends before the suffix begins.
 #[test]
 fn an_infix_and_a_suffix_do_not_overlap() {
     let pattern = || std::iter::once("arn:app:orders:*:1:x/*1:x/y".to_owned());
