@@ -1,16 +1,16 @@
-//! Reading a store in which some files change all the time, as of one moment.
+//! Reads a store in which some files change all the time, as it was at one moment.
 //!
-//! A look at a large store takes longer than a busy file stays as it is, so two looks that agree may never come. But the
-//! files that do not change between two looks are the same at every moment between them. What is left are the busy
-//! ones, few enough to be looked at and read in a moment of their own:
+//! Looking at a large store takes longer than a busy file stays the same, so two looks may never agree. But the files
+//! that look the same in both looks were the same at every moment between them. Only the busy files are left. They are
+//! few, so they can be looked at and read in a short time of their own:
 //!
 //! ```text
 //! look ────────────── look at, read, look at the busy files ────────────── look
 //!   └───────────── all the others have the same stamps in both ─────────────┘
 //! ```
 //!
-//! So the store is read as it was while the busy files were: nothing is mixed, and one file that somebody rewrites
-//! again and again keeps no other change from being in force.
+//! So the result is the store as it was while the busy files were read. No two versions are mixed, and a file that is
+//! rewritten again and again does not keep other changes from taking effect.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,24 +20,24 @@ use super::file::File;
 use super::stamp::Stamp;
 use super::survey::{Listed, Survey, Surveyed};
 
-/// The most files that may be busy. With more of them the store is being replaced, and waiting is right.
+/// The most files that may be busy. If there are more, the store is being replaced, and it is right to wait.
 const MAX_BUSY: usize = 64;
-/// How long a moment is looked for in which the busy files can be read.
+/// How long to look for a moment at which the busy files can be read.
 const PATIENCE: Duration = Duration::from_millis(250);
 
-/// A store as of one moment.
+/// A store at one moment.
 pub(super) struct Moment {
-    /// As a look at that moment would have shown it.
+    /// The survey that a look at that moment would have returned.
     pub(super) survey: Survey,
-    /// The busy files that were there, read.
+    /// The contents of the busy files that existed.
     pub(super) read: Vec<File>,
 }
 
-/// The busy files by path, each with what it looks like; none where it is not there.
+/// The busy files by path, each with its stamp, or `None` if it does not exist.
 type Busy = BTreeMap<Arc<str>, Option<Stamp>>;
 
-/// Finds a moment after `before` at which the store can be read but for its busy files, and reads these. None if too
-/// much changes.
+/// Finds a moment after `before` at which the store without its busy files can be read, and reads the busy files.
+/// Returns `None` if too much changes.
 pub(super) fn find(before: Survey, mut look: impl FnMut(&Survey) -> Survey) -> Option<Moment> {
     let end = Instant::now() + PATIENCE;
     let mut after = look(&before);
@@ -59,7 +59,8 @@ pub(super) fn find(before: Survey, mut look: impl FnMut(&Survey) -> Survey) -> O
     }
 }
 
-/// Adds the files that look otherwise in two looks. None if those are too many, or whole folders came or went.
+/// Adds the files that differ between two looks. Returns `None` if there are too many, or if whole folders came or
+/// went.
 fn add_changed(before: &Survey, after: &Survey, busy: &mut Busy) -> Option<()> {
     let (old, new) = (&before.folders, &after.folders);
     let is_same_folder = |(a, b): (&Surveyed, &Surveyed)| {
@@ -95,7 +96,7 @@ fn add_changed(before: &Survey, after: &Survey, busy: &mut Busy) -> Option<()> {
     Some(())
 }
 
-/// Reads the busy files so that each was as it was read while all were read.
+/// Reads the busy files in such a way that none of them changed while all of them were read.
 fn read_together(survey: &Survey, busy: &mut Busy, end: Instant) -> Option<Vec<File>> {
     loop {
         for (path, stamp) in busy.iter_mut() {
@@ -118,7 +119,7 @@ fn read_together(survey: &Survey, busy: &mut Busy, end: Instant) -> Option<Vec<F
     }
 }
 
-/// `survey` as it would be if the busy files had looked so.
+/// Returns `survey` as it would be if the busy files had these stamps.
 fn with(mut survey: Survey, busy: &Busy) -> Survey {
     for folder in &mut survey.folders {
         let below = |path: &&Arc<str>| folder_of(path) == &*folder.listed.folder;
@@ -140,7 +141,7 @@ fn with(mut survey: Survey, busy: &Busy) -> Survey {
             files: files.into_iter().collect(),
             folders: listed.folders.clone(),
         });
-        // Its names may be others by now.
+        // The names in the folder may have changed by now.
         folder.stamp = None;
     }
     survey.moment = None;

@@ -1,4 +1,4 @@
-//! Which file has which content, and the revision that they make together.
+//! The files of a store with the digests of their contents, and the revision that follows from them.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Contents {
 }
 
 impl Contents {
-    /// Of these files, no two of one path, with the revision that they make.
+    /// Returns the contents of these files and their revision. No two files may have the same path.
     pub fn of(mut files: Vec<Content>) -> (Self, Revision) {
         files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
         let n_files = files.len();
@@ -48,7 +48,7 @@ impl Contents {
         (contents, revision)
     }
 
-    /// The same files, with the contents that some of them have now. None where one of those is no such file.
+    /// Returns the contents after some files have changed. Returns `None` if one of these files is not among them.
     pub fn with<'f>(
         &self,
         changed: impl IntoIterator<Item = &'f Content>,
@@ -67,12 +67,12 @@ impl Contents {
         Some((contents, revision))
     }
 
-    /// How many files there are.
+    /// Returns how many files there are.
     pub fn len(&self) -> usize {
         self.n_files
     }
 
-    /// All of them, in order.
+    /// Iterates over all files, in order.
     pub fn iter(&self) -> impl Iterator<Item = &Content> {
         self.chunks.iter().flat_map(|chunk| chunk.iter())
     }
@@ -90,9 +90,9 @@ impl Contents {
         Some((chunk, at))
     }
 
-    /// The revision: the first 32 hexadecimal digits of SHA-256 over the files. Each adds the length of its path in
-    /// bytes (64 bits, big-endian), the path, and the 32 bytes of its content's SHA-256: no two lists of files add the
-    /// same bytes.
+    /// Computes the revision: the first 32 hexadecimal digits of SHA-256 over the files. Each file adds the length of
+    /// its path in bytes (64 bits, big-endian), the path, and the 32 bytes of its content's SHA-256, so no two lists of
+    /// files add the same bytes.
     fn digest_from(&mut self, first: usize) -> Revision {
         let mut hasher = self.before.get(first).cloned().unwrap_or_default();
         self.before.truncate(first);

@@ -1,4 +1,4 @@
-//! Findings about the store in the log: each is told once, and of one file no more than a reader wants.
+//! Logs findings about the store. Each finding is logged once, and there is a limit for each file.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
@@ -6,13 +6,13 @@ use std::hash::{BuildHasher, RandomState};
 use crate::language::finding::{Code, Finding, Severity};
 use crate::telemetry::clipped;
 
-/// How many findings of one file are told.
+/// How many findings of one file are logged.
 const MAX_OF_FILE: usize = 100;
-/// How many findings of one load are told.
+/// How many findings of one load are logged.
 const MAX_OF_LOAD: usize = 1_000;
 
-/// What was told of the last load. A store that is refused again for the same reason, or has the warnings that it had,
-/// says nothing new.
+/// The findings of the last load that were logged. A store that is refused again for the same reason, or that has the
+/// same warnings as before, logs nothing new.
 #[derive(Debug, Default)]
 pub struct FindingLog {
     told: HashSet<u64>,
@@ -20,7 +20,7 @@ pub struct FindingLog {
 }
 
 impl FindingLog {
-    /// After `findings` were told by somebody else.
+    /// Returns a log that treats `findings` as already logged.
     pub fn knowing(findings: &[Finding]) -> Self {
         let mut log = Self::default();
         log.told = findings.iter().map(|finding| log.hash(finding)).collect();
@@ -34,7 +34,7 @@ impl FindingLog {
             .hash_one((place, finding.code, &finding.message))
     }
 
-    /// Logs what `findings`, all those of one load, say that the load before did not.
+    /// Logs those of `findings` that the load before did not have. `findings` must be all findings of one load.
     pub fn log(&mut self, findings: &[Finding]) {
         let mut now = HashSet::with_capacity(findings.len());
         let mut of_files: HashMap<&str, (usize, usize)> = HashMap::new();
@@ -46,7 +46,7 @@ impl FindingLog {
                 continue;
             }
             if finding.code == Code::MORE_FINDINGS {
-                tell(finding); // how many there are besides those of its file
+                tell(finding); // says how many more findings the file has
                 continue;
             }
             let (of_file, left_out) = of_files.entry(&finding.at.file).or_default();
@@ -83,7 +83,7 @@ impl FindingLog {
     }
 }
 
-/// One line for one finding.
+/// Writes one line for one finding.
 fn tell(finding: &Finding) {
     let at = &finding.at;
     let (code, line, column) = (finding.code.as_str(), at.line, at.column);

@@ -1,4 +1,4 @@
-//! Loads a store again and again: what has not changed is neither read, nor parsed, nor compiled a second time.
+//! Loads a store again and again. Unchanged files are not read, parsed or compiled a second time.
 //!
 //! ```text
 //! scan: which files differ ──▶ parse those ──┬─ only what they say in place of what they said ──▶ patch ───┐
@@ -24,71 +24,71 @@ use crate::language::finding::Finding;
 use crate::world::World;
 use crate::world::build::world_beside;
 
-/// More changed files than these are compiled with all others.
+/// The most changed files that are compiled alone. If more have changed, the whole store is compiled.
 const MAX_PATCHED_FILES: usize = 256;
 
-/// What a store was loaded from, and everything of it that the next load can use again.
+/// The files that a store was loaded from, and everything that the next load can use again.
 #[derive(Debug, Default)]
 pub struct Loader {
-    /// What was last read, in force or refused.
+    /// The files that were last read, whether they are in force or were refused.
     seen: Origin,
-    /// What the good files of `seen` say.
+    /// The contents of the good files of `seen`.
     memory: Memory,
     compiler: Compiler,
-    /// What was said about `seen`, if it loaded: then the compiler holds the tables made of it.
+    /// The results for `seen`, if it loaded. Then the compiler holds the tables made from it.
     good: Option<Good>,
 }
 
-/// About a store that loads.
+/// The results of a load that succeeded.
 #[derive(Clone, Debug)]
 struct Good {
     findings: Vec<Finding>,
     n_statements: usize,
 }
 
-/// The files behind a load, without their content.
+/// The files behind a load, without their contents.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
-    /// The revision of what was read, whether it loads or not; none before anything was read.
+    /// The revision of the files that were read, whether they load or not. `None` before anything was read.
     pub revision: Option<Revision>,
     pub(super) listing: Listing,
-    /// What was wrong with files and links when they were read.
+    /// The errors of files and links while they were read.
     pub(super) read_findings: Vec<Finding>,
     /// The files that could be read.
     pub(super) contents: Contents,
-    /// Whether some file had changed so shortly before it was read that it must be read again.
+    /// Whether some file was changed so shortly before it was read that it must be read again.
     pub(super) is_fresh: bool,
 }
 
-/// Where the files of a store come from.
+/// The source of a store's files.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Source<'s> {
     Folder(&'s Path),
     Texts(&'s [(&'s str, &'s str)]),
 }
 
-/// Which files are taken for what they were, unread.
+/// Which files are taken as unchanged without being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Those whose stamps tell that they have not changed.
+    /// The files whose stamps show that they have not changed.
     Stamps,
-    /// None.
+    /// No files.
     Nothing,
 }
 
-/// What a look at the files of a store has found.
+/// The result of looking at the files of a store.
 #[derive(Debug)]
 pub(super) struct Scan {
     pub(super) origin: Origin,
     /// The files that were read, sorted by path.
     read: Vec<File>,
-    /// Whether there are the files that the memory holds, and no others.
+    /// Whether the paths are exactly those that the memory holds.
     has_known_paths: bool,
     took: Duration,
 }
 
 impl Loader {
-    /// A loader that has loaded nothing.
+    /// Returns a loader that has loaded nothing yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -100,7 +100,7 @@ impl Loader {
         self.make(scan, source)
     }
 
-    /// Loads the store whose files are `texts`, path below the root → content, without a disk.
+    /// Loads the store whose files are `texts`, which maps paths below the root to contents. No disk is used.
     pub fn load_texts<'t>(
         &mut self,
         texts: impl IntoIterator<Item = (&'t str, &'t str)>,
@@ -111,12 +111,12 @@ impl Loader {
         self.make(scan, source)
     }
 
-    /// What was last read.
+    /// Returns the files that were last read.
     pub(super) fn seen(&self) -> &Origin {
         &self.seen
     }
 
-    /// The same, to pretend that another store had been read.
+    /// Like `seen`, so that tests can pretend that another store was read.
     #[cfg(test)]
     pub(super) fn seen_mut(&mut self) -> &mut Origin {
         &mut self.seen
@@ -192,13 +192,13 @@ impl Loader {
         }
     }
 
-    /// Whether `scan` found what was last read.
+    /// Returns whether `scan` found the files that were last read.
     pub(super) fn has_seen(&self, scan: &Scan) -> bool {
         let Scan { origin, .. } = scan;
         origin.revision == self.seen.revision && origin.read_findings == self.seen.read_findings
     }
 
-    /// Notes that nothing but stamps has changed.
+    /// Records that only stamps have changed.
     pub(super) fn note_unchanged(&mut self, scan: Scan) {
         for file in &scan.read {
             self.memory.looks(file);
@@ -206,10 +206,10 @@ impl Loader {
         self.seen = scan.origin;
     }
 
-    /// Makes a snapshot of what `scan` found in `source`.
+    /// Makes a snapshot of the files that `scan` found in `source`.
     pub(super) fn make(&mut self, mut scan: Scan, source: Source<'_>) -> Result<Loaded, Refused> {
         let begun = Instant::now();
-        // Taken away while it is worked on: should that not come to an end, nobody builds on half of it.
+        // The state is taken out while it is changed, so that nothing builds on half of it if this function panics.
         let good = self.good.take();
         let mut parsed = Vec::new();
         if let (Some(good), Some(changed)) = (good, self.changed_alone(&scan)) {
@@ -221,7 +221,7 @@ impl Loader {
         }
         let shaped = match self.shaped(&mut scan, parsed) {
             Ok(shaped) => shaped,
-            // An account has another folder, or a folder another account: all in it means something else.
+            // A folder belongs to another account now, so all files in it mean something else.
             Err(_) => {
                 let scan = self.scan(source, None, Trust::Nothing);
                 self.memory = Memory::default();
@@ -231,7 +231,7 @@ impl Loader {
         self.whole(shaped, scan, begun)
     }
 
-    /// What all files say. Some of those that were read may have been `parsed` already.
+    /// Returns the contents of all files. Some of the files that were read may be `parsed` already.
     fn shaped(
         &mut self,
         scan: &mut Scan,
@@ -283,7 +283,8 @@ impl Loader {
         })
     }
 
-    /// The files whose contents have changed, if nothing else has and they are few enough to be patched.
+    /// Returns the files whose contents have changed, if nothing else has changed and they are few enough to be
+    /// patched.
     fn changed_alone(&self, scan: &Scan) -> Option<Vec<File>> {
         let Scan { origin, read, .. } = scan;
         if !scan.has_known_paths || origin.read_findings != self.seen.read_findings {
@@ -301,7 +302,7 @@ impl Loader {
         Some(changed.into_iter().cloned().collect())
     }
 
-    /// Puts what the changed files say in the place of what they said, if that touches nothing else.
+    /// Replaces the old entities of the changed files by the new ones, if that affects nothing else.
     fn patched(
         &mut self,
         scan: &Scan,
@@ -351,8 +352,8 @@ impl Loader {
     }
 }
 
-/// The findings about a store in which these files have changed. Each finding about a file is in the file: of what it
-/// says by itself, and of what it refers to.
+/// Returns the findings about a store in which these files have changed. Each finding about a file is either about the
+/// file alone or about its references, and is located in that file.
 fn findings_after(
     before: Vec<Finding>,
     fresh: &[Parsed],
@@ -377,13 +378,14 @@ fn errors(findings: &[Finding]) -> impl Iterator<Item = &Finding> {
     findings.iter().filter(|finding| finding.is_error())
 }
 
-/// Everything that the files say, and every finding about them. No world if one of those is an error.
+/// Returns everything that the files declare, and every finding about it. There is no world if one of the findings is
+/// an error.
 pub(super) fn world_of(
     mut shaped: Shaped,
     read_findings: &[Finding],
 ) -> (Option<World>, Vec<Finding>) {
     for finding in errors(read_findings) {
-        // What could not be read may be what others refer to.
+        // Other entities may refer to a file that could not be read.
         match finding.at.file.strip_suffix(".json") {
             Some(_) => {
                 let stem = Place::of(&finding.at.file).stem.to_owned();

@@ -35,35 +35,36 @@ pub use validate::{validate, validate_file, validate_stream};
 /// A store that loads.
 #[derive(Debug)]
 pub struct Loaded {
-    /// Ready to be published.
+    /// The snapshot, ready to be published.
     pub snapshot: Snapshot,
-    /// Warnings.
+    /// The warnings.
     pub findings: Vec<Finding>,
     /// How many files there are.
     pub n_files: usize,
-    /// How many statements its policies have, all versions counted that are evaluated.
+    /// How many statements its policies have, counting every version that is evaluated.
     pub n_statements: usize,
     /// How many users and roles it has.
     pub n_principals: usize,
-    /// How long that took.
+    /// How long the load took.
     pub took: Took,
-    /// Whether the snapshot is the one before it with a few tables changed, and not compiled as a whole.
+    /// Whether the snapshot was made by changing a few tables of the previous one, and not by compiling the whole
+    /// store.
     pub is_patched: bool,
 }
 
 /// How long a load took.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Took {
-    /// To find which files there are and which of them differ, to read and digest those, and to work the revision out.
+    /// The time to find the files, to see which of them differ, to read and digest those, and to compute the revision.
     pub scan: Duration,
-    /// To parse what was read, and to compile.
+    /// The time to parse the files that were read, and to compile.
     pub compile: Duration,
 }
 
 /// A store that does not load: at least one of the findings is an error.
 #[derive(Debug)]
 pub struct Refused {
-    /// Everything that was found, warnings included, sorted by place.
+    /// All findings, including warnings, sorted by place.
     pub findings: Vec<Finding>,
 }
 
@@ -72,7 +73,7 @@ pub fn load(root: &Path) -> Result<Loaded, Refused> {
     Loader::new().load(root)
 }
 
-/// Compiles the store whose files are `texts`, path below the root → content, without a disk.
+/// Compiles the store whose files are `texts`, which maps paths below the root to contents. No disk is used.
 pub fn load_texts<'t>(
     texts: impl IntoIterator<Item = (&'t str, &'t str)>,
 ) -> Result<Loaded, Refused> {

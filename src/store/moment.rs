@@ -1,38 +1,37 @@
-//! When one look at a store is enough.
+//! Tells when one look at a store is enough.
 //!
-//! What is seen one after the other need not have been there together, so a store is looked at twice, and each look
-//! asks the system for every file. But where whatever is seen has last changed before the look began, all of it was
-//! there at that very moment, and the second look can be left out:
-//!
+//! Files that are seen one after another need not have existed together, so a store is looked at twice, and each look
+//! asks the system for every file. But if everything that was seen had last changed before the look began, then all of
+//! it existed together at that moment, and the second look can be left out:
 //! ```text
 //!   last change of anything ──▶ the look begins ──▶ folders and files, one by one ──▶ the folders once more: the same?
 //!                                     ▲
 //!                                     └── all that is seen was so at this moment
 //! ```
 //!
-//! This compares stamps with a clock, so it must be the clock that the stamps are made by: the kernel's own, of which
-//! the file systems of this machine take the time as of its last tick. Where that is not certain, two looks are taken.
+//! This compares stamps with a clock, so it must be the clock that makes the stamps: the kernel's own. The local file
+//! systems stamp with the time of its last tick. If it is not certain that they do, the store is looked at twice.
 
 use cap_std::fs::Dir;
 
 use super::stamp::Stamp;
 
-/// A clock that was set back meanwhile by more than this is noticed.
+/// If a clock is set back by more than this meanwhile, that is noticed.
 const MAX_STEP_NANOSECONDS: i64 = 1_000_000;
 
-/// The moment at which a look began, as long as all that was seen since may have been there at it.
+/// The moment at which a look began, valid as long as everything seen since may have existed at that moment.
 #[derive(Debug)]
 pub struct Moment {
-    /// Whatever changes from now on has a later stamp than this.
+    /// Every later change has a later stamp than this.
     began: (i64, i64),
-    /// By what the clock on the wall is ahead of the one that nobody sets, in nanoseconds.
+    /// How far the wall clock is ahead of the clock that nobody can set, in nanoseconds.
     ahead: i64,
     device: u64,
     is_proof: bool,
 }
 
 impl Moment {
-    /// Now, for a look at what is below `root`; none where the stamps there are made by another clock, perhaps.
+    /// Returns the current moment, for a look below `root`. Returns `None` if another clock may make the stamps there.
     pub fn now(root: &Dir, of_root: &Stamp) -> Option<Self> {
         let (began, ahead) = system::clocks_of(root)?;
         Some(Self {
@@ -43,25 +42,26 @@ impl Moment {
         })
     }
 
-    /// Takes note of the stamp of a file or folder.
+    /// Records the stamp of a file or folder.
     ///
-    /// Some file systems count whole seconds: such a stamp says too little.
+    /// Some file systems count whole seconds. Such a stamp is not precise enough.
     pub fn see(&mut self, stamp: &Stamp) {
         let changed = stamp.changed();
         self.is_proof &= changed < self.began && changed.1 != 0 && stamp.device() == self.device;
     }
 
-    /// Takes note of a link, which may lead elsewhere without a change of anything that it leads to.
+    /// Records a link, because a link may lead elsewhere without a change of its target.
     pub fn see_link(&mut self) {
         self.is_proof = false;
     }
 
-    /// Whether nothing that was seen speaks against it.
+    /// Returns whether nothing seen so far rules the moment out.
     pub fn may_hold(&self) -> bool {
         self.is_proof
     }
 
-    /// Whether all that was seen was there when the look began. The caller has seen that the folders are what they were.
+    /// Returns whether everything that was seen existed when the look began. The caller has checked that the folders
+    /// have not changed.
     pub fn holds(&self) -> bool {
         self.is_proof
             && system::ahead().is_some_and(|ahead| {
@@ -77,10 +77,11 @@ mod system {
 
     use super::MAX_STEP_NANOSECONDS;
 
-    /// ext4, XFS, Btrfs, tmpfs and F2FS: local ones that stamp by the kernel's clock. A server's clock is another.
+    /// ext4, XFS, Btrfs, tmpfs and F2FS. They are local and stamp by the kernel's clock. A file server has another
+    /// clock.
     const LOCAL: [u64; 5] = [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010];
 
-    /// The time that no change from now on is stamped before, and [`ahead`].
+    /// Returns a time that is not after the stamp of any later change, and [`ahead`].
     pub fn clocks_of(root: &Dir) -> Option<((i64, i64), i64)> {
         let kind = rustix::fs::fstatfs(root).ok()?.f_type;
         if !LOCAL.iter().any(|local| u64::try_from(kind) == Ok(*local)) {
@@ -98,7 +99,7 @@ mod system {
         ))
     }
 
-    /// By what the clock on the wall is ahead of the one that nobody sets.
+    /// Returns how far the wall clock is ahead of the clock that nobody can set.
     pub fn ahead() -> Option<i64> {
         let wall = nanoseconds(clock_gettime(ClockId::Realtime))?;
         wall.checked_sub(nanoseconds(clock_gettime(ClockId::Monotonic))?)
@@ -115,7 +116,7 @@ mod system {
 mod system {
     use cap_std::fs::Dir;
 
-    /// No other system tells the time of its last tick.
+    /// Other systems do not offer the time of the last tick.
     pub fn clocks_of(_root: &Dir) -> Option<((i64, i64), i64)> {
         None
     }

@@ -1,24 +1,24 @@
-//! What a file's place below the root says about it: whose it is, what kind, and what it would be called.
+//! The facts that follow from a file's path below the root: its account, its kind, and its default name.
 
 use crate::config::{MAX_DUMP_BYTES, MAX_ENTITY_BYTES};
 use crate::name::AccountId;
 
-/// The place of one `*.json`.
+/// The place of one `*.json` file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place<'p> {
-    /// `accounts/<id>/…`: the folder's name; none below the root itself.
+    /// The folder's name in `accounts/<id>/…`. `None` for files of the root itself.
     pub account_folder: Option<&'p str>,
-    /// What belongs there.
+    /// The kind of entity that belongs there.
     pub kind: Kind,
     /// The folders below the kind's own, as an IAM path: `/` or `/eng/`.
     pub iam_path: String,
     /// The file's name without `.json`: the default name of its entity.
     pub stem: &'p str,
-    /// The whole path without `.json`, as decisions name SCPs, RCPs and resource policies.
+    /// The whole path without `.json`. Decisions name SCPs, RCPs and resource policies by it.
     pub policy_name: &'p str,
 }
 
-/// What kind of thing belongs into a place.
+/// The kind of entity that belongs in a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Account,
@@ -31,12 +31,12 @@ pub enum Kind {
     Organization,
     ServiceControlPolicy,
     ResourceControlPolicy,
-    /// The place says nothing: the file must be a dump.
+    /// The place does not determine a kind, so the file must be a dump.
     Elsewhere,
 }
 
 impl Kind {
-    /// The most that a file of this kind may hold.
+    /// Returns the most bytes that a file of this kind may have.
     pub fn max_bytes(self) -> u64 {
         match self {
             Self::Elsewhere | Self::Organization => MAX_DUMP_BYTES,
@@ -46,7 +46,7 @@ impl Kind {
 }
 
 impl<'p> Place<'p> {
-    /// Reads `path`, relative to the root, with `/` between its parts and `.json` at its end.
+    /// Parses `path`, which is relative to the root, separates its parts by `/` and ends in `.json`.
     pub fn of(path: &'p str) -> Self {
         let policy_name = path.strip_suffix(".json").unwrap_or(path);
         let (account_folder, below) = match path
@@ -93,13 +93,13 @@ impl<'p> Place<'p> {
     }
 }
 
-/// The folder below `accounts/` that the file at `path` stands in; none below the root itself.
+/// Returns the folder below `accounts/` that holds the file at `path`. Returns `None` for files of the root itself.
 pub fn account_folder(path: &str) -> Option<&str> {
     let (folder, _) = path.strip_prefix("accounts/")?.split_once('/')?;
     Some(folder)
 }
 
-/// Whether the folder at `path` holds policy tests, which the loader skips.
+/// Returns whether the folder at `path` holds policy tests, which the loader skips.
 pub fn is_tests_folder(path: &str) -> bool {
     let below = path
         .strip_prefix("accounts/")
@@ -108,7 +108,7 @@ pub fn is_tests_folder(path: &str) -> bool {
     below == "tests"
 }
 
-/// The account of the folder `accounts/<folder>/`.
+/// Returns the account of the folder `accounts/<folder>/`.
 pub fn account_of_folder(folder: &str) -> Option<AccountId> {
     AccountId::parse(folder).ok()
 }

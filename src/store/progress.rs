@@ -1,28 +1,28 @@
-//! A word now and then about what takes long.
+//! Logs the progress of work that takes long.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tracing::info;
 
-/// Seconds between two words.
+/// How many seconds pass between two lines.
 const SECONDS_BETWEEN: u64 = 2;
-/// The clock is looked at after so many steps.
+/// After how many steps the clock is read.
 const STEPS_PER_LOOK: usize = 64;
 
-/// How far something has come that many threads may work on.
+/// The progress of work that many threads may share.
 #[derive(Debug)]
 pub struct Progress {
     doing: &'static str,
     n_files: usize,
     n_done: AtomicUsize,
     begun: Instant,
-    /// Seconds from `begun` to the last word.
+    /// The seconds from `begun` to the last line.
     said: AtomicU64,
 }
 
 impl Progress {
-    /// Of `doing` something to so many files.
+    /// Returns the progress of `doing` something to `n_files` files.
     pub fn of(doing: &'static str, n_files: usize) -> Self {
         Self {
             doing,
@@ -33,7 +33,7 @@ impl Progress {
         }
     }
 
-    /// One more is done.
+    /// Counts one more file as done.
     pub fn step(&self) {
         let n_done = self.n_done.fetch_add(1, Ordering::Relaxed) + 1;
         if n_done.is_multiple_of(STEPS_PER_LOOK) && self.is_due(self.begun.elapsed()) {
@@ -41,8 +41,8 @@ impl Progress {
         }
     }
 
-    /// Whether a word is to be said so long after the beginning; to one of those who ask at the same time, and then not
-    /// again for a while.
+    /// Returns whether a line is due this long after the beginning. Of several threads that ask at the same time, only
+    /// one gets `true`, and then no thread does for a while.
     fn is_due(&self, after: Duration) -> bool {
         let (said, now) = (self.said.load(Ordering::Relaxed), after.as_secs());
         now >= said + SECONDS_BETWEEN
@@ -70,7 +70,7 @@ mod tests {
             asked.collect::<Vec<_>>(),
             every_other_second.collect::<Vec<_>>()
         );
-        // Nothing was done for long.
+        // The next line is due two seconds after the last one, even after a long pause.
         assert!(is_due(1_000_500) && !is_due(1_001_900) && is_due(1_002_000));
     }
 

@@ -1,9 +1,9 @@
-//! A directory → its files, all of one moment.
+//! Reads the files of a directory as they are at one moment.
 //!
-//! Reading by path mixes two revisions as soon as somebody swaps a link meanwhile, so everything goes through one
-//! handle: the root is opened once, and where a folder has `..data` (a mounted ConfigMap), that is opened once and
-//! the folder's files are read through it. What still can move is found by looking twice: the listing with its
-//! stamps is taken before and after the texts are read, and if the two differ, all is discarded and read again.
+//! Reading by path mixes two revisions as soon as a link is swapped meanwhile, so everything goes through one handle.
+//! The root is opened once. If a folder has `..data` (a mounted ConfigMap), that is opened once too, and the folder's
+//! files are read through it. Looking twice finds all other changes: the listing with its stamps is taken before and
+//! after the texts are read, and if the two differ, everything is discarded and read again.
 //!
 //! ```text
 //! survey ── every *.json with its stamp ──▶ texts, each checked against its stamp ──▶ survey again: equal? ──▶ Files
@@ -33,20 +33,20 @@ use crate::language::finding::{Code, Finding, Location};
 /// What there is in a store.
 #[derive(Debug, Default)]
 pub struct Files {
-    /// Those that were read, sorted by path.
+    /// The files that were read, sorted by path.
     pub read: Vec<File>,
     /// Those that were taken for what they were.
     pub unread: Vec<Content>,
     /// What is wrong with files and links, whatever they hold.
     pub findings: Vec<Finding>,
-    /// The folders of which no file is in one of these lists: each is what it was.
+    /// The unchanged folders whose files are in neither of these lists.
     pub skipped: Vec<Arc<Listed>>,
-    /// What was seen of all of them.
+    /// The listing of all files.
     pub listing: Listing,
 }
 
 impl Files {
-    /// Files that never were on a disk.
+    /// Returns files that never were on a disk.
     pub fn of_texts<'t>(texts: impl IntoIterator<Item = (&'t str, &'t str)>) -> Self {
         let file = |(path, text): (&str, &'t str)| File {
             seen: Seen {
@@ -70,19 +70,19 @@ impl Files {
 /// Tells which files need not be read: what was read before of one that looks like this.
 pub type Unread<'u> = &'u dyn Fn(&str, &Stamp) -> Option<Content>;
 
-/// What need not be read.
+/// The files that need not be read.
 #[derive(Clone, Copy)]
 pub struct Known<'k> {
-    /// What was seen last. None of the files in folders that are settled there is to be read.
+    /// The last listing. Files in its settled folders are not read.
     pub last: &'k Listing,
-    /// Nothing, for all others.
+    /// Decides about all other files.
     pub unread: Unread<'k>,
-    /// Whether a folder that looks as it did has the names it had, and a settled one the contents. Otherwise each is listed
-    /// and read.
+    /// Whether a folder with the same stamp is taken to have the same names, and a settled one the same contents. If
+    /// not, every folder is listed and read.
     pub trusts_folders: bool,
 }
 
-/// Reads the store at `root`, all of it but for what is known. Takes the first look itself if it is not given.
+/// Reads the store at `root`, except for the known files. Takes the first look itself if it is not given.
 pub fn files(root: &Path, first: Option<Survey>, known: Known<'_>) -> Files {
     let nothing = Listing::default();
     let last = if known.trusts_folders {
@@ -123,15 +123,16 @@ pub fn files(root: &Path, first: Option<Survey>, known: Known<'_>) -> Files {
     }
 }
 
-/// A few milliseconds, longer with each attempt and never the same: two readers must not stay in step with a writer.
+/// Returns a pause of a few milliseconds. It grows with each attempt and is random, because two readers must not stay
+/// in step with a writer.
 fn pause_before_retry(attempt: u32) -> Duration {
     use std::hash::{BuildHasher, RandomState};
     let random = RandomState::new().hash_one(attempt);
     Duration::from_micros(200 + random % (1_000 << attempt.min(3)))
 }
 
-/// The texts of all files that are not known; none if one of them is not what the survey says. Those of `read`, sorted by
-/// path, have been read already.
+/// Reads all files that are not known. Returns `None` if one of them differs from the survey. The files in `read`,
+/// sorted by path, have been read already.
 fn read_all(survey: &Survey, known: Known<'_>, read: &[File]) -> Option<Files> {
     let mut files = Files {
         findings: survey.findings.clone(),

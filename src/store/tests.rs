@@ -1,4 +1,5 @@
-//! Whole stores in temporary directories: what loads, and for each way to be wrong the one finding it gives.
+//! Tests with whole stores in temporary directories. They show which stores load, and the one finding for each kind of
+//! mistake.
 
 #![expect(
     clippy::unwrap_used,
@@ -39,7 +40,7 @@ fn store(files: &[(&str, &str)]) -> TempDir {
     root
 }
 
-/// A store with an account and `files`.
+/// Writes a store with an account and `files`.
 fn shop(files: &[(&str, &str)]) -> TempDir {
     let root = store(&[ACCOUNT]);
     write(root.path(), files);
@@ -51,7 +52,7 @@ fn world(root: &TempDir) -> World {
     world.unwrap_or_else(|| panic!("{findings:#?}"))
 }
 
-/// What the files below `root` say, read as a whole.
+/// Reads the store below `root` as a whole.
 fn read_world(root: &Path) -> (Option<World>, Vec<Finding>) {
     let known = read::Known {
         last: &survey::Listing::default(),
@@ -234,7 +235,7 @@ fn a_dump_is_a_store_as_it_is() {
     assert_eq!(found.root_account, None);
     assert_eq!(found.accounts.len(), 1);
 
-    // Two dumps bring the same AWS-managed policy; a file may, too.
+    // Two dumps may have the same AWS-managed policy, and so may a file.
     let other = dump
         .replace("111122223333", "444455556666")
         .replace("AIDA", "AIDB")
@@ -598,7 +599,7 @@ fn names_are_unique_ignoring_case() {
         Code::DUPLICATE_ENTITY,
         "users/a.json:2:15 /UserPolicyList/1/PolicyName",
     );
-    // Another account or kind may use the name again.
+    // Another account or kind may use the same name.
     let root = shop(&[
         ("users/ann.json", "{}"),
         ("groups/ann.json", "{}"),
@@ -641,7 +642,7 @@ fn a_resource_policy_speaks_of_its_own_accounts_resources() {
     assert_eq!(findings(root.path()), []);
 }
 
-/// M-16: a resource that is one of the store's but for its case never covers it, and that is hardly meant.
+/// M-16: a resource that differs from one of the store's in case alone never covers it, which is hardly intended.
 #[test]
 fn resources_that_differ_from_the_stores_in_case_alone_are_said() {
     let root = |resource: &str| {
@@ -899,12 +900,12 @@ fn a_mounted_config_map_is_read_through_its_data_folder() {
         revision(plain.path()),
         "a mount and a folder are one store"
     );
-    // The swap; the link `users` is not taken away yet.
+    // This is the swap. The link `users` is not removed yet.
     symlink("..v2", root.join("..data_tmp")).unwrap();
     fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
     assert_eq!(world(&mounted).entities.users.len(), 0);
     assert_eq!(findings(root), []);
-    // A folder mounted beside it is read too; a file in both places is nobody's intention.
+    // A folder that is mounted beside `..data` is read too. A file that is in both places must be a mistake.
     write(root, &[("groups/g.json", "{}")]);
     assert_eq!(world(&mounted).entities.groups.len(), 1);
     fs::remove_file(root.join("account.json")).unwrap();
@@ -1073,13 +1074,13 @@ fn a_load_during_swaps_sees_one_version_or_the_other() {
                 if must_stop.load(Ordering::Relaxed) {
                     return;
                 }
-                // A writer that swaps without a pause would leave no moment to read in.
+                // A writer that swaps without a pause would leave no time to read.
                 std::thread::sleep(Duration::from_millis(1));
             }
         });
         let mut seen = [0; 2];
         for _ in 0..300 {
-            // Refused is what never held still: no load mixes two versions.
+            // A load is refused only if the store never stayed the same. No load mixes two versions.
             if let Ok(loaded) = load(root) {
                 let at = versions
                     .iter()

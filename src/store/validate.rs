@@ -1,4 +1,4 @@
-//! What `iamd validate` says about a store or a single file.
+//! Collects the findings of `iamd validate` about a store or a single file.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -9,8 +9,8 @@ use super::{load, shape};
 use crate::language::document::PolicyType;
 use crate::language::finding::{Code, Finding, Location};
 
-/// Every finding about `path`, sorted by place: a directory is a store, and a file is an entity, a dump or a policy
-/// document, whichever its folder or its members say.
+/// Returns every finding about `path`, sorted by place. A directory is a store. A file is an entity, a dump or a policy
+/// document, depending on its folder or its members.
 pub fn validate(path: &Path) -> Vec<Finding> {
     if path.is_dir() {
         return match load(path) {
@@ -21,16 +21,16 @@ pub fn validate(path: &Path) -> Vec<Finding> {
     validate_file(path, None)
 }
 
-/// Every finding about the file at `path`, which may be said to be a document of a type.
+/// Returns every finding about the file at `path`. `policy_type` says that it is a document of this type.
 pub fn validate_file(path: &Path, policy_type: Option<PolicyType>) -> Vec<Finding> {
-    // Pipes and devices are read too: `/dev/stdin` is one of them, and what a shell makes of `<(…)`.
+    // Pipes and devices are read too, such as `/dev/stdin` or the file behind a shell's `<(…)`.
     match std::fs::File::open(path) {
         Ok(file) => validate_stream(path, file, policy_type),
         Err(cause) => vec![unreadable(path, &cause)],
     }
 }
 
-/// The same about what can be read from `stream`, which findings call `path`.
+/// Does the same for a `stream`, which findings call `path`.
 pub fn validate_stream(
     path: &Path,
     stream: impl Read,
@@ -42,7 +42,7 @@ pub fn validate_stream(
     }
 }
 
-/// All of `stream`, unless it has more than `max_bytes`.
+/// Reads all of `stream`, unless it has more than `max_bytes`.
 fn read_whole(path: &Path, stream: impl Read, max_bytes: u64) -> Result<Vec<u8>, Finding> {
     let mut bytes = Vec::new();
     match stream.take(max_bytes + 1).read_to_end(&mut bytes) {

@@ -1,4 +1,4 @@
-//! The listing of a store: which files there are, through every link that stays inside, and what is wrong with others.
+//! Lists a store: its files, through every link that stays inside, and the errors of all other entries.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -19,18 +19,18 @@ use super::survey::{KnownFolder, Listed, Listing, Survey, Surveyed, WHOLE_STORE}
 use crate::config::MAX_FILES;
 use crate::language::finding::{Code, Finding, Location};
 
-/// A folder still to be listed.
+/// A folder that is still to be listed.
 struct Folder {
-    /// As files below it are called; empty for the root.
+    /// The path that precedes the names of its files. It is empty for the root.
     path: String,
     base: Arc<Dir>,
     below_base: PathBuf,
-    /// The folders it was reached through, by device and inode: to meet one again is a loop.
+    /// The folders on the way to it, by device and inode. Meeting one of them again is a loop.
     above: Vec<(u64, u64)>,
 }
 
 impl Folder {
-    /// The folder called `name` in this one.
+    /// Returns the folder called `name` in this one.
     fn below(&self, name: &str) -> Self {
         Self {
             path: join(&self.path, name),
@@ -48,7 +48,7 @@ impl Folder {
     }
 }
 
-/// One entry of a folder, what it is behind all links.
+/// One entry of a folder, with all links resolved.
 struct Entry {
     name: String,
     base: Arc<Dir>,
@@ -56,26 +56,26 @@ struct Entry {
     metadata: Metadata,
 }
 
-/// Looks at every file below `root` without reading one. The names in folders that look as they do in `last` are taken
-/// from there.
+/// Looks at every file below `root` without reading one. If a folder has the same stamp as in `last`, its names are
+/// taken from there.
 pub fn survey(root: &Path, last: &Listing) -> Survey {
     Walk::of(root, last, MAX_FILES).survey
 }
 
 struct Walk<'l> {
     last: &'l Listing,
-    /// How many files and folders there may be.
+    /// The most files and folders that may exist.
     most_files: usize,
     survey: Survey,
-    /// Those of the folder that is being listed.
+    /// The files of the folder that is being listed.
     files: Vec<(Arc<str>, Stamp)>,
     n_files: usize,
     n_folders: usize,
-    /// Those that are no `*.json`.
+    /// How many files are not `*.json`.
     n_ignored: usize,
 }
 
-/// How many files that are not read are told of one by one.
+/// How many files that are not read are reported one by one.
 const MAX_IGNORED: usize = 100;
 
 impl<'l> Walk<'l> {
@@ -164,7 +164,7 @@ impl<'l> Walk<'l> {
                 has_data = all.iter().any(|(name, _)| name == "..data");
                 is_plain = !has_data;
                 for (name, entry) in all {
-                    // What stands beside `..data` must be compared with what stands in it.
+                    // Entries beside `..data` must be compared with those in it.
                     if has_data || !self.list_file(&folder, &dir, &name, &entry) {
                         let is_kept = self.keep_name(&folder.path, &name, &mut names);
                         is_plain &= !is_kept || has_plain_type(&entry);
@@ -181,7 +181,7 @@ impl<'l> Walk<'l> {
             let base = Arc::clone(&folder.base);
             self.visit(&folder, name, base, below_base, folders);
         }
-        // What is found wrong here, or only counted, has to be found by the next look too.
+        // The next look must find the same errors, and count the same ignored files.
         is_plain &= self.survey.findings.len() == n_findings && self.n_ignored == n_ignored;
         if !is_plain {
             self.see_link();
@@ -193,8 +193,8 @@ impl<'l> Walk<'l> {
         self.keep(listed, looked, stamp, folder.base, folder.below_base);
     }
 
-    /// Opens `folder`, which is called `place` in findings, and looks at it. None where that is not possible, or where the
-    /// folder has been opened already on the way to itself.
+    /// Opens `folder`, which findings call `place`, and takes its stamp. Returns `None` if that is not possible, or if
+    /// the folder was already opened on the way to itself.
     fn open(&mut self, folder: &mut Folder, place: &str) -> Option<(Stamp, Dir)> {
         let opened = folder
             .base
@@ -218,10 +218,11 @@ impl<'l> Walk<'l> {
         Some((looked, dir))
     }
 
-    /// Looks at the files of a folder in which there are the names that there were. None if one of them is no file now.
+    /// Looks at the files of a folder whose names have not changed. Returns `None` if one of them is not a file any
+    /// more.
     ///
-    /// PERF: one call of the system for each file, nothing else that grows with their number; most of a reload of a
-    /// large store is this.
+    /// PERF: this takes one system call per file, and nothing else that grows with their number. It is most of the time
+    /// that a reload of a large store takes.
     fn list_again(&mut self, dir: &Dir, last: &KnownFolder) -> Option<Arc<Listed>> {
         let Listed { folder, files, .. } = &*last.listed;
         let n_before = match folder.len() {
@@ -255,14 +256,14 @@ impl<'l> Walk<'l> {
         }))
     }
 
-    /// The files that were found, as they were listed before if that is the same.
+    /// Returns the files that were found. They are shared with the previous listing if that is the same.
     fn listed(&mut self, folder: &str, is_data: bool, folders: Vec<Box<str>>) -> Arc<Listed> {
         let mut files = std::mem::take(&mut self.files);
         self.n_files += files.len();
         files.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
         let last = self.last.find((folder, is_data));
         if let Some(last) = last {
-            // One text for each path, however often it is listed.
+            // Each path shares one text, however often it is listed.
             for (path, _) in &mut files {
                 let known = &last.listed.files;
                 let at = known.binary_search_by(|(known, _)| known.cmp(path));
@@ -313,9 +314,10 @@ impl<'l> Walk<'l> {
         }
     }
 
-    /// Lists an entry that is plainly a file of the store: no link, no folder. False for anything else.
+    /// Lists an entry that is plainly a file of the store: neither a link nor a folder. Returns `false` for all other
+    /// entries.
     ///
-    /// PERF: asks for the metadata by the folder's handle, one call of the system instead of four.
+    /// PERF: it reads the metadata through the folder's handle, with one system call instead of four.
     fn list_file(&mut self, folder: &Folder, dir: &Dir, name: &OsStr, entry: &DirEntry) -> bool {
         let Some(name) = name.to_str() else {
             return false;
@@ -324,7 +326,7 @@ impl<'l> Walk<'l> {
         if !is_plain || is_skipped(name) || !name.ends_with(".json") {
             return false;
         }
-        // Should a link have taken its place meanwhile, this is the link's own.
+        // If a link has taken its place meanwhile, this is the stamp of the link itself.
         let Ok(stat) = statat(dir, name, AtFlags::SYMLINK_NOFOLLOW) else {
             return false;
         };
@@ -337,7 +339,7 @@ impl<'l> Walk<'l> {
         true
     }
 
-    /// Lists `folder/..data` under the names of `folder`, and takes those names out of `names` which only lead there.
+    /// Lists `folder/..data` under the names of `folder`. Names that only lead there are removed from `names`.
     fn list_data(
         &mut self,
         folder: &Folder,
@@ -363,7 +365,8 @@ impl<'l> Walk<'l> {
             let message = format!("the folder has more than {} entries", 2 * self.most_files);
             return self.error(Code::TOO_LARGE, &place, message);
         }
-        // The links beside `..data` are for people; the kubelet takes away those of the last version a moment later.
+        // The links beside `..data` only make the files easier to find. The kubelet removes those of the last version a
+        // moment later.
         names.retain(|name| {
             !dir.read_link_contents(name)
                 .is_ok_and(|target| target.starts_with("..data"))
@@ -385,7 +388,7 @@ impl<'l> Walk<'l> {
         self.keep(listed, looked, None, data, PathBuf::new());
     }
 
-    /// Keeps `name` unless it is one that is never read; gives whether it does.
+    /// Keeps `name` unless it is never read. Returns whether it was kept.
     fn keep_name(&mut self, folder: &str, name: &OsStr, names: &mut BTreeSet<String>) -> bool {
         let Some(text) = name.to_str() else {
             let lossy = name.to_string_lossy();
@@ -478,7 +481,7 @@ impl<'l> Walk<'l> {
             .push(Finding::error(code, Location::file(path), message));
     }
 
-    /// A file or folder that the listing has, and that cannot be reached.
+    /// Reports a file or folder that is listed but cannot be reached.
     fn access_error(&mut self, path: &str, error: &io::Error) {
         let leads_out =
             error.kind() == io::ErrorKind::PermissionDenied && error.raw_os_error().is_none();
@@ -529,7 +532,7 @@ fn join(folder: &str, name: &str) -> String {
     }
 }
 
-/// What stands in a folder, as far as it may be looked at.
+/// Returns the entries of a folder, up to the limit.
 fn entries(dir: &Dir, most_files: usize) -> io::Result<Vec<(OsString, DirEntry)>> {
     dir.entries()?
         .take(2 * most_files + 1)
@@ -537,13 +540,13 @@ fn entries(dir: &Dir, most_files: usize) -> io::Result<Vec<(OsString, DirEntry)>
         .collect()
 }
 
-/// Whether it is no link, nor anything that may lead elsewhere.
+/// Returns whether the entry is neither a link nor anything else that may lead elsewhere.
 fn has_plain_type(entry: &DirEntry) -> bool {
     let kind = entry.file_type();
     kind.is_ok_and(|kind| kind.is_file() || kind.is_dir())
 }
 
-/// Files that are there for people and editors.
+/// Returns whether the file is one for readers or editors, which a store does not read.
 fn is_skipped(name: &str) -> bool {
     name.starts_with('.')
         || name.starts_with("README")

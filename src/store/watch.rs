@@ -1,4 +1,4 @@
-//! Hot reload: whatever hints that the store has changed leads to the same check on one thread of its own.
+//! Hot reload: every hint that the store has changed leads to the same check on a thread of its own.
 //!
 //! ```text
 //! file event ─┐                                   ┌─ nothing differs: done
@@ -6,9 +6,9 @@
 //! every 5 s  ─┘                                   └─ read, build, compile ─▶ publish, or keep the last good one
 //! ```
 //!
-//! Events are hints and nothing more: which files they name is never asked, and a lost one costs five seconds. The
-//! store's path is resolved anew at each check, so that it may be a link that somebody swaps, or a folder that goes
-//! away and comes back.
+//! Events are only hints. The check never uses the file names in them, and a lost event costs five seconds. The store's
+//! path is resolved anew at each check, so it may be a link that is swapped, or a folder that disappears and comes
+//! back.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,69 +32,69 @@ use crate::engine::live::{Generation, Live};
 use crate::language::finding::{Code, Finding};
 use crate::telemetry::micros;
 
-/// How long nothing may happen before a change counts as written.
+/// How long the store must be quiet before a change counts as finished.
 const QUIET: Duration = Duration::from_millis(20);
-/// The longest that constant writing can put a check off.
+/// The longest time that constant writing can delay a check.
 const MAX_SETTLE: Duration = Duration::from_millis(500);
-/// How often the files are looked at without a hint.
+/// How often the files are checked without a hint.
 const POLL: Duration = Duration::from_secs(5);
-/// How often is looked whether the first generation has been published.
+/// How often to check whether the first generation has been published.
 const FIRST_GENERATION: Duration = Duration::from_millis(5);
-/// In how many polls every file is digested once, whatever its stamp says: once a minute.
+/// In how many polls every file is digested once, whatever its stamp is: once a minute.
 const N_SLICES: usize = 12;
-/// How often a folder that is not there is looked for again at once before that is left to the poll.
+/// How many times in a row a missing folder is looked for again at once. After that, the poll finds it.
 const MAX_WATCH_RETRIES: u32 = 50;
-/// The most links that the store's path may lead through, as for the kernel.
+/// The most links that the store's path may lead through. The kernel has the same limit.
 const MAX_LINKS: usize = 40;
 
-/// Keeps a [`Live`] up to date with a store; ends when it is dropped.
+/// Keeps a [`Live`] up to date with a store until it is dropped.
 #[derive(Debug)]
 pub struct Watcher {
     signals: Arc<Signals>,
     status: Arc<Mutex<Status>>,
 }
 
-/// What is known about a watched store and its reloads.
+/// The state of a watched store and of its reloads.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// The revision in force.
     pub revision: Revision,
-    /// When the store was last found changed, or found unchanged at request.
+    /// When the store was last found changed, or found unchanged on request.
     pub last_attempt: SystemTime,
     /// When the revision in force was loaded.
     pub last_success: SystemTime,
-    /// How long the last load took, good or not.
+    /// How long the last load took, whether it succeeded or not.
     pub last_duration: Duration,
-    /// How much of that it took to find and read what differs.
+    /// How much of that time was spent finding and reading changed files.
     pub last_scan: Duration,
-    /// Whether the store has changed to something that does not load.
+    /// Whether the store has changed to a state that does not load.
     pub is_stale: bool,
-    /// Warnings of the revision in force; while stale, everything about the store that does not load.
+    /// The warnings of the revision in force. While stale, all findings about the store that does not load.
     pub findings: Vec<Finding>,
     /// How many files the revision in force has.
     pub n_files: usize,
-    /// How many statements.
+    /// How many statements it has.
     pub n_statements: usize,
-    /// How many users and roles.
+    /// How many users and roles it has.
     pub n_principals: usize,
-    /// What became of changes.
+    /// The results of past reloads.
     pub reloads: Reloads,
 }
 
-/// How many reloads had which result.
+/// How many reloads had each result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reloads {
     /// A new revision took over.
     pub published: u64,
-    /// The files were touched, and say what they said.
+    /// The files were touched, but their contents are the same.
     pub unchanged: u64,
-    /// The store did not load; the last good revision stayed.
+    /// The store did not load, and the last good revision stayed in force.
     pub refused: u64,
 }
 
 impl Watcher {
-    /// Begins to watch the store at `root`, which `loader` has loaded. The snapshot of `loaded` is for the caller to
-    /// publish to `live`, before or after; until then nothing else is.
+    /// Starts to watch the store at `root`, which `loader` has loaded. The caller publishes the snapshot of `loaded` to
+    /// `live`, before or after this call. Nothing else is published until then.
     pub fn start(
         root: PathBuf,
         live: Arc<Live>,
@@ -112,13 +112,13 @@ impl Watcher {
         Ok(Self { signals, status })
     }
 
-    /// Has every file read and digested now, whatever its stamp says (SIGHUP).
+    /// Requests that every file is read and digested now, whatever its stamp is (SIGHUP).
     pub fn request_reload(&self) {
         self.signals.must_digest.store(true, Ordering::Release);
         self.signals.wake();
     }
 
-    /// What is known now.
+    /// Returns the current status.
     pub fn status(&self) -> Status {
         lock(&self.status).clone()
     }
@@ -128,60 +128,61 @@ impl Drop for Watcher {
     fn drop(&mut self) {
         self.signals.must_stop.store(true, Ordering::Release);
         self.signals.wake();
-        // The thread ends by itself, and is not waited for: loading a large store takes longer than a drain may.
+        // The thread ends by itself. Drop does not wait for it, because loading a large store takes longer than a drain
+        // may.
     }
 }
 
-/// How others speak to the reloading thread.
+/// The signals to the reloading thread.
 #[derive(Debug)]
 struct Signals {
-    /// Holds one wake-up: a thousand events while a store is read are one reason to look again.
+    /// Holds one wake-up, because a thousand events during a read are only one reason to look again.
     wake: SyncSender<()>,
     must_stop: AtomicBool,
     must_digest: AtomicBool,
-    /// The system's watching has failed in some way since it was set up.
+    /// Whether the system's watch has failed in some way since it was set up.
     must_rewatch: AtomicBool,
 }
 
 impl Signals {
     fn wake(&self) {
-        // Full: it will wake anyway. Closed: nobody is left to wake.
+        // If the channel is full, the thread will wake anyway. If it is closed, there is no thread to wake.
         let _ = self.wake.try_send(());
     }
 }
 
-/// The state of a panicked holder is as good as any: each write to it is one assignment.
+/// Locks the status. A lock that a panic poisoned is still good, because each write to the status is one assignment.
 fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
     status.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What runs on the thread.
+/// The state of the thread.
 struct Reloader {
     root: PathBuf,
     live: Arc<Live>,
     signals: Arc<Signals>,
     status: Arc<Mutex<Status>>,
     watched: Option<Watched>,
-    /// Whether watching worked when it was last tried.
+    /// Whether watching worked at the last attempt.
     can_watch: bool,
-    /// How often, one after the other, there was nothing to watch.
+    /// How many times in a row there was nothing to watch.
     n_retries: u32,
     loader: Loader,
     finding_log: FindingLog,
     next_slice: usize,
-    /// Generations that were in force, while requests still run on them: the last request to end must not be the one
-    /// that frees a store.
+    /// Replaced generations that requests still use. They are kept here because the last request to end must not be the
+    /// one that frees a store.
     retired: Vec<Arc<Generation>>,
 }
 
-/// The system's watch, and what it was set up for.
+/// The system's watch, and the places for which it was set up.
 struct Watched {
     places: Places,
     /// Dropping it ends the watch.
     _watcher: RecommendedWatcher,
 }
 
-/// Why there is a check.
+/// The reason for a check.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Reason {
     Event,
@@ -234,7 +235,7 @@ impl Reloader {
 
     fn run(mut self, woken: &Receiver<()>) {
         self.watch();
-        // Whoever started us publishes the first generation: ours, if there was a newer one, must come after it.
+        // The caller publishes the first generation. If there is a newer one, it must come after that.
         while self.live.load().is_none() {
             if self.signals.must_stop.load(Ordering::Acquire) {
                 return;
@@ -256,7 +257,7 @@ impl Reloader {
             if self.signals.must_stop.load(Ordering::Acquire) {
                 return;
             }
-            // Where something always happens there is never a timeout, and yet the digests must have their turn.
+            // If events never stop, there is never a timeout, but the digests must still be checked.
             if Instant::now() >= next_poll {
                 reason = Reason::Poll;
                 next_poll = Instant::now() + POLL;
@@ -266,7 +267,7 @@ impl Reloader {
         }
     }
 
-    /// A fault in here must cost one check, not all that would have followed.
+    /// Checks the store. A panic costs only this check, and not all later ones.
     fn check_safely(&mut self, reason: Reason) {
         if catch_unwind(AssertUnwindSafe(|| self.check(reason))).is_err() {
             error!(
@@ -278,20 +279,20 @@ impl Reloader {
         }
     }
 
-    /// Looks whether the store differs from what was last read, and if so, reloads it.
+    /// Checks whether the store differs from what was last read, and reloads it if so.
     fn check(&mut self, reason: Reason) {
         self.free_retired();
         let must_digest = self.signals.must_digest.swap(false, Ordering::AcqRel);
         let begun = Instant::now();
         let is_poll = reason == Reason::Poll;
         let seen = self.loader.seen();
-        // At least once a minute every folder is listed, whatever its stamp says.
+        // At least once a minute every folder is listed, whatever its stamp is.
         let must_list = must_digest || (is_poll && self.next_slice == 0);
         let nothing = Listing::default();
         let survey = walk::survey(&self.root, if must_list { &nothing } else { &seen.listing });
         let surveyed = begun.elapsed();
         let is_untouched = survey.is_as(&seen.listing);
-        // A file that was too new, or could not be read, is read again however it looks.
+        // A file that was too new or could not be read is read again, whatever its stamp is.
         let is_doubtful = is_poll && (seen.is_fresh || self.was_unreadable());
         let hides_change = is_poll && is_untouched && self.slice_differs(&survey);
         if is_untouched && !(must_digest || is_doubtful || hides_change) {
@@ -309,14 +310,14 @@ impl Reloader {
             self.loader.note_unchanged(scan);
             let mut status = lock(&self.status);
             status.last_attempt = SystemTime::now();
-            // Our own second look at very new files is no reload that anybody asked for.
+            // Our own second look at very new files is not a reload that anyone requested.
             status.reloads.unchanged += u64::from(must_digest || !is_untouched);
             return;
         }
         lock(&self.status).last_attempt = SystemTime::now();
         match self.loader.make(scan, source) {
             Ok(mut loaded) => {
-                loaded.took.scan += surveyed; // the first look is a part of it
+                loaded.took.scan += surveyed; // the first look is part of the scan
                 self.publish(loaded, begun);
             }
             Err(refused) => self.refuse(refused.findings, begun),
@@ -324,14 +325,14 @@ impl Reloader {
         self.free_retired();
     }
 
-    /// Frees the generations that nobody uses any more. Nothing hands out another share of one that was replaced.
+    /// Frees the generations that no request uses any more. A replaced generation never gets new users.
     fn free_retired(&mut self) {
         self.retired
             .retain(|generation| Arc::strong_count(generation) > 1);
     }
 
-    /// Whether something could not be read when it was last tried, for a reason that may go without a change of the
-    /// file: no descriptor left, a file system that stumbled.
+    /// Returns whether a file could not be read at the last attempt for a reason that may go away without a change of
+    /// the file, such as too few descriptors or a temporary error of the file system.
     fn was_unreadable(&self) -> bool {
         let findings = &self.loader.seen().read_findings;
         findings
@@ -339,7 +340,7 @@ impl Reloader {
             .any(|finding| finding.code == Code::UNREADABLE)
     }
 
-    /// Whether one of the next few files has another content than was read, behind an unchanged stamp.
+    /// Returns whether one of the next few files has changed its content but not its stamp.
     fn slice_differs(&mut self, survey: &Survey) -> bool {
         let seen = self.loader.seen();
         let contents = &seen.contents;
@@ -370,7 +371,7 @@ impl Reloader {
         let revision = snapshot.revision.clone();
         let is_in_force = lock(&self.status).revision == revision;
         self.finding_log.log(&findings);
-        // Refused files that were put back as they were: the generation in force is the one they make.
+        // Refused files were restored, so the generation in force is already the right one.
         let old = if is_in_force {
             None
         } else {
@@ -418,7 +419,7 @@ impl Reloader {
         status.reloads.refused += 1;
     }
 
-    /// Sets the system's watch up, or anew if the store's path leads elsewhere by now.
+    /// Sets up the system's watch, or sets it up again if the store's path leads elsewhere now.
     fn watch(&mut self) {
         let must_rewatch = self.signals.must_rewatch.swap(false, Ordering::AcqRel);
         let places = Places::of(&self.root);
@@ -443,7 +444,7 @@ impl Reloader {
                     _watcher: watcher,
                 });
             }
-            // Somebody swaps it right now: in a moment there will be something to watch.
+            // The store is being swapped, so there will be something to watch in a moment.
             Err(cause) if is_gone(&cause) && self.n_retries < MAX_WATCH_RETRIES => {
                 self.n_retries += 1;
                 self.signals.must_rewatch.store(true, Ordering::Release);
@@ -461,7 +462,7 @@ impl Reloader {
     }
 }
 
-/// Waits until nothing has happened for a moment, but not for ever.
+/// Waits until nothing has happened for a moment, but only up to a limit.
 fn settle(woken: &Receiver<()>) {
     let end = Instant::now() + MAX_SETTLE;
     loop {
@@ -472,15 +473,15 @@ fn settle(woken: &Receiver<()>) {
     }
 }
 
-/// What has to be watched for a store.
+/// The places that have to be watched for a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Places {
-    /// The root, with all below; its identity changes when it is replaced.
+    /// The root, with everything below it. Its identity changes when it is replaced.
     root: PathBuf,
     identity: Option<(u64, u64)>,
-    /// Folders in which something stands that the root is reached by: a link, or the root itself.
+    /// The folders that contain a step on the way to the root: a link, or the root itself.
     outer: BTreeSet<PathBuf>,
-    /// Those things.
+    /// The steps themselves.
     steps: BTreeSet<PathBuf>,
 }
 
@@ -497,7 +498,8 @@ impl Places {
         };
         places.step(root);
         let mut open = vec![root.to_owned()];
-        // By themselves: the root is a step already, and may be a link.
+        // The links that were followed. They are separate from `steps`, because the root is a step already and may be a
+        // link.
         let mut followed = BTreeSet::new();
         let mut n_links = 0;
         while let Some(path) = open.pop() {
@@ -510,7 +512,7 @@ impl Places {
                 n_links += 1;
                 places.step(&prefix);
                 if followed.insert(prefix.clone()) && n_links < MAX_LINKS {
-                    // A path with `..` in it is followed as it is: the system resolves it.
+                    // A path with `..` in it is used unchanged, because the system resolves it.
                     open.push(
                         prefix
                             .parent()
@@ -522,12 +524,12 @@ impl Places {
         places
     }
 
-    /// Adds something that the root is reached by.
+    /// Adds a step on the way to the root.
     fn step(&mut self, path: &Path) {
-        // A folder that is gone is waited for where it will come back.
+        // If a folder is gone, the nearest existing folder above it is watched, because it will come back there.
         let folder = path.ancestors().skip(1).find(|folder| folder.is_dir());
         self.outer.extend(folder.map(Path::to_owned));
-        // Of what is gone, the first missing part will come back first.
+        // The first missing part of the path will come back first.
         let folder_is_parent = folder == path.parent();
         if !folder_is_parent
             && let Some(missing) = path.ancestors().find(|part| part.parent() == folder)
@@ -537,10 +539,10 @@ impl Places {
         self.steps.insert(path.to_owned());
     }
 
-    /// Whether `event` can be about the store: not what merely happens beside it.
+    /// Returns whether `event` can be about the store, and not just about something beside it.
     fn concern(&self, event: &Event) -> bool {
         if matches!(event.kind, EventKind::Access(_)) {
-            // Our own reading makes these.
+            // Our own reading causes these events.
             return false;
         }
         event.need_rescan()
@@ -552,8 +554,8 @@ impl Places {
             })
     }
 
-    /// Whether `event` says that the root, or a link to it, has gone or come: its watch may be one of a folder that is
-    /// no more, even where the new one has got the old one's number.
+    /// Returns whether `event` says that the root, or a link to it, has disappeared or appeared. Then the watch may be
+    /// on a folder that no longer exists, even if the new folder has the same inode number.
     fn is_replacement(&self, event: &Event) -> bool {
         let is_move = matches!(
             event.kind,
@@ -570,7 +572,7 @@ impl Places {
     }
 }
 
-/// Whether all that is wrong is that a folder is not there (any more).
+/// Returns whether the only error is that a folder is missing.
 fn is_gone(cause: &notify::Error) -> bool {
     use notify::ErrorKind;
     match &cause.kind {
@@ -584,8 +586,8 @@ fn is_gone(cause: &notify::Error) -> bool {
 fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedWatcher> {
     let concerned = places.clone();
     let signals = Arc::clone(signals);
-    // A link that stays inside leads to what is watched anyway; one that leads out must not be followed, or a link to
-    // `/` would have the whole machine watched until the system has no watches left.
+    // A link that stays inside leads to something that is watched anyway. A link that leads out must not be followed,
+    // because a link to `/` would make the system watch the whole machine until it has no watches left.
     let without_links = notify::Config::default().with_follow_symlinks(false);
     let mut watcher = RecommendedWatcher::new(
         move |event: notify::Result<Event>| match event {
@@ -598,7 +600,7 @@ fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedW
                 }
             }
             Err(cause) => {
-                // A swap takes away what was watched: then the watch is set up anew, and that is all.
+                // A swap removes the watched folder. The only reaction is to set up the watch again.
                 if is_gone(&cause) {
                     debug!(%cause, "a watched folder has gone");
                 } else {
@@ -611,7 +613,7 @@ fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedW
         without_links,
     )?;
     for folder in &places.outer {
-        // A folder that may be passed through but not read; the poll sees a swap there.
+        // The folder may be traversed but not read. The poll finds a swap there.
         if let Err(cause) = watcher.watch(folder, RecursiveMode::NonRecursive) {
             debug!(%cause, folder = %folder.display(), "a folder above the store cannot be watched");
         }

@@ -1,4 +1,4 @@
-//! `account.json`.
+//! Reads `account.json`.
 
 use super::members::Members;
 use super::{Folder, Reading};
@@ -18,7 +18,7 @@ const MEMBERS: &[&str] = &[
     "CanonicalUserId",
 ];
 
-/// Reads an `account.json` of `folder`; the partition of an account that names none is `default_partition`.
+/// Reads an `account.json` of `folder`. An account that names no partition gets `default_partition`.
 pub fn account(
     node: &Node<'_>,
     folder: &Folder,

@@ -1,10 +1,10 @@
-//! How much there is to evaluate.
+//! Counts the statements that are evaluated.
 
 use crate::language::document::PolicyDocument;
 use crate::world::Entity;
 use crate::world::entity::{InlinePolicy, ManagedPolicy};
 
-/// The statements of every document that is evaluated where it is attached.
+/// Returns the number of statements in all documents of an entity that are evaluated.
 pub fn of_entity(entity: &Entity) -> usize {
     match entity {
         Entity::User(user) => inline(&user.inline),
@@ -19,7 +19,7 @@ pub fn of_entity(entity: &Entity) -> usize {
     }
 }
 
-/// Of the version in force.
+/// Returns the number of statements in the version that is in force.
 pub fn of_managed(policy: &ManagedPolicy) -> usize {
     policy
         .default_version()

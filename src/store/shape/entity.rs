@@ -1,4 +1,4 @@
-//! Users, groups and roles, in the shapes of AWS's detail lists, and what all entities have in common.
+//! Reads users, groups and roles, in the shapes of AWS's detail lists, and the members that all entities share.
 
 use std::ops::Range;
 
@@ -14,19 +14,19 @@ use crate::world::entity::{Group, Identity, InlinePolicy, Reference, Role, Tags,
 
 /// How a kind of entity is named in its file and in its ARN.
 pub struct Naming {
-    /// For messages: `the user`.
+    /// The kind's name in messages: `the user`.
     pub what: &'static str,
     /// The first part of the ARN's resource: `user`.
     pub resource: &'static str,
-    /// `UserName`.
+    /// The member with its name: `UserName`.
     pub name: &'static str,
-    /// `UserId`.
+    /// The member with its unique id: `UserId`.
     pub id: &'static str,
-    /// The longest name that AWS takes, in characters (G-39).
+    /// The longest name that AWS accepts, in characters (G-39).
     pub max_name: usize,
 }
 
-/// The longest path that AWS takes.
+/// The longest path that AWS accepts.
 const MAX_PATH: usize = 512;
 
 const USER: Naming = Naming {
@@ -168,7 +168,7 @@ pub fn role(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<Role> {
     })
 }
 
-/// An hour where the file does not say; from an hour to twelve (T-31).
+/// Returns the longest session, from one hour to twelve. The default is one hour (T-31).
 fn max_session_duration(members: &Members<'_, '_>, report: &mut Report<'_>) -> u32 {
     const DEFAULT: u32 = 3_600;
     let Some(node) = members.get("MaxSessionDuration") else {
@@ -191,7 +191,7 @@ fn max_session_duration(members: &Members<'_, '_>, report: &mut Report<'_>) -> u
     seconds.unwrap_or(DEFAULT)
 }
 
-/// Where an entity is, taken apart: from its ARN.
+/// The parts of an entity's ARN.
 struct ArnParts {
     arn: Arn,
     account: AccountId,
@@ -199,7 +199,8 @@ struct ArnParts {
     name: String,
 }
 
-/// Works out name, path, account and ARN: from the file's members, else from its place. What stands twice must agree.
+/// Determines name, path, account and ARN from the file's members, or else from its place. Values that are given twice
+/// must agree.
 pub fn identity(
     naming: &Naming,
     members: &Members<'_, '_>,
@@ -272,7 +273,7 @@ pub fn identity(
     })
 }
 
-/// Checks that both are such as AWS takes, at the places where they stand.
+/// Checks that AWS would accept the name and the path. Findings point to where they are given.
 fn check_name_and_path(
     naming: &Naming,
     (name, path): (&str, &str),
@@ -302,7 +303,7 @@ fn check_name_and_path(
     }
 }
 
-/// Checks that the ARN, of these parts, says the same as name and path.
+/// Checks that an ARN with these parts agrees with the name and the path.
 fn check_arn(
     naming: &Naming,
     (text, node): (&str, &Node<'_>),
@@ -326,7 +327,7 @@ fn check_arn(
     }
 }
 
-/// The account: of the ARN, else of the place. None where nothing says, or where both do and differ.
+/// Returns the account from the ARN, or else from the place. Returns `None` if neither names one, or if they differ.
 fn account_of(
     naming: &Naming,
     name: &str,
@@ -412,7 +413,7 @@ fn arn_parts(
     parts
 }
 
-/// Whether `path` is an IAM path: `/`, or printable ASCII between two slashes.
+/// Returns whether `path` is an IAM path: `/`, or printable ASCII between two slashes.
 fn is_path(path: &str) -> bool {
     path.starts_with('/') && path.ends_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
 }
@@ -453,7 +454,7 @@ fn permissions_boundary(
     let node = members.get("PermissionsBoundary")?;
     let read = ["PermissionsBoundaryArn", "PermissionsBoundaryType"];
     let members = Members::of(node, what, &read, &[], report)?;
-    // The API prints `PermissionsBoundaryPolicy`, its documentation says `Policy`; there are no other types.
+    // The API prints `PermissionsBoundaryPolicy`, but its documentation says `Policy`. There are no other types.
     if let Some((text, node)) = members.text("PermissionsBoundaryType", report)
         && !matches!(text, "Policy" | "PermissionsBoundaryPolicy")
     {
@@ -467,7 +468,7 @@ fn permissions_boundary(
     }))
 }
 
-/// Reads the inline policies in `list`; each name stands there once.
+/// Reads the inline policies in `list`. Each name may occur once.
 fn inline(members: &Members<'_, '_>, list: &str, report: &mut Report<'_>) -> Box<[InlinePolicy]> {
     let mut policies: Vec<InlinePolicy> = Vec::new();
     let mut names = std::collections::BTreeSet::new();
@@ -505,7 +506,7 @@ fn inline(members: &Members<'_, '_>, list: &str, report: &mut Report<'_>) -> Box
     policies.into()
 }
 
-/// Reads `Tags`; keys are unique ignoring case.
+/// Reads `Tags`. Keys are unique ignoring case.
 pub fn tags(members: &Members<'_, '_>, report: &mut Report<'_>) -> Tags {
     let mut tags = Vec::new();
     let mut keys = std::collections::BTreeSet::new();

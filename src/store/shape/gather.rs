@@ -1,4 +1,4 @@
-//! The fragments of all files → what the store says.
+//! Puts the fragments of all files together.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,32 +14,32 @@ use crate::store::progress::Progress;
 use crate::world::Entities;
 use crate::world::build::Missing;
 
-/// As many files are worth a thread.
+/// How many files are worth a thread of their own.
 const MIN_FILES_PER_THREAD: usize = 32;
 
-/// What the files of a store say.
+/// The contents of a store's files.
 #[derive(Debug, Default)]
 pub struct Shaped {
-    /// All that could be read.
+    /// All entities that could be read.
     pub entities: Entities,
     /// The account of the root's `account.json`.
     pub root_account: Option<AccountId>,
-    /// What may exist, in files that could not be read.
+    /// The entities that may exist in files that could not be read.
     pub missing: Missing,
     /// How many statements are evaluated.
     pub n_statements: usize,
-    /// About the files.
+    /// The findings about the files.
     pub findings: Vec<Finding>,
 }
 
-/// A file, and what it says.
+/// A file and its contents.
 pub type Parsed = (Seen, Arc<Fragment>);
 
-/// Reads all files of a store. What is wrong with the files of `unread` has been said. What `memory` knows of `files`
-/// is taken from there, the others are in `read`, and afterwards it knows the good ones of `files` and no others. Some of
-/// `read` may be `parsed` already, as files of those to whom `memory` says they belong.
+/// Reads all files of a store. Errors of the files of `unread` have been reported already. Files of `files` that
+/// `memory` knows are taken from there, and the others are in `read`. Afterwards `memory` knows the good ones of
+/// `files` and no others. Some of `read` may be `parsed` already, with the owners that `memory` has.
 ///
-/// Fails where a file that was not read again means something else now, because its folder belongs to another account.
+/// Fails if a file that was not read again means something else now, because its folder belongs to another account.
 pub fn entities(
     files: &Contents,
     read: Vec<File>,
@@ -55,7 +55,7 @@ pub fn entities(
         let owners = declared.owners.clone();
         return merge(files, read_all(read, &owners), declared, memory);
     }
-    // What it says follows from its owner, too.
+    // The contents of a file depend on its owner too.
     let mut fresh = parsed;
     fresh.retain(|_| memory.owners == declared.owners);
     let is_parsed: HashSet<&str> = fresh.iter().map(|(file, _)| &*file.path).collect();
@@ -66,8 +66,8 @@ pub fn entities(
     merge(files, fresh, declared, memory)
 }
 
-/// What each of `files` says, in their order; several threads read where there is much to do. Each text is dropped as
-/// soon as it has been read, unless the caller keeps it, so that what it says can take its room.
+/// Returns the contents of each of `files`, in their order. Several threads read if there are many files. Each text is
+/// dropped as soon as it has been parsed, unless the caller keeps it, so that the results can use its memory.
 pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<Parsed> {
     let progress = Progress::of("parsing the store", files.len());
     let one = |File { seen, text }: File| {
@@ -75,7 +75,7 @@ pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<Parsed> {
         progress.step();
         (seen, Arc::new(said))
     };
-    // To ask how many processors there are reads files: not for one policy.
+    // The system reads files to tell how many processors there are, which is not worth it for a few policies.
     let n_threads = match files.len() / MIN_FILES_PER_THREAD {
         0 | 1 => 1,
         worth => std::thread::available_parallelism().map_or(1, |all| worth.min(all.get())),
@@ -103,12 +103,12 @@ pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<Parsed> {
         }
         done
     });
-    // Whoever was faster: findings and entities stand in the order of the files.
+    // Threads finish in any order, but findings and entities are in the order of the files.
     done.sort_unstable_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, read)| read).collect()
 }
 
-/// Puts together what was read now and what is remembered.
+/// Merges the files that were read now with those that are remembered.
 fn merge(
     files: &Contents,
     fresh: Vec<Parsed>,
@@ -161,7 +161,7 @@ impl Shaped {
         for (policy, says) in &*said.aws_managed {
             let arn = policy.identity.arn.as_str();
             match aws_managed.get(arn) {
-                // Every dump brings its own copy of what AWS manages.
+                // Every dump has its own copy of the AWS-managed policies.
                 Some(known) if known == says => continue,
                 Some(_) => {}
                 None => _ = aws_managed.insert(arn.to_owned(), *says),

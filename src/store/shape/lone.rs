@@ -1,4 +1,4 @@
-//! A file outside of a store: `iamd validate FILE`.
+//! Checks a file outside of a store: `iamd validate FILE`.
 
 use std::sync::Arc;
 
@@ -11,21 +11,21 @@ use crate::language::report::Report;
 use crate::name::AccountId;
 use crate::store::place::{Kind, Place};
 
-/// Whose a file is, nothing can say here, and nobody asks.
+/// Nothing here can tell who owns the file, and no check needs to know.
 const OF_NOBODY: Owner<'static> = Owner {
     id: None,
     partition: "aws",
     is_broken: true,
 };
 
-/// Every finding about one file on its own, outside of a store. Its members tell what it holds; where they don't, the
-/// folder that it stands in.
+/// Returns every finding about one file outside of a store. Its members tell what it holds, or else the folder that it
+/// is in.
 pub fn lone_file(path: &Arc<str>, bytes: &[u8], folder: Option<Kind>) -> Vec<Finding> {
     with_json(path, bytes, |node, report| {
         let mut place = Place::of(path);
         place.iam_path = "/".to_owned();
         place.account_folder = None;
-        // A document may be checked wherever it stands.
+        // A document may be checked in any folder.
         let guess = match node.member("Statement") {
             Some(_) => None,
             None => folder.or_else(|| kind_of(node)),
@@ -55,7 +55,7 @@ pub fn lone_file(path: &Arc<str>, bytes: &[u8], folder: Option<Kind>) -> Vec<Fin
         let mut reader = Reader::default();
         let owner = OF_NOBODY;
         if place.kind == Kind::Account {
-            // Any id will do for a folder's account: the file alone need not name it.
+            // Any id will do for a folder's account, because a file on its own need not name it.
             let folder = Folder {
                 id: account_id_in(node),
             };
@@ -93,7 +93,7 @@ fn account_id_in(node: &Node<'_>) -> Option<AccountId> {
     text.and_then(|text| AccountId::parse(text).ok())
 }
 
-/// What a file outside of a store's folders holds, by its members; none for a policy document.
+/// Returns the kind of a file outside of a store's folders, by its members. Returns `None` for a policy document.
 fn kind_of(node: &Node<'_>) -> Option<Kind> {
     let has = |names: &[&str]| names.iter().any(|name| node.member(name).is_some());
     if has(&["Statement"]) {
@@ -147,7 +147,7 @@ fn kind_of(node: &Node<'_>) -> Option<Kind> {
     }
 }
 
-/// Every finding about a policy document of a type that is known, bare or as AWS wraps it.
+/// Returns every finding about a policy document of a known type, bare or as AWS wraps it.
 pub fn lone_document(path: &Arc<str>, bytes: &[u8], policy_type: PolicyType) -> Vec<Finding> {
     with_json(path, bytes, |node, report| {
         let place = Place::of(path);
@@ -176,8 +176,8 @@ pub fn lone_document(path: &Arc<str>, bytes: &[u8], policy_type: PolicyType) -> 
     })
 }
 
-/// A bare document: identity-based, or resource-based if a statement names principals; a trust policy if none of them
-/// names resources either.
+/// Checks a bare document as an identity-based policy, or as a resource-based one if a statement names principals. If
+/// no statement names resources either, it is checked as a trust policy.
 fn guessed_document(node: &Node<'_>, report: &mut Report<'_>) {
     let statements = node
         .member("Statement")

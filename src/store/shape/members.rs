@@ -1,10 +1,10 @@
-//! The members of one JSON object, each taken by name; what is left over is an error with a guess.
+//! Reads the members of one JSON object by name. An unknown member is an error with a suggestion.
 
 use crate::language::finding::{Code, did_you_mean};
 use crate::language::json::{Member, Node, Value};
 use crate::language::report::Report;
 
-/// A text that a member may hold, with its node.
+/// A member's text, if it has one, with its node.
 pub type Given<'n, 't> = Option<(&'n str, &'n Node<'t>)>;
 
 /// The members of an object whose names have been checked.
@@ -16,7 +16,7 @@ pub struct Members<'n, 't> {
 }
 
 impl<'n, 't> Members<'n, 't> {
-    /// Takes `node` for `what`, an object that may have the members `read` and, without a look at them, `unread`.
+    /// Takes `node` as `what`, an object that may have the members `read`, and also `unread`, which are not checked.
     pub fn of(
         node: &'n Node<'t>,
         what: &str,
@@ -54,7 +54,7 @@ impl<'n, 't> Members<'n, 't> {
         Some(Self { node, members })
     }
 
-    /// The value of `name`.
+    /// Returns the value of `name`.
     pub fn get(&self, name: &str) -> Option<&'n Node<'t>> {
         self.members
             .iter()
@@ -62,7 +62,7 @@ impl<'n, 't> Members<'n, 't> {
             .map(|member| &member.value)
     }
 
-    /// The value of `name`, which must be there.
+    /// Returns the value of `name`, which must be there.
     pub fn required(
         &self,
         name: &str,
@@ -80,19 +80,19 @@ impl<'n, 't> Members<'n, 't> {
         value
     }
 
-    /// The string at `name`, with its node.
+    /// Returns the string at `name`, with its node.
     pub fn text(&self, name: &str, report: &mut Report<'_>) -> Given<'n, 't> {
         let node = self.get(name)?;
         Some((string(node, name, report)?, node))
     }
 
-    /// The string at `name`, which must be there.
+    /// Returns the string at `name`, which must be there.
     pub fn required_text(&self, name: &str, what: &str, report: &mut Report<'_>) -> Given<'n, 't> {
         let node = self.required(name, what, report)?;
         Some((string(node, name, report)?, node))
     }
 
-    /// The Boolean at `name`; false where it is absent.
+    /// Returns the Boolean at `name`, or `false` if it is absent.
     pub fn flag(&self, name: &str, report: &mut Report<'_>) -> bool {
         match self.get(name) {
             None => false,
@@ -108,7 +108,7 @@ impl<'n, 't> Members<'n, 't> {
         }
     }
 
-    /// The elements of the list at `name`; none where it is absent.
+    /// Returns the elements of the list at `name`, or no elements if it is absent.
     pub fn list(&self, name: &str, report: &mut Report<'_>) -> &'n [Node<'t>] {
         match self.get(name) {
             None => &[],
@@ -125,7 +125,7 @@ impl<'n, 't> Members<'n, 't> {
     }
 }
 
-/// The text of `node`, which is or stands in `name`.
+/// Returns the text of `node`, which is the member `name` or an element of it.
 pub fn string<'n>(node: &'n Node<'_>, name: &str, report: &mut Report<'_>) -> Option<&'n str> {
     let text = node.as_str();
     match text {
@@ -149,7 +149,7 @@ pub fn string<'n>(node: &'n Node<'_>, name: &str, report: &mut Report<'_>) -> Op
     text
 }
 
-/// Reports every repeated name anywhere below `node`, a value that is not read otherwise.
+/// Reports every repeated name anywhere below `node`, for a value that is not read otherwise.
 pub fn no_member_twice(node: &Node<'_>, report: &mut Report<'_>) {
     match &node.value {
         Value::Array(elements) => elements
@@ -168,7 +168,7 @@ pub fn no_member_twice(node: &Node<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// Each member whose name stands further up already.
+/// Returns each member whose name already occurred.
 fn repeated<'n, 't>(members: &'n [Member<'t>]) -> Vec<&'n Member<'t>> {
     let mut seen = std::collections::BTreeSet::new();
     members

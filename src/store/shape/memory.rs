@@ -1,7 +1,7 @@
-//! What files said when they were read last: a reload reads and parses only what has changed.
+//! The contents of files when they were last read, so that a reload reads and parses only changed files.
 //!
-//! A file's entities and findings follow from its path, its content and the owner of its folder alone, so where all
-//! three are the same, so is what it says.
+//! A file's entities and findings follow only from its path, its content and the owner of its folder. If all three are
+//! the same, its entities and findings are the same.
 
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
@@ -30,7 +30,7 @@ struct Remembered {
     says: Says,
 }
 
-/// There is no error in it.
+/// The contents of a file without errors.
 #[derive(Debug)]
 enum Says {
     Entities(Arc<Fragment>),
@@ -38,12 +38,12 @@ enum Says {
 }
 
 impl Memory {
-    /// To whom its files belong.
+    /// Returns the owners of its files.
     pub fn owners(&self) -> &Owners {
         &self.owners
     }
 
-    /// How many files it holds.
+    /// Returns how many files it holds.
     pub fn n_files(&self) -> usize {
         self.files.len()
     }
@@ -64,7 +64,7 @@ impl Memory {
         self.known(&content.path) == Some(content)
     }
 
-    /// What the file at `path` says; the caller has seen that its content is the same.
+    /// Returns the contents of the file at `path`. The caller has checked that its bytes are the same.
     pub fn fragment(&self, path: &str) -> Option<&Arc<Fragment>> {
         match &self.find(path)?.says {
             Says::Entities(fragment) => Some(fragment),
@@ -81,7 +81,7 @@ impl Memory {
         }
     }
 
-    /// Remembers what `file` says.
+    /// Remembers the contents of `file`.
     pub fn keep(&mut self, file: &Seen, fragment: Arc<Fragment>) {
         self.keep_as(file, Says::Entities(fragment));
     }
@@ -106,7 +106,7 @@ impl Memory {
             .insert_unique(hash(&remembered), remembered, hash);
     }
 
-    /// Notes what a file looks like that was read again, and says what it said.
+    /// Records the stamp of a file that was read again and has the same contents.
     pub fn looks(&mut self, file: &Seen) {
         if let Some(known) = self.find_mut(&file.path) {
             known.seen.stamp = file.stamp;
@@ -124,7 +124,7 @@ impl Memory {
         }
     }
 
-    /// Forgets all files but these.
+    /// Forgets all files except these.
     pub(super) fn keep_only(&mut self, files: &Contents) {
         let present: HashSet<&str> = files.iter().map(|content| &*content.path).collect();
         self.files

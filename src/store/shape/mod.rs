@@ -1,8 +1,8 @@
-//! JSON in the shapes that AWS's tools print → the entities of a world.
+//! Reads JSON in the shapes that AWS's tools print into the entities of a world.
 //!
-//! A file's place says what it holds ([`Place`]), and its owner: the folder below `accounts/`, else the root's
-//! `account.json`. So accounts are read first. What stands at a place that says nothing must be a dump, which any
-//! `*.json` with AWS's lists is; each entity of a dump belongs to the account in its ARN.
+//! A file's place determines its kind ([`Place`]) and its owner, which is the folder below `accounts/` or else the
+//! root's `account.json`. So accounts are read first. A file in a place without a kind must be a dump, which is any
+//! `*.json` file with AWS's lists. Each entity of a dump belongs to the account in its ARN.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub use lone::{lone_document, lone_file};
 /// The deepest nesting of a file.
 const MAX_FILE_DEPTH: usize = 64;
 
-/// The lists of a dump.
+/// The members of a dump that hold its lists.
 const DUMP_LISTS: [&str; 4] = [
     "UserDetailList",
     "GroupDetailList",
@@ -51,27 +51,27 @@ const DUMP_LISTS: [&str; 4] = [
 
 /// An account's folder: the root itself, or one below `accounts/`.
 struct Folder {
-    /// None for the root, or when the folder's name is no account id.
+    /// `None` for the root, or if the folder's name is not an account id.
     id: Option<AccountId>,
 }
 
-/// To whom the entities of a folder belong.
+/// The owner of the entities in a folder.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FolderOwner {
     id: Option<AccountId>,
     partition: String,
-    /// Its `account.json` or name is wrong, which has been said.
+    /// Whether its `account.json` or its name is wrong. That has been reported already.
     is_broken: bool,
 }
 
-/// To whom the entities of a file belong, unless their ARNs say otherwise.
+/// The owner of the entities in a file, unless their ARNs name another one.
 struct Owner<'o> {
     id: Option<&'o AccountId>,
     partition: &'o str,
     is_broken: bool,
 }
 
-/// What the readers of one file share.
+/// The state that the readers of one file share.
 struct Reading<'r, 'f> {
     report: &'r mut Report<'f>,
     place: &'r Place<'r>,
@@ -80,37 +80,37 @@ struct Reading<'r, 'f> {
 }
 
 impl Reading<'_, '_> {
-    /// Whether an entity with an ARN of `account` may stand here, although this place belongs to another one: a dump
-    /// holds the AWS-managed policies too, and a dump at the root may be of any account.
+    /// Returns whether an entity with an ARN of `account` may be here although this place belongs to another account. A
+    /// dump holds the AWS-managed policies too, and a dump at the root may be of any account.
     fn may_belong_to(&self, account: &AccountId) -> bool {
         self.is_dump && (account.is_aws() || self.place.account_folder.is_none())
     }
 }
 
-/// What one file says, whatever the others do. There is one for each file of a store, so it is small.
+/// The contents of one file, whatever the other files say. It is small, because there is one for each file of a store.
 #[derive(Debug)]
 pub struct Fragment {
-    /// All that could be read, but for [`Self::aws_managed`].
+    /// All entities that could be read, except for [`Self::aws_managed`].
     pub entities: Box<[Entity]>,
-    /// What AWS manages, and the digest of what its document says: every dump brings its own copy.
+    /// The AWS-managed policies, each with the digest of its document, because every dump has its own copy.
     pub aws_managed: Box<[(Arc<ManagedPolicy>, ContentDigest)]>,
     /// How many statements of `entities` are evaluated.
     pub n_statements: usize,
-    /// What may exist, in what could not be read; none where all could be.
+    /// The entities that may exist in parts that could not be read. `None` if everything could be read.
     pub missing: Option<Box<Missing>>,
-    /// About the file.
+    /// The findings about the file.
     pub findings: Box<[Finding]>,
 }
 
 impl Fragment {
-    /// The entities, by kind.
+    /// Returns the entities by kind.
     pub fn by_kind(&self) -> Entities {
         let mut by_kind = Entities::default();
         by_kind.extend(self.entities.iter().cloned());
         by_kind
     }
 
-    /// Whether nothing is wrong with the file by itself.
+    /// Returns whether the file on its own has no errors.
     pub fn is_good(&self) -> bool {
         !self.findings.iter().any(Finding::is_error)
     }
@@ -122,7 +122,7 @@ thread_local! {
     pub static N_PARSED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
-/// Reads one file that belongs to `owner`. `account.json` says nothing here: [`Owners`] read it.
+/// Reads one file that belongs to `owner`. It skips `account.json`, which [`Owners`] has read.
 fn fragment(path: &Arc<str>, text: &[u8], owner: Option<&FolderOwner>) -> Fragment {
     #[cfg(test)]
     N_PARSED.with(|n_parsed| n_parsed.set(n_parsed.get() + 1));
@@ -135,7 +135,7 @@ fn fragment(path: &Arc<str>, text: &[u8], owner: Option<&FolderOwner>) -> Fragme
     let findings = with_json(path, text, |node, report| {
         was_json = true;
         if output::is_refused(node, place.kind, report) {
-            // An envelope hides the name beside it, and a list the names in it.
+            // The names may be in an envelope or a list that could not be read.
             reader.missing.anything = true;
             return;
         }
@@ -201,7 +201,7 @@ impl Reader {
         else {
             return;
         };
-        // All three say the same, and AWS prints two of them: one finding.
+        // All three members mean the same, and AWS prints two of them, so they give one finding.
         let more = ["IsTruncated", "Marker", "NextToken"]
             .into_iter()
             .find_map(|name| {
@@ -230,7 +230,7 @@ impl Reader {
         }
     }
 
-    /// Whatever names the entity at `node`, which has errors, may be referred to.
+    /// Records that other entities may refer to the entity at `node`, which has errors.
     fn note_missing(&mut self, kind: Kind, node: &Node<'_>) {
         let member = match kind {
             Kind::User => "UserName",
@@ -285,7 +285,7 @@ impl Reader {
         }
     }
 
-    /// Like [`Self::note_missing`] for a file of its own, whose name is noted as well: the member may be absent.
+    /// Does the same for a file with one entity. It also records the file's name, because the member may be absent.
     fn note_missing_file(&mut self, kind: Kind, node: &Node<'_>) {
         let anything = self.missing.anything;
         self.note_missing(kind, node);
@@ -362,7 +362,7 @@ fn unknown_file(node: &Node<'_>, reading: &mut Reading<'_, '_>) {
         .help(help);
 }
 
-/// Parses the file at `path` and lets `read` look at it; gives all findings.
+/// Parses the file at `path`, passes it to `read` and returns all findings.
 fn with_json(
     path: &Arc<str>,
     bytes: &[u8],
@@ -388,7 +388,7 @@ fn with_json(
     }
 }
 
-/// The text of a file: UTF-8 without a byte order mark (G-1).
+/// Returns the text of a file, which must be UTF-8 without a byte order mark (G-1).
 pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
     let at = |line, column| Location {
         file: Arc::clone(path),
@@ -426,7 +426,7 @@ pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
     })
 }
 
-/// Whether `bytes` begin with the mark of UTF-16, or with characters of ASCII in it.
+/// Returns whether `bytes` begin with the mark of UTF-16, or with ASCII characters in UTF-16.
 fn is_utf16(bytes: &[u8]) -> bool {
     match bytes {
         [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,

@@ -1,4 +1,4 @@
-//! `organization.json`.
+//! Reads `organization.json`.
 
 use super::Reading;
 use super::members::{Members, string};
@@ -14,7 +14,7 @@ use crate::world::organization::{
 const SCPS: &str = "ServiceControlPolicies";
 const RCPS: &str = "ResourceControlPolicies";
 
-/// Which types of control policies the organization has enabled.
+/// The types of control policies that the organization has enabled.
 #[derive(Clone, Copy)]
 struct Enabled {
     service_control: bool,
@@ -132,7 +132,7 @@ fn attachments(
 ) -> ControlAttachments {
     let service_control = names(members, SCPS, enabled.service_control, report);
     let mut resource_control = names(members, RCPS, enabled.resource_control, report);
-    // In force on every node, listed or not (E-26).
+    // This one is in force on every node, listed or not (E-26).
     resource_control.retain(|reference| *reference.to != *RCP_FULL_AWS_ACCESS);
     ControlAttachments {
         service_control,

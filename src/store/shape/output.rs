@@ -1,8 +1,8 @@
-//! What commands of AWS print, where it is not what a store holds: an envelope around an entity, or a list that leaves
+//! Recognizes outputs of AWS commands that a store does not hold: an envelope around an entity, or a list that leaves
 //! the policies out. Each is refused by one finding that names the command and says what to keep.
 //!
-//! What is the whole of what its place holds is no output in this sense, and is read: a dump, a described control policy,
-//! and the default version of a managed policy. Anything else may lack a Deny that AWS keeps elsewhere (G-37).
+//! An output that has everything its place holds is not refused, but read: a dump, a described control policy, and the
+//! default version of a managed policy. Any other output may lack a Deny that AWS keeps elsewhere (G-37).
 
 use std::ops::Range;
 
@@ -20,7 +20,7 @@ struct Output<'n> {
     help: String,
 }
 
-/// Whether `node`, which stands where a file of `kind` belongs, is an output that no store holds; that is reported then.
+/// Returns whether `node`, in a place for a file of `kind`, is an output that no store holds, and reports it if so.
 pub fn is_refused(node: &Node<'_>, kind: Kind, report: &mut Report<'_>) -> bool {
     let found = envelope(node, kind).or_else(|| document(node, kind));
     let Some(output) = found else { return false };
@@ -30,11 +30,11 @@ pub fn is_refused(node: &Node<'_>, kind: Kind, report: &mut Report<'_>) -> bool 
     true
 }
 
-/// How the commands and members of one kind of entity are called.
+/// The names of the commands and members for one kind of entity.
 struct Words {
-    /// `role`, as commands have it.
+    /// The kind in the names of commands: `role`.
     what: &'static str,
-    /// Its inline policies.
+    /// The member with its inline policies.
     inline: &'static str,
 }
 
@@ -48,9 +48,9 @@ fn words(kind: Kind) -> Option<Words> {
     Some(Words { what, inline })
 }
 
-/// Members that no file of a store has at its top.
+/// Recognizes members that no file of a store has at its top level.
 ///
-/// Long because it is a table: one arm for each command of AWS, with the words about it.
+/// The function is long because it is a table, with one arm and its words for each command of AWS.
 fn envelope<'n>(node: &'n Node<'_>, kind: Kind) -> Option<Output<'n>> {
     const NAMES: [&str; 13] = [
         "Role",
@@ -172,7 +172,7 @@ fn envelope<'n>(node: &'n Node<'_>, kind: Kind) -> Option<Output<'n>> {
     })
 }
 
-/// `Policies` without any version, which no dump prints.
+/// Recognizes `Policies` without any version, which no dump prints.
 fn policies(node: &Node<'_>, list: &Node<'_>) -> Option<(String, &'static str, String)> {
     let has_other_lists = DUMP_LISTS
         .iter()
@@ -201,7 +201,8 @@ fn policies(node: &Node<'_>, list: &Node<'_>) -> Option<(String, &'static str, S
     })
 }
 
-/// `Policy` that is an object: a managed policy without its versions, or a control policy that stands elsewhere.
+/// Recognizes `Policy` with an object: a managed policy without its versions, or a control policy that belongs
+/// elsewhere.
 fn described(policy: &Node<'_>, kind: Kind) -> Option<(String, &'static str, String)> {
     let has = |name: &str| policy.member(name).is_some();
     if has("PolicyName") || has("DefaultVersionId") {
@@ -230,7 +231,7 @@ fn described(policy: &Node<'_>, kind: Kind) -> Option<(String, &'static str, Str
     ))
 }
 
-/// A policy without what has to stand around it.
+/// Recognizes a policy without the members that must surround it.
 fn document<'n>(node: &'n Node<'_>, kind: Kind) -> Option<Output<'n>> {
     let statement = node.member("Statement");
     if kind == Kind::ResourcePolicy {

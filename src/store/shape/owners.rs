@@ -1,4 +1,4 @@
-//! To whom the files of each folder belong: the accounts that a store declares.
+//! The owner of the files in each folder, from the accounts that a store declares.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,48 +16,48 @@ use crate::world::entity::Account;
 pub struct Owners(BTreeMap<Option<String>, FolderOwner>);
 
 impl Owners {
-    /// To whom the file at `path` belongs.
+    /// Returns the owner of the file at `path`.
     pub fn of(&self, path: &str) -> Option<&FolderOwner> {
         let folder = place::account_folder(path).map(str::to_owned);
         self.0.get(&folder)
     }
 
-    /// Whether a folder that both know belongs to another one now.
+    /// Returns whether a folder that both know has another owner now.
     pub fn contradict(&self, other: &Self) -> bool {
         let mut folders = self.0.iter();
         folders.any(|(name, owner)| other.0.get(name).is_some_and(|other| other != owner))
     }
 }
 
-/// What an `account.json` says.
+/// The contents of an `account.json`.
 #[derive(Debug)]
 pub struct Declaration {
-    /// Whose folder it stands in, and the partition of the root: they have a say in what it means.
+    /// The account of its folder and the partition of the root, which both influence its meaning.
     folder: Option<AccountId>,
     default_partition: Option<String>,
     account: Option<Account>,
     findings: Vec<Finding>,
 }
 
-/// The accounts of a store, with what is wrong with their files and folders.
+/// The accounts of a store, with the errors of their files and folders.
 #[derive(Debug, Default)]
 pub struct Declared {
-    /// Of every folder.
+    /// The owners of all folders.
     pub owners: Owners,
-    /// In the order of their folders, the root first.
+    /// The accounts in the order of their folders, with the root first.
     pub accounts: Vec<Account>,
-    /// Of the root's `account.json`.
+    /// The account of the root's `account.json`.
     pub root_account: Option<AccountId>,
     /// The stems of files that have errors.
     pub missing: Vec<String>,
     pub findings: Vec<Finding>,
 }
 
-/// A file that is neither remembered nor at hand.
+/// A file whose contents are neither remembered nor given.
 #[derive(Debug)]
 pub struct TextNeeded;
 
-/// Learns which accounts there are. The root comes first: its partition is the default of the others.
+/// Reads which accounts there are. The root comes first, because its partition is the default of the others.
 pub fn declared(
     files: &Contents,
     read: &[File],
@@ -146,7 +146,7 @@ fn no_account_id(folder: &str) -> Finding {
     Finding::error(Code::INVALID_NAME, at, message)
 }
 
-/// The account of a folder without an `account.json`.
+/// Returns the account of a folder without an `account.json`.
 fn undeclared(folder: &str, id: &AccountId, partition: &str) -> Account {
     Account {
         id: id.clone(),
@@ -174,7 +174,7 @@ fn remembered(
     is_same.then(|| Arc::clone(known))
 }
 
-/// Reads an `account.json`; no account if it has an error.
+/// Reads an `account.json`. Returns no account if it has an error.
 fn declaration_in(
     file: &File,
     text: &[u8],

@@ -1,4 +1,4 @@
-//! Managed policies, resource policies, SCPs and RCPs.
+//! Reads managed policies, resource policies, SCPs and RCPs.
 
 use std::collections::HashSet;
 use std::fmt::Write as _;
@@ -65,7 +65,7 @@ pub fn managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<
     })
 }
 
-/// Whether `node` is an entry of `Policies`: it has a member that documents do not have, and no `Statement`.
+/// Returns whether `node` is an entry of `Policies`: it has a member that documents do not have, and no `Statement`.
 fn is_entry(node: &Node<'_>) -> bool {
     let has = |names: &[&str]| names.iter().any(|name| node.member(name).is_some());
     node.member("Statement").is_none() && (has(ENTRY) || has(ENTRY_UNREAD))
@@ -91,7 +91,7 @@ fn bare_managed_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
     })
 }
 
-/// Reads what `aws iam get-policy-version` prints of the default version.
+/// Reads the output of `aws iam get-policy-version` for the default version.
 fn printed_version(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<ManagedPolicy> {
     let what = "the output of `aws iam get-policy-version`";
     let report = &mut *reading.report;
@@ -206,7 +206,7 @@ fn versions(
         let message = format!("{n} versions are more than the {MAX_VERSIONS} that AWS keeps");
         report.warning(Code::AWS_QUOTA, &list.span, message);
     }
-    // With an error above, the indexes need not fit: nobody may see them.
+    // After an error above, the indexes may be wrong, so nothing is returned.
     if report.n_errors() > n_errors {
         None
     } else {
@@ -214,7 +214,7 @@ fn versions(
     }
 }
 
-/// Checks that the id is one, and not among `ids`, to which it is added.
+/// Checks that the id is valid and not among `ids`, and adds it there.
 fn check_id<'n>(
     (id, node): (&'n str, &Node<'_>),
     ids: &mut HashSet<&'n str>,
@@ -236,7 +236,7 @@ fn check_id<'n>(
     }
 }
 
-/// Where the version is that `DefaultVersionId` names, if no version says of itself that it is the default.
+/// Returns the index of the version that `DefaultVersionId` names, if no version is marked as the default.
 fn named_default(
     named: Given<'_, '_>,
     ids: &HashSet<&str>,
@@ -264,7 +264,7 @@ fn named_default(
     versions.iter().position(|version| *version.id == *named)
 }
 
-/// Checks that `DefaultVersionId` names the version at `node`, which says of itself that it is the default.
+/// Checks that `DefaultVersionId` names the version at `node`, which is marked as the default.
 fn check_named(named: Given<'_, '_>, id: Given<'_, '_>, node: &Node<'_>, report: &mut Report<'_>) {
     if let (Some((named, _)), Some((id, _))) = (named, id)
         && named != id
@@ -347,7 +347,7 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
     })
 }
 
-/// Reads an SCP or RCP: a bare document, or what `aws organizations describe-policy` prints.
+/// Reads an SCP or RCP: a bare document, or the output of `aws organizations describe-policy`.
 pub fn control_policy(
     node: &Node<'_>,
     policy_type: PolicyType,
@@ -395,8 +395,8 @@ fn described(
     parse::document(content, policy_type, report)
 }
 
-/// What the default version of the managed policy at `node` says, whatever its layout: equal texts, equal documents.
-/// Two dumps hold the same AWS-managed policy twice, and only a difference is worth an error.
+/// Returns a text for the default version of the managed policy at `node`, whatever its layout. Equal texts mean equal
+/// documents. Two dumps have the same AWS-managed policy twice, and only a difference is an error.
 pub fn fingerprint(node: &Node<'_>) -> String {
     let list = node
         .member("PolicyVersionList")

@@ -1,4 +1,4 @@
-//! What a look at a store takes from the look before it, and when one look is enough.
+//! Tests of what one look at a store takes from the previous look, and when one look is enough.
 
 use std::time::{Instant, SystemTime};
 
@@ -9,7 +9,7 @@ use crate::store::read::Known;
 use crate::store::stamp::Stamp;
 use crate::store::survey::{Listed, Listing, Survey};
 
-/// The listing of `survey`, as if all of it had been old enough to be trusted.
+/// Returns the listing of `survey`, as if everything in it were old enough to be trusted.
 fn settled(survey: &Survey) -> Listing {
     let mut listing = survey.listing();
     for (known, surveyed) in listing.folders.iter_mut().zip(&survey.folders) {
@@ -56,7 +56,7 @@ fn a_folder_in_which_nothing_has_changed_is_the_one_that_was_listed() {
     );
     assert_eq!(before.folders, after.folders);
     assert!(!second.is_as(&listing) && second.is_as(&second.listing()));
-    // By its names alone.
+    // The names are the same, although a stamp differs.
     assert!(second.listing().has_paths_of(&listing));
 }
 
@@ -215,8 +215,8 @@ fn one_look_proves_what_was_there_before_it_began() {
     assert!(!look(root).is_of_one_moment(), "a link may lead elsewhere");
 }
 
-/// The writer changes one file and then the other, so there is never a moment at which the second one is ahead, nor
-/// one at which the first one is by more than a step. Whether one look is enough depends on the pauses.
+/// The writer changes one file and then the other. So the second file is never ahead of the first, and the first is
+/// never ahead by more than one step. The pauses decide whether one look is enough.
 #[test]
 fn files_that_change_one_after_the_other_are_read_as_they_were_together() {
     let text = |n: u32| format!("{{{}}}", " ".repeat(n as usize));
@@ -247,7 +247,7 @@ fn files_that_change_one_after_the_other_are_read_as_they_were_together() {
         let mut loader = Loader::new();
         let (mut n_loads, mut last) = (0, 0);
         while !is_done.load(std::sync::atomic::Ordering::Acquire) {
-            // What was read in the midst of a write is no JSON, and no other content either.
+            // A file that is read in the middle of a write is not JSON, but it has no other content either.
             if loader.load(root).is_err() {
                 continue;
             }
@@ -275,7 +275,7 @@ fn files_that_change_one_after_the_other_are_read_as_they_were_together() {
 fn a_store_that_changes_each_time_it_is_read_is_given_up() {
     let root = shop(&[("users/ann.json", "{}"), ("users/bob.json", "{}")]);
     let n_asked = std::cell::Cell::new(0);
-    // Each file has become another one by the time it is its turn.
+    // Each file changes again before it is read.
     let unread = |path: &str, _: &Stamp| {
         n_asked.set(n_asked.get() + 1);
         fs::write(root.path().join(path), " ".repeat(n_asked.get())).unwrap();
@@ -297,12 +297,12 @@ fn a_store_that_changes_each_time_it_is_read_is_given_up() {
         "the store changed each of the 20 times it was read"
     );
     assert!(files.read.is_empty() && files.unread.is_empty());
-    // Each time one file as it comes, then that one as a busy file and the next as it comes.
+    // Each attempt asks for one file at first, then for that file as a busy one and for the next file.
     assert_eq!(n_asked.get(), 20 * 3);
 }
 
-/// Files that nobody reads are told of one by one, then counted. A later look, which takes from the first one what it
-/// knows, must count the same ones, or the store would never look as it did.
+/// Files that are not read are reported one by one up to a limit, and then counted. A later look, which reuses parts of
+/// the first one, must count the same files, or the store would always seem to have changed.
 #[test]
 fn files_that_are_not_read_are_told_or_counted_at_every_look() {
     let root = shop(&[]);
@@ -332,7 +332,7 @@ fn files_that_are_not_read_are_told_or_counted_at_every_look() {
         counted.message,
         "5 more files that are no `*.json` are not read"
     );
-    // Only a folder that has been as it is for a while is taken from the look before; this one is the newest.
+    // Only a folder that has not changed for a while is taken from the previous look. This one is the newest.
     let deadline = Instant::now() + Duration::from_secs(60);
     let old = loop {
         let survey = look(&Listing::default());

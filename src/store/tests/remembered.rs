@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// The revision and the sizes of a store that loads, and all that is found about it.
+/// Returns the revision and the sizes of a store that loads, and all findings about it.
 fn said(loaded: Result<Loaded, Refused>) -> (Option<(String, [usize; 3])>, Vec<Finding>) {
     match loaded {
         Ok(loaded) => {
@@ -14,8 +14,7 @@ fn said(loaded: Result<Loaded, Refused>) -> (Option<(String, [usize; 3])>, Vec<F
     }
 }
 
-/// Applies each step to one store and compares, after each, what a reader with a memory makes of it with what one
-/// without makes.
+/// Applies each step to one store. After each step, compares the results of a reader with a memory and of one without.
 #[test]
 fn what_is_remembered_is_what_would_be_read() {
     let user = |policy: &str| {
@@ -37,12 +36,12 @@ fn what_is_remembered_is_what_would_be_read() {
         ("users/bob.json", None),
         ("users/ann.json", Some("{ }".to_owned())),
         ("users/ann.json", Some(user(&allow))),
-        // The owner of every file changes with this one, not their content.
+        // This changes the owner of every file, but not their contents.
         ("account.json", Some(r#"{"AccountId":"444455556666"}"#.to_owned())),
         ("account.json", Some(r#"{"AccountId":"444455556666","Partition":"aws-cn"}"#.to_owned())),
         ("account.json", Some(r#"{"AccountId":"#.to_owned())), // refused
         ("account.json", Some(r#"{"AccountId":"111122223333"}"#.to_owned())),
-        // Two dumps with the same AWS-managed policy, then with two that differ, then one of them goes.
+        // Two dumps have the same AWS-managed policy, then they differ, then one of them is removed.
         ("one.json", Some(dump.replace("DOC", &allow))),
         ("two.json", Some(dump.replace("DOC", &allow))),
         ("two.json", Some(dump.replace("DOC", &deny))), // refused
@@ -68,7 +67,7 @@ fn what_is_remembered_is_what_would_be_read() {
     assert_eq!((n_loaded, n_refused), (17, 5), "the steps do what they say");
 }
 
-/// Like the test above, for files and folders that are old enough to be taken for what they were.
+/// This is like the test above, for files and folders that are old enough to be taken as unchanged.
 #[test]
 fn what_is_old_and_has_not_changed_stays_what_it_was() {
     let root = store(&[
@@ -158,9 +157,9 @@ fn an_edit_is_parsed_once_whatever_becomes_of_it() {
         "all of it"
     );
     assert_eq!(parses("users/ann.json", &deny), (1, Some(true)));
-    // Its users have another policy now: the whole is compiled.
+    // The users of the group have another policy now, so the whole store is compiled.
     assert_eq!(parses("groups/g.json", attached), (1, Some(false)));
-    // No other file is touched, and it leads nowhere.
+    // No other file changes, and the reference leads nowhere.
     let dangling = attached.replace("policy/m", "policy/none");
     assert_eq!(parses("users/bob.json", &dangling), (1, None));
     assert_eq!(parses("users/bob.json", attached), (1, Some(false)));

@@ -19,7 +19,7 @@ fn store(folder: &str, n: usize, end: &str) -> TempDir {
     root
 }
 
-/// The error about a store of which so many files may be listed, and how many folders of it are kept.
+/// Returns the error about a store of which at most `most` files may be listed, and how many of its folders are kept.
 fn listed(root: &TempDir, most: usize) -> (String, usize) {
     listed_again(root, most, &Listing::default())
 }
@@ -35,7 +35,7 @@ const MANY: &str = ".: error[too-large]: the store has more than 6 files";
 
 #[test]
 fn a_store_has_so_many_files_at_most() {
-    // In the last folder that is listed, in others, and where nothing is read.
+    // The files are in the last folder that is listed, in other folders, or in a folder where nothing is read.
     for (folder, end, n_folders) in [
         ("users", ".json", 2),
         (".", ".json", 1),
@@ -55,7 +55,7 @@ fn a_store_has_so_many_files_at_most() {
 
 #[test]
 fn a_store_has_so_many_folders_at_most() {
-    // The root is one, and the folder that holds them.
+    // The root counts as one, and so does the folder that holds the files.
     assert_eq!(listed(&store("users", 4, ""), 6), (String::new(), 6));
     assert_eq!(listed(&store("users", 5, ""), 6), (MANY.to_owned(), 0));
 }
@@ -74,7 +74,7 @@ fn files_that_are_known_from_the_look_before_are_counted_too() {
 
 #[test]
 fn a_folder_has_twice_as_many_entries_at_most() {
-    // Names that are never read are no files of the store, and have to be listed all the same.
+    // Names that are never read are not files of the store, but they have to be listed all the same.
     for folder in ["users", "users/..data"] {
         assert_eq!(listed(&store(folder, 12, ".md"), 6).0, "", "{folder}");
         let told = listed(&store(folder, 13, ".md"), 6).0;

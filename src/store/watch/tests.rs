@@ -52,7 +52,7 @@ fn shop(root: &Path, user: &str) {
     fs::write(root.join("users/ann.json"), user).unwrap();
 }
 
-/// What a store of [`shop`] has as its revision.
+/// Returns the revision of a store of [`shop`] with this user.
 fn revision_with(user: &str) -> Revision {
     let root = TempDir::new().unwrap();
     shop(root.path(), user);
@@ -99,7 +99,7 @@ fn a_changed_file_is_published() {
     let running = fixture.start();
     fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
     running.becomes(DISABLED);
-    // The status follows what is in force.
+    // The status follows the generation in force.
     eventually("the status says so", || {
         running.watcher.status().revision == running.revision()
     });
@@ -134,7 +134,7 @@ fn a_store_that_does_not_load_leaves_the_last_good_one() {
     assert_eq!(running.revision(), good);
     assert_eq!((status.findings.len(), &status.revision), (1, &good));
     assert!(status.reloads.refused >= 1);
-    // Put back as it was: nothing to publish, and no longer stale.
+    // The file is restored, so there is nothing to publish, and the store is no longer stale.
     fs::write(fixture.root.join("users/ann.json"), "{}").unwrap();
     running.becomes("{}");
     let status = running.watcher.status();
@@ -151,7 +151,7 @@ fn an_empty_or_vanished_store_leaves_the_last_good_one_and_may_come_back() {
     fs::create_dir(&fixture.root).unwrap();
     shop(&fixture.root, DISABLED);
     running.becomes(DISABLED);
-    // Its new folder is watched like the old one.
+    // The new folder is watched like the old one.
     fs::write(fixture.root.join("users/ann.json"), "{}").unwrap();
     running.becomes("{}");
 }
@@ -298,7 +298,7 @@ fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
     for index in [0, 1] {
         let fixture = Fixture::new();
         let mut reloader = reloader(&fixture);
-        // As if another content had been read behind the same stamp.
+        // This acts as if the file had other content behind the same stamp when it was read.
         let other = Revision::new("another");
         let seen = reloader.loader.seen_mut();
         seen.is_fresh = false;
@@ -324,7 +324,7 @@ fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
 fn files_as_new_as_their_stamps_are_digested_once_more() {
     let fixture = Fixture::new();
     let mut reloader = reloader(&fixture);
-    // A second write behind the same stamp: too new to be trusted.
+    // The second write has the same stamp, which is too new to be trusted.
     assert!(reloader.loader.seen().is_fresh);
     reloader.loader.seen_mut().revision = Some(Revision::new("another"));
     lock(&reloader.status).revision = Revision::new("another");
@@ -412,7 +412,7 @@ fn only_what_the_store_is_reached_by_is_watched_above_it() {
 fn a_file_that_could_not_be_read_is_tried_again_though_it_has_not_changed() {
     let fixture = Fixture::new();
     let mut reloader = reloader(&fixture);
-    // As if no descriptor had been left when it was the file's turn.
+    // This acts as if no descriptor had been left when the file was read.
     let seen = reloader.loader.seen_mut();
     seen.is_fresh = false;
     let mut contents: Vec<_> = seen.contents.iter().cloned().collect();
@@ -443,7 +443,7 @@ fn a_link_out_of_the_store_is_not_watched() {
     assert!(woken.recv_timeout(Duration::from_secs(20)).is_ok());
 }
 
-/// An overflow stands for any broken invariant.
+/// The overflow stands for any broken invariant.
 #[test]
 fn a_panic_while_looking_costs_one_check() {
     let fixture = Fixture::new();
