@@ -95,7 +95,7 @@ impl Demand {
             .into_iter()
             .filter(|key| Source::of(key.kind()) == Source::Given);
         // Every Deny is evaluated. Allows are evaluated up to the first that applies: on average, half of them.
-        let cost = LOOK_UP + section_cost(denies) + section_cost(allows).div_ceil(2);
+        let cost = LOOKUP + section_cost(denies) + section_cost(allows).div_ceil(2);
         Self {
             keys: given.cloned().collect(),
             reads_clock,
@@ -129,7 +129,7 @@ fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
 }
 
 /// The cost of finding the slice and of starting each of its sections.
-const LOOK_UP: u64 = 20;
+const LOOKUP: u64 = 20;
 /// The cost of fetching one statement and checking its principal.
 const STATEMENT: u64 = 8;
 /// The cost of one resource pattern, which most often does not match.

@@ -26,7 +26,7 @@ pub use super::tags::Tags;
 pub struct Revision(Arc<str>);
 
 impl Revision {
-    /// The first 32 hexadecimal digits of the SHA-256 over the store's paths and content digests.
+    /// Returns the first 32 hexadecimal digits of the SHA-256 over the store's paths and content digests.
     pub fn new(hex: &str) -> Self {
         Self(hex.into())
     }

@@ -305,7 +305,7 @@ fn found_for<'s>(section: &'s Section, resource: &str) -> Vec<Found<'s>> {
     all
 }
 
-/// E-1: a check that takes long is left to the patterns, whose work is counted.
+/// E-1: an expensive check is left to the patterns, whose work is counted.
 #[test]
 fn long_resources_are_left_to_the_patterns() {
     let texts = (0..12).map(|at| format!("arn:aws:s3:*:1111222233{at:02}:secret/*"));
