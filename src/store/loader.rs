@@ -116,7 +116,7 @@ impl Loader {
         &self.seen
     }
 
-    /// Like `seen`, so that tests can pretend that another store was read.
+    /// Returns the files that were last read, so that tests can pretend that others were.
     #[cfg(test)]
     pub(super) fn seen_mut(&mut self) -> &mut Origin {
         &mut self.seen

@@ -1,5 +1,4 @@
-//! Tests with whole stores in temporary directories. They show which stores load, and the one finding for each kind of
-//! mistake.
+//! Tests with whole stores in temporary directories: which stores load, and the one finding for each kind of mistake.
 
 #![expect(
     clippy::unwrap_used,

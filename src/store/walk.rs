@@ -546,7 +546,7 @@ fn has_plain_type(entry: &DirEntry) -> bool {
     kind.is_ok_and(|kind| kind.is_file() || kind.is_dir())
 }
 
-/// Returns whether the file is one for readers or editors, which a store does not read.
+/// Returns whether a store skips a file of this name, such as a README or the backup of an editor.
 fn is_skipped(name: &str) -> bool {
     name.starts_with('.')
         || name.starts_with("README")

@@ -1,4 +1,4 @@
-//! A reload that remembers unchanged files says the same as one that reads everything.
+//! A reload that remembers unchanged files gives the same results as one that reads everything.
 
 use super::*;
 
