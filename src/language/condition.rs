@@ -1,4 +1,5 @@
-//! Conditions as written: operators, keys and the values they compare with, read once.
+//! Conditions as written: operators, keys and the values they compare with. Values are parsed once, when a document is
+//! read.
 
 use std::cmp::Ordering;
 
@@ -13,16 +14,16 @@ pub mod operator;
 
 pub use lookup::{Arns, Fit, Networks, Texts};
 
-/// One key under one operator: true, false or indeterminate for a request (C-2).
+/// One key under one operator. For a request it is true, false or indeterminate (C-2).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Condition {
-    /// How the key's values are compared.
+    /// The comparison.
     pub operator: Operator,
-    /// Whose values.
+    /// The key whose values are compared.
     pub key: ContextKey,
     /// The key as the policy spells it.
     pub spelled: Box<str>,
-    /// With what.
+    /// The values of the policy.
     pub operand: Operand,
 }
 
@@ -31,18 +32,18 @@ pub struct Condition {
 pub struct Operator {
     /// `ForAllValues:` or `ForAnyValue:`.
     pub qualifier: Option<Qualifier>,
-    /// The operator proper.
+    /// The operator without qualifier and suffix.
     pub base: Base,
-    /// Whether a missing key makes it true (C-70).
+    /// Whether a missing key makes the condition true (C-70).
     pub if_exists: bool,
 }
 
-/// How a set of request values is tested (C-71, C-72).
+/// How several request values are tested (C-71, C-72).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Qualifier {
-    /// Every value must satisfy it; true for none.
+    /// Every value must satisfy the condition. It is true if there are no values.
     ForAllValues,
-    /// Some value must satisfy it; false for none.
+    /// Some value must satisfy the condition. It is false if there are no values.
     ForAnyValue,
 }
 
@@ -79,7 +80,7 @@ pub enum Base {
     Null,
 }
 
-/// How an operator relates a request's number or date to the policy's.
+/// The relation of the request's number or date to the policy's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "the words of the language")]
 pub enum Relation {
@@ -91,7 +92,7 @@ pub enum Relation {
 }
 
 impl Relation {
-    /// Whether a request value in this order to the policy's satisfies it.
+    /// Returns whether a request value that compares to the policy's value in this order satisfies the relation.
     pub fn holds(self, order: Ordering) -> bool {
         match self {
             Self::Equals => order.is_eq(),
@@ -103,34 +104,34 @@ impl Relation {
     }
 }
 
-/// The policy's values, read as the operator's type. A negated operator holds those of its positive form: the
-/// negation is over all of them at once (C-1).
+/// The policy's values, parsed as the operator's type. A negated operator stores the values of its positive form,
+/// because the negation is over all of them at once (C-1).
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operand {
-    /// Equal to one of these texts.
+    /// The value equals one of these texts.
     StringEquals(Texts),
-    /// Equal under simple case folding (C-21).
+    /// The value equals one of these texts under simple case folding (C-21).
     StringEqualsIgnoreCase(Texts),
-    /// Matched by one of these patterns (C-22).
+    /// The value matches one of these patterns (C-22).
     StringLike(Texts),
-    /// In this relation to one of these numbers (C-32).
+    /// The value has this relation to one of these numbers (C-32).
     Numeric(Relation, Box<[Number]>),
-    /// In this relation to one of these instants.
+    /// The value has this relation to one of these instants.
     Date(Relation, Box<[Instant]>),
-    /// Equal to it.
+    /// The value equals this one.
     Bool(bool),
-    /// Equal to one of these bytes.
+    /// The value equals one of these byte strings.
     Binary(Box<[Box<[u8]>]>),
-    /// Inside one of these ranges.
+    /// The value is inside one of these ranges.
     IpAddress(Networks),
-    /// Matched by one of these patterns, field by field (C-66).
+    /// The value matches one of these patterns, field by field (C-66).
     Arn(Arns),
     /// Whether the key must be absent (C-60).
     Null(bool),
 }
 
 impl Condition {
-    /// About how much memory it takes, what it points to included.
+    /// Returns about how much memory it takes, including what it points to, in bytes.
     pub fn n_bytes(&self) -> usize {
         let key = self.key.folded().len();
         let texts = allocated(self.spelled.len()) + if key > 23 { allocated(key) } else { 0 };
@@ -139,7 +140,7 @@ impl Condition {
 }
 
 impl Operand {
-    /// About how much memory it points to.
+    /// Returns about how much memory it points to, in bytes.
     fn n_bytes(&self) -> usize {
         match self {
             Self::StringEquals(texts)
@@ -150,12 +151,12 @@ impl Operand {
                 let n_bytes = values.iter().map(|bytes| allocated(bytes.len()));
                 size_of_val(&**values) + n_bytes.sum::<usize>()
             }
-            // A number or a network with what makes it quick to find.
+            // A number or a network, with its share of the index.
             others => others.n_values() * 96,
         }
     }
 
-    /// How many values it compares with.
+    /// Returns how many values it compares with.
     pub fn n_values(&self) -> usize {
         match self {
             Self::StringEquals(texts)
@@ -170,7 +171,7 @@ impl Operand {
         }
     }
 
-    /// About how many values are looked at to compare it with one: long lists are searched, where they can be.
+    /// Returns about how many of its values are read for one comparison. Long lists are searched if they can be.
     pub fn n_steps(&self) -> usize {
         match self {
             Self::StringEquals(texts)
@@ -182,7 +183,7 @@ impl Operand {
         }
     }
 
-    /// Whether `is_it` holds for a policy variable that it mentions.
+    /// Returns whether `is_it` holds for a policy variable in its values.
     pub fn any_variable(&self, mut is_it: impl FnMut(&Variable) -> bool) -> bool {
         match self {
             Self::StringEquals(texts)
@@ -195,7 +196,7 @@ impl Operand {
         }
     }
 
-    /// The policy variables it mentions.
+    /// Returns the policy variables in its values.
     pub fn variables(&self) -> Vec<&Variable> {
         match self {
             Self::StringEquals(texts)
@@ -239,7 +240,7 @@ impl Base {
         (Self::Null, "Null"),
     ];
 
-    /// The canonical spelling.
+    /// Returns the canonical spelling.
     pub fn name(self) -> &'static str {
         Self::ALL
             .iter()
@@ -247,7 +248,7 @@ impl Base {
             .map_or("", |(_, name)| name)
     }
 
-    /// Whether it is the NOR over its values (C-1).
+    /// Returns whether it is the NOR over its values (C-1).
     pub fn is_negated(self) -> bool {
         matches!(
             self,
@@ -262,14 +263,14 @@ impl Base {
         )
     }
 
-    /// Whether `*` and `?` have a meaning in its values (C-20, C-22, C-65).
+    /// Returns whether `*` and `?` are wildcards in its values (C-20, C-22, C-65).
     pub fn takes_wildcards(self) -> bool {
         matches!(self, Self::StringLike | Self::StringNotLike) || self.name().starts_with("Arn")
     }
 }
 
 impl Operator {
-    /// Reads an operator's name, ignoring ASCII case (G-20). `Null` takes neither suffix nor qualifier (C-61).
+    /// Parses an operator's name, ignoring ASCII case (G-20). `Null` takes neither suffix nor qualifier (C-61).
     pub fn parse(text: &str) -> Option<Self> {
         let folded = text.to_ascii_lowercase();
         let (qualifier, rest) = match folded.split_once(':') {
@@ -293,7 +294,7 @@ impl Operator {
         })
     }
 
-    /// The canonical spelling.
+    /// Returns the canonical spelling.
     pub fn name(self) -> String {
         let qualifier = match self.qualifier {
             None => "",

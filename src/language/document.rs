@@ -1,4 +1,4 @@
-//! A policy document as its author wrote it: parsed, checked, nothing resolved.
+//! A policy document as its author wrote it: parsed and checked, but with nothing resolved.
 
 use std::sync::Arc;
 
@@ -7,33 +7,33 @@ use super::pattern::{ActionPattern, ResourcePattern};
 use super::size::allocated;
 use crate::name::{AccountId, Arn};
 
-/// What kind of policy a document is. It decides which elements may stand in it (G-29) and how it counts (E-8).
+/// The type of a policy document. It decides which elements the document may have (G-29) and how it counts (E-8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PolicyType {
-    /// Of a user, group or role; managed or inline.
+    /// A policy of a user, group or role, managed or inline.
     Identity,
-    /// Attached to resources.
+    /// A policy attached to resources.
     Resource,
-    /// The most that a user or role can have.
+    /// A policy that limits what a user or role can be allowed.
     PermissionsBoundary,
-    /// Passed for one session.
+    /// A policy passed for one session.
     Session,
-    /// SCP.
+    /// An SCP.
     ServiceControl,
-    /// RCP.
+    /// An RCP.
     ResourceControl,
-    /// Who may assume a role.
+    /// A policy that says who may assume a role.
     Trust,
 }
 
 /// A whole document.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PolicyDocument {
-    /// The language's version; absent means the old one (G-5).
+    /// The language's version. A document without it has the old version (G-5).
     pub version: Version,
-    /// Echoed, never evaluated (G-7).
+    /// The document's `Id`. It is echoed, but never evaluated (G-7).
     pub id: Option<Box<str>>,
-    /// In source order; at least one. Shared with whatever is compiled from it.
+    /// At least one statement, in source order. Compiled policies share them.
     pub statements: Arc<[Statement]>,
     /// The RFC 6901 pointer to its `Statement` in the file that holds it.
     pub pointer: Box<str>,
@@ -44,33 +44,33 @@ pub struct PolicyDocument {
 /// The version of the language (G-5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// Without policy variables (G-6).
+    /// The version without policy variables (G-6).
     V2008,
-    /// With policy variables.
+    /// The version with policy variables.
     V2012,
 }
 
 /// One statement.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Statement {
-    /// Its name, if not empty.
+    /// Its name, unless that is empty.
     pub sid: Option<Box<str>>,
     /// Allow or Deny.
     pub effect: Effect,
-    /// `Principal` or `NotPrincipal`; none where the policy type has none (P-11).
+    /// `Principal` or `NotPrincipal`. `None` if the policy type has no principals (P-11).
     pub principal: Option<Box<PrincipalElement>>,
     /// `Action` or `NotAction` (M-6).
     pub actions: Listed<ActionPattern>,
-    /// `Resource` or `NotResource` (M-20); none: everything the policy is attached to (E-12).
+    /// `Resource` or `NotResource` (M-20). `None` means everything the policy is attached to (E-12).
     pub resources: Option<Listed<ResourcePattern>>,
-    /// All must hold (C-1). Shared with the indexes.
+    /// The conditions, all of which must hold (C-1). The indexes share them.
     pub conditions: Arc<[Condition]>,
-    /// Where it stands in its file; one of an embedded document, where the string begins that holds the document.
+    /// Where it is in its file. For a document embedded in a string, this is where the string begins.
     pub extent: Extent,
 }
 
 impl Statement {
-    /// About how much memory it takes, what it points to included.
+    /// Returns about how much memory it takes, including what it points to, in bytes.
     pub fn n_bytes(&self) -> usize {
         let actions = self.actions.entries().iter().map(ActionPattern::n_bytes);
         let resources = self.resources.iter().flat_map(|listed| listed.entries());
@@ -88,7 +88,7 @@ impl Statement {
     }
 }
 
-/// Where something stands in its file: from its first to its last character.
+/// A range in a file, from its first to its last character.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extent {
     /// The first character.
@@ -97,7 +97,8 @@ pub struct Extent {
     pub end: Position,
 }
 
-/// A place in a text: both count from 1, columns in Unicode scalar values; 0 where there is no text.
+/// A position in a text. Lines and columns count from 1, and columns count Unicode scalar values. Both are 0 if there
+/// is no text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "they are what they are called")]
 pub struct Position {
@@ -105,7 +106,7 @@ pub struct Position {
     pub column: u32,
 }
 
-/// What a statement does where it applies.
+/// What a statement does if it applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the words of the language")]
 pub enum Effect {
@@ -116,14 +117,14 @@ pub enum Effect {
 /// An element and its Not-form.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Listed<T> {
-    /// `Action`, `Resource`: at least one must match.
+    /// `Action` or `Resource`: at least one entry must match.
     Any(Box<[T]>),
-    /// `NotAction`, `NotResource`: none may match.
+    /// `NotAction` or `NotResource`: no entry may match.
     Not(Box<[T]>),
 }
 
 impl<T> Listed<T> {
-    /// The entries.
+    /// Returns the entries.
     pub fn entries(&self) -> &[T] {
         match self {
             Self::Any(entries) | Self::Not(entries) => entries,
@@ -136,7 +137,7 @@ impl<T> Listed<T> {
 pub struct PrincipalElement {
     /// Whether it is `NotPrincipal`.
     pub negated: bool,
-    /// The entries of all its kinds.
+    /// Its entries of all kinds.
     pub entries: Vec<PrincipalEntry>,
 }
 
@@ -147,7 +148,7 @@ pub enum PrincipalEntry {
     Everyone,
     /// `{"AWS": "*"}`.
     EveryAws,
-    /// An account, by id or by the ARN of its root; the partition is known only from an ARN.
+    /// An account, by id or by the ARN of its root. Only an ARN gives the partition.
     Account {
         /// The account.
         account: AccountId,
@@ -156,7 +157,7 @@ pub enum PrincipalEntry {
     },
     /// The ARN of a user, role, role session or federated user.
     Entity(Arn),
-    /// Any other name: of an account that the store declares, or the unique id of a user or role (G-24).
+    /// Any other name: that of an account that the store declares, or the unique id of a user or role (G-24).
     Id(Box<str>),
     /// `{"Service": …}`.
     Service(Box<str>),

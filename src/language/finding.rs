@@ -1,4 +1,4 @@
-//! Findings: everything that a policy author is ever told.
+//! Findings: everything that a policy author is told.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use std::sync::Arc;
 pub struct Code(&'static str);
 
 impl Code {
-    /// The name.
+    /// Returns the name.
     pub fn as_str(self) -> &'static str {
         self.0
     }
@@ -20,7 +20,7 @@ impl fmt::Display for Code {
     }
 }
 
-/// Declares each code once, with what it means and the rule behind it; makes the constants and [`Code::ALL`].
+/// Declares each code once, with its meaning and the rule behind it. Defines the constants and [`Code::ALL`].
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
         impl Code {
@@ -33,11 +33,11 @@ macro_rules! codes {
 }
 
 codes! {
-    // Of any file.
+    // Findings about any file.
     /// There are more findings of the file than are shown.
     MORE_FINDINGS = "more-findings";
 
-    // Reading text.
+    // Findings about reading text.
     /// The text is not JSON (G-1).
     SYNTAX = "syntax";
     /// The file begins with a byte order mark (G-1).
@@ -57,7 +57,7 @@ codes! {
     /// A string that holds U+0000 (G-32).
     NUL_CHARACTER = "nul-character";
 
-    // The grammar of documents.
+    // Findings about the grammar of documents.
     /// `Version` is neither `2012-10-17` nor `2008-10-17` (G-5).
     INVALID_VERSION = "invalid-version";
     /// An empty list of statements (G-9) or of anything else (G-16).
@@ -100,7 +100,7 @@ codes! {
     /// Several Boolean values for one key (G-34).
     MULTIPLE_BOOLEANS = "multiple-booleans";
 
-    // Legal, but surely not meant.
+    // Findings about documents that are legal, but surely not intended.
     /// `Id` in a document that is not resource-based (G-7).
     ID_IN_IDENTITY_POLICY = "id-in-identity-policy";
     /// An empty `Sid`, the same as none (G-10).
@@ -160,7 +160,7 @@ codes! {
     /// A size or count above AWS's quotas (G-39).
     AWS_QUOTA = "aws-quota";
 
-    // Files.
+    // Findings about files.
     /// The store has no entity at all.
     EMPTY_STORE = "empty-store";
     /// A file that cannot be read.
@@ -176,7 +176,7 @@ codes! {
     /// A link that leaves the store, or a loop of links.
     BAD_LINK = "bad-link";
 
-    // Entities.
+    // Findings about entities.
     /// A name with characters that names don't have.
     INVALID_NAME = "invalid-name";
     /// An ARN that contradicts the name, path, partition or account beside it.
@@ -203,10 +203,10 @@ codes! {
     RESERVED_NAME = "reserved-name";
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// The store loads; the author should look.
+    /// The store loads, but the author should look at the finding.
     Warning,
     /// The store does not load (G-37).
     Error,
@@ -226,16 +226,16 @@ impl fmt::Display for Severity {
 pub struct Location {
     /// The file, relative to the store's root, with `/` between its parts.
     pub file: Arc<str>,
-    /// From 1; 0 when the file as a whole is meant.
+    /// The line, from 1, or 0 if the location is the whole file.
     pub line: u32,
-    /// In Unicode scalar values, from 1; 0 when the file as a whole is meant.
+    /// The column in Unicode scalar values, from 1, or 0 if the location is the whole file.
     pub column: u32,
-    /// RFC 6901: `/Statement/0/Action`; empty for the whole.
+    /// The RFC 6901 pointer, such as `/Statement/0/Action`. Empty for the whole file.
     pub pointer: Box<str>,
 }
 
 impl Location {
-    /// The file as a whole.
+    /// Returns the location of the whole file.
     pub fn file(file: impl Into<Arc<str>>) -> Self {
         Self {
             file: file.into(),
@@ -258,20 +258,20 @@ impl fmt::Display for Location {
 /// One thing wrong with a policy file, in words for its author.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
-    /// Where.
+    /// The location.
     pub at: Location,
-    /// How bad.
+    /// The severity.
     pub severity: Severity,
-    /// What kind of thing.
+    /// The kind of mistake.
     pub code: Code,
-    /// What is wrong: "unknown condition operator `StringLikes`".
+    /// The mistake in words: "unknown condition operator `StringLikes`".
     pub message: String,
-    /// How to mend it: "did you mean `StringLike`?".
+    /// How to fix it: "did you mean `StringLike`?".
     pub help: Option<String>,
 }
 
 impl Finding {
-    /// An error: the store does not load.
+    /// Returns an error, which keeps the store from loading.
     pub fn error(code: Code, at: Location, message: impl Into<String>) -> Self {
         Self {
             at,
@@ -282,7 +282,7 @@ impl Finding {
         }
     }
 
-    /// A warning.
+    /// Returns a warning.
     pub fn warning(code: Code, at: Location, message: impl Into<String>) -> Self {
         Self {
             at,
@@ -293,21 +293,22 @@ impl Finding {
         }
     }
 
-    /// Adds how to mend it.
+    /// Adds how to fix it.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
 
-    /// Whether the store cannot load because of it.
+    /// Returns whether it keeps the store from loading.
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
 }
 
 impl fmt::Display for Finding {
-    /// `users/ann.json:3:5: error[unknown-member]: unknown member `Tgas` (at /Tgas); did you mean `Tags`?`
+    /// Writes one line, such as
+    /// ``users/ann.json:3:5: error[unknown-member]: unknown member `Tgas` (at /Tgas); did you mean `Tags`?``
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut line = Escaping(f);
         write!(
@@ -325,8 +326,8 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Shows a text that somebody else wrote on one line, whatever is in it: a name with a line break would forge a line
-/// of the log, one with an escape sequence would speak to the terminal.
+/// Shows foreign text on one line, whatever it contains. A name with a line break could forge a line of the log, and a
+/// name with an escape sequence could control the terminal.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'t>(pub &'t str);
 
@@ -336,7 +337,7 @@ impl fmt::Display for Escaped<'_> {
     }
 }
 
-/// Writes on, with every character escaped that is not for display.
+/// Writes its input with every character escaped that is not for display.
 struct Escaping<'f, 'w>(&'f mut fmt::Formatter<'w>);
 
 impl fmt::Write for Escaping<'_, '_> {
@@ -354,13 +355,13 @@ impl fmt::Write for Escaping<'_, '_> {
     }
 }
 
-/// Controls, line and paragraph separators, and the marks that reorder the text around them.
+/// Returns true for controls, line and paragraph separators, and marks that reorder the text around them.
 fn is_not_for_display(character: char) -> bool {
     character.is_control()
         || matches!(character, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// The candidate that `word` was probably meant to be, as "did you mean `…`?".
+/// Returns the candidate that `word` was probably meant to be, as "did you mean `…`?".
 pub fn did_you_mean<'a>(
     word: &str,
     candidates: impl IntoIterator<Item = &'a str>,
@@ -369,8 +370,8 @@ pub fn did_you_mean<'a>(
     let n_characters = folded.chars().count();
     candidates
         .into_iter()
-        // The distance is at least the difference in length. To compute it takes memory and time of one length times
-        // the other, which a word of some megabytes would make gigabytes.
+        // The distance is at least the difference in length. Computing it takes memory and time of one length times the
+        // other, which would be gigabytes for a word of some megabytes.
         .filter(|candidate| n_characters <= 2 * candidate.len() + 1)
         .map(|candidate| {
             (
@@ -406,7 +407,7 @@ mod tests {
             did_you_mean("Tgas", ["Path", "Tags"]).as_deref(),
             Some("did you mean `Tags`?")
         );
-        // A table of its distances would have billions of cells, and no machine has room for it.
+        // A table of its distances would have billions of cells, and no machine has memory for that.
         let giant = "x".repeat(20_000_000);
         assert_eq!(did_you_mean(&giant, ["StringEquals"; 100]), None);
     }

@@ -1,8 +1,9 @@
-//! JSON with places: each value and each member name knows where it stands, repeated names stay visible (G-2) and
-//! numbers keep their source text (G-18).
+//! JSON with positions. Each value and each member name knows its position in the text, repeated names stay visible
+//! (G-2), and numbers keep their source text (G-18).
 //!
-//! serde_json does the reading; this module only asks it for the raw text of every part, whose address inside the
-//! whole tells the place. Each level is read once more than the one above: fine for the depth of policies.
+//! serde_json does the parsing. This module asks it for the raw text of every part, whose address within the whole text
+//! gives the position. Each level is parsed once more than the level above, which is fast enough for the depth of
+//! policies.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,10 +13,10 @@ use serde_json::value::RawValue;
 
 mod mend;
 
-/// A JSON value and the bytes it stands in.
+/// A JSON value and its range in the text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node<'t> {
-    /// Byte offsets in the text.
+    /// The range in the text, in bytes.
     pub span: Range<usize>,
     /// The value.
     pub value: Value<'t>,
@@ -31,7 +32,7 @@ pub enum Value<'t> {
     Number(&'t str),
     String(Cow<'t, str>),
     Array(Vec<Node<'t>>),
-    /// In source order, repeated names included.
+    /// The members in source order, including repeated names.
     Object(Vec<Member<'t>>),
 }
 
@@ -40,19 +41,19 @@ pub enum Value<'t> {
 pub struct Member<'t> {
     /// The unescaped name.
     pub name: Cow<'t, str>,
-    /// Where the name stands, quotes included.
+    /// The range of the name, including quotes.
     pub name_span: Range<usize>,
     /// The value.
     pub value: Node<'t>,
 }
 
-/// `text` as JSON writes it, quotes included.
+/// Returns `text` as JSON writes it, including quotes.
 pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
 impl<'t> Node<'t> {
-    /// The text of a string.
+    /// Returns the text of a string.
     pub fn as_str(&self) -> Option<&str> {
         match &self.value {
             Value::String(text) => Some(text),
@@ -60,7 +61,8 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The elements of an array; of anything else, itself: a scalar equals a list of one (G-15).
+    /// Returns the elements of an array. For any other value returns the value itself, because a scalar equals a list
+    /// of one (G-15).
     pub fn one_or_many(&self) -> &[Self] {
         match &self.value {
             Value::Array(elements) => elements,
@@ -68,7 +70,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The first member called `name`.
+    /// Returns the first member called `name`.
     pub fn member(&self, name: &str) -> Option<&Member<'t>> {
         match &self.value {
             Value::Object(members) => members.iter().find(|member| member.name == name),
@@ -76,7 +78,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// "an object", "null", …: for messages.
+    /// Returns the kind of value for messages: "an object", "null", ….
     pub fn kind(&self) -> &'static str {
         match self.value {
             Value::Null => "null",
@@ -88,7 +90,7 @@ impl<'t> Node<'t> {
         }
     }
 
-    /// The RFC 6901 pointer, below this node, to the innermost value or name at byte `offset`.
+    /// Returns the RFC 6901 pointer, below this node, to the innermost value or name at byte `offset`.
     pub fn pointer_to(&self, offset: usize) -> String {
         let mut pointer = String::new();
         let mut node = self;
@@ -125,20 +127,20 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Why a text is no JSON, and where.
+/// Why a text is not JSON, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
-    /// Byte offset in the text.
+    /// The byte offset in the text.
     pub offset: usize,
-    /// In words.
+    /// The reason in words.
     pub message: String,
-    /// How to mend it.
+    /// How to fix it.
     pub help: Option<Cow<'static, str>>,
-    /// Whether it is only too deep.
+    /// Whether the text is JSON, but nested too deep.
     pub too_deep: bool,
 }
 
-/// Parses `text`, one JSON value by RFC 8259 and nothing behind it, nested at most `max_depth` deep.
+/// Parses `text`, which must be exactly one JSON value by RFC 8259, nested at most `max_depth` deep.
 pub fn parse(text: &str, max_depth: usize) -> Result<Node<'_>, SyntaxError> {
     let raw: Result<&RawValue, _> = serde_json::from_str(text);
     let raw = raw.map_err(|error| syntax_error(text, 0, &error));
@@ -146,7 +148,7 @@ pub fn parse(text: &str, max_depth: usize) -> Result<Node<'_>, SyntaxError> {
         .map_err(|error| in_our_words(text, error))
 }
 
-/// Says what stands there, where it is known.
+/// Replaces the message by our own words, which explain the mistake if it is a known one.
 fn in_our_words(text: &str, error: SyntaxError) -> SyntaxError {
     if error.too_deep {
         return error;
@@ -219,7 +221,8 @@ fn node<'t>(text: &'t str, raw: &'t RawValue, depth_left: usize) -> Result<Node<
     Ok(Node { span, value })
 }
 
-/// serde_json counts lines and columns (in bytes, from 1); `source` begins at byte `start` of the text.
+/// Converts an error of serde_json, which counts lines and columns (in bytes, from 1). `source` begins at byte `start`
+/// of the text.
 fn syntax_error(source: &str, start: usize, error: &serde_json::Error) -> SyntaxError {
     let line_start: usize = source
         .split_inclusive('\n')
@@ -235,7 +238,7 @@ fn syntax_error(source: &str, start: usize, error: &serde_json::Error) -> Syntax
     }
 }
 
-/// Names and values as they stand there.
+/// The names and values as source text.
 struct RawObject<'t>(Vec<(&'t RawValue, &'t RawValue)>);
 
 impl<'de> Deserialize<'de> for RawObject<'de> {
@@ -280,7 +283,7 @@ impl<'de> Deserialize<'de> for RawArray<'de> {
     }
 }
 
-/// A string, borrowed where it holds no escapes.
+/// A string, borrowed if it contains no escapes.
 struct Text<'t>(Cow<'t, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {

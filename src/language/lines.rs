@@ -1,18 +1,18 @@
-//! Lines and columns: where in a text a byte stands.
+//! Computes the line and the column of a byte in a text.
 
-/// The line and the column, both from 1, of byte `offset`; columns count Unicode scalar values.
+/// Returns the line and the column, both from 1, of byte `offset`. Columns count Unicode scalar values.
 pub fn line_and_column(text: &str, offset: usize) -> (u32, u32) {
     Lines::of(text).place(text, offset)
 }
 
-/// Marks in one text, one for each so many bytes, so that no place is far from one of them. The first is the text's
-/// begin.
+/// Marks at regular distances in one text, so that no position is far from a mark. The first mark is the beginning of
+/// the text.
 pub struct Lines(Vec<Mark>);
 
 impl Lines {
-    /// Of `text`.
+    /// Sets the marks of `text`.
     pub fn of(text: &str) -> Self {
-        // PERF: with 1,024, counting from mark to place was 7 % of parsing a store.
+        // PERF: with a distance of 1,024, counting from the mark to the position took 7 % of the time to parse a store.
         const DISTANCE: usize = 128;
         let mut marks = Vec::with_capacity(1 + text.len() / DISTANCE);
         marks.push(Mark::START);
@@ -26,7 +26,7 @@ impl Lines {
         Self(marks)
     }
 
-    /// The line and the column of byte `offset` in the same text, as [`line_and_column`] gives them.
+    /// Returns the same line and column of byte `offset` as [`line_and_column`]. `text` must be the text of the marks.
     pub fn place(&self, text: &str, offset: usize) -> (u32, u32) {
         let after = self.0.partition_point(|mark| mark.offset <= offset);
         let mark = after.checked_sub(1).and_then(|at| self.0.get(at)).copied();
@@ -53,8 +53,8 @@ impl Mark {
         column: 1,
     };
 
-    /// The mark behind `byte`, which stands at this one. Columns count the bytes that begin a character: an offset
-    /// need not lie between two.
+    /// Returns the mark after `byte`, which is at this mark. Columns count the bytes that begin a character, because an
+    /// offset need not lie between two characters.
     fn after(self, byte: u8) -> Self {
         let offset = self.offset + 1;
         let (line, column) = match byte {

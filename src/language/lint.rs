@@ -1,9 +1,9 @@
-//! Legal, but surely not meant: warnings about a document that parsed, and the few things in it that are refused as a
-//! whole.
+//! Warns about documents that are legal but surely not intended, and refuses a few things that only a whole statement
+//! shows.
 //!
-//! What can be seen at one value (an odd `Sid`, a short ARN) the parser reports while it reads. Here are the lints that
-//! look at a whole statement. Each fires only where the statement cannot mean what it seems to say: a lint that cries
-//! wolf is soon switched off, and the next true one with it.
+//! The parser reports what a single value shows (an odd `Sid`, a short ARN). The lints here look at a whole statement.
+//! Each fires only if the statement cannot mean what it seems to say, because authors soon switch off a lint with false
+//! alarms, and then miss its next true one.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -23,7 +23,7 @@ use crate::name::{Action, Arn, Principal};
 
 mod web_identity;
 
-/// What a client writes into its own request, folded.
+/// The keys whose values a client writes into its own request, folded.
 const CLIENT_CONTROLLED: &[&str] = &["aws:referer", "aws:useragent"];
 
 /// The actions that a trust policy decides (T-6).
@@ -36,7 +36,7 @@ const TRUST_ACTIONS: &[&str] = &[
     "sts:TagSession",
 ];
 
-/// Refuses what a statement as a whole must not say, which no lint may overlook.
+/// Refuses statements that are wrong as a whole. Unlike a lint, this cannot be ignored.
 pub fn refuse(
     document: &PolicyDocument,
     policy_type: PolicyType,
@@ -81,10 +81,10 @@ pub fn lint(
     }
 }
 
-/// Lints what a resource policy says of resources that its `scopes` never attach it to (E-13); `node` is the policy.
+/// Warns if a resource policy names resources that none of its `scopes` covers (E-13). `node` is the policy.
 ///
-/// It asks whether the two patterns could meet if every wildcard and variable stood for anything: so it may stay silent
-/// where they don't, but never warns where they do.
+/// The check asks whether the two patterns could meet if every wildcard and variable stood for any text. So it may stay
+/// silent if they do not meet, but it never warns if they do.
 pub fn scope(
     document: &PolicyDocument,
     scopes: &[ResourcePattern],
@@ -124,24 +124,24 @@ pub fn scope(
     }
 }
 
-/// How many pairs of characters of scopes and patterns are held against each other in one file. Beyond them the lint
-/// stays silent, as it may.
+/// How many pairs of characters of scopes and patterns are compared in one file. Beyond that the lint stays silent, as
+/// it may.
 const MAX_STEPS: usize = 50_000_000;
 
-/// Finds the places of a statement's parts.
+/// Finds the positions of a statement's parts.
 struct Place<'n, 't> {
     node: &'n Node<'t>,
 }
 
 impl Place<'_, '_> {
-    /// Of an element's name; of the statement if there is no such element.
+    /// Returns the range of an element's name, or of the statement if it has no such element.
     fn element(&self, name: &str) -> Range<usize> {
         self.node
             .member(name)
             .map_or_else(|| self.node.span.clone(), |member| member.name_span.clone())
     }
 
-    /// Of one entry of an element.
+    /// Returns the range of one entry of an element.
     fn entry(&self, name: &str, index: usize) -> Range<usize> {
         self.node
             .member(name)
@@ -149,8 +149,8 @@ impl Place<'_, '_> {
             .map_or_else(|| self.element(name), |entry| entry.span.clone())
     }
 
-    /// Of a condition key's name, for a warning. It is looked for among as many keys as there are conditions, so not for
-    /// a warning that will only be counted.
+    /// Returns the range of a condition key's name for a warning. Finding it searches as many keys as there are
+    /// conditions, so this is skipped for a warning that is only counted.
     fn warned_condition(&self, condition: &Condition, report: &Report<'_>) -> Range<usize> {
         match report.has_enough_warnings() {
             true => self.node.span.clone(),
@@ -158,7 +158,7 @@ impl Place<'_, '_> {
         }
     }
 
-    /// Of a condition key's name.
+    /// Returns the range of a condition key's name.
     fn condition(&self, condition: &Condition) -> Range<usize> {
         self.node
             .member("Condition")
@@ -178,8 +178,8 @@ impl Place<'_, '_> {
     }
 }
 
-/// G-39. White space counts in control policies only. A document cannot say whether it is a managed or an inline
-/// policy, and AWS's own exceed what yours may have, so identity policies have no limit here.
+/// G-39. White space counts only in control policies. A document cannot tell whether it is a managed or an inline
+/// policy, and AWS's own policies exceed the limits of customers, so identity policies have no limit here.
 fn size(policy_type: PolicyType, node: &Node<'_>, report: &mut Report<'_>) {
     let (limit, white_space_counts) = match policy_type {
         PolicyType::PermissionsBoundary => (6_144, false),
@@ -296,10 +296,11 @@ fn is_single_valued(key: &ContextKey) -> bool {
     is_tag || GLOBAL_KEYS.contains(&key.folded()) && !MULTIVALUED.contains(&key.folded())
 }
 
-/// The keys without which some condition of a statement is false, so that `ForAllValues:` cannot be true for nothing.
+/// The keys whose absence makes some condition of the statement false, so that a missing key cannot make
+/// `ForAllValues:` true.
 struct Required<'c> {
     keys: HashSet<&'c ContextKey>,
-    /// Tags in the request imply tag keys (section 4.9).
+    /// Whether a tag of the request is among them. Tags in the request imply tag keys (section 4.9).
     are_tags: bool,
 }
 
@@ -321,7 +322,7 @@ impl<'c> Required<'c> {
     }
 }
 
-/// C-6.
+/// C-6: returns whether the condition is false if its key is missing.
 fn is_false_when_missing(condition: &Condition) -> bool {
     let Operator {
         qualifier,
@@ -337,10 +338,10 @@ fn is_false_when_missing(condition: &Condition) -> bool {
     }
 }
 
-/// V-9: whether a request can leave the variable without a value.
+/// V-9: returns whether a request can leave the variable without a value.
 fn may_lack_value(variable: &Variable, policy_type: PolicyType) -> bool {
     use KeyKind as K;
-    // Who has an identity policy is a user or a session: their account, ARN and type are always known.
+    // A principal with an identity policy is a user or a session, so its account, ARN and type are always known.
     let is_attached_to_principals = !matches!(
         policy_type,
         PolicyType::Resource | PolicyType::ResourceControl | PolicyType::Trust
@@ -355,7 +356,7 @@ fn may_lack_value(variable: &Variable, policy_type: PolicyType) -> bool {
     variable.default.is_none() && !is_always_known
 }
 
-/// Section 4.9: who allows by such a key allows everybody who knows what to write.
+/// Section 4.9: an Allow with such a key allows every client that knows which value to send.
 fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     if statement.effect != Effect::Allow {
         return;
@@ -400,7 +401,7 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
     }
 }
 
-/// M-11: a Deny of listing on all ARNs of a service, which does not cover the resource `*` that lists are asked for.
+/// M-11: a Deny of list actions on all ARNs of a service. It does not cover the resource `*`, which list requests name.
 fn deny_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     let (Effect::Deny, Listed::Any(actions), Some(Listed::Any(resources))) =
         (statement.effect, &statement.actions, &statement.resources)
@@ -425,8 +426,8 @@ fn deny_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repor
         .help("add `\"*\"` to `Resource`");
 }
 
-/// M-11: an Allow of listing on ARNs, which does not cover the resource `*` that lists are asked for. Much is listed
-/// inside of a thing, and asked on that thing's ARN: a list that may be meant so is none of these.
+/// M-11: an Allow of list actions on ARNs. It does not cover the resource `*`, which list requests name. Many list
+/// actions list the contents of a resource and name its ARN. The lint leaves out every action that may be of that kind.
 fn allow_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     let (Effect::Allow, Listed::Any(actions), Some(Listed::Any(resources))) =
         (statement.effect, &statement.actions, &statement.resources)
@@ -436,7 +437,7 @@ fn allow_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repo
     if resources.iter().any(ResourcePattern::is_everything) {
         return;
     }
-    // An Allow may have many of both.
+    // An Allow may have many actions and many resources, so each pair must not be compared.
     let whole = resources.iter().position(covers_whole_service);
     let mut named = HashMap::new();
     for (index, pattern) in resources.iter().enumerate() {
@@ -471,14 +472,14 @@ fn allow_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repo
         .help("allow it in a statement of its own with `\"Resource\": \"*\"`");
 }
 
-/// `orders:list`, `orders:list*`, `s3:listallmybuckets`.
+/// Returns whether the action lists everything: `orders:list`, `orders:list*`, `s3:listallmybuckets`.
 fn lists_all(folded: &str) -> bool {
     let name = folded.split_once(":list").map_or("", |(_, name)| name);
     let is_everything = matches!(name, "" | "*") && folded != "s3:list*";
     is_everything || name.starts_with("all")
 }
 
-/// `orders` for `order/*`: what stands behind `List` in the action that lists what the ARN itself names.
+/// Returns the names after `List` in an action that lists what the ARN itself names: `orders` for `order/*`.
 fn names_of_lists(pattern: &ResourcePattern) -> Option<[String; 3]> {
     let resource = pattern.as_str().splitn(6, ':').nth(5)?;
     let end =
@@ -494,13 +495,13 @@ fn names_of_lists(pattern: &ResourcePattern) -> Option<[String; 3]> {
     (!thing.is_empty()).then_some(plural)
 }
 
-/// `arn:app:orders:::*`, `arn:app:orders:*`: everything that has an ARN.
+/// Returns whether the pattern covers everything that has an ARN: `arn:app:orders:::*`, `arn:app:orders:*`.
 fn covers_whole_service(pattern: &ResourcePattern) -> bool {
     if !pattern.ends_in_wildcard() {
         return false;
     }
     let fields = pattern.fields();
-    // Behind partition and service.
+    // The fields after partition and service.
     let behind = fields.get(2..).unwrap_or_default();
     let is_open = |field: &Template| field.literal() == Some("") || field.is_everything();
     behind.iter().all(is_open) && behind.last().is_some_and(Template::is_everything)
@@ -511,7 +512,7 @@ fn is_list_action(action: &ActionPattern) -> bool {
     let Some((service, name)) = folded.split_once(':') else {
         return false;
     };
-    // S3 lists inside of a bucket, and so on the bucket's ARN.
+    // S3 lists the contents of a bucket, so these actions name the bucket's ARN.
     let is_inside = service == "s3" && (name.starts_with("listbucket") || name.ends_with("parts"));
     name.starts_with("list") && !is_inside
 }
@@ -549,11 +550,11 @@ fn not_principal(principal: &PrincipalElement, at: &Place<'_, '_>, report: &mut 
     }
 }
 
-/// The accounts and roles of a `NotPrincipal`, as what else stands there is held against them.
+/// The accounts and roles of a `NotPrincipal`, with which its other entries are compared.
 struct Chains<'e> {
-    /// With the partition, where one was written.
+    /// The accounts, with the partition if one is written.
     accounts: HashSet<(Option<&'e str>, &'e str)>,
-    /// Account and name.
+    /// The roles, by account and name.
     roles: HashSet<(&'e str, &'e str)>,
 }
 
@@ -579,7 +580,7 @@ impl<'e> Chains<'e> {
         Self { accounts, roles }
     }
 
-    /// What they lack for `arn` to be exempt: its account, and a session's role.
+    /// Returns which entry is missing to exempt `arn`: its account, or a session's role.
     fn missing_for(&self, arn: &Arn) -> Option<String> {
         let account = arn.account();
         let partitions = [None, Some(arn.partition())];

@@ -1,5 +1,6 @@
-//! The typed values of conditions: how numbers, dates, Booleans, bytes and addresses are read, on both sides of a
-//! comparison. A policy's value that cannot be read rejects its document (G-33); a request's is INDETERMINATE (C-9).
+//! The typed values of conditions. This module parses numbers, dates, Booleans, bytes and addresses on both sides of a
+//! comparison. A policy's value that cannot be read rejects its document (G-33). A request's value that cannot be read
+//! is INDETERMINATE (C-9).
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -23,7 +24,7 @@ pub struct Number<T = SmolStr> {
 }
 
 impl<'t> Number<&'t str> {
-    /// Reads `[+-]?digits[.digits]`; nothing else is a number.
+    /// Parses `[+-]?digits[.digits]`. No other text is a number.
     pub fn parse(text: &'t str) -> Option<Self> {
         let (negative, digits) = match text.as_bytes().first()? {
             b'-' => (true, text.get(1..)?),
@@ -55,7 +56,7 @@ impl<'t> Number<&'t str> {
         })
     }
 
-    /// The same number, owning its digits.
+    /// Returns the same number, owning its digits.
     pub fn to_owned(&self) -> Number {
         Number {
             negative: self.negative,
@@ -66,7 +67,7 @@ impl<'t> Number<&'t str> {
 }
 
 impl<T: AsRef<str>> Number<T> {
-    /// The exact order of the two numbers.
+    /// Returns the exact order of the two numbers.
     pub fn order(&self, other: &Number<impl AsRef<str>>) -> Ordering {
         let by_size = || {
             let (ours, theirs) = (self.integer.as_ref(), other.integer.as_ref());
@@ -86,7 +87,7 @@ impl<T: AsRef<str>> Number<T> {
 }
 
 impl<T: AsRef<str>> fmt::Display for Number<T> {
-    /// Without leading and trailing zeros.
+    /// Writes the number without leading and trailing zeros.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sign = if self.negative { "-" } else { "" };
         let integer = match self.integer.as_ref() {
@@ -106,12 +107,12 @@ impl<T: AsRef<str>> fmt::Display for Number<T> {
 pub struct Instant(i128);
 
 const NANOSECONDS: i128 = 1_000_000_000;
-/// Far beyond any date.
+/// The last second, which is far beyond any date.
 const LAST_SECOND: i128 = i128::MAX / NANOSECONDS - 1;
 
 impl Instant {
-    /// Reads the W3C profile of ISO 8601 or epoch seconds (C-41); exactly four digits are ambiguous and neither
-    /// (C-42). Fractions are cut at the nanosecond.
+    /// Parses the W3C profile of ISO 8601, or epoch seconds (C-41). Exactly four digits are ambiguous, so they are
+    /// refused (C-42). Fractions are cut off after the nanosecond.
     pub fn parse(text: &str) -> Option<Self> {
         match text.as_bytes() {
             [_, _, _, _] if digits(text).is_some() => None,
@@ -132,7 +133,7 @@ impl Instant {
         }
     }
 
-    /// The instant of a timestamp.
+    /// Returns the instant of a timestamp.
     pub fn of(timestamp: jiff::Timestamp) -> Self {
         Self(timestamp.as_nanosecond())
     }
@@ -143,7 +144,7 @@ impl Instant {
             i8::try_from(digits(month)?).ok()?,
             i8::try_from(digits(day)?).ok()?,
         );
-        // Looked at first: an error of the calendar's would take memory to say what is wrong.
+        // The date is checked first, because an error of the calendar library would allocate memory for its message.
         let first_of_month = (1..=12)
             .contains(&month)
             .then(|| Date::new(year, month, 1).ok())??;
@@ -157,7 +158,7 @@ impl Instant {
         Some(Self(days + time))
     }
 
-    /// `-?digits[.digits]`, seconds.
+    /// Parses `-?digits[.digits]` seconds.
     fn from_epoch(text: &str) -> Option<Self> {
         let (sign, unsigned) = match text.strip_prefix('-') {
             Some(rest) => (-1, rest),
@@ -167,14 +168,14 @@ impl Instant {
             Some((seconds, fraction)) => (seconds, nanoseconds(fraction)?),
             None => (unsigned, 0),
         };
-        // C-41 knows no last date: what lies beyond is taken for the last that is safe to multiply.
+        // C-41 sets no last date. Later dates are taken as the last one that can be multiplied without overflow.
         let seconds = digits(seconds)?.min(LAST_SECOND);
         Some(Self(sign * (seconds * NANOSECONDS + fraction)))
     }
 }
 
 impl fmt::Display for Instant {
-    /// RFC 3339 in UTC; as epoch seconds what no calendar reaches.
+    /// Writes the instant as RFC 3339 in UTC, or as epoch seconds if no calendar reaches it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_nanosecond(self.0) {
             Ok(timestamp) => timestamp.fmt(f),
@@ -183,7 +184,7 @@ impl fmt::Display for Instant {
     }
 }
 
-/// `hh:mmTZD`, `hh:mm:ssTZD` or `hh:mm:ss.fTZD`, shifted to UTC.
+/// Parses `hh:mmTZD`, `hh:mm:ssTZD` or `hh:mm:ss.fTZD`, shifted to UTC.
 fn nanoseconds_of_day(time: &str) -> Option<i128> {
     let (clock, offset_minutes) = match time.strip_suffix('Z') {
         Some(clock) => (clock, 0),
@@ -223,20 +224,20 @@ fn two_digits(text: &str, most: i128) -> Option<i128> {
     digits(text).filter(|value| text.len() == 2 && *value <= most)
 }
 
-/// Digits behind a decimal point as nanoseconds; those behind the ninth are cut off.
+/// Returns the digits after a decimal point as nanoseconds. Digits after the ninth are cut off.
 fn nanoseconds(fraction: &str) -> Option<i128> {
     digits(fraction)?;
     let first_nine = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
     Some(first_nine.fold(0, |value, digit| value * 10 + i128::from(digit - b'0')))
 }
 
-/// The value of a text of ASCII digits; saturates where nobody looks any more.
+/// Returns the value of a text of ASCII digits. It saturates at values that make no difference any more.
 fn digits(text: &str) -> Option<i128> {
     let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     all_digits.then(|| text.parse().unwrap_or(i128::MAX))
 }
 
-/// `true` or `false`, in any case (C-50).
+/// Parses `true` or `false`, in any case (C-50).
 pub fn parse_bool(text: &str) -> Option<bool> {
     match text {
         _ if text.eq_ignore_ascii_case("true") => Some(true),
@@ -245,7 +246,7 @@ pub fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
-/// Standard base64 with padding (C-52). Up to 256 bytes are decoded without allocating.
+/// Parses standard base64 with padding (C-52). Up to 256 bytes are decoded without allocating.
 pub fn parse_bytes(text: &str) -> Option<SmallVec<[u8; 256]>> {
     let mut bytes = smallvec![0; base64::decoded_len_estimate(text.len())];
     let n_bytes = STANDARD.decode_slice(text, &mut bytes).ok()?;
@@ -253,14 +254,14 @@ pub fn parse_bytes(text: &str) -> Option<SmallVec<[u8; 256]>> {
     Some(bytes)
 }
 
-/// An address; IPv4-mapped IPv6 becomes IPv4 (C-54). No ports, zones or leading zeros (C-55).
+/// Parses an address. IPv4-mapped IPv6 becomes IPv4 (C-54). Ports, zones and leading zeros are refused (C-55).
 pub fn parse_address(text: &str) -> Option<IpAddr> {
     text.parse::<IpAddr>()
         .ok()
         .map(|address| address.to_canonical())
 }
 
-/// A CIDR range or a bare address; bits below the mask are ignored (C-53).
+/// Parses a CIDR range or a bare address. Bits below the mask are ignored (C-53).
 pub fn parse_network(text: &str) -> Option<IpNet> {
     let Some((address, prefix)) = text.split_once('/') else {
         return parse_address(text).map(IpNet::from);
@@ -278,7 +279,7 @@ pub fn parse_network(text: &str) -> Option<IpNet> {
     network.ok().map(|network| network.trunc())
 }
 
-/// The fields of an ARN (C-66); `None` for anything else (C-68).
+/// Returns the fields of an ARN (C-66), or `None` for any other text (C-68).
 pub fn arn_fields(text: &str) -> Option<[&str; 6]> {
     let mut rest = text.strip_prefix("arn:")?;
     let mut fields = ["arn"; 6];
@@ -291,7 +292,7 @@ pub fn arn_fields(text: &str) -> Option<[&str; 6]> {
     Some(fields)
 }
 
-/// Whether two texts are equal under Unicode simple case folding (C-21). Both come in parts, one behind the other.
+/// Returns whether two texts are equal under Unicode simple case folding (C-21). Both come in consecutive parts.
 pub fn equal_ignoring_case<'a>(
     ours: impl Iterator<Item = &'a str>,
     theirs: impl Iterator<Item = &'a str>,
@@ -299,7 +300,7 @@ pub fn equal_ignoring_case<'a>(
     folded(ours).eq(folded(theirs))
 }
 
-/// The characters of a text in parts, under Unicode simple case folding (C-21).
+/// Returns the characters of a text in parts, under Unicode simple case folding (C-21).
 pub fn folded<'a>(parts: impl Iterator<Item = &'a str>) -> impl Iterator<Item = char> {
     parts.flat_map(str::chars).map(|character| {
         if character.is_ascii() {

@@ -1,7 +1,7 @@
-//! JSON text → [`PolicyDocument`] and findings: the G rules.
+//! Parses JSON text into a [`PolicyDocument`] and findings, by the G rules.
 //!
-//! Reading never stops at the first fault. A document that has one is not given at all: half a policy could allow
-//! what its missing half denied (G-37).
+//! Parsing does not stop at the first mistake. A document with a mistake is not returned at all, because half a policy
+//! could allow what its missing half denied (G-37).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -36,7 +36,7 @@ pub fn parse(
     })
 }
 
-/// The same for a document that comes in a question: only the first errors are told, and no warnings made.
+/// Does the same for a document in a request. Only the first errors are reported, and no warnings.
 pub fn parse_briefly(
     text: &str,
     policy_type: PolicyType,
@@ -68,8 +68,8 @@ fn parse_with(
     }
 }
 
-/// Reads the policy document at `node` of a larger file: an object, JSON text in a string, or such text URL-encoded,
-/// as the AWS API returns it. Reports every finding; gives no document if one of them is an error.
+/// Reads the policy document at `node` of a larger file: an object, JSON text in a string, or such text URL-encoded, as
+/// the AWS API returns it. Reports every finding, and returns no document if one of them is an error.
 pub fn document(
     node: &Node<'_>,
     policy_type: PolicyType,
@@ -156,7 +156,7 @@ pub fn scope(node: &Node<'_>, report: &mut Report<'_>) -> Option<ResourcePattern
     Some(pattern)
 }
 
-/// How deep `node` is nested, itself included.
+/// Returns how deep `node` is nested, counting itself.
 fn depth(node: &Node<'_>) -> usize {
     match &node.value {
         Value::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or(0),
@@ -171,7 +171,7 @@ fn depth(node: &Node<'_>) -> usize {
     }
 }
 
-/// Reports names that stand twice in one object (G-2) and characters that no string may hold (G-32), at any depth.
+/// Reports repeated names in one object (G-2) and characters that no string may contain (G-32), at any depth.
 pub fn check_tree(node: &Node<'_>, report: &mut Report<'_>) {
     match &node.value {
         Value::String(text) => check_characters(text, &node.span, report),
@@ -269,7 +269,7 @@ fn check_member_names(members: &[Member<'_>], known: &[&str], of: &str, report: 
     }
 }
 
-/// G-5; where it is required, G-29.
+/// Reads the version (G-5). G-29 says where it is required.
 fn version(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Version {
     let Some(member) = node.member("Version") else {
         match policy_type {
@@ -331,7 +331,7 @@ fn id(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Opti
     Some(text.into())
 }
 
-/// G-9: one object, or a list of them.
+/// G-9: returns the statements, which are one object or a list of them.
 fn statement_nodes<'n, 't>(node: &'n Node<'t>, report: &mut Report<'_>) -> &'n [Node<'t>] {
     let Some(member) = node.member("Statement") else {
         report.error(
@@ -354,7 +354,8 @@ fn statement_nodes<'n, 't>(node: &'n Node<'t>, report: &mut Report<'_>) -> &'n [
     }
 }
 
-/// G-10: unique in a document; in a resource policy only a lint. Statements with other faults are looked at too.
+/// G-10: a `Sid` is unique in a document. In a resource policy, a repeated one is only a lint. Statements with other
+/// mistakes are checked too.
 fn check_sids(statements: &[Node<'_>], policy_type: PolicyType, report: &mut Report<'_>) {
     let mut seen = BTreeSet::new();
     for statement in statements {
@@ -375,7 +376,7 @@ fn check_sids(statements: &[Node<'_>], policy_type: PolicyType, report: &mut Rep
     }
 }
 
-/// G-15, G-16: each entry of a scalar or a flat, non-empty list, read by `read`; nothing after an error.
+/// G-15, G-16: returns each entry of a scalar or a flat, non-empty list, read by `read`. Returns `None` after an error.
 fn list<'n, 't, T>(
     member: &'n Member<'t>,
     report: &mut Report<'_>,
@@ -396,7 +397,7 @@ fn list<'n, 't, T>(
     read.into_iter().collect()
 }
 
-/// G-17: a non-empty string.
+/// G-17: returns a non-empty string.
 fn pattern_text<'n>(node: &'n Node<'_>, element: &str, report: &mut Report<'_>) -> Option<&'n str> {
     match node.as_str() {
         Some("") => {

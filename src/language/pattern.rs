@@ -1,11 +1,11 @@
-//! Texts with `*`, `?` and `${policy variables}`: of actions, of resources, of condition values.
+//! Texts with `*`, `?` and `${policy variables}`, for actions, resources and condition values.
 //!
-//! A [`Template`] is read once, when its document is parsed, and only those of no simple form are kept in pieces;
-//! variables are found before anything is split at colons (V-3), and what is put in for them at match time is always
-//! literal (V-8, V-12).
+//! A [`Template`] is parsed once, together with its document. Only templates that have no simple form are stored in
+//! pieces. Variables are found before anything is split at colons (V-3), and the text that replaces them at match time
+//! is always literal (V-8, V-12).
 //!
-//! What a pattern can match is decided in time linear in pattern and text, and without allocating (M-21). The forms that
-//! nearly all patterns have compare one or two ranges of bytes; `glob` and `automaton` take the others.
+//! Matching takes time linear in the pattern and the text, and does not allocate (M-21). The forms that nearly all
+//! patterns have compare one or two ranges of bytes. `glob` and `automaton` match the others.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -30,24 +30,26 @@ pub use action::ActionPattern;
 pub use arn::ArnPattern;
 pub use resource::{Form, Outline, Reach, ResourcePattern};
 
-/// A text with its literal and its moving parts. Two of them are the same if they are written alike and read alike.
+/// A text with its literal parts, wildcards and variables. Two templates are equal if they are written the same and
+/// parsed the same way.
 ///
-/// A store holds tens of thousands of them, most of a form whose parts are ranges of the text: 40 bytes, and the
-/// text elsewhere only if it is longer than 23.
+/// A store holds tens of thousands of templates, and the parts of most of them are ranges of the text. A template takes
+/// 40 bytes, and stores the text elsewhere only if it is longer than 23 bytes.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Template {
     text: SmolStr,
     shape: Shape,
 }
 
-/// What the text is like. The parts of the first two are ranges of the text as written; there are no `${*}` in it then.
+/// The form of the text. The parts of the first two forms are ranges of the text as written, which then contains no
+/// `${*}`.
 #[derive(Clone, PartialEq, Eq)]
 enum Shape {
-    /// The text itself.
+    /// The pattern is the text itself.
     Exact,
-    /// `prefix*suffix`: so many bytes before and behind the only `*`; `*` and `prefix*` too.
+    /// `prefix*suffix`, with the number of bytes before and after the only `*`. `*` and `prefix*` have this form too.
     Affixes { prefix: u32, suffix: u32 },
-    /// Anything else.
+    /// Any other form.
     General(Box<General>),
 }
 
@@ -57,11 +59,11 @@ struct General {
     pieces: Box<[OwnedPiece]>,
     finders: glob::Finders,
     has_variables: bool,
-    /// What matches has at least so many bytes, besides those of the variables' values.
+    /// The fewest bytes of a text that matches, without the values of the variables.
     min_bytes: usize,
 }
 
-/// All else follows from the pieces.
+/// All other fields follow from the pieces.
 impl PartialEq for General {
     fn eq(&self, other: &Self) -> bool {
         self.pieces == other.pieces
@@ -70,7 +72,7 @@ impl PartialEq for General {
 
 impl Eq for General {}
 
-/// A [`Piece`] that is kept.
+/// An owned [`Piece`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OwnedPiece {
     Text(Box<str>),
@@ -79,10 +81,10 @@ enum OwnedPiece {
     Variable(Box<Variable>),
 }
 
-/// The values of the variables of a pattern, in their order; those of 8 live on the stack.
+/// The values of a pattern's variables, in their order. Up to 8 of them are stored on the stack.
 pub(crate) type Values<'a> = SmallVec<[Text<'a>; 8]>;
 
-/// What it takes to look up the value of a variable and to put it in.
+/// The cost of looking up the value of a variable and putting it in.
 const UNITS_OF_VARIABLE: usize = 6;
 
 /// One part of a [`Template`].
@@ -92,7 +94,7 @@ pub enum Piece<'t> {
     Text(&'t str),
     /// `?`: exactly one Unicode scalar value (M-3).
     AnyOne,
-    /// `*`: any run of characters, also none (M-3).
+    /// `*`: any run of characters, which may be empty (M-3).
     AnyRun,
     /// `${key}` or `${key, 'default'}`.
     Variable(&'t Variable),
@@ -103,46 +105,46 @@ pub enum Piece<'t> {
 pub struct Variable {
     /// The context key whose value is put in.
     pub key: ContextKey,
-    /// Put in when the key has no value (V-9).
+    /// The text that is put in if the key has no value (V-9).
     pub default: Option<Box<str>>,
 }
 
-/// Which characters of a text have a meaning.
+/// The special characters of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Syntax {
-    /// `*` and `?`.
+    /// Whether `*` and `?` are wildcards.
     pub wildcards: bool,
-    /// `${`, which only the newer version of the language knows (V-1).
+    /// Whether `${` begins a variable. Only the newer version of the language has variables (V-1).
     pub variables: bool,
 }
 
-/// What a variable stands for at match time (V-9).
+/// The value of a variable at match time (V-9).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Substitute<'a> {
-    /// Exactly one value that is not empty.
+    /// Exactly one value, which is not empty.
     Value(Text<'a>),
-    /// Absent, empty, or an empty list: the default is used, if there is one.
+    /// The key is absent, empty, or an empty list. The default is used if there is one.
     Missing,
-    /// Two values or more: not even the default is used.
+    /// The key has two values or more. Not even the default is used.
     Several,
-    /// One that nobody can say (T-8, T-43): none in a condition, whatever the default; no value like any other in a
-    /// resource.
+    /// The key has a value that nobody can say (T-8, T-43). In a condition it counts as no value, whatever the default
+    /// is. In a resource it counts as a value that equals no other.
     Unknown,
 }
 
-/// Where the values of variables come from.
+/// The source of the variables' values.
 pub trait Variables {
-    /// The value of `key` for a variable.
+    /// Returns the value of `key` for a variable.
     fn substitute(&self, key: &ContextKey) -> Substitute<'_>;
 
-    /// Pays `units` of about 10 ns for what is about to be done; false if they are not left, and then it is not to be
-    /// done, and whatever comes of it counts for nothing.
+    /// Pays `units` of about 10 ns for work that is about to be done. Returns `false` if they are not left. Then the
+    /// work must not be done, and its result does not count.
     fn pay(&self, _units: usize) -> bool {
         true
     }
 }
 
-/// A [`Piece`] with its variable put in.
+/// A [`Piece`] whose variable is replaced by its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Atom<'a> {
     /// These characters.
@@ -154,7 +156,7 @@ pub enum Atom<'a> {
 }
 
 impl Template {
-    /// Reads `text`. Fails only on a malformed variable (V-5).
+    /// Parses `text`. Fails only on a malformed variable (V-5).
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, Malformed> {
         let has_meaning = |character| match character {
             '*' | '?' => syntax.wildcards,
@@ -177,12 +179,12 @@ impl Template {
         }
     }
 
-    /// As written.
+    /// Returns the text as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// About how much memory it takes, what it points to included.
+    /// Returns about how much memory it takes, including what it points to, in bytes.
     pub fn n_bytes(&self) -> usize {
         let text = match self.text.len() {
             0..=23 => 0,
@@ -215,7 +217,7 @@ impl Template {
         size_of::<Self>() + text + shape
     }
 
-    /// The parts, in order.
+    /// Returns the parts, in order.
     pub fn pieces(&self) -> impl Iterator<Item = Piece<'_>> + Clone {
         let text = |literal| Some(Piece::Text(literal)).filter(|piece| *piece != Piece::Text(""));
         let (simple, cut) = match &self.shape {
@@ -230,7 +232,7 @@ impl Template {
         simple.into_iter().flatten().chain(cut)
     }
 
-    /// What stands before and behind the only wildcard; the whole text before none.
+    /// Returns the texts before and after the only wildcard. Without a wildcard, the whole text comes first.
     fn affixes(&self) -> (&str, &str) {
         let text = &*self.text;
         match self.shape {
@@ -243,7 +245,7 @@ impl Template {
         }
     }
 
-    /// The variables it mentions.
+    /// Returns its variables.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         let pieces = match &self.shape {
             Shape::General(general) => &*general.pieces,
@@ -259,7 +261,7 @@ impl Template {
         matches!(&self.shape, Shape::General(general) if general.has_variables)
     }
 
-    /// Whether it is a lone `*`.
+    /// Returns whether it is a lone `*`.
     pub fn is_everything(&self) -> bool {
         const EVERYTHING: Shape = Shape::Affixes {
             prefix: 0,
@@ -268,7 +270,7 @@ impl Template {
         self.shape == EVERYTHING
     }
 
-    /// Whether it ends in `*`.
+    /// Returns whether it ends in `*`.
     pub fn ends_in_wildcard(&self) -> bool {
         match &self.shape {
             Shape::Exact => false,
@@ -277,7 +279,7 @@ impl Template {
         }
     }
 
-    /// The only text that matches, if there is one whatever the request says.
+    /// Returns the only text that matches, if there is exactly one for every request.
     pub fn literal(&self) -> Option<&str> {
         match &self.shape {
             Shape::Exact => Some(&self.text),
@@ -289,7 +291,7 @@ impl Template {
         }
     }
 
-    /// The parts with the variables put in, for people to read; `None` if one has no value (V-9).
+    /// Returns the parts with the variables replaced, for display. Returns `None` if a variable has no value (V-9).
     pub fn resolve<'a>(&'a self, variables: &'a impl Variables) -> Option<Vec<Atom<'a>>> {
         self.pieces()
             .map(|piece| {
@@ -303,9 +305,10 @@ impl Template {
             .collect()
     }
 
-    /// Puts the values of the variables into the empty `values`, in their order; `None` if one has none (V-9).
+    /// Puts the values of the variables into the empty `values`, in their order. Returns `None` if a variable has no
+    /// value (V-9).
     ///
-    /// PERF: filled in place, because moving a list that lives on the stack copies all its room.
+    /// PERF: the list is filled in place, because moving a list that is stored on the stack copies all of its capacity.
     pub(crate) fn read_values<'a>(
         &'a self,
         variables: &'a impl Variables,
@@ -314,7 +317,7 @@ impl Template {
         self.read(variables, values, Variable::value)
     }
 
-    /// The same for a resource, where a default stands for what nobody can say too.
+    /// Does the same for a resource, where a default also replaces a value that nobody can say.
     pub(crate) fn read_values_of_resource<'a>(
         &'a self,
         variables: &'a impl Variables,
@@ -339,7 +342,7 @@ impl Template {
         Some(())
     }
 
-    /// The text that these values of the variables make of it, in parts; wildcards are left out.
+    /// Returns the text that results from these values of the variables, in parts and without wildcards.
     pub(crate) fn parts<'t>(&'t self, values: &'t [Text<'_>]) -> impl Iterator<Item = &'t str> {
         let mut values = values.iter();
         self.pieces().map(move |piece| match piece {
@@ -349,7 +352,7 @@ impl Template {
         })
     }
 
-    /// Whether the whole of `text` matches; `None` if a variable has no value.
+    /// Returns whether the whole of `text` matches, or `None` if a variable has no value.
     pub fn matches(&self, text: &str, variables: &impl Variables) -> Option<bool> {
         if !self.has_variables() {
             return Some(self.fits(text, &[], variables));
@@ -359,7 +362,7 @@ impl Template {
         Some(self.fits(text, &values, variables))
     }
 
-    /// Whether the whole of `text` matches with these values of the variables. `meter` pays for it.
+    /// Returns whether the whole of `text` matches with these values of the variables. `meter` pays for it.
     fn fits(&self, text: &str, values: &[Text<'_>], meter: &impl Variables) -> bool {
         match &self.shape {
             Shape::Exact => is_same(self.text.as_bytes(), text.as_bytes()),
@@ -375,7 +378,7 @@ impl Template {
                     && is_same(our_last.unwrap_or_default(), last.unwrap_or_default())
             }
             Shape::General(general) => {
-                // What is put in for variables may be long: where it cannot fit it must cost nothing.
+                // The values may be long. If they cannot fit, the comparison must cost nothing.
                 let n_values: usize = values.iter().map(|value| value.len()).sum();
                 general.min_bytes.saturating_add(n_values) <= text.len()
                     && glob::fits(&general.pieces, &general.finders, values, text, meter)
@@ -383,7 +386,7 @@ impl Template {
         }
     }
 
-    /// Splits at the colons that stand in the text itself, never inside a variable: at most `n - 1` of them.
+    /// Splits at colons of the text itself, never at colons inside a variable, and at most at `n - 1` of them.
     fn split_at_colons(&self, n: usize) -> Vec<Self> {
         let mut fields: Vec<Vec<OwnedPiece>> = vec![Vec::new()];
         let mut n_fields = 1;
@@ -444,7 +447,8 @@ impl OwnedPiece {
 impl Shape {
     fn of(pieces: Vec<OwnedPiece>, text: &str) -> Self {
         use OwnedPiece::{AnyRun, Text};
-        // What is shorter than written was written with `${*}`; `**` is cut to `*` and leaves both its sides alone.
+        // A literal that is shorter than written was written with `${*}`. `**` is reduced to `*`, which changes neither
+        // side of it.
         let (before, behind) = match &*pieces {
             [] => ("", None),
             [Text(literal)] => (&**literal, None),
@@ -514,7 +518,7 @@ impl Variable {
     }
 }
 
-/// The source form of some pieces of a longer text.
+/// Returns the source form of some pieces of a longer text.
 fn written(pieces: &[OwnedPiece]) -> String {
     let write = |piece: &OwnedPiece| match piece {
         OwnedPiece::Text(text) => text.to_string(),
@@ -531,7 +535,7 @@ fn written(pieces: &[OwnedPiece]) -> String {
     pieces.iter().map(write).collect()
 }
 
-/// Cuts `text` up at what has a meaning in it.
+/// Cuts `text` into pieces at its special characters.
 fn cut(text: &str, syntax: Syntax) -> Result<Vec<OwnedPiece>, Malformed> {
     let mut pieces = Vec::new();
     let mut literal = String::new();
@@ -560,7 +564,7 @@ fn cut(text: &str, syntax: Syntax) -> Result<Vec<OwnedPiece>, Malformed> {
         match character {
             '*' if syntax.wildcards => {
                 flush(&mut literal, &mut pieces);
-                // `**` is `*`.
+                // `**` means the same as `*`.
                 if pieces.last() != Some(&OwnedPiece::AnyRun) {
                     pieces.push(OwnedPiece::AnyRun);
                 }
@@ -583,7 +587,7 @@ enum Braced {
     Variable(Variable),
 }
 
-/// Reads what stands behind `${`, and gives the rest behind the closing brace (V-5, V-6).
+/// Parses the text after `${`, and returns the rest after the closing brace (V-5, V-6).
 fn parse_variable(body: &str) -> Result<(Braced, &str), Malformed> {
     let malformed =
         |why: &str| Malformed::because(format!("policy variable `${{{}` {why}", clip(body)));
@@ -631,7 +635,7 @@ fn clip(text: &str) -> String {
     text.chars().take(60).collect()
 }
 
-/// For texts without variables.
+/// The source for texts without variables.
 pub struct NoVariables;
 
 impl Variables for NoVariables {

@@ -1,4 +1,4 @@
-//! Collecting findings while a text is read.
+//! Collects findings while a text is parsed.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,19 +8,20 @@ use super::finding::{Code, Finding, Location};
 use super::json::{self, Node};
 use super::lines::Lines;
 
-/// The findings about one text, with what is needed to say where each stands.
+/// The findings about one text, with the information needed to locate them.
 pub struct Report<'t> {
     text: &'t str,
-    /// Dumps have many statements on few lines, and each asks for its place.
+    /// The index of lines, because dumps have many statements on few lines, and each statement needs its position.
     lines: Lines,
     root: Option<&'t Node<'t>>,
     place: Base,
     findings: Vec<Finding>,
-    /// How many errors there are: each step asks, and counting anew would take the square of their number.
+    /// How many errors there are. Each step asks for it, and counting them each time would take the square of their
+    /// number.
     n_errors: usize,
     n_warnings: usize,
-    /// How many errors, and how many warnings, are kept. Of the others nothing is worked out but that they are there:
-    /// whoever writes thousands of them must not have thousands of places and guesses made.
+    /// How many errors, and how many warnings, are kept. The others are only counted, because a text with thousands of
+    /// them must not cause thousands of positions and suggestions to be computed.
     most: Kept,
 }
 
@@ -32,12 +33,12 @@ struct Kept {
 }
 
 impl Kept {
-    /// What a person wants to read about one file.
+    /// The findings that an author wants to read about one file.
     const FOR_AUTHORS: Self = Self {
         errors: 100,
         warnings: 100,
     };
-    /// What an answer has room for.
+    /// The findings that fit into a response.
     const FOR_ANSWERS: Self = Self {
         errors: 3,
         warnings: 0,
@@ -47,17 +48,17 @@ impl Kept {
 /// The longest message and pointer of a finding, in bytes.
 const MAX_TEXT_BYTES: usize = 1_024;
 
-/// Where the text itself stands: a file, or a string inside of one.
+/// The location of the text itself: a file, or a string inside of one.
 #[derive(Clone, Debug)]
 pub enum Base {
     /// The text is the file.
     File(Arc<str>),
-    /// The text was held by a string at this place, as the AWS API returns policy documents.
+    /// The text is in a string at this location, as the AWS API returns policy documents.
     Embedded(Location),
 }
 
 impl<'t> Report<'t> {
-    /// Findings about `text`; once it is parsed, [`Report::about`] adds the pointers.
+    /// Returns an empty report about `text`. Once the text is parsed, [`Report::about`] adds the pointers.
     pub fn new(base: Base, text: &'t str) -> Self {
         Self {
             text,
@@ -71,7 +72,7 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// The same, for a text whose sender is told little: the first errors and no warnings.
+    /// Does the same for a text whose sender gets only the first errors and no warnings.
     pub fn brief(base: Base, text: &'t str) -> Self {
         Self {
             most: Kept::FOR_ANSWERS,
@@ -79,22 +80,22 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// Whether further warnings would only be counted.
+    /// Returns whether further warnings would only be counted.
     pub fn has_enough_warnings(&self) -> bool {
         self.n_warnings >= self.most.warnings
     }
 
-    /// Whether warnings are of no use.
+    /// Returns whether warnings are not needed.
     pub fn is_brief(&self) -> bool {
         self.most.warnings == 0
     }
 
-    /// From now on places have pointers into `root`, the parsed text.
+    /// Makes all later locations have pointers into `root`, the parsed text.
     pub fn about(&mut self, root: &'t Node<'t>) {
         self.root = Some(root);
     }
 
-    /// The place of the value or name at `span`.
+    /// Returns the location of the value or name at `span`.
     pub fn location(&self, span: &Range<usize>) -> Location {
         let mut pointer = self
             .root
@@ -120,7 +121,7 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// Where the value at `span` begins, as [`Report::location`] gives it, and where it ends.
+    /// Returns where the value at `span` begins, as [`Report::location`] gives it, and where it ends.
     pub fn extent(&self, span: &Range<usize>) -> Extent {
         let at = |offset: usize| {
             let (line, column) = match &self.place {
@@ -139,12 +140,12 @@ impl<'t> Report<'t> {
         self.lines.place(self.text, offset)
     }
 
-    /// The source text at `span`.
+    /// Returns the source text at `span`.
     pub fn source(&self, span: &Range<usize>) -> &'t str {
         self.text.get(span.clone()).unwrap_or("")
     }
 
-    /// Adds an error at `span`; returns it for `help`.
+    /// Adds an error at `span`, and returns it so that help can be added.
     pub fn error(
         &mut self,
         code: Code,
@@ -174,7 +175,7 @@ impl<'t> Report<'t> {
         self.push(finding)
     }
 
-    /// Adds the one error of a text that is not JSON.
+    /// Adds the only error of a text that is not JSON.
     pub fn syntax(&mut self, error: &json::SyntaxError) {
         let code = if error.too_deep {
             Code::TOO_DEEP
@@ -198,19 +199,20 @@ impl<'t> Report<'t> {
             .maybe_help(error.help.clone());
     }
 
-    /// Adds findings made elsewhere.
+    /// Adds findings that come from elsewhere.
     pub fn extend(&mut self, findings: impl IntoIterator<Item = Finding>) {
         for finding in findings {
             self.push(finding);
         }
     }
 
-    /// How many errors have been reported; compare before and after a step to see whether it went well.
+    /// Returns how many errors have been reported. Comparing it before and after a step shows whether the step
+    /// succeeded.
     pub fn n_errors(&self) -> usize {
         self.n_errors
     }
 
-    /// The findings, in the order they were made; in the end how many more there are.
+    /// Returns the findings in the order they were added. A last finding says how many more there are.
     pub fn into_findings(mut self) -> Vec<Finding> {
         let whole = Location::file(match &self.place {
             Base::File(file) => Arc::clone(file),
@@ -246,7 +248,7 @@ impl<'t> Report<'t> {
     }
 }
 
-/// Cuts off what is too long to be read.
+/// Cuts off a text that is too long to be read.
 fn clip(text: &mut String) {
     if text.len() > MAX_TEXT_BYTES {
         let mut ends = (0..=MAX_TEXT_BYTES).rev();
@@ -256,23 +258,23 @@ fn clip(text: &mut String) {
     }
 }
 
-/// A finding just added, to which help may be given.
+/// A finding that was just added, to which help may be added.
 pub struct Added<'r>(Option<&'r mut Finding>);
 
 impl Added<'_> {
-    /// Says how to mend it.
+    /// Says how to fix it.
     pub fn help(self, help: impl Into<String>) {
         self.maybe_help(Some(help));
     }
 
-    /// Says how to mend it, if there is a guess, which is only made for a finding that is kept.
+    /// Says how to fix it, if there is a guess. The guess is only made for a finding that is kept.
     pub fn guess<H: Into<String>>(self, guess: impl FnOnce() -> Option<H>) {
         if self.0.is_some() {
             self.maybe_help(guess());
         }
     }
 
-    /// Says how to mend it, if there is something to say.
+    /// Says how to fix it, if there is something to say.
     pub fn maybe_help(self, help: Option<impl Into<String>>) {
         if let (Some(finding), Some(help)) = (self.0, help) {
             finding.help = Some(help.into());

@@ -1,6 +1,6 @@
-//! How much memory things take, about: what budgets of memory count with.
+//! Estimates of memory use, for the memory budgets.
 
-/// What an allocation of `n_bytes` takes, about.
+/// Returns about how many bytes an allocation of `n_bytes` takes.
 pub(super) fn allocated(n_bytes: usize) -> usize {
     match n_bytes {
         0 => 0,

@@ -1,16 +1,18 @@
-//! Texts that are read at match time: mostly borrowed from a request or a store, seldom put together on the spot.
+//! Texts that are read at match time. Most are borrowed from a request or a store, and few are composed during the
+//! match.
 
 use std::fmt::{self, Write};
 use std::ops::Deref;
 
 use arrayvec::ArrayString;
 
-/// A text that lives where it was found, or, if it had to be put together, within this value: a decision allocates
-/// nothing for it unless it is longer than anything that is put together in earnest.
+/// A text that is borrowed, or that is stored inside this value if it had to be composed. A decision allocates memory
+/// for it only if it is longer than any realistic composed text.
 #[derive(Clone)]
 pub struct Text<'a>(Form<'a>);
 
-/// Enough for an instant to the nanosecond, and for the id of a role with the longest session name (K-6).
+/// The space for a composed text. It is enough for an instant to the nanosecond, and for the id of a role with the
+/// longest session name (K-6).
 const INLINE_BYTES: usize = 92;
 
 #[derive(Clone)]
@@ -21,7 +23,7 @@ enum Form<'a> {
 }
 
 impl Text<'_> {
-    /// What `parts` say when they are formatted.
+    /// Returns the formatted text of `parts`.
     pub fn formatted(parts: fmt::Arguments<'_>) -> Self {
         let mut inline = ArrayString::new();
         Self(match inline.write_fmt(parts) {
@@ -63,10 +65,10 @@ impl fmt::Debug for Text<'_> {
     }
 }
 
-/// Whether two texts are the same.
+/// Returns whether two texts are equal.
 ///
-/// PERF: most of those that are compared have the length of a name, and calling the C library's routine takes longer
-/// than comparing two numbers.
+/// PERF: most compared texts have the same length as a name, and calling the C library's routine takes longer than
+/// comparing two numbers.
 #[inline]
 pub fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     if ours.len() != theirs.len() {

@@ -1,6 +1,6 @@
 //! The context keys that AWS itself defines.
 
-/// The `aws:` keys that AWS documents, folded; tag families apart.
+/// The `aws:` keys that AWS documents, folded, without the families of tag keys.
 pub const GLOBAL_KEYS: &[&str] = &[
     "aws:calledvia",
     "aws:calledviafirst",
@@ -14,7 +14,7 @@ pub const GLOBAL_KEYS: &[&str] = &[
     "aws:principalarn",
     "aws:principalisawsservice",
     "aws:principalorgid",
-    // In AWS's own AWSSSOServiceRolePolicy, if not in its documentation.
+    // AWS uses this key in its own AWSSSOServiceRolePolicy, although its documentation does not list it.
     "aws:principalorgmasteraccountid",
     "aws:principalorgpaths",
     "aws:principalservicename",

@@ -1,4 +1,4 @@
-//! The values of a condition as written, with what makes a long list of them quick to ask.
+//! The values of a condition as written, with indexes that make long lists fast to search.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;
@@ -10,10 +10,11 @@ use smallvec::SmallVec;
 use crate::language::operand::{equal_ignoring_case, folded};
 use crate::language::pattern::{ArnPattern, Template, Values, Variables};
 
-/// Up to so many values are tried one by one: that takes no longer than searching.
+/// Up to this many values are tried one by one, which takes no longer than searching.
 const MOST_TRIED: usize = 8;
 
-/// Which entries of a list stand for exactly one value, in the order of these values, and which must be tried.
+/// The entries of a list that stand for exactly one value, in the order of these values, and the entries that must be
+/// tried.
 #[derive(Clone, Debug, PartialEq)]
 struct Lookup {
     sorted: Box<[usize]>,
@@ -21,7 +22,7 @@ struct Lookup {
 }
 
 impl Lookup {
-    /// None where it would not pay.
+    /// Returns `None` if an index would not pay off.
     fn new<'t, T, L: Ord>(
         list: &'t [T],
         literal: impl Fn(&'t T) -> Option<L>,
@@ -43,12 +44,12 @@ impl Lookup {
         }))
     }
 
-    /// About how many entries are looked at for one value.
+    /// Returns about how many entries are read for one value.
     fn n_steps(&self) -> usize {
         self.others.len() + n_halvings(self.sorted.len())
     }
 
-    /// Whether a literal entry of `list` is `Equal` by `order`, or another one fits.
+    /// Returns whether a literal entry of `list` is `Equal` by `order`, or whether another entry fits.
     fn any<T>(
         &self,
         list: &[T],
@@ -64,14 +65,14 @@ impl Lookup {
     }
 }
 
-/// Whether a value compares with one of a list.
+/// Whether a value fits one of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// With none of them.
+    /// It fits none of them.
     No,
-    /// With none of them, but a variable in one of them has no value (V-9).
+    /// It fits none of them, but a variable in one of them has no value (V-9).
     LacksValue,
-    /// With one of them.
+    /// It fits one of them.
     Yes,
 }
 
@@ -85,22 +86,22 @@ impl Fit {
     }
 }
 
-/// How often a list of so many can be halved, the last entry included.
+/// Returns how often a list of `n` entries can be halved, including the last entry.
 fn n_halvings(n: usize) -> usize {
     n.checked_ilog2().map_or(0, |log| log as usize + 1)
 }
 
-/// Texts that a string operator compares with: equal to one of them, or matched by one of them.
+/// The texts of a string operator. A value must equal one of them, or match one of them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Texts {
-    /// PERF: a lone one, as most are, lies right here.
+    /// PERF: a single text, which is the most common case, is stored inline.
     written: SmallVec<[Template; 1]>,
     ignores_case: bool,
     lookup: Option<Box<Lookup>>,
 }
 
 impl Texts {
-    /// Compared as they stand (C-20, C-22).
+    /// Returns texts that are compared as they are (C-20, C-22).
     pub fn exact(written: Box<[Template]>) -> Self {
         Self {
             lookup: Lookup::new(&written, Template::literal),
@@ -109,7 +110,7 @@ impl Texts {
         }
     }
 
-    /// Compared under simple case folding; without wildcards (C-21).
+    /// Returns texts that are compared under simple case folding, without wildcards (C-21).
     pub fn ignoring_case(written: Box<[Template]>) -> Self {
         let literal = |text: &Template| -> Option<String> {
             Some(folded([text.literal()?].into_iter()).collect())
@@ -121,10 +122,11 @@ impl Texts {
         }
     }
 
-    /// Whether `value` fits one of them; one whose variable has no value fits nothing (V-9). What it takes is paid by
-    /// `variables`: here for what is compared in each case, by the patterns for the rest.
+    /// Returns whether `value` fits one of them. A text with a variable that has no value fits nothing (V-9).
+    /// `variables` pays for the work: this function for the comparisons that always happen, and the patterns for the
+    /// rest.
     pub fn fit(&self, value: &str, variables: &impl Variables) -> Fit {
-        // Folding takes a step for each character; the rest is done by the machine word.
+        // Folding takes a step for each character. Everything else works on whole machine words.
         let folds = usize::from(self.ignores_case) * (value.len() / 4);
         let n_steps = self.n_steps();
         if !variables.pay(
@@ -147,19 +149,19 @@ impl Texts {
         Fit::of(fits, lacks_value)
     }
 
-    /// About how many of them are looked at for one value.
+    /// Returns about how many of them are read for one value.
     pub fn n_steps(&self) -> usize {
         let lookup = self.lookup.as_ref();
         lookup.map_or(self.written.len(), |lookup| lookup.n_steps())
     }
 
-    /// About how much memory it points to.
+    /// Returns about how much memory it points to, in bytes.
     pub(super) fn n_bytes(&self) -> usize {
         let texts: usize = self.written.iter().map(Template::n_bytes).sum();
         texts + self.written.len() * size_of::<usize>()
     }
 
-    /// `None` if a variable has no value.
+    /// Returns `None` if a variable has no value.
     fn fits(&self, text: &Template, value: &str, variables: &impl Variables) -> Option<bool> {
         if !self.ignores_case {
             return text.matches(value, variables);
@@ -172,7 +174,7 @@ impl Texts {
         ))
     }
 
-    /// How a literal text stands to `value`.
+    /// Compares a literal text with `value`.
     fn order(&self, text: &Template, value: &str) -> Ordering {
         let literal = text.literal().unwrap_or("");
         if self.ignores_case {
@@ -183,7 +185,7 @@ impl Texts {
     }
 }
 
-/// As written, in order.
+/// The texts as written, in order.
 impl Deref for Texts {
     type Target = [Template];
 
@@ -192,7 +194,7 @@ impl Deref for Texts {
     }
 }
 
-/// Patterns of ARNs of which one should match (C-66).
+/// Patterns of ARNs, of which one should match (C-66).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arns {
     written: Box<[ArnPattern]>,
@@ -200,7 +202,7 @@ pub struct Arns {
 }
 
 impl Arns {
-    /// Keeps their order.
+    /// Keeps the order of `written`.
     pub fn new(written: Box<[ArnPattern]>) -> Self {
         Self {
             lookup: Lookup::new(&written, ArnPattern::literal),
@@ -208,7 +210,7 @@ impl Arns {
         }
     }
 
-    /// Whether the ARN with these six fields matches one of them.
+    /// Returns whether the ARN with these six fields matches one of them.
     pub fn fit(&self, arn: &[&str; 6], variables: &impl Variables) -> Fit {
         if !variables.pay(self.n_steps()) {
             return Fit::LacksValue;
@@ -233,7 +235,7 @@ impl Arns {
 }
 
 impl Arns {
-    /// About how much memory it points to.
+    /// Returns about how much memory it points to, in bytes.
     pub(super) fn n_bytes(&self) -> usize {
         let patterns = self.written.iter();
         patterns
@@ -243,14 +245,14 @@ impl Arns {
             + self.written.len() * (size_of::<ArnPattern>() + size_of::<usize>())
     }
 
-    /// About how many of them are looked at for one value.
+    /// Returns about how many of them are read for one value.
     pub fn n_steps(&self) -> usize {
         let lookup = self.lookup.as_ref();
         lookup.map_or(self.written.len(), |lookup| lookup.n_steps())
     }
 }
 
-/// As written, in order.
+/// The patterns as written, in order.
 impl Deref for Arns {
     type Target = [ArnPattern];
 
@@ -266,7 +268,8 @@ pub struct Networks {
     ranges: Option<Box<Ranges>>,
 }
 
-/// First and last addresses, ascending and without overlaps; the two families never meet (C-54).
+/// The first and last addresses of the ranges, ascending and without overlaps. IPv4 and IPv6 never match each other
+/// (C-54).
 #[derive(Clone, Debug, PartialEq)]
 struct Ranges {
     v4: Box<[(u32, u32)]>,
@@ -274,13 +277,13 @@ struct Ranges {
 }
 
 impl Networks {
-    /// Keeps their order.
+    /// Keeps the order of `written`.
     pub fn new(written: Box<[IpNet]>) -> Self {
         let ranges = (written.len() > MOST_TRIED).then(|| Box::new(Ranges::of(&written)));
         Self { written, ranges }
     }
 
-    /// Whether one of them holds `address`.
+    /// Returns whether one of them contains `address`.
     pub fn contain(&self, address: IpAddr) -> bool {
         match (&self.ranges, address) {
             (None, _) => self
@@ -294,7 +297,7 @@ impl Networks {
 }
 
 impl Networks {
-    /// About how many of them are looked at for one address.
+    /// Returns about how many of them are read for one address.
     pub fn n_steps(&self) -> usize {
         match &self.ranges {
             None => self.written.len(),
@@ -303,7 +306,7 @@ impl Networks {
     }
 }
 
-/// As written, in order.
+/// The ranges as written, in order.
 impl Deref for Networks {
     type Target = [IpNet];
 
@@ -328,7 +331,7 @@ impl Ranges {
     }
 }
 
-/// Sorted, with overlapping ranges made one.
+/// Sorts the ranges and merges those that overlap.
 fn merged<T: Copy + Ord>(mut ranges: Vec<(T, T)>) -> Box<[(T, T)]> {
     ranges.sort();
     let mut apart: Vec<(T, T)> = Vec::new();

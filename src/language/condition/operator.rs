@@ -1,4 +1,4 @@
-//! What a condition says about the values of its key (section 4 of the semantics).
+//! Evaluates a condition for the values of its key (section 4 of the semantics).
 
 use std::ops::Not;
 
@@ -14,16 +14,16 @@ use crate::language::text::Text;
 /// Kleene's three values (C-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Truth {
-    /// No.
+    /// The condition does not hold.
     False,
-    /// The request does not say it clearly enough (C-9): no Allow, but a Deny (C-3).
+    /// The request does not say clearly enough whether it holds (C-9). It counts as no Allow, but as a Deny (C-3).
     Indeterminate,
-    /// Yes.
+    /// The condition holds.
     True,
 }
 
 impl Truth {
-    /// AND: the least of both.
+    /// Returns the AND, which is the lesser of both.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         match (self, other) {
@@ -33,7 +33,7 @@ impl Truth {
         }
     }
 
-    /// OR: the most of both.
+    /// Returns the OR, which is the greater of both.
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         !(!self).and(!other)
@@ -61,25 +61,25 @@ impl From<bool> for Truth {
 /// The values of a context key in a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Values<'a> {
-    /// The key has none; the empty list counts as this too (C-7).
+    /// The key has no value. The empty list counts as this too (C-7).
     Absent,
-    /// It has one, but nobody can say which (T-8, T-43).
+    /// The key has a value, but nobody can say which (T-8, T-43).
     Unknown,
-    /// Nobody can say whether it has one (T-8).
+    /// Nobody can say whether the key has a value (T-8).
     Uncertain,
-    /// Exactly one.
+    /// The key has exactly one value.
     One(Text<'a>),
-    /// As given; two or more, since a list of one is its element (C-10).
+    /// The key has these values. There are at least two, because a list of one value is that value (C-10).
     Many(&'a [SmolStr]),
 }
 
 impl<'a> Values<'a> {
-    /// `Absent` for `None`.
+    /// Returns `Absent` for `None`.
     pub fn maybe(value: Option<&'a str>) -> Self {
         value.map_or(Self::Absent, |value| Self::One(value.into()))
     }
 
-    /// A list as the request holds it.
+    /// Returns the values of a list in the request.
     pub fn list(values: &'a [SmolStr]) -> Self {
         match values {
             [] => Self::Absent,
@@ -88,7 +88,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Each of them.
+    /// Iterates over all values.
     pub fn all(&self) -> impl Iterator<Item = &str> {
         let (one, many): (_, &[SmolStr]) = match self {
             Self::Absent | Self::Unknown | Self::Uncertain => (None, &[]),
@@ -99,7 +99,7 @@ impl<'a> Values<'a> {
     }
 }
 
-/// Whether `condition` holds for `values`: the reference form at the end of section 4.1.
+/// Evaluates `condition` for `values`, by the reference form at the end of section 4.1.
 pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Variables) -> Truth {
     let operator = condition.operator;
     let one = |value: &str| {
@@ -107,7 +107,7 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
         let any = any_of(&condition.operand, value, is_negated, variables);
         if is_negated { !any } else { any }
     };
-    // PERF: nearly every condition that is asked for.
+    // PERF: nearly every condition in practice takes this branch.
     if let (None, Values::One(value)) = (operator.qualifier, values)
         && !matches!(condition.operand, Operand::Null(_))
     {
@@ -115,7 +115,7 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
     }
     let is_absent = matches!(values, Values::Absent);
     if let Operand::Null(expects_absent) = condition.operand {
-        // C-60: a lone empty string is neither there nor not; a value that nobody knows is there (T-43).
+        // C-60: a lone empty string is neither present nor absent. A value that nobody knows is present (T-43).
         let is_unclear = match values {
             Values::One(value) => value.is_empty(),
             Values::Uncertain => true, // T-8
@@ -130,7 +130,7 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
     if matches!(values, Values::Unknown | Values::Uncertain) {
         return Truth::Indeterminate; // T-8, T-43
     }
-    // C-8: under a set qualifier only empty strings are no values.
+    // C-8: under a set qualifier, empty strings alone count as no values.
     let is_empty_set = operator.qualifier.is_some() && values.all().all(str::is_empty);
     if is_absent || is_empty_set {
         return match operator.qualifier {
@@ -143,12 +143,12 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
     match (operator.qualifier, values) {
         (Some(Qualifier::ForAllValues), _) => values.all().map(one).fold(Truth::True, Truth::and),
         (Some(Qualifier::ForAnyValue), _) => values.all().map(one).fold(Truth::False, Truth::or),
-        (None, _) => Truth::Indeterminate, // C-10: one value was answered above
+        (None, _) => Truth::Indeterminate, // C-10: a single value was handled above
     }
 }
 
-/// Whether `value` compares with one of the policy's values. A request value that cannot be read is INDETERMINATE. A
-/// variable without a value compares with nothing; where the operator is negated that is INDETERMINATE too (V-9).
+/// Returns whether `value` fits one of the policy's values. A request value that cannot be read is INDETERMINATE. A
+/// variable without a value fits nothing; if the operator is negated, that is INDETERMINATE too (V-9).
 fn any_of(operand: &Operand, value: &str, is_negated: bool, variables: &impl Variables) -> Truth {
     let read = |holds: Option<bool>| holds.map_or(Truth::Indeterminate, Truth::from);
     let fits = |fit: Fit| match fit {
@@ -187,11 +187,11 @@ fn any_of(operand: &Operand, value: &str, is_negated: bool, variables: &impl Var
     }
 }
 
-/// T-8, T-43: whether a variable stands in for a value that nobody can say. Where looking cannot be paid for it stops, and
-/// there will be no answer (E-1).
+/// T-8, T-43: returns whether a variable stands for a value that nobody can say. The search stops if it cannot be paid
+/// for, and then the request gets no answer (E-1).
 #[cold]
 fn mentions_unknown(operand: &Operand, variables: &impl Variables) -> bool {
-    // A list without variables is gone through, too.
+    // Going through a list without variables costs something too.
     if !variables.pay(1) {
         return true;
     }

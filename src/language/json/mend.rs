@@ -1,18 +1,18 @@
-//! Why a text is no JSON, in words for its author, and how to mend it.
+//! Explains to the author why a text is not JSON, and how to fix it.
 //!
-//! Whether a text is JSON, and where it stops being it, serde_json says. Only then is the text looked through here, once
-//! and without recursion, up to the first fault; what stands there is mostly one of a few well-known mistakes.
+//! serde_json decides whether a text is JSON, and where it stops being JSON. Only after an error is the text scanned
+//! here, once and without recursion, up to the first mistake, which is mostly one of a few well-known ones.
 
 use std::borrow::Cow;
 
 use crate::language::lines::line_and_column;
 
-/// What stands where reading stopped.
+/// The mistake at which parsing stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// "JSON has no comments".
+    /// The mistake in words: "JSON has no comments".
     pub message: String,
-    /// "remove the comment".
+    /// How to fix it: "remove the comment".
     pub help: Option<Cow<'static, str>>,
 }
 
@@ -32,10 +32,10 @@ impl Fault {
     }
 }
 
-/// The longest piece of the text that is shown, in characters.
+/// The longest part of the text that is shown, in characters.
 const MAX_SHOWN: usize = 40;
 
-/// What may stand next.
+/// The kind of token that may come next.
 #[derive(Clone, Copy, PartialEq)]
 enum Next {
     /// The value of the text, of a member or of an element.
@@ -44,11 +44,11 @@ enum Next {
     Name(Before),
     Colon,
     CommaOrEnd,
-    /// The text is over.
+    /// The text must end here.
     Nothing,
 }
 
-/// What stood before.
+/// The token before.
 #[derive(Clone, Copy, PartialEq)]
 enum Before {
     Start,
@@ -57,7 +57,7 @@ enum Before {
     Colon,
 }
 
-/// The first fault of `text`; none that this module knows of, or none at all.
+/// Returns the first mistake in `text`. Returns `None` if this module does not know the mistake, or if there is none.
 pub fn fault(text: &str) -> Option<Fault> {
     let mut scan = Scan {
         text,
@@ -70,7 +70,7 @@ pub fn fault(text: &str) -> Option<Fault> {
 struct Scan<'t> {
     text: &'t str,
     at: usize,
-    /// The brackets that are open, with their places.
+    /// The open brackets with their positions.
     open: Vec<(char, usize)>,
 }
 
@@ -92,7 +92,7 @@ impl<'t> Scan<'t> {
         }
     }
 
-    /// The text is over.
+    /// Handles the end of the text.
     fn end(&self, next: Next) -> Result<(), Fault> {
         if next == Next::Nothing {
             return Ok(());
@@ -165,7 +165,7 @@ impl<'t> Scan<'t> {
         }
     }
 
-    /// A closing bracket.
+    /// Handles a closing bracket.
     fn close(&mut self, next: Next, character: char) -> Result<Next, Fault> {
         let Some((bracket, at)) = self.open.last().copied() else {
             return Err(Fault::new(
@@ -203,7 +203,7 @@ impl<'t> Scan<'t> {
         Ok(self.behind_value())
     }
 
-    /// Whether a text that has only just begun looks like YAML.
+    /// Returns whether a text that has just begun looks like YAML.
     fn is_yaml(&self, before: Before) -> bool {
         let rest = self.rest();
         before == Before::Start
@@ -217,7 +217,7 @@ impl<'t> Scan<'t> {
             })
     }
 
-    /// What nothing begins with here.
+    /// Returns the fault of a character that cannot begin a token here.
     fn stranger(&self, next: Next, character: char) -> Fault {
         let rest = self.rest();
         let is_first_of_line = self
@@ -276,7 +276,7 @@ impl<'t> Scan<'t> {
         rest.get(..end.unwrap_or(rest.len())).unwrap_or_default()
     }
 
-    /// A word where a value belongs.
+    /// Reads a word in the place of a value.
     fn word(&mut self, before: Before) -> Result<(), Fault> {
         let word = self.bare_word();
         if matches!(word, "true" | "false" | "null") {
@@ -434,7 +434,7 @@ fn is_conflict_marker(rest: &str) -> bool {
         })
 }
 
-/// What is wrong with a character that no JSON has outside of its texts.
+/// Returns the fault of a character that JSON never has outside of its strings.
 fn never_allowed(character: char) -> Option<Fault> {
     let code = u32::from(character);
     let (message, help) = match character {
@@ -460,7 +460,7 @@ fn never_allowed(character: char) -> Option<Fault> {
     Some(Fault::new(message, help))
 }
 
-/// White space that is none of JSON, and what has no width.
+/// Returns whether the character is invisible: white space that JSON does not allow, or a character without width.
 fn is_invisible(character: char) -> bool {
     character.is_whitespace()
         || matches!(
@@ -469,7 +469,7 @@ fn is_invisible(character: char) -> bool {
         )
 }
 
-/// RFC 8259, section 6.
+/// Returns whether `text` is a number by RFC 8259, section 6.
 fn is_number(text: &str) -> bool {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {

@@ -6,7 +6,7 @@ use super::super::parse::{MAX_DOCUMENT_DEPTH, parse, scope as read_scope};
 use super::super::report::Base;
 use super::*;
 
-/// The lints of a policy with one statement, given without its braces.
+/// Returns the lints of a policy with one statement, given without its braces.
 fn lints(policy_type: PolicyType, statement: &str) -> Vec<Finding> {
     let text = format!(r#"{{"Version": "2012-10-17", "Statement": [{{{statement}}}]}}"#);
     let (document, findings) = parse(&text, policy_type, Base::File("policy.json".into()));
@@ -14,7 +14,7 @@ fn lints(policy_type: PolicyType, statement: &str) -> Vec<Finding> {
     findings
 }
 
-/// The codes and pointers of the lints; a policy without any is quiet.
+/// Checks the codes and pointers of the lints. A policy without lints expects an empty list.
 #[track_caller]
 fn expect(policy_type: PolicyType, statement: &str, wanted: &[(Code, &str)]) {
     let found = lints(policy_type, statement);
@@ -84,7 +84,7 @@ fn for_all_values_is_for_keys_with_several_values() {
             if is_single { &wanted } else { &[] },
         );
     }
-    // Some value of one is that value: odd, but it means what it says.
+    // `ForAnyValue` on a key with one value is odd, but it means what it says.
     expect(
         IDENTITY,
         &deny(r#""ForAnyValue:StringEquals": {"aws:SourceVpc": "a"}"#),
@@ -128,7 +128,7 @@ fn an_allow_must_not_negate_a_variable_that_may_have_no_value() {
         &allow(r#""StringEquals": {"app:owner": "${aws:username}"}"#),
         &[],
     );
-    // Whoever has an identity policy has an account; whoever asks for a resource may have none.
+    // A principal with an identity policy always has an account. A principal that requests a resource may have none.
     expect(IDENTITY, &allow(&condition("${aws:PrincipalAccount}")), &[]);
     let resource = allow(&condition("${aws:PrincipalAccount}")) + r#", "Principal": "*""#;
     expect(PolicyType::Resource, &resource, lint);
@@ -173,7 +173,7 @@ fn denying_a_list_needs_the_resource_everything() {
         ("orders:ListOrders", r#"["arn:app:orders:::*", "*"]"#),
         ("orders:ListItems", r#""arn:app:orders:::order/*""#),
         ("orders:Get*", r#""arn:app:orders:::*""#),
-        // A bucket is what S3 lists.
+        // S3 lists the contents of a bucket.
         ("s3:ListBucket", r#""arn:aws:s3:::*""#),
     ] {
         expect(IDENTITY, &statement(action, resource), &[]);
@@ -282,7 +282,7 @@ fn a_web_identity_is_tied_to_a_subject_or_an_audience() {
         &statement("accounts.google.com", web, aud),
         &[],
     );
-    // Only tags the session; SAML; a Deny.
+    // These statements only tag the session, are about SAML, or deny.
     expect(
         PolicyType::Trust,
         &statement(arn, "sts:TagSession", loose),
@@ -315,7 +315,7 @@ fn sizes_are_counted_as_aws_counts_them() {
     expect(IDENTITY, &statement(20_000, ""), &[]);
 }
 
-/// The lints of a resource policy on `resource`, attached to `scopes`.
+/// Returns the lints of a resource policy on `resource` that is attached to `scopes`.
 fn scoped(scopes: &[&str], resource: &str) -> Vec<String> {
     let text = format!(
         r#"{{"Resource": {scopes:?}, "Policy": {{"Version": "2012-10-17", "Statement": [{{"Effect": "Deny",
@@ -390,7 +390,7 @@ fn a_resource_policy_speaks_of_what_it_is_attached_to() {
     }
 }
 
-/// Each warning is looked for a place as long as it is shown; then it is counted.
+/// Each warning gets a position as long as it is shown. After that it is only counted.
 #[test]
 fn of_the_warnings_about_one_statement_a_hundred_are_told_and_the_others_counted() {
     let conditions = |n: usize, operator: &str, key: &dyn Fn(usize) -> String| {
@@ -410,7 +410,7 @@ fn of_the_warnings_about_one_statement_a_hundred_are_told_and_the_others_counted
             deny(&conditions(130, "ForAnyValue:StringEqualsIfExists", &own)),
             &[Code::IFEXISTS_WITH_SET_QUALIFIER],
         ),
-        // One and another for each condition.
+        // Each condition causes two warnings, one of each code.
         (
             allow(&conditions(65, "StringNotEquals", &own)),
             &[Code::ALLOW_NEGATED_VARIABLE, Code::CLIENT_CONTROLLED_KEY],
@@ -431,7 +431,8 @@ fn of_the_warnings_about_one_statement_a_hundred_are_told_and_the_others_counted
     }
 }
 
-/// Each is looked for among all conditions of its statement, which would take the square of their number for all of them.
+/// Finding a position searches all conditions of the statement, so finding all positions would take the square of their
+/// number.
 #[test]
 fn no_place_is_looked_for_of_a_warning_that_is_only_counted() {
     let text = format!(
@@ -459,7 +460,8 @@ fn no_place_is_looked_for_of_a_warning_that_is_only_counted() {
     assert_eq!(place.warned_condition(condition, &report), place.node.span);
 }
 
-/// A pattern that takes more steps than there are ends the lint before any is taken; one that takes fewer does not.
+/// A pattern that needs more steps than the limit ends the lint before the first step. A pattern that needs fewer does
+/// not.
 #[test]
 fn scopes_and_patterns_are_compared_as_long_as_there_are_steps() {
     let met = "arn:app:orders:::met*".to_owned();
@@ -469,7 +471,7 @@ fn scopes_and_patterns_are_compared_as_long_as_there_are_steps() {
     let n_characters: usize = scopes.iter().map(|scope| scope.len()).sum();
     let outside = "arn:app:orders:::outside";
     let left_for = |n_bytes: usize| {
-        // The first scope meets it, so that hardly a step is taken.
+        // The first scope meets the pattern, so hardly any step is taken.
         let first = format!("arn:app:orders:::met{}", "y".repeat(n_bytes - 20));
         scoped(&scopes, &format!(r#"{first}", "{outside}"#))
     };

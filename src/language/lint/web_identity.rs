@@ -1,4 +1,5 @@
-//! Trust policies for web identities: which conditions keep the tokens of strangers out (T-23, T-26).
+//! Lints for trust policies of web identities: they find conditions that do not keep out the tokens of strangers (T-23,
+//! T-26).
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -11,11 +12,11 @@ use crate::language::report::Report;
 
 pub(super) const WEB_IDENTITY: &str = "sts:AssumeRoleWithWebIdentity";
 
-/// GitHub Actions: AWS documents that it refuses a subject of wildcards alone.
+/// GitHub Actions. AWS documents that it refuses a subject that consists of wildcards alone.
 const GITHUB_ACTIONS: &str = "token.actions.githubusercontent.com";
 
-/// The issuers whose tokens anybody can get, and the key that tells their tenants apart: a claim, or with a colon a
-/// key of its own (T-26).
+/// The issuers whose tokens anybody can get, with the keys that tell their tenants apart. A key is a claim, or if it
+/// has a colon, the full name of a context key (T-26).
 const SHARED: &[(&str, &[&str])] = &[
     ("agent.buildkite.com", &["sub"]),
     ("oidc.codefresh.io", &["sub"]),
@@ -65,7 +66,8 @@ const SHARED: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The claims that tie a token to a user or an application (T-23); some providers have names of their own for them.
+/// Returns the claims that tie a token to a user or an application (T-23). Some providers use names of their own for
+/// them.
 fn identifying_claims(issuer: &str) -> &'static [&'static str] {
     match issuer {
         "www.amazon.com" | "graph.facebook.com" => &["sub", "aud", "app_id", "user_id", "id"],
@@ -73,7 +75,7 @@ fn identifying_claims(issuer: &str) -> &'static [&'static str] {
     }
 }
 
-/// Whether the statement lets in tokens that nothing ties to anybody.
+/// Warns if the statement accepts tokens that no condition ties to a user or an application.
 pub(super) fn lint(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     let (Effect::Allow, Some(principal)) = (statement.effect, &statement.principal) else {
         return;
@@ -175,13 +177,13 @@ fn of_one_tenant(keys: &HashSet<&str>, issuer: &str, at: &Place<'_, '_>, report:
     }
 }
 
-/// The claim of `issuer` that the condition is about, lower-cased.
+/// Returns the claim of `issuer` that the condition is about, lower-cased.
 fn claim<'c>(condition: &'c Condition, issuer: &str) -> Option<&'c str> {
     let behind = condition.key.folded().strip_prefix(issuer)?;
     behind.strip_prefix('/').unwrap_or(behind).strip_prefix(':')
 }
 
-/// Whether one of the values is made of wildcards alone: whatever stands beside it, any value will do.
+/// Returns whether one of the values consists of wildcards alone. Then any claim fits, whatever the other values are.
 fn is_open(condition: &Condition) -> bool {
     let (Operand::StringEquals(texts)
     | Operand::StringEqualsIgnoreCase(texts)
@@ -199,7 +201,8 @@ fn is_open(condition: &Condition) -> bool {
         })
 }
 
-/// The issuer of an OIDC provider, folded as condition keys are and without a final slash; none for SAML.
+/// Returns the issuer of an OIDC provider, folded as condition keys are and without a final slash. Returns `None` for
+/// SAML.
 fn issuer(provider: &str) -> Option<String> {
     let issuer = match provider.strip_prefix("arn:") {
         Some(behind) => behind.split_once(":oidc-provider/")?.1,

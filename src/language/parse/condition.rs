@@ -1,4 +1,4 @@
-//! `Condition` blocks: G-18 to G-22, G-33, G-34 and the V rules for condition values.
+//! Parses `Condition` blocks by G-18 to G-22, G-33, G-34 and the V rules for condition values.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::language::operand::{Instant, Number, parse_bool, parse_bytes, parse_n
 use crate::language::pattern::{ArnPattern, Syntax, Template};
 use crate::language::report::Report;
 
-/// Reads the block at `node`; nothing after an error.
+/// Parses the block at `node`. Returns `None` after an error.
 pub(super) fn parse(
     node: &Node<'_>,
     version: Version,
@@ -70,16 +70,17 @@ pub(super) fn parse(
     (report.n_errors() == n_errors).then_some(conditions)
 }
 
-/// G-21: names that are equal ignoring case. Equal spellings are `duplicate-member` already.
+/// G-21: reports names that are equal ignoring case. Equal spellings are `duplicate-member` already.
 fn check_repeated(members: &[Member<'_>], what: &str, report: &mut Report<'_>) {
-    // By the folded name: to compare each with each takes minutes for the keys that fit into one document.
+    // The names are grouped by their folded form. Comparing all pairs takes minutes for the keys that fit into one
+    // document.
     let mut spellings: HashMap<String, Vec<&str>> = HashMap::new();
     for member in members {
         let name = &*member.name;
         let earlier = spellings.entry(name.to_ascii_lowercase()).or_default();
         let other = earlier.iter().find(|spelled| **spelled != name).copied();
         if earlier.len() < 2 && !earlier.contains(&name) {
-            earlier.push(name); // of two different ones, one differs from any name
+            earlier.push(name); // with two different spellings kept, one differs from any name
         }
         if let Some(earlier) = other {
             let message = format!("{what} `{name}` is `{earlier}` again, in another case");
@@ -260,7 +261,7 @@ impl Reader {
         })
     }
 
-    /// G-18: a string, a number by its source text, or a Boolean.
+    /// G-18: returns the text of a string, a number by its source text, or a Boolean.
     fn text<'n>(&self, node: &'n Node<'_>, report: &mut Report<'_>) -> Option<Cow<'n, str>> {
         match &node.value {
             Value::String(text) => Some(Cow::Borrowed(text)),
@@ -339,7 +340,7 @@ impl Reader {
         self.values(member, report, what, Instant::parse)
     }
 
-    /// G-34: exactly one.
+    /// G-34: reads exactly one Boolean.
     fn bool(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<bool> {
         match *self.values(member, report, "`true` or `false`", parse_bool)? {
             [value] => Some(value),
@@ -355,7 +356,7 @@ impl Reader {
         }
     }
 
-    /// Values that hold no variables (V-2) and must be readable (G-33).
+    /// Reads values that contain no variables (V-2) and must be readable (G-33).
     fn values<T>(
         &self,
         member: &Member<'_>,

@@ -1,4 +1,4 @@
-//! `Principal` and `NotPrincipal`: G-14, G-23 to G-26, G-29 to G-31.
+//! Parses `Principal` and `NotPrincipal` by G-14, G-23 to G-26 and G-29 to G-31.
 
 use super::statement::{Parser, name_of};
 use super::{list, pattern_text};
@@ -13,7 +13,7 @@ use crate::name::{
 const PRINCIPAL_KINDS: &[&str] = &["AWS", "Service", "Federated", "CanonicalUser"];
 
 impl Parser {
-    /// G-14, G-23 to G-26, G-29 to G-31. The inner option is empty where the policy type has no principals.
+    /// G-14, G-23 to G-26, G-29 to G-31. The inner option is `None` if the policy type has no principals.
     #[expect(
         clippy::option_option,
         reason = "an error and an absent element are different things"
@@ -182,7 +182,8 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
             return None;
         }
     };
-    // G-26 compares these as they are: a text that no request can bring matches nobody, like any other unknown name.
+    // G-26 compares these texts as they are. A text that no request can have matches nobody, like any other unknown
+    // name.
     let suspicious = match &entry {
         PrincipalEntry::Service(_) if !is_service_principal(text) => {
             Some("a service is a dotted name such as `ec2.amazonaws.com`")
@@ -201,7 +202,7 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
     Some(entry)
 }
 
-/// G-24: an account, an ARN, or a name; why it is none of them otherwise.
+/// G-24: returns an account, an ARN or a name, or the reason why the text is none of these.
 fn aws_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
     const NO_ARN: &str = "must be the ARN of a root, user, role, role session or federated user";
     const NOTHING: &str = "must be `*`, an account, an ARN or a unique id";
@@ -230,7 +231,7 @@ fn aws_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
     entry.ok_or(NOTHING)
 }
 
-/// G-26: a provider, or an issuer's host and path; why it is none otherwise.
+/// G-26: returns a provider or an issuer's host and path, or the reason why the text is neither.
 fn federated_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
     let is_bare = !text.starts_with("arn:") && !text.contains("://");
     let of_arn = text.split_once(":oidc-provider/");
@@ -240,7 +241,7 @@ fn federated_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
     Ok(PrincipalEntry::Federated(text.into()))
 }
 
-/// G-26: the ARN of an OIDC or SAML provider, or an issuer.
+/// G-26: returns whether the text is the ARN of an OIDC or SAML provider, or an issuer.
 fn is_provider(text: &str) -> bool {
     if text.starts_with("arn:") {
         return matches!(Principal::parse(text), Ok(Principal::Provider(_)));

@@ -1,4 +1,4 @@
-//! One statement: G-8 to G-14, G-27 to G-31.
+//! Parses one statement by G-8 to G-14 and G-27 to G-31.
 
 use std::sync::Arc;
 
@@ -21,11 +21,11 @@ const STATEMENT_MEMBERS: &[&str] = &[
     "NotResource",
     "Condition",
 ];
-/// What the rules for a statement depend on.
+/// The properties of the document that the rules for a statement depend on.
 pub(super) struct Parser {
-    /// G-29.
+    /// The policy type (G-29).
     pub policy_type: PolicyType,
-    /// G-6.
+    /// The language's version (G-6).
     pub version: Version,
 }
 
@@ -141,7 +141,7 @@ impl Parser {
         }
     }
 
-    /// The one of two excluding elements that is there; `None` in the outer option after an error.
+    /// Returns the one of two mutually exclusive elements that is there. The outer option is `None` after an error.
     pub(super) fn one_of<'n, 't>(
         &self,
         node: &'n Node<'t>,
@@ -242,7 +242,7 @@ impl Parser {
         })
     }
 
-    /// G-13, G-28, G-29. The outer option is empty after an error, the inner one where the element is absent.
+    /// G-13, G-28, G-29. The outer option is `None` after an error, and the inner one if the element is absent.
     #[expect(
         clippy::option_option,
         reason = "an error and an absent element are different things"
@@ -273,7 +273,7 @@ impl Parser {
             );
             return None;
         }
-        // M-12: what a Deny of a short pattern covers is clear enough; nothing else may depend on one.
+        // M-12: in a Deny's `Resource`, the reach of a short pattern is clear enough. Nothing else may depend on one.
         let may_be_short = effect != Some(Effect::Allow) && !negated;
         let entries = list(member, report, |node, report| {
             self.resource(node, &member.name, may_be_short, report)
@@ -339,7 +339,7 @@ impl Parser {
     }
 }
 
-/// An empty list takes no memory where the standard library shares it.
+/// Shares the list. The standard library shares its empty list, so that one takes no memory.
 fn shared(conditions: Vec<Condition>) -> Arc<[Condition]> {
     if conditions.is_empty() {
         return Arc::default();
@@ -347,7 +347,7 @@ fn shared(conditions: Vec<Condition>) -> Arc<[Condition]> {
     conditions.into()
 }
 
-/// "an identity policy", for messages.
+/// Returns the name of a policy type for messages, such as "an identity policy".
 pub(super) fn name_of(policy_type: PolicyType) -> &'static str {
     match policy_type {
         PolicyType::Identity => "an identity policy",
@@ -360,7 +360,7 @@ pub(super) fn name_of(policy_type: PolicyType) -> &'static str {
     }
 }
 
-/// V-3, M-18: which fields of a resource may hold what.
+/// V-3, M-18: checks what each field of a resource contains.
 fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<'_>) {
     const FIELDS: [&str; 4] = ["partition", "service", "region", "account"];
     if !pattern.as_str().contains(['$', '*', '?']) {
@@ -396,7 +396,7 @@ fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<
     }
 }
 
-/// M-12: short patterns.
+/// M-12: checks short patterns.
 fn check_reach(
     pattern: &ResourcePattern,
     node: &Node<'_>,

@@ -16,7 +16,7 @@ fn findings(text: &str, policy_type: PolicyType) -> Vec<(String, String)> {
         .collect()
 }
 
-/// An identity policy with one statement of these members.
+/// Returns an identity policy with one statement of these members.
 fn statement(members: &str) -> String {
     format!(r#"{{"Version":"2012-10-17","Statement":{{{members}}}}}"#)
 }
@@ -176,7 +176,7 @@ fn statements_are_closed_and_complete() {
     );
     let twice = format!(r#"{{"Statement":[{{"Sid":"a",{ALL}}},{{"Sid":"a",{ALL}}}]}}"#);
     rejects(&twice, id, Code::DUPLICATE_SID, "/Statement/1/Sid");
-    // Other faults of a statement hide nothing.
+    // Other mistakes in a statement hide no finding.
     let broken = format!(r#"{{"Statement":[{{"Sid":"a"}},{{"Sid":"a",{ALL}}}]}}"#);
     let missing = (Code::MISSING_MEMBER, "/Statement/0");
     let twice = (Code::DUPLICATE_SID, "/Statement/1/Sid");
@@ -494,7 +494,7 @@ fn a_principal_that_nobody_can_be_is_taken_as_it_is_and_reported() {
             r#""Effect":"Allow","Action":"a:b","Principal":{principal}"#
         ))
     };
-    // G-26 knows no wrong names, only exact ones.
+    // G-26 has no wrong names, because names are compared exactly.
     for nobody in [
         r#"{"Service":"lambda"}"#,
         r#"{"Service":["%s"]}"#,

@@ -8,20 +8,20 @@ use crate::name::{Action, Malformed, is_action_character, is_service_prefix};
 
 /// A pattern of actions, `service:Name` or `*` (G-27). Case never matters (M-2).
 ///
-/// The only colon of a pattern is literal, and so is all before it: its wildcards stay behind the colon of an action
-/// (M-4).
+/// The only colon of a pattern is literal, and so is everything before it. So its wildcards match only text after the
+/// colon of an action (M-4).
 ///
-/// PERF: a store has far more actions than anything else, and nearly all of them are `*`, a text without wildcards, or one
-/// that ends in its only wildcard: which of these it is, its first and last characters say.
+/// PERF: a store has far more actions than anything else. Nearly all of them are `*`, a text without wildcards, or a
+/// text that ends in its only wildcard. The first and last characters tell which of these forms a text has.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ActionPattern {
     text: SmolStr,
-    /// Of any other form, lower-cased.
+    /// The lower-cased pattern, for any other form.
     folded: Option<Box<Template>>,
 }
 
 impl ActionPattern {
-    /// Reads a pattern.
+    /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let is_everything =
             !text.is_empty() && text.bytes().all(|byte| byte == b'*') || text == "*:*";
@@ -59,12 +59,12 @@ impl ActionPattern {
         })
     }
 
-    /// As written.
+    /// Returns the text as written.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// About how much memory it takes, what it points to included.
+    /// Returns about how much memory it takes, including what it points to, in bytes.
     pub fn n_bytes(&self) -> usize {
         let text = match self.text.len() {
             0..=23 => 0,
@@ -74,18 +74,18 @@ impl ActionPattern {
         size_of::<Self>() + text + folded.map_or(0, |folded| folded.n_bytes())
     }
 
-    /// The service it is limited to, as written; none for `*`.
+    /// Returns the service it is limited to, as written, or `None` for `*`.
     pub fn service(&self) -> Option<&str> {
         let (service, _) = self.text.split_once(':')?;
         (service != "*").then_some(service)
     }
 
-    /// Whether `action` is one of them (M-2 to M-5).
+    /// Returns whether `action` matches (M-2 to M-5).
     pub fn matches(&self, action: &Action) -> bool {
         self.matches_paid(action, &NoVariables)
     }
 
-    /// The same, where `meter` pays for what is more than a comparison.
+    /// Does the same, and `meter` pays for work beyond a comparison.
     pub fn matches_paid(&self, action: &Action, meter: &impl Variables) -> bool {
         if let Some(folded) = &self.folded {
             return folded.matches(action.as_str(), meter) == Some(true);

@@ -9,12 +9,12 @@ const N_FIELDS: usize = 6;
 /// A pattern of ARNs in a condition (C-65 to C-69): `*`, or six fields that are compared one by one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ArnPattern {
-    /// All six fields behind and with `arn`; none for `*`.
+    /// All six fields, including `arn`. Empty for `*`.
     fields: Box<[Template]>,
 }
 
 impl ArnPattern {
-    /// Reads a pattern (C-67).
+    /// Parses a pattern (C-67).
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, Malformed> {
         if !text.is_empty() && text.bytes().all(|byte| byte == b'*') {
             return Ok(Self {
@@ -33,12 +33,12 @@ impl ArnPattern {
         })
     }
 
-    /// All six fields, `arn` first; none for `*`.
+    /// Returns all six fields, `arn` first. Returns no fields for `*`.
     pub fn fields(&self) -> &[Template] {
         &self.fields
     }
 
-    /// The fields of the only ARN that matches; none if it holds a wildcard or a variable.
+    /// Returns the fields of the only ARN that matches, or `None` if the pattern has a wildcard or a variable.
     pub fn literal(&self) -> Option<[&str; N_FIELDS]> {
         let [a, b, c, d, e, f] = &*self.fields else {
             return None; // `*`
@@ -53,12 +53,13 @@ impl ArnPattern {
         ])
     }
 
-    /// The variables it mentions.
+    /// Returns its variables.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.fields.iter().flat_map(Template::variables)
     }
 
-    /// Whether the ARN with these six fields matches; `None` if a variable has no value, whatever else mismatches.
+    /// Returns whether the ARN with these six fields matches. Returns `None` if a variable has no value, even if
+    /// another field does not match.
     pub fn matches(&self, arn: &[&str; N_FIELDS], variables: &impl Variables) -> Option<bool> {
         let mut all = true;
         for (pattern, field) in self.fields.iter().zip(arn) {

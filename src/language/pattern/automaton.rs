@@ -1,14 +1,14 @@
-//! All ways to read a pattern at once, 64 of its places to a machine word.
+//! Follows all ways to read a pattern at once, with 64 of its positions in a machine word.
 //!
-//! The places between the glyphs of a pattern are numbered from 0; those that the characters read so far can lead to
-//! are the bits of a word. A character moves each bit whose glyph takes it up by one, and keeps the bits that stand
-//! before a `*` (shift-and). A pattern of 64 glyphs or more is cut into blocks, each of which passes over the text and
-//! leaves the places in the text where the next may start. Time is O(text × (1 + pattern / 64)), whatever both hold;
-//! nothing is allocated for texts of up to 2 KiB.
+//! The positions between the glyphs of a pattern are numbered from 0. The bits of a word are the positions that the
+//! characters read so far can lead to. A character moves each bit whose glyph accepts it up by one, and keeps the bits
+//! before a `*` (shift-and). A pattern of 64 glyphs or more is cut into blocks. Each block passes over the text and
+//! leaves the positions in the text where the next block may start. The time is O(text × (1 + pattern / 64)) for any
+//! pattern and text. Texts of up to 2 KiB need no allocation.
 
 use smallvec::{SmallVec, smallvec};
 
-/// One step of a pattern. A wildcard that does not cross never takes a `:` (M-12, M-13).
+/// One step of a pattern. A wildcard that does not cross never matches a `:` (M-12, M-13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Glyph {
     Character(char),
@@ -16,26 +16,26 @@ pub(super) enum Glyph {
     AnyRun { crosses: bool },
 }
 
-/// What it takes to pass over a text of `n_bytes` with at most so many glyphs, in units of about 10 ns.
+/// Returns the cost of passing over a text of `n_bytes` with at most `n_glyphs`, in units of about 10 ns.
 pub(super) fn units(n_glyphs: usize, n_bytes: usize) -> usize {
     let n_blocks = 1 + n_glyphs / 64;
     16 + n_glyphs / 2 + n_bytes.saturating_mul(n_blocks) / 4
 }
 
-/// Whether the whole of `text` matches.
+/// Returns whether the whole of `text` matches.
 pub(super) fn fits(glyphs: impl Iterator<Item = Glyph>, text: &str) -> bool {
     let (block, entries) = all_but_last(glyphs, text);
     block.reaches_end(text, entries.as_ref())
 }
 
-/// Where the shortest start of `text` that matches ends.
+/// Returns the end of the shortest prefix of `text` that matches.
 pub(super) fn first_end(glyphs: impl Iterator<Item = Glyph>, text: &str) -> Option<usize> {
     let (block, entries) = all_but_last(glyphs, text);
     block.first_end(text, entries.as_ref())
 }
 
-/// Passes over `text` with all blocks but the last, and gives that with the places where it may start; none stands for
-/// the start of the text alone.
+/// Passes over `text` with all blocks except the last. Returns the last block with the positions where it may start.
+/// `None` means only the start of the text.
 fn all_but_last(glyphs: impl Iterator<Item = Glyph>, text: &str) -> (Block, Option<Places>) {
     let mut glyphs = glyphs.peekable();
     let mut entries = None;
@@ -48,7 +48,7 @@ fn all_but_last(glyphs: impl Iterator<Item = Glyph>, text: &str) -> (Block, Opti
     }
 }
 
-/// A set of places in a text, one bit per byte and one for its end.
+/// A set of positions in a text, with one bit per byte and one for its end.
 struct Places(SmallVec<[u64; 33]>);
 
 impl Places {
@@ -69,27 +69,28 @@ impl Places {
     }
 }
 
-/// Up to 64 glyphs that each take one character, and the `*`s before and between them.
+/// Up to 64 glyphs that each match one character, and the `*`s before and between them.
 struct Block {
-    /// The place behind the last glyph; none of a full block, whose last place is the first of the next.
+    /// The position after the last glyph. In a full block it is 0, because its last position is the first of the next
+    /// block.
     last: u64,
-    /// The places before `?`, and those of them that take no `:`.
+    /// The positions before `?`, and those of them that do not match `:`.
     any_one: u64,
     any_one_within: u64,
-    /// The places before `*`, and those of them that take no `:`.
+    /// The positions before `*`, and those of them that do not match `:`.
     any_run: u64,
     any_run_within: u64,
-    /// The places before each character that the glyphs name.
+    /// The positions before each character that the glyphs name.
     named: SmallVec<[(char, u64); 64]>,
-    /// The same by ASCII character, where `named` is too long to be searched each time.
+    /// The same positions by ASCII character, if `named` is too long to be searched each time.
     ascii: Option<[u64; 128]>,
 }
 
-/// From here on a table is quicker than a search.
+/// The longest list that is searched. For a longer one a table is faster.
 const MOST_SEARCHED: usize = 4;
 
 impl Block {
-    /// Takes the glyphs of one block, and says whether it is full.
+    /// Reads the glyphs of one block, and returns whether it is full.
     fn read(glyphs: &mut std::iter::Peekable<impl Iterator<Item = Glyph>>) -> (Self, bool) {
         let mut block = Self {
             last: 0,
@@ -112,7 +113,7 @@ impl Block {
             }
             if !matches!(glyph, Glyph::AnyRun { .. }) {
                 is_full = place == 1 << 63;
-                place <<= 1; // gone when the block is full
+                place <<= 1; // the bit is shifted out when the block is full
             }
         }
         block.last = place;
@@ -141,7 +142,8 @@ impl Block {
         self.ascii = Some(table);
     }
 
-    /// Where `character` leads from `places`: within this block, and whether out of it.
+    /// Returns the positions that `character` leads to from `places` within this block, and whether it leads out of the
+    /// block.
     fn step(&self, places: u64, character: char) -> (u64, bool) {
         let in_table = self
             .ascii
@@ -161,8 +163,8 @@ impl Block {
         (moved << 1 | places & keeps, moved >> 63 == 1)
     }
 
-    /// Calls `seen` with each place in the text, its end included, and the places in the block; stops when it says so
-    /// or when nothing more can match.
+    /// Calls `seen` with each position in the text, including its end, and the positions in the block. Stops when
+    /// `seen` says so or when nothing more can match.
     fn pass(
         &self,
         text: &str,
@@ -204,7 +206,7 @@ impl Block {
         end
     }
 
-    /// The places in the text where a full block is left.
+    /// Returns the positions in the text at which a full block is left.
     fn exits(&self, text: &str, entries: Option<&Places>) -> Places {
         let mut exits = Places::none(text);
         self.pass(text, entries, |at, _, has_left| {

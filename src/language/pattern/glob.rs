@@ -1,4 +1,4 @@
-//! Whether a text matches the pieces of a pattern, in time linear in both (M-21), without recursion or backtracking.
+//! Matches a text with the pieces of a pattern, in time linear in both (M-21), without recursion or backtracking.
 //!
 //! ```text
 //! order/*-?-*/${aws:username}     pieces
@@ -6,9 +6,9 @@
 //!  start  middle        end
 //! ```
 //!
-//! The first segment must stand at the start of the text, the last at its end. Each one between them is looked for
-//! behind the one before and taken where it comes first, which is enough because a leftmost match never takes room
-//! from what follows. The segments of a pattern pass over a text once, all of them together.
+//! The first segment must be at the start of the text, and the last at its end. Each segment between them is searched
+//! for after the previous one, and its first occurrence is taken. That is enough, because a leftmost match leaves the
+//! most text for the following segments. All segments of a pattern together pass over a text once.
 
 use memchr::memchr;
 use memchr::memmem::{self, Finder};
@@ -19,20 +19,22 @@ use super::{OwnedPiece as Piece, Variables};
 use crate::language::size::allocated;
 use crate::language::text::Text;
 
-/// The searches for the long literal segments between two `*`, in their order, prepared once; none where there are few.
+/// The prepared searches for the long literal segments between two `*`, in their order. Empty if there are few such
+/// segments.
 pub(super) type Finders = Box<[Finder<'static>]>;
 
-/// Up to here a literal is looked for with a rolling window: nothing to prepare, one step per byte.
+/// Up to this length, a literal is searched for with a rolling window, which needs no preparation and takes one step
+/// per byte.
 const MOST_ROLLED_BYTES: usize = 8;
-/// Up to so many long segments are searched for unprepared: to prepare takes as long as a search in a short text, and
-/// what is prepared takes more memory than the pattern.
+/// Up to this many long segments are searched for without preparation. Preparing a search takes as long as searching a
+/// short text, and the result takes more memory than the pattern.
 const MOST_UNPREPARED: usize = 4;
 
-/// With more long segments than this none is prepared: a search takes a few hundred bytes, and nobody writes so many in
-/// earnest.
+/// If there are more long segments than this, no search is prepared. A prepared search takes a few hundred bytes, and
+/// no real pattern has so many segments.
 const MOST_PREPARED: usize = 64;
 
-/// The searches that these pieces will want.
+/// Prepares the searches for these pieces.
 pub(super) fn finders(pieces: &[Piece]) -> Finders {
     let mut segments = segments(pieces);
     segments.next();
@@ -46,7 +48,7 @@ pub(super) fn finders(pieces: &[Piece]) -> Finders {
         .collect()
 }
 
-/// How much memory a prepared search takes.
+/// Returns how much memory a prepared search takes, in bytes.
 pub(super) fn finder_bytes(finder: &Finder<'_>) -> usize {
     size_of_val(finder) + allocated(finder.needle().len())
 }
@@ -62,7 +64,8 @@ fn segments(pieces: &[Piece]) -> impl DoubleEndedIterator<Item = &[Piece]> + Clo
     pieces.split(|piece| matches!(piece, Piece::AnyRun))
 }
 
-/// Whether the whole of `text` matches. `values` are those of the variables among `pieces`, in their order.
+/// Returns whether the whole of `text` matches. `values` are the values of the variables among `pieces`, in their
+/// order.
 pub(super) fn fits(
     pieces: &[Piece],
     finders: &[Finder<'_>],
@@ -79,7 +82,7 @@ pub(super) fn fits(
         return false;
     };
     let Some(last) = segments.next_back() else {
-        return rest.is_empty(); // no `*` at all
+        return rest.is_empty(); // there is no `*` at all
     };
     if !pays_for_pieces(last, meter) {
         return false;
@@ -94,7 +97,7 @@ pub(super) fn fits(
         match behind(segment, finder, &mut values, rest, meter) {
             Some(after) => rest = after,
             None => {
-                meter.pay(units_of_search(before)); // all of it was passed over
+                meter.pay(units_of_search(before)); // the whole rest was searched
                 return false;
             }
         }
@@ -105,18 +108,19 @@ pub(super) fn fits(
     true
 }
 
-/// Pays for going through a segment piece by piece: one that begins or ends a pattern may be thousands of `?`.
+/// Pays for comparing a segment piece by piece. A segment at the beginning or end of a pattern may have thousands of
+/// `?`.
 fn pays_for_pieces(segment: &[Piece], meter: &impl Variables) -> bool {
     const FREE: usize = 8;
     segment.len() <= FREE || meter.pay(segment.len() / 2)
 }
 
-/// What it takes to search `n_bytes` of a text, in units of about 10 ns.
+/// Returns the cost of searching `n_bytes` of a text, in units of about 10 ns.
 fn units_of_search(n_bytes: usize) -> usize {
     2 + n_bytes / 8
 }
 
-/// What follows `segment` at the start of `text`.
+/// Returns the text after `segment`, which must be at the start of `text`.
 fn without_start<'t>(
     segment: &[Piece],
     values: &mut &[Text<'_>],
@@ -138,7 +142,7 @@ fn without_start<'t>(
     Some(rest)
 }
 
-/// What precedes `segment` at the end of `text`.
+/// Returns the text before `segment`, which must be at the end of `text`.
 fn without_end<'t>(segment: &[Piece], values: &mut &[Text<'_>], text: &'t str) -> Option<&'t str> {
     let mut rest = text;
     for piece in segment.iter().rev() {
@@ -160,7 +164,7 @@ fn without_end<'t>(segment: &[Piece], values: &mut &[Text<'_>], text: &'t str) -
     Some(rest)
 }
 
-/// What follows the first place in `text` where `segment` stands.
+/// Returns the text after the first occurrence of `segment` in `text`.
 fn behind<'t>(
     segment: &[Piece],
     finder: Option<&Finder<'_>>,
@@ -182,7 +186,7 @@ fn behind<'t>(
             let (here, later) = values.split_at_checked(n_variables)?;
             *values = later;
             let n_glyphs = bytes_of(segment, here);
-            // A segment that is longer than the text is found nowhere, however it is looked for.
+            // A segment that is longer than the text cannot occur in it.
             if n_glyphs > text.len() || !meter.pay(automaton::units(n_glyphs, text.len())) {
                 return None;
             }
@@ -204,7 +208,7 @@ fn behind<'t>(
     }
 }
 
-/// The fewest bytes of what `segment` matches.
+/// Returns the fewest bytes of a text that `segment` matches.
 fn bytes_of(segment: &[Piece], values: &[Text<'_>]) -> usize {
     let n_bytes = |piece: &Piece| match piece {
         Piece::Text(text) => text.len(),
@@ -226,9 +230,9 @@ fn behind_literal<'t>(literal: &[u8], text: &'t str) -> Option<&'t str> {
     text.get(at + literal.len()..)
 }
 
-/// Where `literal`, of 1 to 8 bytes, first stands in `bytes`.
+/// Returns the first position of `literal`, which has 1 to 8 bytes, in `bytes`.
 ///
-/// PERF: preparing a `memmem` search costs as much as rolling over a hundred bytes, and a pattern may hold hundreds of
+/// PERF: preparing a `memmem` search costs as much as rolling over a hundred bytes, and a pattern may have hundreds of
 /// short segments.
 fn rolling_find(literal: &[u8], bytes: &[u8]) -> Option<usize> {
     let n_bytes = literal.len();
@@ -245,14 +249,14 @@ fn rolling_find(literal: &[u8], bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// The value of the next variable.
+/// Returns the value of the next variable.
 pub(super) fn next<'v>(values: &mut &'v [Text<'_>]) -> &'v str {
     match values.split_first() {
         Some((value, rest)) => {
             *values = rest;
             value
         }
-        // INVARIANT: there is one for each variable; `Template::read_values` holds it.
+        // INVARIANT: there is one value for each variable; `Template::read_values` holds it.
         None => {
             debug_assert!(false, "a variable without its value");
             ""
@@ -265,7 +269,7 @@ pub(super) fn variables_in(pieces: &[Piece]) -> usize {
     pieces.iter().filter(is_variable).count()
 }
 
-/// The characters and wildcards of `pieces`, where wildcards cross everything.
+/// Returns the characters and wildcards of `pieces`, with wildcards that cross every character.
 fn glyphs<'p>(pieces: &'p [Piece], values: &'p [Text<'_>]) -> impl Iterator<Item = Glyph> {
     let mut values = values;
     pieces.iter().flat_map(move |piece| {

@@ -1,9 +1,9 @@
-//! How two patterns relate, whatever text they are asked about.
+//! The relation of two patterns, independent of any text.
 
 use super::{Piece, ResourcePattern};
 
-/// Whether some ARN could be covered by both patterns, if every wildcard crossed colons and every variable were `*`. So
-/// a no is sure, and a yes is not: what patterns cover is never more than this.
+/// Returns whether both patterns could cover the same ARN if every wildcard crossed colons and every variable were `*`.
+/// Patterns never cover more than this, so `false` is certain and `true` is not.
 pub fn can_meet(one: &ResourcePattern, other: &ResourcePattern) -> bool {
     one.is_everything() || other.is_everything() || intersect(&symbols(one), &symbols(other))
 }
@@ -31,15 +31,16 @@ fn symbols(pattern: &ResourcePattern) -> Vec<Symbol> {
         }
     }
     if pattern.is_short() {
-        // In a Deny it is also tried with `:*` behind it (M-12).
+        // In a Deny it is also tried with `:*` at its end (M-12).
         symbols.push(Symbol::AnyRun);
     }
     symbols
 }
 
-/// Whether some text matches both: the reachable pairs of places, row by row, in O(one × other).
+/// Returns whether some text matches both. It computes the reachable pairs of positions row by row, in O(one × other).
 fn intersect(one: &[Symbol], other: &[Symbol]) -> bool {
-    // Whether the rest of `one` from the row's place meets the rest of `other` from each place; from the end backwards.
+    // Each row tells whether the rest of `one` from that row meets the rest of `other` from each position. It works
+    // backwards from the end.
     let mut below = vec![false; other.len() + 1];
     for row in (0..=one.len()).rev() {
         let mut here = vec![false; other.len() + 1];
@@ -51,7 +52,7 @@ fn intersect(one: &[Symbol], other: &[Symbol]) -> bool {
             let meets = match (a, b) {
                 (None, None) => true,
                 (Some(Symbol::AnyRun), _) | (_, Some(Symbol::AnyRun)) => {
-                    // Either run may be empty; or it takes one more step of the other.
+                    // Either run may be empty, or it may match one more step of the other pattern.
                     (a == Some(Symbol::AnyRun) && (down || b.is_some() && right))
                         || (b == Some(Symbol::AnyRun) && (right || a.is_some() && down))
                 }

@@ -5,73 +5,75 @@ use super::{OwnedPiece, Piece, Shape, Syntax, Template, Values, Variable, Variab
 use crate::language::text::Text;
 use crate::name::{Arn, Malformed, Resource};
 
-/// How far wildcards reach across colons (M-12): fail closed in either position.
+/// How far wildcards reach across colons (M-12). Both choices fail closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reach {
-    /// Where a wider match would allow more: `Allow`+`Resource`, `Deny`+`NotResource`.
+    /// The reach if a wider match would allow more: `Allow`+`Resource`, `Deny`+`NotResource`.
     Narrow,
-    /// Where a wider match can only allow less: `Deny`+`Resource`, `Allow`+`NotResource`.
+    /// The reach if a wider match can only allow less: `Deny`+`Resource`, `Allow`+`NotResource`.
     Broad,
 }
 
-/// A pattern of resources: `*`, or an ARN whose fields may hold wildcards and variables (G-28, M-10 to M-20).
+/// A pattern of resources: `*`, or an ARN whose fields may contain wildcards and variables (G-28, M-10 to M-20).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ResourcePattern {
-    /// The pattern in one piece, `arn:` included.
+    /// The whole pattern, including `arn:`.
     whole: Template,
-    /// The fields from the first one with a wildcard or variable on. Kept only where some are compared one by one: where
-    /// a wildcard stands before the fifth colon.
+    /// The fields from the first one with a wildcard or variable on. They are kept only if some are compared one by
+    /// one, which is the case if there is a wildcard before the fifth colon.
     moving_fields: Box<[Template]>,
-    /// With `:*` behind it, of a short pattern that does not end in `*`.
+    /// The pattern with `:*` at its end, for a short pattern that does not end in `*`.
     extended: Option<Box<Template>>,
-    /// How many variables stand before the fifth colon.
+    /// How many variables are before the fifth colon.
     n_confined_variables: u32,
-    /// How many fields stand behind `arn`: one to five; none for `*`.
+    /// How many fields follow `arn`: one to five, or zero for `*`.
     n_fields: u8,
-    /// How many of them stand before the one with the first wildcard or variable.
+    /// How many of them come before the one with the first wildcard or variable.
     n_literal_fields: u8,
-    /// What the wildcards before the fifth colon are like.
+    /// The kind of wildcards before the fifth colon.
     wildcards: Wildcards,
 }
 
-/// What a pattern without variables asks of a resource, in parts that an index can lay out side by side.
+/// The requirements of a pattern without variables, in parts that an index can store side by side.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outline<'p> {
-    /// Nothing.
+    /// There is no requirement.
     Everything,
-    /// Of its whole text.
+    /// The requirement on the whole text.
     Text(Form<'p>),
-    /// Of each of these fields, counted as [`Arn::field`] does; and that it begins as the pattern does.
+    /// The requirements on these fields, counted as [`Arn::field`] does. The resource must also begin as the pattern
+    /// does.
     Fields(Vec<(usize, Form<'p>)>),
 }
 
-/// What a part of a pattern asks of a text.
+/// The requirement on a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form<'p> {
-    /// To be this one.
+    /// The text is this one.
     Exact(&'p str),
-    /// To begin and to end so, without overlap: `prefix*suffix`.
+    /// The text begins and ends with these, without overlap: `prefix*suffix`.
     Affixes(&'p str, &'p str),
-    /// To begin so, to hold this somewhere behind it, and to end so behind that: `prefix*infix*suffix`.
+    /// The text begins with the first, contains the second after that, and ends with the third after both:
+    /// `prefix*infix*suffix`.
     Infix(&'p str, &'p str, &'p str),
 }
 
-/// The wildcards in fields 2 to 5 of a pattern; they alone make [`Reach`] matter.
+/// The wildcards in fields 2 to 5 of a pattern. Only for these does [`Reach`] make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Wildcards {
     /// There are none, or only the last `*` of a short pattern, which covers the rest in either reach.
     Nowhere,
-    /// Each is a `*` that ends its field, which crosses colons broadly.
+    /// Each is a `*` at the end of its field, which crosses colons in the broad reach.
     AtEnds,
     /// Some never cross a colon: `?`, and `*` inside a field.
     Inside,
 }
 
-/// The number of fields behind `arn:` in a full ARN.
+/// The number of fields after `arn:` in a full ARN.
 const N_FIELDS: usize = 5;
 
 impl ResourcePattern {
-    /// Reads a pattern. Where variables may stand (V-3) is for the caller to check, by [`ResourcePattern::fields`].
+    /// Parses a pattern. The caller checks where variables may be (V-3), with [`ResourcePattern::fields`].
     pub fn parse(text: &str, syntax: Syntax) -> Result<Self, Malformed> {
         let is_everything = !text.is_empty() && text.bytes().all(|byte| byte == b'*');
         if !is_everything && !text.starts_with("arn:") {
@@ -114,12 +116,12 @@ impl ResourcePattern {
         })
     }
 
-    /// As written.
+    /// Returns the text as written.
     pub fn as_str(&self) -> &str {
         self.whole.as_str()
     }
 
-    /// About how much memory it takes, what it points to included.
+    /// Returns about how much memory it takes, including what it points to, in bytes.
     pub fn n_bytes(&self) -> usize {
         let fields: usize = self.moving_fields.iter().map(Template::n_bytes).sum();
         let extended = self.extended.as_ref();
@@ -129,7 +131,7 @@ impl ResourcePattern {
             + extended.map_or(0, |extended| extended.n_bytes())
     }
 
-    /// Which of partition and service it leaves empty, if it does: no ARN of a question has such (G-28, M-7).
+    /// Returns `partition` or `service` if that field is empty. No ARN in a request has an empty one (G-28, M-7).
     pub fn missing_field(&self) -> Option<&'static str> {
         let fields = self.fields();
         let mut named = fields.iter().zip(["partition", "service"]);
@@ -137,38 +139,39 @@ impl ResourcePattern {
         Some(name)
     }
 
-    /// The fields behind `arn`, cut anew; none for `*`.
+    /// Splits the pattern into the fields after `arn`. Returns no fields for `*`.
     pub fn fields(&self) -> Vec<Template> {
         fields_of(&self.whole)
     }
 
-    /// The variables it mentions.
+    /// Returns its variables.
     pub fn variables(&self) -> impl Iterator<Item = &Variable> {
         self.whole.variables()
     }
 
-    /// Whether it covers everything, `*` included (M-10).
+    /// Returns whether it covers everything, including `*` (M-10).
     pub fn is_everything(&self) -> bool {
         self.n_fields == 0
     }
 
-    /// Whether it is an ARN with fewer than six fields (M-12).
+    /// Returns whether it is an ARN with fewer than six fields (M-12).
     pub fn is_short(&self) -> bool {
         !self.is_everything() && usize::from(self.n_fields) < N_FIELDS
     }
 
-    /// Whether it ends in `*`.
+    /// Returns whether it ends in `*`.
     pub fn ends_in_wildcard(&self) -> bool {
         self.whole.ends_in_wildcard()
     }
 
-    /// The only resource that it covers: the text of a full ARN without wildcards and variables.
+    /// Returns the only resource that it covers, which is the text of a full ARN without wildcards and variables.
     pub fn exact(&self) -> Option<&str> {
         let is_full = usize::from(self.n_fields) == N_FIELDS;
         self.whole.literal().filter(|_| is_full)
     }
 
-    /// How every resource begins that it covers, in either reach: what stands before its first wildcard or variable.
+    /// Returns the beginning of every resource that it covers, in either reach: the text before its first wildcard or
+    /// variable.
     pub fn beginning(&self) -> &str {
         match &self.whole.shape {
             Shape::Exact | Shape::Affixes { .. } => self.whole.affixes().0,
@@ -179,8 +182,8 @@ impl ResourcePattern {
         }
     }
 
-    /// How every resource ends that it covers, in either reach: what stands behind its last wildcard or variable.
-    /// Nothing is said by a short pattern, which may cover more than its own text (M-12).
+    /// Returns the end of every resource that it covers, in either reach: the text after its last wildcard or variable.
+    /// Returns an empty text for a short pattern, which may cover more than its own text (M-12).
     pub fn ending(&self) -> &str {
         if self.is_short() {
             return "";
@@ -195,12 +198,14 @@ impl ResourcePattern {
         }
     }
 
-    /// A long text without a gap that is part of every resource it covers, in either reach; none for `*`.
+    /// Returns a long continuous text that is part of every resource it covers, in either reach. Returns `None` for
+    /// `*`.
     ///
-    /// It is the longest run of literal characters between its wildcards and variables, `arn:` and the colons between
-    /// the fields included; `arn:partition:service:` at its start counts for nothing, because that tells the resources
-    /// of one service not apart. That is sound because whatever it covers is its own text with something put in for each
-    /// wildcard and variable: narrow and broad differ in what a wildcard may take, and a short pattern in what may
+    /// It is the longest run of literal characters between its wildcards and variables, including `arn:` and the colons
+    /// between the fields. A leading `arn:partition:service:` does not count, because it does not tell the resources of
+    /// one service apart. The result is sound because every covered resource is the pattern's own text with a text put
+    /// in for each wildcard and variable. The two reaches differ in what a wildcard may match, and a short pattern
+    /// differs in what may follow, but neither removes a literal character (M-12, M-23).
     /// follow, but neither takes a literal character away (M-12, M-23).
     pub fn longest_literal(&self) -> Option<&str> {
         let pieces = self.whole.pieces().enumerate();
@@ -216,13 +221,13 @@ impl ResourcePattern {
             }
             _ => None,
         });
-        // Of equally long ones the first.
+        // Among equally long ones, the first is taken.
         let longest = literals.reduce(|best, other| if other.0 > best.0 { other } else { best });
         longest.map(|(_, literal)| literal)
     }
 
-    /// What it asks of a resource, where that can be told in a few words: not if it has variables, or wildcards of a kind
-    /// that must be tried.
+    /// Returns its requirements if they have a simple form. Patterns with variables, or with wildcards that must be
+    /// tried, have none.
     pub fn outline(&self, reach: Reach) -> Option<Outline<'_>> {
         if self.is_everything() {
             return Some(Outline::Everything);
@@ -245,7 +250,8 @@ impl ResourcePattern {
         }
     }
 
-    /// Whether `resource` is covered; `None` if a variable has no value, whatever else mismatches (V-9).
+    /// Returns whether `resource` is covered. Returns `None` if a variable has no value, even if another part does not
+    /// match (V-9).
     pub fn matches(
         &self,
         resource: &Resource,
@@ -259,7 +265,7 @@ impl ResourcePattern {
             Resource::Any => false, // M-11: only `*` covers `*`
             Resource::Arn(arn) => self.covers(arn, reach, values, variables),
         };
-        // PERF: room for values is not even set aside where there are none.
+        // PERF: patterns without variables do not even reserve space for values.
         if !self.whole.has_variables() {
             return Some(covers(&[]));
         }
@@ -269,7 +275,8 @@ impl ResourcePattern {
     }
 
     fn covers(&self, arn: &Arn, reach: Reach, values: &[Text<'_>], meter: &impl Variables) -> bool {
-        // V-3: what a variable puts into one of fields 2 to 5 stays inside of it, so a colon there fits nothing.
+        // V-3: the value of a variable in one of fields 2 to 5 stays inside that field, so a value with a colon fits
+        // nothing.
         let mut confined = values.iter().take(self.n_confined_variables as usize);
         if confined.any(|value| !meter.pay(value.len() / 64) || value.contains(':')) {
             return false;
@@ -285,7 +292,7 @@ impl ResourcePattern {
             _ if !arn.as_str().starts_with(self.beginning()) => false,
             (Reach::Narrow, _) => self.covers_field_by_field(arn, values, meter),
             (Reach::Broad, Wildcards::Inside) => {
-                // With six fields on either side the two relations differ only if the resource part holds a colon.
+                // If both sides have six fields, the two reaches differ only if the resource part contains a colon.
                 let may_differ = self.is_short() || arn.resource().contains(':');
                 self.extended.is_none() && self.covers_field_by_field(arn, values, meter)
                     || may_differ && self.covers_across_colons(arn, values, meter)
@@ -293,8 +300,8 @@ impl ResourcePattern {
         }
     }
 
-    /// NARROW: wildcards in fields 2 to 5 never match `:`; a short pattern must end in `*`, which covers the rest.
-    /// That `arn` begins as it does is known, and so that the fields before the first wildcard are the same.
+    /// NARROW: wildcards in fields 2 to 5 never match `:`, and a short pattern must end in `*`, which covers the rest.
+    /// The caller has checked that `arn` begins as the pattern does, so the fields before the first wildcard are equal.
     fn covers_field_by_field(
         &self,
         arn: &Arn,
@@ -315,13 +322,13 @@ impl ResourcePattern {
         })
     }
 
-    /// The fields that are compared one by one, with their numbers as [`Arn::field`] counts.
+    /// Returns the fields that are compared one by one, with their numbers as [`Arn::field`] counts them.
     fn numbered_fields(&self) -> impl Iterator<Item = (usize, &Template)> {
         (1 + usize::from(self.n_literal_fields)..).zip(&self.moving_fields)
     }
 
-    /// BROAD where only some wildcards may cross: a `*` that ends one of fields 2 to 5 may match `:` too; a short
-    /// pattern without a final `*` is tried as it stands and with `:*` behind it.
+    /// BROAD, if only some wildcards may cross: a `*` at the end of one of fields 2 to 5 may match `:` too. A short
+    /// pattern without a final `*` is tried as it is and with `:*` at its end.
     fn covers_across_colons(&self, arn: &Arn, values: &[Text<'_>], meter: &impl Variables) -> bool {
         let n_values: usize = values.iter().map(|value| value.len()).sum();
         let fits = |template: &Template| {
@@ -333,7 +340,7 @@ impl ResourcePattern {
     }
 }
 
-/// The fields behind `arn` of a pattern in one piece; none of `*`.
+/// Splits a whole pattern into the fields after `arn`. Returns no fields for `*`.
 fn fields_of(whole: &Template) -> Vec<Template> {
     if whole.is_everything() {
         return Vec::new();
@@ -344,7 +351,7 @@ fn fields_of(whole: &Template) -> Vec<Template> {
 }
 
 impl Template {
-    /// What it asks of a text, if it is of one of the simple forms.
+    /// Returns its requirement on a text, if it has one of the simple forms.
     fn form(&self) -> Option<Form<'_>> {
         let general = match &self.shape {
             Shape::Exact => return Some(Form::Exact(&self.text)),
@@ -385,7 +392,7 @@ impl Wildcards {
     }
 }
 
-/// The characters and wildcards of a whole pattern, read broadly.
+/// Returns the characters and wildcards of a whole pattern in the broad reach.
 fn broad_glyphs<'p>(
     template: &'p Template,
     mut values: &'p [Text<'_>],

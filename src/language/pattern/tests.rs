@@ -37,7 +37,7 @@ fn like(pattern: &str, text: &str) -> bool {
         .unwrap()
 }
 
-/// The plainest matcher there is: every way to read the pattern is followed.
+/// Matches in the simplest way: it follows every way to read the pattern.
 fn naive(pattern: &[char], text: &[char]) -> bool {
     match (pattern.split_first(), text.split_first()) {
         (None, rest) => rest.is_none(),
@@ -50,7 +50,7 @@ fn naive(pattern: &[char], text: &[char]) -> bool {
 
 #[test]
 fn globs_agree_with_the_naive_matcher() {
-    // All patterns of up to four characters against all texts of up to five.
+    // This tries all patterns of up to four characters on all texts of up to five.
     let patterns = words(&['a', 'b', '*', '?'], 4);
     let texts = words(&['a', 'b', 'é'], 5);
     for pattern in &patterns {
@@ -106,7 +106,7 @@ fn covers(pattern: &str, arn: &str, reach: Reach) -> bool {
 
 #[test]
 fn wildcards_reach_as_far_as_their_position_allows() {
-    // pattern, ARN, NARROW, BROAD: the examples of M-12 to M-15 first.
+    // The columns are pattern, ARN, NARROW and BROAD. The examples of M-12 to M-15 come first.
     let table = [
         (
             "arn:app:orders:*",
@@ -183,7 +183,8 @@ fn wildcards_reach_as_far_as_their_position_allows() {
             false,
             false,
         ),
-        // Short patterns without a final star: never narrow; broad as they stand, or with `:*` behind them.
+        // Short patterns without a final star never match narrowly. Broadly they match as they are, or with `:*` at
+        // their end.
         (
             "arn:app:orders",
             "arn:app:orders:eu:111111111111:order/1",
@@ -216,7 +217,7 @@ fn wildcards_reach_as_far_as_their_position_allows() {
         ),
         ("arn:app:*:eu*", "arn:app:orders:x:eu:order/1", false, true),
         ("arn:*", "arn:app:orders:::order/1", true, true),
-        // `?` in the resource part crosses, in fields 2 to 5 it never does.
+        // `?` crosses colons in the resource part, but never in fields 2 to 5.
         ("arn:app:orders:::a?b", "arn:app:orders:::a:b", true, true),
         (
             "arn:app:orders:e?:111111111111:x",

@@ -6,7 +6,8 @@ use crate::language::parse::parse;
 use crate::language::pattern::NoVariables;
 use crate::language::report::Base;
 
-/// The truth of the condition `{operator: {"k:k": values}}` for these values of `k:k`; none: the key is missing.
+/// Returns the truth of the condition `{operator: {"k:k": values}}` for these values of `k:k`. `None` means that the
+/// key is missing.
 fn truth(operator: &str, values: &str, given: Option<&[&str]>) -> Truth {
     let text = format!(
         r#"{{"Version":"2012-10-17","Statement":{{"Effect":"Deny","Action":"*","Resource":"*","Condition":{{"{operator}":{{"k:k":{values}}}}}}}}}"#
@@ -206,7 +207,7 @@ fn what_cannot_be_read_is_indeterminate() {
             "C-9: {operator}"
         );
     }
-    // Kleene: one value that fits settles an OR.
+    // By Kleene's logic, one value that fits settles an OR.
     assert_eq!(
         truth("ForAnyValue:NumericEquals", "1", Some(&["x", "1"])),
         Truth::True,

@@ -5,7 +5,7 @@ use crate::context::ContextKey;
 use crate::language::pattern::{Reach, Substitute, Syntax, Variables};
 use crate::name::Resource;
 
-/// All lists of up to so many of `items`.
+/// Returns all lists of up to `longest` of `items`.
 fn lists<T: Copy>(items: &[T], longest: usize) -> Vec<Vec<T>> {
     let mut all = vec![Vec::new()];
     let mut begin = 0;
@@ -23,7 +23,7 @@ fn lists<T: Copy>(items: &[T], longest: usize) -> Vec<Vec<T>> {
     all
 }
 
-/// Whether `text` matches `symbols`: by trying, for each run, every length that it may have.
+/// Returns whether `text` matches `symbols`, by trying every length for each run.
 fn matches(symbols: &[Symbol], text: &[char]) -> bool {
     match (symbols.split_first(), text.split_first()) {
         (None, first) => first.is_none(),
@@ -48,7 +48,8 @@ fn patterns_intersect_if_some_text_matches_both() {
         Symbol::AnyRun,
     ];
     let patterns = lists(&symbols, LONGEST);
-    // No text that both match need be longer than both together: a run takes nothing that the other does not ask for.
+    // If some text matches both, a text no longer than both together does, because a run need only match what the other
+    // requires.
     let texts = lists(&['a', 'b'], 2 * LONGEST);
     let covered: Vec<Vec<bool>> = patterns
         .iter()
@@ -69,7 +70,7 @@ fn patterns_intersect_if_some_text_matches_both() {
     );
 }
 
-/// Every variable has this value.
+/// A source in which every variable has this value.
 struct Always(&'static str);
 
 impl Variables for Always {

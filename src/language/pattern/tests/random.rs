@@ -1,10 +1,10 @@
-//! The quick matchers against the plain ones, on random patterns and texts of few letters.
+//! Compares the fast matchers with the simple ones, on random patterns and texts of few letters.
 
 use super::super::*;
 use super::{BOTH, reference};
 use crate::name::{Arn, Resource};
 
-/// A small generator of numbers (SplitMix64), so that a failure can be repeated.
+/// A small random number generator (SplitMix64), so that a failure can be repeated.
 struct Dice(u64);
 
 impl Dice {
@@ -30,7 +30,7 @@ impl Dice {
     }
 }
 
-/// What three variables say; none for a missing value.
+/// The values of three variables. `None` is a missing value.
 struct Given([Option<String>; 3]);
 
 impl Variables for Given {
@@ -59,7 +59,7 @@ fn given(dice: &mut Dice, letters: &[&str]) -> Given {
 
 const VARIABLES: [&str; 4] = ["${k:x}", "${k:y, ''}", "${k:z, 'a:'}", "${k:z, '?é'}"];
 
-/// A text that is likely to match: the pattern with something put in for what moves.
+/// Returns a text that is likely to match: the pattern with texts in the place of wildcards and variables.
 fn filled(dice: &mut Dice, pattern: &Template, given: &Given, letters: &[&str]) -> String {
     let mut text = String::new();
     for piece in pattern.pieces() {
@@ -101,7 +101,7 @@ fn random_templates_agree_with_two_pointers() {
         let longest = if round % 10 == 0 { 150 } else { 9 };
         let mut written = dice.text(&parts, longest);
         if round % 20 == 0 {
-            // One long segment, of several machine words.
+            // This is one long segment of several machine words.
             written = format!("*{}*b*", written.replace('*', "?"));
         }
         let template = Template::parse(&written, BOTH).unwrap();
@@ -198,7 +198,7 @@ fn random_resource_patterns_agree_with_the_set_of_places() {
     }
 }
 
-/// The searches for long pieces are prepared where they are not too many. Whether they are changes no answer.
+/// Searches for long pieces are prepared unless there are too many of them. Preparing them must not change any answer.
 #[test]
 fn many_long_pieces_match_as_few_do() {
     let mut dice = Dice(3);
@@ -217,7 +217,7 @@ fn many_long_pieces_match_as_few_do() {
             let mut text = "s".to_owned();
             for piece in &pieces {
                 text.push_str(&between(&mut dice));
-                // One letter less, in one of two texts: then what follows may still make up for it.
+                // In one of two texts, one letter is removed. The following text may still make up for it.
                 let is_cut = dice.below(2 * n_pieces) == 0;
                 text.push_str(&piece[usize::from(is_cut && piece.is_char_boundary(1))..]);
             }

@@ -1,5 +1,5 @@
-//! The plain matchers: two pointers for a text, and the set of all places that a pattern can lead to. Both take time
-//! O(pattern × text); the quick ones must agree with them.
+//! The simple matchers: two pointers for a text, and the set of all positions that a pattern can lead to. Both take
+//! time O(pattern × text), and the fast matchers must agree with them.
 
 use super::super::*;
 use crate::name::{Arn, Resource};
@@ -8,7 +8,7 @@ type Atoms<'a> = Vec<Atom<'a>>;
 
 const N_FIELDS: usize = 5;
 
-/// What [`ResourcePattern::matches`] must say.
+/// Returns the expected result of [`ResourcePattern::matches`].
 pub fn matches(
     pattern: &ResourcePattern,
     resource: &Resource,
@@ -43,8 +43,8 @@ fn matches_field_by_field(pattern: &ResourcePattern, fields: &[Atoms<'_>], arn: 
         .all(|(pattern, field)| glob(pattern, field))
 }
 
-/// Whether the whole of `text` matches `atoms`. Iterative, in time O(pattern × text) (M-21): after a mismatch only
-/// the last `*` is widened, which is enough because a leftmost match never takes room from what follows.
+/// Returns whether the whole of `text` matches `atoms`. It iterates in time O(pattern × text) (M-21). After a mismatch
+/// only the last `*` is widened, which is enough because a leftmost match leaves the most text for what follows.
 pub fn glob(atoms: &[Atom<'_>], text: &str) -> bool {
     let mut at = 0;
     let mut atom = 0;
@@ -82,10 +82,11 @@ pub fn glob(atoms: &[Atom<'_>], text: &str) -> bool {
     }
 }
 
-/// BROAD: a `*` that ends one of fields 2 to 5 may match `:` too; a short pattern without a final `*` is tried as it
-/// stands and with `:*` behind it.
+/// BROAD: a `*` at the end of one of fields 2 to 5 may match `:` too. A short pattern without a final `*` is tried as
+/// it is and with `:*` at its end.
 fn matches_across_colons(fields: &[Atoms<'_>], arn: &Arn) -> bool {
-    // V-3: what a variable puts into one of fields 2 to 5 stays inside of it, so a colon there fits nothing.
+    // V-3: the value of a variable in one of fields 2 to 5 stays inside that field, so a value with a colon fits
+    // nothing.
     let has_colon = |atom: &Atom<'_>| matches!(atom, Atom::Text(text) if text.contains(':'));
     if fields.iter().take(N_FIELDS - 1).flatten().any(has_colon) {
         return false;
@@ -117,8 +118,8 @@ fn matches_across_colons(fields: &[Atoms<'_>], arn: &Arn) -> bool {
     reached.is_at_end()
 }
 
-/// The places in a text to which a pattern read so far can lead: all of them at once, so that time is
-/// O(pattern × text) whatever the pattern (M-21).
+/// All positions in a text to which a pattern read so far can lead. They are followed together, so the time is
+/// O(pattern × text) for any pattern (M-21).
 struct Reached<'t> {
     text: &'t str,
     places: Vec<bool>,
