@@ -1,7 +1,7 @@
-//! Entities → World: names resolved, dangling ones found.
+//! Builds a World from entities. It resolves names and finds dangling references.
 //!
-//! Everything that can be wrong between two files is found here, so that a [`World`] can be compiled without asking
-//! again. What is wrong within one file was found while it was read.
+//! Every mistake that involves two files is found here, so a [`World`] can be compiled without further checks. Mistakes
+//! within one file were found while it was read.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
@@ -20,18 +20,18 @@ mod organization;
 pub use names::Directory;
 use names::Names;
 
-/// What may exist beside the entities at hand, because its file could not be read: what refers to it is not reported
-/// as dangling, since the file has its own finding.
+/// The entities that may exist besides the given ones, because their files could not be read. References to them are
+/// not reported as dangling, because the file has its own finding.
 #[derive(Clone, Debug, Default)]
 pub struct Missing {
     /// Names of entities, or stems of files.
     pub names: BTreeSet<String>,
-    /// Whether it may be anything.
+    /// Whether any entity may be missing.
     pub anything: bool,
 }
 
 impl Missing {
-    /// Whether `target`, a name or an ARN, may be among it.
+    /// Returns whether `target`, a name or an ARN, may be among them.
     fn may_be(&self, target: &str) -> bool {
         let name = target.rsplit('/').next().unwrap_or(target);
         self.anything || self.names.contains(name)
@@ -43,7 +43,8 @@ pub fn world(entities: Entities, root_account: Option<AccountId>) -> (Option<Wor
     world_beside(entities, root_account, &Missing::default())
 }
 
-/// Like [`world`], for a store of which some files could not be read: finds what else is wrong with it.
+/// Does the same as [`world`] for a store in which some files could not be read. It finds the other mistakes of the
+/// store.
 pub fn world_beside(
     entities: Entities,
     root_account: Option<AccountId>,
@@ -86,7 +87,8 @@ pub fn world_beside(
     (Some(world), findings)
 }
 
-/// Whether a store says nothing at all. An organization or a policy that nobody has yet is something.
+/// Returns whether a store has no entities at all. An organization, or a policy that is not attached, counts as an
+/// entity.
 fn is_empty(entities: &Entities) -> bool {
     entities.managed_policies.is_empty()
         && entities.organization.is_none()
@@ -94,7 +96,7 @@ fn is_empty(entities: &Entities) -> bool {
         && entities.resource_control_policies.is_empty()
 }
 
-/// Users, groups, roles and managed policies, as what they have in common; with the word for each.
+/// Returns the identities of users, groups, roles and managed policies, each with the word for its kind.
 fn identities(entities: &Entities) -> impl Iterator<Item = (&'static str, &Identity)> {
     let users = entities.users.iter().map(|user| ("user", &user.identity));
     let groups = entities
@@ -109,7 +111,7 @@ fn identities(entities: &Entities) -> impl Iterator<Item = (&'static str, &Ident
     users.chain(groups).chain(roles).chain(policies)
 }
 
-/// The declared accounts, and those that an entity or the organization speaks of.
+/// Returns the declared accounts, and those that an entity or the organization names.
 fn accounts(entities: &Entities, findings: &mut Vec<Finding>) -> BTreeMap<AccountId, Account> {
     let mut accounts: BTreeMap<AccountId, Account> = BTreeMap::new();
     for account in &entities.accounts {
@@ -127,7 +129,7 @@ fn accounts(entities: &Entities, findings: &mut Vec<Finding>) -> BTreeMap<Accoun
         }
         accounts.insert(account.id.clone(), account.clone());
     }
-    // Entities first: their ARNs tell the partition.
+    // Entities come first, because their ARNs give the partition.
     for (what, identity) in identities(entities) {
         if identity.account.is_aws() {
             continue;
@@ -164,7 +166,7 @@ fn accounts(entities: &Entities, findings: &mut Vec<Finding>) -> BTreeMap<Accoun
     accounts
 }
 
-/// An account that nothing declares: all its switches are off.
+/// Returns an account that is not declared. All its switches are off.
 fn undeclared(id: &AccountId, partition: &str, at: &Location) -> Account {
     Account {
         id: id.clone(),
@@ -179,9 +181,9 @@ fn undeclared(id: &AccountId, partition: &str, at: &Location) -> Account {
     }
 }
 
-/// What of these entities refers to others, in a store whose other entities and whose names are as they were when it
-/// was found good: the findings that a check of the whole store has about them. If one is an error, the check of the
-/// whole store may have more to say.
+/// Returns the findings that a check of the whole store has about the references of these entities. The rest of the
+/// store must be as it was when it was found good, including all names. If one of the findings is an error, a check of
+/// the whole store may find more.
 pub fn references_again(entities: &Entities, directory: &impl Directory) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut check = Check {
@@ -199,12 +201,12 @@ struct Check<'c, D> {
     directory: &'c D,
     missing: &'c Missing,
     findings: &'c mut Vec<Finding>,
-    /// How many guesses were made.
+    /// How many suggestions were made.
     n_guesses: usize,
 }
 
-/// For how many references that lead nowhere it is guessed what was meant. Each guess looks through all names: where a
-/// whole folder is missing for the moment of a roll-out, guesses about all of them would take minutes.
+/// For how many dangling references a suggestion is made. Each suggestion searches all names. If a whole folder is
+/// missing for a moment during a rollout, suggestions for all of its references would take minutes.
 const MAX_GUESSES: usize = 20;
 
 impl<D: Directory> Check<'_, D> {
@@ -219,8 +221,8 @@ impl<D: Directory> Check<'_, D> {
             .push(Finding::warning(code, at.clone(), message));
     }
 
-    /// One entity of each name, ignoring case, per account and kind (G-40). AWS's own policies are told apart by
-    /// their ARNs alone: AWS has used one name on two paths.
+    /// Checks that names are unique per account and kind, ignoring case (G-40). AWS's own policies are told apart only
+    /// by their ARNs, because AWS has used one name on two paths.
     fn names_are_unique(&mut self, entities: &Entities) {
         let mut first = First::default();
         let mut first_arn = First::default();
@@ -248,7 +250,7 @@ impl<D: Directory> Check<'_, D> {
                 };
                 self.error(Code::DUPLICATE_ENTITY, &identity.at, message, None);
             }
-            // A unique id stands for one principal in policies (G-24). Policies' ids are never asked for.
+            // A unique id stands for one principal in policies (G-24). The ids of policies are never used.
             if matches!(what, "user" | "role")
                 && let Some(id) = identity.unique_id.as_deref()
                 && let Some(other) = first_id.seen_before(id, identity)
@@ -279,7 +281,7 @@ impl<D: Directory> Check<'_, D> {
         }
     }
 
-    /// Every attachment, boundary and membership leads somewhere (G-38).
+    /// Checks that every attachment, boundary and membership refers to an existing entity (G-38).
     fn references(&mut self, entities: &Entities) {
         for user in &entities.users {
             let User {
@@ -312,7 +314,7 @@ impl<D: Directory> Check<'_, D> {
         }
     }
 
-    /// A count that AWS limits (G-39).
+    /// Checks a count that AWS limits (G-39).
     fn at_most(&mut self, limit: usize, n: usize, what: &str, identity: &Identity) {
         if n > limit {
             let message =
@@ -370,7 +372,7 @@ impl<D: Directory> Check<'_, D> {
         }
     }
 
-    /// Whether one more guess may be made; it counts as made then.
+    /// Returns whether one more suggestion may be made, and counts it.
     fn may_guess(&mut self) -> bool {
         self.n_guesses += 1;
         self.n_guesses <= MAX_GUESSES
@@ -389,7 +391,7 @@ impl<D: Directory> Check<'_, D> {
         })
     }
 
-    /// Principals of resource and trust policies that nobody is (G-24).
+    /// Finds principals in resource and trust policies that do not exist (G-24).
     fn principals(&mut self, entities: &Entities) {
         for role in &entities.roles {
             self.principals_of(&role.trust, &role.identity.at, "/AssumeRolePolicyDocument");
@@ -432,7 +434,8 @@ impl<D: Directory> Check<'_, D> {
         }
     }
 
-    /// Whether the store has the entity behind `arn`, or cannot know: another account's, or a federated user's.
+    /// Returns whether the store has the entity behind `arn`, or cannot know because it belongs to another account or
+    /// is a federated user.
     fn is_known(&self, arn: &Arn) -> bool {
         let Ok(account) = AccountId::parse(arn.account()) else {
             return true;
@@ -453,7 +456,7 @@ impl<D: Directory> Check<'_, D> {
         }
     }
 
-    /// An account by its name, or the unique id of a user or role (G-24).
+    /// Checks an account's name, or the unique id of a user or role (G-24).
     fn principal_id(&mut self, id: &str, which: &str, at: &Location) {
         let is_account = self.directory.is_external(id).is_some();
         if is_account || self.directory.has_unique_id(id) || self.missing.anything {
@@ -471,7 +474,8 @@ impl<D: Directory> Check<'_, D> {
         }
     }
 
-    /// Scopes speak of their own account's resources, and no two accounts claim the same ones (E-6, E-10).
+    /// Checks that scopes cover only resources of their own account, and that no two accounts claim the same ones (E-6,
+    /// E-10).
     fn resource_policies(&mut self, policies: &[Arc<ResourcePolicy>]) {
         let mut claimed: HashMap<&str, &ResourcePolicy> = HashMap::new();
         for policy in policies {
@@ -504,7 +508,7 @@ impl<D: Directory> Check<'_, D> {
     }
 }
 
-/// Finds what stands twice.
+/// Finds duplicates.
 struct First<'e, K>(HashMap<K, &'e Identity>);
 
 impl<K> Default for First<'_, K> {
@@ -514,7 +518,7 @@ impl<K> Default for First<'_, K> {
 }
 
 impl<'e, K: Hash + Eq> First<'e, K> {
-    /// The identity that had `key` first, if it was another one.
+    /// Returns the identity that had `key` first, if it was another one.
     fn seen_before(&mut self, key: K, identity: &'e Identity) -> Option<&'e Identity> {
         let mut is_new = false;
         let first = *self.0.entry(key).or_insert_with(|| {
@@ -525,12 +529,12 @@ impl<'e, K: Hash + Eq> First<'e, K> {
     }
 }
 
-/// Where an entity stands, for people: the file, and the place in a dump.
+/// Returns the location of an entity for a message: the file, and the place in a dump.
 fn place_of(identity: &Identity) -> String {
     format!("{}{}", identity.at.file, identity.at.pointer)
 }
 
-/// Four capitals, then 12 or more of `[A-Z0-9]` (G-24).
+/// Returns whether the text is a unique id: four capitals, then 12 or more of `[A-Z0-9]` (G-24).
 fn is_unique_id(text: &str) -> bool {
     let (prefix, rest) = text.split_at_checked(4).unwrap_or_default();
     prefix.bytes().all(|byte| byte.is_ascii_uppercase())
@@ -540,7 +544,8 @@ fn is_unique_id(text: &str) -> bool {
             .all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
-/// Whether two ARNs are worth comparing: `did_you_mean` allows more slips in longer texts than one name may have.
+/// Returns whether two ARNs are worth comparing. `did_you_mean` allows more typing errors in a longer text than one
+/// name may have.
 fn differs_little(known: &str, wanted: &str) -> bool {
     let name = |arn: &'_ str| arn.rsplit('/').next().map(str::to_ascii_lowercase);
     let (Some(known), Some(wanted)) = (name(known), name(wanted)) else {

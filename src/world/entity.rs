@@ -11,61 +11,61 @@ use crate::name::{AccountId, Arn};
 pub struct Account {
     /// The account.
     pub id: AccountId,
-    /// `aws` unless the store says otherwise.
+    /// Its partition. The default is `aws`.
     pub partition: Box<str>,
     /// A friendly name.
     pub alias: Option<Box<str>>,
-    /// Whether the root user may ask (E-50).
+    /// Whether the root user may be a principal (E-50).
     pub root_user_enabled: bool,
-    /// Whether the anonymous may be allowed anything on this account's resources (E-51).
+    /// Whether anonymous callers may be allowed anything on this account's resources (E-51).
     pub anonymous_allowed: bool,
-    /// Whether the account lies outside of the store.
+    /// Whether the account is outside of the store.
     pub external: bool,
     /// Whether an external account's own side counts as Allow.
     pub trust_external_identity: bool,
-    /// For `CanonicalUser` principals (P-1).
+    /// The canonical user id, for `CanonicalUser` principals (P-1).
     pub canonical_user_id: Option<Box<str>>,
     /// Where it is declared.
     pub at: Location,
 }
 
-/// Tags: keys as written, unique ignoring case, in source order.
+/// Tags in source order. Keys are kept as written and are unique ignoring case.
 pub type Tags = Box<[(Box<str>, Box<str>)]>;
 
-/// What users, groups, roles and managed policies have in common.
+/// The fields that users, groups, roles and managed policies share.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Identity {
     /// The full ARN: `user/eng/alice` is its resource part.
     pub arn: Arn,
     /// The account in the ARN.
     pub account: AccountId,
-    /// `AIDA…`, `AROA…`: whatever the store records.
+    /// The unique id that the store records: `AIDA…` or `AROA…`.
     pub unique_id: Option<Box<str>>,
     /// Where it is declared.
     pub at: Location,
 }
 
 impl Identity {
-    /// The friendly name: what stands behind the last `/` of the ARN.
+    /// Returns the friendly name, which is the text after the last `/` of the ARN.
     pub fn name(&self) -> &str {
         let resource = self.arn.resource();
         resource.rsplit_once('/').map_or(resource, |(_, name)| name)
     }
 }
 
-/// A name or ARN of something else in the store.
+/// A reference to another entity of the store by its name or ARN.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
     /// A policy's ARN or a group's name.
     pub to: Box<str>,
-    /// Where it stands.
+    /// The location of the reference.
     pub at: Location,
 }
 
 /// A policy embedded in its entity.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InlinePolicy {
-    /// Unique in its entity.
+    /// Its name, unique in its entity.
     pub name: Box<str>,
     /// The document.
     pub document: PolicyDocument,
@@ -80,24 +80,24 @@ pub struct User {
     pub groups: Box<[Reference]>,
     /// ARNs of managed policies.
     pub attached: Box<[Reference]>,
-    /// `UserPolicyList`.
+    /// The inline policies: `UserPolicyList`.
     pub inline: Box<[InlinePolicy]>,
     /// The ARN of the managed policy that bounds it.
     pub permissions_boundary: Option<Box<Reference>>,
     /// Its tags.
     pub tags: Tags,
-    /// Disabled entities are unknown (E-3).
+    /// Whether it is disabled. Disabled entities are unknown principals (E-3).
     pub disabled: bool,
 }
 
-/// A group: identity policies for its users, nothing more (E-9).
+/// A group. It only has identity policies for its users (E-9).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     /// Name, ARN, …
     pub identity: Identity,
     /// ARNs of managed policies.
     pub attached: Box<[Reference]>,
-    /// `GroupPolicyList`.
+    /// The inline policies: `GroupPolicyList`.
     pub inline: Box<[InlinePolicy]>,
 }
 
@@ -106,39 +106,39 @@ pub struct Group {
 pub struct Role {
     /// Name, ARN, …
     pub identity: Identity,
-    /// `AssumeRolePolicyDocument`.
+    /// The trust policy: `AssumeRolePolicyDocument`.
     pub trust: PolicyDocument,
     /// ARNs of managed policies.
     pub attached: Box<[Reference]>,
-    /// `RolePolicyList`.
+    /// The inline policies: `RolePolicyList`.
     pub inline: Box<[InlinePolicy]>,
     /// The ARN of the managed policy that bounds it.
     pub permissions_boundary: Option<Box<Reference>>,
     /// Its tags.
     pub tags: Tags,
-    /// Disabled entities are unknown (E-3).
+    /// Whether it is disabled. Disabled entities are unknown principals (E-3).
     pub disabled: bool,
-    /// Exempt from SCPs and RCPs (E-27).
+    /// Whether it is a service-linked role, which is exempt from SCPs and RCPs (E-27).
     pub service_linked: bool,
-    /// Seconds; 3,600 unless the store says otherwise (T-31).
+    /// The longest session, in seconds. The default is 3,600 (T-31).
     pub max_session_duration: u32,
 }
 
 /// A managed policy with its versions (G-36).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ManagedPolicy {
-    /// Name, ARN, …; the account `aws` holds AWS-managed policies.
+    /// Name, ARN, …. The account `aws` owns the AWS-managed policies.
     pub identity: Identity,
-    /// At least one.
+    /// The versions, at least one.
     pub versions: Box<[PolicyVersion]>,
     /// INVARIANT: the index in `versions` of the only default; the loader holds it.
     pub default_version: usize,
-    /// Its tags, for questions about the policy itself.
+    /// Its tags, for requests whose resource is the policy.
     pub tags: Tags,
 }
 
 impl ManagedPolicy {
-    /// The version that is evaluated (G-36).
+    /// Returns the version that is evaluated (G-36).
     pub fn default_version(&self) -> Option<&PolicyVersion> {
         self.versions.get(self.default_version)
     }
@@ -153,20 +153,20 @@ pub struct PolicyVersion {
     pub document: PolicyDocument,
 }
 
-/// A file of `resource-policies/`: what holds for the resources that its scopes cover (E-10).
+/// A file of `resource-policies/`: the policy and the tags of the resources that its scopes cover (E-10).
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResourcePolicy {
-    /// The account whose resources it speaks of.
+    /// The account that owns the resources.
     pub account: AccountId,
     /// The file without `.json`, as decisions name it: `resource-policies/orders`.
     pub name: Box<str>,
-    /// Matched as M-12 NARROW; no variables.
+    /// The scopes. They have no variables and match by M-12 NARROW.
     pub scopes: Box<[ResourcePattern]>,
-    /// None where the file only gives tags.
+    /// Its policy. `None` if the file only gives tags.
     pub document: Option<PolicyDocument>,
     /// The tags of the covered resources.
     pub tags: Tags,
-    /// Whether identity policies alone don't suffice (E-45).
+    /// Whether identity policies alone are not enough (E-45).
     pub required: bool,
     /// Where it is declared.
     pub at: Location,

@@ -1,4 +1,4 @@
-//! Who exists and which policy is attached to what; documents as people wrote them.
+//! The entities that exist and the policies attached to them, with documents as they were written.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ pub mod organization;
 use entity::{Account, Group, ManagedPolicy, ResourcePolicy, Role, User};
 use organization::{ControlPolicy, Organization};
 
-/// Everything that a store says, checked as a whole: each reference leads somewhere (G-38), each name is unique
-/// (G-40). [`build::world`] makes it out of [`Entities`].
+/// The contents of a store, checked as a whole: each reference leads to an entity (G-38), and each name is unique
+/// (G-40). [`build::world`] makes it from [`Entities`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
     /// The account of the store's root, the default owner of resources (E-6).
     pub root_account: Option<AccountId>,
-    /// All accounts, `aws` excepted.
+    /// All accounts except `aws`.
     pub accounts: BTreeMap<AccountId, Account>,
     /// Users, groups, roles, policies.
     pub entities: Entities,
@@ -38,7 +38,7 @@ pub enum Entity {
     ResourceControlPolicy(Arc<ControlPolicy>),
 }
 
-/// What was read from a store, file by file; nothing resolved. Each entity is shared with whoever remembers its file.
+/// The entities that were read from a store, file by file, with nothing resolved. The memory of the loader shares them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entities {
     /// Declared accounts.

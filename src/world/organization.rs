@@ -10,11 +10,11 @@ use crate::name::AccountId;
 pub struct Organization {
     /// `o-…`.
     pub id: String,
-    /// Not subject to SCPs or RCPs (E-20, E-25).
+    /// The management account, which is not subject to SCPs or RCPs (E-20, E-25).
     pub management_account: AccountId,
     /// The root of the tree.
     pub root: OrganizationalUnit,
-    /// Whether SCPs are enabled: the root has its list.
+    /// Whether SCPs are enabled, so that the root has its list of them.
     pub service_control_enabled: bool,
     /// Whether RCPs are enabled.
     pub resource_control_enabled: bool,
@@ -27,9 +27,9 @@ pub struct OrganizationalUnit {
     pub id: String,
     /// A friendly name.
     pub name: Option<String>,
-    /// What is attached here.
+    /// The control policies attached to this node.
     pub attached: ControlAttachments,
-    /// Units below.
+    /// The units directly below.
     pub units: Vec<Self>,
     /// Accounts directly below.
     pub accounts: Vec<MemberAccount>,
@@ -42,7 +42,7 @@ pub struct OrganizationalUnit {
 pub struct MemberAccount {
     /// The account.
     pub id: AccountId,
-    /// What is attached here.
+    /// The control policies attached to this account.
     pub attached: ControlAttachments,
     /// Where it is declared.
     pub at: Location,
@@ -64,7 +64,7 @@ pub struct ControlPolicy {
     pub name: String,
     /// The document.
     pub document: PolicyDocument,
-    /// Where it stands.
+    /// Where it is declared.
     pub at: Location,
 }
 

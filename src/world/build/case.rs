@@ -1,4 +1,4 @@
-//! Resource patterns that miss something of the store by the case of a letter alone (M-16).
+//! Finds resource patterns that miss a resource of the store only because of the case of a letter (M-16).
 
 use std::collections::{HashMap, HashSet};
 use std::hash::{Hash, Hasher};
@@ -10,15 +10,16 @@ use crate::language::finding::{Code, Finding, Location};
 use crate::language::pattern::ResourcePattern;
 use crate::world::Entities;
 
-/// Warns of every pattern that is an ARN or a scope of the store, but for its case.
+/// Warns about every pattern that differs from an ARN or a scope of the store in case alone.
 ///
-/// Patterns are compared as they are written: `role/Ops*` is not held against every role, which would take as many
+/// Patterns are compared as they are written. `role/Ops*` is not compared with every role, because that would take as
+/// many comparisons as there are patterns times roles.
 /// comparisons as there are patterns and roles.
 pub fn check(entities: &Entities, findings: &mut Vec<Finding>) {
     let known: HashSet<&str> = resources(entities).collect();
     let mut folded: HashMap<Folded<'_>, &str> = HashMap::with_capacity(known.len());
     for text in &known {
-        // Of two that are one but for their case the first: each load must say the same.
+        // If two texts differ in case alone, the first is taken, because each load must report the same.
         let meant = folded.entry(Folded(text)).or_insert(text);
         *meant = (*meant).min(text);
     }
@@ -52,7 +53,7 @@ pub fn check(entities: &Entities, findings: &mut Vec<Finding>) {
     }
 }
 
-/// Every ARN and every scope of a store: what patterns are compared with.
+/// Returns every ARN and every scope of a store, with which patterns are compared.
 pub fn resources(entities: &Entities) -> impl Iterator<Item = &str> {
     let arns = identities(entities).map(|(_, identity)| identity.arn.as_str());
     let scopes = entities
@@ -63,7 +64,7 @@ pub fn resources(entities: &Entities) -> impl Iterator<Item = &str> {
     arns.chain(scopes)
 }
 
-/// The resource patterns of all documents, as they are compared.
+/// Returns the resource patterns of all documents in the form that is compared.
 pub fn patterns(entities: &Entities) -> impl Iterator<Item = &str> {
     documents(entities)
         .flat_map(|(document, _)| document.statements.iter())
@@ -72,7 +73,7 @@ pub fn patterns(entities: &Entities) -> impl Iterator<Item = &str> {
         .map(ResourcePattern::as_str)
 }
 
-/// Every document whose statements may name resources, and where its entity stands.
+/// Returns every document whose statements may name resources, and the location of its entity.
 fn documents(entities: &Entities) -> impl Iterator<Item = (&PolicyDocument, &Location)> {
     let users = entities.users.iter().map(|of| (&of.inline, &of.identity));
     let groups = entities.groups.iter().map(|of| (&of.inline, &of.identity));
@@ -97,7 +98,7 @@ fn documents(entities: &Entities) -> impl Iterator<Item = (&PolicyDocument, &Loc
     inline.chain(managed).chain(attached).chain(controls)
 }
 
-/// A text, compared ignoring ASCII case.
+/// A text that is compared ignoring ASCII case.
 struct Folded<'t>(&'t str);
 
 impl PartialEq for Folded<'_> {

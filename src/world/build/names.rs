@@ -1,4 +1,4 @@
-//! Who can be referred to.
+//! The names to which entities can refer.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,30 +6,30 @@ use crate::name::AccountId;
 use crate::world::Entities;
 use crate::world::entity::{Account, Identity};
 
-/// Who is in a store, for those who check what refers to them.
+/// The entities of a store, for checks of references to them.
 pub trait Directory {
-    /// Whether there is a managed policy with this ARN.
+    /// Returns whether there is a managed policy with this ARN.
     fn has_policy(&self, arn: &str) -> bool;
-    /// Whether the account has a group of this name.
+    /// Returns whether the account has a group of this name.
     fn has_group(&self, account: &AccountId, name: &str) -> bool;
-    /// Whether there is a user or role with this ARN.
+    /// Returns whether there is a user or role with this ARN.
     fn has_principal(&self, arn: &str) -> bool;
-    /// Whether the account has a role of this name.
+    /// Returns whether the account has a role of this name.
     fn has_role(&self, account: &AccountId, name: &str) -> bool;
-    /// Whether a user or role has this unique id.
+    /// Returns whether a user or role has this unique id.
     fn has_unique_id(&self, id: &str) -> bool;
-    /// Whether the account lies outside of the store; none where the store has no such account.
+    /// Returns whether the account is outside of the store, or `None` if the store has no such account.
     fn is_external(&self, account: &str) -> Option<bool>;
 
-    /// The ARNs of managed policies, to guess what was meant.
+    /// Returns the ARNs of managed policies, for suggestions.
     fn policies(&self) -> Vec<&str> {
         Vec::new()
     }
-    /// The names of the account's groups, to guess what was meant.
+    /// Returns the names of the account's groups, for suggestions.
     fn groups_of(&self, _account: &AccountId) -> Vec<&str> {
         Vec::new()
     }
-    /// All accounts, to guess what was meant.
+    /// Returns all accounts, for suggestions.
     fn accounts(&self) -> Vec<&str> {
         Vec::new()
     }

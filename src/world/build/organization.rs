@@ -1,4 +1,4 @@
-//! The organization's tree: one place for each node, and every attached policy known (G-38, E-31).
+//! Checks the organization's tree: each node has one place, and every attached policy exists (G-38, E-31).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::world::organization::{
     RCP_FULL_AWS_ACCESS,
 };
 
-/// Every account that the organization speaks of.
+/// Returns every account that the organization names.
 pub fn accounts(entities: &Entities) -> Vec<(&AccountId, &Location)> {
     let Some(organization) = &entities.organization else {
         return Vec::new();
@@ -29,7 +29,7 @@ pub fn accounts(entities: &Entities) -> Vec<(&AccountId, &Location)> {
     accounts
 }
 
-/// All units with their depth; the root has depth 0.
+/// Returns all units with their depth. The root has depth 0.
 fn units(root: &OrganizationalUnit) -> Vec<(&OrganizationalUnit, usize)> {
     let mut found = Vec::new();
     let mut open = vec![(root, 0)];
@@ -103,7 +103,7 @@ pub fn check(entities: &Entities, missing: &Missing, findings: &mut Vec<Finding>
     }
 }
 
-/// Each unit and each account has one place in the tree.
+/// Checks that each unit and each account has one place in the tree.
 fn one_place_each(organization: &Organization, findings: &mut Vec<Finding>) {
     let mut places: BTreeMap<&str, &Location> = BTreeMap::new();
     let mut place = |id, at: &'_ Location, what: &str, first: Option<&Location>| {

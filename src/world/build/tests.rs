@@ -1,10 +1,10 @@
-//! What is said about a store as a whole.
+//! Tests of findings about a store as a whole.
 
 #![expect(clippy::panic, reason = "a test may fail by panicking")]
 
 use super::*;
 
-/// The findings about a store that has a group `staff` and a policy `Read`, and these users.
+/// Returns the findings about a store that has a group `staff`, a policy `Read`, and these users.
 fn findings(users: impl Iterator<Item = String>) -> Vec<Finding> {
     let document = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}}"#;
     let mut files = vec![
@@ -30,7 +30,7 @@ fn what_was_meant_is_guessed_for_the_first_references_that_lead_nowhere() {
     let attached =
         r#"{"AttachedManagedPolicies": [{"PolicyArn": "arn:aws:iam::111111111111:policy/Raed"}]}"#
             .to_owned();
-    // Half of the guesses are made for one kind, half for the other.
+    // Half of the suggestions are made for one kind, and half for the other.
     let users = std::iter::repeat_n(in_group, MAX_GUESSES / 2);
     let findings = findings(users.chain(std::iter::repeat_n(attached, MAX_GUESSES)));
     assert_eq!(findings.len(), MAX_GUESSES + MAX_GUESSES / 2);
