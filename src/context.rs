@@ -1,4 +1,4 @@
-//! What is known about a question besides who, what and which: context keys and their values.
+//! The context of a request: context keys and their values.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use crate::name::Malformed;
 pub struct ContextKey {
     folded: SmolStr,
     kind: KeyKind,
-    /// Where the tag key begins; at the end where there is none. Follows from `folded`.
+    /// Where the tag key begins in `folded`, or the end of `folded` if it has no tag key.
     tag_at: u32,
-    /// Another number for nearly every other key. Follows from `folded`.
+    /// A number that follows from `folded` and is different for nearly every other key.
     fingerprint: u32,
 }
 
-/// Where the value of a context key comes from: the table of section 4.9 of the semantics.
+/// The source of a context key's value, from the table in section 4.9 of the semantics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "each is the key of its name")]
 pub enum KeyKind {
@@ -46,7 +46,7 @@ pub enum KeyKind {
     ResourceOrgPaths,
     /// `aws:ResourceTag/…`.
     ResourceTag,
-    /// `SERVICE:ResourceTag/…`: another name of `aws:ResourceTag/…` for resources of that service.
+    /// `SERVICE:ResourceTag/…`, which means the same as `aws:ResourceTag/…` for resources of that service.
     ServiceResourceTag,
     /// `aws:RequestTag/…`.
     RequestTag,
@@ -60,19 +60,19 @@ pub enum KeyKind {
     Saml,
     /// A key that AWS keeps in a session's credentials (K-8).
     Credential,
-    /// `aws:AssumedRoot`, one of them, which iamd knows itself (T-12).
+    /// `aws:AssumedRoot`, which is one of these keys, but iamd itself knows its value (T-12).
     AssumedRoot,
-    /// What a service says of the resource that it calls for (K-9).
+    /// A key about the resource on whose behalf a service calls (K-9).
     ServiceSource,
     /// `sts:RoleAuthorizedByIdp` (T-25).
     RoleAuthorizedByIdp,
-    /// `sts:DurationSeconds`, which is no key where it is a parameter (T-31).
+    /// `sts:DurationSeconds`, which is not a context key if it is a parameter of the action (T-31).
     DurationSeconds,
-    /// Anything else: given by the caller, or a claim of an OIDC token.
+    /// Any other key: one that the caller gives, or a claim of an OIDC token.
     Given,
 }
 
-/// Up to this many entries of a context are looked through by their numbers.
+/// Up to this many entries of a context are searched by their fingerprints.
 const MAX_COMPARED: usize = 64;
 
 fn fingerprint(folded: &str) -> u32 {
@@ -140,7 +140,7 @@ const KINDS: &[(&str, KeyKind)] = &[
     ("sts:durationseconds", KeyKind::DurationSeconds),
 ];
 
-/// What follows the service in the name of a service's own key for resource tags, folded.
+/// The text after the service in the name of a service's own key for resource tags, folded.
 const SERVICE_TAG: &str = ":resourcetag/";
 
 const TAG_FAMILIES: &[(&str, KeyKind)] = &[
@@ -150,7 +150,8 @@ const TAG_FAMILIES: &[(&str, KeyKind)] = &[
 ];
 
 impl ContextKey {
-    /// Folds `text` and looks up its kind. Any text will do: what a policy may name is checked by its parser (G-22).
+    /// Folds `text` and looks up its kind. Any text is accepted, because the parser checks which keys a policy may name
+    /// (G-22).
     pub fn new(text: &str) -> Self {
         let folded = text.to_ascii_lowercase_smolstr();
         let family = TAG_FAMILIES
@@ -177,29 +178,31 @@ impl ContextKey {
         }
     }
 
-    /// The name, lower-cased.
+    /// Returns the name, lower-cased.
     pub fn folded(&self) -> &str {
         &self.folded
     }
 
-    /// Where its value comes from.
+    /// Returns the source of its value.
     pub fn kind(&self) -> KeyKind {
         self.kind
     }
 
-    /// The service of a [`KeyKind::ServiceResourceTag`], lower-cased: `ec2` of `ec2:ResourceTag/Team`.
+    /// Returns the service of a [`KeyKind::ServiceResourceTag`], lower-cased: `ec2` of `ec2:ResourceTag/Team`.
     pub fn service(&self) -> &str {
         self.folded
             .split_once(':')
             .map_or("", |(service, _)| service)
     }
 
-    /// The tag key of a tag family's member, lower-cased: `team` of `aws:PrincipalTag/Team`. Empty for other keys.
+    /// Returns the tag key of a tag family's member, lower-cased: `team` of `aws:PrincipalTag/Team`. Returns an empty
+    /// text for other keys.
     pub fn tag(&self) -> &str {
         self.folded.get(self.tag_at as usize..).unwrap_or("")
     }
 
-    /// Whether only iamd or the session record may say its value, never the caller's `context` (K-1: classes D and S).
+    /// Returns whether only iamd or the session record may set its value, never the caller's `context` (K-1: classes D
+    /// and S).
     pub fn is_reserved(&self) -> bool {
         use KeyKind as K;
         !matches!(
@@ -220,7 +223,7 @@ impl ContextKey {
     }
 }
 
-/// Whether it is `SERVICE:ResourceTag/KEY`; the one of `aws` is a kind of its own.
+/// Returns whether it is `SERVICE:ResourceTag/KEY`. The key of `aws` has a kind of its own.
 fn is_service_tag(folded: &str) -> bool {
     let parts = folded.split_once(SERVICE_TAG);
     parts.is_some_and(|(service, key)| {
@@ -240,19 +243,19 @@ impl fmt::Display for ContextKey {
     }
 }
 
-/// A value in its canonical string form (C-5): a list, of which one element equals a scalar (C-10) and none equals
-/// absence (C-7).
+/// A value in its canonical string form (C-5). It is a list. A list of one element equals a scalar (C-10), and an empty
+/// list equals absence (C-7).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ContextValue(SmallVec<[SmolStr; 1]>);
 
 impl ContextValue {
-    /// One string.
+    /// Returns a single string.
     pub fn string(text: impl Into<SmolStr>) -> Self {
         Self(smallvec![text.into()])
     }
 
-    /// A number in its canonical form: shortest decimal, no exponent. Refuses NaN, infinities, and magnitudes of
-    /// 2^53 or more, where a double no longer tells neighbours apart (C-5).
+    /// Returns a number in its canonical form: the shortest decimal without an exponent. Refuses NaN, infinities, and
+    /// magnitudes of 2^53 or more, where a double cannot tell neighbors apart (C-5).
     pub fn number(number: f64) -> Result<Self, Malformed> {
         const LIMIT: f64 = 9_007_199_254_740_992.0;
         if !number.is_finite() {
@@ -269,17 +272,17 @@ impl ContextValue {
         Ok(Self::string((number + 0.0).to_string()))
     }
 
-    /// `true` or `false`.
+    /// Returns `true` or `false` as text.
     pub fn bool(value: bool) -> Self {
         Self::string(if value { "true" } else { "false" })
     }
 
-    /// A list of values, in order.
+    /// Returns a list of values, in order.
     pub fn list(values: impl IntoIterator<Item = Self>) -> Self {
         Self(values.into_iter().flat_map(|value| value.0).collect())
     }
 
-    /// The strings, in order.
+    /// Returns the strings, in order.
     pub fn values(&self) -> &[SmolStr] {
         &self.0
     }
@@ -290,24 +293,25 @@ impl ContextValue {
 pub struct ContextEntry {
     /// The key.
     pub key: ContextKey,
-    /// As the caller spelled it; the tag key of `aws:RequestTag/Team` keeps its case in `aws:TagKeys`.
+    /// The key as the caller spelled it. The tag key of `aws:RequestTag/Team` keeps its case in `aws:TagKeys`.
     pub spelled: SmolStr,
     /// The value.
     pub value: ContextValue,
 }
 
-/// The context of a question, sorted by key; no two keys are equal after folding (C-4).
+/// The context of a request, sorted by key. No two keys are equal after folding (C-4).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Context {
     entries: Vec<ContextEntry>,
-    /// Of the keys, in the order of the entries; none where there are more than [`MAX_COMPARED`].
+    /// The fingerprints of the keys, in the order of the entries. Empty if there are more than [`MAX_COMPARED`].
     ///
-    /// PERF: side by side, since most keys that are asked for are not here, and nearly all differ in this number.
+    /// PERF: they are stored together, because most keys that are looked up are absent, and nearly all keys differ in
+    /// this number.
     fingerprints: SmallVec<[u32; 8]>,
 }
 
 impl Context {
-    /// Sorts `entries`; gives back the spelling of a key that stands there twice.
+    /// Sorts `entries`. Fails with the spelling of a key that is given twice.
     pub fn from_entries<K: AsRef<str>>(
         entries: impl IntoIterator<Item = (K, ContextValue)>,
     ) -> Result<Self, DuplicateKey> {
@@ -337,7 +341,7 @@ impl Context {
         })
     }
 
-    /// The value of `key`, if the caller gave one; none for the empty list (C-7).
+    /// Returns the value of `key`, if the caller gave one. Returns `None` for the empty list (C-7).
     pub fn get(&self, key: &ContextKey) -> Option<&ContextValue> {
         if self.entries.len() > MAX_COMPARED {
             return self.get_folded(key.folded());
@@ -348,12 +352,12 @@ impl Context {
             Some(entry) if entry.key.folded == key.folded => {
                 Some(&entry.value).filter(|value| !value.values().is_empty())
             }
-            // Another key of that number, and ours may stand behind it.
+            // Another key has the same fingerprint, and ours may come after it.
             _ => self.get_folded(key.folded()),
         }
     }
 
-    /// The value of the key that is `folded` in lower case; none for the empty list (C-7).
+    /// Returns the value of the key that is `folded` in lower case. Returns `None` for the empty list (C-7).
     pub fn get_folded(&self, folded: &str) -> Option<&ContextValue> {
         let at = self
             .entries
@@ -363,20 +367,20 @@ impl Context {
         value.filter(|value| !value.values().is_empty())
     }
 
-    /// The tags in the request: entries `aws:RequestTag/…` that have a value (C-7).
+    /// Returns the tags in the request: entries `aws:RequestTag/…` that have a value (C-7).
     pub fn request_tags(&self) -> impl Iterator<Item = &ContextEntry> {
         self.entries.iter().filter(|entry| {
             entry.key.kind() == KeyKind::RequestTag && !entry.value.values().is_empty()
         })
     }
 
-    /// All entries, sorted by folded key.
+    /// Returns all entries, sorted by folded key.
     pub fn entries(&self) -> &[ContextEntry] {
         &self.entries
     }
 }
 
-/// Two context keys are equal ignoring case (C-4); holds one spelling of it.
+/// Two context keys are equal ignoring case (C-4). The error holds one spelling of the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DuplicateKey(pub String);
 
@@ -437,7 +441,7 @@ mod tests {
     #[test]
     fn a_key_is_found_however_many_there_are_and_whatever_its_number_is() {
         for n_keys in [1, 2, MAX_COMPARED - 2, MAX_COMPARED - 1, MAX_COMPARED, 300] {
-            // Two pairs of one number each, and others.
+            // These are two pairs of keys with equal fingerprints.
             let pairs = ["Costarring", "Liquid", "declinate", "macallums"];
             let keys = pairs.into_iter().map(str::to_owned);
             let keys: Vec<String> = keys

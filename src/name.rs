@@ -1,7 +1,7 @@
-//! What things are called: ARNs, accounts, principals, actions and resources.
+//! Names of things: ARNs, accounts, principals, actions and resources.
 //!
-//! Each type is a text whose rules were checked once, when it was made. Nothing here is ever normalised (M-17): two
-//! spellings are two names, except that action names are kept lower-cased because they are compared so (M-2).
+//! Each type is a text whose rules were checked once, when it was made. Names are never normalized (M-17), so two
+//! spellings are two names. The exception is action names, which are lower-cased because they are compared so (M-2).
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,13 +11,13 @@ use std::sync::Arc;
 use foldhash::fast::FixedState;
 use smol_str::{SmolStr, StrExt};
 
-/// The hash that all tables of a store find `key` by. The keys of a table are names that administrators chose, so a
-/// caller, who can only look for names, cannot fill one with keys of one hash.
+/// Returns the hash of `key` in all tables of a store. The keys of a table are names that administrators chose. A
+/// caller can only look for names, and so cannot fill a table with keys of one hash.
 pub fn hash_of<K: Hash + ?Sized>(key: &K) -> u64 {
     FixedState::with_seed(0).hash_one(key)
 }
 
-/// A text that does not follow the rules of what it should name; the message is for the person who wrote it.
+/// The error of a text that breaks the rules of its type. The message is for the author of the text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed(pub String);
 
@@ -40,7 +40,7 @@ impl std::error::Error for Malformed {}
 pub struct AccountId(Arc<str>);
 
 impl AccountId {
-    /// Checks the characters; 1 to 64 of them.
+    /// Parses an account, which has 1 to 64 allowed characters.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
         if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
@@ -51,23 +51,23 @@ impl AccountId {
         Ok(Self(text.into()))
     }
 
-    /// The pseudo-account that owns AWS-managed policies (`arn:aws:iam::aws:policy/…`).
+    /// Returns the pseudo-account that owns AWS-managed policies (`arn:aws:iam::aws:policy/…`).
     pub fn aws() -> Self {
         Self("aws".into())
     }
 
-    /// Whether this is [`AccountId::aws`].
+    /// Returns whether this is [`AccountId::aws`].
     pub fn is_aws(&self) -> bool {
         &*self.0 == "aws"
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-/// So that tables by account can be asked with a plain text.
+/// Lets tables by account be searched with a plain text.
 impl std::borrow::Borrow<str> for AccountId {
     fn borrow(&self) -> &str {
         &self.0
@@ -82,12 +82,13 @@ impl fmt::Display for AccountId {
 
 /// An Amazon Resource Name: `arn:partition:service:region:account:resource` (M-7, M-8).
 ///
-/// Split at the first five colons; the resource part is the rest and may hold more of them. Partition, service and
-/// resource part are not empty. Characters are taken as they are: `*`, `?` and `${` have no meaning here (M-9).
+/// The text is split at the first five colons. The resource part is the rest and may contain more of them. Partition,
+/// service and resource part are not empty. Characters are taken literally: `*`, `?` and `${` have no meaning here
+/// (M-9).
 #[derive(Clone)]
 pub struct Arn {
     text: Box<str>,
-    /// Follows from `text`.
+    /// The hash of `text`.
     hash: u64,
     /// INVARIANT: the offsets of the first five colons of `text`, ascending; `parse` holds it.
     colons: [u32; 5],
@@ -123,22 +124,22 @@ impl Arn {
         Ok(arn)
     }
 
-    /// The whole text.
+    /// Returns the whole text.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// The [`hash_of`] the whole text, worked out once for all tables that are asked about it.
+    /// Returns the [`hash_of`] the whole text, computed once for all tables.
     pub fn fingerprint(&self) -> u64 {
         self.hash
     }
 
-    /// Where the five colons between the fields stand in the text.
+    /// Returns the offsets of the five colons between the fields.
     pub fn colons(&self) -> impl Iterator<Item = usize> {
         self.colons.into_iter().map(|at| at as usize)
     }
 
-    /// The `n`-th field, counted from 0: `arn`.
+    /// Returns the `n`-th field, counted from 0, which is `arn`.
     pub fn field(&self, n: usize) -> &str {
         let begin = n.checked_sub(1).map(|before| self.colons.get(before));
         match (begin, self.colons.get(n)) {
@@ -149,7 +150,7 @@ impl Arn {
         }
     }
 
-    /// All six fields, `arn` first.
+    /// Returns all six fields, `arn` first.
     pub fn fields(&self) -> [&str; 6] {
         [
             "arn",
@@ -161,38 +162,38 @@ impl Arn {
         ]
     }
 
-    /// What stands between two colons.
+    /// Returns the text between two colons.
     fn between(&self, from: u32, to: u32) -> &str {
         self.text
             .get(from as usize + 1..to as usize)
             .unwrap_or_default()
     }
 
-    /// `aws`, `aws-cn`, `app`, …
+    /// Returns the partition: `aws`, `aws-cn`, `app`, ….
     pub fn partition(&self) -> &str {
         let [from, to, _, _, _] = self.colons;
         self.between(from, to)
     }
 
-    /// `iam`, `s3`, `orders`, …
+    /// Returns the service: `iam`, `s3`, `orders`, ….
     pub fn service(&self) -> &str {
         let [_, from, to, _, _] = self.colons;
         self.between(from, to)
     }
 
-    /// The region; often empty.
+    /// Returns the region, which is often empty.
     pub fn region(&self) -> &str {
         let [_, _, from, to, _] = self.colons;
         self.between(from, to)
     }
 
-    /// The account; may be empty.
+    /// Returns the account, which may be empty.
     pub fn account(&self) -> &str {
         let [_, _, _, from, to] = self.colons;
         self.between(from, to)
     }
 
-    /// Everything after the fifth colon.
+    /// Returns everything after the fifth colon.
     pub fn resource(&self) -> &str {
         let [.., from] = self.colons;
         self.text.get(from as usize + 1..).unwrap_or_default()
@@ -237,10 +238,10 @@ impl fmt::Display for Arn {
     }
 }
 
-/// Who asks (E-2). Whether the store knows them is another question.
+/// The principal of a request (E-2). The store may or may not know it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Principal {
-    /// `*`: nobody in particular.
+    /// `*`: an anonymous caller.
     Anonymous,
     /// A service principal such as `billing.svc.internal`.
     Service(Box<str>),
@@ -271,7 +272,7 @@ pub enum Principal {
 }
 
 impl Principal {
-    /// Reads a principal as `Authorize` takes it: an ARN, a service principal, or `*`.
+    /// Parses a principal as `Authorize` takes it: an ARN, a service principal, or `*`.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         match text {
             "" => Err(Malformed::because(
@@ -337,7 +338,7 @@ impl Principal {
         }
     }
 
-    /// The ARN; none for services and the anonymous.
+    /// Returns the ARN, or `None` for services and anonymous callers.
     pub fn arn(&self) -> Option<&Arn> {
         match self {
             Self::Anonymous | Self::Service(_) => None,
@@ -357,7 +358,7 @@ impl fmt::Display for Principal {
     }
 }
 
-/// The actions that the rules of evaluation speak of by name.
+/// The actions that the rules of evaluation name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActionKind {
     /// `iam:PassRole` (T-50).
@@ -395,12 +396,12 @@ impl ActionKind {
         }
     }
 
-    /// Whether the trust policy of a role answers questions about it (T-1, T-6).
+    /// Returns whether a role's trust policy decides about it (T-1, T-6).
     pub fn is_of_trust(self) -> bool {
         !matches!(self, Self::PassRole | Self::AssumeRoot | Self::Other)
     }
 
-    /// Whether credentials are asked for: the questions of T-6 and T-11.
+    /// Returns whether it requests credentials, by T-6 or T-11.
     pub fn is_issuing(self) -> bool {
         self.is_of_trust() || self == Self::AssumeRoot
     }
@@ -410,16 +411,16 @@ impl ActionKind {
 #[derive(Clone, Debug, Eq)]
 pub struct Action {
     folded: SmolStr,
-    /// Follows from `folded`.
+    /// The hash of `folded`.
     hash: u64,
-    /// Follows from `folded`.
+    /// The kind of `folded`.
     kind: ActionKind,
     /// INVARIANT: the offset of the only colon.
     colon: usize,
 }
 
 impl Action {
-    /// Checks the characters of G-27, without wildcards.
+    /// Parses an action of the characters of G-27, without wildcards.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         let concrete = text.split_once(':').filter(|(service, name)| {
             is_service_prefix(service) && !name.is_empty() && name.bytes().all(is_action_character)
@@ -438,28 +439,28 @@ impl Action {
         })
     }
 
-    /// A hash of the whole text, worked out once for all tables that are asked about it. The same in every process:
-    /// no table may depend on it being hard to foresee.
+    /// Returns a hash of the whole text, computed once for all tables. It is the same in every process, so no table may
+    /// rely on it being unpredictable.
     pub fn fingerprint(&self) -> u64 {
         self.hash
     }
 
-    /// Whether it is one of those that rules name.
+    /// Returns which of the named actions it is.
     pub fn kind(&self) -> ActionKind {
         self.kind
     }
 
-    /// The service prefix, lower-cased.
+    /// Returns the service prefix, lower-cased.
     pub fn service(&self) -> &str {
         self.folded.get(..self.colon).unwrap_or("")
     }
 
-    /// The name behind the colon, lower-cased.
+    /// Returns the name after the colon, lower-cased.
     pub fn name(&self) -> &str {
         self.folded.get(self.colon + 1..).unwrap_or("")
     }
 
-    /// The whole text, lower-cased.
+    /// Returns the whole text, lower-cased.
     pub fn as_str(&self) -> &str {
         &self.folded
     }
@@ -477,7 +478,7 @@ impl Hash for Action {
     }
 }
 
-/// FNV-1a, 64 bits, with the upper half mixed into the lower: tables take the low bits.
+/// Computes FNV-1a, 64 bits. The upper half is mixed into the lower one, because tables use the low bits.
 fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
     let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
@@ -490,7 +491,7 @@ impl fmt::Display for Action {
     }
 }
 
-/// What a question is about (M-7): one ARN, or `*` for an action without a specific resource.
+/// The resource of a request (M-7): one ARN, or `*` for an action without a specific resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// The literal `*`.
@@ -500,7 +501,7 @@ pub enum Resource {
 }
 
 impl Resource {
-    /// Reads a resource as `Authorize` takes it.
+    /// Parses a resource as `Authorize` takes it.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
         match text {
             "*" => Ok(Self::Any),
@@ -511,7 +512,7 @@ impl Resource {
         }
     }
 
-    /// The text.
+    /// Returns the text.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Any => "*",
@@ -526,12 +527,12 @@ impl fmt::Display for Resource {
     }
 }
 
-/// The characters of an action's name (G-27), wildcards apart.
+/// Returns whether an action's name may contain the character (G-27), not counting wildcards.
 pub(crate) fn is_action_character(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'-')
 }
 
-/// A service prefix: `[A-Za-z0-9][A-Za-z0-9._-]*` (G-27).
+/// Returns whether the text is a service prefix: `[A-Za-z0-9][A-Za-z0-9._-]*` (G-27).
 pub(crate) fn is_service_prefix(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
         && text
@@ -539,7 +540,7 @@ pub(crate) fn is_service_prefix(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-/// A service principal: a dotted name such as `ec2.amazonaws.com` (G-26).
+/// Returns whether the text is a service principal: a dotted name such as `ec2.amazonaws.com` (G-26).
 pub(crate) fn is_service_principal(text: &str) -> bool {
     let label = |label: &str| {
         !label.is_empty()
@@ -550,12 +551,12 @@ pub(crate) fn is_service_principal(text: &str) -> bool {
     text.contains('.') && text.len() <= 255 && text.split('.').all(label)
 }
 
-/// Why an issuer is none.
+/// Why a text is not an issuer.
 pub(crate) const NO_ISSUER: &str =
     "needs the issuer's host and path, without a port; `aws`, `iam`, `saml` and `sts` are none";
 
-/// The issuer of an OIDC provider: host and path without a scheme. Its claims are context keys that begin with it, so it
-/// must hold no colon, and not be what keys of AWS begin with.
+/// Returns whether the text is the issuer of an OIDC provider: host and path without a scheme. Its claims are context
+/// keys that begin with it, so it must not contain a colon, nor be a prefix of AWS's own keys.
 pub(crate) fn is_issuer(text: &str) -> bool {
     let is_reserved = |prefix: &&str| text.eq_ignore_ascii_case(prefix);
     !text.is_empty()
@@ -563,7 +564,7 @@ pub(crate) fn is_issuer(text: &str) -> bool {
         && !["aws", "iam", "saml", "sts"].iter().any(is_reserved)
 }
 
-/// The name of a user, group, role or policy: letters, digits and `_+=,.@-`.
+/// Returns whether the text is the name of a user, group, role or policy: letters, digits and `_+=,.@-`.
 pub(crate) fn is_entity_name(text: &str) -> bool {
     !text.is_empty()
         && text
@@ -571,7 +572,7 @@ pub(crate) fn is_entity_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
 }
 
-/// The name of a session (T-30), also of a source identity (T-39): 2 to 64 such characters.
+/// Returns whether the text is the name of a session (T-30) or a source identity (T-39): 2 to 64 such characters.
 pub(crate) fn is_session_name(text: &str) -> bool {
     (2..=64).contains(&text.len()) && is_entity_name(text)
 }
