@@ -6,7 +6,8 @@ use std::hint::black_box;
 use anyhow::anyhow;
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::decision::Decision;
-use iamd::engine::request::{Request, RequestError};
+use iamd::engine::error::RequestError;
+use iamd::engine::request::Request;
 
 pub use iamd::engine::{authorize, authorize_by_scan};
 

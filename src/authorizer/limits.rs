@@ -2,7 +2,7 @@
 
 use super::{Question, SessionFacts, Value, member};
 use crate::config::Limits;
-use crate::engine::request::{RequestError, RequestErrorKind};
+use crate::engine::error::{RequestError, RequestErrorKind};
 
 /// Checks the sizes of all fields.
 pub(super) fn check(question: &Question<'_>, limits: &Limits) -> Result<(), RequestError> {

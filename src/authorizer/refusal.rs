@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::engine::request::{RequestError, RequestErrorKind};
+use crate::engine::error::{RequestError, RequestErrorKind};
 
 /// The reason why a question has no answer. It has one of a closed set of kinds, and every protocol maps each kind to a
 /// status of its own.

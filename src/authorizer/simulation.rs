@@ -15,7 +15,8 @@ use crate::config::{
     Limits, MAX_SIMULATED_DOCUMENT_BYTES, MAX_SIMULATED_PAIRS, MAX_SIMULATION_RESULT_BYTES,
 };
 use crate::engine::decision::Reason;
-use crate::engine::request::{Request, RequestError};
+use crate::engine::error::RequestError;
+use crate::engine::request::Request;
 use crate::engine::work::Work;
 use crate::name::{Action, Malformed, Resource};
 

@@ -1,7 +1,8 @@
 //! What must be right about a question before it is decided, and needs the store to know (5.5: validate, owner).
 
 use super::derived::is_of;
-use super::request::{Request, RequestError, is_task_policy};
+use super::error::RequestError;
+use super::request::{Request, is_task_policy};
 use super::work::Work;
 
 use crate::compile::oidc_issuer;

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::compile::policy_set::PolicySet;
-use crate::compile::snapshot::{Account, Entity, Policy, Snapshot};
+use crate::compile::snapshot::{Account, Entity, Policy, SetId, Snapshot};
 use crate::engine::decision::Reason;
-use crate::engine::lost::find_set;
 use crate::engine::request::Request;
-use crate::engine::work::Work;
 use crate::language::document::PolicyType;
 use crate::name::{Arn, Principal};
 
@@ -33,18 +30,14 @@ pub struct Caller<'s> {
 #[derive(Clone, Copy, Debug)]
 pub enum Boundary<'s> {
     /// The store's; one policy.
-    Stored(&'s PolicySet),
+    Stored(SetId),
     /// A simulation's.
     Simulated(&'s Arc<Policy>),
 }
 
 impl<'s> Caller<'s> {
     /// Finds who asks; if the store does not know them or their session is over, the reason to deny.
-    pub fn resolve(
-        snapshot: &'s Snapshot,
-        request: &'s Request,
-        work: &Work,
-    ) -> Result<Self, Reason> {
+    pub fn resolve(snapshot: &'s Snapshot, request: &'s Request) -> Result<Self, Reason> {
         let principal = &request.principal;
         let Some(arn) = principal.arn() else {
             return Ok(Self {
@@ -77,7 +70,7 @@ impl<'s> Caller<'s> {
         }
         let stored = || {
             let id = entity.and_then(|entity| entity.permissions_boundary)?;
-            find_set(snapshot, id, work).map(Boundary::Stored)
+            Some(Boundary::Stored(id))
         };
         let boundary = match &request.simulated {
             None => stored(),

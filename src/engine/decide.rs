@@ -10,10 +10,11 @@ use super::admit::admit;
 use super::caller::{Boundary, Caller, is_root_user};
 use super::decision::{Decision, Reason};
 use super::derived::Facts;
+use super::error::RequestError;
 use super::guardrails::{resource_control, service_control};
 use super::layer::{Layer, Verdict, evaluate_set, evaluate_stored, evaluate_with};
 use super::principal::{Strength, cannot_assume};
-use super::request::{Request, RequestError};
+use super::request::Request;
 use super::trace::{Scanning, Silent, Trace};
 use super::work::Work;
 use crate::compile::attachments::Attachment;
@@ -65,7 +66,7 @@ pub fn facts<'a>(
     work: &'a Work,
 ) -> Option<Facts<'a>> {
     let owner = admit(snapshot, request, work).ok()?;
-    let caller = Caller::resolve(snapshot, request, work).ok()?;
+    let caller = Caller::resolve(snapshot, request).ok()?;
     Some(Facts::of(snapshot, request, caller, owner, work))
 }
 
@@ -77,7 +78,7 @@ fn decide<T: Trace>(
     work: &Work,
     trace: &mut T,
 ) -> Decision {
-    let caller = match Caller::resolve(snapshot, request, work) {
+    let caller = match Caller::resolve(snapshot, request) {
         Ok(caller) => caller,
         Err(reason) => return Decision::without_statements(reason), // E-3, E-5
     };
@@ -624,7 +625,10 @@ fn identity<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
 /// E-46; never for root, services and the anonymous.
 fn permissions_boundary<'a, T: Trace>(facts: &Facts<'a>, trace: &mut T) -> Layer<'a> {
     match facts.caller.boundary {
-        Some(Boundary::Stored(set)) => evaluate_stored(set, facts, trace),
+        Some(Boundary::Stored(id)) => match facts.set(id) {
+            Some(set) => evaluate_stored(set, facts, trace),
+            None => Layer::without_statement(Verdict::ImplicitDeny), // there will be no answer
+        },
         Some(Boundary::Simulated(policy)) => evaluate_set(iter::once(policy), facts, trace),
         None => Layer::without_statement(Verdict::NotInPlay),
     }

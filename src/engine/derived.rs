@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::caller::Caller;
-use super::lost::find_set;
+use super::lost::Lost;
 use super::principal::goes_with_assuming;
-use super::request::Request;
+use super::request::{ROLES_CLAIM, Request, is_tag_of};
 use super::work::{Work, units_of, units_of_names};
 use crate::compile::oidc_issuer;
 use crate::compile::policy_set::PolicySet;
@@ -165,7 +165,14 @@ impl<'a> Facts<'a> {
     /// The set called `id`. If there is none, the question ends without an answer.
     #[inline]
     pub(super) fn set(&self, id: SetId) -> Option<&'a PolicySet> {
-        find_set(self.snapshot, id, self.work)
+        let found = self.snapshot.set(id);
+        if found.is_none() {
+            self.work.lose(Lost {
+                table: "sets of policies",
+                row: id.index(),
+            });
+        }
+        found
     }
 
     /// The policies of this type that a simulation brings; none otherwise.
@@ -463,9 +470,6 @@ impl Variables for Facts<'_> {
     }
 }
 
-/// The claim in which a token may name the roles that it is for (T-25).
-pub const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
-
 const GOOGLE: &str = "accounts.google.com";
 const COGNITO: &str = "cognito-identity.amazonaws.com";
 const FACEBOOK: &str = "graph.facebook.com";
@@ -483,18 +487,6 @@ fn stays_in_session(issuer: &str) -> &'static [&'static str] {
         _ if is(FACEBOOK) => &["app_id", "id"],
         _ => &["amr", "aud", "sub"],
     }
-}
-
-/// Whether tags of `resource` have a name of this service, which is lower-cased, too. Of IAM's resources only users
-/// and roles do.
-pub(super) fn is_tag_of(resource: &Resource, service: &str) -> bool {
-    let Resource::Arn(arn) = resource else {
-        return false;
-    };
-    let has_tags = service != "iam"
-        || arn.resource().starts_with("user/")
-        || arn.resource().starts_with("role/");
-    has_tags && arn.service().eq_ignore_ascii_case(service)
 }
 
 /// Whether `key` is a claim of `issuer`: `<issuer>:claim`, ignoring case.

@@ -13,9 +13,10 @@ use jiff::Timestamp;
 
 use super::decide::authorize_within;
 use super::decision::{Decision, StatementName, StatementRef};
+use super::error::RequestError;
 use super::layer::Verdict;
 use super::principal::Strength;
-use super::request::{Request, RequestError};
+use super::request::Request;
 use super::trace::Outcome;
 use super::work::Work;
 use crate::compile::snapshot::Snapshot;

@@ -7,7 +7,8 @@ use arc_swap::{ArcSwapOption, Guard};
 use super::cache::{Caching, Consulting, Counts, DecisionCache, Key};
 use super::decide::{authorize, authorize_with};
 use super::decision::Decision;
-use super::request::{Request, RequestError};
+use super::error::RequestError;
+use super::request::Request;
 use crate::compile::snapshot::Snapshot;
 
 /// Everything one request may see: a snapshot, and the answers already given from it. They die with it, so there is

@@ -4,10 +4,6 @@
 //! row. If one had none all the same, its policies would not count, and a Deny among them would be passed over. So the
 //! question has no answer then: the status `INTERNAL`, and a line in the log that says what is missing.
 
-use super::work::Work;
-use crate::compile::policy_set::PolicySet;
-use crate::compile::snapshot::{SetId, Snapshot};
-
 /// A row that is named and not there: a fault of iamd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
@@ -15,23 +11,6 @@ pub struct Lost {
     pub table: &'static str,
     /// The number of the row, from 0.
     pub row: usize,
-}
-
-/// The set called `id`. If there is none, the question ends without an answer.
-#[inline]
-pub(super) fn find_set<'s>(
-    snapshot: &'s Snapshot,
-    id: SetId,
-    work: &Work,
-) -> Option<&'s PolicySet> {
-    let found = snapshot.set(id);
-    if found.is_none() {
-        work.lose(Lost {
-            table: "sets of policies",
-            row: id.index(),
-        });
-    }
-    found
 }
 
 #[cfg(test)]

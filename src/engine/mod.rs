@@ -6,6 +6,7 @@ pub mod caller;
 pub mod decide;
 pub mod decision;
 pub mod derived;
+pub mod error;
 pub mod explain;
 mod guardrails;
 pub mod layer;

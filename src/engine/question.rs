@@ -6,10 +6,9 @@
 
 use jiff::Timestamp;
 
-use super::request::RequestError;
+use super::error::RequestError;
 use crate::context::ContextValue;
 use crate::language::document::PolicyType;
-use crate::language::json::quoted;
 
 /// One question. Empty strings and lists mean: not given.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -178,9 +177,4 @@ impl<'b> Overrides<'b> {
         }));
         Self { policies, replace }
     }
-}
-
-/// The path of a map's member as errors name it: `context["app:x"]`, with the key as JSON would write it.
-pub fn member(field: &str, key: &str) -> String {
-    format!("{field}[{}]", quoted(key))
 }

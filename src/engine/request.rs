@@ -1,22 +1,20 @@
 //! One question, fully parsed.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::derived::is_tag_of;
-use super::lost::Lost;
-use super::question::{Question, member};
+use super::error::{RequestError, at_field, context_field};
+use super::question::Question;
 use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
 use super::work::Work;
 use crate::compile::snapshot::{Policy, Tags};
 use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
 use crate::limits::BUDGET;
-use crate::name::{AccountId, Action, Arn, Malformed, Principal, Resource};
+use crate::name::{AccountId, Action, Arn, Principal, Resource};
 
 mod session;
 
@@ -208,10 +206,6 @@ impl Request {
     }
 }
 
-pub(super) fn at_field(field: &'static str) -> impl Fn(Malformed) -> RequestError {
-    move |malformed| RequestError::invalid(field, malformed.0)
-}
-
 /// The context, with the keys of C-4 held apart. In a simulation a key may be said to be absent; it is no entry then.
 fn context(question: &Question<'_>, is_simulated: bool) -> Result<Context, RequestError> {
     let mut entries = Vec::with_capacity(question.context.len());
@@ -224,11 +218,6 @@ fn context(question: &Question<'_>, is_simulated: bool) -> Result<Context, Reque
         let message = "this context key stands twice; keys are compared ignoring case";
         RequestError::invalid(context_field(&duplicate.0), message)
     })
-}
-
-/// `context["aws:SourceIp"]`.
-pub(super) fn context_field(key: &str) -> String {
-    member("context", key)
 }
 
 /// K-1, K-8, K-9: what only iamd, the session or a service may say.
@@ -331,97 +320,17 @@ fn check_called_via(context: &Context) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Why a question has no answer: `INVALID_ARGUMENT` on the wire, with the field's path as the protocol names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestError {
-    /// What kind of fault.
-    pub kind: RequestErrorKind,
-    /// `principal`, `context["app:x"]`, `session.tags["team"]`, …
-    pub field: String,
-    /// In words.
-    pub message: String,
+/// Whether tags of `resource` have a name of this service, which is lower-cased, too. Of IAM's resources only users
+/// and roles do.
+pub(super) fn is_tag_of(resource: &Resource, service: &str) -> bool {
+    let Resource::Arn(arn) = resource else {
+        return false;
+    };
+    let has_tags = service != "iam"
+        || arn.resource().starts_with("user/")
+        || arn.resource().starts_with("role/");
+    has_tags && arn.service().eq_ignore_ascii_case(service)
 }
 
-/// The kinds of fault of a question; `ErrorInfo.reason` on the wire.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RequestErrorKind {
-    /// `INVALID_REQUEST`.
-    Invalid,
-    /// `RESERVED_CONTEXT_KEY` (K-1).
-    ReservedContextKey,
-    /// `TOO_LARGE`.
-    TooLarge,
-    /// `INTERNAL_ERROR`: the status `INTERNAL`, since nothing is wrong with the question itself (E-1).
-    TooMuchWork,
-    /// The same: what it asks about is broken in memory, and so is any answer.
-    Lost,
-    /// Nobody waits for the answer any more.
-    Unwanted,
-}
-
-impl RequestError {
-    /// A field that is malformed.
-    pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            kind: RequestErrorKind::Invalid,
-            field: field.into(),
-            message: message.into(),
-        }
-    }
-
-    /// The work budget is spent (E-1).
-    pub(super) fn too_much_work() -> Self {
-        Self {
-            kind: RequestErrorKind::TooMuchWork,
-            field: String::new(),
-            message: "the answer takes more work than a question may".to_owned(),
-        }
-    }
-
-    /// The snapshot lacks something that it refers to.
-    #[cold]
-    pub(super) fn lost(Lost { table, row }: Lost) -> Self {
-        Self {
-            kind: RequestErrorKind::Lost,
-            field: String::new(),
-            message: format!("the snapshot is broken: the table of {table} has no row {row}"),
-        }
-    }
-
-    /// Nobody waits for the answer any more.
-    pub fn unwanted() -> Self {
-        Self {
-            kind: RequestErrorKind::Unwanted,
-            field: String::new(),
-            message: "nobody waits for the answer".to_owned(),
-        }
-    }
-
-    /// A context key that only iamd or the session may say (K-1).
-    pub fn reserved(key: &str) -> Self {
-        Self::reserved_because(
-            key,
-            "iamd derives this key itself; facts of the session go into `session`",
-        )
-    }
-
-    /// A context key that this caller may not say, and why.
-    fn reserved_because(key: &str, message: impl Into<String>) -> Self {
-        Self {
-            kind: RequestErrorKind::ReservedContextKey,
-            field: context_field(key),
-            message: message.into(),
-        }
-    }
-}
-
-impl fmt::Display for RequestError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field.as_str() {
-            "" => f.write_str(&self.message),
-            field => write!(f, "{field}: {}", self.message),
-        }
-    }
-}
-
-impl std::error::Error for RequestError {}
+/// The claim in which a token may name the roles that it is for (T-25).
+pub(super) const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";

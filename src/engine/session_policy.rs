@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use moka::sync::Cache;
 
-use super::request::RequestError;
+use super::error::RequestError;
 use super::work::Work;
 use crate::compile::snapshot::{Origin, Policy};
 use crate::language::document::{PolicyType, Statement};

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::error::{RequestError, at_field, context_field};
 use super::question::{GivenPolicy, Overrides, Question, Value};
-use super::request::{Request, RequestError, at_field, context_field};
+use super::request::Request;
 use super::session_policy::{Compiled, SessionPolicies, parse_document};
 use super::work::{IsWanted, Work, wanted};
 use crate::compile::snapshot::{Account, Entity, Policy, Snapshot, Tags};

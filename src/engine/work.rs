@@ -8,8 +8,8 @@ use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
+use super::error::RequestError;
 use super::lost::Lost;
-use super::request::RequestError;
 use crate::context::ContextKey;
 use crate::language::pattern::{Substitute, Variables};
 use crate::limits::{BUDGET, BUDGETS_FOR_PEOPLE};

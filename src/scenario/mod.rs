@@ -43,8 +43,9 @@ use jiff::Timestamp;
 use serde_saphyr::Spanned;
 
 use crate::engine::decision::Reason;
+use crate::engine::error::RequestError;
 use crate::engine::question::{self, Question, SessionFacts};
-use crate::engine::request::{Request, RequestError};
+use crate::engine::request::Request;
 use crate::language::finding::{Code, did_you_mean};
 use simulated::Simulated;
 use value::Value;

@@ -219,6 +219,9 @@ pub(super) fn answer(response: pb::AuthorizeResponse) -> Option<Answer> {
     })
 }
 
+/// The message for a server that answers neither allow nor deny.
+pub(super) const UNDECIDED: &str = "the server answered neither allow nor deny";
+
 /// Returns whether the decision of this number is an allow; `None` if it is neither an allow nor a denial.
 pub(super) fn is_allowed(number: i32) -> Option<bool> {
     match pb::Decision::try_from(number) {

@@ -12,8 +12,9 @@ use std::time::Instant;
 
 use iamd::engine::cache::{Caching, Counts, Mode};
 use iamd::engine::decision::Decision;
+use iamd::engine::error::RequestError;
 use iamd::engine::live::{Generation, Live};
-use iamd::engine::request::{Request, RequestError};
+use iamd::engine::request::Request;
 use iamd::engine::session_policy::SessionPolicies;
 use iamd::service::pb;
 use serde_json::json;

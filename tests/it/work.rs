@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use allocation_counter::measure;
 use iamd::compile::snapshot::Snapshot;
+use iamd::engine::error::RequestErrorKind;
 use iamd::engine::question::{Question, Value as Given};
-use iamd::engine::request::{Request, RequestErrorKind};
+use iamd::engine::request::Request;
 use iamd::engine::{authorize, authorize_by_scan};
 use iamd::service::json::Message;
 use jiff::Timestamp;

@@ -1,6 +1,7 @@
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
+    clippy::indexing_slicing,
     reason = "a test may fail by panicking"
 )]
 
@@ -8,10 +9,11 @@ use jiff::Timestamp;
 
 use crate::compile::snapshot::Snapshot;
 use crate::engine::cache::{Caching, Mode};
+use crate::engine::error::{RequestError, RequestErrorKind};
 use crate::engine::explain::{Redacted, explain};
 use crate::engine::live::Generation;
 use crate::engine::question::{Question, SessionFacts};
-use crate::engine::request::{Request, RequestError, RequestErrorKind};
+use crate::engine::request::Request;
 use crate::engine::{authorize, authorize_by_scan};
 
 const ALL: &str =

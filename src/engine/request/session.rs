@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{RequestError, Session, at_field, folded};
+use super::{ROLES_CLAIM, Session, folded};
 use crate::compile::oidc_issuer;
 use crate::compile::snapshot::Tags;
 use crate::context::{ContextKey, ContextValue, KeyKind};
-use crate::engine::derived::ROLES_CLAIM;
-use crate::engine::question::{SessionFacts, Value, member};
+use crate::engine::error::{RequestError, at_field, member};
+use crate::engine::question::{SessionFacts, Value};
 use crate::engine::session_policy::SessionPolicies;
 use crate::engine::work::Work;
 use crate::name::{Arn, NO_ISSUER, Principal, is_entity_name, is_issuer, is_session_name};

@@ -15,7 +15,6 @@ use crate::engine::principal::Strength;
 use crate::engine::trace::Outcome;
 use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, Extent, PolicyType, Position};
-use crate::service::json::UNDECIDED;
 use crate::service::{convert, pb};
 
 /// Why a message is no explanation, in words.
@@ -24,7 +23,7 @@ type Unclear = String;
 /// What `response` says; in words, why nothing, if it says neither allow nor deny or what this version does not know.
 pub(in crate::service) fn explained(response: pb::ExplainResponse) -> Result<Explained, Unclear> {
     let is_allowed = convert::is_allowed(response.decision);
-    let is_allowed = is_allowed.ok_or(UNDECIDED)?;
+    let is_allowed = is_allowed.ok_or(convert::UNDECIDED)?;
     let at = convert::timestamp(response.evaluated_at, "evaluated_at");
     let at = at.ok().flatten().ok_or_else(|| lacks("evaluated_at"))?;
     let per_type = each(response.per_type, type_result)?;

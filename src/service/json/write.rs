@@ -184,9 +184,6 @@ pub(in crate::service) fn rfc3339<S: Serializer>(
     time.map(|time| time.to_string()).serialize(to)
 }
 
-/// What is said of a server that says neither allow nor deny.
-pub(in crate::service) const UNDECIDED: &str = "the server answered neither allow nor deny";
-
 /// Why a question has no answer: it is malformed, or whoever was asked could not say.
 #[derive(Debug)]
 pub struct NoAnswer {
@@ -227,7 +224,7 @@ impl NoAnswer {
 
     /// A response of a server that says neither allow nor deny. A client must not take it for either.
     pub(in crate::service) fn undecided(request_id: &str) -> Self {
-        Self::unclear(request_id, UNDECIDED.to_owned())
+        Self::unclear(request_id, convert::UNDECIDED.to_owned())
     }
 
     /// A server elsewhere said what a client must not guess at; `message` says what.

@@ -91,6 +91,7 @@ async fn an_explanation_has_a_longest_length() {
     let of_length = |n_bytes: usize| {
         let mut answer = pb::ExplainResponse {
             decision: pb::Decision::Allow.into(),
+            evaluated_at: Some(prost_types::Timestamp::default()),
             ..Default::default()
         };
         // The length of a long text takes as many bytes as that of one a bit longer.
