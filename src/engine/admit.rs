@@ -16,6 +16,7 @@ pub(super) fn admit<'a>(
     request: &'a Request,
     work: &Work,
 ) -> Result<Option<&'a str>, RequestError> {
+    check_provider(request)?;
     if request.simulated.is_none() {
         check_claims_in_context(snapshot, request)?;
     }
@@ -32,6 +33,19 @@ pub(super) fn admit<'a>(
         }
     }
     owner(snapshot, request, work)
+}
+
+/// E-2, T-20: an identity provider is a principal only in the questions that a role's trust policy decides.
+fn check_provider(request: &Request) -> Result<(), RequestError> {
+    let is_provider = matches!(request.principal, Principal::Provider(_));
+    if is_provider && !request.action.kind().is_of_trust() {
+        let message = format!(
+            "an identity provider asks for the session of a role only, and `{}` is another action",
+            request.action
+        );
+        return Err(RequestError::invalid("principal", message));
+    }
+    Ok(())
 }
 
 /// K-1: claims of a registered issuer, and of the session's own, come in `session.claims` only.

@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use crate::support::{ANN, ORDER, Server, iamd, run, store_allowing};
 
+/// It asks for roles, and for nothing else (E-2, T-20).
+const PROVIDER: &str = "arn:aws:iam::111122223333:oidc-provider/login.example.com";
+
 /// Questions with one mistake each, and the path of the field that is refused.
 fn mistakes() -> Vec<(Value, &'static str)> {
     let with = |member: &str, value: Value| {
@@ -19,6 +22,7 @@ fn mistakes() -> Vec<(Value, &'static str)> {
     let long = "x".repeat(16 * 1024 + 1);
     vec![
         (with("principal", json!("ann")), "principal"),
+        (with("principal", json!(PROVIDER)), "principal"),
         (with("action", json!("orders:*")), "action"),
         (with("resource", json!("order/1")), "resource"),
         (with("resourceAccount", json!("a b")), "resource_account"),

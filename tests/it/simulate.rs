@@ -655,6 +655,12 @@ fn what_is_malformed_is_refused_with_its_place() {
             json!({"evaluation_time": "2026-01-01T00:00:00Z", "evaluationTime": null}),
             "evaluation_time",
         ),
+        // E-2, T-20: an identity provider asks for roles only, in each pair.
+        (
+            json!({"principal": "arn:aws:iam::111122223333:oidc-provider/login.shop.example",
+                "action": "", "actions": ["sts:AssumeRoleWithWebIdentity", "orders:Get"]}),
+            "principal",
+        ),
     ] {
         let question = alice("orders:Get", members.clone());
         assert_eq!(

@@ -328,6 +328,8 @@ fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
             ("sts:AssumeRole", words::OIDC_ARN),
             ("sts:SetSourceIdentity", words::SAML_ARN),
             ("sts:SetContext", words::OIDC_ARN),
+            ("sts:AssumeRoot", words::OIDC_ARN),
+            ("iam:GetRole", words::SAML_ARN),
         ]);
         question.action = action.into();
         question.principal = provider.into();
