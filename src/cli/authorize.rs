@@ -77,7 +77,7 @@ pub(super) fn answerer(server: Option<&str>, common: &Common) -> anyhow::Result<
     if let Some(address) = server {
         return Ok(Some(Answerer::Server(Client::connect(address)?)));
     }
-    let snapshot = load(&common.store()).ok();
+    let snapshot = load(&common.store());
     Ok(snapshot.map(|snapshot| Answerer::Store(Box::new(Authorizer::of(snapshot)))))
 }
 

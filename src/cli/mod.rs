@@ -136,11 +136,12 @@ impl Common {
     }
 }
 
-/// Loads the store at `root`, or reports all of its findings.
-fn load(root: &Path) -> Result<Snapshot, Status> {
-    store::load(root)
-        .map(|loaded| loaded.snapshot)
-        .map_err(|refused| {
+/// Loads the store at `root`. Returns `None` if it does not load. Then all of its findings have been reported, and the
+/// command ends with [`Status::Refused`].
+fn load(root: &Path) -> Option<Snapshot> {
+    match store::load(root) {
+        Ok(loaded) => Some(loaded.snapshot),
+        Err(refused) => {
             for finding in &refused.findings {
                 report(format_args!("{finding}"));
             }
@@ -148,8 +149,9 @@ fn load(root: &Path) -> Result<Snapshot, Status> {
                 "error: the store `{}` does not load",
                 root.display()
             ));
-            Status::Refused
-        })
+            None
+        }
+    }
 }
 
 #[cfg(test)]

@@ -220,7 +220,16 @@ fn a_store_that_does_not_load_answers_nothing() {
     write(store.path(), "users/carl.json", r#"{"UserNam": "carl"}"#);
     let single = authorize(&store, "orders:Get", &[]);
     let (many, _) = requests(&store, &line("orders:Get", "r"));
-    for finished in [single, many] {
+    let other = |command: &str, options: &[&str]| {
+        let mut command = iamd([command, "--store"]);
+        command.arg(store.path()).args(options);
+        run(command, "")
+    };
+    let question = ["--principal", ANN, "--action", "a:B", "--resource", "*"];
+    let explained = other("explain", &question);
+    let simulated = other("simulate", &question);
+    let many_simulated = other("simulate", &["--requests", "-"]);
+    for finished in [single, many, explained, simulated, many_simulated] {
         assert_eq!(
             (finished.status, finished.stdout.as_str()),
             (Some(2), ""),
