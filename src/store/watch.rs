@@ -296,6 +296,9 @@ impl Reloader {
         let is_doubtful = is_poll && (seen.is_fresh || self.was_unreadable());
         let hides_change = is_poll && is_untouched && self.slice_differs(&survey);
         if is_untouched && !(must_digest || is_doubtful || hides_change) {
+            if is_poll {
+                self.note_good_look();
+            }
             return;
         }
         let trust = if must_digest || hides_change {
@@ -308,10 +311,15 @@ impl Reloader {
         let scan = self.loader.scan(source, Some(survey), trust);
         if self.loader.has_seen(&scan) {
             self.loader.note_unchanged(scan);
-            let mut status = lock(&self.status);
-            status.last_attempt = SystemTime::now();
-            // Our own second look at very new files is not a reload that anyone requested.
-            status.reloads.unchanged += u64::from(must_digest || !is_untouched);
+            {
+                let mut status = lock(&self.status);
+                status.last_attempt = SystemTime::now();
+                // Our own second look at very new files is not a reload that anyone requested.
+                status.reloads.unchanged += u64::from(must_digest || !is_untouched);
+            }
+            if is_poll || must_digest {
+                self.note_good_look();
+            }
             return;
         }
         lock(&self.status).last_attempt = SystemTime::now();
@@ -323,6 +331,22 @@ impl Reloader {
             Err(refused) => self.refuse(refused.findings, begun),
         }
         self.free_retired();
+    }
+
+    /// Records that the store was looked at without a panic, and was found as it was last read. After a panic the store
+    /// counts as stale. If its files are those in force, there is no reason for that any more.
+    ///
+    /// This is not called for a look that an event caused, because such a look reads less than a poll, and a fault that
+    /// makes each poll panic would then be hidden.
+    fn note_good_look(&self) {
+        let mut status = lock(&self.status);
+        let seen = self.loader.seen();
+        let is_in_force = seen.revision.as_ref() == Some(&status.revision)
+            && !seen.read_findings.iter().any(Finding::is_error);
+        if status.is_stale && is_in_force {
+            status.is_stale = false;
+            info!(revision = %status.revision, "the store is again what is in force");
+        }
     }
 
     /// Frees the generations that no request uses any more. A replaced generation never gets new users.

@@ -464,3 +464,47 @@ fn a_panic_while_looking_costs_one_check() {
     let in_force = live.load().as_ref().unwrap().snapshot.revision.clone();
     assert_eq!(in_force, revision_with(DISABLED));
 }
+
+#[test]
+fn a_store_is_stale_after_a_panic_only_until_a_look_that_finds_it_as_it_is_in_force() {
+    let is_stale = |reloader: &Reloader| lock(&reloader.status).is_stale;
+    let panics = |reloader: &mut Reloader| {
+        reloader.next_slice = usize::MAX;
+        reloader.check_safely(Reason::Poll);
+        assert!(is_stale(reloader));
+        reloader.next_slice = 1;
+    };
+    let fixture = Fixture::new();
+    let mut reloader = reloader(&fixture);
+    // First the files are read again because they are new, and then only looked at.
+    for is_fresh in [true, false] {
+        reloader.loader.seen_mut().is_fresh = is_fresh;
+        panics(&mut reloader);
+        reloader.check_safely(Reason::Event);
+        assert!(is_stale(&reloader), "an event looks at less than a poll");
+        reloader.check_safely(Reason::Poll);
+        assert!(!is_stale(&reloader), "{is_fresh}");
+    }
+    panics(&mut reloader);
+    reloader.signals.must_digest.store(true, Ordering::Release);
+    reloader.check_safely(Reason::Event);
+    assert!(!is_stale(&reloader), "every file was read on request");
+    let reloads = lock(&reloader.status).reloads;
+    assert_eq!((reloads.refused, reloads.published), (3, 0));
+    // What does not load stays stale, however often it is looked at.
+    fs::write(fixture.root.join("users/ann.json"), "{").unwrap();
+    reloader.check_safely(Reason::Event);
+    panics(&mut reloader);
+    for must_digest in [false, true] {
+        let request = &reloader.signals.must_digest;
+        request.store(must_digest, Ordering::Release);
+        reloader.check_safely(Reason::Poll);
+        assert!(is_stale(&reloader), "{must_digest}");
+    }
+    fs::remove_file(fixture.root.join("users/ann.json")).unwrap();
+    symlink("/nowhere", fixture.root.join("users/ann.json")).unwrap();
+    reloader.check_safely(Reason::Event);
+    panics(&mut reloader);
+    reloader.check_safely(Reason::Poll);
+    assert!(is_stale(&reloader), "a file is missing");
+}
