@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use super::condition::global::{GLOBAL_KEYS, MULTIVALUED};
+use super::condition::global::{MULTIVALUED, is_global};
 use super::condition::{Condition, Operand, Operator, Qualifier};
 use super::document::{
     Effect, Listed, PolicyDocument, PolicyType, PrincipalElement, PrincipalEntry, Statement,
@@ -293,7 +293,7 @@ fn is_single_valued(key: &ContextKey) -> bool {
         key.kind(),
         KeyKind::PrincipalTag | KeyKind::ResourceTag | KeyKind::RequestTag
     );
-    is_tag || GLOBAL_KEYS.contains(&key.folded()) && !MULTIVALUED.contains(&key.folded())
+    is_tag || is_global(key.folded()) && !MULTIVALUED.contains(&key.folded())
 }
 
 /// The keys whose absence makes some condition of the statement false, so that a missing key cannot make

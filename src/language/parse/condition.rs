@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::list;
 use crate::context::ContextKey;
-use crate::language::condition::global::GLOBAL_KEYS;
+use crate::language::condition::global::{GLOBAL_KEYS, is_global};
 use crate::language::condition::{
     Arns, Base, Condition, Networks, Operand, Operator, Relation, Texts,
 };
@@ -182,7 +182,7 @@ fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
     let is_tag = ["aws:principaltag/", "aws:requesttag/", "aws:resourcetag/"]
         .iter()
         .any(|family| folded.starts_with(family));
-    if folded.starts_with("aws:") && !is_tag && !GLOBAL_KEYS.contains(&&*folded) {
+    if folded.starts_with("aws:") && !is_tag && !is_global(&folded) {
         report
             .warning(
                 Code::UNKNOWN_GLOBAL_KEY,
