@@ -228,6 +228,22 @@ fn not_principal_everyone_denies_nobody() {
 }
 
 #[test]
+fn a_run_of_wildcards_is_told_where_it_is_the_whole_action() {
+    let statement = |action: &str, resource: &str| {
+        format!(r#""Effect": "Allow", "Action": "{action}", "Resource": "{resource}""#)
+    };
+    let lint: &[(Code, &str)] = &[(Code::REDUNDANT_WILDCARD, "/Statement/0/Action")];
+    for whole in ["*:*", "**", "***"] {
+        expect(IDENTITY, &statement(whole, "*"), lint); // G-27
+    }
+    for action in ["*", "s3:**", "s3:Get**"] {
+        for resource in ["*", "**", "arn:aws:s3:::a/**"] {
+            expect(IDENTITY, &statement(action, resource), &[]);
+        }
+    }
+}
+
+#[test]
 fn a_trust_policy_decides_five_actions() {
     let statement = |action: &str| {
         format!(
