@@ -244,24 +244,38 @@ fn a_run_of_wildcards_is_told_where_it_is_the_whole_action() {
 }
 
 #[test]
-fn a_trust_policy_decides_five_actions() {
+fn a_trust_policy_decides_six_actions() {
     let statement = |action: &str| {
         format!(
             r#""Effect": "Allow", "Principal": {{"AWS": "111122223333"}}, "Action": ["sts:TagSession", "{action}"]"#
         )
     };
     let lint: &[(Code, &str)] = &[(Code::USELESS_TRUST_ACTION, "/Statement/0/Action/1")];
-    for useless in ["s3:GetObject", "sts:GetCallerIdentity", "sts:assumerol?x"] {
+    let useless = [
+        "s3:GetObject",
+        "sts:GetCallerIdentity",
+        "sts:GetServiceBearerToken",
+        "sts:AssumeRoot",
+        "sts:assumerol?x",
+        "sts:SetContexts",
+    ];
+    for useless in useless {
         expect(PolicyType::Trust, &statement(useless), lint);
     }
-    for useful in [
-        "STS:assumerole",
-        "sts:Assume*",
-        "sts:*",
-        "*",
-        "sts:SetSourceIdentity",
-        "sts:AssumeRoleWithSAML",
+    // T-1, T-6: the six, and wildcards that cover one of them alone.
+    for (action, wildcard) in [
+        ("sts:AssumeRole", "sts:AssumeRol?"),
+        ("sts:AssumeRoleWithWebIdentity", "sts:*WebIdentity"),
+        ("sts:AssumeRoleWithSAML", "sts:*SAML"),
+        ("sts:TagSession", "sts:Tag*"),
+        ("sts:SetSourceIdentity", "sts:*Source*"),
+        ("sts:SetContext", "sts:SetC*"),
     ] {
+        for useful in [action, &action.to_ascii_lowercase(), wildcard] {
+            expect(PolicyType::Trust, &statement(useful), &[]);
+        }
+    }
+    for useful in ["STS:assumerole", "sts:Assume*", "sts:*", "*"] {
         expect(PolicyType::Trust, &statement(useful), &[]);
     }
     let resource = statement("s3:GetObject");
