@@ -5,14 +5,14 @@ use std::sync::Arc;
 
 use crate::compile::snapshot::Snapshot;
 use crate::context::ContextKey;
+use crate::engine::authorize_within;
 use crate::engine::decision::{Decision, Reason, StatementRef};
-use crate::engine::derived::Facts;
 use crate::engine::error::RequestError;
+use crate::engine::facts::Facts;
 use crate::engine::layer::Verdict;
 use crate::engine::request::Request;
 use crate::engine::trace::{Outcome, Trace};
 use crate::engine::work::Work;
-use crate::engine::{authorize_within, facts};
 use crate::language::condition::operator::Values;
 use crate::language::document::{Effect, PolicyType, Statement};
 use crate::language::pattern::ResourcePattern;
@@ -46,9 +46,9 @@ pub fn evaluate(
     } else {
         Effect::Allow
     };
-    let missing = match facts(snapshot, request, work) {
-        Some(facts) => heard.missing(&facts),
-        None => BTreeSet::new(),
+    let missing = match Facts::find(snapshot, request, work) {
+        Ok(facts) => heard.missing(&facts),
+        Err(_) => BTreeSet::new(),
     };
     let matched = heard.statements.iter().filter(|(statement, outcome)| {
         matches!(outcome, Outcome::Applies(_))

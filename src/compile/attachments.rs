@@ -130,49 +130,6 @@ impl Attachments {
             .filter(|file| file.covers(resource, meter))
     }
 
-    /// Returns the files of `account` that cover `resource`, in their order.
-    pub fn of_account<'s>(
-        &'s self,
-        account: &'s AccountId,
-        resource: &'s Resource,
-        meter: &impl Variables,
-    ) -> impl Iterator<Item = &'s Attachment> {
-        self.of(resource, meter)
-            .filter(move |file| file.account == *account)
-    }
-
-    /// Returns a tag that the files of `account` give `resource`. An exact ARN wins over a pattern, then the first file
-    /// wins.
-    pub fn tag(
-        &self,
-        account: &AccountId,
-        resource: &Resource,
-        folded: &str,
-        meter: &impl Variables,
-    ) -> Option<&str> {
-        let mut first = None;
-        let candidates = self.candidates(resource);
-        if !meter.pay(1 + candidates.len()) {
-            return None; // E-1: the request gets no answer
-        }
-        for file in candidates {
-            let Some(file) = self.files.get(file as usize) else {
-                continue;
-            };
-            let Some(value) = file.tags.get(folded) else {
-                continue;
-            };
-            if file.account != *account || !file.covers(resource, meter) {
-                continue;
-            }
-            if file.names(resource) {
-                return Some(value);
-            }
-            first = first.or(Some(value));
-        }
-        first
-    }
-
     /// Returns the files that may cover `resource`, in their order and without duplicates.
     fn candidates(&self, resource: &Resource) -> Found {
         let mut found = Found::new();
@@ -203,6 +160,33 @@ impl Attachments {
         found.dedup();
         found
     }
+}
+
+/// Returns a tag that `files`, which cover `resource`, give it. An exact ARN wins over a pattern, then the first file
+/// wins. `meter` pays for reading the files.
+pub fn tag_of<'s>(
+    files: &[&'s Attachment],
+    resource: &Resource,
+    folded: &str,
+    meter: &impl Variables,
+) -> Option<&'s str> {
+    if !meter.pay(1 + files.len()) {
+        return None; // E-1: the request gets no answer
+    }
+    let mut first = None;
+    for file in files {
+        let Some(value) = file.tags.get(folded) else {
+            continue;
+        };
+        if !meter.pay(1 + file.scopes.len() / 8) {
+            return None;
+        }
+        if file.names(resource) {
+            return Some(value);
+        }
+        first = first.or(Some(value));
+    }
+    first
 }
 
 /// Returns each of the sorted texts once, with its files and its parent.

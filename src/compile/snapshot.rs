@@ -90,16 +90,6 @@ impl Snapshot {
         !self.whole.attachments.is_empty()
     }
 
-    /// Returns the files of `account` that cover `resource`, in their order.
-    pub fn attachments_of<'s>(
-        &'s self,
-        account: &'s AccountId,
-        resource: &'s Resource,
-        meter: &impl Variables,
-    ) -> impl Iterator<Item = &'s Attachment> {
-        self.whole.attachments.of_account(account, resource, meter)
-    }
-
     /// Returns the files of all accounts that cover `resource`, in their order.
     pub fn attachments_to<'s>(
         &'s self,
@@ -107,19 +97,6 @@ impl Snapshot {
         meter: &impl Variables,
     ) -> impl Iterator<Item = &'s Attachment> {
         self.whole.attachments.of(resource, meter)
-    }
-
-    /// Returns a tag that the files of `account` give `resource`. An exact ARN wins over a pattern, then the first file
-    /// wins.
-    pub fn resource_tag(
-        &self,
-        account: &AccountId,
-        resource: &Resource,
-        folded: &str,
-        meter: &impl Variables,
-    ) -> Option<&str> {
-        let attachments = &self.whole.attachments;
-        attachments.tag(account, resource, folded, meter)
     }
 
     /// Returns the account of the store's root, or else the only account there is (the defaults of E-6).

@@ -3,19 +3,14 @@
 use super::derived::is_of;
 use super::error::RequestError;
 use super::request::{Request, is_task_policy};
-use super::work::Work;
-
+use crate::compile::attachments::Attachment;
 use crate::compile::oidc_issuer;
 use crate::compile::snapshot::Snapshot;
 use crate::context::{ContextValue, KeyKind};
 use crate::name::{AccountId, ActionKind, Principal, Resource};
 
-/// Checks `request` against the store, and tells whose the resource is (E-6, E-7).
-pub(super) fn admit<'a>(
-    snapshot: &'a Snapshot,
-    request: &'a Request,
-    work: &Work,
-) -> Result<Option<&'a str>, RequestError> {
+/// Checks `request` against the store.
+pub(super) fn admit(snapshot: &Snapshot, request: &Request) -> Result<(), RequestError> {
     check_provider(request)?;
     if request.simulated.is_none() {
         check_claims_in_context(snapshot, request)?;
@@ -32,7 +27,7 @@ pub(super) fn admit<'a>(
             return Err(RequestError::invalid(field, message));
         }
     }
-    owner(snapshot, request, work)
+    Ok(())
 }
 
 /// E-2, T-20: an identity provider is a principal only in the questions that a role's trust policy decides.
@@ -177,17 +172,17 @@ fn check_assume_root_parameters(request: &Request) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Whose the resource is: the first answer of E-6, or that of E-7.
-fn owner<'a>(
+/// Returns whose the resource is: the first answer of E-6, or that of E-7. `attached` are the files that cover it.
+pub(super) fn owner<'a>(
     snapshot: &'a Snapshot,
     request: &'a Request,
-    work: &Work,
+    attached: &[&'a Attachment],
 ) -> Result<Option<&'a str>, RequestError> {
     let found = match &request.resource {
         Resource::Any => None,
         Resource::Arn(arn) => match arn.account() {
-            "" | "aws" => covering_account(snapshot, &request.resource, work)?,
-            // An account that the store does not hold owns it all the same: nobody's policies speak for it.
+            "" | "aws" => covering_account(&request.resource, attached)?,
+            // An account owns its resources whether or not the store has it: nobody's policies speak for it.
             named => Some(named),
         },
     };
@@ -222,27 +217,20 @@ fn owner<'a>(
     Ok(snapshot.default_owner().map(AccountId::as_str))
 }
 
-/// The one account whose resource policies cover `resource`.
+/// Returns the one account whose resource policies cover `resource`.
 fn covering_account<'a>(
-    snapshot: &'a Snapshot,
-    resource: &'a Resource,
-    work: &Work,
+    resource: &Resource,
+    attached: &[&'a Attachment],
 ) -> Result<Option<&'a str>, RequestError> {
-    let (mut first, mut is_ambiguous) = (None, false);
-    for file in snapshot.attachments_to(resource, work) {
-        let account = file.account.as_str();
-        is_ambiguous |= *first.get_or_insert(account) != account;
+    let mut accounts = attached.iter().map(|file| file.account.as_str());
+    let first = accounts.next();
+    if accounts.any(|account| first != Some(account)) {
+        let message = format!(
+            "the resource policies of two accounts cover `{resource}`: name the account in the ARN"
+        );
+        return Err(RequestError::invalid("resource", message));
     }
-    work.conclude()?; // a file that was not tried may be another's
-    match is_ambiguous {
-        false => Ok(first),
-        true => {
-            let message = format!(
-                "the resource policies of two accounts cover `{resource}`: name the account in the ARN"
-            );
-            Err(RequestError::invalid("resource", message))
-        }
-    }
+    Ok(first)
 }
 
 #[cfg(test)]

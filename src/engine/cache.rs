@@ -2,7 +2,7 @@
 //!
 //! A decision over warm slices takes a few hundred nanoseconds, and a lookup about as much. So by default an answer
 //! is looked up only where the slices in play are expensive: their modelled costs ([`Demand`]) are added up as they are
-//! met, and the first that makes the sum `DEAR` is where the cache is asked. All others pay for one addition.
+//! met, and the first that makes the sum `EXPENSIVE` is where the cache is asked. All others pay for one addition.
 //!
 //! ```text
 //! slices, one by one ──sum──▶ expensive? ──no──▶ evaluate
@@ -36,9 +36,9 @@ pub(super) use self::key::Key;
 pub use self::tally::Counts;
 use self::tally::{Tallies, Tally};
 use super::decision::Decision;
-use super::derived::Facts;
+use super::facts::Facts;
+use super::plan::Plan;
 use super::request::Request;
-use super::trace::Trace;
 use super::work::Work;
 use crate::compile::policy_set::Slice;
 
@@ -46,7 +46,7 @@ mod key;
 mod tally;
 
 /// From which modelled cost on an answer is looked up.
-const DEAR: u32 = 2_000;
+const EXPENSIVE: u32 = 2_000;
 /// With fewer units of [`Work`] than this a decision is not kept, expensive as its slices are: an early statement
 /// settled it.
 const WORTH_KEEPING: u32 = 200;
@@ -212,87 +212,101 @@ impl Door {
     }
 }
 
-/// A decision on its way, by evaluation or from the cache.
-pub(super) struct Consulting<'c> {
-    cache: &'c DecisionCache,
-    /// What the slices met so far cost.
-    cost: u32,
-    /// The cost at which the cache is asked.
-    asks_from: u32,
-    state: State<'c>,
-    /// The work that was left when the cache was asked.
-    work_left: u32,
-    /// Filled where the cache is asked. PERF: it is large, and stays where the caller put it.
-    key: &'c mut Key,
-}
-
-enum State<'c> {
-    /// The cache was not asked.
-    Unasked,
-    /// It was, and is not to keep the decision.
+/// What the cache says of a question.
+pub(super) enum Consulted<'c> {
+    /// It does not have the decision, and is not to keep it.
     Passed,
-    /// It was, and is to keep the decision under the key.
-    Wanted(&'c Tally),
-    /// It knew the decision.
+    /// It is to keep the decision.
+    Wanted(Wanted<'c>),
+    /// It has the decision.
     Known(Decision),
 }
 
-impl<'c> Consulting<'c> {
-    /// None if decisions are never looked up.
-    pub(super) fn of(cache: &'c DecisionCache, key: &'c mut Key) -> Option<Self> {
-        Some(Self {
-            cache,
-            cost: 0,
-            asks_from: match cache.caching.mode {
-                Mode::Off => return None,
-                Mode::Auto => DEAR,
-                Mode::Always => 0,
-            },
-            state: State::Unasked,
-            work_left: 0,
-            key,
-        })
+/// A decision that the cache is to keep.
+pub(super) struct Wanted<'c> {
+    cache: &'c DecisionCache,
+    tally: &'c Tally,
+    /// The work that was left when the cache was asked.
+    work_left: u32,
+}
+
+impl DecisionCache {
+    /// Looks the decision up if evaluating the plan is expensive. Writes `key` if the decision is to be kept.
+    ///
+    /// PERF: the key is large, and stays where the caller put it.
+    #[inline]
+    pub(super) fn consult(
+        &self,
+        facts: &Facts<'_>,
+        plan: &Plan<'_>,
+        key: &mut Key,
+    ) -> Consulted<'_> {
+        let asks_from = match self.caching.mode {
+            Mode::Off => return Consulted::Passed,
+            Mode::Auto => EXPENSIVE,
+            Mode::Always => 0,
+        };
+        match plan.slice_at(asks_from) {
+            Some(slice) => self.ask(facts, plan, slice, key),
+            None => Consulted::Passed,
+        }
     }
 
     #[inline(never)]
-    fn ask(&mut self, facts: &Facts<'_>, slice: &Slice) {
-        let cache = self.cache;
-        let tally = cache.caching.tallies.of(slice);
-        let is_auto = cache.caching.mode == Mode::Auto;
-        (self.state, self.work_left) = (State::Passed, facts.work.left());
+    fn ask(
+        &self,
+        facts: &Facts<'_>,
+        plan: &Plan<'_>,
+        slice: &Slice,
+        key: &mut Key,
+    ) -> Consulted<'_> {
+        let tally = self.caching.tallies.of(slice);
+        let is_auto = self.caching.mode == Mode::Auto;
         if is_auto && tally.rests() {
             tally.bypassed();
-            return;
+            return Consulted::Passed;
         }
-        let is_barred = slice.demand.reads_clock || brings_policies(facts.request);
-        if is_barred || !self.key.fill(facts, cache.caching.seed) {
+        if brings_policies(facts.request) || !key.fill(facts, plan, self.caching.seed) {
             tally.bypassed();
             tally.disappointed();
-            return;
+            return Consulted::Passed;
         }
-        self.look_up(tally, is_auto);
-    }
-
-    fn look_up(&mut self, tally: &'c Tally, is_auto: bool) {
-        let cache = self.cache;
-        let Kept { door, decisions } = cache.kept();
-        let was_asked = !is_auto || door.lets_in(self.key.hash());
+        let Kept { door, decisions } = self.kept();
+        let was_asked = !is_auto || door.lets_in(key.hash());
         if !was_asked {
             tally.missed();
             tally.disappointed();
-            return;
+            return Consulted::Passed;
         }
         tally.encouraged();
-        match decisions.get(self.key.bytes()) {
+        match decisions.get(key.bytes()) {
             Some(decision) => {
                 tally.hit();
-                self.state = State::Known(decision);
+                Consulted::Known(decision)
             }
             None => {
                 tally.missed();
-                self.state = State::Wanted(tally);
+                Consulted::Wanted(Wanted {
+                    cache: self,
+                    tally,
+                    work_left: facts.work.left(),
+                })
             }
         }
+    }
+}
+
+impl Wanted<'_> {
+    /// Keeps `decision` under `key`, unless making it took little work.
+    pub(super) fn keep(self, key: &Key, decision: &Decision, work: &Work) {
+        let n_spent = self.work_left.saturating_sub(work.left());
+        if n_spent < WORTH_KEEPING && self.cache.caching.mode == Mode::Auto {
+            self.tally.let_down();
+            return;
+        }
+        let Kept { decisions, .. } = self.cache.kept();
+        decisions.insert(key.bytes().into(), decision.clone());
+        self.tally.inserted();
     }
 }
 
@@ -302,48 +316,6 @@ fn brings_policies(request: &Request) -> bool {
     request.simulated.is_some()
         || !request.session.policies.is_empty()
         || request.action.kind().is_of_trust()
-}
-
-impl Trace for Consulting<'_> {
-    const LISTENS: bool = false;
-
-    fn passes_over(&mut self, facts: &Facts<'_>, slice: Option<&Slice>) -> bool {
-        if let Some(slice) = slice {
-            self.cost = self.cost.saturating_add(slice.demand.cost);
-            if self.cost >= self.asks_from && matches!(self.state, State::Unasked) {
-                self.ask(facts, slice);
-            }
-        }
-        self.is_done()
-    }
-
-    fn is_done(&self) -> bool {
-        matches!(self.state, State::Known(_))
-    }
-
-    fn known(&mut self) -> Option<Decision> {
-        // PERF: a decision is seldom known, and states are large.
-        if !self.is_done() {
-            return None;
-        }
-        match std::mem::replace(&mut self.state, State::Passed) {
-            State::Known(decision) => Some(decision),
-            _ => None,
-        }
-    }
-
-    fn made(&mut self, decision: &Decision, work: &Work) {
-        if let State::Wanted(tally) = self.state {
-            let spent = self.work_left.saturating_sub(work.left());
-            if spent < WORTH_KEEPING && self.cache.caching.mode == Mode::Auto {
-                tally.let_down();
-                return;
-            }
-            let Kept { decisions, .. } = self.cache.kept();
-            decisions.insert(self.key.bytes().into(), decision.clone());
-            tally.inserted();
-        }
-    }
 }
 
 #[cfg(test)]

@@ -1,67 +1,21 @@
 //! Context keys that we fill in and no caller can spoof (section 4.9).
 
-use std::sync::Arc;
-
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
-use super::caller::Caller;
-use super::lost::Lost;
+use super::facts::Facts;
 use super::principal::goes_with_assuming;
-use super::request::{ROLES_CLAIM, Request, is_tag_of};
-use super::work::{Work, units_of, units_of_names};
-use crate::compile::oidc_issuer;
-use crate::compile::policy_set::PolicySet;
-use crate::compile::section::Ends;
-use crate::compile::snapshot::{Account, Policy, SetId, Snapshot, Tags};
+use super::request::{ROLES_CLAIM, is_tag_of};
+use super::work::{units_of, units_of_names};
+use crate::compile::attachments::tag_of;
+use crate::compile::snapshot::{Account, Tags};
 use crate::context::{ContextEntry, ContextKey, ContextValue, KeyKind};
 use crate::language::condition::operator::Values;
-use crate::language::document::PolicyType;
 use crate::language::pattern::{Substitute, Variables};
 use crate::language::text::Text;
 use crate::name::{ActionKind, Principal, Resource};
 
-/// Everything that is known about one question.
-pub struct Facts<'a> {
-    /// The store.
-    pub snapshot: &'a Snapshot,
-    /// The question.
-    pub request: &'a Request,
-    /// Who asks.
-    pub caller: Caller<'a>,
-    /// Whose the resource is; none if nobody knows (E-6).
-    pub owner: Option<&'a str>,
-    /// How the resource's text begins and ends, for the indexes.
-    pub ends: Ends,
-    /// The OIDC issuer behind the caller, `host/path`.
-    issuer: Option<&'a str>,
-    /// What may still be spent on it.
-    pub work: &'a Work,
-}
-
 impl<'a> Facts<'a> {
-    pub(super) fn of(
-        snapshot: &'a Snapshot,
-        request: &'a Request,
-        caller: Caller<'a>,
-        owner: Option<&'a str>,
-        work: &'a Work,
-    ) -> Self {
-        let provider = match caller.principal {
-            Principal::Provider(arn) => Some(arn.as_str()),
-            _ => request.session.federated_provider.as_deref(),
-        };
-        Self {
-            snapshot,
-            request,
-            caller,
-            owner,
-            ends: Ends::of(&request.resource),
-            issuer: provider.and_then(oidc_issuer),
-            work,
-        }
-    }
-
     /// The values of `key`: derived ones from the store and the session, all others as the caller gave them (K-1,
     /// K-2). A key whose fact is unknown is absent (K-3).
     ///
@@ -126,8 +80,8 @@ impl<'a> Facts<'a> {
             K::SourceIdentity => Values::maybe(request.session.source_identity.as_deref()),
             K::FederatedProvider => self.federated_provider(),
             K::ResourceAccount => Values::maybe(self.owner),
-            K::ResourceOrgId => organization(self.owner_account()),
-            K::ResourceOrgPaths => organization_path(self.owner_account()),
+            K::ResourceOrgId => organization(self.owner_account),
+            K::ResourceOrgPaths => organization_path(self.owner_account),
             K::ResourceTag => self.resource_tag(key),
             K::ServiceResourceTag if self.names_resource_tag(key) && !self.is_claim(key) => {
                 self.resource_tag(key)
@@ -159,35 +113,6 @@ impl<'a> Facts<'a> {
                     None => self.given(key),
                 }
             }
-        }
-    }
-
-    /// The set called `id`. If there is none, the question ends without an answer.
-    #[inline]
-    pub(super) fn set(&self, id: SetId) -> Option<&'a PolicySet> {
-        let found = self.snapshot.set(id);
-        if found.is_none() {
-            self.work.lose(Lost {
-                table: "sets of policies",
-                row: id.index(),
-            });
-        }
-        found
-    }
-
-    /// The policies of this type that a simulation brings; none otherwise.
-    pub(super) fn simulated(&self, policy_type: PolicyType) -> &'a [Arc<Policy>] {
-        match &self.request.simulated {
-            None => &[],
-            Some(simulated) => simulated.policies(policy_type),
-        }
-    }
-
-    /// Whether the store's policies of this type count: always, unless a simulation replaces them.
-    pub(super) fn keeps(&self, policy_type: PolicyType) -> bool {
-        match &self.request.simulated {
-            None => true,
-            Some(simulated) => !simulated.replaces(policy_type),
         }
     }
 
@@ -246,10 +171,6 @@ impl<'a> Facts<'a> {
     /// The account whose place in the organization counts as the principal's.
     fn member(&self) -> Option<&'a Account> {
         self.caller.account.filter(|_| !self.caller.is_outsider())
-    }
-
-    fn owner_account(&self) -> Option<&'a Account> {
-        self.snapshot.account(self.owner?)
     }
 
     /// Whether it is a claim of the provider that asks: one may be called so that it looks like a tag of a service.
@@ -312,11 +233,7 @@ impl<'a> Facts<'a> {
             Resource::Arn(arn) => self.snapshot.entity_tag(arn, folded),
             Resource::Any => None,
         };
-        let of_files = || {
-            let owner = self.owner_account()?;
-            self.snapshot
-                .resource_tag(&owner.id, resource, folded, self.work)
-        };
+        let of_files = || tag_of(&self.attached, resource, folded, self.work);
         match of_entity.or_else(of_files) {
             Some(tag) => one(tag),
             None => self.given_resource_tag(folded),

@@ -11,7 +11,7 @@ mod words;
 
 use jiff::Timestamp;
 
-use super::decide::authorize_within;
+use super::authorize::authorize_within;
 use super::decision::{Decision, StatementName, StatementRef};
 use super::error::RequestError;
 use super::layer::Verdict;

@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::decision::StatementRef;
-use super::derived::Facts;
+use super::facts::Facts;
 use super::lost::Lost;
 use super::principal::{Strength, strength};
 use super::trace::{Outcome, Silent, Trace};
@@ -16,6 +16,7 @@ use crate::language::condition::operator::{Truth, Values, evaluate};
 use crate::language::condition::{Condition, Operand};
 use crate::language::document::{Effect, Listed, Statement};
 use crate::language::pattern::{Reach, ResourcePattern};
+use crate::name::Action;
 
 /// What one policy type says. Absent and silent are different things.
 ///
@@ -90,42 +91,86 @@ impl<'a> Layer<'a> {
     }
 }
 
-/// Evaluates a set of the store's (E-14, E-15): of the statements that its index gives, unless somebody listens.
-pub(super) fn evaluate_stored<'a, T: Trace>(
-    set: &'a PolicySet,
-    facts: &Facts<'_>,
-    trace: &mut T,
-) -> Layer<'a> {
-    if T::SCANS {
-        return evaluate_set(set.policies(), facts, trace);
-    }
-    let action = &facts.request.action;
-    let slice = if T::LOOKS {
-        set.known_slice(action)
-    } else {
-        set.slice(action)
-    };
-    if trace.passes_over(facts, slice) {
-        return Layer::without_statement(Verdict::ImplicitDeny);
-    }
-    match slice {
-        Some(slice) => evaluate_slice(set, slice, facts),
-        None => evaluate_set(set.policies(), facts, trace),
-    }
+/// Policies that are evaluated as one set (E-14, E-15).
+#[derive(Clone, Copy)]
+pub struct Source<'a> {
+    /// The store's.
+    stored: Option<&'a PolicySet>,
+    /// Their statements about the action, where there is an index and nothing is added.
+    slice: Option<&'a Slice>,
+    /// Those that a session or a simulation brings.
+    added: &'a [Arc<Policy>],
+    /// The verdict where none of their statements applies.
+    otherwise: Verdict,
 }
 
-/// Evaluates a set of the store's, if there is one, together with what a simulation adds to it.
-pub(super) fn evaluate_with<'a, T: Trace>(
-    stored: Option<&'a PolicySet>,
-    added: &'a [Arc<Policy>],
-    facts: &Facts<'_>,
-    trace: &mut T,
-) -> Layer<'a> {
-    match stored {
-        Some(set) if added.is_empty() => evaluate_stored(set, facts, trace),
-        _ => {
-            let stored = stored.map_or(&[][..], PolicySet::policies);
-            evaluate_set(stored.iter().chain(added), facts, trace)
+impl<'a> Source<'a> {
+    /// Returns the policies of both.
+    #[inline]
+    pub(super) const fn of(stored: Option<&'a PolicySet>, added: &'a [Arc<Policy>]) -> Self {
+        Self {
+            stored,
+            slice: None,
+            added,
+            otherwise: Verdict::ImplicitDeny,
+        }
+    }
+
+    /// Returns the policies of a set of the store's.
+    #[inline]
+    pub(super) const fn stored(set: &'a PolicySet) -> Self {
+        Self::of(Some(set), &[])
+    }
+
+    /// Returns policies that the store does not have.
+    pub(super) const fn added(policies: &'a [Arc<Policy>]) -> Self {
+        Self::of(None, policies)
+    }
+
+    /// Returns no policies: the verdict is known without any.
+    pub(super) const fn known(verdict: Verdict) -> Self {
+        Self::of(None, &[]).otherwise(verdict)
+    }
+
+    /// Sets the verdict where no statement applies; it is an implicit deny for most policies.
+    #[must_use]
+    pub(super) const fn otherwise(self, otherwise: Verdict) -> Self {
+        Self { otherwise, ..self }
+    }
+
+    /// Finds the statements about `action`, where the store's index has them.
+    #[inline]
+    pub(super) fn find_slice(&mut self, action: &Action) {
+        if let (Some(set), []) = (self.stored, self.added) {
+            self.slice = set.slice(action);
+        }
+    }
+
+    /// Returns the statements about the action, if they were found.
+    #[inline]
+    pub(super) fn slice(&self) -> Option<&'a Slice> {
+        self.slice
+    }
+
+    /// Returns whether it has policies of the store's.
+    pub(super) fn is_stored(&self) -> bool {
+        self.stored.is_some()
+    }
+
+    /// Evaluates the policies: those statements that the index gives, or all of them where there is none.
+    #[inline]
+    pub(super) fn evaluate<T: Trace>(&self, facts: &Facts<'_>, trace: &mut T) -> Layer<'a> {
+        let layer = match (self.stored, self.slice) {
+            (Some(set), Some(slice)) => evaluate_slice(set, slice, facts),
+            (Some(set), None) => {
+                let policies = set.policies().iter().chain(self.added);
+                evaluate_set(policies, facts, trace)
+            }
+            (None, _) => evaluate_set(self.added, facts, trace),
+        };
+        match layer.verdict {
+            Verdict::ImplicitDeny => Layer::without_statement(self.otherwise),
+            _ => layer,
         }
     }
 }
@@ -209,7 +254,7 @@ fn applies(
 }
 
 /// Evaluates the statements of `policies`, one set (E-14, E-15). A trace that listens hears of all of them.
-pub(super) fn evaluate_set<'p, T: Trace>(
+fn evaluate_set<'p, T: Trace>(
     policies: impl IntoIterator<Item = &'p Arc<Policy>>,
     facts: &Facts<'_>,
     trace: &mut T,

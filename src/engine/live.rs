@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use super::cache::{Caching, Consulting, Counts, DecisionCache, Key};
-use super::decide::{authorize, authorize_with};
+use super::cache::{Caching, Consulted, Counts, DecisionCache, Key};
+use super::decide::decide;
 use super::decision::Decision;
 use super::error::RequestError;
+use super::facts::Facts;
+use super::plan::Plan;
 use super::request::Request;
+use super::trace::Silent;
 use crate::compile::snapshot::Snapshot;
 
 /// Everything one request may see: a snapshot, and the answers already given from it. They die with it, so there is
@@ -29,14 +32,27 @@ impl Generation {
         }
     }
 
-    /// Checks `request` against the store and decides it, as [`authorize`] does; where that is
+    /// Checks `request` against the store and decides it, as [`authorize`](super::authorize) does; where that is
     /// worth while, by what it decided before (K-45).
     pub fn authorize(&self, request: &Request) -> Result<Decision, RequestError> {
+        let work = request.remaining_work();
+        let facts = match Facts::find(&self.snapshot, request, &work) {
+            Ok(facts) => facts,
+            Err(early) => return early.answer(),
+        };
+        let plan = Plan::of(&facts, true);
         let mut key = Key::new();
-        match Consulting::of(&self.cache, &mut key) {
-            Some(mut consulting) => authorize_with(&self.snapshot, request, &mut consulting),
-            None => authorize(&self.snapshot, request),
+        let consulted = self.cache.consult(&facts, &plan, &mut key);
+        if let Consulted::Known(decision) = consulted {
+            work.conclude()?;
+            return Ok(decision);
         }
+        let decision = decide(&facts, &plan, &mut Silent);
+        work.conclude()?; // E-1
+        if let Consulted::Wanted(wanted) = consulted {
+            wanted.keep(&key, &decision, &work);
+        }
+        Ok(decision)
     }
 
     /// How many answers are kept.

@@ -1,17 +1,19 @@
 //! Snapshot × Request → Decision.
 
 mod admit;
+mod authorize;
 pub mod cache;
 pub mod caller;
 pub mod decide;
 pub mod decision;
-pub mod derived;
+mod derived;
 pub mod error;
 pub mod explain;
-mod guardrails;
+pub mod facts;
 pub mod layer;
 pub mod live;
 pub mod lost;
+pub mod plan;
 pub mod principal;
 pub mod question;
 pub mod request;
@@ -20,4 +22,4 @@ pub mod simulated;
 pub mod trace;
 pub mod work;
 
-pub use decide::{authorize, authorize_by_scan, authorize_with, authorize_within, facts};
+pub use authorize::{authorize, authorize_by_scan, authorize_with, authorize_within};

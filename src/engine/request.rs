@@ -131,6 +131,12 @@ impl Session {
 }
 
 impl Request {
+    /// Returns the budget for answering: what reading the question has left.
+    #[inline]
+    pub(super) fn remaining_work(&self) -> Work {
+        Work::of(BUDGET.saturating_sub(self.spent))
+    }
+
     /// Checks everything that needs no store: M-1, M-7, C-4, K-1 and the forms of section 6.
     pub fn parse(question: &Question<'_>, at: Timestamp) -> Result<Self, RequestError> {
         Self::parse_with(question, at, &SessionPolicies::forgetting())

@@ -5,13 +5,12 @@
 
 use std::sync::Arc;
 
-use super::decide::{Standing, Verdicts};
-use super::decision::{Decision, Reason, StatementRef};
-use super::derived::Facts;
+use super::decide::Verdicts;
+use super::decision::{Reason, StatementRef};
+use super::facts::Facts;
 use super::layer::Verdict;
+use super::plan::Standing;
 use super::principal::Strength;
-use super::work::Work;
-use crate::compile::policy_set::Slice;
 use crate::compile::snapshot::Policy;
 use crate::language::condition::Condition;
 use crate::language::condition::operator::{Truth, Values};
@@ -26,27 +25,8 @@ pub trait Trace {
     const LISTENS: bool;
     /// Whether every statement is considered, and no index asked for those worth it. So it is for whoever listens.
     const SCANS: bool = Self::LISTENS;
-    /// Whether sets are only looked at: slices that are not there yet are not made.
-    const LOOKS: bool = false;
-
     /// Who asks and whose the resource is are known: policies will be evaluated.
     fn begin(&mut self, _: &Facts<'_>) {}
-
-    /// A set of the store's is next; its slice, where it has one for this action. Whether it is passed over, because
-    /// what it says does not matter.
-    fn passes_over(&mut self, _: &Facts<'_>, _: Option<&Slice>) -> bool {
-        false
-    }
-
-    /// Whether no further set needs a look.
-    fn is_done(&self) -> bool {
-        false
-    }
-
-    /// The decision, where it was known before all sets were evaluated.
-    fn known(&mut self) -> Option<Decision> {
-        None
-    }
 
     /// A policy is next; one that is attached in two ways comes twice.
     fn policy(&mut self, _: &Arc<Policy>) {}
@@ -77,10 +57,6 @@ pub trait Trace {
 
     /// The verdicts have been put together.
     fn decided(&mut self, _: Standing, _: &Verdicts, _: Reason) {}
-
-    /// This is the decision with its statements, and what is left of the work that it was allowed. Not called where
-    /// none was (E-1).
-    fn made(&mut self, _: &Decision, _: &Work) {}
 }
 
 /// What became of one statement (E-11).

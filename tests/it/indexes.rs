@@ -7,7 +7,7 @@ use iamd::compile::policy_set::PolicySet;
 use iamd::compile::section::Ends;
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::decision::{Decision, StatementRef};
-use iamd::engine::derived::Facts;
+use iamd::engine::facts::Facts;
 use iamd::engine::request::Request;
 use iamd::engine::trace::{Outcome, Trace};
 use iamd::engine::{authorize, authorize_by_scan, authorize_with};

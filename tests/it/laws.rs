@@ -13,7 +13,7 @@ use std::time::Instant;
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::cache::{Caching, Mode};
 use iamd::engine::decision::{Decision, StatementName, StatementRef};
-use iamd::engine::derived::Facts;
+use iamd::engine::facts::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::live::Generation;
 use iamd::engine::question::{Question as Asked, SessionFacts as AskedFacts, Value as AskedValue};

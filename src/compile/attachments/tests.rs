@@ -78,14 +78,3 @@ fn what_is_found_is_what_every_scope_would_say() {
     }
     assert_eq!(n_found, 31);
 }
-
-#[test]
-fn files_of_other_accounts_are_left_out() {
-    let index = attachments(&[&["arn:app:orders:::order/*"]]);
-    let resource = Resource::parse("arn:app:orders:::order/1").unwrap();
-    let of = |account: &str| {
-        let account = AccountId::parse(account).unwrap();
-        index.of_account(&account, &resource, &NoVariables).count()
-    };
-    assert_eq!((of(ACCOUNT), of("444455556666")), (1, 0));
-}

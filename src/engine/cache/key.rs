@@ -13,12 +13,10 @@ use std::hash::{DefaultHasher, Hasher};
 
 use smallvec::SmallVec;
 
-use crate::compile::policy_set::Slice;
 use crate::context::ContextKey;
-use crate::engine::decide::visit_sets;
-use crate::engine::derived::Facts;
+use crate::engine::facts::Facts;
+use crate::engine::plan::Plan;
 use crate::engine::request::Request;
-use crate::engine::trace::Trace;
 use crate::language::condition::operator::Values;
 use crate::name::{Arn, Principal};
 
@@ -39,7 +37,7 @@ impl Key {
 
     /// Writes the key of a question. Whether it has one: not if a policy in play has no slice yet or reads the clock
     /// (K-41), nor if it would be too long.
-    pub(super) fn fill(&mut self, facts: &Facts<'_>, seed: u64) -> bool {
+    pub(super) fn fill(&mut self, facts: &Facts<'_>, plan: &Plan<'_>, seed: u64) -> bool {
         let request = facts.request;
         self.0.clear();
         self.0.extend_from_slice(&[0; HASH]);
@@ -56,13 +54,8 @@ impl Key {
         if self.0.len() > MAX_BYTES {
             return false; // before the values are looked up
         }
-        let mut values = Projection {
-            key: self,
-            has_key: true,
-        };
         let left = facts.work.left();
-        visit_sets(facts, &mut values);
-        let has_key = values.has_key && self.0.len() <= MAX_BYTES && !facts.work.is_spent();
+        let has_key = self.values(facts, plan) && !facts.work.is_spent();
         facts.work.give_back(left); // K-45: what can be answered without a cache can be answered with one
         if has_key {
             let mut hasher = DefaultHasher::new();
@@ -73,6 +66,24 @@ impl Key {
             }
         }
         has_key
+    }
+
+    /// Writes the values that the policies in play may read. Returns whether the question has a key still.
+    fn values(&mut self, facts: &Facts<'_>, plan: &Plan<'_>) -> bool {
+        for source in plan.sources().filter(|source| source.is_stored()) {
+            let demand = source.slice().map(|slice| &slice.demand);
+            let Some(demand) = demand.filter(|demand| !demand.reads_clock) else {
+                return false;
+            };
+            for key in &demand.keys {
+                let values = facts.values(key);
+                self.value(key, &values, facts.request);
+                if self.0.len() > MAX_BYTES || !facts.work.spend(3) {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// All of it, the hash at the front.
@@ -147,37 +158,4 @@ fn is_empty_list(key: &ContextKey, request: &Request) -> bool {
     entries
         .binary_search_by(|entry| entry.key.folded().cmp(key.folded()))
         .is_ok()
-}
-
-/// Writes the values that the policies in play may read.
-struct Projection<'k> {
-    key: &'k mut Key,
-    has_key: bool,
-}
-
-impl Trace for Projection<'_> {
-    const LISTENS: bool = false;
-    const LOOKS: bool = true;
-
-    fn passes_over(&mut self, facts: &Facts<'_>, slice: Option<&Slice>) -> bool {
-        let demand = slice.map(|slice| &slice.demand);
-        match demand.filter(|demand| !demand.reads_clock) {
-            Some(demand) => {
-                for key in &demand.keys {
-                    let values = facts.values(key);
-                    self.key.value(key, &values, facts.request);
-                    if self.key.0.len() > MAX_BYTES || !facts.work.spend(3) {
-                        break;
-                    }
-                }
-                self.has_key &= self.key.0.len() <= MAX_BYTES;
-            }
-            None => self.has_key = false,
-        }
-        true
-    }
-
-    fn is_done(&self) -> bool {
-        !self.has_key
-    }
 }

@@ -428,10 +428,12 @@ fn an_unknown_value_is_none_of_them() {
 /// The bytes of a question's key; none if it has none.
 fn key_of(generation: &Generation, raw: &Question<'_>) -> Option<Vec<u8>> {
     let request = at(raw, MORNING);
-    let work = Work::new();
-    let facts = crate::engine::facts(&generation.snapshot, &request, &work).unwrap();
+    let work = request.remaining_work();
+    let facts =
+        Facts::find(&generation.snapshot, &request, &work).unwrap_or_else(|_| panic!("{raw:?}"));
     let mut key = Key::new();
-    key.fill(&facts, 7).then(|| key.bytes().to_vec())
+    key.fill(&facts, &Plan::of(&facts, true), 7)
+        .then(|| key.bytes().to_vec())
 }
 
 #[test]

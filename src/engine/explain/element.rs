@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::{Cause, ConditionResult, Element, ElementResult, PolicyValue, REDACTED, Redacted};
 use crate::context::{ContextKey, KeyKind};
-use crate::engine::derived::Facts;
+use crate::engine::facts::Facts;
 use crate::language::condition::operator::{Truth, Values};
 use crate::language::condition::{Condition, Operand, Qualifier};
 use crate::language::document::{Effect, Listed, PrincipalEntry, Statement};
@@ -13,12 +13,12 @@ use crate::language::operand::arn_fields;
 use crate::language::pattern::{Atom, Substitute, Template, Variables};
 
 /// The values of variables as they may be shown.
-struct Shown<'a> {
-    facts: &'a Facts<'a>,
+struct Shown<'a, 'q> {
+    facts: &'a Facts<'q>,
     redacted: &'a Redacted,
 }
 
-impl Variables for Shown<'_> {
+impl Variables for Shown<'_, '_> {
     fn substitute(&self, key: &ContextKey) -> Substitute<'_> {
         match self.facts.substitute(key) {
             Substitute::Value(_) if self.redacted.hides(key) => Substitute::Value(REDACTED.into()),
@@ -338,7 +338,7 @@ fn with_variables(
 
 /// `fields` with their variables put in, joined with colons; none if a variable has no value. What is put in may be long,
 /// and once for each time that the policy asks for it.
-fn resolved(prefix: &str, fields: &[&Template], shown: &Shown<'_>) -> Option<String> {
+fn resolved(prefix: &str, fields: &[&Template], shown: &Shown<'_, '_>) -> Option<String> {
     let mut text = prefix.to_owned();
     let mut has_room = true;
     for (index, field) in fields.iter().enumerate() {

@@ -9,10 +9,11 @@ use super::{
     Redacted, Source, SourceType, StatementResult, TypeResult, element,
 };
 use crate::compile::snapshot::{Account, Policy};
-use crate::engine::decide::{ORDER, Standing, Verdicts, combine, settled_by};
+use crate::engine::decide::{Verdicts, combine, settled_by};
 use crate::engine::decision::{Reason, StatementRef};
-use crate::engine::derived::Facts;
+use crate::engine::facts::Facts;
 use crate::engine::layer::Verdict;
+use crate::engine::plan::{ORDER, Standing};
 use crate::engine::principal::{Strength, cannot_assume};
 use crate::engine::request::Request;
 use crate::engine::trace::{Outcome, Trace};
@@ -264,7 +265,7 @@ impl Trace for Recorder<'_> {
         self.principal_account = facts.caller.account.map(|account| account.id.to_string());
         self.resource_account = facts.owner.map(str::to_owned);
         self.principal_nodes = nodes(facts.caller.account);
-        self.resource_nodes = nodes(facts.owner.and_then(|owner| facts.snapshot.account(owner)));
+        self.resource_nodes = nodes(facts.owner_account);
     }
 
     fn policy(&mut self, _: &Arc<Policy>) {

@@ -1,0 +1,164 @@
+//! What is known about one question before any policy is read: who asks, whose the resource is, what is attached to it.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::admit::{admit, owner};
+use super::caller::Caller;
+use super::decision::{Decision, Reason};
+use super::error::RequestError;
+use super::lost::Lost;
+use super::request::Request;
+use super::work::Work;
+use crate::compile::attachments::Attachment;
+use crate::compile::oidc_issuer;
+use crate::compile::policy_set::PolicySet;
+use crate::compile::section::Ends;
+use crate::compile::snapshot::{Account, Policy, Role, SetId, Snapshot};
+use crate::language::document::PolicyType;
+use crate::name::{Principal, Resource};
+
+/// Everything that is known about one question.
+pub struct Facts<'a> {
+    /// The store.
+    pub snapshot: &'a Snapshot,
+    /// The question.
+    pub request: &'a Request,
+    /// Who asks.
+    pub caller: Caller<'a>,
+    /// Whose the resource is; `None` if nobody knows (E-6).
+    pub owner: Option<&'a str>,
+    /// The account of the owner; `None` if the store does not have it.
+    pub owner_account: Option<&'a Account>,
+    /// The owner's files that cover the resource (E-10), in their order.
+    pub attached: Attached<'a>,
+    /// How the resource's text begins and ends, for the indexes.
+    pub ends: Ends,
+    /// The OIDC issuer behind the caller, `host/path`.
+    pub(super) issuer: Option<&'a str>,
+    /// The work that the question may still take.
+    pub work: &'a Work,
+}
+
+/// Files of `resource-policies/`.
+pub type Attached<'a> = SmallVec<[&'a Attachment; 4]>;
+
+/// Why no policy is read for a question.
+#[derive(Debug)]
+pub enum Early {
+    /// The question is malformed, or answering it takes too much work.
+    Refused(RequestError),
+    /// No policy can allow it.
+    Denied(Reason),
+}
+
+impl Early {
+    /// Returns the answer that this is.
+    pub(super) fn answer(self) -> Result<Decision, RequestError> {
+        match self {
+            Self::Refused(error) => Err(error),
+            Self::Denied(reason) => Ok(Decision::without_statements(reason)),
+        }
+    }
+}
+
+impl From<RequestError> for Early {
+    fn from(error: RequestError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<Reason> for Early {
+    fn from(reason: Reason) -> Self {
+        Self::Denied(reason)
+    }
+}
+
+impl<'a> Facts<'a> {
+    /// Checks the question and finds what is known about it: the first half of section 5.5.
+    // PERF: inlined, because moving the result out of a `Result` would cost more than some of the steps.
+    #[inline(always)]
+    pub fn find(
+        snapshot: &'a Snapshot,
+        request: &'a Request,
+        work: &'a Work,
+    ) -> Result<Self, Early> {
+        admit(snapshot, request)?;
+        let mut attached = Attached::new();
+        if snapshot.has_attachments() {
+            attached.extend(snapshot.attachments_to(&request.resource, work));
+            work.conclude()?; // a file that was not tried may cover the resource
+        }
+        let owner = owner(snapshot, request, &attached)?;
+        let caller = Caller::resolve(snapshot, request)?; // E-3, E-5
+        let owner_account = owner.and_then(|owner| {
+            // PERF: most resources are of the caller's own account. A simulation may bring another account of that name.
+            let own = caller.account.filter(|_| request.simulated.is_none());
+            let own = own.filter(|own| own.id.as_str() == owner);
+            own.or_else(|| snapshot.account(owner))
+        });
+        if matches!(caller.principal, Principal::Anonymous)
+            && !owner_account.is_some_and(|owner| owner.anonymous_allowed)
+        {
+            return Err(Reason::ImplicitDenyUnknownPrincipal.into()); // E-51
+        }
+        attached.retain(|file| owner_account.is_some_and(|owner| owner.id == file.account));
+        let provider = match caller.principal {
+            Principal::Provider(arn) => Some(arn.as_str()),
+            _ => request.session.federated_provider.as_deref(),
+        };
+        let facts = Self {
+            snapshot,
+            request,
+            caller,
+            owner,
+            owner_account,
+            attached,
+            ends: Ends::of(&request.resource),
+            issuer: provider.and_then(oidc_issuer),
+            work,
+        };
+        if facts.authorized_by_idp() == Some(Some(false)) {
+            return Err(Reason::ImplicitDenyInvalidIdentityToken.into()); // T-25
+        }
+        Ok(facts)
+    }
+
+    /// Returns the set called `id`. If there is none, the question ends without an answer.
+    #[inline]
+    pub(super) fn set(&self, id: SetId) -> Option<&'a PolicySet> {
+        let found = self.snapshot.set(id);
+        if found.is_none() {
+            self.work.lose(Lost {
+                table: "sets of policies",
+                row: id.index(),
+            });
+        }
+        found
+    }
+
+    /// Returns the policies of this type that a simulation brings; none for other questions.
+    pub(super) fn simulated(&self, policy_type: PolicyType) -> &'a [Arc<Policy>] {
+        match &self.request.simulated {
+            None => &[],
+            Some(simulated) => simulated.policies(policy_type),
+        }
+    }
+
+    /// Returns whether the store's policies of this type count: always, unless a simulation replaces them.
+    pub(super) fn keeps(&self, policy_type: PolicyType) -> bool {
+        match &self.request.simulated {
+            None => true,
+            Some(simulated) => !simulated.replaces(policy_type),
+        }
+    }
+
+    /// Returns the role that the question is about, if the store has it.
+    pub(super) fn target_role(&self) -> Option<&'a Role> {
+        match &self.request.resource {
+            Resource::Arn(arn) => self.snapshot.entity(arn)?.role.as_ref(),
+            Resource::Any => None,
+        }
+    }
+}

@@ -1,0 +1,389 @@
+//! Which policies are in play for one question.
+//!
+//! Section 5.5 of the semantics says which policies are evaluated, and what their verdicts lead to. A [`Plan`] is the
+//! answer to the first half, and `decide` is the second. The plan is made once per question; the decision cache takes
+//! its key and the expected cost from it, and a decision and an explanation evaluate it step by step.
+
+use std::iter;
+use std::ptr;
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::caller::{Boundary, is_root_user};
+use super::decision::Reason;
+use super::facts::Facts;
+use super::layer::{Source, Verdict};
+use super::principal::Strength;
+use crate::compile::policy_set::Slice;
+use crate::compile::snapshot::{Policy, SetId};
+use crate::language::document::PolicyType;
+use crate::name::{ActionKind, Principal, Resource};
+
+/// The policy types in the order of E-28, which chooses the label where several would deny. A trust policy is the
+/// resource policy of its role.
+pub(super) const ORDER: [PolicyType; 6] = [
+    PolicyType::ResourceControl,
+    PolicyType::ServiceControl,
+    PolicyType::Resource,
+    PolicyType::Identity,
+    PolicyType::PermissionsBoundary,
+    PolicyType::Session,
+];
+
+/// What is evaluated for one question. A policy type without a step is not in play.
+pub struct Plan<'a> {
+    /// What the combination of the verdicts depends on besides them.
+    pub standing: Standing,
+    /// The principal's own policies.
+    ///
+    /// PERF: apart from the others, because nearly every question has these and no others.
+    identity: Source<'a>,
+    /// All others, in the order of [`ORDER`]; the trust policy follows the resource policies.
+    others: SmallVec<[Step<'a>; 12]>,
+}
+
+/// Policies that are evaluated as one set: one level of control policies, one attached file, or all policies of their
+/// type.
+struct Step<'a> {
+    /// Their type.
+    policy_type: PolicyType,
+    /// Where they come from.
+    source: Source<'a>,
+}
+
+/// What the combination of the verdicts depends on besides them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Only a resource policy can allow, for this reason.
+    Outsider(Reason),
+    /// The principal belongs to an account.
+    Insider {
+        /// Whether it is the account that owns the resource.
+        same_account: bool,
+        /// E-45.
+        resource_policy_required: bool,
+        /// Whether the principal is the root user (E-50).
+        is_root: bool,
+        /// Whether it is a federated user (E-49).
+        is_federated: bool,
+    },
+}
+
+impl<'a> Plan<'a> {
+    /// Finds the policies in play, and their statements about the action by the indexes. A plan for a listener leaves
+    /// the indexes out, because it is told of every statement.
+    #[inline]
+    pub fn of(facts: &Facts<'a>, is_indexed: bool) -> Self {
+        let mut plan = Self {
+            standing: Standing::of(facts),
+            identity: identity(facts),
+            others: SmallVec::new(),
+        };
+        plan.add_resource_control(facts);
+        plan.add_service_control(facts);
+        plan.add_resource(facts);
+        plan.add_permissions_boundary(facts);
+        plan.add_session(facts);
+        if is_indexed {
+            plan.identity.find_slice(&facts.request.action);
+            for step in &mut plan.others {
+                step.source.find_slice(&facts.request.action);
+            }
+        }
+        plan
+    }
+
+    /// Returns all policies in play, those of the principal first.
+    #[inline]
+    pub(super) fn sources(&self) -> impl Iterator<Item = &Source<'a>> {
+        let others = self.others.iter().map(|step| &step.source);
+        iter::once(&self.identity).chain(others)
+    }
+
+    /// Returns the principal's own policies.
+    pub(super) fn identity(&self) -> &Source<'a> {
+        &self.identity
+    }
+
+    /// Returns the policies of another type in their order; none if it is not in play.
+    #[inline]
+    pub(super) fn of_type(&self, policy_type: PolicyType) -> impl Iterator<Item = &Source<'a>> {
+        let others = self.others.iter();
+        let of_type = others.filter(move |step| step.policy_type == policy_type);
+        of_type.map(|step| &step.source)
+    }
+
+    /// Returns the identity policies if nothing else can matter.
+    ///
+    /// PERF: most questions in most stores are of this kind, and putting one verdict together with five that are not in
+    /// play takes as long as making it.
+    #[inline]
+    pub(super) fn identity_alone(&self) -> Option<&Source<'a>> {
+        const AT_HOME: Standing = Standing::Insider {
+            same_account: true,
+            resource_policy_required: false,
+            is_root: false,
+            is_federated: false,
+        };
+        (self.others.is_empty() && self.standing == AT_HOME).then_some(&self.identity)
+    }
+
+    /// Returns the slice at which the modelled costs of the slices so far reach `cost`.
+    #[inline]
+    pub(super) fn slice_at(&self, cost: u32) -> Option<&'a Slice> {
+        let mut sum = 0u32;
+        let mut slices = self.sources().filter_map(Source::slice);
+        slices.find(|slice| {
+            sum = sum.saturating_add(slice.demand.cost);
+            sum >= cost
+        })
+    }
+
+    #[inline]
+    fn add(&mut self, policy_type: PolicyType, source: Source<'a>) {
+        self.others.push(Step {
+            policy_type,
+            source,
+        });
+    }
+
+    /// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
+    #[inline]
+    fn add_resource_control(&mut self, facts: &Facts<'a>) {
+        let policy_type = PolicyType::ResourceControl;
+        let membership = facts
+            .owner_account
+            .and_then(|owner| owner.membership.as_ref());
+        let stored = membership.and_then(|membership| membership.resource_control.as_deref());
+        let stored = stored.filter(|_| facts.keeps(policy_type));
+        let simulated = facts.simulated(policy_type);
+        if (stored.is_none() && simulated.is_empty())
+            || facts.caller.is_service_linked()
+            || is_asked_by_its_service(facts)
+        {
+            return;
+        }
+        self.add_levels(policy_type, stored, facts, Verdict::Allow(Strength::Direct));
+    }
+
+    /// E-20 to E-24: the control policies above the principal's account.
+    #[inline]
+    fn add_service_control(&mut self, facts: &Facts<'a>) {
+        let policy_type = PolicyType::ServiceControl;
+        let caller = &facts.caller;
+        let account = caller.account.filter(|account| !account.external);
+        let Some(account) =
+            account.filter(|_| !caller.is_outsider() && !caller.is_service_linked())
+        else {
+            return;
+        };
+        let membership = account.membership.as_ref();
+        let stored = membership.and_then(|membership| membership.service_control.as_deref());
+        let kept = stored.filter(|_| facts.keeps(policy_type));
+        if kept.is_none() && facts.simulated(policy_type).is_empty() {
+            return;
+        }
+        // Where the store has nothing to add to, FullAWSAccess stands beside what is simulated.
+        let otherwise = if stored.is_none() && facts.keeps(policy_type) {
+            Verdict::Allow(Strength::Direct)
+        } else {
+            Verdict::ImplicitDeny
+        };
+        self.add_levels(policy_type, kept, facts, otherwise);
+    }
+
+    /// Adds a step for each level. Simulated policies are attached to the account, which is the last level.
+    fn add_levels(
+        &mut self,
+        policy_type: PolicyType,
+        stored: Option<&'a [Option<SetId>]>,
+        facts: &Facts<'a>,
+        otherwise: Verdict,
+    ) {
+        let levels = match stored {
+            None | Some([]) => &[None],
+            Some(levels) => levels,
+        };
+        for (index, level) in levels.iter().enumerate() {
+            let is_last = index + 1 == levels.len();
+            let simulated = if is_last {
+                facts.simulated(policy_type)
+            } else {
+                &[]
+            };
+            let source = Source::of(level.and_then(|id| facts.set(id)), simulated);
+            self.add(policy_type, source.otherwise(otherwise));
+        }
+    }
+
+    /// E-10, T-1, T-50: the policies attached to the resource, and the trust policy of the role.
+    #[inline]
+    fn add_resource(&mut self, facts: &Facts<'a>) {
+        let policy_type = PolicyType::Resource;
+        let is_kept = facts.keeps(policy_type);
+        for file in facts.attached.iter().filter(|_| is_kept) {
+            if let Some(set) = file.policy.and_then(|id| facts.set(id)) {
+                self.add(policy_type, Source::stored(set));
+            }
+        }
+        self.add_simulated(policy_type, facts);
+        match facts.request.action.kind() {
+            ActionKind::Other | ActionKind::PassRole => {}
+            ActionKind::AssumeRoot => {
+                self.add(PolicyType::Trust, Source::known(by_organization(facts)));
+            }
+            _ => self.add_trust(facts),
+        }
+    }
+
+    fn add_trust(&mut self, facts: &Facts<'a>) {
+        let policy_type = PolicyType::Trust;
+        if let [simulated, ..] = facts.simulated(policy_type) {
+            // Only the first counts: a role has one trust policy.
+            return self.add(policy_type, Source::added(std::slice::from_ref(simulated)));
+        }
+        let role = facts.target_role().filter(|_| facts.keeps(policy_type));
+        if let Some(set) = role.and_then(|role| facts.set(role.trust)) {
+            self.add(policy_type, Source::stored(set));
+        }
+    }
+
+    /// E-46; never for root, services and the anonymous.
+    #[inline]
+    fn add_permissions_boundary(&mut self, facts: &Facts<'a>) {
+        let source = match facts.caller.boundary {
+            None => return,
+            // If the set is lost there will be no answer.
+            Some(Boundary::Stored(id)) => Source::of(facts.set(id), &[]),
+            Some(Boundary::Simulated(policy)) => Source::added(std::slice::from_ref(policy)),
+        };
+        self.add(PolicyType::PermissionsBoundary, source);
+    }
+
+    /// E-47: all session policies are one set.
+    #[inline]
+    fn add_session(&mut self, facts: &Facts<'a>) {
+        let policy_type = PolicyType::Session;
+        let session = &facts.request.session;
+        if session.has_policies() && facts.keeps(policy_type) {
+            if !session.policies.is_empty() {
+                self.add(policy_type, Source::added(&session.policies));
+            }
+            let managed = session.policy_arns.iter();
+            let managed = managed.filter_map(|arn| facts.snapshot.session_policy(arn.as_str()));
+            for set in managed.filter_map(|id| facts.set(id)) {
+                self.add(policy_type, Source::stored(set));
+            }
+        }
+        self.add_simulated(policy_type, facts);
+    }
+
+    fn add_simulated(&mut self, policy_type: PolicyType, facts: &Facts<'a>) {
+        let simulated: &'a [Arc<Policy>] = facts.simulated(policy_type);
+        if !simulated.is_empty() {
+            self.add(policy_type, Source::added(simulated));
+        }
+    }
+}
+
+impl Standing {
+    #[inline]
+    fn of(facts: &Facts<'_>) -> Self {
+        let (caller, request) = (&facts.caller, facts.request);
+        match caller.principal {
+            Principal::Anonymous => return Self::Outsider(Reason::AllowAnonymous),
+            Principal::Service(_) => return Self::Outsider(Reason::AllowService),
+            Principal::Provider(_) => return Self::Outsider(Reason::AllowFederated),
+            _ => {}
+        }
+        // Policies that are simulated by themselves belong to nobody, so every account counts as theirs.
+        let simulated = request.simulated.as_ref();
+        let is_unnamed = simulated.is_some_and(|simulated| simulated.is_unnamed());
+        let is_flagged = || facts.attached.iter().any(|file| file.required);
+        let is_owner = || match (caller.account, facts.owner_account) {
+            (Some(own), Some(owner)) if ptr::eq(own, owner) => true,
+            (own, _) => own.map(|own| own.id.as_str()) == facts.owner,
+        };
+        let kind = request.action.kind();
+        Self::Insider {
+            // an unknown owner is nobody's account.
+            same_account: is_unnamed || is_owner(),
+            // E-45; for T-50 only the identity side counts.
+            resource_policy_required: !is_unnamed
+                && (kind.is_issuing() || (kind != ActionKind::PassRole && is_flagged())),
+            is_root: caller.is_root(),
+            is_federated: caller.is_federated(),
+        }
+    }
+}
+
+/// E-8. Root is allowed everything on this side (E-50), outsiders have no such side, and what an external account says
+/// is not known.
+#[inline]
+fn identity<'a>(facts: &Facts<'a>) -> Source<'a> {
+    let policy_type = PolicyType::Identity;
+    let caller = &facts.caller;
+    if caller.is_outsider() {
+        return Source::known(Verdict::NotInPlay);
+    }
+    let is_kept = facts.keeps(policy_type);
+    let simulated = facts.simulated(policy_type);
+    let taken_as = |is_allowed: bool| {
+        Source::known(if is_allowed {
+            Verdict::Allow(Strength::Direct)
+        } else {
+            Verdict::ImplicitDeny
+        })
+    };
+    match caller.account {
+        Some(account) if account.external && is_kept && simulated.is_empty() => {
+            taken_as(account.trust_external_identity)
+        }
+        _ if caller.is_root() || caller.is_federated_root() => taken_as(true), // E-49
+        _ => {
+            let stored = caller.entity.filter(|_| is_kept);
+            let stored = stored.and_then(|entity| facts.set(entity.identity?));
+            Source::of(stored, simulated)
+        }
+    }
+}
+
+/// E-27: whether a service asks for a session of a service-linked role.
+fn is_asked_by_its_service(facts: &Facts<'_>) -> bool {
+    matches!(facts.caller.principal, Principal::Service(_))
+        && facts.request.action.kind().is_of_trust()
+        && facts.target_role().is_some_and(|role| role.service_linked)
+}
+
+/// T-11: the organization lets users and roles of its management account act as the root user of another of its
+/// accounts, where that user is enabled.
+fn by_organization(facts: &Facts<'_>) -> Verdict {
+    let Resource::Arn(arn) = &facts.request.resource else {
+        return Verdict::ImplicitDeny;
+    };
+    let account = facts.snapshot.account(arn.account());
+    let account = account.filter(|account| {
+        is_root_user(arn)
+            && arn.region().is_empty()
+            && *account.partition == *arn.partition()
+            && account.root_user_enabled
+    });
+    let is_caller = matches!(
+        facts.caller.principal,
+        Principal::User(_) | Principal::Role(_) | Principal::AssumedRole { .. }
+    );
+    let own = facts.caller.account.filter(|_| is_caller);
+    let own = own.and_then(|account| account.membership.as_ref());
+    let other = account.and_then(|account| account.membership.as_ref());
+    match (own, other) {
+        (Some(own), Some(other))
+            if own.is_management
+                && !other.is_management
+                && own.organization == other.organization =>
+        {
+            Verdict::Allow(Strength::Account)
+        }
+        _ => Verdict::ImplicitDeny,
+    }
+}
