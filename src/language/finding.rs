@@ -34,7 +34,7 @@ macro_rules! codes {
 
 codes! {
     // Findings about any file.
-    /// There are more findings of the file than are shown.
+    /// The file has more findings than are shown.
     MORE_FINDINGS = "more-findings";
 
     // Findings about reading text.
@@ -44,9 +44,9 @@ codes! {
     BYTE_ORDER_MARK = "byte-order-mark";
     /// The file is not UTF-8 (G-1).
     NOT_UTF8 = "not-utf8";
-    /// JSON nested deeper than allowed (G-1).
+    /// The JSON is nested deeper than allowed (G-1).
     TOO_DEEP = "too-deep";
-    /// A member name stands twice in one object (G-2).
+    /// A member name appears twice in one object (G-2).
     DUPLICATE_MEMBER = "duplicate-member";
     /// A member that does not belong there (G-3).
     UNKNOWN_MEMBER = "unknown-member";
@@ -70,54 +70,54 @@ codes! {
     CONFLICTING_ELEMENTS = "conflicting-elements";
     /// An element that this type of policy does not have (G-29).
     ELEMENT_NOT_ALLOWED = "element-not-allowed";
-    /// A `Sid` that stands twice in one document (G-10).
+    /// A `Sid` that appears twice in one document (G-10).
     DUPLICATE_SID = "duplicate-sid";
     /// `NotPrincipal` in an Allow statement (G-30).
     NOT_PRINCIPAL_WITH_ALLOW = "not-principal-with-allow";
-    /// A principal that is none (G-23, G-24, G-26).
+    /// A principal that is not valid (G-23, G-24, G-26).
     INVALID_PRINCIPAL = "invalid-principal";
     /// A wildcard inside a principal (G-25).
     WILDCARD_IN_PRINCIPAL = "wildcard-in-principal";
-    /// An action pattern that is none (G-27).
+    /// An action pattern that is not valid (G-27).
     INVALID_ACTION = "invalid-action";
-    /// A resource pattern that is none (G-28, V-3).
+    /// A resource pattern that is not valid (G-28, V-3).
     INVALID_RESOURCE = "invalid-resource";
-    /// A pattern with fewer than six ARN fields: an error where it would allow more and does not end in `*`,
-    /// as in an Allow or in the `NotResource` of a Deny; else a warning (M-12).
+    /// A pattern with fewer than six ARN fields. It is an error if it would allow more and does not end in `*`, as in an
+    /// Allow or in the `NotResource` of a Deny. Otherwise it is a warning (M-12).
     SHORT_ARN = "short-arn";
     /// A policy variable with wrong syntax (V-5).
     INVALID_VARIABLE = "invalid-variable";
-    /// A policy variable where none may stand (V-2, V-3, V-4).
+    /// A policy variable where none is allowed (V-2, V-3, V-4).
     MISPLACED_VARIABLE = "misplaced-variable";
     /// A condition operator that does not exist (G-20).
     UNKNOWN_OPERATOR = "unknown-operator";
     /// Two operators or condition keys that are equal ignoring case (G-21).
     DUPLICATE_CONDITION = "duplicate-condition";
-    /// A condition key that is none (G-22).
+    /// A condition key that is not valid (G-22).
     INVALID_CONDITION_KEY = "invalid-condition-key";
     /// A condition value that its operator cannot read (G-33).
     INVALID_CONDITION_VALUE = "invalid-condition-value";
     /// Several Boolean values for one key (G-34).
     MULTIPLE_BOOLEANS = "multiple-booleans";
 
-    // Findings about documents that are legal, but surely not intended.
+    // Findings about documents that are legal, but probably not intended.
     /// `Id` in a document that is not resource-based (G-7).
     ID_IN_IDENTITY_POLICY = "id-in-identity-policy";
     /// An empty `Sid`, the same as none (G-10).
     EMPTY_SID = "empty-sid";
-    /// A `Sid` of other characters than letters and digits (G-10).
+    /// A `Sid` with characters other than letters and digits (G-10).
     ODD_SID = "odd-sid";
     /// `Condition: {}` (G-19).
     EMPTY_CONDITION = "empty-condition";
-    /// An operator or element in another case than the documented one (G-20).
+    /// An operator or element that is not written in its documented case (G-20).
     NON_CANONICAL_CASE = "non-canonical-case";
     /// An `aws:` context key that AWS does not have (G-22).
     UNKNOWN_GLOBAL_KEY = "unknown-global-key";
     /// A principal that the store does not know (G-24).
     UNKNOWN_PRINCIPAL = "unknown-principal";
-    /// A unique id that belongs to nobody in the store (G-24).
+    /// A unique id that belongs to no entity in the store (G-24).
     ORPHANED_PRINCIPAL_ID = "orphaned-principal-id";
-    /// `*:*` or `**` for `*` (G-27).
+    /// `*:*` or `**` in place of `*` (G-27).
     REDUNDANT_WILDCARD = "redundant-wildcard";
     /// A service control policy without `Version` (G-29).
     MISSING_VERSION = "missing-version";
@@ -125,7 +125,7 @@ codes! {
     VARIABLE_WITHOUT_VERSION = "variable-without-version";
     /// A variable in the region or account field of a resource (V-3).
     VARIABLE_BEFORE_FIFTH_COLON = "variable-before-fifth-colon";
-    /// An Allow whose negated condition asks a variable that may have no value (V-9).
+    /// An Allow whose negated condition has a variable that may have no value (V-9).
     ALLOW_NEGATED_VARIABLE = "allow-negated-variable";
     /// A wildcard in the service field of a resource (M-18).
     WILDCARD_IN_SERVICE = "wildcard-in-service";
@@ -141,19 +141,19 @@ codes! {
     ALLOW_LIST_STYLE = "allow-list-style";
     /// A `NotPrincipal` that does not list the whole chain (P-8).
     NOTPRINCIPAL_INCOMPLETE = "notprincipal-incomplete";
-    /// `NotPrincipal: "*"` exempts everybody (P-10).
+    /// `NotPrincipal: "*"`, which exempts everyone (P-10).
     NOTPRINCIPAL_EVERYONE = "notprincipal-everyone";
     /// A trust policy action that no trust policy needs (T-6).
     USELESS_TRUST_ACTION = "useless-trust-action";
     /// A web identity trust without a condition on subject or audience (T-23).
     OIDC_TRUST_WITHOUT_CONDITION = "oidc-trust-without-condition";
-    /// A trust in a web identity provider that everybody has tokens of, without a condition on the tenant (T-26).
+    /// A trust in a web identity provider whose tokens anyone can get, without a condition on the tenant (T-26).
     SHARED_PROVIDER_WITHOUT_CONDITION = "shared-provider-without-condition";
     /// An Allow that depends on text the client controls (section 4.9).
     CLIENT_CONTROLLED_KEY = "client-controlled-key";
     /// A resource policy pattern that its own scope excludes (E-13).
     RESOURCE_OUTSIDE_SCOPE = "resource-outside-scope";
-    /// A resource that differs from one of the store in its case alone (M-16).
+    /// A resource that differs from one of the store only in upper and lower case (M-16).
     CASE_MISMATCH = "case-mismatch";
     /// A character outside of AWS's repertoire (G-32).
     UNUSUAL_CHARACTER = "unusual-character";
@@ -167,9 +167,9 @@ codes! {
     UNREADABLE = "unreadable";
     /// A file, document or store above its size limit.
     TOO_LARGE = "too-large";
-    /// A `*.json` whose place or shape says nothing.
+    /// A `*.json` file whose place and shape do not tell what it holds.
     UNKNOWN_FILE = "unknown-file";
-    /// A file of another kind than `*.json`; not read.
+    /// A file that is not a `*.json` file and is not read.
     IGNORED_FILE = "ignored-file";
     /// A directory whose name ends in `.json`, or another file that is not regular.
     NOT_A_FILE = "not-a-file";
@@ -177,23 +177,23 @@ codes! {
     BAD_LINK = "bad-link";
 
     // Findings about entities.
-    /// A name with characters that names don't have.
+    /// A name with characters that are not allowed in names.
     INVALID_NAME = "invalid-name";
     /// An ARN that contradicts the name, path, partition or account beside it.
     CONTRADICTION = "contradiction";
-    /// Nothing says to which account an entity belongs.
+    /// An entity that nothing assigns to an account.
     UNKNOWN_ACCOUNT = "unknown-account";
     /// Two entities of one kind with the same name, ignoring case (G-40).
     DUPLICATE_ENTITY = "duplicate-entity";
     /// A reference to something that the store does not hold (G-38).
     DANGLING_REFERENCE = "dangling-reference";
-    /// Not exactly one default version (G-36).
+    /// A managed policy that does not have exactly one default version (G-36).
     DEFAULT_VERSION = "default-version";
     /// A dump with `IsTruncated: true`.
     TRUNCATED_DUMP = "truncated-dump";
-    /// A value that is not what its member takes.
+    /// A value that is not valid for its member.
     INVALID_VALUE = "invalid-value";
-    /// A tag key that stands twice, ignoring case.
+    /// A tag key that appears twice, ignoring case.
     DUPLICATE_TAG = "duplicate-tag";
     /// The organization's tree is not a tree: a cycle, or a node in two places (G-38).
     ORGANIZATION_TREE = "organization-tree";
