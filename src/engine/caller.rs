@@ -1,4 +1,4 @@
-//! Who asks, as the store knows them.
+//! The caller of a question, as the store knows it.
 
 use std::sync::Arc;
 
@@ -8,35 +8,36 @@ use crate::engine::request::Request;
 use crate::language::document::PolicyType;
 use crate::name::{Arn, Principal};
 
-/// A principal found in the store (E-3), or one that needs no finding.
+/// A principal that was found in the store (E-3), or one that does not need to be in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'s> {
-    /// As the request names it.
+    /// The principal that the request names.
     pub principal: &'s Principal,
-    /// The principal's account; none for services and the anonymous.
+    /// The principal's account. `None` for services and the anonymous principal.
     pub account: Option<&'s Account>,
-    /// The user, the role of a session, or the user behind a federated user; none for principals of external
+    /// The user, the role of a session, or the user behind a federated user. `None` for principals of external
     /// accounts, whose own side iamd cannot see (E-72).
     pub entity: Option<&'s Entity>,
-    /// The permissions boundary (E-46); root has none (E-50).
+    /// The permissions boundary (E-46). The root user has none (E-50).
     pub boundary: Option<Boundary<'s>>,
     /// The user behind a federated user, known or external (P-1).
     pub parent: Option<&'s Arn>,
-    /// Whether it is a root user whose credentials are for one task (T-12).
+    /// Whether this is a root user whose credentials are for one task (T-12).
     pub is_assumed_root: bool,
 }
 
-/// A permissions boundary, wherever it is from.
+/// A permissions boundary from the store or from a simulation.
 #[derive(Clone, Copy, Debug)]
 pub enum Boundary<'s> {
-    /// The store's; one policy.
+    /// The boundary in the store, which is one policy.
     Stored(SetId),
-    /// A simulation's.
+    /// The boundary that a simulation brings.
     Simulated(&'s Arc<Policy>),
 }
 
 impl<'s> Caller<'s> {
-    /// Finds who asks; if the store does not know them or their session is over, the reason to deny.
+    /// Finds the principal of `request`. Returns the reason to deny if the store does not have it or its session has
+    /// expired.
     pub fn resolve(snapshot: &'s Snapshot, request: &'s Request) -> Result<Self, Reason> {
         let principal = &request.principal;
         let Some(arn) = principal.arn() else {
@@ -51,7 +52,7 @@ impl<'s> Caller<'s> {
         };
         let (account, entity) = match &request.simulated {
             None => Self::look_up(snapshot, request, arn)?,
-            // E-3 holds for who is in nobody's store; a simulation may bring them along.
+            // E-3 applies to a principal that is not in the store, unless a simulation provides one.
             Some(simulated) => {
                 let stand_in = simulated.stand_in(snapshot);
                 match Self::look_up(snapshot, request, arn) {
@@ -92,7 +93,7 @@ impl<'s> Caller<'s> {
         })
     }
 
-    /// The account and the user or role behind `arn`.
+    /// Returns the account and the user or role behind `arn`.
     fn look_up(
         snapshot: &'s Snapshot,
         request: &'s Request,
@@ -100,14 +101,14 @@ impl<'s> Caller<'s> {
     ) -> Result<(&'s Account, Option<&'s Entity>), Reason> {
         let principal = &request.principal;
         let unknown = Reason::ImplicitDenyUnknownPrincipal;
-        // PERF: nearly everybody is at home, and then the account needs no looking up.
+        // PERF: nearly every principal lives in its own account, which then does not have to be looked up.
         if let Principal::User(_) | Principal::Role(_) = principal
             && let Some(entity) = snapshot.entity(arn)
             && let Some(home) = snapshot.home(entity)
         {
             return Ok((home, Some(entity)));
         }
-        // a principal of another partition is another principal.
+        // the same name in another partition is a different principal.
         let account = snapshot
             .account(arn.account())
             .filter(|account| *account.partition == *arn.partition());
@@ -143,7 +144,8 @@ impl<'s> Caller<'s> {
         Ok((account, entity))
     }
 
-    /// Whether only resource policies can allow it: services, the anonymous, identity providers (5.5).
+    /// Returns whether only resource policies can allow the caller: services, the anonymous principal and identity
+    /// providers (5.5).
     pub fn is_outsider(&self) -> bool {
         matches!(
             self.principal,
@@ -151,22 +153,22 @@ impl<'s> Caller<'s> {
         )
     }
 
-    /// Whether it is the root user.
+    /// Returns whether the caller is the root user.
     pub fn is_root(&self) -> bool {
         matches!(self.principal, Principal::Root(_))
     }
 
-    /// Whether it is a federated user's session that the root user asked for (E-49).
+    /// Returns whether the caller is a session of a federated user that the root user requested (E-49).
     pub fn is_federated_root(&self) -> bool {
         self.is_federated() && self.parent.is_some_and(is_root_user)
     }
 
-    /// Whether it is a federated user's session.
+    /// Returns whether the caller is a session of a federated user.
     pub fn is_federated(&self) -> bool {
         matches!(self.principal, Principal::FederatedUser { .. })
     }
 
-    /// Whether it is a session of a role, with or without a name (E-4).
+    /// Returns whether the caller is a session of a role, with or without a name (E-4).
     pub fn is_role(&self) -> bool {
         matches!(
             self.principal,
@@ -174,7 +176,7 @@ impl<'s> Caller<'s> {
         )
     }
 
-    /// Whether it holds temporary credentials (section 4.9).
+    /// Returns whether the caller has temporary credentials (section 4.9).
     pub fn is_temporary(&self, request: &Request) -> bool {
         match self.principal {
             Principal::User(_) => request.session.is_temporary(),
@@ -182,7 +184,7 @@ impl<'s> Caller<'s> {
         }
     }
 
-    /// Whether it is a session of a service-linked role (E-27).
+    /// Returns whether the caller is a session of a service-linked role (E-27).
     pub fn is_service_linked(&self) -> bool {
         self.is_role()
             && self
@@ -191,12 +193,12 @@ impl<'s> Caller<'s> {
                 .is_some_and(|role| role.service_linked)
     }
 
-    /// Whether a permissions boundary is attached (P-9); root has none (E-50).
+    /// Returns whether a permissions boundary is attached (P-9). The root user has none (E-50).
     pub fn has_boundary(&self) -> bool {
         self.boundary.is_some()
     }
 
-    /// `aws:PrincipalArn`: the role's ARN for its sessions (K-5); none for outsiders.
+    /// Returns `aws:PrincipalArn`, which is the role's ARN for its sessions (K-5). Outsiders have none.
     pub fn arn(&self) -> Option<&'s Arn> {
         match self.principal {
             Principal::AssumedRole { .. } => self.entity.map(|role| &role.arn),
@@ -206,7 +208,7 @@ impl<'s> Caller<'s> {
     }
 }
 
-/// Whether it is the ARN of an account's root user.
+/// Returns whether `arn` is the ARN of an account's root user.
 pub(super) fn is_root_user(arn: &Arn) -> bool {
     arn.service() == "iam" && arn.resource() == "root"
 }

@@ -1,4 +1,4 @@
-//! The answer.
+//! The answer to a question: a decision, its reason and the statements that determined it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::compile::snapshot::Policy;
 use crate::language::document::PolicyType;
 use crate::language::finding::Escaped;
 
-/// Why a decision came out as it did: the values of `Reason` in the protocol.
+/// Why a decision is what it is: the values of `Reason` in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "documented in the protocol, value by value")]
 #[repr(u8)]
@@ -40,7 +40,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Every reason with its label: the wire value without `REASON_`.
+    /// Every reason with its label, which is the wire value without `REASON_`.
     pub const ALL: &[(Self, &str)] = &[
         (Self::AllowIdentity, "ALLOW_IDENTITY"),
         (Self::AllowResourceDirect, "ALLOW_RESOURCE_DIRECT"),
@@ -94,7 +94,7 @@ impl Reason {
         ),
     ];
 
-    /// The label that rules, tests and metrics use: `ALLOW_IDENTITY`.
+    /// Returns the label that rules, tests and metrics use, such as `ALLOW_IDENTITY`.
     pub fn label(self) -> &'static str {
         Self::ALL
             .iter()
@@ -102,7 +102,7 @@ impl Reason {
             .map_or("", |(_, label)| label)
     }
 
-    /// Whether it is one of the reasons to allow.
+    /// Returns whether this is a reason to allow.
     pub fn is_allow(self) -> bool {
         matches!(
             self,
@@ -119,7 +119,7 @@ impl Reason {
 }
 
 impl Reason {
-    /// What AWS calls a decision of this reason in an EvaluationResult (S-2).
+    /// Returns what AWS calls a decision with this reason in an EvaluationResult (S-2).
     pub fn eval_decision(self) -> &'static str {
         match self {
             _ if self.is_allow() => "allowed",
@@ -128,13 +128,13 @@ impl Reason {
         }
     }
 
-    /// The reason of this number, as the protocol has it.
+    /// Returns the reason that has this number in the protocol.
     pub fn from_number(number: i32) -> Option<Self> {
         let mut known = Self::ALL.iter().map(|(reason, _)| *reason);
         known.find(|reason| i32::from(*reason as u8) == number)
     }
 
-    /// Whether a Deny statement settled it.
+    /// Returns whether a Deny statement determined the decision.
     pub fn is_explicit_deny(self) -> bool {
         matches!(
             self,
@@ -162,7 +162,7 @@ pub struct Decision {
 }
 
 impl Decision {
-    /// A decision that no statement settled.
+    /// Returns a decision that no statement determined.
     pub(super) fn without_statements(reason: Reason) -> Self {
         Self {
             reason,
@@ -170,17 +170,17 @@ impl Decision {
         }
     }
 
-    /// Why; and so, whether.
+    /// Returns the reason, which also tells an allow from a deny.
     pub fn reason(&self) -> Reason {
         self.reason
     }
 
-    /// Whether the principal may.
+    /// Returns whether the decision is an allow.
     pub fn is_allowed(&self) -> bool {
         self.reason.is_allow()
     }
 
-    /// The statements that settled it; none for an implicit deny.
+    /// Returns the statements that determined the decision. An implicit deny has none.
     pub fn determining(&self) -> &[StatementRef] {
         &self.determining
     }
@@ -189,14 +189,14 @@ impl Decision {
 /// One statement of one policy.
 #[derive(Clone, Debug)]
 pub struct StatementRef {
-    /// The policy: its name for people, its type and its file.
+    /// The policy, which has the name that people see, the type and the file.
     pub policy: Arc<Policy>,
-    /// The statement's place in it, from 0.
+    /// The statement's index in the policy, from 0.
     pub index: usize,
 }
 
 impl StatementRef {
-    /// The statement's Sid; empty if it has none.
+    /// Returns the statement's Sid, or an empty string if it has none.
     pub fn sid(&self) -> &str {
         self.policy
             .statements
@@ -206,18 +206,18 @@ impl StatementRef {
     }
 }
 
-/// Which statement of which policy, in plain data: `StatementRef` in the protocol.
+/// The name of one statement of one policy in plain data: `StatementRef` in the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementName {
     /// The policy: its ARN, or `<entity ARN>/inline/<name>`.
     pub policy: Arc<str>,
-    /// The statement's Sid; empty if it has none.
+    /// The statement's Sid, or an empty string if it has none.
     pub sid: String,
-    /// Its place in the policy, from 0.
+    /// The statement's index in the policy, from 0.
     pub index: usize,
-    /// The type of the policy; `None` where a server says one that this version does not know.
+    /// The type of the policy. `None` if a server names a type that this version does not know.
     pub policy_type: Option<PolicyType>,
-    /// The file, relative to the store; empty for a policy that is in none.
+    /// The file, relative to the store. Empty for a policy that is in no file.
     pub file: Arc<str>,
 }
 
@@ -234,7 +234,7 @@ impl From<&StatementRef> for StatementName {
 }
 
 impl fmt::Display for StatementName {
-    /// `statement 0 `Sid` of arn:…`.
+    /// Writes the name as in `statement 0 `Sid` of arn:…`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "statement {}", self.index)?;
         if !self.sid.is_empty() {

@@ -1,8 +1,8 @@
-//! Why a decision came out as it did: section 7 of the semantics.
+//! Explains why a decision is what it is: section 7 of the semantics.
 //!
-//! The evaluation is the one of `authorize`, with a `Recorder` that listens; it notes, and decides nothing.
-//! What it notes is plain data, so that an [`Explanation`] outlives its snapshot and a client can have one from a server.
-//! Values that are to be hidden are hidden here and nowhere else (S-11).
+//! An explanation runs the same evaluation as `authorize`, with a `Recorder` as the listener. The recorder takes notes
+//! and decides nothing. Its notes are plain data, so an [`Explanation`] outlives its snapshot and a client can receive
+//! one from a server. Hidden values are replaced here and nowhere else (S-11).
 
 mod advice;
 mod element;
@@ -26,7 +26,7 @@ use crate::language::document::{Effect, Extent, PolicyType};
 use recorder::Recorder;
 pub use words::{Cause, Element, SourceType};
 
-/// Decides `request` as `authorize` does (S-1), and says why.
+/// Decides `request` as `authorize` does (S-1) and explains the decision.
 pub fn explain(
     snapshot: &Snapshot,
     request: &Request,
@@ -36,7 +36,7 @@ pub fn explain(
     explain_within(snapshot, request, action, redacted, &Work::ample())
 }
 
-/// The same with what is left of `work`; the action is shown as it was asked for.
+/// Does the same as [`explain`] within what is left of `work`. The explanation shows the action as `action` spells it.
 pub fn explain_within(
     snapshot: &Snapshot,
     request: &Request,
@@ -53,22 +53,22 @@ pub fn explain_within(
 /// The context keys whose values are not shown (S-11).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Redacted {
-    /// Lower-cased; one that ends in `*` hides all keys that begin so.
+    /// The keys in lower case. A key that ends in `*` hides all keys with that prefix.
     keys: Vec<String>,
 }
 
-/// Stands for a value that is not shown.
+/// The text in place of a hidden value.
 pub const REDACTED: &str = "(redacted)";
 
 impl Redacted {
-    /// Hides the values of `keys`, compared ignoring case; `aws:RequestTag/*` hides a whole family.
+    /// Hides the values of `keys`, ignoring case. `aws:RequestTag/*` hides a whole family.
     pub fn new<'k>(keys: impl IntoIterator<Item = &'k str>) -> Self {
         Self {
             keys: keys.into_iter().map(str::to_ascii_lowercase).collect(),
         }
     }
 
-    /// Whether the values of `key` are hidden.
+    /// Returns whether the values of `key` are hidden.
     pub fn hides(&self, key: &ContextKey) -> bool {
         self.keys
             .iter()
@@ -79,54 +79,54 @@ impl Redacted {
     }
 }
 
-/// All that led to a decision, in plain data: nothing of the store is held by it.
+/// Everything that led to a decision, in plain data that holds nothing of the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Explanation {
-    /// The clock that the decision was made by.
+    /// The time of the decision.
     pub at: Timestamp,
     /// The principal's account, if it has one that the store knows.
     pub principal_account: Option<String>,
-    /// Whose the resource is, if somebody knows (E-6).
+    /// The account that owns the resource, if it is known (E-6).
     pub resource_account: Option<String>,
-    /// One result per policy type, in the order of E-28; none where no policy was evaluated (E-3, E-5).
+    /// One result per policy type, in the order of E-28. Empty if no policy was evaluated (E-3, E-5).
     pub per_type: Vec<TypeResult>,
-    /// Both sides, if they are two accounts (S-6).
+    /// The verdicts of both sides, if the principal and the resource are in different accounts (S-6).
     pub cross_account: Option<CrossAccount>,
-    /// The types that stop what would be granted without them (S-9).
+    /// The policy types that block an access that would be granted without them (S-9).
     pub blocked_by: Vec<PolicyType>,
-    /// Keys that statements within reach asked for and the request lacks: sorted, lower-cased (S-7).
+    /// The keys that reachable statements ask for and that the request lacks, sorted and in lower case (S-7).
     pub missing_context: Vec<String>,
-    /// Keys that are there and do not say it clearly, sorted (C-9).
+    /// The keys that are present but make a condition indeterminate, sorted (C-9).
     pub indeterminate: Vec<(String, Cause)>,
-    /// What would have to change for an allow, in words; empty for an allow.
+    /// What would have to change for an allow, in words. Empty for an allow.
     pub to_allow: Vec<String>,
-    /// Every statement that was considered, in the order of evaluation; as many as there is room for.
+    /// The statements that were considered, in the order of evaluation, up to the limits of an explanation.
     pub statements: Vec<StatementResult>,
-    /// How many more were considered.
+    /// How many statements were considered but are not in `statements`.
     pub n_left_out: u32,
 }
 
-/// How many statements are named in one list.
+/// The most statements that one list names.
 pub const MAX_NAMED: usize = 1_000;
 
 impl Explanation {
-    /// The statements that decided: all Denies that apply, or all Allows that granted; none for an implicit deny (S-3).
-    /// The first [`MAX_NAMED`] of them.
+    /// Returns the statements that determined the decision: all Denies that apply, or all Allows that granted. An
+    /// implicit deny has none (S-3). Returns the first [`MAX_NAMED`] of them.
     pub fn deciding(&self) -> impl Iterator<Item = &StatementResult> {
         let all = self.statements.iter();
         all.filter(|statement| statement.is_deciding)
             .take(MAX_NAMED)
     }
 
-    /// The others that apply. Of an implicit deny these are the Allows that were not enough (S-3). The first
-    /// [`MAX_NAMED`] of them.
+    /// Returns the other statements that apply. For an implicit deny these are the Allows that were not enough (S-3).
+    /// Returns the first [`MAX_NAMED`] of them.
     pub fn also_applying(&self) -> impl Iterator<Item = &StatementResult> {
         let all = self.statements.iter();
         all.filter(|statement| statement.applies() && !statement.is_deciding)
             .take(MAX_NAMED)
     }
 
-    /// What one policy type said.
+    /// Returns the result of one policy type.
     pub fn of_type(&self, policy_type: PolicyType) -> Option<&TypeResult> {
         self.per_type
             .iter()
@@ -134,19 +134,19 @@ impl Explanation {
     }
 }
 
-/// What one policy type said (S-5).
+/// The result of one policy type (S-5).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeResult {
-    /// The type; a trust policy is the resource policy of its role.
+    /// The type. A trust policy counts as the resource policy of its role.
     pub policy_type: PolicyType,
-    /// What its statements say together.
+    /// The combined verdict of its statements.
     pub verdict: Verdict,
-    /// Control policies: level by level, from the root of the organization down.
+    /// The results of control policies level by level, from the root of the organization down.
     pub levels: Vec<LevelResult>,
 }
 
 impl TypeResult {
-    /// How strongly it speaks of the principal: only resource policies that allow say so (S-5).
+    /// Returns how strongly the type names the principal. Only resource policies that allow have a strength (S-5).
     pub fn strength(&self) -> Option<Strength> {
         match (self.policy_type, self.verdict) {
             (PolicyType::Resource, Verdict::Allow(strength)) => Some(strength),
@@ -155,40 +155,40 @@ impl TypeResult {
     }
 }
 
-/// What the control policies of one node said (E-21).
+/// The result of the control policies of one node (E-21).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LevelResult {
-    /// The id of the root, the unit or the account.
+    /// The id of the root, the organizational unit or the account.
     pub node: String,
-    /// What its statements say together.
+    /// The combined verdict of its statements.
     pub verdict: Verdict,
 }
 
-/// The sides of a question across accounts (S-6).
+/// The two sides of a cross-account question (S-6).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CrossAccount {
-    /// Identity policies, boundary, session policies and SCPs.
+    /// The verdict of identity policies, boundary, session policies and SCPs.
     pub principal_side: Verdict,
-    /// The resource policy and RCPs.
+    /// The verdict of the resource policy and the RCPs.
     pub resource_side: Verdict,
 }
 
-/// Where a statement stands, and what it is attached to (S-4).
+/// The place of a statement, and the entity that its policy is attached to (S-4).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
-    /// Which statement of which policy.
+    /// The statement and its policy.
     pub statement: StatementName,
-    /// By which way its policy counts.
+    /// How its policy came to apply.
     pub source_type: SourceType,
-    /// The ARN of a user, role or session, a group's name, a resource, or the id of a node of the organization.
+    /// The ARN of a user, role, session or resource, a group's name, or the id of a node of the organization.
     pub attached_to: String,
-    /// The version in force, of a managed policy; else empty.
+    /// The version in force of a managed policy. Empty for other policies.
     pub version: String,
-    /// The document's `Id`; empty if it has none.
+    /// The document's `Id`. Empty if it has none.
     pub document_id: String,
     /// The RFC 6901 pointer to the statement in its file.
     pub pointer: String,
-    /// The lines and columns that it takes there.
+    /// The lines and columns of the statement in its file.
     pub extent: Extent,
 }
 
@@ -213,7 +213,7 @@ impl Source {
         }
     }
 
-    /// The policy's friendly name: without account, path or folder.
+    /// Returns the policy's friendly name, without account, path or folder.
     pub fn policy_name(&self) -> &str {
         let name = &*self.statement.policy;
         match name.split_once("/inline/") {
@@ -223,7 +223,8 @@ impl Source {
         }
     }
 
-    /// The type of the layer that it counts in: a trust policy is the resource policy of its role.
+    /// Returns the policy type of the layer that evaluates the policy. A trust policy counts as the resource policy of
+    /// its role.
     pub fn layer(&self) -> Option<PolicyType> {
         match self.statement.policy_type {
             Some(PolicyType::Trust) => Some(PolicyType::Resource),
@@ -232,87 +233,88 @@ impl Source {
     }
 }
 
-/// What became of one statement, and why (S-8).
+/// The outcome of one statement, and why (S-8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatementResult {
-    /// Where it stands.
+    /// The place of the statement.
     pub source: Source,
-    /// Allow or Deny.
+    /// Whether the statement is an Allow or a Deny.
     pub effect: Effect,
-    /// What became of it.
+    /// The outcome of the statement.
     pub outcome: Outcome,
-    /// Whether it is one of those that decided.
+    /// Whether the statement is one of those that determined the decision.
     pub is_deciding: bool,
-    /// Whether it could grant at all: an Allow of a resource policy counts for nothing where the trust policy or the
-    /// identity side alone may grant (T-1, T-50).
+    /// Whether the statement can grant at all. An Allow of a resource policy counts for nothing where only the trust
+    /// policy or only the identity side may grant (T-1, T-50).
     pub counts: bool,
-    /// `Principal` or `NotPrincipal`, where the policy type has it.
+    /// `Principal` or `NotPrincipal`. `None` for policy types that do not have it.
     pub principal: Option<ElementResult>,
-    /// How strongly it speaks of the principal (P-1).
+    /// How strongly the statement names the principal (P-1).
     pub strength: Option<Strength>,
     /// `Action` or `NotAction`.
     pub action: ElementResult,
-    /// `Resource` or `NotResource`, if there is one (E-12).
+    /// `Resource` or `NotResource`. `None` if the statement has neither (E-12).
     pub resource: Option<ElementResult>,
-    /// Each condition.
+    /// The conditions.
     pub conditions: Vec<ConditionResult>,
 }
 
 impl StatementResult {
-    /// Whether it applies.
+    /// Returns whether the statement applies.
     pub fn applies(&self) -> bool {
         matches!(self.outcome, Outcome::Applies(_))
     }
 }
 
-/// One element of a statement beside the question.
+/// One element of a statement next to the value in the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ElementResult {
-    /// Which one.
+    /// The element.
     pub element: Element,
-    /// Whether the statement speaks of what the question is about.
+    /// Whether the element matches the question.
     pub matches: bool,
-    /// What the policy lists.
+    /// The values in the policy.
     pub policy_values: Vec<PolicyValue>,
-    /// What the question says.
+    /// The value in the question.
     pub request_value: String,
-    /// It matches only because a variable has no value (V-9).
+    /// Whether the element matches only because a variable has no value (V-9).
     pub matched_because_missing: bool,
-    /// It does not match, and a variable has no value (V-9).
+    /// Whether the element does not match and a variable has no value (V-9).
     pub failed_because_missing: bool,
 }
 
-/// A value that stands in a policy.
+/// A value in a policy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyValue {
-    /// As written; numbers, dates and addresses in one canonical form.
+    /// The value as written. Numbers, dates and addresses are in one canonical form.
     pub written: String,
-    /// With its variables put in, if it has any and all have a value.
+    /// The value with its variables filled in. `None` if it has no variables or one of them has no value.
     pub resolved: Option<String>,
     /// The keys of its variables that have no value.
     pub missing: Vec<String>,
 }
 
-/// One condition beside the question.
+/// One condition next to the values in the question.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConditionResult {
-    /// The operator, in its canonical spelling.
+    /// The operator in its canonical spelling.
     pub operator: String,
-    /// The key, as the policy spells it.
+    /// The key as the policy spells it.
     pub key: String,
-    /// What the policy compares with.
+    /// The values that the policy compares with.
     pub policy_values: Vec<PolicyValue>,
-    /// The values in the request; none if the key is absent. Of many the first, and in words how many more there are.
+    /// The values in the request. Empty if the key is absent. A long list is cut and ends with a text that says how
+    /// many more there are.
     pub request_values: Vec<String>,
-    /// How many values the request has; of what a server has explained, how many texts it shows.
+    /// How many values the request has. For an explanation from a server, how many texts it shows.
     pub n_request_values: usize,
-    /// Whether it holds.
+    /// Whether the condition holds.
     pub holds: Truth,
-    /// It holds because the key, or a variable it is compared with, has no value.
+    /// Whether the condition holds because the key, or a variable in the policy's value, has no value.
     pub matched_because_missing: bool,
-    /// It does not hold, and the key, or a variable it is compared with, has no value.
+    /// Whether the condition does not hold and the key, or a variable in the policy's value, has no value.
     pub failed_because_missing: bool,
-    /// Why it neither holds nor does not.
+    /// The cause if the condition is indeterminate.
     pub indeterminate: Option<Cause>,
 }
 

@@ -1,22 +1,22 @@
-//! Whether a statement of a resource or trust policy speaks of the caller (section 5.3).
+//! Decides whether a statement of a resource policy or trust policy names the caller (section 5.3).
 
 use super::caller::Caller;
 use crate::compile::oidc_issuer;
 use crate::language::document::{Effect, PrincipalElement, PrincipalEntry};
 use crate::name::{Action, ActionKind, Arn, Principal};
 
-/// How much an Allow of a resource policy weighs (P-1).
+/// How much an Allow of a resource policy counts for (P-1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Strength {
-    /// It names the account: the account's own policies must allow too (E-43).
+    /// The statement names the account, so the account's own policies must allow too (E-43).
     Account,
-    /// It names the role of the session or the user behind it (E-42).
+    /// The statement names the role of the session, or the user behind it (E-42).
     Entity,
-    /// It names the principal itself, or everybody (E-41).
+    /// The statement names the principal itself, or everyone (E-41).
     Direct,
 }
 
-/// How strongly a statement with this `principal` element and effect speaks of `caller`; `None`: it does not.
+/// Returns how strongly a statement with this `principal` element and effect names `caller`, or `None` if it does not.
 pub(super) fn strength(
     element: &PrincipalElement,
     effect: Effect,
@@ -31,17 +31,17 @@ pub(super) fn strength(
         .iter()
         .filter_map(|entry| entry_strength(entry, effect, caller, action))
         .max()?;
-    // T-9: for these callers and questions an Allow never counts for more than the account's.
+    // T-9: for these callers and actions an Allow never counts for more than one that names the account.
     let is_weak = effect == Effect::Allow && cannot_assume(caller, action);
     Some(match best {
         _ if is_weak => Strength::Account,
-        // T-12: a task policy limits the root user whatever grants.
+        // T-12: a task policy limits the root user no matter which statement grants.
         Strength::Direct if effect == Effect::Allow && caller.is_assumed_root => Strength::Entity,
         best => best,
     })
 }
 
-/// `sts:AssumeRoleWithWebIdentity` and `sts:AssumeRoleWithSAML` (T-20).
+/// Returns whether the action is `sts:AssumeRoleWithWebIdentity` or `sts:AssumeRoleWithSAML` (T-20).
 pub(super) fn is_federation(action: &Action) -> bool {
     use ActionKind::{AssumeRoleWithSaml, AssumeRoleWithWebIdentity};
     matches!(
@@ -50,7 +50,8 @@ pub(super) fn is_federation(action: &Action) -> bool {
     )
 }
 
-/// T-9: root users, federated users and the anonymous assume no roles.
+/// Returns whether the action assumes a role and the caller cannot do that: root users, federated users and the
+/// anonymous principal (T-9).
 pub(super) fn cannot_assume(caller: &Caller<'_>, action: &Action) -> bool {
     let is_barred = matches!(
         caller.principal,
@@ -63,13 +64,14 @@ pub(super) fn cannot_assume(caller: &Caller<'_>, action: &Action) -> bool {
     is_barred && (is_assuming || goes_with_assuming(action))
 }
 
-/// What is asked beside the call that assumes a role, by the same caller (T-35, T-39).
+/// Returns whether the action is one that the same caller requests along with the call that assumes a role (T-35,
+/// T-39).
 pub(super) fn goes_with_assuming(action: &Action) -> bool {
     use ActionKind::{SetSourceIdentity, TagSession};
     matches!(action.kind(), TagSession | SetSourceIdentity)
 }
 
-/// P-1, P-7, T-20: the table, entry by entry.
+/// Returns the strength of one entry, as in the table of P-1, with P-7 and T-20.
 fn entry_strength(
     entry: &PrincipalEntry,
     effect: Effect,
@@ -78,7 +80,8 @@ fn entry_strength(
 ) -> Option<Strength> {
     use PrincipalEntry as E;
     let is_allow = effect == Effect::Allow;
-    // T-20: a token must not get in by an entry that means signed AWS principals; nor do they by a token's.
+    // T-20: an entry for signed AWS principals does not admit a token, and an entry for tokens does not admit a signed
+    // principal.
     let needs_federated =
         is_allow && (is_federation(action) || matches!(caller.principal, Principal::Provider(_)));
     match entry {
@@ -87,7 +90,7 @@ fn entry_strength(
         }
         _ if needs_federated => None,
         E::Everyone => Some(Strength::Direct),
-        // P-7: an Allow does not mean services, a Deny does.
+        // P-7: `AWS: *` in an Allow does not include services. In a Deny it does.
         E::EveryAws if is_allow && matches!(caller.principal, Principal::Service(_)) => None,
         E::EveryAws => Some(Strength::Direct),
         E::Service(name) => {
@@ -100,8 +103,9 @@ fn entry_strength(
     }
 }
 
-/// Whether the caller is this identity provider, given by ARN or by its issuer. It can be allowed a federation call
-/// of its own kind and what goes with it (T-20, T-35); denied it can be anything.
+/// Returns whether `provider`, an ARN or an issuer, names the calling identity provider. An Allow applies only to a
+/// federation call of the provider's own kind and to the actions that go with it (T-20, T-35). A Deny applies to every
+/// action.
 fn is_provider(provider: &str, effect: Effect, caller: &Caller<'_>, action: &Action) -> bool {
     let Principal::Provider(arn) = caller.principal else {
         return false;
@@ -140,8 +144,8 @@ fn entity_strength(arn: &Arn, effect: Effect, caller: &Caller<'_>) -> Option<Str
     }
 }
 
-/// Of a session of an external account only the role's name is known, not its path (T-30): a Deny takes any path for
-/// it, an Allow none.
+/// Returns whether `arn` is the role of a session of an external account. Only the role's name is known, not its path
+/// (T-30), so a Deny matches any path and an Allow matches none.
 fn is_external_role(arn: &Arn, effect: Effect, session: &Arn, role: &str) -> bool {
     let is_same_account =
         arn.account() == session.account() && arn.partition() == session.partition();
@@ -163,7 +167,7 @@ fn unique_id_strength(id: &str, caller: &Caller<'_>) -> Option<Strength> {
     })
 }
 
-/// The last rows of P-1: an entry that names the caller's account.
+/// Returns the strength of an entry that names the caller's account, as in the last rows of P-1.
 fn account_strength(entry: &PrincipalEntry, caller: &Caller<'_>) -> Option<Strength> {
     let is_member = !caller.is_outsider() && names_account(entry, caller);
     is_member.then_some(if caller.is_root() {
@@ -193,8 +197,8 @@ fn names_account(entry: &PrincipalEntry, caller: &Caller<'_>) -> bool {
     }
 }
 
-/// P-8 to P-10: whether a Deny with these `NotPrincipal` entries applies. Only who is listed with the whole chain of
-/// identities is exempt, and nobody with a permissions boundary is.
+/// Returns whether a Deny with these `NotPrincipal` entries applies (P-8 to P-10). A principal is exempt only if the
+/// entries list its whole chain of identities and it has no permissions boundary.
 fn is_caught(entries: &[PrincipalEntry], caller: &Caller<'_>) -> bool {
     use PrincipalEntry as E;
     if caller.has_boundary() {

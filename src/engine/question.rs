@@ -1,8 +1,8 @@
-//! A question as its caller put it: borrowed texts, nothing checked.
+//! A question as its caller sent it: borrowed texts that nothing has checked.
 //!
-//! Every protocol and the command line fill a [`Question`] from what they read, without copying a text;
-//! [`Request::parse`](super::request::Request::parse) makes a request of it or says which field is malformed. The
-//! fields have the names of the protocol, and so do the paths in errors.
+//! Every protocol and the command line fill a [`Question`] from what they read, without copying a text.
+//! [`Request::parse`](super::request::Request::parse) turns it into a request or says which field is malformed. The
+//! fields and the paths in errors have the names of the protocol.
 
 use jiff::Timestamp;
 
@@ -10,7 +10,7 @@ use super::error::RequestError;
 use crate::context::ContextValue;
 use crate::language::document::PolicyType;
 
-/// One question. Empty strings and lists mean: not given.
+/// One question. An empty string or list means that the caller did not give it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Question<'b> {
     /// See [`Principal::parse`](crate::name::Principal::parse).
@@ -19,17 +19,17 @@ pub struct Question<'b> {
     pub action: &'b str,
     /// See [`Resource::parse`](crate::name::Resource::parse).
     pub resource: &'b str,
-    /// In the order given, repeated keys included (C-4).
+    /// The context in the order given, including repeated keys (C-4).
     pub context: Vec<(&'b str, Value<'b>)>,
-    /// The facts of the session, if the caller gave the field at all.
+    /// The facts of the session. `None` if the caller left the field out.
     pub session: Option<Box<SessionFacts<'b>>>,
     /// The account that owns the resource.
     pub resource_account: &'b str,
-    /// Comes back with the answer.
+    /// An id that the answer repeats.
     pub request_id: &'b str,
 }
 
-/// `SessionContext` as the caller put it. Empty strings and lists mean: not given.
+/// `SessionContext` as the caller sent it. An empty string or list means that the caller did not give it.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[expect(
     missing_docs,
@@ -50,28 +50,28 @@ pub struct SessionFacts<'b> {
     pub attributes: Vec<(&'b str, Value<'b>)>,
 }
 
-/// A value as JSON knows them, those included that no context may hold.
+/// A JSON value. It includes the kinds that a context must not contain.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value<'b> {
-    /// A value that names no kind at all, which a protocol's bytes can say.
+    /// A value of no kind, which is possible in the bytes of a protocol.
     Unset,
     /// `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// The nearest double.
+    /// A number, as the nearest double.
     Number(f64),
     /// A string.
     Text(&'b str),
-    /// A list, of anything.
+    /// A list of any values.
     List(Vec<Self>),
-    /// An object. It is malformed wherever it stands, so what it holds is not kept.
+    /// An object. It is malformed everywhere, so its contents are not kept.
     Object,
 }
 
 impl Value<'_> {
-    /// What a context key holds of it (C-5): a string, a number, a Boolean, or a list of them. `field` is only called
-    /// for an error.
+    /// Converts the value to one that a context key can have (C-5): a string, a number, a Boolean, or a list of them.
+    /// Calls `field` only for an error.
     pub(super) fn to_context_value(
         &self,
         field: impl Fn() -> String,
@@ -104,7 +104,7 @@ impl Value<'_> {
         Err(RequestError::invalid(field(), message))
     }
 
-    /// Whether it makes a key of a simulation absent: `null`, and the empty list (C-7).
+    /// Returns whether the value makes a key absent in a simulation: `null` and the empty list do (C-7).
     pub(super) fn is_absence(&self) -> bool {
         match self {
             Self::Null => true,
@@ -120,23 +120,23 @@ impl<'b> From<&'b str> for Value<'b> {
     }
 }
 
-/// What a simulation says besides the question.
+/// What a simulation changes about the store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides<'b> {
-    /// The policies that the store does not have.
+    /// The policies that the simulation adds.
     pub policies: Vec<GivenPolicy<'b>>,
-    /// The types of which the store's policies do not count.
+    /// The policy types for which the store's own policies do not count.
     pub replace: Vec<PolicyType>,
 }
 
 /// A policy of a simulation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GivenPolicy<'b> {
-    /// What it counts as.
+    /// The type that the policy counts as.
     pub policy_type: PolicyType,
-    /// Where it stands in the question, which is also its name: `identity_policies[0]`.
+    /// The path of the policy in the question, which is also its name: `identity_policies[0]`.
     pub field: String,
-    /// The document.
+    /// The document, as JSON.
     pub text: &'b str,
 }
 
@@ -156,8 +156,8 @@ pub const SINGLES: [(&str, PolicyType); 2] = [
 ];
 
 impl<'b> Overrides<'b> {
-    /// The documents of a simulation: those of each field of [`LISTS`], then the one of each of [`SINGLES`], where an
-    /// empty one is none.
+    /// Returns the documents of a simulation: those of each field of [`LISTS`], then that of each of [`SINGLES`]. An
+    /// empty document in [`SINGLES`] means none.
     pub fn new(lists: [Vec<&'b str>; 5], singles: [&'b str; 2], replace: Vec<PolicyType>) -> Self {
         let mut policies = Vec::new();
         for ((field, policy_type), list) in LISTS.into_iter().zip(lists) {

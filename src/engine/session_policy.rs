@@ -1,4 +1,4 @@
-//! Session policies come as text in the question, the same few again and again: each text is compiled once.
+//! Session policies. Callers send the same few texts again and again, so each text is compiled once.
 
 use std::sync::Arc;
 
@@ -12,33 +12,32 @@ use crate::language::finding::Finding;
 use crate::language::parse;
 use crate::language::report::Base;
 
-/// How many findings about a session policy its caller is told: an answer must not outgrow its question.
+/// The most findings about a session policy that an error repeats. An answer must not grow larger than its question.
 const MAX_NAMED_FINDINGS: usize = 3;
-/// What an entry takes besides its text and what was compiled.
+/// The memory of a cache entry besides its text and what was compiled from it.
 const ENTRY_BYTES: usize = 256;
-/// The units of work of each byte that ends a JSON value, or begins one.
+/// The units of work for each byte that begins or ends a JSON value.
 const UNITS_OF_VALUE: usize = 12;
-/// The units of work of each byte that a pattern is cut at: a text of many short pieces takes far longer than one of few
-/// long ones. What is escaped may be such a byte.
+/// The units of work for each byte at which a pattern is split. A text of many short pieces takes far longer than one
+/// of few long pieces. An escaped byte may be one of these bytes, so a backslash counts too.
 const UNITS_OF_PIECE: usize = 30;
 
-/// Compiles session policies and remembers them by their whole text, so no other text can ever hit. What a text says
-/// depends on nothing else, least of all on the store: a reload leaves these be. Texts with errors are not kept
-/// (K-43).
+/// Compiles session policies and remembers them by their whole text, so that no other text can match. The meaning of a
+/// text does not depend on the store, so a reload changes nothing here. Texts with errors are not kept (K-43).
 #[derive(Clone, Debug)]
 pub struct SessionPolicies(Option<Cache<Arc<str>, Compiled>>);
 
-/// What a text says, and where it says it.
+/// A compiled session policy and its origin.
 #[derive(Clone, Debug)]
 pub(super) struct Compiled {
     pub statements: Arc<[Statement]>,
     pub origin: Arc<Origin>,
-    /// What it takes in memory, about.
+    /// The approximate memory in bytes.
     n_bytes: usize,
 }
 
 impl SessionPolicies {
-    /// Keeps compiled policies of about `max_bytes` in all; the least used ones go first.
+    /// Returns a cache that keeps up to about `max_bytes` of compiled policies and drops the least used ones first.
     pub fn remembering(max_bytes: usize) -> Self {
         let weigh = |text: &str, compiled: &Compiled| {
             let n_bytes = text.len() + compiled.n_bytes + ENTRY_BYTES;
@@ -51,12 +50,12 @@ impl SessionPolicies {
         Self(Some(cache))
     }
 
-    /// Compiles every text anew: for a few questions.
+    /// Returns a compiler that keeps nothing, for a few questions.
     pub fn forgetting() -> Self {
         Self(None)
     }
 
-    /// The policy with this text, the session's `index`-th.
+    /// Returns the policy with this text, which is the session's policy number `index`.
     pub(super) fn compile(
         &self,
         index: usize,
@@ -82,7 +81,7 @@ impl SessionPolicies {
                 let compiled = parse_document(text, PolicyType::Session, &name, field)?;
                 if let Some(cache) = &self.0 {
                     cache.insert(text.into(), compiled.clone());
-                    // Otherwise what is to go waits for hundreds of others to come.
+                    // Without this, dropped entries stay until hundreds of others have been inserted.
                     cache.run_pending_tasks();
                 }
                 compiled
@@ -98,7 +97,7 @@ impl SessionPolicies {
     }
 }
 
-/// The units of parsing and compiling a policy of this text, by the pieces that it is made of.
+/// Returns the units of parsing and compiling a policy with this text, estimated from the pieces in it.
 fn units_of_reading(text: &str) -> usize {
     let count =
         |is_counted: fn(&u8) -> bool| text.as_bytes().iter().filter(|b| is_counted(b)).count();
@@ -107,7 +106,7 @@ fn units_of_reading(text: &str) -> usize {
     text.len() / 2 + n_values * UNITS_OF_VALUE + n_pieces * UNITS_OF_PIECE
 }
 
-/// The policy that stands in the question at `field`.
+/// Parses the policy at `field` of the question.
 pub(super) fn parse_document(
     text: &str,
     policy_type: PolicyType,

@@ -1,7 +1,7 @@
-//! What a simulation puts in place of what the store and the session say.
+//! What a simulation puts in place of the store and of the session.
 //!
-//! It rides on the [`Request`], so that a simulated question takes the same way through the engine as one that is
-//! meant: each layer adds the policies of its type, and `Facts::values` asks here first.
+//! It travels with the [`Request`], so that a simulated question takes the same path through the engine as a real one:
+//! each layer adds the policies of its type, and `Facts::values` looks here first.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use crate::language::condition::operator::Values;
 use crate::language::document::PolicyType;
 use crate::name::{AccountId, Arn, Principal};
 
-/// What a simulation says besides the question.
+/// What a simulation changes about the store and the context.
 #[derive(Clone, Debug, Default)]
 pub struct Simulated {
     absent: Vec<ContextKey>,
@@ -34,17 +34,17 @@ pub struct Simulated {
     is_unnamed: bool,
 }
 
-/// Whoever asks without being in the store: they have nothing but what the simulation gives them.
+/// A principal that is not in the store. It has nothing except what the simulation provides.
 #[derive(Debug)]
 struct StandIn {
     account: Account,
     entity: Entity,
 }
 
-/// The principal of policies that are simulated by themselves. Its account is nobody's, so no statement names it.
+/// The principal of policies that are simulated on their own. Its account does not exist, so no statement names it.
 const UNNAMED: &str = "arn:aws:iam::simulated:user/simulated";
 
-/// What says who the principal is; of an unnamed one nobody knows.
+/// The keys that identify the principal. They have no value for an unnamed principal.
 const KEYS_OF_THE_NAMED: &[&str] = &[
     "aws:PrincipalArn",
     "aws:PrincipalAccount",
@@ -65,7 +65,8 @@ const EVERY_TYPE: &[PolicyType] = &[
 ];
 
 impl Request {
-    /// Like [`Request::parse`], for a question that is only simulated: any context key may be given, and policies.
+    /// Parses a question for simulation. Unlike in [`Request::parse`], any context key may be given, and so may
+    /// policies.
     pub fn simulate(
         question: &Question<'_>,
         overrides: &Overrides<'_>,
@@ -74,7 +75,7 @@ impl Request {
         Self::simulate_while(question, overrides, at, &wanted())
     }
 
-    /// The same, as long as `is_wanted`.
+    /// Does the same as [`Request::simulate`], but stops once `is_wanted` returns false.
     pub fn simulate_while(
         question: &Question<'_>,
         overrides: &Overrides<'_>,
@@ -134,7 +135,7 @@ impl Request {
 }
 
 impl Simulated {
-    /// The policies of one type that it brings.
+    /// Returns the policies of one type that the simulation brings.
     pub fn policies(&self, policy_type: PolicyType) -> &[Arc<Policy>] {
         match policy_type {
             PolicyType::Identity => &self.identity,
@@ -159,17 +160,17 @@ impl Simulated {
         }
     }
 
-    /// Whether the store's policies of this type do not count.
+    /// Returns whether the simulation replaces the store's policies of this type.
     pub fn replaces(&self, policy_type: PolicyType) -> bool {
         self.replace.contains(&policy_type)
     }
 
-    /// Whether its policies are tried by themselves, for nobody in particular.
+    /// Returns whether the policies are simulated on their own, without a principal.
     pub fn is_unnamed(&self) -> bool {
         self.is_unnamed
     }
 
-    /// What it says of `key`, if it says anything: what is given wins over what would be derived.
+    /// Returns the values of `key` if the simulation gives any. They take precedence over derived values.
     pub(super) fn values<'a>(&self, key: &ContextKey, context: &'a Context) -> Option<Values<'a>> {
         match context.get(key) {
             Some(value) => Some(Values::list(value.values())),
@@ -177,7 +178,7 @@ impl Simulated {
         }
     }
 
-    /// The principal in place of one that the store does not know.
+    /// Returns the principal that replaces one that the store does not have.
     pub(super) fn stand_in<'s>(
         &'s self,
         snapshot: &'s Snapshot,
@@ -189,7 +190,7 @@ impl Simulated {
         Some((stored.unwrap_or(account), Some(entity)))
     }
 
-    /// Nobody in particular asks: no policy of the store speaks of them.
+    /// Marks the principal as unnamed, so that no policy of the store applies to it.
     fn leave_unnamed(&mut self, question: &Question<'_>) -> Result<(), RequestError> {
         let needs_name = [
             ("the session", question.session.is_some()),
@@ -207,7 +208,8 @@ impl Simulated {
         Ok(())
     }
 
-    /// Policies that nobody like `principal` can have are a mistake, not a simulation without effect.
+    /// Refuses policies that a principal such as `principal` cannot have. That is a mistake, not a simulation without
+    /// effect.
     fn check_fits(&self, principal: &Principal) -> Result<(), RequestError> {
         let is_entity = !matches!(
             principal,
@@ -228,7 +230,7 @@ impl Simulated {
     }
 }
 
-/// The keys that are to be absent; none may be given as well, or twice (C-4).
+/// Returns the keys that must be absent. A key must not be given as well, or twice (C-4).
 fn absent(question: &Question<'_>) -> Result<Vec<ContextKey>, RequestError> {
     let is_absent = |(_, value): &&(&str, Value<'_>)| value.is_absence();
     let (absent, given): (Vec<_>, Vec<_>) = question.context.iter().partition(is_absent);
@@ -245,7 +247,7 @@ fn absent(question: &Question<'_>) -> Result<Vec<ContextKey>, RequestError> {
     Ok(keys.split_off(n_values))
 }
 
-/// A user or role with no policies, no tags and no groups, called as `principal` says.
+/// Returns a user or role without policies, tags and groups that has the name in `principal`.
 fn stand_in(principal: &Principal, parent: &str) -> Option<StandIn> {
     let arn = match principal {
         Principal::User(arn) | Principal::Role(arn) => arn.clone(),

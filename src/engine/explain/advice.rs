@@ -1,7 +1,7 @@
-//! What would have to change for a deny to become an allow, in words.
+//! Says in words what would have to change for a deny to become an allow.
 //!
-//! It says what stands in the way, and which statements come closest to clearing it. It does not say that the way
-//! should be cleared.
+//! The advice names the obstacles and the statements that come closest to removing them. It does not recommend removing
+//! them.
 
 use super::{ConditionResult, Explanation, StatementResult};
 use crate::engine::decision::{Reason, StatementName};
@@ -12,11 +12,11 @@ use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, PolicyType};
 use crate::name::Principal;
 
-/// How many statements that come close are named for one obstacle.
+/// The most statements that the advice names as close for one obstacle.
 const MAX_CLOSE: usize = 3;
-/// How many Denies that apply are named.
+/// The most Denies that the advice names.
 const MAX_DENIES: usize = 10;
-/// How many values of a condition are named.
+/// The most values of a condition that the advice names.
 const MAX_VALUES: usize = 5;
 
 pub(super) fn advice(
@@ -50,7 +50,7 @@ pub(super) fn advice(
         .collect()
 }
 
-/// E-3, E-50, E-51.
+/// Returns the advice for a principal that the store does not know (E-3, E-50, E-51).
 fn unknown(request: &Request) -> String {
     match &request.principal {
         Principal::Anonymous => {
@@ -67,7 +67,7 @@ fn unknown(request: &Request) -> String {
     }
 }
 
-/// One line for each Deny that applies.
+/// Returns one line for each Deny that applies.
 fn denies(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
     let applies = |statement: &&StatementResult| {
         statement.effect == Effect::Deny
@@ -103,7 +103,7 @@ fn denies(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
         .collect()
 }
 
-/// What has to allow, and the Allows that nearly do.
+/// Returns which policy has to allow, and the Allows that come close.
 fn allows(
     explanation: &Explanation,
     request: &Request,
@@ -162,7 +162,7 @@ fn allows(
     lines
 }
 
-/// Allows of the action that name other resources.
+/// Returns lines for the Allows of the action that name other resources.
 fn elsewhere(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> {
     let is_elsewhere = |statement: &&StatementResult| {
         statement.effect == Effect::Allow
@@ -204,7 +204,7 @@ fn elsewhere(explanation: &Explanation, policy_type: PolicyType) -> Vec<String> 
         .collect()
 }
 
-/// The effect, the statement, its policy and its place.
+/// Returns the effect, the statement, its policy and its location.
 fn name(statement: &StatementResult) -> String {
     let source = &statement.source;
     let effect = statement.effect.as_str();
@@ -229,7 +229,7 @@ fn name(statement: &StatementResult) -> String {
     format!("the {effect} in statement {index}{sid} of {policy}{place}")
 }
 
-/// A condition with the values on both sides.
+/// Returns a condition with the values on both sides.
 fn in_words(condition: &ConditionResult) -> String {
     let quoted = |values: &[String], n_values: usize| {
         let shown = values.iter().take(MAX_VALUES);

@@ -1,4 +1,4 @@
-//! The elements of a statement as text, beside what the question says.
+//! Shows the elements of a statement as text, next to the values in the question.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,7 +12,7 @@ use crate::language::document::{Effect, Listed, PrincipalEntry, Statement};
 use crate::language::operand::arn_fields;
 use crate::language::pattern::{Atom, Substitute, Template, Variables};
 
-/// The values of variables as they may be shown.
+/// The values of variables, with hidden ones replaced.
 struct Shown<'a, 'q> {
     facts: &'a Facts<'q>,
     redacted: &'a Redacted,
@@ -27,29 +27,29 @@ impl Variables for Shown<'_, '_> {
     }
 }
 
-/// The longest text that an explanation repeats, in bytes; the rest is cut off.
+/// The longest text in an explanation, in bytes. The rest is cut off.
 const MAX_TEXT_BYTES: usize = 1_024;
-/// How many values of one key are shown.
+/// The most values of one key in an explanation.
 const MAX_VALUES: usize = 64;
 
-/// Stands for what is cut off.
+/// The mark at the end of a text that was cut off.
 const CUT: &str = "…";
 
-/// The beginning of a text that is too long to be shown.
+/// Returns `text`, cut off if it is too long to be shown.
 pub(super) fn clipped(text: &str) -> String {
     let mut out = String::new();
     push_clipped(&mut out, text);
     out
 }
 
-/// Appends `text` as far as there is room; whether all of it was.
+/// Appends as much of `text` as fits. Returns whether all of it did.
 fn push_clipped(out: &mut String, text: &str) -> bool {
-    let room = MAX_TEXT_BYTES.saturating_sub(out.len());
-    if text.len() <= room {
+    let n_left = MAX_TEXT_BYTES.saturating_sub(out.len());
+    if text.len() <= n_left {
         out.push_str(text);
         return true;
     }
-    let mut ends = (0..=room).rev();
+    let mut ends = (0..=n_left).rev();
     let kept = ends.find_map(|end| text.get(..end)); // between two characters
     out.push_str(kept.unwrap_or_default());
     out.push_str(CUT);
@@ -57,13 +57,13 @@ fn push_clipped(out: &mut String, text: &str) -> bool {
 }
 
 impl ElementResult {
-    /// About how many bytes its texts have.
+    /// Returns the approximate number of bytes in the texts.
     pub(super) fn n_bytes(&self) -> usize {
         let values = self.policy_values.iter().map(PolicyValue::n_bytes);
         values.sum::<usize>() + self.request_value.len()
     }
 
-    /// An element of which nothing is shown.
+    /// Returns an element that shows no values.
     pub(super) fn empty(element: Element, matches: bool) -> Self {
         Self {
             element,
@@ -77,7 +77,7 @@ impl ElementResult {
 }
 
 impl ConditionResult {
-    /// About how many bytes its texts have.
+    /// Returns the approximate number of bytes in the texts.
     pub(super) fn n_bytes(&self) -> usize {
         let values = self.policy_values.iter().map(PolicyValue::n_bytes);
         let of_request = self.request_values.iter().map(|value| value.len() + 24);
@@ -199,7 +199,7 @@ pub(super) fn condition(
         Values::One(value) => vec![value],
         Values::Many(values) => values.iter().map(|value| &**value).collect(),
     };
-    // C-8: under a qualifier nothing but empty strings is nothing.
+    // C-8: under a qualifier, a list of empty strings counts as no value.
     let is_missing = *values == Values::Absent
         || (operator.qualifier.is_some()
             && !matches!(values, Values::Unknown | Values::Uncertain)
@@ -218,7 +218,7 @@ pub(super) fn condition(
             .then(|| cause(condition, values, is_missing, lacks)),
         n_request_values: request_values.len(),
         request_values: shown(request_values.into_iter(), is_hidden),
-        // What the policy compares with tells as much as what the request says.
+        // The policy's value reveals as much as the request's value.
         policy_values: if is_hidden && !matches!(condition.operand, Operand::Null(_)) {
             policy_values.iter().map(|_| written(REDACTED)).collect()
         } else {
@@ -305,7 +305,8 @@ fn written(text: &str) -> PolicyValue {
     }
 }
 
-/// A text that stands in a policy as `prefix` and `fields` joined with colons, with what its variables stand for.
+/// Returns the text of a policy, which is `prefix` followed by `fields` joined with colons, and the values of its
+/// variables.
 fn with_variables(
     text: &str,
     prefix: &str,
@@ -315,7 +316,7 @@ fn with_variables(
 ) -> PolicyValue {
     let variables = || fields.iter().flat_map(|field| field.variables());
     let n_variables = variables().count();
-    // Looked up twice each; without that being paid for there will be no answer to show it in (E-1).
+    // Each variable is looked up twice. If the budget cannot pay for that, there will be no answer to show it in (E-1).
     if n_variables == 0 || !facts.work.spend(12 * n_variables) {
         return written(text);
     }
@@ -336,18 +337,18 @@ fn with_variables(
     }
 }
 
-/// `fields` with their variables put in, joined with colons; none if a variable has no value. What is put in may be long,
-/// and once for each time that the policy asks for it.
+/// Returns `fields` joined with colons and with the values of their variables, or `None` if a variable has no value. A
+/// value may be long, and the policy may use it several times.
 fn resolved(prefix: &str, fields: &[&Template], shown: &Shown<'_, '_>) -> Option<String> {
     let mut text = prefix.to_owned();
-    let mut has_room = true;
+    let mut is_complete = true;
     for (index, field) in fields.iter().enumerate() {
         let atoms = field.resolve(shown)?;
         if index > 0 {
-            has_room = has_room && push_clipped(&mut text, ":");
+            is_complete = is_complete && push_clipped(&mut text, ":");
         }
         for atom in &atoms {
-            has_room = has_room && push_clipped(&mut text, atom_text(atom));
+            is_complete = is_complete && push_clipped(&mut text, atom_text(atom));
         }
     }
     Some(text)

@@ -1,10 +1,10 @@
-//! What explanations tell apart, each with its word. The words are those of the protocol, and people read them too.
+//! The words for the distinctions that explanations make. They are those of the protocol, and people read them too.
 
 use crate::engine::layer::Verdict;
 use crate::engine::principal::Strength;
 use crate::language::document::Effect;
 
-/// By which way a policy counts (S-4).
+/// How a policy came to apply (S-4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is called as the protocol documents it")]
 pub enum SourceType {
@@ -24,7 +24,7 @@ pub enum SourceType {
 }
 
 impl SourceType {
-    /// Every way.
+    /// Every source type.
     pub const ALL: &[Self] = &[
         Self::UserInline,
         Self::UserManaged,
@@ -41,7 +41,7 @@ impl SourceType {
         Self::ResourceControl,
     ];
 
-    /// In a word: `group-managed`.
+    /// Returns the name, such as `group-managed`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UserInline => "user-inline",
@@ -61,7 +61,7 @@ impl SourceType {
     }
 }
 
-/// An element of a statement that says whom, what or on what.
+/// An element of a statement that names principals, actions or resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "each is called as policies spell it")]
 pub enum Element {
@@ -84,7 +84,7 @@ impl Element {
         Self::NotResource,
     ];
 
-    /// As policies spell it: `NotAction`.
+    /// Returns the name as policies spell it, such as `NotAction`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Principal => "Principal",
@@ -100,17 +100,17 @@ impl Element {
 /// Why a condition is indeterminate (C-9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
-    /// Two or more values under an operator for one (C-10).
+    /// The request has two or more values and the operator takes one (C-10).
     SeveralValues,
-    /// A value that cannot be read as the operator's type.
+    /// A value cannot be read as the operator's type.
     Unreadable,
-    /// A lone empty string under `Null` (C-60).
+    /// The value under `Null` is a single empty string (C-60).
     EmptyString,
-    /// Nobody said when the session was issued (T-43).
+    /// The caller did not say when the session was issued (T-43).
     UnknownIssueTime,
     /// The session may have replaced the role's tag (T-8).
     UnknownTag,
-    /// A variable that it is compared with has no value, and the operator is negated (V-9).
+    /// The operator is negated and a variable in the policy's value has no value (V-9).
     VariableWithoutValue,
     /// The key is missing under `ForAnyValue:…IfExists` (C-74).
     MissingUnderIfExists,
@@ -128,7 +128,7 @@ impl Cause {
         Self::MissingUnderIfExists,
     ];
 
-    /// In a word: `several-values`.
+    /// Returns the name, such as `several-values`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::SeveralValues => "several-values",
@@ -143,7 +143,7 @@ impl Cause {
 }
 
 impl Verdict {
-    /// What AWS calls it (S-5).
+    /// Returns the name that AWS uses (S-5).
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NotInPlay => "notApplicable",
@@ -155,7 +155,7 @@ impl Verdict {
 }
 
 impl Strength {
-    /// In a word: `direct`.
+    /// Returns the name, such as `direct`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Account => "account",
@@ -166,7 +166,7 @@ impl Strength {
 }
 
 impl Effect {
-    /// As policies spell it: `Allow`.
+    /// Returns the name as policies spell it, such as `Allow`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Allow => "Allow",

@@ -1,4 +1,4 @@
-//! The facts of a session, as the caller gave them.
+//! Parses the facts of a session that the caller gave.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ const MAX_TAG_VALUE_CHARACTERS: usize = 256;
 /// The most managed policies in a session (T-40).
 const MAX_SESSION_POLICY_ARNS: usize = 10;
 
-/// Checks the facts of a session by themselves: the forms of section 6.
+/// Parses the facts of a session and checks the forms of section 6.
 pub(super) fn parse(
     facts: &SessionFacts<'_>,
     principal: &Principal,
@@ -87,10 +87,12 @@ pub(super) fn parse(
     })
 }
 
-/// The longest name of a provider, an ARN of AWS: the ARN is made of it wherever a policy asks for it.
+/// The longest name of a provider, which is the limit of AWS for an ARN. The ARN is built from the name each time a
+/// policy refers to it.
 const MAX_PROVIDER_BYTES: usize = 2_048;
 
-/// T-12: what AssumeRoot gives a root user is limited to one task by one policy of AWS's.
+/// Checks that a root user's session has exactly one policy, an AWS-managed one that limits it to one task, as
+/// AssumeRoot requires (T-12).
 fn check_task_policy(policy_arns: &[Arn]) -> Result<(), RequestError> {
     match policy_arns {
         [] => Ok(()),
@@ -102,9 +104,9 @@ fn check_task_policy(policy_arns: &[Arn]) -> Result<(), RequestError> {
     }
 }
 
-/// Whether it is the ARN of a policy that AssumeRoot takes: `arn:PARTITION:iam::aws:policy/root-task/NAME`.
+/// Returns whether `text` is the ARN of a policy that AssumeRoot takes: `arn:PARTITION:iam::aws:policy/root-task/NAME`.
 pub(in crate::engine) fn is_task_policy(text: &str) -> bool {
-    // PERF: asked of a context key too, where nothing may be allocated.
+    // PERF: this also runs for a context key, where nothing may be allocated.
     let mut fields = text.splitn(6, ':');
     let head = [(); 5].map(|()| fields.next().unwrap_or_default());
     let name = fields
@@ -116,7 +118,8 @@ pub(in crate::engine) fn is_task_policy(text: &str) -> bool {
     !partition.is_empty() && name.is_some_and(is_entity_name)
 }
 
-/// K-8: keys of that class alone, each once and with one value.
+/// Returns the keys of the session's credentials. Only keys of that class are allowed, each once and with one value
+/// (K-8).
 fn attributes(
     given: &[(&str, Value<'_>)],
     principal: &Principal,
@@ -137,7 +140,7 @@ fn attributes(
                 attributes.push((key, value));
                 continue;
             }
-            // It follows from the principal, and may be said where it is so.
+            // The principal determines this key. The caller may give it where it is true.
             KeyKind::AssumedRoot if std::mem::replace(&mut is_assumed_root_said, true) => {
                 "this key stands twice; keys are compared ignoring case"
             }
@@ -156,7 +159,7 @@ fn attributes(
     Ok(attributes)
 }
 
-/// T-36: each once, lower-cased, and among the session's tags.
+/// Returns the transitive tag keys in lower case, each once. Each must be the key of a session tag (T-36).
 fn transitive_tag_keys(facts: &SessionFacts<'_>) -> Result<Vec<String>, RequestError> {
     let tags: BTreeSet<String> = facts.tags.iter().map(|(key, _)| folded(key)).collect();
     let mut keys = BTreeSet::new();
@@ -175,7 +178,7 @@ fn given(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-/// Session policies, tags and what a token or a call said belong to sessions (K-7).
+/// Checks that session policies, tags and the facts of a token or call come with a principal that is a session (K-7).
 fn check_session_fits(facts: &SessionFacts<'_>, principal: &Principal) -> Result<(), RequestError> {
     let is_temporary =
         facts.issued_at.is_some() || facts.expires_at.is_some() || facts.mfa_at.is_some();
@@ -188,9 +191,9 @@ fn check_session_fits(facts: &SessionFacts<'_>, principal: &Principal) -> Result
         | Principal::Role(_)
         | Principal::Provider(_) => false,
     };
-    // T-12: with a task policy, and only that.
+    // T-12: only with a task policy.
     let is_task = matches!(principal, Principal::Root(_)) && !facts.policy_arns.is_empty();
-    // Who has no session at all cannot have been given these either; roles and providers have their own uses of them.
+    // A caller without a session cannot have these facts either. Roles and providers have their own uses for them.
     let has_record = is_session || matches!(principal, Principal::Role(_) | Principal::Provider(_));
     let given = [
         ("session.policies", facts.policies.is_empty(), is_session),
@@ -229,7 +232,7 @@ fn check_session_fits(facts: &SessionFacts<'_>, principal: &Principal) -> Result
     }
 }
 
-/// T-40: of the session's account, or AWS-managed.
+/// Parses the ARN of a managed policy, which must be AWS-managed or belong to the session's account (T-40).
 fn policy_arn(index: usize, text: &str, principal: &Principal) -> Result<Arn, RequestError> {
     let field = || format!("session.policy_arns[{index}]");
     let arn = Arn::parse(text).map_err(|malformed| RequestError::invalid(field(), malformed.0))?;
@@ -242,7 +245,7 @@ fn policy_arn(index: usize, text: &str, principal: &Principal) -> Result<Arn, Re
     Ok(arn)
 }
 
-/// T-34.
+/// Checks the session tags (T-34).
 fn check_tags(tags: &[(&str, &str)]) -> Result<(), RequestError> {
     if tags.len() > MAX_SESSION_TAGS {
         return Err(RequestError::invalid(
@@ -274,8 +277,8 @@ fn check_tags(tags: &[(&str, &str)]) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// The claims of the token, each once. One that is an object or `null` fills no key (T-22); an object in the place of
-/// the roles is there all the same, and names none (T-25).
+/// Returns the claims of the token and refuses a name that comes twice. A claim that is an object or `null` sets no key
+/// (T-22). The claim with the roles still counts as present if it is an object, and then it names no role (T-25).
 fn claims(given: &[(&str, Value<'_>)]) -> Result<Vec<(String, ContextValue)>, RequestError> {
     let (mut claims, mut names) = (Vec::with_capacity(given.len()), BTreeSet::new());
     for (name, value) in given {
@@ -295,7 +298,7 @@ fn claims(given: &[(&str, Value<'_>)]) -> Result<Vec<(String, ContextValue)>, Re
     Ok(claims)
 }
 
-/// The user, or the root user, behind a federated user: of the same account and partition.
+/// Parses the user or root user behind a federated user. It must belong to the same account and partition.
 fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError> {
     let field = "session.parent";
     if text.is_empty() {
@@ -320,11 +323,11 @@ fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError
     }
 }
 
-/// How far ahead of our clock another one may be (T-47).
+/// How far another machine's clock may run ahead of this one (T-47).
 const CLOCK_SKEW: SignedDuration = SignedDuration::from_mins(5);
 
-/// T-47: times that cannot be those of a session are a mistake of whoever filled them in, most often an empty timestamp
-/// where the field should have been left out.
+/// Checks the times of a session (T-47). Impossible times are the caller's mistake, most often an empty timestamp where
+/// the field should have been left out.
 fn check_times(session: &SessionFacts<'_>, at: Timestamp) -> Result<(), RequestError> {
     let (issued, expires, mfa) = (session.issued_at, session.expires_at, session.mfa_at);
     let latest = at.saturating_add(CLOCK_SKEW).unwrap_or(at);
