@@ -9,7 +9,7 @@ pub const BUDGET: u32 = 100_000;
 
 /// How many times as much an explanation or a whole simulation may spend: it evaluates everything, and a person waits
 /// for it.
-pub const BUDGETS_FOR_PEOPLE: u32 = 200;
+pub const INTERACTIVE_BUDGETS: u32 = 200;
 
 /// How much memory the slices of a process may take.
 pub const SLICE_BYTES: usize = 64 << 20;

@@ -166,8 +166,8 @@ impl Authorizer {
         let snapshot = &generation.snapshot;
         guarded(|| {
             limits::check(question, &self.limits)?;
-            let request = Request::parse_for_people(question, at)?;
-            let work = Work::for_people(Arc::clone(is_wanted));
+            let request = Request::parse_interactive(question, at)?;
+            let work = Work::interactive(Arc::clone(is_wanted));
             // The explanation shows the action as it was typed; the request has it in lower case.
             let action = question.action;
             let (decision, explanation) =

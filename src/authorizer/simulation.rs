@@ -111,7 +111,7 @@ pub(super) fn simulate(
     };
     let at = simulation.evaluation_time.unwrap_or(now);
     let mut request = Request::simulate_while(&first, &simulation.overrides, at, is_wanted)?;
-    let work = Work::for_people(Arc::clone(is_wanted));
+    let work = Work::interactive(Arc::clone(is_wanted));
     let (mut pairs, mut reasons, mut n_bytes) = (Vec::new(), Vec::new(), 0);
     for action in &actions {
         request.action = action.value.clone();

@@ -47,7 +47,7 @@ pub const LOG_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 
 /// The default deadline of health checks and reflection. An Explain or Simulate call must also send its question within
 /// this time once the server reads it.
-pub const DEADLINE_FOR_HELPERS: Duration = Duration::from_secs(5);
+pub const AUXILIARY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The longest deadline that a client can set. The server keeps an unfinished question in memory until then.
 pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
@@ -65,7 +65,7 @@ pub const TIME_TO_READ: Duration = Duration::from_secs(10);
 pub const MAX_SIMULATED_DOCUMENT_BYTES: usize = 1024 * 1024;
 
 /// The longest request of a health check or of reflection.
-pub const MAX_HELPER_BYTES: usize = 4 * 1024;
+pub const MAX_AUXILIARY_BYTES: usize = 4 * 1024;
 
 /// The file descriptors that connections must leave for the store, its watch, the log, signals and listeners.
 pub const RESERVED_DESCRIPTORS: usize = 64;
@@ -98,7 +98,7 @@ pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
 pub const MAX_SIMULATIONS_RECEIVED: usize = 16;
 
 /// The default and the longest deadline of an Explain or Simulate call.
-pub const DEADLINE_FOR_PEOPLE: Duration = Duration::from_secs(30);
+pub const INTERACTIVE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The most files in a store.
 pub const MAX_FILES: usize = 250_000;

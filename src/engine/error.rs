@@ -1,4 +1,4 @@
-//! Why a question has no answer.
+//! The error of a question that has no answer.
 
 use std::fmt;
 
@@ -6,36 +6,38 @@ use super::lost::Lost;
 use crate::language::json::quoted;
 use crate::name::Malformed;
 
-/// Why a question has no answer: `INVALID_ARGUMENT` on the wire, with the field's path as the protocol names it.
+/// The reason why a question has no answer: `INVALID_ARGUMENT` on the wire, with the path of the field as the protocol
+/// names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestError {
-    /// What kind of fault.
+    /// The kind of fault.
     pub kind: RequestErrorKind,
-    /// `principal`, `context["app:x"]`, `session.tags["team"]`, …
+    /// The path of the field: `principal`, `context["app:x"]`, `session.tags["team"]` and so on.
     pub field: String,
-    /// In words.
+    /// The message for the caller.
     pub message: String,
 }
 
-/// The kinds of fault of a question; `ErrorInfo.reason` on the wire.
+/// The kinds of fault in a question: `ErrorInfo.reason` on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RequestErrorKind {
-    /// `INVALID_REQUEST`.
+    /// The question is malformed: `INVALID_REQUEST`.
     Invalid,
-    /// `RESERVED_CONTEXT_KEY` (K-1).
+    /// The caller gave a reserved context key: `RESERVED_CONTEXT_KEY` (K-1).
     ReservedContextKey,
-    /// `TOO_LARGE`.
+    /// The question is too large: `TOO_LARGE`.
     TooLarge,
-    /// `INTERNAL_ERROR`: the status `INTERNAL`, since nothing is wrong with the question itself (E-1).
+    /// The work budget is spent: `INTERNAL_ERROR` with the status `INTERNAL`, because the question itself is fine
+    /// (E-1).
     TooMuchWork,
-    /// The same: what it asks about is broken in memory, and so is any answer.
+    /// The snapshot is corrupt in memory, so no answer can be trusted. The wire shows the same as for `TooMuchWork`.
     Lost,
-    /// Nobody waits for the answer any more.
+    /// The caller no longer waits for the answer.
     Unwanted,
 }
 
 impl RequestError {
-    /// A field that is malformed.
+    /// Returns the error for a malformed field.
     pub fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             kind: RequestErrorKind::Invalid,
@@ -44,7 +46,7 @@ impl RequestError {
         }
     }
 
-    /// The work budget is spent (E-1).
+    /// Returns the error for a spent work budget (E-1).
     pub(super) fn too_much_work() -> Self {
         Self {
             kind: RequestErrorKind::TooMuchWork,
@@ -53,7 +55,7 @@ impl RequestError {
         }
     }
 
-    /// The snapshot lacks something that it refers to.
+    /// Returns the error for a snapshot that lacks a row that it refers to.
     #[cold]
     pub(super) fn lost(Lost { table, row }: Lost) -> Self {
         Self {
@@ -63,7 +65,7 @@ impl RequestError {
         }
     }
 
-    /// Nobody waits for the answer any more.
+    /// Returns the error for an answer that the caller no longer waits for.
     pub fn unwanted() -> Self {
         Self {
             kind: RequestErrorKind::Unwanted,
@@ -72,7 +74,7 @@ impl RequestError {
         }
     }
 
-    /// A context key that only iamd or the session may say (K-1).
+    /// Returns the error for a context key that only iamd or the session may set (K-1).
     pub fn reserved(key: &str) -> Self {
         Self::reserved_because(
             key,
@@ -80,7 +82,7 @@ impl RequestError {
         )
     }
 
-    /// A context key that this caller may not say, and why.
+    /// Returns the error for a context key that this caller may not set, with the reason.
     pub(super) fn reserved_because(key: &str, message: impl Into<String>) -> Self {
         Self {
             kind: RequestErrorKind::ReservedContextKey,
@@ -101,7 +103,7 @@ impl fmt::Display for RequestError {
 
 impl std::error::Error for RequestError {}
 
-/// Returns how an error about `field` is made.
+/// Returns a function that makes an error about `field`.
 pub(super) fn at_field(field: &'static str) -> impl Fn(Malformed) -> RequestError {
     move |malformed| RequestError::invalid(field, malformed.0)
 }
@@ -111,7 +113,7 @@ pub(super) fn context_field(key: &str) -> String {
     member("context", key)
 }
 
-/// The path of a map's member as errors name it: `context["app:x"]`, with the key as JSON would write it.
+/// Returns the path of a map's member as errors name it: `context["app:x"]`, with the key quoted as in JSON.
 pub fn member(field: &str, key: &str) -> String {
     format!("{field}[{}]", quoted(key))
 }

@@ -23,61 +23,60 @@ pub(super) use session::is_task_policy;
 /// One question, fully parsed.
 #[derive(Clone, Debug)]
 pub struct Request {
-    /// Who asks.
+    /// The principal that asks.
     pub principal: Principal,
-    /// What they want to do.
+    /// The action that the principal wants to perform.
     pub action: Action,
-    /// To what.
+    /// The resource to perform it on.
     pub resource: Resource,
     /// The owner of the resource as the caller knows it (E-6).
     pub resource_account: Option<AccountId>,
-    /// What the caller knows about the question; derived keys are not among it (K-1).
+    /// What the caller knows about the question. It does not include derived keys (K-1).
     pub context: Context,
     /// The keys of the tags in the request (`aws:TagKeys`), as the caller gave them or as its tags spell them.
     pub tag_keys: ContextValue,
-    /// What the caller knows about the session; empty if it gave nothing.
+    /// What the caller knows about the session. Empty if the caller gave nothing.
     pub session: GivenSession,
-    /// The clock, read once (K-4).
+    /// The time of the question. The clock is read once (K-4).
     pub at: Timestamp,
-    /// What a simulation puts in place of what the store says; none for a question that is meant.
+    /// What a simulation puts in place of the store. `None` for a real question.
     pub simulated: Option<Box<Simulated>>,
-    /// The units of work that it took to read it.
+    /// The units of work that parsing the question took.
     pub(super) spent: u32,
 }
 
 /// The facts of a session, vouched for by the caller (K-7).
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Inline session policies.
+    /// The inline session policies.
     pub policies: Vec<Arc<Policy>>,
-    /// Managed policies as session policies.
+    /// The managed policies that are used as session policies.
     pub policy_arns: Vec<Arn>,
-    /// Session tags.
+    /// The session tags.
     pub tags: Tags,
-    /// T-39.
+    /// The source identity (T-39).
     pub source_identity: Option<String>,
-    /// When the credentials were issued; unknown for many sessions (T-43).
+    /// When the credentials were issued. Unknown for many sessions (T-43).
     pub issued_at: Option<Timestamp>,
-    /// From this instant on the session is over (E-5).
+    /// The instant at which the session expires (E-5).
     pub expires_at: Option<Timestamp>,
     /// When multi-factor authentication took place.
     pub mfa_at: Option<Timestamp>,
-    /// Keys, lower-cased, of the tags that stay on role chaining (T-36).
+    /// The keys, in lower case, of the tags that stay with the session in role chaining (T-36).
     pub transitive_tag_keys: Vec<String>,
-    /// Claims of the token, by name without the issuer.
+    /// The claims of the token, by name without the issuer.
     pub claims: Vec<(String, ContextValue)>,
-    /// The provider that vouched for the session, as given.
+    /// The provider that vouched for the session, spelled as the caller gave it.
     pub federated_provider: Option<String>,
     /// The user, or the root user, behind a federated user (E-49).
     pub parent: Option<Arn>,
-    /// Keys of the session's credentials (K-8), none twice.
+    /// The keys of the session's credentials (K-8), each once.
     pub attributes: Vec<(ContextKey, ContextValue)>,
 }
 
 /// The facts of a session, if there are any.
 ///
-/// PERF: most questions come without a session. What is read of it then lies in one place for all questions, and each
-/// question is smaller by it.
+/// PERF: most questions have no session. They share one static empty value, which makes each question smaller.
 #[derive(Clone, Debug, Default)]
 pub struct GivenSession(Option<Box<Session>>);
 
@@ -87,7 +86,7 @@ impl From<Session> for GivenSession {
     }
 }
 
-/// Of a session that nothing was said about, nothing is known.
+/// Gives the session's facts. If the caller said nothing about the session, none of them is known.
 impl Deref for GivenSession {
     type Target = Session;
 
@@ -98,7 +97,7 @@ impl Deref for GivenSession {
 }
 
 impl Session {
-    /// Nothing is known about it.
+    /// A session about which nothing is known.
     const UNKNOWN: Self = Self {
         policies: Vec::new(),
         policy_arns: Vec::new(),
@@ -114,17 +113,18 @@ impl Session {
         attributes: Vec::new(),
     };
 
-    /// Whether a user's credentials are temporary: the session says when they began, end, or saw a second factor.
+    /// Returns whether a user's credentials are temporary: the session says when they began, when they end, or when
+    /// multi-factor authentication took place.
     pub fn is_temporary(&self) -> bool {
         self.issued_at.is_some() || self.expires_at.is_some() || self.mfa_at.is_some()
     }
 
-    /// Whether a tag of this key, lower-cased, goes along when the session assumes a role (T-36).
+    /// Returns whether the session passes on a tag with this lower-case key when it assumes a role (T-36).
     pub fn passes_on(&self, folded: &str) -> bool {
         self.transitive_tag_keys.iter().any(|key| key == folded)
     }
 
-    /// Whether it brings policies of its own (E-47).
+    /// Returns whether the session has policies of its own (E-47).
     pub fn has_policies(&self) -> bool {
         !self.policies.is_empty() || !self.policy_arns.is_empty()
     }
@@ -137,12 +137,13 @@ impl Request {
         Work::of(BUDGET.saturating_sub(self.spent))
     }
 
-    /// Checks everything that needs no store: M-1, M-7, C-4, K-1 and the forms of section 6.
+    /// Parses a question and checks everything that does not need the store: M-1, M-7, C-4, K-1 and the forms of
+    /// section 6.
     pub fn parse(question: &Question<'_>, at: Timestamp) -> Result<Self, RequestError> {
         Self::parse_with(question, at, &SessionPolicies::forgetting())
     }
 
-    /// The same, where the policies of the session may have been seen before.
+    /// Parses a question like [`Request::parse`], with a cache of compiled session policies.
     pub fn parse_with(
         question: &Question<'_>,
         at: Timestamp,
@@ -156,13 +157,14 @@ impl Request {
         })
     }
 
-    /// The same, where a person waits for the answer: the policies of the session may take the longer.
-    pub fn parse_for_people(question: &Question<'_>, at: Timestamp) -> Result<Self, RequestError> {
+    /// Parses a question like [`Request::parse`] for an interactive answer, which may spend more on the session
+    /// policies.
+    pub fn parse_interactive(question: &Question<'_>, at: Timestamp) -> Result<Self, RequestError> {
         let session_policies = SessionPolicies::forgetting();
         Self::read(question, at, &session_policies, None, &Work::ample())
     }
 
-    /// The same, where a simulation may say any context key.
+    /// Parses a question like [`Request::parse`]. A simulation may give any context key.
     pub(super) fn read(
         question: &Question<'_>,
         at: Timestamp,
@@ -185,7 +187,7 @@ impl Request {
                 check_called_via(&context)?;
                 tag_keys(&context)?
             }
-            // What is given wins, without a check for contradictions.
+            // In a simulation, given values take precedence and are not checked for contradictions.
             Some(_) => ContextValue::list(derived_tag_keys(&context).map(ContextValue::string)),
         };
         let session = match &question.session {
@@ -212,7 +214,8 @@ impl Request {
     }
 }
 
-/// The context, with the keys of C-4 held apart. In a simulation a key may be said to be absent; it is no entry then.
+/// Returns the context and refuses a key that comes twice (C-4). A simulation may declare a key absent; then it has no
+/// entry.
 fn context(question: &Question<'_>, is_simulated: bool) -> Result<Context, RequestError> {
     let mut entries = Vec::with_capacity(question.context.len());
     for (key, value) in &question.context {
@@ -226,7 +229,7 @@ fn context(question: &Question<'_>, is_simulated: bool) -> Result<Context, Reque
     })
 }
 
-/// K-1, K-8, K-9: what only iamd, the session or a service may say.
+/// Refuses keys that only iamd, the session or a service may set (K-1, K-8, K-9).
 fn check_reserved(context: &Context, principal: &Principal) -> Result<(), RequestError> {
     let is_service = matches!(principal, Principal::Service(_));
     for entry in context.entries() {
@@ -249,7 +252,7 @@ fn check_reserved(context: &Context, principal: &Principal) -> Result<(), Reques
     Ok(())
 }
 
-/// A tag of the resource that the caller gives under two names has one value (section 4.9).
+/// Checks that a resource tag that the caller gives under two names has one value (section 4.9).
 fn check_resource_tags(context: &Context, resource: &Resource) -> Result<(), RequestError> {
     let entries = context.entries().iter();
     let tags = entries.filter(|entry| entry.key.kind() == KeyKind::ServiceResourceTag);
@@ -273,14 +276,14 @@ fn check_resource_tags(context: &Context, resource: &Resource) -> Result<(), Req
     Ok(())
 }
 
-/// The keys of the tags in the request, as they are spelled.
+/// Returns the keys of the tags in the request, as they are spelled.
 fn derived_tag_keys(context: &Context) -> impl Iterator<Item = String> {
     let key_of =
         |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
     context.request_tags().filter_map(key_of)
 }
 
-/// `aws:TagKeys` follows from the request's tags; a list that says otherwise is refused (section 4.9).
+/// Derives `aws:TagKeys` from the request's tags and refuses a list that says otherwise (section 4.9).
 fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
     let derived: Vec<String> = derived_tag_keys(context).collect();
     let given = context.get_folded("aws:tagkeys");
@@ -304,7 +307,8 @@ fn folded(key: &str) -> String {
     key.to_ascii_lowercase()
 }
 
-/// `aws:CalledViaFirst` and `Last` follow from `aws:CalledVia`; values that say otherwise are refused.
+/// Checks `aws:CalledViaFirst` and `aws:CalledViaLast`, which follow from `aws:CalledVia`. Values that say otherwise
+/// are refused.
 fn check_called_via(context: &Context) -> Result<(), RequestError> {
     let Some(chain) = context.get_folded("aws:calledvia") else {
         return Ok(());
@@ -326,8 +330,8 @@ fn check_called_via(context: &Context) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Whether tags of `resource` have a name of this service, which is lower-cased, too. Of IAM's resources only users
-/// and roles do.
+/// Returns whether tags of `resource` also have a name with this service, which is in lower case. Of IAM's resources
+/// only users and roles do.
 pub(super) fn is_tag_of(resource: &Resource, service: &str) -> bool {
     let Resource::Arn(arn) = resource else {
         return false;

@@ -1,8 +1,8 @@
-//! How much work one decision may take.
+//! The budget of work for one decision.
 //!
-//! Whatever takes longer the more a question or a policy holds is paid for before it is done, so that no question keeps a
-//! thread for longer than about a millisecond, whoever made it and the store for each other. What cannot be paid for
-//! any more is not done, and the question ends without an answer (E-1).
+//! Every step whose cost grows with the question or with a policy spends units before it runs. That way no question
+//! holds a thread for longer than about a millisecond, even if an attacker wrote the question and the store to make it
+//! slow. A step that the budget cannot pay for does not run, and the question ends without an answer (E-1).
 
 use std::cell::Cell;
 use std::fmt;
@@ -12,34 +12,34 @@ use super::error::RequestError;
 use super::lost::Lost;
 use crate::context::ContextKey;
 use crate::language::pattern::{Substitute, Variables};
-use crate::limits::{BUDGET, BUDGETS_FOR_PEOPLE};
+use crate::limits::{BUDGET, INTERACTIVE_BUDGETS};
 
-/// Says whether anybody still waits for an answer.
+/// A function that returns whether the caller still waits for the answer.
 pub type IsWanted = Arc<dyn Fn() -> bool + Send + Sync>;
 
-/// What is left to spend.
+/// The units of work that a question may still spend.
 pub struct Work {
-    /// Until somebody has to look whether there is more.
+    /// The units that can be spent before [`Work::spend_more`] has to check whether there are more.
     left: Cell<u32>,
-    /// What there is besides.
+    /// The units beyond `left`.
     rest: Cell<u64>,
     is_wanted: Option<IsWanted>,
     is_given_up: Cell<bool>,
     lost: Cell<Option<Lost>>,
 }
 
-/// Somebody waits until the answer is there.
+/// Returns the [`IsWanted`] of a caller that waits until the answer is complete.
 pub fn wanted() -> IsWanted {
     Arc::new(|| true)
 }
 
 impl Work {
-    /// With the whole [`BUDGET`] left.
+    /// Returns the work of one decision, with the whole [`BUDGET`] left.
     pub fn new() -> Self {
         Self::of(BUDGET)
     }
 
-    /// With so many units.
+    /// Returns work with this many units left.
     pub(super) fn of(units: u32) -> Self {
         Self {
             left: Cell::new(units),
@@ -50,21 +50,22 @@ impl Work {
         }
     }
 
-    /// For an answer that a person waits for, as long as `is_wanted`.
-    pub fn for_people(is_wanted: IsWanted) -> Self {
+    /// Returns the work of an interactive answer: [`INTERACTIVE_BUDGETS`] times as much, and it stops once `is_wanted`
+    /// returns false.
+    pub fn interactive(is_wanted: IsWanted) -> Self {
         Self {
-            rest: Cell::new(u64::from(BUDGET) * u64::from(BUDGETS_FOR_PEOPLE)),
+            rest: Cell::new(u64::from(BUDGET) * u64::from(INTERACTIVE_BUDGETS)),
             is_wanted: Some(is_wanted),
             ..Self::of(0)
         }
     }
 
-    /// For an answer that a person waits for until it is there.
+    /// Returns the work of an interactive answer whose caller waits until it is complete.
     pub fn ample() -> Self {
-        Self::for_people(wanted())
+        Self::interactive(wanted())
     }
 
-    /// Takes `units`; false if they were not left, and then nothing is.
+    /// Spends `units` and returns true. If fewer were left, it spends all of them and returns false.
     #[inline]
     pub fn spend(&self, units: usize) -> bool {
         let left = u32::try_from(units)
@@ -79,7 +80,7 @@ impl Work {
         }
     }
 
-    /// The same, where what is at hand is too little. Asks now and then whether the answer is wanted.
+    /// Spends `units` when `left` does not cover them. Checks at intervals whether the answer is still wanted.
     #[cold]
     fn spend_more(&self, units: usize) -> bool {
         let total = u64::from(self.left.get()).saturating_add(self.rest.get());
@@ -98,16 +99,16 @@ impl Work {
         true
     }
 
-    /// Gives back what was spent since `left` units were at hand: for a step that is paid for by itself, so that it takes
-    /// nothing from what follows. What it took is bounded all the same, since it could spend no more than there was.
+    /// Restores `left` units, so that a step whose cost is accounted for separately takes nothing from the steps after
+    /// it. The step is still bounded, because it could spend no more than there was.
     pub(super) fn give_back(&self, left: u32) {
         if self.lost.get().is_none() {
             self.left.set(left);
         }
     }
 
-    /// Ends the question: the snapshot lacks something without which it has no answer. What is left is spent, so that
-    /// nobody goes on.
+    /// Ends the question because the snapshot lacks something without which there is no answer. Spends everything that
+    /// is left, so that no step runs after this.
     #[cold]
     pub(super) fn lose(&self, lost: Lost) {
         self.lost.set(self.lost.get().or(Some(lost)));
@@ -115,7 +116,7 @@ impl Work {
         self.rest.set(0);
     }
 
-    /// Whether there is an answer; if not, why (E-1).
+    /// Returns an error that says why there is no answer, if there is none (E-1).
     #[inline]
     pub(super) fn conclude(&self) -> Result<(), RequestError> {
         if self.is_spent() {
@@ -133,12 +134,12 @@ impl Work {
         }
     }
 
-    /// The units that are at hand.
+    /// Returns the units in `left`.
     pub(super) fn left(&self) -> u32 {
         self.left.get()
     }
 
-    /// Whether there is nothing left: what was found out since then means nothing (E-1).
+    /// Returns whether nothing is left. Then nothing that was found out afterwards counts (E-1).
     pub fn is_spent(&self) -> bool {
         self.left.get() == 0 && self.rest.get() == 0
     }
@@ -158,7 +159,7 @@ impl fmt::Debug for Work {
     }
 }
 
-/// Pays for patterns without variables.
+/// Spends units on patterns that have no variables.
 impl Variables for Work {
     fn substitute(&self, _: &ContextKey) -> Substitute<'_> {
         Substitute::Missing
@@ -169,12 +170,12 @@ impl Variables for Work {
     }
 }
 
-/// The units of handling a text of `n_bytes` once: comparing, copying or hashing it.
+/// Returns the units of handling a text of `n_bytes` once: comparing, copying or hashing it.
 pub(super) fn units_of(n_bytes: usize) -> usize {
     1 + n_bytes / 128
 }
 
-/// The units of looking for a name of `n_bytes` among so many others, one after the other, most of which differ soon.
+/// Returns the units of comparing a name of `n_bytes` with `n_names` others in turn. Most of them differ early.
 pub(super) fn units_of_names(n_names: usize, n_bytes: usize) -> usize {
     1 + n_names * (1 + n_bytes / 32) / 4
 }
@@ -197,9 +198,9 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_for_people_may_take_more_and_no_more_than_that() {
-        let work = Work::for_people(Arc::new(|| true));
-        let most = u64::from(BUDGET) * u64::from(BUDGETS_FOR_PEOPLE);
+    fn an_interactive_answer_has_a_larger_budget_and_no_more() {
+        let work = Work::interactive(Arc::new(|| true));
+        let most = u64::from(BUDGET) * u64::from(INTERACTIVE_BUDGETS);
         let mut n_spent = 0u64;
         while work.spend(700) {
             n_spent += 700;
@@ -209,7 +210,7 @@ mod tests {
             (most - 700..=most).contains(&n_spent),
             "{n_spent} of {most}"
         );
-        let work = Work::for_people(Arc::new(|| true));
+        let work = Work::interactive(Arc::new(|| true));
         assert!(!work.spend(usize::MAX) && work.is_spent(), "E-1");
     }
 
@@ -217,7 +218,7 @@ mod tests {
     fn an_answer_that_nobody_waits_for_ends_within_a_tenth_of_the_budget() {
         let n_asked = Arc::new(AtomicU32::new(0));
         let asked = Arc::clone(&n_asked);
-        let work = Work::for_people(Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) < 3));
+        let work = Work::interactive(Arc::new(move || asked.fetch_add(1, Ordering::Relaxed) < 3));
         let mut n_spent = 0;
         while work.spend(1) {
             n_spent += 1;

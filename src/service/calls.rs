@@ -25,7 +25,7 @@ use super::convert;
 use super::listen::{Call, Entrance};
 use crate::authorizer::Refusal;
 use crate::config::{
-    DEADLINE_FOR_HELPERS, DEADLINE_FOR_PEOPLE, LONGEST_DEADLINE, MAX_HELPER_BYTES,
+    AUXILIARY_DEADLINE, INTERACTIVE_DEADLINE, LONGEST_DEADLINE, MAX_AUXILIARY_BYTES,
     MAX_SIMULATION_BYTES,
 };
 use held::Held;
@@ -69,30 +69,30 @@ struct Rules {
     max_bytes: usize,
     /// Whether the method discloses policies and may take seconds. Then only clients on this machine may call it
     /// (S-12), and only a few calls run at once.
-    is_for_people: bool,
+    is_interactive: bool,
 }
 
 impl Bounds {
     /// Returns the rules of `method`. A method that is not named here, such as those of health and reflection, gets the
     /// smallest limits.
     fn of(&self, method: &str) -> Rules {
-        let for_people = |max_bytes| Rules {
-            deadline: DEADLINE_FOR_PEOPLE,
+        let interactive = |max_bytes| Rules {
+            deadline: INTERACTIVE_DEADLINE,
             max_bytes,
-            is_for_people: true,
+            is_interactive: true,
         };
         match method {
             "Authorize" => Rules {
                 deadline: self.default_deadline,
                 max_bytes: self.max_question_bytes,
-                is_for_people: false,
+                is_interactive: false,
             },
-            "Explain" => for_people(self.max_question_bytes),
-            "Simulate" => for_people(MAX_SIMULATION_BYTES),
+            "Explain" => interactive(self.max_question_bytes),
+            "Simulate" => interactive(MAX_SIMULATION_BYTES),
             _ => Rules {
-                deadline: DEADLINE_FOR_HELPERS,
-                max_bytes: MAX_HELPER_BYTES,
-                is_for_people: false,
+                deadline: AUXILIARY_DEADLINE,
+                max_bytes: MAX_AUXILIARY_BYTES,
+                is_interactive: false,
             },
         }
     }
@@ -143,7 +143,7 @@ where
                 is_late,
             })
         };
-        let Some(entrance) = entrance.filter(|_| rules.is_for_people) else {
+        let Some(entrance) = entrance.filter(|_| rules.is_interactive) else {
             let request = request.map(|body| limited(body, None));
             return Box::pin(in_time(deadline, self.inner.call(request), call));
         };
@@ -151,7 +151,7 @@ where
             // S-12: a client on another machine is refused before it can take a permit.
             return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
         }
-        let deadline = deadline.min(DEADLINE_FOR_PEOPLE);
+        let deadline = deadline.min(INTERACTIVE_DEADLINE);
         let own_place = Arc::clone(&entrance.calls.place);
         let (places, mut inner) = (Arc::clone(&self.bounds.places), self.inner.clone());
         let answer = async move {
@@ -164,7 +164,7 @@ where
                 _ => return Ok(convert::internal().into_http()), // nobody closes the semaphores
             };
             // A client that holds permits must send its question in time.
-            let is_late = Box::pin(tokio::time::sleep(DEADLINE_FOR_HELPERS));
+            let is_late = Box::pin(tokio::time::sleep(AUXILIARY_DEADLINE));
             let mut request = request.map(|body| limited(body, Some(is_late)));
             request.extensions_mut().insert(place.clone());
             let answer = inner.call(request).await?;
@@ -498,11 +498,11 @@ mod tests {
         let start = tokio::time::Instant::now();
         let answer = service.call(explain(&entrance(true), Body::empty())).await;
         assert_eq!(code(&answer.unwrap()), Some("4"));
-        assert_eq!(start.elapsed(), DEADLINE_FOR_PEOPLE);
+        assert_eq!(start.elapsed(), INTERACTIVE_DEADLINE);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_has_a_place_has_to_send_the_question() {
+    async fn a_client_that_holds_permits_must_send_its_question() {
         let mut service = Calls {
             inner: Answers(1),
             bounds: bounds(),
@@ -517,12 +517,12 @@ mod tests {
         assert_eq!(start.elapsed(), Duration::ZERO);
         let next = service.call(explain(&entrance(true), Body::empty())).await;
         assert_eq!(code(&next.unwrap()), None, "an answer");
-        assert_eq!(start.elapsed(), DEADLINE_FOR_HELPERS);
+        assert_eq!(start.elapsed(), AUXILIARY_DEADLINE);
         assert_eq!(code(&unsent.await.unwrap().unwrap()), Some("4"));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_has_a_place_has_to_read_the_answer() {
+    async fn a_client_that_holds_permits_must_read_its_answer() {
         let mut service = Calls {
             inner: Answers(2 * MAX_PIECE_BYTES + 1),
             bounds: bounds(),
@@ -553,7 +553,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_reads_slowly_gets_all_of_the_answer_unless_it_takes_too_long() {
+    async fn a_slow_reader_gets_the_whole_answer_unless_it_takes_too_long() {
         let mut service = Calls {
             inner: Answers(100 * MAX_PIECE_BYTES),
             bounds: bounds(),
@@ -617,15 +617,15 @@ mod tests {
     fn each_call_has_rules_of_its_own() {
         let rules = |method: &str| {
             let rules = bounds().of(method);
-            (rules.deadline, rules.max_bytes, rules.is_for_people)
+            (rules.deadline, rules.max_bytes, rules.is_interactive)
         };
         let second = Duration::from_secs(1);
         assert_eq!(rules("Authorize"), (second, 10, false));
-        assert_eq!(rules("Explain"), (DEADLINE_FOR_PEOPLE, 10, true));
-        let of_simulate = (DEADLINE_FOR_PEOPLE, MAX_SIMULATION_BYTES, true);
+        assert_eq!(rules("Explain"), (INTERACTIVE_DEADLINE, 10, true));
+        let of_simulate = (INTERACTIVE_DEADLINE, MAX_SIMULATION_BYTES, true);
         assert_eq!(rules("Simulate"), of_simulate);
-        let of_helpers = (DEADLINE_FOR_HELPERS, MAX_HELPER_BYTES, false);
-        assert_eq!(rules("Check"), of_helpers);
+        let of_auxiliary = (AUXILIARY_DEADLINE, MAX_AUXILIARY_BYTES, false);
+        assert_eq!(rules("Check"), of_auxiliary);
     }
 
     fn authorize() -> tonic::codegen::http::request::Builder {

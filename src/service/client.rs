@@ -13,7 +13,7 @@ use super::pb::authorization_service_client::AuthorizationServiceClient;
 use super::{convert, explain, simulate};
 use crate::authorizer::{Answer, Explained, Question, Simulated, Simulation};
 use crate::config::{
-    CLIENT_TIMEOUT, DEADLINE_FOR_PEOPLE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
+    CLIENT_TIMEOUT, INTERACTIVE_DEADLINE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
 };
 
 /// A connection to a server. Every call has a deadline, and no call is retried.
@@ -60,7 +60,7 @@ impl Client {
         let stub = AuthorizationServiceClient::new(self.channel.clone());
         let mut stub = stub.max_decoding_message_size(MAX_MESSAGE_BYTES);
         let mut request = tonic::Request::new(simulate::message(simulation));
-        request.set_timeout(DEADLINE_FOR_PEOPLE);
+        request.set_timeout(INTERACTIVE_DEADLINE);
         let call = async { stub.simulate(request).await };
         let response = self.runtime.block_on(call);
         let response = response.map_err(|status| no_answer(&simulation.question, &status))?;
@@ -73,7 +73,7 @@ impl Client {
         let stub = AuthorizationServiceClient::new(self.channel.clone());
         let mut stub = stub.max_decoding_message_size(MAX_EXPLANATION_BYTES);
         let mut request = tonic::Request::new(explain::message(question));
-        request.set_timeout(DEADLINE_FOR_PEOPLE);
+        request.set_timeout(INTERACTIVE_DEADLINE);
         let call = async { stub.explain(request).await };
         let response = self.runtime.block_on(call);
         let response = response.map_err(|status| no_answer(question, &status))?;

@@ -38,7 +38,7 @@ impl AuthorizationService for Grpc {
         &self,
         request: Request<pb::SimulateRequest>,
     ) -> Result<Response<pb::SimulateResponse>, Status> {
-        self.for_people(request, |authorizer, message, is_wanted| {
+        self.answer_interactive(request, |authorizer, message, is_wanted| {
             let simulation = simulate::simulation(message, authorizer.limits())?;
             let simulated = authorizer.simulate(&simulation, Timestamp::now(), is_wanted)?;
             Ok(simulate::response(simulated))
@@ -50,7 +50,7 @@ impl AuthorizationService for Grpc {
         &self,
         request: Request<pb::ExplainRequest>,
     ) -> Result<Response<pb::ExplainResponse>, Status> {
-        self.for_people(request, |authorizer, message, is_wanted| {
+        self.answer_interactive(request, |authorizer, message, is_wanted| {
             let question = explain::question(message, authorizer.limits())?;
             let explained = authorizer.explain(&question, Timestamp::now(), is_wanted)?;
             Ok(explain::response(explained))
@@ -62,7 +62,7 @@ impl AuthorizationService for Grpc {
 impl Grpc {
     /// Answers a call that discloses policies and may take seconds. Only clients on this machine may make it (S-12).
     /// Only a few run at once, each on a thread of its own, and a call stops when its client no longer waits.
-    async fn for_people<M: Send + 'static, A: Send + 'static>(
+    async fn answer_interactive<M: Send + 'static, A: Send + 'static>(
         &self,
         request: Request<M>,
         answer: fn(&Authorizer, &M, &IsWanted) -> Result<A, Refusal>,
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_call_of_people_waits_for_its_turn_within_its_own_deadline() {
+    async fn an_interactive_call_waits_for_its_turn_within_its_own_deadline() {
         let simulations = Arc::new(Semaphore::new(1));
         let config = Config::resolve(&Layer::new(), [], None).unwrap().config;
         let grpc = Grpc {

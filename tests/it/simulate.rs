@@ -1,4 +1,4 @@
-//! Simulation: what it lets one try.
+//! What a simulation can try out.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::support::{ANN, ORDER, allow, answer_line, repository, simulation_line, write};
 
-mod doors;
+mod protocols;
 
 const ALICE: &str = "arn:aws:iam::111122223333:user/support/alice";
 const SHOP_ORDER: &str = "arn:app:orders:::order/1001/1";

@@ -53,7 +53,7 @@ fn decided(statements: &[&str], resource: &str, values: Vec<String>) -> (Decisio
         context: vec![("app:k", value)],
         ..Question::default()
     };
-    let request = Request::parse_for_people(&question, Timestamp::UNIX_EPOCH).unwrap();
+    let request = Request::parse_interactive(&question, Timestamp::UNIX_EPOCH).unwrap();
     explain(&snapshot, &request, &Redacted::default()).unwrap()
 }
 

@@ -45,7 +45,7 @@ fn a_server_that_does_not_answer_is_given_up() {
 
     let (answer, waited) = waits(&client, |client| client.explain(&question()));
     assert_given_up(answer.unwrap_err(), "explain");
-    assert_about(waited, DEADLINE_FOR_PEOPLE, "explain");
+    assert_about(waited, INTERACTIVE_DEADLINE, "explain");
 
     let simulation = Simulation {
         question: question(),
@@ -53,7 +53,7 @@ fn a_server_that_does_not_answer_is_given_up() {
     };
     let (answer, waited) = waits(&client, |client| client.simulate(&simulation));
     assert_given_up(answer.unwrap_err(), "simulate");
-    assert_about(waited, DEADLINE_FOR_PEOPLE, "simulate");
+    assert_about(waited, INTERACTIVE_DEADLINE, "simulate");
 
     let (health, waited) = waits(&client, |client| client.is_serving(""));
     assert!(health.is_err());

@@ -387,7 +387,7 @@ async fn n_taken(mut stream: SendStream<Bytes>, mut bytes: Bytes) -> usize {
 }
 
 #[tokio::test(start_paused = true)]
-async fn people_are_answered_one_after_the_other_in_one_connection() {
+async fn interactive_calls_of_one_connection_are_answered_one_after_the_other() {
     let running = Running::start().await;
     running.load_an_empty_store();
     let (mut one, mut other) = (running.connect().await, running.connect().await);
@@ -416,7 +416,7 @@ async fn people_are_answered_one_after_the_other_in_one_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn few_calls_of_people_are_received_at_once() {
+async fn few_interactive_calls_are_received_at_once() {
     let running = Running::start().await;
     running.load_an_empty_store();
     let mut connections = Vec::new();

@@ -216,7 +216,7 @@ fn n_threads(server: &Server) -> usize {
 
 /// Each of those that run has a thread to itself, so there are no more of these.
 #[tokio::test]
-async fn few_calls_of_people_run_at_once() {
+async fn few_interactive_calls_run_at_once() {
     let (_store, server, _client) = served(&["--worker-threads", "1"]).await;
     let action = |n: usize| format!("orders:Get{n}");
     let names = |name: &str| (0..50).map(|n| format!("{name}{n}")).collect::<Vec<_>>();

@@ -1,4 +1,4 @@
-//! The doors to it: gRPC and the command line.
+//! Simulations over gRPC and from the command line.
 
 use iamd::service::pb;
 use pb::authorization_service_client::AuthorizationServiceClient;
