@@ -172,11 +172,11 @@ settings! {
         listen: Vec<Address> = Many(Address::from_str), "ADDR", Written::Text(DEFAULT_SERVER),
             "Address for gRPC: IP:PORT (port 0: chosen by the system and logged) or unix:/path; may be repeated";
         insecure_plaintext: bool = One(read::switch), "", Written::Text("false"),
-            "Listen without encryption beyond loopback and Unix sockets: anybody on the path can read and change answers";
+            "Listen without encryption beyond loopback and Unix sockets: anyone on the network path can read and change answers";
         drain_timeout: Duration = One(read::duration), "DURATION", Written::Text("5s"),
-            "How long calls in flight may take to end after SIGTERM";
+            "How long calls in flight may take after SIGTERM";
         default_deadline: Duration = One(read::duration), "DURATION", Written::Text("1s"),
-            "When an Authorize call ends whose client set no deadline";
+            "The deadline of an Authorize call whose client set none";
         log_level: String = One(read::log_filter), "LEVEL", Written::Text("info"),
             "error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`";
         log_format: LogFormat = One(LogFormat::from_str), "FORMAT", Written::Text("auto"),
@@ -184,33 +184,33 @@ settings! {
         worker_threads: Option<usize> = One(read::threads), "N", Written::Text("auto"),
             "Threads that answer calls; auto is one per available processor";
         max_message_bytes: usize = One(read::size), "SIZE", Written::Bytes(MAX_MESSAGE_BYTES),
-            "The longest message; a longer one is OUT_OF_RANGE";
+            "The longest message; a longer one gets OUT_OF_RANGE";
     }
     limits: Limits {
         max_question_bytes: usize = One(read::size), "SIZE", Written::Bytes(64 * 1024),
-            "The longest question; a longer one is INVALID_ARGUMENT";
+            "The longest question; a longer one gets INVALID_ARGUMENT";
         max_context_entries: usize = One(read::count), "N", Written::Count(256),
-            "Entries of one question's context, tags or claims";
+            "The most entries in a question's context, tags or claims";
         max_list_values: usize = One(read::count), "N", Written::Count(1024),
-            "Values of one list in a question";
+            "The most values in one list of a question";
         max_string_bytes: usize = One(read::size), "SIZE", Written::Bytes(16 * 1024),
             "The longest string in a question";
     }
     Config {
         redact_keys: Vec<String> = Many(read::text), "KEY", Written::Text(REDACT_KEYS),
-            "Context key whose values explanations do not show, or all that begin so: `aws:RequestTag/*`; may be repeated; `none`: show all";
+            "Context key whose values explanations hide, or a prefix such as `aws:RequestTag/*`; may be repeated; `none` hides nothing";
         max_streams_per_connection: u32 = One(read::streams), "N", Written::Count(100),
-            "Calls in flight on one connection";
+            "The most calls in flight on one connection";
         max_connections: usize = One(read::connections), "N", Written::Count(1024),
-            "Open connections; those beyond are closed at once";
+            "The most open connections; further ones are closed at once";
         socket_mode: u32 = One(read::mode), "MODE", Written::Text("0660"),
             "Who may connect to a Unix socket: the octal mode of its file";
         session_policy_cache_bytes: usize = One(read::size), "SIZE", Written::Bytes(8 * 1024 * 1024),
-            "Memory for session policies that were compiled before";
+            "Memory for compiled session policies";
         decision_cache: DecisionCache = One(DecisionCache::from_str), "MODE", Written::Text("auto"),
-            "off, auto or always; auto looks decisions up where evaluating costs more and questions repeat";
+            "off, auto or always; auto uses the cache when questions repeat and are expensive to evaluate";
         decision_cache_bytes: usize = One(read::size), "SIZE", Written::Bytes(8 * 1024 * 1024),
-            "Memory for decisions that were made before";
+            "Memory for cached decisions";
     }
 }
 
@@ -348,7 +348,7 @@ fn variable_layer(
             let guess = did_you_mean(&name, known.iter().map(String::as_str));
             let guess = guess.map(|guess| format!(": {guess}")).unwrap_or_default();
             warnings.push(format!(
-                "the variable `{name}` is no setting of iamd and is ignored{guess}"
+                "the variable `{name}` is not a setting of iamd and is ignored{guess}"
             ));
         }
     }
@@ -529,7 +529,7 @@ impl<'de> Deserialize<'de> for Scalars {
                 let mut all = Vec::new();
                 while let Some(Scalars(one)) = seq.next_element()? {
                     if one.len() != 1 {
-                        return Err(A::Error::custom("a list may not hold a list"));
+                        return Err(A::Error::custom("a list must not contain a list"));
                     }
                     all.extend(one);
                 }

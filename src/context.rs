@@ -260,7 +260,7 @@ impl ContextValue {
         const LIMIT: f64 = 9_007_199_254_740_992.0;
         if !number.is_finite() {
             return Err(Malformed::because(
-                "NaN and infinities are no context values",
+                "NaN and infinities are not context values",
             ));
         }
         if number.abs() >= LIMIT {

@@ -552,8 +552,7 @@ pub(crate) fn is_service_principal(text: &str) -> bool {
 }
 
 /// Why a text is not an issuer.
-pub(crate) const NO_ISSUER: &str =
-    "needs the issuer's host and path, without a port; `aws`, `iam`, `saml` and `sts` are none";
+pub(crate) const NO_ISSUER: &str = "needs the issuer's host and path, without a port; `aws`, `iam`, `saml` and `sts` are not issuers";
 
 /// Returns whether the text is the issuer of an OIDC provider: host and path without a scheme. Its claims are context
 /// keys that begin with it, so it must not contain a colon, nor be a prefix of AWS's own keys.

@@ -71,9 +71,9 @@ pub fn in_words(reason: Option<Reason>) -> &'static str {
         R::AllowResourceDirect => "a resource policy allows the principal itself",
         R::AllowResourceEntity => "a resource policy allows the session's role or user",
         R::AllowCrossAccount => "both accounts allow",
-        R::AllowRoot => "the root user may",
+        R::AllowRoot => "the root user is allowed",
         R::AllowService => "a resource policy allows the service",
-        R::AllowAnonymous => "a resource policy allows everybody",
+        R::AllowAnonymous => "a resource policy allows everyone",
         R::AllowFederated => "the trust policy allows the identity provider",
         R::ExplicitDenyIdentity => "a Deny statement of an identity policy applies",
         R::ExplicitDenyResource => "a Deny statement of a resource or trust policy applies",
@@ -92,11 +92,11 @@ pub fn in_words(reason: Option<Reason>) -> &'static str {
             "the resource control policies of some level do not allow"
         }
         R::ImplicitDenyUnknownPrincipal => {
-            "the store does not know the principal, or has it disabled"
+            "the store does not have the principal, or the principal is disabled"
         }
         R::ImplicitDenySessionExpired => "the session has expired",
         R::ImplicitDenyInvalidIdentityToken => {
-            "the identity token did not verify, or is for other roles"
+            "the identity token could not be verified, or it is for other roles"
         }
     }
 }

@@ -83,9 +83,9 @@ fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String
     }
     match did_you_mean(asked, named) {
         None if is_allowed => None,
-        None => Some(format!("no statement speaks of the service `{asked}`")),
+        None => Some(format!("no statement mentions the service `{asked}`")),
         Some(guess) => Some(format!(
-            "no statement speaks of the service `{asked}`; {guess}"
+            "no statement mentions the service `{asked}`; {guess}"
         )),
     }
 }

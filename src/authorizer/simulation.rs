@@ -100,7 +100,7 @@ pub(super) fn simulate(
     let n_pairs = actions.len() * resources.len();
     if n_pairs > MAX_SIMULATED_PAIRS {
         let message = format!(
-            "{n_pairs} pairs of an action and a resource are asked, the limit is {MAX_SIMULATED_PAIRS}"
+            "{n_pairs} pairs of an action and a resource are too many, the limit is {MAX_SIMULATED_PAIRS}"
         );
         return Err(too_large("actions", message));
     }

@@ -8,13 +8,13 @@ use crate::service::json::Message;
 /// One question, from the command line.
 #[derive(Debug, clap::Args)]
 pub(super) struct Ask {
-    /// Who asks: an ARN, a service principal, or `*` for the anonymous
+    /// The principal: an ARN, a service principal, or `*` for an anonymous caller
     #[arg(long, required = true)]
     principal: Option<String>,
-    /// What they want to do: `orders:Refund`
+    /// The action: `orders:Refund`
     #[arg(long, required = true)]
     action: Option<String>,
-    /// To what: an ARN, or `*` for an action without a resource
+    /// The resource: an ARN, or `*` for an action without a resource
     #[arg(long, required = true)]
     resource: Option<String>,
     /// A context entry, repeatable: `aws:SourceIp=10.0.0.7` is a string, `orders:amount:=50` any JSON value
@@ -23,10 +23,10 @@ pub(super) struct Ask {
     /// The facts of the session, a JSON object or a file with one: `{"tags": {"team": "blue"}}`
     #[arg(long, value_name = "JSON|FILE")]
     session: Option<String>,
-    /// The account that owns the resource, where neither its ARN nor the store says
+    /// The account that owns the resource, if neither its ARN nor the store names it
     #[arg(long, value_name = "ACCOUNT")]
     resource_account: Option<String>,
-    /// Given back in the answer
+    /// An id that the answer repeats
     #[arg(long, value_name = "ID")]
     request_id: Option<String>,
 }

@@ -17,13 +17,13 @@ use crate::service::json::{self, Message, NoAnswer};
 
 /// Ask whether a principal may do an action on a resource
 ///
-/// Exits with 0 when it may and 1 when it may not. With `--requests` the exit status says whether every line was
-/// answered (0) or not (2), whatever the answers are.
+/// Exits with 0 for an allow and with 1 for a deny. With `--requests` the exit status only says whether every line was
+/// answered (0) or not (2).
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     ask: Ask,
-    /// Answer JSON Lines of AuthorizeRequest from a file or from stdin (`-`), each with a line, in order
+    /// Answer JSON Lines of AuthorizeRequest from a file or from stdin (`-`), with one line of output for each, in order
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ask::OPTIONS)]
     requests: Option<PathBuf>,
     /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`

@@ -15,17 +15,17 @@ use crate::config::{REDACT_KEYS, redact_keys};
 use crate::service::json;
 pub use text::{Colour, text};
 
-/// Ask a question and why it is answered as it is
+/// Explain the decision about a question
 ///
-/// Shows what each type of policy says, by which statements, with the values of the policy beside those of the
-/// question, what was missing, and what would have to change for an allow. Exits with 0 when the principal may and 1
-/// when not.
+/// Shows the verdict of each policy type with its statements, compares the values of the policies with those of the
+/// question, and lists the missing context keys and what would have to change for an allow. Exits with 0 for an allow
+/// and with 1 for a deny.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
     ask: Ask,
-    /// Context keys whose values are not shown, `aws:RequestTag/*` for all that begin so; `none`: show all. A server
-    /// has its own
+    /// Context keys whose values are hidden, or a prefix such as `aws:RequestTag/*`; `none` hides nothing. A server
+    /// uses its own setting
     #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = REDACT_KEYS, conflicts_with = "server")]
     redact_keys: Vec<String>,
     /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
@@ -62,7 +62,7 @@ pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::
     })
 }
 
-/// Colours are for terminals, and for those who want them.
+/// Returns whether the output is colored. It is on a terminal, unless `NO_COLOR` is set.
 fn colour() -> Colour {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if io::stdout().is_terminal() && !is_unwanted {

@@ -6,13 +6,13 @@ use super::{Common, Output, Status, report};
 use crate::config::DEFAULT_SERVER;
 use crate::service::client::Client;
 
-/// Ask a running server whether it is serving: exits with 0 when it is, else with 1
+/// Ask a running server whether it is serving: exits with 0 if it is, otherwise with 1
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// The server: `127.0.0.1:50051`, `unix:/path`
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_SERVER)]
     server: String,
-    /// The gRPC service to ask about; empty: the server as a whole
+    /// The gRPC service to ask about; empty means the server as a whole
     #[arg(
         long,
         value_name = "NAME",

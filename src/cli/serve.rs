@@ -109,7 +109,7 @@ fn keep_descriptors_back(config: &mut Config) {
             max_connections,
             limit,
             capped_to = most,
-            "`max_connections` is capped: the process may open too few descriptors for so many"
+            "`max_connections` is capped: the process cannot open enough file descriptors"
         );
         config.max_connections = most;
     }
@@ -243,7 +243,7 @@ fn end_at_the_latest(patience: Duration) {
         .name("end".to_owned())
         .spawn(end)
     {
-        tracing::warn!("the end has no time limit: {error}");
+        tracing::warn!("the shutdown has no time limit: {error}");
     }
 }
 

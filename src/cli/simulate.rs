@@ -18,17 +18,16 @@ use crate::language::document::PolicyType;
 use crate::service::json::{self, NoAnswer};
 use crate::world::World;
 
-/// Try policies that are not in the store, any context, any time, many actions on many resources
+/// Simulate decisions with policies that are not in the store, any context, any time, many actions and resources
 ///
-/// Every action is tried on every resource. Exits with 0 when all are allowed and 1 when one is not. With `--requests`
-/// the exit status says whether every line was answered (0) or not (2), whatever the answers are. Where a POLICY is
-/// asked for, give a file or the JSON itself.
+/// Decides every action on every resource. Exits with 0 when all are allowed and 1 when one is not. With `--requests`
+/// the exit status only says whether every line was answered (0) or not (2). A POLICY is a file or the JSON itself.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Args {
-    /// Who asks; without it, `--policy` is tried by itself, and no store is needed
+    /// The principal; without it, `--policy` is simulated on its own and no store is needed
     #[arg(long, conflicts_with = "requests")]
     principal: Option<String>,
-    /// What they want to do, repeatable: `orders:Refund`
+    /// The action, repeatable: `orders:Refund`
     #[arg(
         long = "action",
         value_name = "ACTION",
@@ -36,7 +35,7 @@ pub(super) struct Args {
         conflicts_with = "requests"
     )]
     actions: Vec<String>,
-    /// To what, repeatable: an ARN, or `*` for an action without a resource
+    /// The resource, repeatable: an ARN, or `*` for an action without a resource
     #[arg(
         long = "resource",
         value_name = "RESOURCE",
@@ -54,16 +53,16 @@ pub(super) struct Args {
     /// The facts of the session, a JSON object or a file with one: `{"tags": {"team": "blue"}}`
     #[arg(long, value_name = "JSON|FILE", conflicts_with = "requests")]
     session: Option<String>,
-    /// The account that owns the resources, where neither their ARNs nor the store say
+    /// The account that owns the resources, if neither their ARNs nor the store name it
     #[arg(long, value_name = "ACCOUNT", conflicts_with = "requests")]
     resource_account: Option<String>,
-    /// Given back in the answer
+    /// An id that the answer repeats
     #[arg(long, value_name = "ID", conflicts_with = "requests")]
     request_id: Option<String>,
-    /// The time it is asked at: `2024-06-01T12:00:00Z`
+    /// The time of the question: `2024-06-01T12:00:00Z`
     #[arg(long, value_name = "TIME", conflicts_with = "requests")]
     at: Option<Timestamp>,
-    /// An identity policy, beside the principal's own; repeatable
+    /// An identity policy in addition to the principal's own; repeatable
     #[arg(
         long = "policy",
         visible_alias = "identity-policy",
@@ -71,24 +70,24 @@ pub(super) struct Args {
         conflicts_with = "requests"
     )]
     policies: Vec<String>,
-    /// A policy of the resources, beside their own; repeatable
+    /// A resource policy in addition to those of the resources; repeatable
     #[arg(
         long = "resource-policy",
         value_name = "POLICY",
         conflicts_with = "requests"
     )]
     resource_policies: Vec<String>,
-    /// In place of the principal's permissions boundary
+    /// A permissions boundary in place of the principal's
     #[arg(long, value_name = "POLICY", conflicts_with = "requests")]
     permissions_boundary: Option<String>,
-    /// A session policy, beside those in `--session`; repeatable
+    /// A session policy in addition to those in `--session`; repeatable
     #[arg(
         long = "session-policy",
         value_name = "POLICY",
         conflicts_with = "requests"
     )]
     session_policies: Vec<String>,
-    /// A service control policy of the principal's account, beside its own; repeatable
+    /// A service control policy in addition to those of the principal's account; repeatable
     #[arg(
         long = "service-control-policy",
         visible_alias = "scp",
@@ -96,7 +95,7 @@ pub(super) struct Args {
         conflicts_with = "requests"
     )]
     service_control_policies: Vec<String>,
-    /// A resource control policy of the resource's account, beside its own; repeatable
+    /// A resource control policy in addition to those of the resource's account; repeatable
     #[arg(
         long = "resource-control-policy",
         visible_alias = "rcp",
@@ -104,13 +103,13 @@ pub(super) struct Args {
         conflicts_with = "requests"
     )]
     resource_control_policies: Vec<String>,
-    /// In place of the trust policy of the role that is asked about
+    /// A trust policy in place of that of the role in the question
     #[arg(long, value_name = "POLICY", conflicts_with = "requests")]
     trust_policy: Option<String>,
-    /// Let only the given policies of this type count, repeatable; with `identity` the principal need not be in the store
+    /// Use only the given policies of this type, repeatable; with `identity` the principal need not be in the store
     #[arg(long, value_name = "TYPE", value_enum, conflicts_with = "requests")]
     replace: Vec<Replaced>,
-    /// Simulate JSON Lines of SimulateRequest from a file or from stdin (`-`), each with a line, in order
+    /// Simulate JSON Lines of SimulateRequest from a file or from stdin (`-`), with one line of output for each, in order
     #[arg(long, value_name = "FILE|-")]
     requests: Option<PathBuf>,
     /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
@@ -199,7 +198,7 @@ fn with_simulation<R>(
     answer: impl FnOnce(&Simulation<'_>) -> anyhow::Result<R>,
 ) -> anyhow::Result<R> {
     if args.principal.is_none() && args.policies.is_empty() {
-        bail!("give `--principal`, or `--policy` to try by itself");
+        bail!("give `--principal`, or `--policy` to simulate it on its own");
     }
     let facts = Facts::read(&args.context, args.session.as_deref())?;
     let facts = facts.parse()?;

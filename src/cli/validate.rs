@@ -13,14 +13,14 @@ use crate::store;
 
 /// Check a store, or single policy and entity files
 ///
-/// Prints every finding with its place and how to mend it. Exits with 1 when one of them is an error; warnings never
+/// Prints every finding with its location and how to fix it. Exits with 1 if one of them is an error; warnings never
 /// keep a store from loading.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Store directories and files, `-` for standard input; none: the store
+    /// Store directories and files, `-` for standard input; without any, the store
     #[arg(value_name = "DIR|FILE|-")]
     paths: Vec<PathBuf>,
-    /// What each file holds: a policy document of this type, whatever its members and its folder say
+    /// Read each file as a policy document of this type, regardless of its members and its folder
     #[arg(long = "type", value_name = "TYPE", value_enum)]
     policy_type: Option<Type>,
 }

@@ -33,11 +33,11 @@ impl FromStr for Address {
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
             if path.is_empty() {
-                bail!("names no socket: write `unix:/path`");
+                bail!("does not name a socket: write `unix:/path`");
             }
             if path.starts_with('@') {
                 bail!(
-                    "is an abstract socket, which everybody on the machine can reach: write `unix:/path`"
+                    "is an abstract socket, which every user of the machine can reach: write `unix:/path`"
                 );
             }
             return Ok(Self::Unix(path.into()));

@@ -75,9 +75,7 @@ pub(super) fn duration(text: &str) -> anyhow::Result<Duration> {
         .parse::<u64>()
         .ok()
         .and_then(|number| number.checked_mul(millis_per_unit));
-    millis
-        .map(Duration::from_millis)
-        .context("is no number that iamd can count")
+    millis.map(Duration::from_millis).context("is too large")
 }
 
 /// Reads a size in bytes: `65536`, `64KiB`, `4MiB`.

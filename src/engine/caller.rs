@@ -101,7 +101,7 @@ impl<'s> Caller<'s> {
     ) -> Result<(&'s Account, Option<&'s Entity>), Reason> {
         let principal = &request.principal;
         let unknown = Reason::ImplicitDenyUnknownPrincipal;
-        // PERF: nearly every principal lives in its own account, which then does not have to be looked up.
+        // PERF: nearly every caller has a home account in the store, which saves looking the account up.
         if let Principal::User(_) | Principal::Role(_) = principal
             && let Some(entity) = snapshot.entity(arn)
             && let Some(home) = snapshot.home(entity)

@@ -51,7 +51,7 @@ impl RequestError {
         Self {
             kind: RequestErrorKind::TooMuchWork,
             field: String::new(),
-            message: "the answer takes more work than a question may".to_owned(),
+            message: "the answer takes more work than a question may use".to_owned(),
         }
     }
 
@@ -70,7 +70,7 @@ impl RequestError {
         Self {
             kind: RequestErrorKind::Unwanted,
             field: String::new(),
-            message: "nobody waits for the answer".to_owned(),
+            message: "the caller no longer waits for the answer".to_owned(),
         }
     }
 

@@ -99,7 +99,7 @@ impl Value<'_> {
             Self::Unset => "a value without a kind",
         };
         let message = format!(
-            "{what} is no context value: send a string, a number, a Boolean or a list of them"
+            "{what} is not a context value: send a string, a number, a Boolean or a list of them"
         );
         Err(RequestError::invalid(field(), message))
     }

@@ -224,7 +224,7 @@ fn context(question: &Question<'_>, is_simulated: bool) -> Result<Context, Reque
         }
     }
     Context::from_entries(entries).map_err(|duplicate| {
-        let message = "this context key stands twice; keys are compared ignoring case";
+        let message = "this context key appears twice; keys are compared ignoring case";
         RequestError::invalid(context_field(&duplicate.0), message)
     })
 }
@@ -236,13 +236,13 @@ fn check_reserved(context: &Context, principal: &Principal) -> Result<(), Reques
         let kind = entry.key.kind();
         if kind == KeyKind::ServiceSource && !is_service {
             let message = format!(
-                "only a service that calls for a resource may say it, and principal `{principal}` is no service"
+                "only a service that calls on behalf of a resource may send this key, and principal `{principal}` is not a service"
             );
             return Err(RequestError::reserved_because(&entry.spelled, message));
         }
         if kind == KeyKind::Credential {
             let message =
-                "this key stands in a session's credentials: send it in `session.attributes`";
+                "this key belongs to a session's credentials: send it in `session.attributes`";
             return Err(RequestError::reserved_because(&entry.spelled, message));
         }
         if entry.key.is_reserved() {

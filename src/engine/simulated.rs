@@ -239,7 +239,7 @@ fn absent(question: &Question<'_>) -> Result<Vec<ContextKey>, RequestError> {
     for (key, _) in absent {
         let folded = ContextKey::new(key);
         if keys.contains(&folded) {
-            let message = "this context key stands twice; keys are compared ignoring case";
+            let message = "this context key appears twice; keys are compared ignoring case";
             return Err(RequestError::invalid(context_field(key), message));
         }
         keys.push(folded);

@@ -114,7 +114,7 @@ pub fn scope(
                 |node| Place { node }.entry("Resource", entry),
             );
             let message = format!(
-                "resource `{}` lies outside of what the policy is attached to: it never applies",
+                "resource `{}` is outside of what the policy is attached to: it never applies",
                 pattern.as_str()
             );
             report
@@ -219,7 +219,7 @@ fn conditions(
         let for_all = qualifier == Some(Qualifier::ForAllValues);
         if for_all && is_single_valued(&condition.key) {
             let message = format!(
-                "`ForAllValues:` tests a set, but `{key}` has one value at most, and holds when it has none"
+                "`ForAllValues:` tests a set, but `{key}` has at most one value, and holds when it has none"
             );
             report
                 .warning(
@@ -252,7 +252,7 @@ fn conditions(
         {
             let name = variable.key.folded();
             let message = format!(
-                "nobody can say whether `{key}` differs where `${{{name}}}` has no value: the statement then allows nothing"
+                "`{key}` cannot be compared while `${{{name}}}` has no value, so the statement then allows nothing"
             );
             report
                 .warning(
@@ -276,7 +276,7 @@ fn if_exists_of_set(
     let message = match for_all {
         true => format!("`ForAllValues:` holds without `{key}` anyway: `IfExists` adds nothing"),
         false => {
-            format!("`ForAnyValue:` with `IfExists` has no clear meaning where `{key}` is missing")
+            format!("`ForAnyValue:` with `IfExists` has no clear meaning if `{key}` is missing")
         }
     };
     report
@@ -370,7 +370,7 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
             .chain([&condition.key]);
         if let Some(key) = keys.find(|key| is_controlled(key)) {
             let message = format!(
-                "this Allow depends on `{}`, which the client writes itself",
+                "this Allow depends on `{}`, which the client controls",
                 key.folded()
             );
             report
@@ -379,7 +379,7 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
                     &at.warned_condition(condition, report),
                     message,
                 )
-                .help("allow by who asks, or from which network");
+                .help("base it on the principal or on its network");
         }
     }
     let Some(Listed::Any(resources)) = &statement.resources else {
@@ -389,7 +389,7 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
         let mut variables = resource.variables();
         if let Some(variable) = variables.find(|variable| is_controlled(&variable.key)) {
             let message = format!(
-                "this Allow covers what the client writes into `{}`",
+                "this Allow covers any resource that the client names in `{}`",
                 variable.key.folded()
             );
             report.warning(
@@ -418,7 +418,7 @@ fn deny_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repor
         return;
     };
     let message = format!(
-        "`{}` is mostly asked for the resource `*`, which no ARN pattern covers: this Deny lets it through",
+        "`{}` is usually requested on the resource `*`, which no ARN pattern covers: this Deny does not stop it",
         list.as_str()
     );
     report
@@ -460,7 +460,7 @@ fn allow_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repo
         .find_map(|action| Some((action, lists_what(action)?)));
     let Some((list, index)) = found else { return };
     let message = format!(
-        "`{}` is mostly asked for the resource `*`, which no ARN pattern covers: this Allow does not grant it",
+        "`{}` is usually requested on the resource `*`, which no ARN pattern covers: this Allow does not grant it",
         list.as_str()
     );
     report
@@ -531,9 +531,9 @@ fn not_principal(principal: &PrincipalElement, at: &Place<'_, '_>, report: &mut 
             .warning(
                 Code::NOTPRINCIPAL_EVERYONE,
                 &place,
-                "`NotPrincipal` with `*` exempts everybody: the Deny never applies",
+                "`NotPrincipal` with `*` exempts everyone: the Deny never applies",
             )
-            .help("name those to exempt");
+            .help("name the principals to exempt");
         return;
     }
     let chains = Chains::of(&principal.entries);
@@ -603,7 +603,7 @@ fn useless_actions(statement: &Statement, at: &Place<'_, '_>, report: &mut Repor
     };
     for (index, action) in actions.iter().enumerate() {
         if !TRUST_ACTIONS.iter().any(|useful| covers(action, useful)) {
-            let message = format!("`{}` is never asked of a trust policy", action.as_str());
+            let message = format!("a trust policy never decides `{}`", action.as_str());
             report
                 .warning(
                     Code::USELESS_TRUST_ACTION,

@@ -116,7 +116,7 @@ pub fn scope(node: &Node<'_>, report: &mut Report<'_>) -> Option<ResourcePattern
         report.error(
             Code::MISPLACED_VARIABLE,
             &node.span,
-            format!("scope `{text}` must not hold a policy variable"),
+            format!("scope `{text}` must not contain a policy variable"),
         );
         return None;
     }
@@ -183,7 +183,7 @@ pub fn check_tree(node: &Node<'_>, report: &mut Report<'_>) {
             for member in members {
                 check_characters(&member.name, &member.name_span, report);
                 if !seen.insert(&*member.name) {
-                    let message = format!("member `{}` stands twice in one object", member.name);
+                    let message = format!("member `{}` appears twice in one object", member.name);
                     report
                         .error(Code::DUPLICATE_MEMBER, &member.name_span, message)
                         .help("keep one of them");
@@ -197,7 +197,11 @@ pub fn check_tree(node: &Node<'_>, report: &mut Report<'_>) {
 
 fn check_characters(text: &str, span: &Range<usize>, report: &mut Report<'_>) {
     if text.contains('\0') {
-        report.error(Code::NUL_CHARACTER, span, "a string must not hold U+0000");
+        report.error(
+            Code::NUL_CHARACTER,
+            span,
+            "a string must not contain U+0000",
+        );
     }
     let is_unusual = |c: &char| !matches!(c, '\0' | '\t' | '\n' | '\r' | '\u{20}'..='\u{ff}');
     if let Some(character) = text.chars().find(is_unusual) {
@@ -287,7 +291,7 @@ fn version(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) ->
                     .warning(
                         Code::MISSING_VERSION,
                         &node.span,
-                        "without `Version` the 2008 language is meant",
+                        "without `Version`, the 2008 language applies",
                     )
                     .help("add `\"Version\": \"2012-10-17\"`");
             }
@@ -346,7 +350,7 @@ fn statement_nodes<'n, 't>(node: &'n Node<'t>, report: &mut Report<'_>) -> &'n [
             report.error(
                 Code::EMPTY_LIST,
                 &member.value.span,
-                "`Statement` is an empty list: a policy needs one at least",
+                "`Statement` is an empty list: a policy needs at least one",
             );
             &[]
         }
@@ -366,7 +370,7 @@ fn check_sids(statements: &[Node<'_>], policy_type: PolicyType, report: &mut Rep
             continue;
         };
         if !seen.insert(text) {
-            let message = format!("`Sid` `{text}` stands twice in one document");
+            let message = format!("`Sid` `{text}` appears twice in one document");
             match policy_type {
                 PolicyType::Resource => report.warning(Code::DUPLICATE_SID, &sid.span, message),
                 _ => report.error(Code::DUPLICATE_SID, &sid.span, message),
@@ -404,7 +408,7 @@ fn pattern_text<'n>(node: &'n Node<'_>, element: &str, report: &mut Report<'_>) 
             report.error(
                 Code::EMPTY_STRING,
                 &node.span,
-                format!("`{element}` holds an empty string"),
+                format!("`{element}` contains an empty string"),
             );
             None
         }

@@ -222,7 +222,7 @@ impl<'t> Report<'t> {
         if let Some(n) = n_more(self.n_errors, self.most.errors) {
             let message = format!("{n} more errors of this file are not shown");
             let finding = Finding::error(Code::MORE_FINDINGS, whole.clone(), message);
-            self.findings.push(finding.help("mend these first"));
+            self.findings.push(finding.help("fix these first"));
         }
         if let Some(n) = n_more(self.n_warnings, self.most.warnings) {
             let message = format!("{n} more warnings of this file are not shown");

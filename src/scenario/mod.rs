@@ -254,7 +254,7 @@ pub fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, Vec<ScenarioError>
             let line = error.location().map_or(1, |location| location.line());
             vec![ScenarioError {
                 place: format!("{file}:{line}"),
-                message: format!("no list of scenarios: {error}"),
+                message: format!("not a list of scenarios: {error}"),
             }]
         })?;
 
@@ -525,7 +525,7 @@ impl<'v> Members<'v> {
     /// Returns the string called `name`, which must be the only member.
     fn only(&self, name: &str) -> Result<String, String> {
         if self.0.len() != 1 {
-            return Err(format!("`{name}` stands alone"));
+            return Err(format!("`{name}` must be the only member"));
         }
         self.text(name)
     }

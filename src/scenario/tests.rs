@@ -254,7 +254,7 @@ fn whatever_is_not_understood_is_an_error() {
         ("- name: n\n  name: m", "t.yaml:"),
         ("- { name: 5 }", "`name` must be a string, not a number"),
         ("- text", "a scenario must be a mapping, not a string"),
-        ("name: n", "no list of scenarios"),
+        ("name: n", "not a list of scenarios"),
         ("- { name: n, store: {} }", "`n`: a scenario needs `expect`"),
         (
             "- { name: n, store: {}, expect: { decision: allow } }",
@@ -288,7 +288,7 @@ fn whatever_is_not_understood_is_an_error() {
             &format!(
                 "- {{ name: n, {ask}, expect: {{ error: invalid_argument, decision: deny }} }}"
             ),
-            "stands alone",
+            "must be the only member",
         ),
         (
             &format!("- {{ name: n, {ask}, expect: {{ load: short-arn }} }}"),

@@ -151,7 +151,7 @@ impl<'de> Visitor<'de> for AnyValue {
         let mut members: Vec<(String, Value)> = Vec::new();
         while let Some((name, value)) = map.next_entry::<String, Value>()? {
             if members.iter().any(|(other, _)| *other == name) {
-                return Err(A::Error::custom(format!("`{name}` stands there twice")));
+                return Err(A::Error::custom(format!("`{name}` appears twice")));
             }
             members.push((name, value));
         }

@@ -331,7 +331,7 @@ impl http_body::Body for Limited {
             let is_late = self.is_late.as_mut();
             return match is_late.map(|is_late| is_late.as_mut().poll(cx)) {
                 Some(Poll::Ready(())) => {
-                    let status = Status::deadline_exceeded("the question did not come in time");
+                    let status = Status::deadline_exceeded("the question did not arrive in time");
                     Poll::Ready(Some(Err(status)))
                 }
                 _ => Poll::Pending,

@@ -101,7 +101,7 @@ fn no_answer(question: &Question<'_>, status: &Status) -> NoAnswer {
 
 fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
     if address.starts_with("https:") {
-        bail!("cannot connect to `{address}`: this version of iamd speaks no TLS");
+        bail!("cannot connect to `{address}`: this version of iamd does not support TLS");
     }
     let uri = if address.starts_with("unix:") || address.starts_with("http:") {
         address.to_owned()
@@ -109,7 +109,7 @@ fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
         format!("http://{address}")
     };
     let endpoint = Endpoint::from_shared(uri).ok().with_context(|| {
-        format!("`{address}` is no address: write `127.0.0.1:50051` or `unix:/path`")
+        format!("`{address}` is not an address: write `127.0.0.1:50051` or `unix:/path`")
     })?;
     Ok(endpoint.connect_timeout(CLIENT_TIMEOUT).tcp_nodelay(true))
 }

@@ -114,7 +114,7 @@ pub(super) fn timestamp(
         Ok(time) if in_range => Ok(Some(time)),
         _ => Err(Refusal::malformed(
             field,
-            "is no point in time between the years 1 and 9999",
+            "is not a time between the years 1 and 9999",
         )),
     }
 }
@@ -373,7 +373,7 @@ pub(super) fn brief(text: &str) -> Cow<'_, str> {
 
 /// `PERMISSION_DENIED`: the call discloses policies, and the client is on another machine (S-12).
 pub(super) fn not_permitted() -> Status {
-    let message = "this call discloses policies: it is open on loopback and Unix sockets only";
+    let message = "this call discloses policies: it is available on loopback and Unix sockets only";
     Status::with_error_details(Code::PermissionDenied, message, error_info("NOT_PERMITTED"))
 }
 

@@ -29,7 +29,7 @@ impl<'t> Message<'t> {
         json::parse(text, MAX_DEPTH).map(Self).map_err(|error| {
             let before = text.get(..error.offset).unwrap_or(text);
             let column = before.chars().count() + 1;
-            let message = format!("no JSON: {} at column {column}", error.message);
+            let message = format!("not JSON: {} at column {column}", error.message);
             Refusal::malformed(field, message)
         })
     }
@@ -243,10 +243,7 @@ fn members<'n, 't, const N: usize>(
             ));
         };
         if slot.replace(value).is_some() {
-            return Err(Refusal::malformed(
-                field,
-                format!("`{name}` stands here twice"),
-            ));
+            return Err(Refusal::malformed(field, format!("`{name}` appears twice")));
         }
     }
     Ok(found.map(|value| value.filter(|value| value.value != json::Value::Null)))
@@ -323,7 +320,7 @@ fn time_of(node: Option<&Node<'_>>, path: &str) -> Result<Option<Timestamp>, Ref
         Ok(time) if has_form => Ok(Some(time)),
         _ => {
             let message =
-                format!("`{text}` is no time as RFC 3339 writes it: `2024-06-01T12:00:00Z`");
+                format!("`{text}` is not an RFC 3339 time such as `2024-06-01T12:00:00Z`");
             Err(Refusal::malformed(path, message))
         }
     }
@@ -334,12 +331,15 @@ fn value_of<'n>(node: &'n Node<'_>, path: &str) -> Result<Value<'n>, Refusal> {
     Ok(match &node.value {
         json::Value::Null => Value::Null,
         json::Value::Bool(value) => Value::Bool(*value),
-        // This gives the nearest double. A number of 2^53 or more is not below 2^53 after rounding, so it is refused
-        // all the same (C-5).
+        // This gives the nearest double. A number of 2^53 or more is not below 2^53 after rounding, so it is
+        // still refused (C-5).
         json::Value::Number(source) => match source.parse() {
             Ok(number) => Value::Number(number),
             Err(_) => {
-                return Err(Refusal::malformed(path, format!("`{source}` is no number")));
+                return Err(Refusal::malformed(
+                    path,
+                    format!("`{source}` is not a number"),
+                ));
             }
         },
         json::Value::String(text) => Value::Text(text),

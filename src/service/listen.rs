@@ -123,7 +123,7 @@ async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
         Ok(found) if !found.file_type().is_socket() => {
-            bail!("there is a file, and it is no socket")
+            bail!("a file exists there, and it is not a socket")
         }
         Ok(_) => {}
     }
@@ -175,7 +175,7 @@ async fn accept_one_by_one(
                 let is_full = place.is_err();
                 if is_full && !was_full {
                     tracing::warn!(
-                        "as many connections as allowed are open: further ones are closed at once"
+                        "the limit of open connections is reached: further ones are closed at once"
                     );
                 }
                 was_full = is_full;

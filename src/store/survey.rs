@@ -158,7 +158,7 @@ impl Survey {
         })
     }
 
-    /// The file at `path`, and the folder it is in: a folder may be listed twice, by itself and through its `..data`.
+    /// Returns the file at `path` and its folder. A folder may be listed twice, on its own and through its `..data`.
     fn find(&self, path: &str) -> Option<(&Surveyed, &(Arc<str>, Stamp))> {
         let mut folders = self.folders_of(path);
         folders.find_map(|folder| {

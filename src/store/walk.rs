@@ -123,7 +123,7 @@ impl<'l> Walk<'l> {
             }
         }
         if let Some(n_more) = self.n_ignored.checked_sub(MAX_IGNORED).filter(|n| *n > 0) {
-            let message = format!("{n_more} more files that are no `*.json` are not read");
+            let message = format!("{n_more} more files that are not `*.json` are not read");
             let at = Location::file(WHOLE_STORE);
             let finding = Finding::warning(Code::IGNORED_FILE, at, message);
             self.survey.findings.push(finding);
@@ -209,7 +209,7 @@ impl<'l> Walk<'l> {
         };
         let identity = looked.identity();
         if folder.above.contains(&identity) {
-            let message = "the link leads back to a folder it stands in";
+            let message = "the link leads back to a folder that contains it";
             self.error(Code::BAD_LINK, place, message);
             return None;
         }
@@ -377,7 +377,7 @@ impl<'l> Walk<'l> {
         }
         for name in inner {
             if names.contains(&name) {
-                let message = "stands both in this folder and in its `..data`";
+                let message = "is both in this folder and in its `..data`";
                 self.error(Code::UNKNOWN_FILE, &join(&folder.path, &name), message);
                 continue;
             }
@@ -471,7 +471,7 @@ impl<'l> Walk<'l> {
             self.see(&stamp);
             self.files.push((path.into(), stamp));
         } else {
-            self.error(Code::NOT_A_FILE, &path, "this is no regular file");
+            self.error(Code::NOT_A_FILE, &path, "this is not a regular file");
         }
     }
 

@@ -345,7 +345,7 @@ impl Reloader {
             && !seen.read_findings.iter().any(Finding::is_error);
         if status.is_stale && is_in_force {
             status.is_stale = false;
-            info!(revision = %status.revision, "the store is again what is in force");
+            info!(revision = %status.revision, "the store is again the same as the revision in force");
         }
     }
 
@@ -422,7 +422,7 @@ impl Reloader {
         let milliseconds = micros(took) / 1_000;
         let (scan_us, compile_us) = (micros(scan), micros(compile));
         if is_in_force {
-            info!(%revision, "the store is again what is in force");
+            info!(%revision, "the store is again the same as the revision in force");
         } else {
             info!(
                 %revision, n_files, n_statements, n_principals, milliseconds, scan_us, compile_us, is_patched,
@@ -478,7 +478,7 @@ impl Reloader {
                 self.n_retries = 0;
                 if self.can_watch {
                     let seconds = POLL.as_secs();
-                    warn!(%cause, "the store cannot be watched: changes are noticed within {seconds} seconds only");
+                    warn!(%cause, "the store cannot be watched: it may take {seconds} seconds to notice a change");
                 }
                 self.can_watch = false;
             }

@@ -59,7 +59,7 @@ pub fn world_beside(
                 Location::file("."),
                 "the store has neither an account nor an entity",
             )
-            .help("put an `account.json` there: that alone says that there are no policies"),
+            .help("put an `account.json` there: a store with only that file is meant to have no policies"),
         );
     }
     let names = Names::of(&entities, &accounts);
@@ -464,11 +464,12 @@ impl<D: Directory> Check<'_, D> {
         }
         if is_unique_id(id) {
             let message =
-                format!("{which} names the unique id `{id}`, which nobody in the store has");
+                format!("{which} names the unique id `{id}`, which no entity of the store has");
             self.warning(Code::ORPHANED_PRINCIPAL_ID, at, message);
         } else {
-            let message =
-                format!("{which} names `{id}`, which is no account of the store and no unique id");
+            let message = format!(
+                "{which} names `{id}`, which is neither an account of the store nor a unique id"
+            );
             let guess = did_you_mean(id, self.directory.accounts());
             self.error(Code::INVALID_PRINCIPAL, at, message, guess);
         }

@@ -1,4 +1,4 @@
-//! Explanations: section 7 of the semantics, mostly on the example shop.
+//! Tests explanations (section 7 of the semantics), mostly on the example shop.
 
 use std::sync::LazyLock;
 
@@ -46,13 +46,13 @@ fn ask(principal: &str, action: &str, resource: &str, more: Value) -> Value {
     question
 }
 
-/// The shop's explanation, as JSON.
+/// Returns the shop's explanation as JSON.
 fn shop(principal: &str, action: &str, resource: &str, more: Value) -> Value {
     let question = ask(principal, action, resource, more);
     serde_json::from_str(&json::explained(explained(&SHOP, &question, &[]))).unwrap()
 }
 
-/// The results of the types, without those that are not in play.
+/// Returns the results of the policy types that are in play.
 fn in_play(explanation: &Value) -> Vec<(&str, &str)> {
     let text = |value: &'_ Value| value.as_str().unwrap().to_owned();
     let types = explanation["perType"].as_array().unwrap().iter();
@@ -62,8 +62,8 @@ fn in_play(explanation: &Value) -> Vec<(&str, &str)> {
         .collect()
 }
 
-/// E-30: what is not enabled is not in play, and so has no result. No decision shows it of RCPs, since where they are
-/// enabled every level allows (E-26).
+/// E-30: a policy type that is not enabled is not in play, so it has no result. No decision shows this for RCPs,
+/// because wherever they are enabled every level allows (E-26).
 #[test]
 fn control_policies_that_are_not_enabled_are_not_in_play() {
     let types_of = |is_enabled: bool| {
@@ -116,7 +116,7 @@ fn sids<'e>(explanation: &'e Value, list: &str) -> Vec<&'e str> {
     list.map(|source| source["sid"].as_str().unwrap()).collect()
 }
 
-/// The statement with this Sid, whatever became of it.
+/// Returns the statement with this Sid, with any outcome.
 fn statement<'e>(explanation: &'e Value, sid: &str) -> &'e Value {
     let mut all = explanation["statements"].as_array().unwrap().iter();
     all.find(|statement| statement["source"]["sid"] == sid)
@@ -393,7 +393,7 @@ fn a_resource_policy_says_how_strongly_it_names_the_principal() {
     let other = statement(&answer, "OnePersonDisputes");
     assert_eq!(
         other["principal"]["matches"], false,
-        "S-1: looked at all the same"
+        "S-1: it is still evaluated"
     );
     assert_eq!(other["outcome"], "other-action");
 }
@@ -452,7 +452,7 @@ fn who_is_unknown_is_told_what_the_store_lacks() {
     assert!(answer["toAllow"][0].as_str().unwrap().contains(nobody));
 }
 
-/// Ann's policies come to her in every way.
+/// Ann gets policies in every possible way.
 fn store_with_every_way() -> TempDir {
     let folder = TempDir::new().unwrap();
     let root = folder.path();
@@ -461,7 +461,7 @@ fn store_with_every_way() -> TempDir {
     let attached = format!(r#"[{{"PolicyName": "Shared", "PolicyArn": "{managed}"}}]"#);
     let document = allow("orders:Get");
     let inline = format!(r#"[{{"PolicyName": "own", "PolicyDocument": {document}}}]"#);
-    // As the AWS API returns documents: JSON text in a string. And one statement that is no list.
+    // Documents are JSON text in a string, as the AWS API returns them. One statement is not in a list.
     let alone = r#"{"Version":"2012-10-17","Id":"theirs","Statement":{"Effect":"Allow","Action":"orders:Get","Resource":"*"}}"#;
     let text = json!(alone).to_string();
     let embedded = format!(r#"[{{"PolicyName": "theirs", "PolicyDocument": {text}}}]"#);
@@ -636,7 +636,7 @@ fn the_text_for_people_is_plain_or_coloured_and_steers_no_terminal() {
         "deny: no identity policy allows (IMPLICIT_DENY_IDENTITY)",
         "managed-policies/RefundOrders.json:13",
         "? `orders:amount` NumericLessThanEquals `100`; request: `5\\u{1b}[2J\\n`, indeterminate: unreadable",
-        "for an allow:",
+        "to get an allow:",
     ] {
         assert!(plain.contains(part), "`{part}` is in:\n{plain}");
     }
@@ -714,7 +714,7 @@ async fn a_server_explains_to_its_own_machine() {
     assert_eq!(answer["deciding"][0]["sid"], "One");
 }
 
-/// The questions of the tests above about the shop.
+/// The questions about the shop in the tests above.
 fn questions_about_the_shop() -> Vec<Value> {
     let courier = "arn:aws:sts::444455556666:assumed-role/delivery/van-7";
     let nobody = "arn:aws:iam::111122223333:user/nobody";
@@ -754,7 +754,7 @@ fn questions_about_the_shop() -> Vec<Value> {
     questions
 }
 
-/// A client shows what a server explains as it shows what is explained from a store.
+/// A client shows an explanation from a server exactly as it shows one from a store.
 #[tokio::test]
 async fn what_a_server_explains_reads_as_what_is_explained_here() {
     let (every_way, denies) = (store_with_every_way(), store_with_denies());

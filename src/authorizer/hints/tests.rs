@@ -80,7 +80,7 @@ fn with_context(keys: &[String]) -> Question<'_> {
 /// A hint that no statement speaks of a service would be wrong where only some of them were looked at.
 #[test]
 fn no_hint_says_what_no_statement_speaks_of_where_there_are_too_many_to_look_at() {
-    let told = "no statement speaks of the service `orders`";
+    let told = "no statement mentions the service `orders`";
     let half = of_another_service(MAX_STATEMENTS / 2);
     let speaks = r#"{"Effect": "Allow", "Action": "orders:Get", "Resource": "*"}"#;
     let most = store(&[("ann", half.clone()), ("bob", half.clone())]);

@@ -131,11 +131,11 @@ fn layers(out: &mut String, explanation: &Explanation, colour: Colour) -> std::f
         }
         if n_other > 0 {
             let what = if n_other == 1 {
-                "statement speaks"
+                "statement covers only"
             } else {
-                "statements speak"
+                "statements cover only"
             };
-            let line = format!("  {n_other} {what} of other actions");
+            let line = format!("  {n_other} {what} other actions");
             writeln!(out, "{}", colour.paint(Tone::Quiet, &line))?;
         }
     }
@@ -250,7 +250,7 @@ fn notes(out: &mut String, explanation: &Explanation, colour: Colour) -> std::fm
     };
     let missing = explanation.missing_context.iter();
     list(
-        "keys that were asked for and are absent",
+        "context keys that are missing",
         missing
             .map(|key| printable(spelled(explanation, key)))
             .collect(),
@@ -259,12 +259,12 @@ fn notes(out: &mut String, explanation: &Explanation, colour: Colour) -> std::fm
     let unclear =
         |(key, cause): &(String, Cause)| format!("{}: {}", printable(key), cause.as_str());
     list(
-        "keys that are not clear",
+        "context keys that are indeterminate",
         indeterminate.map(unclear).collect(),
     )?;
     let to_allow = explanation.to_allow.iter();
     list(
-        "for an allow",
+        "to get an allow",
         to_allow.map(|line| printable(line)).collect(),
     )?;
     if explanation.n_left_out > 0 {

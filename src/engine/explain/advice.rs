@@ -29,13 +29,11 @@ pub(super) fn advice(
     match reason {
         Reason::ImplicitDenyUnknownPrincipal => return vec![unknown(request)],
         Reason::ImplicitDenySessionExpired => {
-            return vec![
-                "the session has to be renewed: it was over before the question".to_owned(),
-            ];
+            return vec!["the session must be renewed: it expired before the question".to_owned()];
         }
         Reason::ImplicitDenyInvalidIdentityToken => {
             return vec![format!(
-                "the identity token has to name `{}` in its claim `https://aws.amazon.com/roles`, or to have no such claim",
+                "the identity token must name `{}` in its claim `https://aws.amazon.com/roles`, or must not have that claim",
                 request.resource
             )];
         }
@@ -54,14 +52,14 @@ pub(super) fn advice(
 fn unknown(request: &Request) -> String {
     match &request.principal {
         Principal::Anonymous => {
-            "the account that owns the resource has to say `AnonymousAllowed`".to_owned()
+            "the account that owns the resource must set `AnonymousAllowed`".to_owned()
         }
         Principal::Root(arn) => {
-            format!("the account of `{arn}` has to be in the store and to say `RootUserEnabled`")
+            format!("the account of `{arn}` must be in the store and set `RootUserEnabled`")
         }
         principal => {
             format!(
-                "the store has to hold `{principal}`, or the role or user behind it, and not disabled"
+                "the store must have `{principal}`, or the role or user behind it, and it must not be disabled"
             )
         }
     }
@@ -114,7 +112,7 @@ fn allows(
     let is_of_resource = matches!(policy_type, PolicyType::Resource | PolicyType::Trust);
     if is_of_resource && explanation.resource_account.is_none() {
         return vec![format!(
-            "a resource policy has to {question}, but nobody knows whose the resource is: give `--resource-account`"
+            "a resource policy must {question}, but the owner of the resource is unknown: give `--resource-account`"
         )];
     }
     let silent_levels: Vec<String> = explanation
@@ -125,20 +123,20 @@ fn allows(
         .map(|level| format!("`{}`", level.node))
         .collect();
     let who = match policy_type {
-        PolicyType::Identity => format!("an identity policy of `{}` has to", request.principal),
-        PolicyType::PermissionsBoundary => "the permissions boundary has to".to_owned(),
-        PolicyType::Session => "a session policy has to".to_owned(),
+        PolicyType::Identity => format!("an identity policy of `{}` must", request.principal),
+        PolicyType::PermissionsBoundary => "the permissions boundary must".to_owned(),
+        PolicyType::Session => "a session policy must".to_owned(),
         PolicyType::Resource | PolicyType::Trust => {
             let account = explanation.resource_account.as_deref().unwrap_or_default();
-            format!("a resource policy of account `{account}` has to")
+            format!("a resource policy of account `{account}` must")
         }
         PolicyType::ServiceControl => {
             format!(
-                "a service control policy at {} has to",
+                "a service control policy at {} must",
                 silent_levels.join(" and at ")
             )
         }
-        PolicyType::ResourceControl => "every level of resource control policies has to".to_owned(),
+        PolicyType::ResourceControl => "every level of resource control policies must".to_owned(),
     };
     let mut lines = vec![format!("{who} {question}")];
     let is_near = |statement: &&StatementResult| {

@@ -1,4 +1,4 @@
-//! How much of a store and of a question an explanation has room for.
+//! Tests how much of a store and of a question an explanation shows.
 
 #![expect(
     clippy::unwrap_used,
@@ -180,7 +180,7 @@ fn advice_names_the_first_denies_and_counts_the_others() {
 fn advice_names_the_first_allows_that_come_close() {
     let lines = |statement: &str, n: usize| {
         let mut lines = explained(&vec![statement; n], ORDER, numbered("k", 1)).to_allow;
-        assert!(lines.remove(0).contains("has to allow"), "what is missing");
+        assert!(lines.remove(0).contains("must allow"), "what is missing");
         lines
     };
     let near = conditional(&numbered("v", 1));

@@ -46,7 +46,7 @@ pub(super) fn parse(
         .map(|(index, text)| policy_arn(index, text, principal));
     let policy_arns: Vec<Arn> = policy_arns.collect::<Result<_, _>>()?;
     if policy_arns.len() > MAX_SESSION_POLICY_ARNS {
-        let message = format!("a session takes {MAX_SESSION_POLICY_ARNS} managed policies at most");
+        let message = format!("a session takes at most {MAX_SESSION_POLICY_ARNS} managed policies");
         return Err(RequestError::invalid("session.policy_arns", message));
     }
     if matches!(principal, Principal::Root(_)) {
@@ -148,10 +148,10 @@ fn attributes(
                 continue;
             }
             KeyKind::AssumedRoot => {
-                "only the session of a root user is one, and there it is `true`"
+                "only a root user's session can have this key, and its value must be `true`"
             }
             _ => {
-                "AWS keeps no such key in a session's credentials: send it in `context`, or in its own field of `session`"
+                "this key does not belong to a session's credentials: send it in `context`, or in its own field of `session`"
             }
         };
         return Err(RequestError::invalid(field(), problem));
@@ -250,14 +250,14 @@ fn check_tags(tags: &[(&str, &str)]) -> Result<(), RequestError> {
     if tags.len() > MAX_SESSION_TAGS {
         return Err(RequestError::invalid(
             "session.tags",
-            format!("a session takes {MAX_SESSION_TAGS} tags at most"),
+            format!("a session takes at most {MAX_SESSION_TAGS} tags"),
         ));
     }
     for (index, (key, value)) in tags.iter().enumerate() {
         let problem = if key.is_empty() || key.chars().count() > MAX_TAG_KEY_CHARACTERS {
             format!("a tag key has 1 to {MAX_TAG_KEY_CHARACTERS} characters")
         } else if value.chars().count() > MAX_TAG_VALUE_CHARACTERS {
-            format!("a tag value has {MAX_TAG_VALUE_CHARACTERS} characters at most")
+            format!("a tag value has at most {MAX_TAG_VALUE_CHARACTERS} characters")
         } else if key
             .get(..4)
             .is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"))
@@ -268,7 +268,7 @@ fn check_tags(tags: &[(&str, &str)]) -> Result<(), RequestError> {
             .take(index)
             .any(|(earlier, _)| earlier.eq_ignore_ascii_case(key))
         {
-            "this tag stands twice; keys are compared ignoring case".to_owned()
+            "this tag appears twice; keys are compared ignoring case".to_owned()
         } else {
             continue;
         };
@@ -290,7 +290,7 @@ fn claims(given: &[(&str, Value<'_>)]) -> Result<Vec<(String, ContextValue)>, Re
             value => value.to_context_value(field)?,
         };
         if !names.insert(folded(name)) {
-            let message = "this claim stands twice; names are compared ignoring case";
+            let message = "this claim appears twice; names are compared ignoring case";
             return Err(RequestError::invalid(field(), message));
         }
         claims.push(((*name).to_owned(), value));
@@ -307,7 +307,7 @@ fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError
     let Principal::FederatedUser { arn: session, .. } = principal else {
         return Err(RequestError::invalid(
             field,
-            format!("principal `{principal}` is no federated user"),
+            format!("principal `{principal}` is not a federated user"),
         ));
     };
     match Principal::parse(text).map_err(at_field(field))? {
@@ -318,7 +318,7 @@ fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError
         }
         _ => Err(RequestError::invalid(
             field,
-            format!("`{text}` is no user of the account in `{session}`"),
+            format!("`{text}` is not a user of the account in `{session}`"),
         )),
     }
 }
@@ -339,7 +339,7 @@ fn check_times(session: &SessionFacts<'_>, at: Timestamp) -> Result<(), RequestE
     for (field, time, is_past) in given {
         let Some(time) = time else { continue };
         let problem = if time <= Timestamp::UNIX_EPOCH {
-            "is not later than 1970-01-01T00:00:00Z: leave the field out where there is no such time"
+            "is not later than 1970-01-01T00:00:00Z: leave the field out if there is no such time"
         } else if is_past && time > latest {
             "lies more than 5 minutes ahead"
         } else if is_past && expires.is_some_and(|expires| time >= expires) {

@@ -191,7 +191,7 @@ impl<'t> Scan<'t> {
             }
             Next::Value(Before::Colon) => {
                 return Err(Fault::new(
-                    "a value is missing behind the colon",
+                    "a value is missing after the colon",
                     "add a value, or remove the member",
                 ));
             }
@@ -239,10 +239,9 @@ impl<'t> Scan<'t> {
         let begins_value = matches!(character, '"' | '{' | '[' | '-' | '0'..='9');
         match next {
             Next::Value(before) if self.is_yaml(before) => yaml(),
-            Next::Value(_) if rest.starts_with("${") => Fault::new(
-                "this is a placeholder that nobody has filled in",
-                "fill it in",
-            ),
+            Next::Value(_) if rest.starts_with("${") => {
+                Fault::new("this placeholder was not filled in", "fill it in")
+            }
             Next::Value(_) if character == ',' => {
                 Fault::new("there is a comma where a value belongs", "remove the comma")
             }
@@ -261,7 +260,7 @@ impl<'t> Scan<'t> {
                 Fault::new("a comma is missing before this", "add `,`")
             }
             Next::Nothing if begins_value => Fault::new(
-                "a second value stands behind the first",
+                "a second value follows the first",
                 "keep one of them, or give each a file of its own",
             ),
             _ => Fault::without_help(format!("`{character}` does not belong here")),
@@ -300,7 +299,7 @@ impl<'t> Scan<'t> {
             }
         };
         Err(Fault::new(
-            format!("`{word}` is no value of JSON"),
+            format!("`{word}` is not a JSON value"),
             format!("did you mean `{meant}`?"),
         ))
     }
@@ -314,7 +313,7 @@ impl<'t> Scan<'t> {
         if !is_number(number) {
             let number = shown(number);
             return Err(Fault::without_help(format!(
-                "`{number}` is no number of JSON"
+                "`{number}` is not a JSON number"
             )));
         }
         self.at += number.len();
@@ -342,17 +341,17 @@ impl<'t> Scan<'t> {
                 Some(b'\\') => self.escape()?,
                 Some(b'\n' | b'\r') => {
                     return Err(Fault::new(
-                        "a line break stands in a string",
+                        "a string contains a line break",
                         "close the string with `\"`, or write `\\n`",
                     ));
                 }
                 Some(b'\t') => {
-                    return Err(Fault::new("a tab stands in a string", "write `\\t`"));
+                    return Err(Fault::new("a string contains a tab", "write `\\t`"));
                 }
                 control => {
                     let control = control.copied().unwrap_or_default();
                     return Err(Fault::new(
-                        format!("the control character U+{control:04X} stands in a string"),
+                        format!("a string contains the control character U+{control:04X}"),
                         format!("write `\\u{control:04x}`, or remove it"),
                     ));
                 }
@@ -390,13 +389,13 @@ impl<'t> Scan<'t> {
             ('u', Some(_), _) => self.at += 6,
             ('u', None, _) => {
                 return Err(Fault::new(
-                    format!("`{shown}` is no escape of JSON"),
-                    "write four hexadecimal digits behind `\\u`",
+                    format!("`{shown}` is not a JSON escape"),
+                    "write four hexadecimal digits after `\\u`",
                 ));
             }
             _ => {
                 return Err(Fault::new(
-                    format!("`{shown}` is no escape of JSON"),
+                    format!("`{shown}` is not a JSON escape"),
                     "write `\\\\` for a backslash",
                 ));
             }
@@ -410,7 +409,7 @@ fn closing(bracket: char) -> char {
 }
 
 fn colon_missing() -> Fault {
-    Fault::new("a colon is missing behind the name", "add `:`")
+    Fault::new("a colon is missing after the name", "add `:`")
 }
 
 fn yaml() -> Fault {
@@ -452,7 +451,7 @@ fn never_allowed(character: char) -> Option<Fault> {
         ),
         '\'' => ("a single quote is not `\"`".to_owned(), "write `\"`"),
         _ if is_invisible(character) => (
-            format!("the invisible character U+{code:04X} is no white space of JSON"),
+            format!("the invisible character U+{code:04X} is not JSON white space"),
             "replace it with a space, or remove it",
         ),
         _ => return None,

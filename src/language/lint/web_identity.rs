@@ -132,8 +132,7 @@ fn shared(
     let help = format!("add a condition on {}", names.join(" or "));
     match tests.first() {
         None => {
-            let message =
-                format!("everybody can get a token of `{issuer}`, and so may assume the role");
+            let message = format!("anyone can get a token of `{issuer}` and so assume the role");
             let code = Code::SHARED_PROVIDER_WITHOUT_CONDITION;
             report
                 .error(code, &at.element("Principal"), message)
@@ -142,7 +141,7 @@ fn shared(
         Some(condition) => {
             let place = at.condition(condition);
             let message = format!(
-                "`{}` may have any value, and everybody can get a token of `{issuer}`",
+                "`{}` may have any value, and anyone can get a token of `{issuer}`",
                 condition.spelled
             );
             let code = Code::SHARED_PROVIDER_WITHOUT_CONDITION;

@@ -35,7 +35,7 @@ pub(super) fn parse(
             .warning(
                 Code::EMPTY_CONDITION,
                 &node.span,
-                "an empty `Condition` is no condition",
+                "an empty `Condition` has no effect",
             )
             .help("remove it");
     }
@@ -86,7 +86,7 @@ fn check_repeated(members: &[Member<'_>], what: &str, report: &mut Report<'_>) {
             let message = format!("{what} `{name}` is `{earlier}` again, in another case");
             report
                 .error(Code::DUPLICATE_CONDITION, &member.name_span, message)
-                .help("put the values together");
+                .help("merge the values");
         }
     }
 }
@@ -151,12 +151,12 @@ fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
             .is_some_and(|(prefix, tag)| tag.is_empty() && prefix.ends_with(family))
     };
     if name.contains("${") {
-        let message = format!("condition key `{name}` must not hold a policy variable");
+        let message = format!("condition key `{name}` must not contain a policy variable");
         report.error(Code::MISPLACED_VARIABLE, &member.name_span, message); // V-4
         return false;
     }
     let problem = if name.contains(['*', '?']) {
-        Some("must not hold a wildcard")
+        Some("must not contain a wildcard")
     } else if !name
         .split_once(':')
         .is_some_and(|(prefix, rest)| !prefix.is_empty() && !rest.is_empty())
@@ -167,7 +167,7 @@ fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
         .any(is_family)
         || ["aws:principaltag", "aws:requesttag", "aws:resourcetag"].contains(&&*folded)
     {
-        Some("needs a tag key behind `/`")
+        Some("needs a tag key after `/`")
     } else {
         None
     };
@@ -376,7 +376,7 @@ impl Reader {
             }
             let value = read(&text);
             if value.is_none() {
-                let message = format!("`{text}` is no value for `{operator}`");
+                let message = format!("`{text}` is not a value for `{operator}`");
                 report
                     .error(Code::INVALID_CONDITION_VALUE, &node.span, message)
                     .help(format!("it must be {what}"));

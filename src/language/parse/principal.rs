@@ -44,7 +44,7 @@ impl Parser {
                 self.refuse(
                     member,
                     report,
-                    "the principal is whoever the policy is attached to: remove the element",
+                    "the principal is the entity that the policy is attached to: remove the element",
                 );
                 return None;
             }
@@ -160,7 +160,7 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
             .error(
                 Code::WILDCARD_IN_PRINCIPAL,
                 &node.span,
-                format!("principal `{text}` must not hold a wildcard"),
+                format!("principal `{text}` must not contain a wildcard"),
             )
             .help("use `\"*\"` with a condition on `aws:PrincipalArn`");
         return None;
@@ -194,7 +194,7 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
         _ => None,
     };
     if let Some(help) = suspicious {
-        let message = format!("`{kind}` principal `{text}` is none that could ever ask");
+        let message = format!("`{kind}` principal `{text}` can never make a request");
         report
             .warning(Code::UNKNOWN_PRINCIPAL, &node.span, message)
             .help(help);

@@ -92,7 +92,7 @@ impl Parser {
             report.warning(
                 Code::ODD_SID,
                 span,
-                format!("`Sid` `{text}` holds other characters than letters and digits"),
+                format!("`Sid` `{text}` contains characters other than letters and digits"),
             );
         }
         (!text.is_empty()).then(|| text.into())
@@ -178,7 +178,7 @@ impl Parser {
     /// Reports an element that this policy type does not have (G-29).
     pub(super) fn refuse(&self, member: &Member<'_>, report: &mut Report<'_>, help: &str) {
         let message = format!(
-            "`{}` has no place in {}",
+            "`{}` is not allowed in {}",
             member.name,
             name_of(self.policy_type)
         );
@@ -374,15 +374,14 @@ fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<
                 .is_some_and(|name| !name.is_empty() && !name.starts_with(':'));
             if index < 2 || !is_global {
                 let message = format!(
-                    "policy variable `${{{key}}}` must not stand in the {name} field of a resource"
+                    "policy variable `${{{key}}}` must not be in the {name} field of a resource"
                 );
                 report
                     .error(Code::MISPLACED_VARIABLE, &node.span, message)
-                    .help("variables belong behind the fifth colon");
+                    .help("variables belong after the fifth colon");
             } else {
-                let message = format!(
-                    "policy variable `${{{key}}}` stands in the {name} field of a resource"
-                );
+                let message =
+                    format!("policy variable `${{{key}}}` is in the {name} field of a resource");
                 report.warning(Code::VARIABLE_BEFORE_FIFTH_COLON, &node.span, message);
             }
         }
@@ -390,7 +389,7 @@ fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<
             report.warning(
                 Code::WILDCARD_IN_SERVICE,
                 &node.span,
-                "AWS allows no wildcard in the service field of a resource",
+                "AWS does not allow a wildcard in the service field of a resource",
             );
         }
     }

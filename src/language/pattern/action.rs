@@ -37,7 +37,7 @@ impl ActionPattern {
         });
         if !is_named {
             return Err(Malformed::because(format!(
-                "action `{text}` must be `*` or `service:Name`, with wildcards only behind the colon"
+                "action `{text}` must be `*` or `service:Name`, with wildcards only after the colon"
             )));
         }
         let is_simple = text

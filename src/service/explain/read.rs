@@ -1,7 +1,7 @@
-//! What a server elsewhere has explained.
+//! Reads an explanation from a server.
 //!
-//! A word that this version does not know might turn the meaning of all that stands around it. So no explanation is read
-//! that has one: whoever asked is told which word it is.
+//! A word that this version does not know might change the meaning of everything around it. An explanation with such a
+//! word is refused, and the error names the word.
 
 use super::{TYPES, outcome_name, truth_name, type_name};
 use crate::authorizer::{Answer, Explained, StatementName};

@@ -58,7 +58,7 @@ fn a_message_is_read_as_what_was_explained() {
     }
 }
 
-/// Whichever list is longer than a message has room for, a statement is read as what it was.
+/// A statement is read as what it was, even if one of its lists is longer than a message can hold.
 #[test]
 fn of_many_statements_the_unnamed_are_read_as_what_they_were() {
     let all = allowed();

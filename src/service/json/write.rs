@@ -184,7 +184,7 @@ pub(in crate::service) fn rfc3339<S: Serializer>(
     time.map(|time| time.to_string()).serialize(to)
 }
 
-/// Why a question has no answer: it is malformed, or whoever was asked could not say.
+/// Why a question has no answer: it is malformed, or the server could not answer it.
 #[derive(Debug)]
 pub struct NoAnswer {
     request_id: String,

@@ -51,7 +51,7 @@ pub fn account(
             .error(
                 Code::INVALID_VALUE,
                 &node.span,
-                "`aws` is no account of yours: it owns the AWS-managed policies",
+                "`aws` is not one of your accounts: it owns the AWS-managed policies",
             )
             .help("put those into `accounts/aws/managed-policies/`");
     }

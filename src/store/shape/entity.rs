@@ -288,8 +288,9 @@ fn check_name_and_path(
         );
     }
     if !is_path(path) {
-        let message =
-            format!("the path `{path}` must be `/`, or begin and end with `/` and hold no blanks");
+        let message = format!(
+            "the path `{path}` must be `/`, or begin and end with `/` and contain no blanks"
+        );
         report.error(Code::INVALID_NAME, path_span, message);
     }
     for (what, text, max) in [("name", name, naming.max_name), ("path", path, MAX_PATH)] {
@@ -360,7 +361,7 @@ fn account_of(
         (None, None) => {
             if arn.is_none() && !reading.owner.is_broken {
                 let message = format!(
-                    "nothing says to which account {} `{name}` belongs",
+                    "nothing says which account {} `{name}` belongs to",
                     naming.what
                 );
                 reading.report.error(Code::UNKNOWN_ACCOUNT, &members.node.span, message).help(
@@ -530,7 +531,7 @@ pub fn tags(members: &Members<'_, '_>, report: &mut Report<'_>) -> Tags {
             report.error(
                 Code::DUPLICATE_TAG,
                 &key_node.span,
-                format!("the tag `{key}` stands twice, ignoring case"),
+                format!("the tag `{key}` appears twice, ignoring case"),
             );
         }
         tags.push((key.into(), value.into()));

@@ -33,7 +33,7 @@ impl<'n, 't> Members<'n, 't> {
             return None;
         };
         for member in repeated(members) {
-            let message = format!("member `{}` stands twice in {what}", member.name);
+            let message = format!("member `{}` appears twice in {what}", member.name);
             report.error(Code::DUPLICATE_MEMBER, &member.name_span, message);
         }
         for member in members {
@@ -140,7 +140,7 @@ pub fn string<'n>(node: &'n Node<'_>, name: &str, report: &mut Report<'_>) -> Op
             report.error(
                 Code::NUL_CHARACTER,
                 &node.span,
-                format!("`{name}` holds the character U+0000"),
+                format!("`{name}` contains the character U+0000"),
             );
             return None;
         }
@@ -157,7 +157,7 @@ pub fn no_member_twice(node: &Node<'_>, report: &mut Report<'_>) {
             .for_each(|element| no_member_twice(element, report)),
         Value::Object(members) => {
             for member in repeated(members) {
-                let message = format!("member `{}` stands twice", member.name);
+                let message = format!("member `{}` appears twice", member.name);
                 report.error(Code::DUPLICATE_MEMBER, &member.name_span, message);
             }
             members

@@ -411,9 +411,9 @@ pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
         ));
     }
     if !bytes.is_empty() && bytes.iter().all(|byte| *byte == 0) {
-        let message = "the file holds nothing but zero bytes";
+        let message = "the file contains only zero bytes";
         let finding = Finding::error(Code::SYNTAX, at(1, 1), message);
-        return Err(finding.help("it was never written to its end: restore it"));
+        return Err(finding.help("it was not written completely: restore it"));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let good = bytes

@@ -114,7 +114,7 @@ fn account_id(text: &str, node: &Node<'_>, report: &mut Report<'_>) -> Option<Ac
             report.error(
                 Code::INVALID_VALUE,
                 &node.span,
-                "`aws` is no account of an organization",
+                "`aws` is not an account of an organization",
             );
             None
         }

@@ -140,7 +140,7 @@ fn folders(files: &Contents) -> BTreeMap<Option<&str>, Option<&Content>> {
 
 fn no_account_id(folder: &str) -> Finding {
     let message = format!(
-        "the folder `{folder}` is no account id: 12 digits, or letters, digits, `_` and `-`"
+        "the folder `{folder}` is not an account id: 12 digits, or letters, digits, `_` and `-`"
     );
     let at = Location::file(format!("accounts/{folder}"));
     Finding::error(Code::INVALID_NAME, at, message)

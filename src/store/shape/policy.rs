@@ -156,7 +156,7 @@ fn versions(
         report.error(
             Code::EMPTY_LIST,
             &list.span,
-            "`PolicyVersionList` holds no version",
+            "`PolicyVersionList` has no version",
         );
         return None;
     }
@@ -295,7 +295,7 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
     if let Some(node) = scopes
         && node.one_or_many().is_empty()
     {
-        report.error(Code::EMPTY_LIST, &node.span, "`Resource` holds no pattern");
+        report.error(Code::EMPTY_LIST, &node.span, "`Resource` has no pattern");
     }
     let scopes: Vec<_> = scopes
         .map(Node::one_or_many)
@@ -318,7 +318,7 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
                 .error(
                     Code::UNKNOWN_ACCOUNT,
                     &node.span,
-                    "nothing says to which account the resources belong",
+                    "nothing says which account the resources belong to",
                 )
                 .help("put an `account.json` with an `AccountId` into the store's root");
         }

@@ -330,7 +330,7 @@ fn files_that_are_not_read_are_told_or_counted_at_every_look() {
     };
     assert_eq!(
         counted.message,
-        "5 more files that are no `*.json` are not read"
+        "5 more files that are not `*.json` are not read"
     );
     // Only a folder that has not changed for a while is taken from the previous look. This one is the newest.
     let deadline = Instant::now() + Duration::from_secs(60);

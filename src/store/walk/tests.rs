@@ -74,7 +74,7 @@ fn files_that_are_known_from_the_look_before_are_counted_too() {
 
 #[test]
 fn a_folder_has_twice_as_many_entries_at_most() {
-    // Names that are never read are not files of the store, but they have to be listed all the same.
+    // Names that are never read are not files of the store, but they still have to be listed.
     for folder in ["users", "users/..data"] {
         assert_eq!(listed(&store(folder, 12, ".md"), 6).0, "", "{folder}");
         let told = listed(&store(folder, 13, ".md"), 6).0;

@@ -44,7 +44,7 @@ pub fn check(entities: &Entities, findings: &mut Vec<Finding>) {
                     pointer: format!("{}{}", document.pointer, index.unwrap_or_default()).into(),
                 };
                 let message = format!(
-                    "resource `{pattern}` differs from `{meant}` of the store in its case alone, and so never covers it"
+                    "resource `{pattern}` differs from `{meant}` of the store only in case, and so never covers it"
                 );
                 let finding = Finding::warning(Code::CASE_MISMATCH, place, message);
                 findings.push(finding.help(format!("write `{meant}`")));

@@ -56,7 +56,7 @@ pub fn check(entities: &Entities, missing: &Missing, findings: &mut Vec<Finding>
     ] {
         for policy in policies.iter().filter(|policy| policy.name == reserved) {
             let message = format!("`{reserved}` is built in, and no file may have its name");
-            let help = format!("remove the file: `{folder}` may name it all the same");
+            let help = format!("remove the file: `{folder}` can still name it");
             findings
                 .push(Finding::error(Code::RESERVED_NAME, policy.at.clone(), message).help(help));
         }

@@ -1,4 +1,5 @@
-//! The words of `iamd explain`: what people typed, as they typed it, and no more than the question is about.
+//! Tests the words of `iamd explain`: it shows what users typed as they typed it, and nothing that the question is not
+//! about.
 
 use std::sync::LazyLock;
 
@@ -25,7 +26,7 @@ fn explained(snapshot: &Snapshot, question: &Value) -> Explained {
     explained_at(snapshot, &question.to_string(), &[], at)
 }
 
-/// An explanation as people read it, and as programs do.
+/// Returns an explanation as text and as JSON.
 fn both(snapshot: &Snapshot, question: &Value) -> (String, Value) {
     let explained = explained(snapshot, question);
     let text = text(&explained, Colour::Plain);
@@ -37,11 +38,11 @@ fn refund(action: &str, context: Value) -> Value {
     json!({"principal": ALICE, "action": action, "resource": ORDER, "context": context})
 }
 
-/// M-2: case never matters in an action; whoever searches for what he typed finds it.
+/// M-2: case never matters in an action, but a user who searches the output for the typed action must find it.
 #[test]
 fn an_action_keeps_the_case_that_it_was_typed_in() {
     let (text, answer) = both(&SHOP, &refund("Orders:REFUND", json!({})));
-    assert!(text.contains("has to allow `Orders:REFUND` on"), "{text}");
+    assert!(text.contains("must allow `Orders:REFUND` on"), "{text}");
     assert!(!text.contains("orders:refund"), "{text}");
     let statements = answer["statements"].as_array().unwrap();
     assert!(!statements.is_empty());
@@ -57,7 +58,7 @@ fn an_action_keeps_the_case_that_it_was_typed_in() {
     );
 }
 
-/// S-7 has the keys lower-cased for programs. People are shown them as the policies spell them.
+/// S-7 requires lower-case keys for programs. The text shows them as the policies spell them.
 #[test]
 fn a_missing_key_is_spelled_as_its_policy_spells_it() {
     let (text, answer) = both(&SHOP, &refund("orders:Refund", json!({})));
@@ -71,9 +72,7 @@ fn a_missing_key_is_spelled_as_its_policy_spells_it() {
         ]),
         "S-7"
     );
-    let (_, list) = text
-        .split_once("keys that were asked for and are absent:\n")
-        .unwrap();
+    let (_, list) = text.split_once("context keys that are missing:\n").unwrap();
     let list: Vec<&str> = list
         .lines()
         .take_while(|line| !line.is_empty())
@@ -87,7 +86,7 @@ fn a_missing_key_is_spelled_as_its_policy_spells_it() {
             "orders:amount"
         ]
     );
-    // A key that only a variable asks for is spelled as the variable is.
+    // A key that only a variable asks for is spelled as in the variable.
     let customer = json!({"principal": "arn:aws:sts::111122223333:assumed-role/customer/web-1001", "action": "orders:Get", "resource": ORDER});
     let (text, answer) = both(&SHOP, &customer);
     assert_eq!(
@@ -97,7 +96,7 @@ fn a_missing_key_is_spelled_as_its_policy_spells_it() {
     assert!(text.contains("\n  aws:PrincipalTag/customer\n"), "{text}");
 }
 
-/// S-5: programs get a result for each type of policy. A person is told of those that have a say.
+/// S-5: programs get a result for each policy type. The text shows only those that are in play.
 #[test]
 fn what_is_not_in_play_is_left_out_of_the_text() {
     let (text, answer) = both(&SHOP, &refund("orders:Refund", json!({})));
@@ -139,7 +138,7 @@ fn a_statement_is_named_with_its_line_and_column() {
     assert_eq!(of_statements, 2, "in its layer and in the advice:\n{text}");
     let advice = answer["toAllow"].to_string();
     assert!(advice.contains(place), "{advice}");
-    // Every place of a file in the text has both numbers.
+    // Every location of a file in the text has both numbers.
     for (at, _) in text.match_indices(".json:") {
         let behind = &text[at + ".json:".len()..];
         let (place, _) = behind.split_once(')').unwrap();
@@ -159,7 +158,7 @@ fn a_statement_is_named_with_its_line_and_column() {
     assert_eq!(behind.split(':').count(), 2, "{decided}");
 }
 
-/// E-6, X-5: without an owner the question is one across accounts, and only the caller can say whose the resource is.
+/// E-6, X-5: without an owner the question is a cross-account one, and only the caller can name the owner.
 #[test]
 fn advice_about_a_resource_that_is_nobodys_is_a_whole_sentence() {
     let policy = crate::support::allow("orders:Get");
@@ -182,7 +181,7 @@ fn advice_about_a_resource_that_is_nobodys_is_a_whole_sentence() {
     assert_eq!(answer["reason"], "REASON_IMPLICIT_DENY_RESOURCE", "X-5");
     assert_eq!(answer["resourceAccount"], "", "E-6");
     let sentence = format!(
-        "a resource policy has to allow `orders:Get` on `{ORDER}`, but nobody knows whose the resource is: give `--resource-account`"
+        "a resource policy must allow `orders:Get` on `{ORDER}`, but the owner of the resource is unknown: give `--resource-account`"
     );
     assert_eq!(answer["toAllow"], json!([sentence]));
     assert_eq!(
@@ -190,12 +189,12 @@ fn advice_about_a_resource_that_is_nobodys_is_a_whole_sentence() {
         Some(&*sentence),
         "{text}"
     );
-    // Given, it is the account's to allow, or the principal's own.
+    // With the owner given, the account or the principal's own policies may allow.
     question["resourceAccount"] = json!("222222222222");
     let (text, answer) = both(&snapshot, &question);
     let advice = answer["toAllow"][0].as_str().unwrap();
     assert!(
-        advice.starts_with("a resource policy of account `222222222222` has to allow"),
+        advice.starts_with("a resource policy of account `222222222222` must allow"),
         "{advice}"
     );
     assert!(!text.contains("--resource-account"), "{text}");

@@ -1,5 +1,5 @@
-//! Typing errors in a question are denials like any other, so people are told what looks like one: `iamd authorize` and
-//! `iamd explain` on stderr, the call `Explain` in its answer. Programs' lines stay free of it.
+//! A typing error in a question leads to a denial like any other, so users get a hint about what looks like one: `iamd
+//! authorize` and `iamd explain` on stderr, the call `Explain` in its answer. Lines for programs have no hints.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -9,7 +9,7 @@ use crate::support::{ANN, Finished, ORDER, Server, allow, iamd, run, store_allow
 
 const ACCOUNT: &str = r#"{"AccountId": "111111111111"}"#;
 
-/// Asks by `command`, with more options.
+/// Asks with `command` and more options.
 fn ask(command: &str, store: &TempDir, who: &str, action: &str, options: &[&str]) -> Finished {
     let mut command = iamd([
         command,
@@ -25,7 +25,7 @@ fn ask(command: &str, store: &TempDir, who: &str, action: &str, options: &[&str]
     run(command, "")
 }
 
-/// What both commands write to stderr, which must be the same.
+/// Returns what both commands write to stderr, which must be the same.
 fn warned(store: &TempDir, who: &str, action: &str, options: &[&str]) -> String {
     let authorized = ask("authorize", store, who, action, options);
     let explained = ask("explain", store, who, action, options);
@@ -43,20 +43,21 @@ fn an_action_of_a_service_that_no_statement_speaks_of_is_told() {
     let told = warned(&store, ANN, "order:Get", &[]);
     assert_eq!(
         told,
-        "warning: no statement speaks of the service `order`; did you mean `orders`?\n"
+        "warning: no statement mentions the service `order`; did you mean `orders`?\n"
     );
     let told = warned(&store, ANN, "Warehouse:Get", &[]);
     assert_eq!(
         told,
-        "warning: no statement speaks of the service `Warehouse`\n"
+        "warning: no statement mentions the service `Warehouse`\n"
     );
-    // A denial of what statements speak of is no typing error, nor is the case of letters (M-2).
+    // A denied question that statements mention has no typing error, and neither has other case in an action (M-2).
     for action in ["orders:Refund", "orders:Get", "ORDERS:get"] {
         assert_eq!(warned(&store, ANN, action, &[]), "", "{action}");
     }
 }
 
-/// A lone `*` speaks of no service in particular: in a store with an administrator every service would be known.
+/// A lone `*` does not mention any particular service. Otherwise a store with an administrator would know every
+/// service.
 #[test]
 fn an_administrator_makes_no_service_known() {
     let store = store_allowing("*");
@@ -68,7 +69,7 @@ fn an_administrator_makes_no_service_known() {
     let bob = "arn:aws:iam::111111111111:user/bob";
     let told = warned(&store, bob, "order:Get", &[]);
     assert!(told.contains("did you mean `orders`?"), "{told}");
-    // Who may do it all the same is asked only where a name is near.
+    // Whether the principal may still do it is checked only if a similar name exists.
     let told = warned(&store, ANN, "order:Get", &[]);
     assert!(told.contains("did you mean `orders`?"), "{told}");
     assert_eq!(warned(&store, ANN, "warehouse:Get", &[]), "");
@@ -85,7 +86,7 @@ fn store_of_paths() -> TempDir {
     store
 }
 
-/// E-3: a principal that the store does not know is denied, and often it is only spelled otherwise.
+/// E-3: a principal that the store does not have is denied. Often it is only misspelled.
 #[test]
 fn a_principal_that_differs_by_its_path_or_case_is_told() {
     let store = store_of_paths();
@@ -123,7 +124,7 @@ fn a_principal_that_differs_by_its_path_or_case_is_told() {
     assert_eq!(warned(&store, alice, "orders:Get", &[]), "", "known");
 }
 
-/// G-22: a policy can ask for no key without a prefix, so one in the context is read by nothing.
+/// G-22: a policy cannot name a key without a prefix, so no policy reads such a key in the context.
 #[test]
 fn a_context_key_without_a_prefix_is_told() {
     let store = TempDir::new().unwrap();
@@ -140,7 +141,7 @@ fn a_context_key_without_a_prefix_is_told() {
         warned("sourceip=10.0.0.7"),
         "warning: the context key `sourceip` has no prefix; did you mean `aws:SourceIp`?\n"
     );
-    // A key of the store's own policies, in their spelling.
+    // The hint names a key of the store's own policies, as they spell it.
     assert_eq!(
         warned("amount:=50"),
         "warning: the context key `amount` has no prefix; did you mean `orders:Amount`?\n"
@@ -170,7 +171,7 @@ fn several_hints_are_several_lines() {
         told.lines().all(|line| line.starts_with("warning: ")),
         "{told}"
     );
-    // What somebody else wrote steers no terminal and begins no line.
+    // Foreign text neither controls the terminal nor begins a line.
     let told = warned(&store, ANN, "orders:Get", &["--context", "a\u{1b}[2J\nb=1"]);
     assert!(!told.contains('\u{1b}'), "{told:?}");
     assert_eq!(told.trim_end().lines().count(), 1, "{told:?}");
@@ -185,7 +186,7 @@ fn programs_get_hints_in_explanations_and_nowhere_else() {
     assert_eq!(
         answer["hints"],
         json!([
-            "no statement speaks of the service `order`; did you mean `orders`?",
+            "no statement mentions the service `order`; did you mean `orders`?",
             "the context key `SourceIp` has no prefix; did you mean `aws:SourceIp`?",
         ])
     );
@@ -217,8 +218,8 @@ fn programs_get_hints_in_explanations_and_nowhere_else() {
     );
 }
 
-/// A server explains with the same hints. Asked for a decision alone, it says nothing about its store; what the question
-/// says by itself is told all the same.
+/// A server explains with the same hints. For a decision alone it reveals nothing about its store, but still reports
+/// what the question itself shows.
 #[test]
 fn a_server_gives_hints_with_an_explanation() {
     let store = store_allowing("orders:Get");
@@ -247,7 +248,7 @@ fn a_server_gives_hints_with_an_explanation() {
         run(command, "")
     };
     let words = [
-        "warning: no statement speaks of the service `order`; did you mean `orders`?\n",
+        "warning: no statement mentions the service `order`; did you mean `orders`?\n",
         "warning: the context key `SourceIp` has no prefix; did you mean `aws:SourceIp`?\n",
     ];
     let explained = ask("explain", &[]);

@@ -1,5 +1,5 @@
-//! M-11: what lists is mostly asked for the resource `*`, which no ARN covers. An Allow of it on ARNs grants less than
-//! its author meant, and a Deny forbids less.
+//! M-11: a List action is usually requested on the resource `*`, which no ARN covers. An Allow of it on ARNs grants
+//! less than its author meant, and a Deny forbids less.
 
 use iamd::language::document::PolicyType;
 use iamd::language::finding::Finding;
@@ -30,12 +30,12 @@ fn an_allow_of_a_list_on_arns_is_told() {
             r#"["orders:Get", "orders:List"]"#,
             r#""arn:app:orders:::order/*""#,
         ),
-        // Everything that has an ARN is not everything.
+        // All resources with an ARN are not all resources.
         (r#""orders:ListItems""#, r#""arn:app:orders:::*""#),
         (r#""orders:List""#, r#""arn:*""#),
         (r#""s3:ListAllMyBuckets""#, r#""arn:aws:s3:::*""#),
         (r#""s3:ListAllMyBuckets""#, r#""arn:aws:s3:::shop""#),
-        // A list of what the ARNs themselves name.
+        // The action lists resources of the kind that the ARNs name.
         (r#""orders:ListOrders""#, r#""arn:app:orders:::order/*""#),
         (
             r#""iam:ListRoles""#,
@@ -61,7 +61,7 @@ fn an_allow_of_a_list_on_arns_is_told() {
             "{finding}"
         );
         let words = [
-            "is mostly asked for the resource `*`",
+            "is usually requested on the resource `*`",
             "this Allow does not grant it",
             "a statement of its own with `\"Resource\": \"*\"`",
         ];
@@ -69,7 +69,8 @@ fn an_allow_of_a_list_on_arns_is_told() {
     }
 }
 
-/// What lists inside of a thing is asked on that thing; and a warning that is mostly wrong would not be read.
+/// An action that lists the contents of a resource is requested on that resource. A warning that is usually wrong would
+/// not be read.
 #[test]
 fn a_list_inside_of_what_the_arn_names_is_not_told() {
     for (action, resource) in [
@@ -122,7 +123,7 @@ fn a_list_inside_of_what_the_arn_names_is_not_told() {
     assert_eq!(found(elsewhere, PolicyType::Identity), []);
 }
 
-/// A resource policy is about what it is attached to, and asked for nothing else.
+/// A resource policy covers only what it is attached to, and is used for nothing else.
 #[test]
 fn a_resource_policy_may_allow_lists_on_its_resource() {
     let own = allow(r#""orders:List""#, r#""arn:app:orders:::order/*""#);
@@ -130,7 +131,7 @@ fn a_resource_policy_may_allow_lists_on_its_resource() {
     assert_eq!(found(&theirs, PolicyType::Resource), [], "M-11, E-10");
 }
 
-/// A Deny is told as before, and by its own code.
+/// A Deny is reported as before, with its own code.
 #[test]
 fn a_deny_of_a_list_keeps_its_own_words() {
     let deny = allow(r#""orders:List""#, r#""arn:app:orders:::*""#).replace("Allow", "Deny");
@@ -142,7 +143,7 @@ fn a_deny_of_a_list_keeps_its_own_words() {
     assert_eq!(codes, ["deny-list-style"], "M-11");
 }
 
-/// Policies that AWS wrote are seldom wrong: the warning must be seldom too.
+/// Policies that AWS wrote are seldom wrong, so the warning must be rare too.
 #[test]
 fn policies_that_are_meant_so_are_seldom_told() {
     let shop = iamd::store::load(&crate::support::repository().join("policies")).unwrap();

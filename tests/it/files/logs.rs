@@ -1,5 +1,5 @@
-//! What a log tells a program: one line that says which iamd begins, numbers that are numbers, and the place of each
-//! finding in members of its own.
+//! Tests the log as programs read it: one line says which iamd starts, numbers are JSON numbers, and the location of
+//! each finding has members of its own.
 
 use serde_json::Value;
 
@@ -13,13 +13,13 @@ fn lines(log: &[String]) -> Vec<Value> {
         .collect()
 }
 
-/// Waits until the store is in force, and gives the log until then.
+/// Waits until the store is in force, and returns the log until then.
 fn once_it_serves(server: &Server) -> Vec<String> {
     server.wait_for_log("the store", |line| log_field(line, "revision").map(|_| ()));
     server.log()
 }
 
-/// No member of these is a number in quotes. A revision may look like one.
+/// No member with one of these names is a number in quotes. A revision may look like a number.
 fn assert_numbers_are_numbers(lines: &[Value]) {
     for line in lines {
         for (name, value) in line.as_object().unwrap() {
@@ -45,7 +45,7 @@ fn numbers_of_a_log_are_numbers() {
     server.wait_for_log("the reload", |line| {
         line.contains("the store was reloaded").then_some(())
     });
-    // One that does not load counts its findings.
+    // A store that does not load has its findings counted.
     write_by_rename(store.path(), "users/bob.json", "{\"UserNam\": \"bob\"}");
     server.wait_for_log("the refusal", |line| {
         line.contains("does not load").then_some(())
@@ -64,7 +64,7 @@ fn numbers_of_a_log_are_numbers() {
     assert!(with("n_errors") > 0, "{log:#?}");
 }
 
-/// A finding's members, as a number or a text each.
+/// Returns a finding's members, each as a number or a text.
 fn assert_tells_its_place(line: &Value, file: &str, code: &str, place: (u64, u64)) {
     assert_eq!(line["file"], file, "{line}");
     assert_eq!(line["code"], code, "{line}");
@@ -94,7 +94,7 @@ fn a_finding_tells_its_code_and_place_in_members_of_their_own() {
     let place = (u64::from(line), u64::from(column));
     assert_tells_its_place(&warning, "users/bob.json", "empty-sid", place);
 
-    // A reload says the same of the store that it refuses.
+    // A reload logs the same about a store that it refuses.
     write_by_rename(
         store.path(),
         "users/carl.json",
@@ -127,7 +127,7 @@ fn a_start_that_fails_tells_the_place_of_each_finding_too() {
     assert_numbers_are_numbers(&lines(&log));
 }
 
-/// Whoever reads a log sees at once which iamd it is of, and where one ended and the next began.
+/// The reader of a log sees at once which iamd wrote it, and where one run ended and the next began.
 #[test]
 fn one_line_says_that_iamd_starts() {
     let store = store_allowing("orders:Get");
@@ -157,7 +157,7 @@ fn the_log_level_wins_over_the_filter_of_the_environment() {
         let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
         command.arg(store.path()).args(options);
         command.env("RUST_LOG", "error");
-        // A store that does not load says so at any level, and ends it.
+        // A store that does not load is logged at any level, and ends the server.
         write(store.path(), "users/bob.json", "{");
         let mut server = Server::spawn(command);
         let log = lines(&server.whole_log());

@@ -1,4 +1,4 @@
-//! `iamd validate` of what stands in no store: standard input, a pipe, and files that say or are told what they are.
+//! Tests `iamd validate` on what is in no store: standard input, a pipe, and files whose type is recognized or given.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn a_dash_is_standard_input() {
         findings.iter().all(|finding| finding["file"] == "-"),
         "{told}"
     );
-    // Beside files, in the order of the arguments.
+    // Standard input is read beside files, in the order of the arguments.
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("p.json");
     fs::write(&path, MISSPELT).unwrap();
@@ -45,7 +45,7 @@ fn a_dash_is_standard_input() {
     assert!(first.is_some() && first < second, "{both:?}");
 }
 
-/// A pipe can be read, whatever it is called: `/dev/stdin`, or what a shell makes of `<(…)`.
+/// A pipe can be read under any name: `/dev/stdin`, or what a shell makes of `<(…)`.
 #[test]
 fn a_pipe_is_read_like_a_file() {
     let good = validate(&["/dev/stdin"], GOOD);
@@ -64,7 +64,7 @@ fn a_pipe_is_read_like_a_file() {
     );
 }
 
-/// Whatever comes is bounded, and need not be text.
+/// Any input is bounded and need not be text.
 #[test]
 fn what_comes_from_standard_input_is_checked_like_a_file() {
     let empty = validate(&["-"], "");
@@ -75,7 +75,7 @@ fn what_comes_from_standard_input_is_checked_like_a_file() {
     let utf16 = validate(&["-"], &in_utf16);
     let words = ["-:1:1: error[not-utf8]", "UTF-16"];
     assert!(has_all(&utf16.stdout, &words), "{utf16:?}");
-    // Entities are known by their members, as in a file.
+    // Entities are recognized by their members, as in a file.
     let role = validate(&["-"], r#"{"RoleName": "app"}"#);
     assert!(
         role.stdout.contains("`AssumeRolePolicyDocument`"),
@@ -89,7 +89,7 @@ fn document(statement: &str) -> String {
     format!(r#"{{"Version": "2012-10-17", "Statement": [{{{statement}}}]}}"#)
 }
 
-/// The types, each with a document that it takes, and one that it refuses with the code: G-29.
+/// The types, each with a document that it accepts and one that it refuses with the code (G-29).
 fn types() -> [(&'static str, String, String, &'static str); 7] {
     let own = r#""Effect": "Allow", "Action": "orders:Get", "Resource": "*""#;
     let theirs = format!(r#"{own}, {PRINCIPAL}"#);
@@ -131,7 +131,7 @@ fn the_type_of_a_policy_can_be_said() {
     }
 }
 
-/// The type that is said wins over what the members or the folder would say.
+/// The type that is given takes precedence over what the members or the folder suggest.
 #[test]
 fn the_type_that_is_said_wins_over_every_guess() {
     let folder = TempDir::new().unwrap();
@@ -153,7 +153,7 @@ fn the_type_that_is_said_wins_over_every_guess() {
         from_stdin.stdout.contains("warning[missing-version]"),
         "{from_stdin:?}"
     );
-    // G-39: each type has its size.
+    // G-39: each type has its own size limit.
     let statement = |sid: usize| {
         format!(
             r#"{{"Sid": "S{sid}", "Effect": "Allow", "Action": "orders:Get", "Resource": "*"}}"#
@@ -173,7 +173,7 @@ fn the_type_that_is_said_wins_over_every_guess() {
     assert!(!is_over("permissions-boundary"), "fewer than 6,144");
 }
 
-/// What AWS wraps around a policy of the type may stay.
+/// The members that AWS wraps around a policy of the type are allowed.
 #[test]
 fn a_wrapped_policy_of_the_type_is_unwrapped() {
     let content = Value::from(GOOD).to_string();
@@ -197,8 +197,8 @@ fn a_wrapped_policy_of_the_type_is_unwrapped() {
     assert_eq!(resource.status, Some(0), "{resource:?}");
 }
 
-/// T-23: a document whose statements name principals, no resource, and nothing but what roles are asked for is a trust
-/// policy; so a fault of one is told.
+/// T-23: a document whose statements name principals, no resource, and only actions that are requested on roles is a
+/// trust policy, so its faults are reported as those of one.
 #[test]
 fn a_trust_policy_is_recognized_by_what_it_lacks() {
     let trust = document(

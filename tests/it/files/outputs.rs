@@ -1,5 +1,6 @@
-//! What the AWS CLI prints, put where it belongs. An output is loaded if it is the whole of what its place holds, and
-//! else refused by one finding: a Deny that AWS keeps elsewhere must not be lost in silence (G-37).
+//! Tests outputs of the AWS CLI in the places where they belong. An output is loaded if it is all that its place
+//! requires. Otherwise one finding refuses it, because a Deny that AWS keeps elsewhere must not be lost silently
+//! (G-37).
 
 pub mod table;
 
@@ -20,7 +21,7 @@ use crate::support::{answer_line, iamd, run};
 const ANN: &str = "arn:aws:iam::111111111111:user/ann";
 const OBJECT: &str = "arn:aws:s3:::shop/key";
 
-/// The only finding, which is an error.
+/// Returns the only finding, which is an error.
 fn only(findings: &[Finding], of: &str) -> Finding {
     let [finding] = findings else {
         panic!("{of}: one finding, not {findings:#?}")
@@ -62,7 +63,7 @@ fn an_output_is_refused_by_one_finding_that_says_what_it_is_and_what_to_keep() {
     assert!(wrong.is_empty(), "G-3, G-37:\n{}", wrong.join("\n"));
 }
 
-/// `iamd validate FILE` knows them without a folder that says anything.
+/// `iamd validate FILE` recognizes outputs even if the folder does not say anything.
 #[test]
 fn a_file_of_its_own_is_recognized_as_in_a_store() {
     let folder = TempDir::new().unwrap();
@@ -108,7 +109,8 @@ fn a_file_of_its_own_is_recognized_as_in_a_store() {
     }
 }
 
-/// G-38: a list hides the names in it, and an envelope the name beside it. What refers to them is no second fault.
+/// G-38: a list hides the names in it, and an envelope hides the name beside it. References to them are not a second
+/// fault.
 #[test]
 fn what_refers_to_a_refused_output_is_not_dangling() {
     let ann = r#"{"GroupList": ["devs"], "AttachedManagedPolicies": [{"PolicyName": "P", "PolicyArn": "arn:aws:iam::111111111111:policy/P"}]}"#;
@@ -140,7 +142,7 @@ fn what_refers_to_a_refused_output_is_not_dangling() {
     }
 }
 
-/// Whether ann may read the object in a store of `files`, and by which statement.
+/// Returns whether ann may read the object in a store of `files`, and the determining statement.
 fn ann_reads(files: &[(&str, &str)]) -> (bool, Value) {
     let files = [("account.json", ACCOUNT)]
         .into_iter()
@@ -159,7 +161,8 @@ fn ann_reads(files: &[(&str, &str)]) -> (bool, Value) {
     )
 }
 
-/// All that the role and the user say themselves is inside; so is the member that the finding asks to keep.
+/// The output contains everything about the role and the user, and so it contains the member that the finding asks to
+/// keep.
 #[test]
 fn what_is_inside_an_envelope_loads() {
     let inside = |text: &str, name: &str| {
@@ -181,7 +184,7 @@ fn what_is_inside_an_envelope_loads() {
     );
 }
 
-/// G-36: a document with its version is all that a managed policy says. Its name is that of the file.
+/// G-36: a document with its version is a complete managed policy. Its name is that of the file.
 #[test]
 fn the_default_version_of_a_policy_loads_as_it_is_printed() {
     let ann =
@@ -192,7 +195,7 @@ fn the_default_version_of_a_policy_loads_as_it_is_printed() {
         .map(|byte| format!("%{byte:02X}"))
         .collect();
     let encoded = Value::from(encoded).to_string();
-    // As the CLI prints it, as JSON text, and as the API itself sends it.
+    // The document is JSON text, as the CLI prints it and as the API itself sends it.
     for document in [DOCUMENT, &in_a_string, &encoded] {
         let version = get_policy_version(document, true);
         let (is_allowed, statement) = ann_reads(&[
@@ -210,7 +213,7 @@ fn the_default_version_of_a_policy_loads_as_it_is_printed() {
     }
 }
 
-/// G-36: what is not in force must not be taken for what is.
+/// G-36: a version that is not in force must not be taken for the one that is.
 #[test]
 fn a_version_that_is_not_the_default_is_refused() {
     let version = get_policy_version(DOCUMENT, false);
@@ -225,7 +228,7 @@ fn a_version_that_is_not_the_default_is_refused() {
     assert_eq!(finding.at.line, 1, "{finding}");
 }
 
-/// G-1 to G-37: the envelope hides no fault of the document, and has no member that nobody knows (G-3).
+/// G-1 to G-37: the envelope hides no fault of the document, and must not have an unknown member (G-3).
 #[test]
 fn a_printed_version_is_checked_like_any_document() {
     for (version, code, at, others) in [
@@ -270,7 +273,7 @@ fn a_printed_version_is_checked_like_any_document() {
     }
 }
 
-/// AWS-managed policies come with every dump; a copy from another command that says the same is no second one.
+/// AWS-managed policies come with every dump. A copy from another command with the same content is not a duplicate.
 #[test]
 fn a_printed_version_is_the_same_as_the_copy_of_a_dump() {
     let arn = "arn:aws:iam::aws:policy/Read";
@@ -291,8 +294,8 @@ fn a_printed_version_is_the_same_as_the_copy_of_a_dump() {
     assert_eq!(codes, ["duplicate-entity"], "{findings:#?}");
 }
 
-/// What `aws s3api get-bucket-policy`, `aws kms get-key-policy` and `aws lambda get-policy` print, with the one member
-/// that the finding asks for: E-10, E-41.
+/// The outputs of `aws s3api get-bucket-policy`, `aws kms get-key-policy` and `aws lambda get-policy`, with the one
+/// member that the finding asks for (E-10, E-41).
 #[test]
 fn the_policy_of_a_resource_loads_once_it_says_whose_it_is() {
     for more in [
@@ -318,7 +321,7 @@ fn the_policy_of_a_resource_loads_once_it_says_whose_it_is() {
 }
 
 /// MinIO writes each element that a statement does not have as an empty list. Those are still refused (G-12, G-16), but
-/// it is they that are told, and how to mend them.
+/// the finding names them and says how to fix them.
 #[test]
 fn an_empty_list_beside_its_opposite_is_told_as_what_it_is() {
     let text = r#"{"ID":"","Version":"2012-10-17","Statement":[{"Sid":"a","Effect":"Allow","Action":["s3:*"],"NotAction":[],"Resource":["arn:aws:s3:::argo-wf/*"],"NotResource":[]}]}"#;
@@ -342,7 +345,7 @@ fn an_empty_list_beside_its_opposite_is_told_as_what_it_is() {
         let words = [&*format!("`{name}` is empty"), "remove the empty list"];
         assert!(has_all(&said.2, &words), "{said:?}");
     }
-    // The one that is meant may be the second, or both may say something.
+    // The intended element may be the second one, or both may have values.
     let swapped = DOCUMENT.replace("\"Action\"", "\"Action\": [], \"NotAction\"");
     let swapped = found([
         ("users/ann.json", "{}"),
@@ -363,14 +366,14 @@ fn an_empty_list_beside_its_opposite_is_told_as_what_it_is() {
     assert_eq!(both.code.as_str(), "conflicting-elements", "G-12: {both}");
 }
 
-/// What an account dumps is untouched by all this, whichever of its lists it has.
+/// None of this affects an account dump, no matter which of its lists it has.
 #[test]
 fn a_dump_of_policies_alone_is_still_a_dump() {
     let dump = format!(
         r#"{{"Policies": [{{"PolicyName": "Read", "Arn": "arn:aws:iam::111111111111:policy/Read", "PolicyVersionList": [{{"VersionId": "v1", "IsDefaultVersion": true, "Document": {DOCUMENT}}}]}}]}}"#
     );
     assert_eq!(found([("dump.json", &*dump)]), []);
-    // One entry without its versions is a fault of the entry.
+    // An entry without its versions is a fault of that entry.
     let broken = dump.replace(
         "{\"Policies\": [",
         "{\"Policies\": [{\"PolicyName\": \"Other\", \"Arn\": \"arn:aws:iam::111111111111:policy/Other\"}, ",

@@ -1,5 +1,5 @@
-//! Texts that are not the JSON they look like (G-1): one finding each, at its place, that says what stands there and how
-//! to mend it. The place is where reading stopped; the words are ours and not those of the library that reads.
+//! Tests texts that look like JSON but are not (G-1). Each gives one finding at its place, which says what is there and
+//! how to fix it. The place is where parsing stopped. The words are iamd's and not those of the JSON library.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::{ACCOUNT, has_all, words_of};
 use crate::support::{allow, iamd, run, store_allowing, write};
 
-/// What the library says, and nobody who writes policies should have to read.
+/// Words of the library, which an author of policies should not have to read.
 const WORDS_OF_THE_LIBRARY: &[&str] = &[
     "EOF",
     "expected value",
@@ -30,7 +30,7 @@ const WORDS_OF_THE_LIBRARY: &[&str] = &[
     "number out of range",
 ];
 
-/// A name for failures, the file's bytes, the finding's code and place, and what it says.
+/// A name for failures, the file's bytes, the finding's code and place, and its text.
 pub type Case = (
     &'static str,
     Vec<u8>,
@@ -43,7 +43,7 @@ fn utf16(text: &str, bytes: fn(u16) -> [u8; 2]) -> Vec<u8> {
     text.encode_utf16().flat_map(bytes).collect()
 }
 
-/// The file as a whole: its encoding, and what makes no text of JSON at all.
+/// Returns faults of the whole file: its encoding, and content that is not JSON text at all.
 fn whole_files() -> Vec<Case> {
     let small = r#"{"UserName": "ann"}"#;
     let marked = format!("\u{feff}{small}");
@@ -113,7 +113,7 @@ fn whole_files() -> Vec<Case> {
             vec![0; 16],
             "syntax",
             (1, 1),
-            &["nothing but zero bytes", "restore it"],
+            &["only zero bytes", "restore it"],
         ),
         (
             "YAML",
@@ -139,7 +139,7 @@ fn whole_files() -> Vec<Case> {
     ]
 }
 
-/// One thing too many, or another character than the one that is meant.
+/// Returns texts with one thing too many, or with another character than the one intended.
 fn characters() -> Vec<Case> {
     let text = |text: &str| text.as_bytes().to_vec();
     let comment: &[&str] = &["JSON has no comments", "remove the comment"];
@@ -262,7 +262,7 @@ fn characters() -> Vec<Case> {
     ]
 }
 
-/// Something is missing, or stands where something else belongs.
+/// Returns texts in which something is missing or in the wrong place.
 fn structure() -> Vec<Case> {
     let text = |text: &str| text.as_bytes().to_vec();
     vec![
@@ -322,10 +322,7 @@ fn structure() -> Vec<Case> {
             text("{}\n{}\n"),
             "syntax",
             (2, 1),
-            &[
-                "a second value stands behind the first",
-                "a file of its own",
-            ],
+            &["a second value follows the first", "a file of its own"],
         ),
         (
             "a comma missing between members",
@@ -353,7 +350,7 @@ fn structure() -> Vec<Case> {
             text("{\"UserName\": }"),
             "syntax",
             (1, 14),
-            &["a value is missing behind the colon"],
+            &["a value is missing after the colon"],
         ),
         (
             "a name without quotes",
@@ -374,26 +371,26 @@ fn structure() -> Vec<Case> {
             text("{\"UserName\": ${NAME}}"),
             "syntax",
             (1, 14),
-            &["a placeholder that nobody has filled in", "fill it in"],
+            &["placeholder was not filled in", "fill it in"],
         ),
         (
             "a Boolean of Python",
             text("{\"Disabled\": True}"),
             "syntax",
             (1, 14),
-            &["`True` is no value of JSON", "did you mean `true`?"],
+            &["`True` is not a JSON value", "did you mean `true`?"],
         ),
         (
             "a number with a zero in front",
             text("{\"CreateDate\": 012}"),
             "syntax",
             (1, 17),
-            &["`012` is no number of JSON"],
+            &["`012` is not a JSON number"],
         ),
     ]
 }
 
-/// Inside of a string.
+/// Faults inside a string.
 fn strings() -> Vec<Case> {
     let text = |text: &str| text.as_bytes().to_vec();
     vec![
@@ -402,14 +399,14 @@ fn strings() -> Vec<Case> {
             text("{\"UserName\": \"an\nn\"}"),
             "syntax",
             (1, 16),
-            &["a line break stands in a string", "`\\n`"],
+            &["a string contains a line break", "`\\n`"],
         ),
         (
             "a tab",
             text("{\"UserName\": \"a\tn\"}"),
             "syntax",
             (1, 15),
-            &["a tab stands in a string", "`\\t`"],
+            &["a string contains a tab", "`\\t`"],
         ),
         (
             "another control",
@@ -417,7 +414,7 @@ fn strings() -> Vec<Case> {
             "syntax",
             (1, 15),
             &[
-                "the control character U+0001 stands in a string",
+                "a string contains the control character U+0001",
                 "`\\u0001`",
             ],
         ),
@@ -426,7 +423,7 @@ fn strings() -> Vec<Case> {
             text("{\"UserName\": \"\\x61\"}"),
             "syntax",
             (1, 16),
-            &["`\\x` is no escape of JSON", "`\\\\`"],
+            &["`\\x` is not a JSON escape", "`\\\\`"],
         ),
         (
             "half a character",
@@ -488,7 +485,7 @@ fn an_unreadable_text_gives_one_finding_that_says_what_stands_there_and_how_to_m
     assert!(wrong.is_empty(), "G-1:\n{}", wrong.join("\n"));
 }
 
-/// `account.json` is read before all others, and a file may stand alone.
+/// `account.json` is read before all other files, and a file may also be checked alone.
 #[test]
 fn every_file_is_told_in_the_same_words() {
     let store = TempDir::new().unwrap();
@@ -511,7 +508,8 @@ fn every_file_is_told_in_the_same_words() {
     assert!(has_all(&told.stdout, &words), "{told:?}");
 }
 
-/// A document in a string has no lines of the file: the finding stands at the string and says where inside.
+/// A document in a string has no lines of its own in the file. The finding points at the string and gives the place
+/// inside it.
 #[test]
 fn a_document_in_a_string_says_where_inside_it_is_unreadable() {
     let document = "{\"Version\": \"2012-10-17\",\n \"Statement\": [],}";
@@ -540,7 +538,7 @@ fn a_document_in_a_string_says_where_inside_it_is_unreadable() {
     assert!(!is_in_words_of_the_library(finding), "{finding}");
 }
 
-/// Lines of questions are told likewise. PowerShell puts a byte order mark before the first one.
+/// The same applies to lines of questions. PowerShell puts a byte order mark before the first one.
 #[test]
 fn a_line_of_questions_is_told_in_the_same_words() {
     let store = store_allowing("orders:Get");
@@ -562,7 +560,8 @@ fn a_line_of_questions_is_told_in_the_same_words() {
     }
 }
 
-/// Whatever is done to a good document, what makes it unreadable is told in our words, with a place inside of it.
+/// For any change to a good document that makes it unreadable, the finding uses iamd's words and a place inside the
+/// document.
 #[test]
 fn no_text_is_told_in_the_words_of_the_library() {
     let good = allow("orders:Get").replace("\"One\"", "\"\\u00e9\\ud83d\\ude00\"");
@@ -574,7 +573,7 @@ fn no_text_is_told_in_the_words_of_the_library() {
     for (at, character) in good.char_indices() {
         let (before, behind) = (&good[..at], &good[at + character.len_utf8()..]);
         for insertion in insertions {
-            // In place of the character, and before it; and the text cut there.
+            // The character is replaced, another is inserted before it, and the text is cut there.
             for text in [
                 format!("{before}{insertion}{behind}"),
                 format!("{before}{insertion}{character}{behind}"),
@@ -598,7 +597,7 @@ fn no_text_is_told_in_the_words_of_the_library() {
     assert!(n_unreadable > 1_000, "{n_unreadable}");
 }
 
-/// The corpus's unreadable policies, as people published them.
+/// The unreadable policies of the corpus, as they were published.
 #[test]
 fn unreadable_policies_of_the_corpus_are_told_with_how_to_mend_them() {
     let records = crate::support::repository().join("tests/corpus/invalid/syntax.jsonl");
@@ -617,7 +616,7 @@ fn unreadable_policies_of_the_corpus_are_told_with_how_to_mend_them() {
             without_help.push(finding.to_string());
         }
     }
-    // A colon too many is not easily guessed at.
+    // An extra colon is hard to guess at.
     let n_records = records.lines().count();
     assert!(
         without_help.len() * 4 < n_records,

@@ -1,4 +1,4 @@
-//! The outputs, and what is said of each.
+//! The outputs, and the finding about each.
 
 use serde_json::Value;
 
@@ -8,13 +8,13 @@ pub const OF_ANN: &str = r#"{"Version": "2012-10-17", "Statement": [{"Sid": "Ann
 
 /// An output that is refused.
 pub struct Refused {
-    /// Where people put it.
+    /// The place where users put it.
     pub path: &'static str,
     pub text: String,
     pub code: &'static str,
-    /// What stands at the finding's place.
+    /// The text at the location of the finding.
     pub at: &'static str,
-    /// What the finding says.
+    /// The message of the finding.
     pub says: &'static [&'static str],
 }
 
@@ -70,7 +70,7 @@ pub const GET_POLICY: &str = r#"{
 }
 "#;
 
-/// `aws iam get-policy-version`, of a version that is the default or not; `document` as JSON.
+/// Returns the output of `aws iam get-policy-version`, for the default version or another, with `document` as JSON.
 pub fn get_policy_version(document: &str, is_default: bool) -> String {
     format!(
         r#"{{"PolicyVersion": {{"Document": {document}, "VersionId": "v3", "IsDefaultVersion": {is_default}, "CreateDate": "2024-01-01T00:00:00+00:00"}}}}"#
@@ -85,12 +85,12 @@ pub fn describe_policy(of_type: &str) -> String {
     )
 }
 
-/// `{"Policy": "…"}` as the commands of services print it, with more members.
+/// Returns `{"Policy": "…"}` as the commands of AWS services print it, with more members.
 pub fn policy_in_a_string(more: &str) -> String {
     format!("{{\n    \"Policy\": {}{more}\n}}\n", Value::from(OF_ANN))
 }
 
-/// Those of single entities and policies.
+/// Returns outputs about single entities and policies.
 fn of_one() -> Vec<Refused> {
     let inline = |owner: &str| {
         format!(r#"{{"{owner}": "app", "PolicyName": "inl", "PolicyDocument": {DOCUMENT}}}"#)
@@ -176,7 +176,7 @@ fn of_one() -> Vec<Refused> {
                 "`GroupPolicyList`",
             ],
         ),
-        // The file says what it is, not the folder.
+        // The content of the file says what it is, not the folder.
         refused(
             "managed-policies/inl.json",
             inline("RoleName"),
@@ -231,7 +231,7 @@ fn of_one() -> Vec<Refused> {
     ]
 }
 
-/// Those of lists.
+/// Returns outputs that are lists.
 pub fn of_many() -> Vec<Refused> {
     let roles = format!(
         r#"{{"Roles": [{{"Path": "/", "RoleName": "app", "RoleId": "AROAEXAMPLEROLEID0001", "Arn": "arn:aws:iam::111111111111:role/app", "CreateDate": "2024-01-01T00:00:00+00:00", "AssumeRolePolicyDocument": {TRUST}}}]}}"#
@@ -375,7 +375,7 @@ pub fn of_many() -> Vec<Refused> {
     ]
 }
 
-/// Those of policies that lack something around them.
+/// Returns outputs of policies that lack something around them.
 fn of_documents() -> Vec<Refused> {
     let needs_resource: &[&str] = &[
         "a resource policy needs `Resource` beside `Policy`: the ARNs it is attached to",
