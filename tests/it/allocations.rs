@@ -1,4 +1,4 @@
-//! A decision takes nothing from the heap: not with an index at hand, whatever is asked.
+//! Checks that a decision allocates nothing on the heap once its index exists, for any question.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use iamd::name::Action;
 
 use crate::laws::{each_world, to_request};
 
-/// Every question of some worlds, asked before: the fourth answer allocates nothing.
+/// Asks every question of some worlds four times. The fourth answer allocates nothing.
 #[test]
 fn a_decision_with_an_index_allocates_nothing() {
     let mut n_measured = 0u64;
@@ -63,7 +63,8 @@ fn policy(statements: &[String]) -> Arc<Policy> {
     })
 }
 
-/// What slices are thought to take is what they take, about: else the most they may take together would be no limit.
+/// The estimated memory of slices is close to what they really take. Otherwise the limit on their total would limit
+/// nothing.
 #[test]
 fn the_memory_of_slices_is_counted_and_given_back() {
     let resources = [
@@ -102,7 +103,7 @@ fn the_memory_of_slices_is_counted_and_given_back() {
     }
 }
 
-/// A slice for which there is no memory is built once, not for every question that comes after.
+/// A slice that does not fit into the memory limit is built once, and not again for every later question.
 #[test]
 fn a_slice_that_found_no_memory_is_not_built_again() {
     let statements: Vec<String> = (0..200)

@@ -1,8 +1,8 @@
-//! K-45: what is answered from the cache is what evaluating would answer, for random stores, for questions and for
-//! those that differ from them in one field.
+//! Checks K-45: an answer from the cache is the answer that evaluation would give, for random stores, for questions,
+//! and for questions that differ from them in one field.
 //!
-//! The stores and questions are those of the laws. A short run is part of every `cargo test`; the long one is
-//! described in `tests/README.md`.
+//! The stores and questions are those of the laws. A short run is part of every `cargo test`. `tests/README.md`
+//! describes the long run.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -27,12 +27,12 @@ use crate::support::{
 };
 use crate::worlds::{self, Random};
 
-/// Questions that are changed, of each world.
+/// The number of questions per world that are changed.
 const BASES: u64 = 50;
-/// Changes to each of them.
+/// The number of changes to each of them.
 const CHANGES: u64 = 24;
 
-/// How many changed questions, from which seed, on how many threads: `IAMD_CACHE_CASES`, `IAMD_CACHE_SEED`,
+/// The number of changed questions, the seed and the number of threads: `IAMD_CACHE_CASES`, `IAMD_CACHE_SEED`,
 /// `IAMD_CACHE_THREADS`.
 struct Run {
     n_cases: u64,
@@ -42,7 +42,7 @@ struct Run {
 
 impl Run {
     fn of_environment() -> Self {
-        // Without optimisation a question costs ten times as much.
+        // Without optimization, a question costs ten times as much.
         let usual = if cfg!(debug_assertions) {
             30_000
         } else {
@@ -59,9 +59,9 @@ impl Run {
 #[derive(Default)]
 struct Sum {
     n_cases: u64,
-    /// Answers that differ between a question and its change.
+    /// The number of changes that altered the answer.
     n_turned: u64,
-    /// Times asked in each mode.
+    /// How often each mode was asked.
     n_asked: u64,
     counts: BTreeMap<&'static str, Counts>,
     differences: Vec<String>,
@@ -129,14 +129,14 @@ fn what_the_cache_answers_is_what_evaluating_answers() {
         );
     }
     assert!(sum.differences.is_empty(), "{}", sum.differences.join("\n"));
-    // A law about answers that the cache gave says nothing where it gave none, and little where no change matters.
+    // The law shows nothing if the cache gave no answers, and little if no change altered an answer.
     assert_eq!(sum.counts["off"], Counts::default());
     assert!(percent(sum.counts["auto"].hits, sum.n_asked) >= 5.0);
     assert!(percent(sum.counts["always"].hits, sum.n_asked) >= 25.0);
     assert!(percent(sum.n_turned, sum.n_cases) >= 5.0);
 }
 
-/// K-42, over the wire: the same answer from memory, and none of it after a reload.
+/// K-42, over the wire: the second answer comes from memory, and no answer does after a reload.
 #[tokio::test]
 async fn a_server_gives_the_same_answer_again_until_the_store_changes() {
     let store = store_allowing("orders:Get");
@@ -164,20 +164,20 @@ async fn a_server_gives_the_same_answer_again_until_the_store_changes() {
     let hits: u64 = log_field(counts.expect("the counts"), "hits")
         .and_then(|hits| hits.parse().ok())
         .unwrap();
-    // The first makes no slice, the second makes it, the third is kept.
+    // The first question builds no slice, the second builds it, and the third is kept.
     assert!(hits >= 3, "{counts:?}");
 }
 
-/// Counts are all that shows whether the cache is worth its memory. One question is asked six times: the first time
-/// there is no index yet, and so nothing to look an answer up by.
+/// Only the counts show whether the cache is worth its memory. One question is asked six times. The first time there is
+/// no index yet, so there is no key to look up.
 #[test]
-fn every_look_up_counts_as_what_it_was() {
+fn every_lookup_counts_as_what_it_was() {
     let allow = json!({"Effect": "Allow", "Action": "*", "Resource": "*"});
     let never = json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {
         "StringEquals": {"app:k": "never so", "app:list": ["never this", "nor that"]}}});
     let clock = json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {
         "DateLessThan": {"aws:CurrentTime": "2000-01-01T00:00:00Z"}}});
-    let dear = [vec![never; 60], vec![allow.clone()]].concat();
+    let expensive = [vec![never; 60], vec![allow.clone()]].concat();
     let counts = |hits, misses, bypasses, insertions| Counts {
         hits,
         misses,
@@ -185,15 +185,15 @@ fn every_look_up_counts_as_what_it_was() {
         insertions,
     };
     let cases = [
-        ("never", Mode::Off, dear.clone(), counts(0, 0, 0, 0)),
+        ("never", Mode::Off, expensive.clone(), counts(0, 0, 0, 0)),
         (
             "too cheap",
             Mode::Auto,
             vec![allow.clone()],
             counts(0, 0, 0, 0),
         ),
-        // The second time is the first that it is known by, and the third is the first that is kept.
-        ("dear", Mode::Auto, dear, counts(3, 2, 0, 1)),
+        // The second time is the first for which there is a key, and the third is the first that is kept.
+        ("expensive", Mode::Auto, expensive, counts(3, 2, 0, 1)),
         ("any", Mode::Always, vec![allow.clone()], counts(4, 1, 0, 1)),
         (
             "by the clock",
@@ -238,12 +238,12 @@ fn every_look_up_counts_as_what_it_was() {
     }
 }
 
-/// Questions to one world and their changes, in every mode.
+/// Asks the questions about one world and their changes in every mode.
 fn compare(seed: u64) -> Sum {
     let mut random = Random::new(seed);
     let mut world = worlds::world(&mut random);
     if random.chance(75) {
-        worlds::make_dear(&mut world, &mut random);
+        worlds::make_expensive(&mut world, &mut random);
     }
     let snapshot = laws::load(&world.texts());
     let cached = laws::MODES.map(|(name, mode)| {
@@ -253,7 +253,7 @@ fn compare(seed: u64) -> Sum {
     });
     let (_, off, _) = &cached[0];
     let session_policies = SessionPolicies::remembering(1 << 20);
-    // Twice without a cache: by the slices, and by every statement.
+    // Asks twice without a cache: once with the slices, and once over every statement.
     let answer = |request: &Request| {
         let expected = off.authorize(request);
         let scanned = iamd::engine::authorize_by_scan(&snapshot, request);
@@ -283,7 +283,7 @@ fn compare(seed: u64) -> Sum {
             }
         }
         asked.push((base, base_request, base_answer));
-        // Between any two times that a question is asked there are others like it, in another order each time.
+        // Between two repetitions of a question, similar questions are asked in a different order each time.
         for _ in 0..4 {
             random.shuffle(&mut asked);
             for (question, request, expected) in &asked {
@@ -306,7 +306,7 @@ fn compare(seed: u64) -> Sum {
     sum
 }
 
-/// A decision, or why there is none.
+/// A decision, or the reason why there is none.
 type Answer = Result<Decision, RequestError>;
 
 fn is_same(one: &Answer, other: &Answer) -> bool {
@@ -317,13 +317,13 @@ fn is_same(one: &Answer, other: &Answer) -> bool {
     }
 }
 
-/// The question as a request, unless it is malformed.
+/// Returns the question as a request, unless it is malformed.
 fn parsed(question: Question, session_policies: &SessionPolicies) -> Option<(Question, Request)> {
     let request = laws::to_request_with(&question, session_policies).ok()?;
     Some((question, request))
 }
 
-/// One field otherwise: as `donor` has it, gone, or empty.
+/// Changes one field: to the value in `donor`, to nothing, or to an empty value.
 fn change(question: &mut Question, donor: Question, random: &mut Random) {
     match random.below(12) {
         0 => question.resource = donor.resource,
@@ -399,7 +399,7 @@ fn change_context(
             *value = Given::List(vec![value.clone(), Given::Text("blue".into())]);
         }
         _ => {
-            // A key that is there gets the other's value, one that is not comes along.
+            // A key that exists gets the other's value; a key that does not exist is added.
             let Some((key, value)) = donor.into_iter().nth(random.below(8)) else {
                 return;
             };

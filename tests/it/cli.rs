@@ -1,4 +1,4 @@
-//! The command line: what scripts rely on.
+//! Tests the command line as scripts use it.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -13,7 +13,7 @@ use crate::support::{
 
 const N_LINES: usize = 10_000;
 
-/// `iamd authorize` about ann and order 1, with more options.
+/// Returns `iamd authorize` about ann and order 1, with more options.
 fn authorize(store: &TempDir, action: &str, options: &[&str]) -> Finished {
     let mut command = iamd([
         "authorize",
@@ -29,7 +29,7 @@ fn authorize(store: &TempDir, action: &str, options: &[&str]) -> Finished {
     run(command, "")
 }
 
-/// `iamd authorize --requests -` with `lines` as input; the answers, each parsed.
+/// Runs `iamd authorize --requests -` with `lines` as input and returns the answers, each parsed.
 fn requests(store: &TempDir, lines: &str) -> (Finished, Vec<Value>) {
     let mut command = iamd(["authorize", "--requests", "-", "--store"]);
     command.arg(store.path());
@@ -46,7 +46,7 @@ fn line(action: &str, id: &str) -> String {
     json!({"principal": ANN, "action": action, "resource": ORDER, "requestId": id}).to_string()
 }
 
-/// A question of ann's whose members are `members`, as JSON text that no library has tidied up.
+/// Returns a question of ann's with these members, as JSON text that no library has normalized.
 fn line_with(members: &str) -> String {
     format!(
         r#"{{"principal":"{ANN}","action":"orders:Get","resource":"{ORDER}","requestId":"r"{members}}}"#
@@ -453,7 +453,7 @@ fn numbers_below_2_to_the_53_are_taken() {
     }
 }
 
-/// A program that asks and waits for each answer must not wait for ever.
+/// A program that sends a question and waits for the answer before the next must not wait forever.
 #[test]
 fn an_answer_comes_before_the_next_question() {
     let store = store_allowing("orders:Get");
@@ -478,7 +478,7 @@ fn an_answer_comes_before_the_next_question() {
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
 
-/// `iamd authorize … | head -1` is no error of anybody.
+/// `iamd authorize … | head -1` is not an error.
 #[test]
 fn a_reader_that_has_enough_is_no_error() {
     let store = store_allowing("orders:Get");
@@ -592,7 +592,7 @@ fn the_flag_names_the_store_whatever_the_variable_says() {
 #[test]
 fn an_answer_that_cannot_be_written_is_status_2() {
     let store = store_allowing("*");
-    // One that a buffer holds, and one that none does.
+    // One text fits into a buffer, and the other does not.
     let short = ["validate", store.path().to_str().unwrap()];
     for arguments in [short, ["completions", "bash"]] {
         let full = fs::File::options().write(true).open("/dev/full").unwrap();

@@ -1,6 +1,7 @@
-//! Real policies: what people wrote parses or is rejected for the right reason, and what accounts dump is served.
+//! Tests with real policies: published policies parse or are rejected for the right reason, and account dumps can be
+//! served.
 //!
-//! `tests/corpus/README.md` tells where the material comes from, what its labels mean and where we differ from them.
+//! `tests/corpus/README.md` says where the material comes from, what its labels mean, and where we disagree with them.
 
 mod accounts;
 
@@ -24,11 +25,11 @@ use tempfile::TempDir;
 enum Label {
     Good,
     Bad,
-    /// The record says it itself.
+    /// Each record has its own label.
     Mixed,
 }
 
-/// Every file, its label, and how its documents are read unless the record says otherwise.
+/// Every file, its label, and the policy type of its documents unless the record says otherwise.
 const FILES: &[(&str, Label, PolicyType)] = &[
     (
         "managed/policies.jsonl.gz",
@@ -87,7 +88,7 @@ const FILES: &[(&str, Label, PolicyType)] = &[
     ),
 ];
 
-/// One line of a file; the names differ from file to file.
+/// One line of a file. The names of its members differ from file to file.
 #[derive(Deserialize)]
 struct Line<'l> {
     id: Option<String>,
@@ -105,7 +106,7 @@ struct Line<'l> {
 struct Record {
     line: usize,
     id: String,
-    /// The source text: spacing, order and repeated members as they are (G-2).
+    /// The source text with its original spacing, order and repeated members (G-2).
     text: String,
     policy_type: PolicyType,
     label: Label,
@@ -118,14 +119,14 @@ struct Expected {
     file: String,
     line: usize,
     id: String,
-    /// The cause of a disagreement; a mere rejection has none.
+    /// The cause of a disagreement. A plain rejection has none.
     because: Option<String>,
-    /// All of them; none: the record is accepted.
+    /// All expected errors. If there are none, the record is accepted.
     errors: Vec<ExpectedError>,
-    /// Names among its principals that only a store could know, and none does (G-24): it parses, but loads nowhere.
+    /// Names among its principals that no store has (G-24). The record parses, but does not load anywhere.
     #[serde(default)]
     unknown_ids: Vec<String>,
-    /// Codes of warnings that must be among the findings.
+    /// The codes of warnings that must be among the findings.
     #[serde(default)]
     warnings: Vec<String>,
 }
@@ -171,7 +172,7 @@ fn record(
 ) -> Record {
     let parsed: Line<'_> =
         serde_json::from_str(text).unwrap_or_else(|error| panic!("{file}:{line}: {error}"));
-    // A string is the policy's text as it stands; anything else is the policy.
+    // A string is the text of the policy. Any other value is the policy itself.
     let document: String = serde_json::from_str(parsed.document.get())
         .unwrap_or_else(|_| parsed.document.get().to_owned());
     let policy_type = match parsed.kind.or(parsed.policy_type).as_deref() {
@@ -182,7 +183,7 @@ fn record(
         Some("rcp") => PolicyType::ResourceControl,
         Some("boundary") => PolicyType::PermissionsBoundary,
         Some(other) => panic!("{file}:{line}: unknown kind `{other}`"),
-        // The labelled texts don't say; those with principals are resource policies.
+        // The labeled texts do not say. Those with principals are resource policies.
         None if file == "invalid/labelled-findings.jsonl" && document.contains("\"Principal\"") => {
             PolicyType::Resource
         }
@@ -217,7 +218,7 @@ fn table(name: &str) -> BTreeMap<(String, usize), Expected> {
         .collect()
 }
 
-/// The errors among `findings`, as the tables write them.
+/// Returns the errors among `findings` in the form of the tables.
 fn errors(findings: &[Finding]) -> BTreeSet<(String, String)> {
     findings
         .iter()
@@ -231,7 +232,8 @@ fn errors(findings: &[Finding]) -> BTreeSet<(String, String)> {
         .collect()
 }
 
-/// The names among the document's principals that are no AWS unique ids (G-24): accounts or ids that the store must know.
+/// Returns the names among the document's principals that are not unique ids of AWS (G-24): accounts or ids that the
+/// store must have.
 fn unknown_ids(document: &PolicyDocument) -> Vec<&str> {
     let is_unique_id = |id: &str| {
         let (kind, rest) = id.split_at_checked(4).unwrap_or((id, ""));
@@ -260,7 +262,7 @@ fn list(findings: &[Finding]) -> String {
         .collect()
 }
 
-/// What `parse` makes of a record.
+/// The result of parsing a record.
 struct Outcome {
     findings: Vec<Finding>,
     errors: BTreeSet<(String, String)>,
@@ -289,7 +291,7 @@ impl Outcome {
         !self.errors.is_empty() || !self.unknown_ids.is_empty()
     }
 
-    /// Whether it is what the tables expect; a record that stands in no table has no errors.
+    /// Returns whether the result is what the tables expect. A record that is in no table has no errors.
     fn is(&self, expected: Option<&Expected>) -> bool {
         let Some(expected) = expected else {
             return !self.is_rejected();
@@ -421,7 +423,7 @@ fn the_tables_cite_codes_that_exist_and_name_a_cause() {
     }
 }
 
-/// Section 9 of the semantics counts what our rules reject of the good files; the counts must not drift unnoticed.
+/// Section 9 of the semantics states how many of the good files our rules reject. The counts must not change unnoticed.
 #[test]
 fn as_many_good_policies_are_rejected_as_the_semantics_say() {
     let mut n_rejected: BTreeMap<&str, usize> = BTreeMap::new();
@@ -473,7 +475,8 @@ fn broken_json_is_reported_where_another_parser_sees_it() {
             "{}: {finding}, elsewhere: {json_error}",
             record.id
         );
-        // Where a value should begin, one parser points at its first character and the other behind what it read.
+        // If a value is missing, one parser points at the first character in its place and the other after what it has
+        // read.
         let distance = finding.at.column.abs_diff(column.parse::<u32>().unwrap());
         assert!(
             distance <= 1,

@@ -1,18 +1,19 @@
-//! Random edits of a store under load: each answer is the engine's for the files of the answer's own revision.
+//! Edits a store at random under load. Each answer must be the engine's answer for the files of the answer's own
+//! revision.
 //!
-//! A sequence begins with a store of some thirty entities and edits it step by step: statements, attachments, tags,
-//! levels of the organization, entities that come, go and change their names; now and then something that does not
-//! load. Clients ask the real binary all the time.
+//! A sequence begins with a store of about thirty entities and edits it step by step: statements, attachments, tags,
+//! levels of the organization, and entities that are added, removed and renamed. Now and then an edit does not load.
+//! Clients ask the real binary all the time.
 //!
-//! What makes the law exact: the only writer is the test, and every write is one change that happens at once (a
-//! rename, a removal, a swapped link), or a plain write of JSON whose every beginning is no JSON. So every state that
-//! the store is ever in can be listed, also those between the files of a step that touches several. Each one is first
-//! made in a folder beside the store and loaded from there, and only then made in the store. An answer must then
+//! The law is exact because the test is the only writer, and every write is one atomic change (a rename, a removal, a
+//! swapped link) or a plain write of JSON of which no prefix is JSON. So every state of the store can be listed,
+//! including those between the files of a step that changes several. Each state is first made in a folder beside the
+//! store and loaded from there, and only then made in the store. An answer must
 //!
-//! - name the revision of such a state that loads, and be what the engine says about that state: decision, reason
-//!   and determining statements;
-//! - come from no older state than an answer that this client had before, or than one known to be in force when it
-//!   asked, and from none that has not been written yet.
+//! - name the revision of a listed state that loads, and be what the engine says about that state: decision, reason
+//! and determining statements;
+//! - come from no older state than an earlier answer to the same client, or than a state known to be in force when it
+//! asked, and from no state that has not been written yet.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -35,28 +36,28 @@ use tree::Tree;
 mod random;
 mod tree;
 
-/// How many sequences are run, unless `IAMD_TEST_EDITS` says otherwise.
+/// The number of sequences, unless `IAMD_TEST_EDITS` says otherwise.
 const N_SEQUENCES: u64 = 20;
-/// How many of them run side by side.
+/// The number of sequences that run in parallel.
 const N_LANES: usize = 3;
-/// How many clients ask each server.
+/// The number of clients that ask each server.
 const N_CLIENTS: usize = 3;
 const N_QUESTIONS: usize = 40;
 
-/// How a store's files are brought.
+/// How the files of a store are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Delivery {
     /// File by file, into the folder that is served.
     Files,
-    /// As a whole, by the swap of `..data`.
+    /// All at once, by swapping `..data`.
     Mount,
-    /// As a whole, by the swap of the link that is the store's path.
+    /// All at once, by swapping the link that is the store's path.
     Link,
 }
 
-/// One state that the store was in.
+/// One state of the store.
 struct State {
-    /// Nothing if it does not load.
+    /// The revision; `None` if it does not load.
     loaded: Option<Loaded>,
     /// The findings of severity error, as the log shows them.
     errors: Vec<String>,
@@ -90,12 +91,12 @@ impl State {
 #[derive(Default)]
 struct History {
     states: RwLock<Vec<Arc<State>>>,
-    /// A state known to be in force: no call that begins now may be answered from an older one.
+    /// A state known to be in force. A call that begins now must not be answered from an older one.
     in_force: AtomicUsize,
 }
 
 impl History {
-    /// Adds the state of `root`, which is about to be the store's; gives its place, and whether no state before it
+    /// Adds the state of `root`, which is about to become the store's. Returns its index, and whether no earlier state
     /// has its revision.
     fn add(&self, root: &Path) -> (usize, bool) {
         let state = State::of(root);
@@ -111,7 +112,7 @@ impl History {
         Arc::clone(&self.states.read().unwrap()[index])
     }
 
-    /// The first state from `oldest` on that has `revision`.
+    /// Returns the first state from `oldest` on that has `revision`.
     fn find(&self, oldest: usize, revision: &str) -> Option<(usize, Arc<State>)> {
         let states = self.states.read().unwrap();
         let index = (oldest..states.len()).find(|at| states[*at].revision() == Some(revision))?;
@@ -128,7 +129,7 @@ struct Totals {
     refused: AtomicU64,
     named: AtomicU64,
     steps: AtomicU64,
-    /// How long each state that was waited for took, and in which sequence.
+    /// How long each awaited state took, and in which sequence.
     waits: Mutex<Vec<(Duration, u64)>>,
     reasons: Mutex<BTreeSet<String>>,
     revisions: Mutex<BTreeSet<String>>,
@@ -152,7 +153,7 @@ fn every_answer_under_random_edits_is_right_for_its_own_revision() {
                     if n >= n_sequences {
                         break;
                     }
-                    // A sequence is known by its own seed: the next one begins where it would, run alone.
+                    // A sequence is identified by its own seed. The next one begins where it would if it ran alone.
                     run_sequence(seed + n, &totals);
                 }
             });
@@ -180,7 +181,10 @@ fn every_answer_under_random_edits_is_right_for_its_own_revision() {
         waits[waits.len() / 2].0,
         waits.last()
     );
-    assert!(count(&totals.answers) > n_sequences * 20, "somebody asked");
+    assert!(
+        count(&totals.answers) > n_sequences * 20,
+        "the clients asked"
+    );
     assert!(
         n_revisions as u64 >= n_sequences * 2,
         "the edits were served"
@@ -188,7 +192,7 @@ fn every_answer_under_random_edits_is_right_for_its_own_revision() {
 }
 
 fn run_sequence(seed: u64, totals: &Totals) {
-    // The edits block; the clients must go on asking.
+    // The edits block, but the clients must go on asking.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -228,12 +232,12 @@ impl Stage {
         stage
     }
 
-    /// The folder in which each state is made first.
+    /// Returns the folder in which each state is made first.
     fn shadow(&self) -> PathBuf {
         self.folder.path().join("shadow")
     }
 
-    /// Brings `tree` as a whole.
+    /// Publishes the whole of `tree` at once.
     fn swap(&mut self, tree: &Tree) {
         let name = format!("..v{}", self.n_versions);
         self.n_versions += 1;
@@ -339,7 +343,7 @@ async fn sequence(seed: u64, totals: &Totals) {
         .fetch_add(n_refused as u64, Ordering::Relaxed);
 }
 
-/// Makes `next` of `tree` in the store, each state entered in the history before it is there.
+/// Changes the store from `tree` to `next`. Each state is added to the history before it exists.
 async fn deliver(
     stage: &mut Stage,
     history: &History,
@@ -369,7 +373,7 @@ async fn deliver(
     added
 }
 
-/// Waits until state `index`, which is the store's by now, is in force, or refused with every finding named.
+/// Waits until state `index`, which the store has by now, is in force, or refused with every finding named.
 async fn settle(
     server: &Server,
     watcher: &mut Client,
@@ -403,7 +407,7 @@ async fn settle(
     })
     .await;
     if is_new {
-        // An older state with this revision might be what answers; a new one leaves no doubt.
+        // An older state with this revision might be the one that answers. A new revision leaves no doubt.
         history.in_force.store(index, Ordering::SeqCst);
     }
 }
@@ -438,7 +442,7 @@ const RESOURCES: [&str; 6] = [
     "arn:app:orders:::home/ann",
 ];
 
-/// The question with these indexes, which may be any numbers.
+/// Returns the question with these indexes, which may be any numbers.
 fn question(
     principal: usize,
     action: usize,
@@ -471,7 +475,7 @@ fn question(
     }
 }
 
-/// What the engine says about `question` in `loaded`, in the form of an answer.
+/// Returns what the engine says about `question` in `loaded`, in the form of an answer.
 fn expected(loaded: &Loaded, question: &pb::AuthorizeRequest) -> pb::AuthorizeResponse {
     let context = question.context.iter().filter_map(|entry| {
         let Some(prost_types::value::Kind::StringValue(text)) = &entry.value.as_ref()?.kind else {
@@ -531,7 +535,7 @@ fn expected(loaded: &Loaded, question: &pb::AuthorizeRequest) -> pb::AuthorizeRe
     }
 }
 
-/// One client that asks until it is told to stop.
+/// A client that asks until it is told to stop.
 struct Asker {
     client: Client,
     random: Random,
@@ -561,7 +565,7 @@ impl Asker {
             .collect();
         while !self.stop.load(Ordering::Relaxed) {
             if self.random.chance(50) {
-                // Bursts with pauses: a machine that only asks would have no time for the edits.
+                // The client asks in bursts with pauses. Otherwise the machine would have no time for the edits.
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
             let question = self.random.one(&questions).clone();

@@ -1,8 +1,8 @@
-//! Faults of a running server that were found from outside, each with the bound that holds since.
+//! Tests for faults of a running server that were found from outside, each with the bound that applies since then.
 //!
-//! What they have in common: something that is not a question (a log, a descriptor, a file that somebody keeps writing, a
-//! connection that says nothing) could keep a revocation from taking force, or end the process. So most of these
-//! tests take a right away and look how soon it is gone.
+//! They have in common that something other than a question (a log, a descriptor, a file that is rewritten all the
+//! time, a silent connection) could delay a revocation or end the process. So most of these tests revoke a permission
+//! and check how soon the revocation takes effect.
 
 use std::path::Path;
 use std::time::Duration;
@@ -28,26 +28,26 @@ mod store;
 const GET: &str = "orders:Get";
 const REFUND: &str = "orders:Refund";
 
-/// Within this a change must be in force. It takes some 100 ms, and more on a machine that has other things to do; every
-/// fault here kept it out for 5 s at least.
+/// A change must take effect within this time. It takes about 100 ms, and more on a busy machine. Every fault here
+/// delayed it by at least 5 s.
 const IN_FORCE: Duration = Duration::from_secs(3);
 
-/// Within this a server must end that has nothing to wait for. It takes some 200 ms; a connection that said nothing
-/// held it up for 4.7 s, others for as long as a drain may take.
+/// A server that has nothing to wait for must end within this time. It takes about 200 ms. A silent connection delayed
+/// it by 4.7 s, and others for as long as a drain may take.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Ann's file when she may do `action`.
+/// Returns ann's file when she may do `action`.
 fn ann_may(action: &str) -> String {
     user("ann", &allow(action))
 }
 
-/// The decision about ann's `action`, if there is one.
+/// Returns the decision about ann's `action`, if there is one.
 async fn decision(client: &mut Client, action: &str) -> Option<pb::Decision> {
     let answer = client.authorize(ann_asks(action)).await.ok()?;
     Some(answer.into_inner().decision())
 }
 
-/// Gives ann the right to `action` instead of the one she had, and waits until the old one is gone.
+/// Allows ann `action` in place of her earlier permission, and waits until the earlier one is gone.
 async fn grant_instead(root: &Path, server: &mut Server, client: &mut Client, action: &str) {
     write_by_rename(root, "users/ann.json", &ann_may(action));
     let old = if action == GET { REFUND } else { GET };
@@ -59,7 +59,7 @@ async fn grant_instead(root: &Path, server: &mut Server, client: &mut Client, ac
     .await;
 }
 
-/// A store in which ann may do [`GET`], and a server of it that is ready.
+/// Returns a store in which ann may do [`GET`], and a server for it that is ready.
 async fn served(options: &[&str]) -> (TempDir, Server, Client) {
     let store = store_allowing(GET);
     let listen = ["--listen", "127.0.0.1:0"];
@@ -68,7 +68,7 @@ async fn served(options: &[&str]) -> (TempDir, Server, Client) {
     (store, server, client)
 }
 
-/// Whether a line of the log is a warning or worse.
+/// Returns whether a line of the log is a warning or worse.
 fn is_complaint(line: &str) -> bool {
     matches!(log_field(line, "level").as_deref(), Some("WARN" | "ERROR"))
 }

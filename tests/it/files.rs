@@ -1,6 +1,6 @@
-//! Files and words that people bring: what commands of AWS print, texts that are no JSON, and typing errors.
+//! Tests what users bring: outputs of AWS commands, texts that are not JSON, and typing errors.
 //!
-//! Each is loaded, or told in one finding that says what it is and how to mend it.
+//! Each of them is loaded, or reported in one finding that says what it is and how to fix it.
 
 mod explained;
 mod hints;
@@ -15,7 +15,7 @@ use iamd::store;
 
 const ACCOUNT: &str = r#"{"AccountId": "111111111111"}"#;
 
-/// Everything that is found in a store of `files`, whether it loads or not.
+/// Returns the findings about a store of `files`, whether it loads or not.
 fn found<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Vec<Finding> {
     let account = ("account.json", ACCOUNT);
     match store::load_texts([account].into_iter().chain(files)) {
@@ -24,7 +24,7 @@ fn found<'t>(files: impl IntoIterator<Item = (&'t str, &'t str)>) -> Vec<Finding
     }
 }
 
-/// The line and the column, both from 1, where `part` first stands in `text`.
+/// Returns the line and the column, both from 1, of the first occurrence of `part` in `text`.
 fn place_of(part: &str, text: &str) -> (u32, u32) {
     let before = &text[..text.find(part).expect(part)];
     let line = before.matches('\n').count() + 1;
@@ -32,7 +32,7 @@ fn place_of(part: &str, text: &str) -> (u32, u32) {
     (u32::try_from(line).unwrap(), u32::try_from(column).unwrap())
 }
 
-/// What a finding says, with how to mend it.
+/// Returns the message of a finding with its help.
 fn words_of(finding: &Finding) -> String {
     let help = finding.help.as_deref().unwrap_or("(no help)");
     format!("{}; {help}", finding.message)

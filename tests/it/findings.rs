@@ -1,7 +1,7 @@
-//! What authors and users read: every code of a finding is documented, and its words, its place and the help of the
-//! command line stand in `snapshots/`, where a change of one of them shows as a changed line.
+//! Tests what authors and users read. Every code of a finding is documented. Its words, its place and the help of the
+//! command line are in `snapshots/`, where a change shows as a changed line.
 //!
-//! `INSTA_UPDATE=always cargo test --test it findings::` writes the snapshots anew, for a change that is meant.
+//! To accept an intended change, run `INSTA_UPDATE=always cargo test --test it findings::`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ use examples::Example;
 
 mod examples;
 
-/// The codes of `docs/findings.md`, in its order: what begins a row of a table.
+/// Returns the codes of `docs/findings.md` in order. A code begins a row of a table.
 fn documented() -> Vec<String> {
     let text = fs::read_to_string(repository().join("docs/findings.md")).unwrap();
     let code = |line: &str| Some(line.strip_prefix("| `")?.split_once("` |")?.0.to_owned());
@@ -46,7 +46,7 @@ fn every_code_is_documented_and_every_documented_code_exists() {
     assert_eq!(Code::ALL.len(), in_code.len(), "each is declared once");
 }
 
-/// What is found about the store that the example makes.
+/// Returns the findings about the store of the example.
 fn findings(example: &Example) -> Vec<Finding> {
     let root = TempDir::new().unwrap();
     for (path, bad) in &example.files {
@@ -58,7 +58,7 @@ fn findings(example: &Example) -> Vec<Finding> {
     }
 }
 
-/// Everything that is found in all examples, by code. The example of a code gives nothing else.
+/// Returns all findings of all examples, by code. The example of a code gives no other findings.
 fn found() -> BTreeMap<&'static str, Vec<Finding>> {
     let mut found: BTreeMap<&str, Vec<Finding>> = BTreeMap::new();
     let mut wrong = Vec::new();
@@ -92,7 +92,7 @@ fn the_words_of_every_code_are_as_they_were_reviewed() {
         let examples = found.get(&*code);
         let examples = examples.unwrap_or_else(|| panic!("`{code}` has no example"));
         writeln!(text, "{code}").unwrap();
-        // What several examples say is told of the first.
+        // A text that several examples share is listed once, for the first of them.
         let mut said = BTreeSet::new();
         for finding in examples {
             let Finding {

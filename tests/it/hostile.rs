@@ -1,4 +1,4 @@
-//! Every kind of bad input to a store gives one finding with its place; nothing crashes, and a running server goes on
+//! Every kind of bad input to a store gives one finding with its place. Nothing crashes, and a running server goes on
 //! answering from the last good store.
 
 use std::fs;
@@ -22,11 +22,11 @@ use crate::support::{
 
 pub mod cases;
 
-/// Something in a store that should not be there, or not like that.
+/// Something that should not be in a store, or not in this form.
 #[derive(Debug)]
 pub enum Bad {
     Bytes(Vec<u8>),
-    /// A file of that many bytes, all zero, which take no room.
+    /// A file of this many zero bytes, which takes no space on the disk.
     Zeros(u64),
     Folder,
     Link(&'static str),
@@ -35,15 +35,15 @@ pub enum Bad {
     Gone,
 }
 
-/// A way to be wrong.
+/// One kind of bad input.
 pub struct Case {
     pub what: &'static str,
     pub bad: Vec<(String, Bad)>,
-    /// How the one finding begins: `users/ann.json:3:5: error[unknown-member]`.
+    /// The beginning of the one finding: `users/ann.json:3:5: error[unknown-member]`.
     pub finding: &'static str,
 }
 
-/// The good store that each case spoils: a bit of everything.
+/// The good store that each case spoils. It has something of every kind.
 pub fn base() -> Vec<(&'static str, String)> {
     let dump = cases::DUMP.to_owned();
     vec![
@@ -76,7 +76,7 @@ impl Case {
         }
     }
 
-    /// Takes away what it brought and puts back what was there.
+    /// Removes the bad input and restores what was there.
     fn undo(&self, root: &Path) {
         let base = base();
         for (path, bad) in &self.bad {
@@ -102,13 +102,13 @@ impl Case {
     }
 }
 
-/// Puts it into the store.
+/// Puts the bad input into the store.
 pub fn spoil(root: &Path, path: &str, bad: &Bad) {
     let place = root.join(path);
     fs::create_dir_all(place.parent().unwrap()).unwrap();
     let beside = root.join(".spoilt");
     match bad {
-        // Renamed into its place: no half of it may give another finding first.
+        // The file is renamed into its place, so that a half-written file cannot give another finding first.
         Bad::Bytes(bytes) => {
             fs::write(&beside, bytes).unwrap();
             fs::rename(&beside, &place).unwrap();
@@ -136,7 +136,7 @@ pub fn spoil(root: &Path, path: &str, bad: &Bad) {
     }
 }
 
-/// The one finding about `root`, or what is there instead.
+/// Returns the one finding about `root`, or what there is instead.
 fn only_error(root: &Path) -> Result<Finding, String> {
     let findings = match store::load(root) {
         Ok(_) => return Err("it loads".to_owned()),
@@ -153,7 +153,7 @@ fn only_error(root: &Path) -> Result<Finding, String> {
     }
 }
 
-/// Runs `work` for every case, a few at a time, and panics with all that went wrong.
+/// Runs `work` for every case, a few at a time, and panics with everything that failed.
 fn for_every_case(work: impl Fn(&Case) -> Result<(), String> + Sync) {
     let cases = cases::all();
     let (next, wrong) = (AtomicUsize::new(0), std::sync::Mutex::new(Vec::new()));
@@ -228,7 +228,7 @@ fn serve(root: &Path) -> Command {
     command
 }
 
-/// Whether a process ended with status 2 and `expected` as the only error about the store.
+/// Returns whether a process ended with status 2 and with `expected` as the only error about the store.
 fn says_only(ended: &Finished, expected: &str) -> Result<(), String> {
     let errors = errors_in(ended.stderr.lines());
     if ended.status == Some(2) && errors == [expected] && !ended.stderr.contains("internal error") {
@@ -268,7 +268,7 @@ async fn a_running_server_outlives_each_kind_of_bad_input() {
         .await;
         assert_eq!(ask(&mut client).await.revision, good, "{}", case.what);
         case.undo(root);
-        // With another content than before, so that the mended store can be told from the last good one.
+        // The content differs from the earlier one, so that the repaired store can be told from the last good one.
         write_by_rename(
             root,
             "groups/staff.json",
@@ -313,7 +313,7 @@ async fn a_dump_that_arrives_in_pieces_is_live_once_it_is_whole() {
     let new = cases::DUMP.replace("\"zed\"", "\"zac\"");
     let new = new.replace("user/zed", "user/zac");
     let place = root.join("dumps/partner.json");
-    // In place, as a copy over the network does it: each piece is seen, none is believed.
+    // The file is written in place, as a copy over the network does it: each part is seen, but none is accepted.
     for piece in 1..20 {
         let n_bytes = new.trim_end().len() * piece / 20;
         fs::write(&place, new.as_bytes().get(..n_bytes).unwrap()).unwrap();
@@ -331,7 +331,7 @@ async fn a_dump_that_arrives_in_pieces_is_live_once_it_is_whole() {
     until_revision(&mut client, &revision(root)).await;
 }
 
-/// The superuser may read everything, so the server runs as somebody else where the tests run as the superuser.
+/// The superuser may read everything, so if root runs the tests, the server runs as another user.
 #[test]
 fn what_cannot_be_read_is_named() {
     let folder = TempDir::new().unwrap();
@@ -382,7 +382,8 @@ fn what_cannot_be_read_is_named() {
     }
 }
 
-/// A library that has one call of the system fail, for `LD_PRELOAD`. Whoever links Rust programs has the compiler.
+/// Builds a library for `LD_PRELOAD` that makes one system call fail. A machine that builds Rust programs has the
+/// compiler for it.
 fn library_that_refuses(call: &str, why: &str, folder: &Path) -> PathBuf {
     let (source, library) = (folder.join("refuse.c"), folder.join("refuse.so"));
     let text = format!("#include <errno.h>\nint {call}() {{ errno = {why}; return -1; }}\n");
@@ -395,7 +396,7 @@ fn library_that_refuses(call: &str, why: &str, folder: &Path) -> PathBuf {
     library
 }
 
-/// What the system lets a user watch runs out: the poll finds changes, and says that it takes longer.
+/// The system's limit of watches is reached. Polling finds changes, and the log says that this takes longer.
 #[tokio::test]
 async fn without_watches_changes_are_found_all_the_same() {
     for (call, why) in [("inotify_init1", "EMFILE"), ("inotify_add_watch", "ENOSPC")] {
@@ -424,7 +425,7 @@ async fn without_watches_changes_are_found_all_the_same() {
     }
 }
 
-/// Files vanish, appear and change while a store is read: a load gives a state that there was meanwhile, or none.
+/// Files disappear, appear and change while a store is read. A load gives a state that existed meanwhile, or none.
 #[test]
 fn a_load_gives_one_of_the_states_that_there_were_meanwhile() {
     const N_FILES: usize = 6;
@@ -439,7 +440,7 @@ fn a_load_gives_one_of_the_states_that_there_were_meanwhile() {
     };
     write_base(folder.path());
     write_base(shadow.path());
-    // A plain write is first empty, which no load takes.
+    // A plain write first makes the file empty, which no load accepts.
     let states: Vec<String> = (0..240)
         .map(|step| {
             if step > 0 {
@@ -453,9 +454,10 @@ fn a_load_gives_one_of_the_states_that_there_were_meanwhile() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for step in 1..states.len() {
-                at.store(step, Ordering::SeqCst); // from now on it may be seen
+                at.store(step, Ordering::SeqCst); // from now on a load may see it
                 edit(folder.path(), step);
-                // Longer than a tick of the file system's clock: two writes within one leave no trace of the first.
+                // The pause is longer than a tick of the file system's clock, because two writes within one tick look
+                // like one.
                 std::thread::sleep(Duration::from_millis(8));
             }
             is_over.store(true, Ordering::SeqCst);
@@ -478,7 +480,7 @@ fn a_load_gives_one_of_the_states_that_there_were_meanwhile() {
     assert!(n_loaded > 20, "{n_loaded} loads, {n_refused} refused");
 }
 
-/// The folder goes away and comes back, again and again, without a pause for the server to follow.
+/// The folder is removed and restored again and again, without a pause for the server to catch up.
 #[tokio::test]
 async fn a_folder_removed_and_created_again_is_live_in_the_end() {
     let folder = TempDir::new().unwrap();
@@ -492,7 +494,7 @@ async fn a_folder_removed_and_created_again_is_live_in_the_end() {
             if time % 2 == 0 {
                 assert_eq!(ask(&mut client).await.decision(), pb::Decision::Allow);
             }
-            // The store is whole when it appears: what a copy shows halfway is another matter.
+            // The store is complete when it appears. A half-copied store is a different case.
             let beside = folder.path().join("beside");
             write_base(&beside);
             let unique = format!(r#"{{"CreateDate": "{round}-{time}"}}"#);

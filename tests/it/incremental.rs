@@ -1,12 +1,12 @@
-//! A store that is loaded again and again says what it would say if it were loaded for the first time.
+//! A store that is loaded again and again must give what it would give if it were loaded for the first time.
 //!
-//! A sequence begins with a random store and edits it file by file: documents, attachments, tags and names change as
-//! those of another random store have them, files come and go, and now and then one is no JSON. After each edit, the
-//! loader that has seen the whole sequence and a loader that has seen nothing must agree: on the revision, on every
-//! finding, on the counts and on the answers, of cold and of warm tables. And the snapshot of the edit before still
-//! answers as it did.
+//! A sequence begins with a random store and edits it file by file. Documents, attachments, tags and names change to
+//! those of another random store, files are added and removed, and now and then a file is not JSON. After each edit,
+//! the loader that has seen the whole sequence and a loader that has seen nothing must agree on the revision, on every
+//! finding, on the counts and on the answers, of cold and of warm tables. The snapshot before the edit must still
+//! answer as it did.
 //!
-//! How to run a hundred thousand sequences, and a long storm: `tests/README.md`.
+//! `tests/README.md` says how to run a hundred thousand sequences and a long storm.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -29,30 +29,30 @@ use crate::worlds::{self, Random, World};
 mod many;
 mod patched;
 
-/// Without optimisation they take ten times as long.
+/// Without optimization they take ten times as long.
 const N_SEQUENCES: u64 = if cfg!(debug_assertions) { 60 } else { 300 };
 const N_EDITS: usize = 5;
-/// So many sequences begin with the same worlds, and take what changes from them.
+/// This many sequences begin with the same worlds and take their changes from them.
 const N_SEQUENCES_PER_POOL: u64 = 64;
 const N_WORLDS_PER_POOL: usize = 8;
 const N_QUESTIONS: usize = 6;
 const N_THREADS: u64 = 2;
-/// A long run says after so many sequences how far it is.
+/// A long run prints its progress after this many sequences.
 const N_BETWEEN_WORDS: u64 = 10 * 1_024;
-/// How many snapshots the storm publishes.
+/// The number of snapshots that the storm publishes.
 const N_PUBLISHED: u64 = 300;
-/// The same, where each is loaded from files.
+/// The number of snapshots in the storm whose stores are loaded from files.
 const N_FROM_FILES: u64 = 100;
 
 type Files = BTreeMap<String, String>;
 
-/// How often edits did what.
+/// How many edits had which effect.
 #[derive(Debug, Default)]
 struct Tally {
     n_edits: u64,
     n_patched: u64,
     n_refused: u64,
-    /// Compared with those of a whole load.
+    /// The number of edits whose load was compared with a full load.
     n_answers: u64,
 }
 
@@ -64,7 +64,7 @@ fn load(loader: &mut Loader, files: &Files) -> Result<Loaded, Refused> {
     )
 }
 
-/// All that can be seen of a load: revision and counts, or nothing, and the findings.
+/// Returns everything that can be seen of a load: the revision and the counts, or nothing, and the findings.
 fn seen(loaded: &Result<Loaded, Refused>) -> (Option<(String, [usize; 3])>, &[Finding]) {
     match loaded {
         Ok(loaded) => {
@@ -80,7 +80,7 @@ fn answer(snapshot: &Snapshot, question: &Question) -> String {
     told(ask(snapshot, question))
 }
 
-/// The reason, and the statements that settled it.
+/// Returns the reason and the determining statements.
 fn told(decided: Result<Decision, String>) -> String {
     match decided {
         Ok(decision) => {
@@ -95,7 +95,7 @@ fn told(decided: Result<Decision, String>) -> String {
     }
 }
 
-/// The first answers, and those of tables that have been asked before.
+/// Returns the answers of new tables, and those of tables that were used before.
 fn answers(snapshot: &Snapshot, questions: &[Question]) -> [Vec<String>; 2] {
     let all = || -> Vec<String> {
         let answers = questions.iter().map(|question| answer(snapshot, question));
@@ -106,13 +106,13 @@ fn answers(snapshot: &Snapshot, questions: &[Question]) -> [Vec<String>; 2] {
     [cold, all()]
 }
 
-/// The files of a store in the making.
+/// The files of a store that is being edited.
 struct Edited {
     files: BTreeMap<String, Json>,
     texts: Files,
-    /// What the edits since the last [`Self::keep`] have changed, as it was.
+    /// The files changed since the last [`Self::keep`], as they were before.
     before: Vec<(String, Option<Json>)>,
-    /// Files that have another text until the next edit.
+    /// The files that have another text until the next edit.
     passing: Vec<String>,
 }
 
@@ -138,12 +138,12 @@ impl Edited {
         self.before.push((path.to_owned(), before));
     }
 
-    /// Lets the edits so far stay.
+    /// Makes the edits so far permanent.
     fn keep(&mut self) {
         self.before.clear();
     }
 
-    /// Takes the edits since the last [`Self::keep`] back.
+    /// Undoes the edits since the last [`Self::keep`].
     fn undo(&mut self) {
         while let Some((path, json)) = self.before.pop() {
             self.put(&path, json);
@@ -151,7 +151,7 @@ impl Edited {
         }
     }
 
-    /// Ends the passing texts.
+    /// Restores the temporary texts.
     fn mend(&mut self) {
         for path in std::mem::take(&mut self.passing) {
             match self.files.get(&path) {
@@ -161,7 +161,7 @@ impl Edited {
         }
     }
 
-    /// One edit: a file becomes, in whole or in one of its members, what it is in one of `others`, or has another text
+    /// Makes one edit. A file becomes, in whole or in one member, what it is in one of `others`, or has another text
     /// until the next edit.
     fn edit(&mut self, others: &[World], random: &mut Random) {
         let other = random.pick(others);
@@ -172,7 +172,7 @@ impl Edited {
             4..20 => self.put(path, Some(new.clone())),
             20..24 => self.pass(path, "{".to_owned()),
             24..30 => {
-                // The same, said otherwise: places move, meaning does not.
+                // The text changes but not the meaning: places move.
                 if let Some(json) = self.files.get(path) {
                     let text = worlds::permuted(json, random);
                     self.pass(path, text);
@@ -204,7 +204,7 @@ impl Edited {
     }
 }
 
-/// What the sequence of this seed and those beside it take their stores from.
+/// Returns the worlds from which the sequence of this seed and its neighbors take their stores.
 fn pool(seed: u64) -> Vec<World> {
     let mut random = Random::new(seed / N_SEQUENCES_PER_POOL);
     let world = |_| {
@@ -217,8 +217,8 @@ fn pool(seed: u64) -> Vec<World> {
     (0..N_WORLDS_PER_POOL).map(world).collect()
 }
 
-/// `world` with nobody and nothing in its other accounts, if it loads like that: most of what a sequence takes is
-/// reading all files from nothing after each edit.
+/// Returns `world` with its other accounts emptied, if it still loads. Most of the time of a sequence goes into reading
+/// all files from nothing after each edit.
 fn without_others(world: &World) -> Option<World> {
     let mut world = world.clone();
     world.files.retain(|path, _| {
@@ -232,7 +232,7 @@ fn without_others(world: &World) -> Option<World> {
     Some(world)
 }
 
-/// One sequence; panics with its seed where the law does not hold.
+/// Runs one sequence. Panics with its seed if the law does not hold.
 fn run(seed: u64, pool: &[World], tally: &mut Tally) {
     let mut random = Random::new(seed);
     let first = random.pick(pool);
@@ -258,7 +258,7 @@ fn run(seed: u64, pool: &[World], tally: &mut Tally) {
         tally.n_edits += 1;
         let (Ok(incremental), Ok(whole)) = (incremental, whole) else {
             tally.n_refused += 1;
-            // What does not load seldom gets better by itself.
+            // A store that does not load seldom recovers on its own.
             if random.chance(80) {
                 store.undo();
             }
@@ -290,10 +290,10 @@ fn an_incremental_load_says_what_a_whole_one_says() {
     let tallies = thread::scope(|scope| {
         let work = || {
             let mut tally = Tally::default();
-            // Seeds from one number on do not meet those from the next one.
+            // Seeds that count up from one number do not overlap with those from the next number.
             let seed = |index: u64| match first >> 40 {
                 0 => (first << 40) + index,
-                // That of one sequence.
+                // This is the seed of one sequence.
                 _ => first + index,
             };
             loop {
@@ -338,7 +338,8 @@ fn an_incremental_load_says_what_a_whole_one_says() {
     );
 }
 
-/// The texts of a store with so many managed policies of three statements and as many users with two of them each.
+/// Returns the texts of a store with this many managed policies of three statements and as many users with two of them
+/// each.
 fn large(n: usize) -> Files {
     let policy = |number: usize| {
         let statements: Vec<Json> = (0..3)
@@ -374,7 +375,7 @@ fn large(n: usize) -> Files {
     files
 }
 
-/// What one changed policy costs in a large store, beside a load of the whole: prints both.
+/// Prints the cost of one changed policy in a large store, beside that of a full load.
 #[test]
 #[ignore = "a measurement: cargo test --profile fast --test it -- --ignored --nocapture one_changed_policy"]
 fn one_changed_policy_of_a_large_store_is_a_hundredth_of_a_load() {
@@ -403,7 +404,7 @@ fn one_changed_policy_of_a_large_store_is_a_hundredth_of_a_load() {
         "{} files, {n_bytes} bytes, {} statements: {whole:?}, {grown} KiB more",
         loaded.n_files, loaded.n_statements
     );
-    // The stamps of files this new are not trusted, and nothing but time makes them older.
+    // The timestamps of files this new are not trusted, and only time makes them older.
     thread::sleep(std::time::Duration::from_millis(2_100));
     let loaded = loader
         .load(root.path())
@@ -444,7 +445,7 @@ fn resident_kib() -> usize {
     line.split_whitespace().nth(1).unwrap().parse().unwrap()
 }
 
-/// What a store of `n` says: ann may do the action of that number, by each kind of policy that can be patched.
+/// Returns a store for `n`: ann may do the action of that number, by each kind of policy that can be patched.
 fn numbered(n: u64) -> Files {
     let document = |effect: &str, action: String| json!({"Version": "2012-10-17", "Statement": [{"Sid": format!("S{n}"), "Effect": effect, "Action": action, "Resource": "*"}]});
     let action = |part: u64| format!("orders:Do{}", (n + part) % 4);
@@ -467,7 +468,7 @@ fn numbered(n: u64) -> Files {
     .collect()
 }
 
-/// What each of some stores answers, by its revision, and the number of the first one.
+/// Returns what each of some stores answers, by revision, and the number of the first store.
 fn expected(n_stores: u64, questions: &[Question]) -> BTreeMap<String, (u64, Vec<String>)> {
     let of = |n: u64| {
         let loaded = load(&mut Loader::new(), &numbered(n))
@@ -482,11 +483,12 @@ fn expected(n_stores: u64, questions: &[Question]) -> BTreeMap<String, (u64, Vec
     all
 }
 
-/// Asks what is in force until it is told to stop, and gives how many answers it had.
+/// Asks the generation in force until told to stop. Returns the number of answers.
 ///
-/// The stores are published in turn, `n_stores` of them, and `publishing` is the number of the one that is about to be:
-/// an answer of store `n` may be from that publication or from the same store turns before, so its age is known as long
-/// as publications do not run a whole turn ahead between two looks, which the publishing thread takes care of.
+/// The stores are published in turn, `n_stores` of them, and `publishing` is the number of the one that is about to be
+/// published. An answer of store `n` may come from that publication or from the same store one or more turns before.
+/// Its age is known as long as publications do not get a whole turn ahead between two looks, which the publishing
+/// thread ensures.
 fn read_on(
     reader: &Reader<'_>,
     questions: &[Question],
@@ -494,7 +496,7 @@ fn read_on(
 ) -> u64 {
     let (mut turn, mut n_answers, mut newest) = (0, 0, 0);
     while !reader.stop.load(Ordering::Relaxed) {
-        // What was in force before the look at the generation: no older one may be seen.
+        // The publication that was in force before the look at the generation. No older one may be seen.
         let oldest = reader.in_force.load(Ordering::Acquire).max(newest);
         let generation = reader.live.load();
         let Some(generation) = generation.as_ref() else {
@@ -511,7 +513,7 @@ fn read_on(
             reader.stop.store(true, Ordering::Relaxed);
             panic!("{revision}: {found}, and not {}", answers[at]);
         }
-        // The publication it is of: the only one of this store from the oldest that it may be on.
+        // The publication that the answer belongs to: the only one of this store from the oldest allowed on.
         let n_stores = expected.len() as u64;
         let publication = oldest + (store + n_stores - oldest % n_stores) % n_stores;
         if publication > latest {
@@ -526,19 +528,19 @@ fn read_on(
     n_answers
 }
 
-/// What one reading thread of a storm shares with the publishing one.
+/// The state that one reading thread of a storm shares with the publishing thread.
 struct Reader<'s> {
     live: &'s Live,
     stop: &'s AtomicBool,
     publishing: &'s AtomicU64,
     in_force: &'s AtomicU64,
-    /// The newest publication that it has seen.
+    /// The newest publication that the thread has seen.
     seen: &'s AtomicU64,
 }
 
-/// Publishes what `next` loads, `n_published` times, while three threads ask; each answer is checked at the revision of
-/// the snapshot that gave it, and none may be of an older snapshot than was in force before, or seen before by the same
-/// thread. Gives how many of the loads were patched.
+/// Publishes what `next` loads, `n_published` times, while three threads ask. Each answer is checked at the revision of
+/// the snapshot that gave it. No answer may come from an older snapshot than was in force before, or than the same
+/// thread has seen. Returns how many of the loads were patched.
 fn storm(n_published: u64, n_stores: u64, mut next: impl FnMut(u64) -> Loaded) -> u64 {
     let question = |number: u64| Question {
         principal: "arn:aws:iam::111122223333:user/ann".to_owned(),
@@ -570,8 +572,8 @@ fn storm(n_published: u64, n_stores: u64, mut next: impl FnMut(u64) -> Loaded) -
             .collect();
         let mut n_patched = 0;
         for n in 0..n_published {
-            // A turn later a reader could not tell one publication from the next of the same store. On a busy machine
-            // the readers come late; they are waited for now and then as well.
+            // A turn later a reader could not tell one publication from the next of the same store. Readers may be late
+            // on a busy machine, so the publisher sometimes waits for them.
             let bound = n.saturating_sub(n_stores / 2 + 1);
             let is_behind = || seen.iter().any(|seen| seen.load(Ordering::Acquire) < bound);
             while is_behind() && !stop.load(Ordering::Relaxed) {
@@ -600,7 +602,7 @@ fn storm(n_published: u64, n_stores: u64, mut next: impl FnMut(u64) -> Loaded) -
     n_patched
 }
 
-/// From texts, as fast as they load.
+/// Loads from texts, as fast as possible.
 #[test]
 fn every_answer_of_a_storm_of_reloads_is_that_of_its_revision() {
     let n_published = number_from_environment("IAMD_INCREMENTAL_STORM", N_PUBLISHED);
@@ -616,7 +618,7 @@ fn every_answer_of_a_storm_of_reloads_is_that_of_its_revision() {
     );
 }
 
-/// From files that are written between two loads, whatever their stamps may say.
+/// Loads from files that are written between two loads, with any timestamps.
 #[test]
 fn every_answer_of_a_storm_of_changed_files_is_that_of_its_revision() {
     let n_published = number_from_environment("IAMD_INCREMENTAL_FILE_STORM", N_FROM_FILES);

@@ -1,5 +1,4 @@
-//! What the indexes must not change: with them every question has the answer, by the same statements, that it has
-//! without.
+//! With indexes, every question has the same answer by the same statements as without them.
 
 use std::ops::ControlFlow;
 
@@ -16,20 +15,20 @@ use iamd::language::document::Effect;
 use crate::laws::{Case, each_world, load_world, to_request};
 use crate::worlds::{self, Random};
 
-/// The statements that settled it, by identity.
+/// The determining statements, by identity.
 fn settled_by(decision: &Decision) -> Vec<(usize, usize)> {
     let place = |by: &StatementRef| (std::sync::Arc::as_ptr(&by.policy).addr(), by.index);
     decision.determining().iter().map(place).collect()
 }
 
-/// The world with so many statements that they are filtered by resource.
+/// Returns the world with so many statements that they are filtered by resource.
 fn widened(case: &Case, random: &mut Random) -> Snapshot {
     let mut world = case.world.clone();
     worlds::widen(&mut world, random, 60);
     load_world(&world.files)
 }
 
-/// By scanning, before there is an index, and with it: the first two questions for an action make it.
+/// Asks by scanning, before there is an index, and with it. The first two questions for an action build the index.
 #[test]
 fn an_index_changes_no_answer() {
     let mut n_sliced = 0;
@@ -56,7 +55,7 @@ fn an_index_changes_no_answer() {
     assert!(n_sliced > 0, "no index was made");
 }
 
-/// M-23: what an index leaves out does not apply.
+/// M-23: a statement that an index leaves out does not apply.
 #[test]
 fn an_index_leaves_out_nothing_that_applies() {
     let mut n_passed = 0;
@@ -105,7 +104,7 @@ fn holds(set: &PolicySet, by: &StatementRef) -> bool {
         .any(|policy| std::sync::Arc::ptr_eq(policy, &by.policy))
 }
 
-/// Whether the index of `set` gives the statement for this question.
+/// Returns whether the index of `set` gives the statement for this question.
 fn passes(set: &PolicySet, by: &StatementRef, request: &Request) -> bool {
     let action = &request.action;
     let Some(slice) = set.slice(action).or_else(|| set.slice(action)) else {

@@ -1,8 +1,8 @@
-//! What must hold for every store and every question: the engine answers as the oracle does, whichever way it takes, and
-//! I-1 to I-7.
+//! Laws that must hold for every store and every question: the engine answers as the oracle does, on each of its paths,
+//! and I-1 to I-7 hold.
 //!
-//! The worlds come from a seed. Some tens of thousands of questions run with every `cargo test`; the long run is described in
-//! `tests/README.md`.
+//! The worlds come from a seed. Each `cargo test` runs tens of thousands of questions. `tests/README.md` describes the
+//! long run.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -41,10 +41,10 @@ use shares::{Shares, Ways};
 
 const QUESTIONS_A_WORLD: u64 = 320;
 
-/// One question in so many is asked with a listener too.
+/// One question in this many is also asked with a listener.
 const HEARD: u64 = 5;
 
-/// When a cache keeps answers, by name.
+/// The modes of the cache, by name.
 pub const MODES: [(&str, Mode); 3] = [
     ("off", Mode::Off),
     ("auto", Mode::Auto),
@@ -52,11 +52,12 @@ pub const MODES: [(&str, Mode); 3] = [
 ];
 const OFF: usize = 0;
 
-/// How often each question is asked again: the cache that looks for repetition (`Mode::Auto`) knows an answer from the
-/// third time on.
+/// How often each question is repeated. The cache that looks for repetition (`Mode::Auto`) gives answers from the third
+/// time on.
 const N_ROUNDS: usize = 5;
 
-/// How many questions, from which seed, on how many threads: `IAMD_LAWS_CASES`, `IAMD_LAWS_SEED`, `IAMD_LAWS_THREADS`.
+/// The number of questions, the seed and the number of threads: `IAMD_LAWS_CASES`, `IAMD_LAWS_SEED`,
+/// `IAMD_LAWS_THREADS`.
 struct Run {
     n_cases: u64,
     seed: u64,
@@ -65,7 +66,7 @@ struct Run {
 
 impl Run {
     fn of_environment() -> Self {
-        // Without optimisation a question costs ten times as much.
+        // Without optimization, a question costs ten times as much.
         let usual = if cfg!(debug_assertions) {
             40_000
         } else {
@@ -79,13 +80,13 @@ impl Run {
     }
 }
 
-/// M-23: the oracle tries every statement, so that no index of the engine can leave one out.
+/// M-23: the oracle tries every statement, so no index of the engine can leave one out unnoticed.
 #[test]
 fn the_engine_answers_as_the_oracle_does() {
     let run = Run::of_environment();
     let n_worlds = run.n_cases.div_ceil(QUESTIONS_A_WORLD);
     let (next, begun) = (AtomicU64::new(0), Instant::now());
-    // As a server would: the same few texts again and again are compiled once.
+    // A server also compiles the same few texts only once.
     let session_policies = SessionPolicies::remembering(1 << 22);
     let sum = Mutex::new((Shares::default(), Vec::new()));
     thread::scope(|scope| {
@@ -127,7 +128,8 @@ fn the_engine_answers_as_the_oracle_does() {
     shares.assert_ways();
 }
 
-/// All questions to one world: first to the oracle, the engine and by scan, then again by index and from the caches.
+/// Asks all questions about one world: first the oracle, the engine and a scan, then again by index and from the
+/// caches.
 fn compare(seed: u64, session_policies: &SessionPolicies) -> (Shares, Vec<String>) {
     let case = Case::of_any_width(seed);
     let mut shares = Shares {
@@ -156,7 +158,7 @@ fn compare(seed: u64, session_policies: &SessionPolicies) -> (Shares, Vec<String
     (shares, differences)
 }
 
-/// I-1: what nobody allows is denied.
+/// I-1: a question that nothing allows is denied.
 #[test]
 fn without_policies_everything_is_denied() {
     each_world(|case, _| {
@@ -170,7 +172,7 @@ fn without_policies_everything_is_denied() {
             .collect();
         let bare = load_world(&files);
         for question in case.questions() {
-            // E-50, and E-49: the root user behind a federated user.
+            // E-50 and E-49: this is the root user behind a federated user.
             let asks_as = [&question.principal, &question.session().parent];
             let is_root = asks_as.iter().any(|arn| arn.ends_with(":root"));
             let is_trusted = question.principal.contains(worlds::EXTERNAL);
@@ -180,7 +182,7 @@ fn without_policies_everything_is_denied() {
     });
 }
 
-/// I-5, I-7: order and case mean nothing.
+/// I-5, I-7: order and case do not matter.
 #[test]
 fn order_and_case_never_matter() {
     each_world(|case, random| {
@@ -205,7 +207,7 @@ fn order_and_case_never_matter() {
             let mut other = question.clone();
             other.action = random.recase(&other.action);
             for (key, _) in &mut other.context {
-                // A tag key is a value too: that of `aws:TagKeys`.
+                // A tag key is also a value: that of `aws:TagKeys`.
                 if !key.contains('/') {
                     *key = random.recase(key);
                 }
@@ -219,7 +221,7 @@ fn order_and_case_never_matter() {
     });
 }
 
-/// Some worlds, each with some luck of its own.
+/// Makes some worlds, each with its own probabilities.
 pub fn each_world(mut law: impl FnMut(&Case, &mut Random)) {
     let run = Run::of_environment();
     for index in 0..(run.n_cases / 4_000).max(4) {
@@ -238,21 +240,21 @@ fn is_allowed(snapshot: &Snapshot, question: &Question) -> bool {
     ask(snapshot, question).is_ok_and(|decision| decision.is_allowed())
 }
 
-/// The files of a store: path → content.
+/// The files of a store, by path.
 pub type Files = BTreeMap<String, Json>;
 
-/// How many of the worlds are wide, by how many statements, and how many are dear.
+/// How many of the worlds are wide, by how many statements, and how many are expensive.
 const WIDE_PERCENT: usize = 5;
-const DEAR_PERCENT: usize = 8;
-/// Of which accounts lie elsewhere, or are not there.
+const EXPENSIVE_PERCENT: usize = 8;
+/// Accounts that are in another place or do not exist.
 const LAID_OUT_PERCENT: usize = 8;
 const WIDTH: usize = 40;
 
-/// A world, loaded both ways.
+/// A world, loaded by the engine and by the oracle.
 pub struct Case {
     seed: u64,
-    /// Whether its policies are so long that the cache keeps answers by itself.
-    is_dear: bool,
+    /// Whether its policies are so long that the cache keeps answers in its automatic mode.
+    is_expensive: bool,
     pub world: World,
     store: Store,
     pub snapshot: Snapshot,
@@ -263,8 +265,8 @@ impl Case {
         Self::of(seed, worlds::world(&mut Random::new(seed)))
     }
 
-    /// Now and then with policies so long that the engine filters their statements, or that its cache thinks the
-    /// answers worth keeping.
+    /// Makes a world. Now and then its policies are so long that the engine filters their statements, or that the cache
+    /// considers the answers worth keeping.
     fn of_any_width(seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut world = worlds::world(&mut random);
@@ -275,12 +277,12 @@ impl Case {
         if random.chance(LAID_OUT_PERCENT) {
             worlds::lay_out(&mut world, &mut random);
         }
-        let is_dear = (WIDE_PERCENT..WIDE_PERCENT + DEAR_PERCENT).contains(&kind);
-        if is_dear {
-            worlds::make_dear(&mut world, &mut random);
+        let is_expensive = (WIDE_PERCENT..WIDE_PERCENT + EXPENSIVE_PERCENT).contains(&kind);
+        if is_expensive {
+            worlds::make_expensive(&mut world, &mut random);
         }
         Self {
-            is_dear,
+            is_expensive,
             ..Self::of(seed, world)
         }
     }
@@ -289,7 +291,7 @@ impl Case {
         let texts = world.texts();
         Self {
             seed,
-            is_dear: false,
+            is_expensive: false,
             store: oracle::store::of_files(&world.files),
             snapshot: load(&texts),
             world,
@@ -305,7 +307,7 @@ impl Case {
         (0..100).map(|number| self.question(number))
     }
 
-    /// Or what engine and oracle do not agree on.
+    /// Asks the engine and the oracle. Returns the decision, or an error that says where they disagree.
     fn difference(
         &self,
         question: &Question,
@@ -362,17 +364,17 @@ impl Case {
         Ok(Some((request, decision)))
     }
 
-    /// By index once, when all slices are there; the caches so often that they know what they keep. By itself a cache
-    /// keeps nothing where nothing is dear.
+    /// Asks by index once, when all slices exist, and the caches so often that they have what they keep. In its
+    /// automatic mode, a cache keeps nothing if no question is expensive.
     fn is_asked(&self, mode: usize, round: usize) -> bool {
         match MODES[mode].1 {
             Mode::Off => round + 1 == N_ROUNDS,
-            Mode::Auto => round == 0 || self.is_dear,
+            Mode::Auto => round == 0 || self.is_expensive,
             Mode::Always => round < 2,
         }
     }
 
-    /// The same questions again and again: by now there are indexes, and soon the caches know the answers.
+    /// Repeats the same questions. By now there are indexes, and soon the caches have the answers.
     fn ask_again(&self, decided: &[(Request, Decision)], ways: &mut Ways) -> Result<(), String> {
         let modes = MODES.map(|(name, mode)| {
             let caching = Caching::new(mode, 1 << 20, self.seed);
@@ -407,14 +409,14 @@ impl Case {
     }
 }
 
-/// Whether `names` has a statement of each of `sets`, and none from elsewhere.
+/// Returns whether `names` has a statement of each of `sets`, and none from elsewhere.
 pub fn is_admissible(names: &[Name], sets: &[BTreeSet<Name>]) -> bool {
     let is_one_of = |set: &BTreeSet<Name>| names.iter().any(|name| set.contains(name));
     let is_expected = |name: &Name| sets.iter().any(|set| set.contains(name));
     names.iter().all(is_expected) && sets.iter().all(is_one_of)
 }
 
-/// The same reason by the same statements in the same order.
+/// Returns whether the answers have the same reason by the same statements in the same order.
 pub fn is_same(one: &Decision, other: &Decision) -> bool {
     let is_same_statement = |(one, other): (&StatementRef, &StatementRef)| {
         one.index == other.index
@@ -452,13 +454,13 @@ pub fn load(texts: &BTreeMap<String, String>) -> Snapshot {
     }
 }
 
-/// What the engine decides.
+/// Returns what the engine decides.
 pub fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String> {
     let request = to_request(question)?;
     authorize(snapshot, &request).map_err(|error| error.to_string())
 }
 
-/// As the engine takes it, if it is a question at all.
+/// Returns the question as the engine takes it, if it is valid.
 pub fn to_request(question: &Question) -> Result<Request, String> {
     to_request_with(question, &SessionPolicies::forgetting())
 }
@@ -472,7 +474,7 @@ pub fn to_request_with(
         .map_err(|error| error.to_string())
 }
 
-/// What is worth counting in a question.
+/// Returns the features of a question that are counted.
 fn asked(question: &Question) -> Vec<(&'static str, bool)> {
     let session = question.session();
     let is = |part: &str| question.principal.contains(part);
@@ -567,7 +569,7 @@ fn asked(question: &Question) -> Vec<(&'static str, bool)> {
     ]
 }
 
-/// S-1: who listens changes nothing, and hears of every statement that settled the question.
+/// S-1: a listener changes nothing, and is told of every statement that determined the answer.
 fn listen(snapshot: &Snapshot, request: &Request, plain: &Decision) -> Heard {
     let mut heard = Heard::default();
     let decision = iamd::engine::authorize_with(snapshot, request, &mut heard).unwrap();
@@ -578,7 +580,7 @@ fn listen(snapshot: &Snapshot, request: &Request, plain: &Decision) -> Heard {
     heard
 }
 
-/// The statements that apply, and what those have whose condition was asked for.
+/// The statements that apply, and those whose condition was evaluated.
 #[derive(Default)]
 struct Heard {
     applying: BTreeSet<Name>,
@@ -629,7 +631,7 @@ impl Trace for Heard {
     fn layer(&mut self, _: PolicyType, _: Verdict) {}
 }
 
-/// As a protocol would put it.
+/// Returns the question as a protocol would send it.
 pub fn asked_of(question: &Question) -> Asked<'_> {
     Asked {
         principal: &question.principal,
@@ -685,7 +687,7 @@ fn value_of(given: &Given) -> AskedValue<'_> {
     }
 }
 
-/// What the oracle calls the statement.
+/// Returns the name that the oracle gives the statement.
 pub fn name(statement: impl Into<StatementName>) -> Name {
     let statement = statement.into();
     let kind = match statement.policy_type.unwrap() {

@@ -1,4 +1,4 @@
-//! The one test program: what iamd does, seen from outside.
+//! The one test program, which tests what iamd does from outside.
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,8 +1,8 @@
-//! Who may do what in the example store `policies/`: one table of ✓ and ✗, kept as a snapshot.
+//! Shows who may do what in the example store `policies/`, as one table of ✓ and ✗ in a snapshot.
 //!
-//! A change of meaning, in the store or in the engine, shows as changed cells of `snapshots/it__matrix__who_may_what.snap`
-//! in a reviewer's diff. The engine decides each cell and the oracle must agree. A statement of the store that settles no
-//! cell is a failure: whoever adds one adds a line to [`ASKED`].
+//! A change of meaning, in the store or in the engine, shows in a reviewer's diff as changed cells of
+//! `snapshots/it__matrix__who_may_what.snap`. The engine decides each cell and the oracle must agree. A statement of
+//! the store that determines no cell is a failure: an author who adds a statement also adds a line to [`ASKED`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,10 +19,10 @@ use crate::oracle::{self, Answer, Name};
 use crate::scenarios::by_oracle::texts;
 use crate::support::repository;
 
-/// The clock of all questions.
+/// The time of all questions.
 const AT: &str = "2026-06-01T12:00:00Z";
 
-/// A column: its head, the principal, and what its session and, in `context`, its calls always say.
+/// A column: its heading, the principal, and what its session and, in `context`, its calls always contain.
 type Asker = (&'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
@@ -109,7 +109,7 @@ const ASKED: &[Asked] = &[
     ("sts:AssumeRoleWithWebIdentity", "arn:aws:iam::111122223333:role/customer", "{}"),
 ];
 
-/// How a cell says why: in capitals where a Deny settled it.
+/// The reasons in cells, in capitals if a Deny determined the answer.
 #[rustfmt::skip]
 const REASONS: &[(&str, &str)] = &[
     ("✓id", "ALLOW_IDENTITY"),
@@ -137,7 +137,7 @@ const REASONS: &[(&str, &str)] = &[
     ("✗it", "IMPLICIT_DENY_INVALID_IDENTITY_TOKEN"),
 ];
 
-/// Statements that can settle no question, with the reason.
+/// Statements that cannot determine any question, with the reason.
 #[rustfmt::skip]
 const SETTLE_NOTHING: &[(&str, &str)] = &[
     ("boundary arn:aws:iam::111122223333:policy/ReadOnlyBoundary 0", "an Allow of a boundary lets through, and grants nothing (E-48)"),
@@ -195,15 +195,15 @@ fn who_may_what() {
     });
 }
 
-/// The cell of what nobody can ask.
+/// The cell of a question that is impossible.
 const NOT_ASKED: &str = "·";
 
-/// E-2, T-20: an identity provider asks for roles, and for nothing else.
+/// Returns whether the question is possible. An identity provider asks only for roles (E-2, T-20).
 fn may_ask((_, principal, _): &Asker, (action, ..): &Asked) -> bool {
     !principal.contains(":oidc-provider/") || action.starts_with("sts:")
 }
 
-/// The columns and the cells in words.
+/// Returns the columns and the cells in words.
 fn legend() -> String {
     let mut legend = format!("At {AT}.\n\n");
     for (head, principal, session) in ASKERS {
@@ -227,13 +227,14 @@ fn legend() -> String {
     legend
 }
 
-/// One line of the table: the cells, and behind them what was asked.
+/// Returns one line of the table: the cells, followed by the question.
 fn line<'c>(cells: impl Iterator<Item = &'c str>, asked: &str) -> String {
     let cells: String = cells.map(|cell| format!("{cell:<6}")).collect();
     format!("{}\n", format!("{cells}{asked}").trim_end())
 }
 
-/// Each statement settles a cell, or is listed with the reason why it does not; nothing else is listed.
+/// Checks that each statement determines a cell or is listed with the reason why it does not, and that nothing else is
+/// listed.
 fn assert_every_statement_settles(store: &Store, settling: &BTreeSet<String>) {
     let listed: BTreeMap<&str, &str> = SETTLE_NOTHING.iter().copied().collect();
     let all = statements(store);
@@ -254,7 +255,7 @@ fn assert_every_statement_settles(store: &Store, settling: &BTreeSet<String>) {
     }
 }
 
-/// All statements of the store, by the policy type in which each counts.
+/// Returns all statements of the store, by the policy type in which each counts.
 fn statements(store: &Store) -> BTreeSet<String> {
     let (mut all, mut attached) = (BTreeSet::new(), BTreeSet::new());
     let mut add = |kind: &'static str, policy: &Policy| {
@@ -281,7 +282,7 @@ fn statements(store: &Store) -> BTreeSet<String> {
         }
     }
     let organization = store.organization.as_ref().unwrap();
-    // Those of AWS that let everything through stand in no file.
+    // The policies of AWS that allow everything are in no file.
     let is_of_store = |policy: &&Rc<Policy>| !policy.name.ends_with("FullAWSAccess");
     for node in organization.paths.values().flatten() {
         for policy in node.scps.iter().filter(is_of_store) {

@@ -82,17 +82,17 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// The last module whose answers depend on nothing but what it is given.
+/// The last module whose results depend only on its input.
 const LAST_PURE_MODULE: &str = "scenario";
 
 /// Modules that read or write the shapes of files and messages.
 const MODULES_WITH_SHAPES: &[&str] = &["store", "service", "config", "scenario", "cli"];
 
 /// Files of one module that use each other in a circle, and why that is accepted. A circle that is not among these is
-/// an error: one of its files then has something that belongs in a file below all of them.
+/// an error: one of its files then contains something that belongs in a file below all of them.
 ///
-/// Besides these, a file may use the files of its own folder and be used by them: they are one thing, split for its
-/// length. `compile` has no circle at all, not even of this kind.
+/// Besides these, a file may use the files of its own folder and be used by them, because they are one unit that was
+/// split for its length. `compile` has no circle at all, not even of this kind.
 const CIRCLES: &[(&[&str], &str)] = &[
     (
         &[
@@ -151,10 +151,10 @@ const CIRCLES: &[(&[&str], &str)] = &[
     ),
 ];
 
-/// Modules in which not even a file and its folder are a circle.
+/// Modules in which even a file and its folder must not form a circle.
 const WITHOUT_CIRCLES: &[&str] = &["compile"];
 
-/// What reaches out of the process, or brings in what differs from run to run.
+/// Paths that reach out of the process, or bring in values that differ from run to run.
 const IMPURE: &[&[&str]] = &[
     &["std", "fs"],
     &["std", "net", "TcpListener"],
@@ -185,13 +185,13 @@ const IMPURE: &[&[&str]] = &[
 const MAX_LINES: usize = 700;
 
 struct Source {
-    /// Below `src/`.
+    /// The path below `src/`.
     path: PathBuf,
     text: String,
 }
 
 impl Source {
-    /// `name` of `name.rs`, `language` of `language/json.rs`.
+    /// Returns `name` for `name.rs` and `language` for `language/json.rs`.
     fn module(&self) -> &str {
         let first = self
             .path
@@ -204,7 +204,7 @@ impl Source {
         first.strip_suffix(".rs").unwrap_or(first)
     }
 
-    /// How many `super` lead from the file to the crate's root.
+    /// Returns how many `super` lead from the file to the crate's root.
     fn depth(&self) -> usize {
         let n_parts = self.path.components().count();
         if self.path.ends_with("mod.rs") {
@@ -214,7 +214,7 @@ impl Source {
         }
     }
 
-    /// `compile`, `section` of `compile/section.rs`, `compile` of `compile/mod.rs`.
+    /// Returns `compile`, `section` for `compile/section.rs` and `compile` for `compile/mod.rs`.
     fn path_of_modules(&self) -> Vec<&str> {
         let n_names = self.path.components().count() - usize::from(self.path.ends_with("mod.rs"));
         let names = self.path.components().take(n_names);
@@ -232,7 +232,7 @@ impl Source {
                 .any(|part| part.as_os_str() == "tests")
     }
 
-    /// All paths but those in tests, which may bring what they need.
+    /// Returns all paths except those in tests, which may use anything that they need.
     fn shipped_paths(&self) -> Vec<UsedPath> {
         let mut paths = paths(&self.text);
         paths.retain(|used| !used.in_tests && !self.is_tests());
@@ -319,7 +319,7 @@ fn a_module_only_uses_modules_above_it() {
     assert_none("the layers are broken", &violations);
 }
 
-/// For each file that is shipped, by its path of modules: the other files of its module that it uses.
+/// Returns, for each shipped file by its module path, the other files of its module that it uses.
 fn used_files() -> BTreeMap<String, BTreeSet<String>> {
     let sources = sources();
     let shipped = sources.iter().filter(|source| !source.is_tests());
@@ -341,7 +341,7 @@ fn used_files() -> BTreeMap<String, BTreeSet<String>> {
                 Some(&"self") => [here, &segments[1..]].concat(),
                 _ => [here, &segments[..]].concat(),
             };
-            // The file that holds what the path names: further segments are items of it.
+            // Finds the file that contains what the path names. Further segments are items in it.
             let mut file = &path[..];
             while !file.is_empty() && !files.contains_key(file) {
                 file = &file[..file.len() - 1];
@@ -355,7 +355,7 @@ fn used_files() -> BTreeMap<String, BTreeSet<String>> {
     uses
 }
 
-/// The files that reach each other, in sets of more than one.
+/// Returns the sets of more than one file in which each reaches the others.
 fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<BTreeSet<String>> {
     let mut reach = uses.clone();
     loop {
@@ -381,7 +381,7 @@ fn circles(uses: &BTreeMap<String, BTreeSet<String>>) -> BTreeSet<BTreeSet<Strin
     circles.filter(|circle| circle.len() > 1).collect()
 }
 
-/// Whether one of the files has all others in its folder, and is not the root of a module.
+/// Returns whether one of the files has all others in its folder and is not the root of a module.
 fn is_file_with_folder(circle: &BTreeSet<String>) -> bool {
     let Some(first) = circle.first() else {
         return false;
@@ -491,7 +491,7 @@ fn pure_modules_reach_for_nothing_outside() {
         }
         for used in source.shipped_paths() {
             for impure in IMPURE {
-                // A crate stands at the beginning of a path, a type anywhere.
+                // A crate can only begin a path. A type can be anywhere in it.
                 let is_crate = impure[0].starts_with(|c: char| c.is_ascii_lowercase());
                 let mut windows = used.segments.windows(impure.len());
                 let found = if is_crate {
@@ -564,10 +564,10 @@ fn long_files_say_why() {
     );
 }
 
-/// A path as it stands in the source, groups of `use` written out.
+/// A path in the source, with groups of `use` expanded.
 struct UsedPath {
     segments: Vec<String>,
-    /// How many modules of the same file it stands in.
+    /// The number of modules of the same file that enclose it.
     n_modules: usize,
     /// Whether one of them is called `tests`.
     in_tests: bool,
@@ -579,12 +579,12 @@ impl std::fmt::Display for UsedPath {
     }
 }
 
-/// All paths of more than one segment.
+/// Returns all paths of more than one segment.
 fn paths(source: &str) -> Vec<UsedPath> {
     let tokens = tokens(source);
     let token = |index: usize| tokens.get(index).map_or("", String::as_str);
     let mut found = Vec::new();
-    // The modules of this file that are open, each with the brace depth inside of it.
+    // The open modules of this file, each with the brace depth inside it.
     let mut modules: Vec<(usize, &str)> = Vec::new();
     let mut depth = 0usize;
     let mut index = 0;
@@ -596,7 +596,7 @@ fn paths(source: &str) -> Vec<UsedPath> {
                 modules.retain(|(opened, _)| *opened <= depth);
             }
             "mod" if token(index + 2) == "{" => modules.push((depth + 1, token(index + 1))),
-            // Who may see an item is no use of anything.
+            // The visibility of an item does not use anything.
             "in" if index > 1 && token(index - 1) == "(" && token(index - 2) == "pub" => {
                 index = read_path(&tokens, index + 1, &mut Vec::new(), &mut Vec::new());
                 continue;
@@ -620,7 +620,7 @@ fn paths(source: &str) -> Vec<UsedPath> {
     found
 }
 
-/// Reads the path that begins at `index`; returns the index behind it.
+/// Reads the path that begins at `index`. Returns the index after it.
 fn read_path(
     tokens: &[String],
     mut index: usize,
@@ -634,7 +634,7 @@ fn read_path(
             index += 1;
             while !matches!(token(index), "}" | "") {
                 index = read_path(tokens, index, prefix, found);
-                // Behind a member there may be `as name`, and a comma.
+                // After a member there may be `as name` and a comma.
                 while !matches!(token(index), "," | "}" | "") {
                     index += 1;
                 }
@@ -663,7 +663,7 @@ fn is_name(token: &str) -> bool {
     token.starts_with(|c: char| c.is_alphabetic() || c == '_')
 }
 
-/// Names, `::` and single characters; comments, texts, characters and lifetimes left out.
+/// Returns the names, `::` and single characters, without comments, texts, characters and lifetimes.
 fn tokens(source: &str) -> Vec<String> {
     let text: Vec<char> = source.chars().collect();
     let at = |index: usize| text.get(index).copied().unwrap_or('\0');

@@ -1,9 +1,9 @@
-//! The tests are tested: one rule after the other is broken on purpose, and the tests must notice.
+//! Tests the tests: one rule after another is broken on purpose, and the tests must detect it.
 //!
-//! The list is `tests/mutants/*.yaml`: those of the rules of the semantics, and those of the store, the service and the
-//! command line, which name the tests that must fail. All mutants are built into one changed copy of the sources, each behind a
-//! question that is asked while the program runs, so that there is one build and not a hundred. `tests/README.md` says
-//! how to run it.
+//! The list is `tests/mutants/*.yaml`. It has mutants of the rules of the semantics, and mutants of the store, the
+//! service and the command line that name the tests that must fail. All mutants are built into one changed copy of the
+//! sources. Each is behind a check at run time, so that one build is enough for all of them. `tests/README.md` says how
+//! to run it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -22,14 +22,14 @@ use copy::{Noticed, Programs, Tests, build, run, run_without_mutant, write_copy}
 mod copy;
 mod generated;
 
-/// The fewest mutants there must be.
+/// The minimum number of mutants.
 const N_MUTANTS: usize = 60;
 
 const SCENARIOS: Tests<'static> = Tests {
     of_units: false,
     arguments: &["--exact", "scenarios::scenarios_are_answered_by_the_engine"],
 };
-/// Each question several times, so that there are indexes.
+/// The scenarios, with each question asked several times, so that there are indexes.
 const CACHED: Tests<'static> = Tests {
     of_units: false,
     arguments: &["--exact", "scenarios::scenarios_are_answered_by_the_cache"],
@@ -42,50 +42,52 @@ const INDEXES: Tests<'static> = Tests {
     of_units: false,
     arguments: &["indexes::", "work::", "explain::control_policies"],
 };
-/// What no question shows, such as a pattern of hundreds of characters.
+/// The unit tests, for mutants that no question shows, such as those for a pattern of hundreds of characters.
 const UNITS: Tests<'static> = Tests {
     of_units: true,
     arguments: &["compile::", "engine::", "language::"],
 };
 
-/// A mutant that makes a test run this long is noticed too. The tests take seconds.
+/// A mutant also counts as detected if a test runs this long with it. The tests take seconds.
 const LIMIT: Duration = Duration::from_secs(180);
 
 /// One way to break a rule.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Mutant {
-    /// The rule it breaks; empty if it names its tests.
+    /// The rule that it breaks. Empty if it names its tests.
     #[serde(default)]
     rule: String,
-    /// How.
+    /// What it breaks.
     what: String,
     /// The source file, from the repository's root.
     file: String,
-    /// A text that stands once in the file, if `find` needs it to be unmistakable: the place is behind it.
+    /// A text that occurs once in the file, if `find` alone would be ambiguous. The place is after it.
     #[serde(default)]
     after: Option<String>,
-    /// The place: a whole expression, or any text if there is a `schema`. Compared without white space.
+    /// The place: a whole expression, or any text if there is a `schema`. White space is ignored in comparisons.
     find: String,
     /// The broken expression.
     #[serde(default)]
     replace: Option<String>,
-    /// For what is no expression: the text to put in place of `find`, with `MUTANT` where it is asked who is active.
+    /// For a place that is not an expression: the text that replaces `find`, with `MUTANT` for the check which mutant
+    /// is active.
     #[serde(default)]
     schema: Option<String>,
-    /// The unit tests that must fail, by their whole names. Without any, all that can notice a broken rule are tried.
+    /// The unit tests that must fail, by their whole names. If no tests are named, all tests that can detect a broken
+    /// rule run.
     #[serde(default)]
     units: Vec<String>,
-    /// Those of `tests/it`.
+    /// The tests of `tests/it` that must fail.
     #[serde(default)]
     it: Vec<String>,
-    /// The list it stands in: `layers` of `tests/mutants/layers.yaml`.
+    /// The list that it is in: `layers` for `tests/mutants/layers.yaml`.
     #[serde(skip)]
     list: String,
 }
 
 impl Mutant {
-    /// Whether its rule, source file, description or list has this in it.
+    /// Returns whether its rule, source file, description or list contains this text.
     fn is_about(&self, text: &str) -> bool {
         [&self.rule, &self.file, &self.what, &self.list]
             .iter()
@@ -96,13 +98,13 @@ impl Mutant {
         !self.units.is_empty() || !self.it.is_empty()
     }
 
-    /// The tests that it names: whether each is a unit test, and its name.
+    /// Returns the tests that it names, and for each whether it is a unit test.
     fn named_tests(&self) -> impl Iterator<Item = (bool, &str)> {
         let units = self.units.iter().map(|name| (true, name.as_str()));
         units.chain(self.it.iter().map(|name| (false, name.as_str())))
     }
 
-    /// The tests that fail to notice it, of those that it names.
+    /// Returns the tests among those it names that fail to detect it.
     fn unmoved_tests(&self, programs: &Programs, number: usize) -> Vec<&str> {
         let named = self.named_tests();
         let unmoved = named.filter(|(of_units, name)| {
@@ -116,7 +118,7 @@ impl Mutant {
     }
 }
 
-/// All mutants; their places in the list are their numbers, from 1.
+/// Returns all mutants. Their numbers are their positions in the list, from 1.
 fn read_mutants() -> Vec<Mutant> {
     let mut mutants = Vec::new();
     for path in files_below(&repository().join("tests/mutants"), &["yaml"]) {
@@ -132,7 +134,7 @@ fn read_mutants() -> Vec<Mutant> {
     mutants
 }
 
-/// A text without white space, and where each of its bytes stood.
+/// Returns a text without white space, and the original position of each of its bytes.
 fn squeezed(text: &str) -> (String, Vec<usize>) {
     let kept = text.char_indices().filter(|(_, c)| !c.is_whitespace());
     let (mut squeezed, mut places) = (String::new(), Vec::new());
@@ -143,7 +145,7 @@ fn squeezed(text: &str) -> (String, Vec<usize>) {
     (squeezed, places)
 }
 
-/// Where in `source` the mutant's place begins and ends.
+/// Returns where in `source` the mutant's place begins and ends.
 fn place(mutant: &Mutant, source: &str) -> Result<(usize, usize), String> {
     let (text, places) = squeezed(source);
     let once = |wanted: &str, from: usize| {
@@ -170,7 +172,7 @@ fn place(mutant: &Mutant, source: &str) -> Result<(usize, usize), String> {
     Ok((places[begin], places[end - 1] + 1))
 }
 
-/// The source with all its mutants, each with its number.
+/// Returns the source with all its mutants, each with its number.
 fn with_mutants(source: &str, mutants: &[(usize, &Mutant)]) -> Result<String, String> {
     let mut by_place: BTreeMap<(usize, usize), Vec<(usize, &Mutant)>> = BTreeMap::new();
     for (number, mutant) in mutants {
@@ -227,7 +229,7 @@ fn with_mutants(source: &str, mutants: &[(usize, &Mutant)]) -> Result<String, St
     Ok(mutated)
 }
 
-/// The mutants of each file, with their numbers.
+/// Returns the mutants of each file, with their numbers.
 fn by_file(mutants: &[Mutant]) -> BTreeMap<&str, Vec<(usize, &Mutant)>> {
     let mut by_file: BTreeMap<&str, Vec<(usize, &Mutant)>> = BTreeMap::new();
     for (index, mutant) in mutants.iter().enumerate() {
@@ -239,7 +241,7 @@ fn by_file(mutants: &[Mutant]) -> BTreeMap<&str, Vec<(usize, &Mutant)>> {
     by_file
 }
 
-/// The list keeps up with the sources.
+/// The list matches the sources.
 #[test]
 fn every_mutant_has_its_place() {
     let mutants = read_mutants();
@@ -277,7 +279,7 @@ fn every_mutant_has_its_place() {
     );
 }
 
-/// The names of all functions in the sources below a folder.
+/// Returns the names of all functions in the sources below a folder.
 fn functions_below(folder: &str) -> BTreeSet<String> {
     let files = files_below(&repository().join(folder), &["rs"]);
     let texts = files.iter().map(|path| fs::read_to_string(path).unwrap());
@@ -289,7 +291,7 @@ fn functions_below(folder: &str) -> BTreeSet<String> {
     texts.flat_map(names).collect()
 }
 
-/// `IAMD_MUTANTS` limits the run to the mutants whose rule, source file, description or list contains it.
+/// `IAMD_MUTANTS` limits the run to mutants whose rule, source file, description or list contains it.
 #[test]
 #[ignore = "it builds a changed copy of everything and takes minutes"]
 fn every_mutant_is_noticed() {
@@ -337,7 +339,7 @@ fn every_mutant_is_noticed() {
                         }
                         continue;
                     }
-                    // The scenarios of its rule come first: most mutants get no further.
+                    // The scenarios of its rule come first, because most mutants get no further.
                     let of_rule = Some(&*mutant.rule).filter(|rule| is_cited(rule));
                     let tries = [
                         (SCENARIOS, of_rule),
@@ -370,7 +372,7 @@ fn every_mutant_is_noticed() {
     );
 }
 
-/// Runs what the mutants of `tried` are to be noticed by, without one: it must pass.
+/// Runs the tests that must detect the mutants of `tried`, without a mutant. They must pass.
 fn pass_without_mutant(programs: &Programs, tried: &[&Mutant]) {
     if tried.iter().any(|mutant| !mutant.names_tests()) {
         let all = [&SCENARIOS, &CACHED, &LAWS, &INDEXES, &UNITS];
@@ -394,7 +396,7 @@ fn pass_without_mutant(programs: &Programs, tried: &[&Mutant]) {
     }
 }
 
-/// What `noticed` says about a mutant of `rule`.
+/// Returns a line about the result of a mutant of `rule`.
 fn told(noticed: &Noticed, rule: &str) -> String {
     let n_citing = noticed
         .scenarios
@@ -408,7 +410,7 @@ fn told(noticed: &Noticed, rule: &str) -> String {
     }
 }
 
-/// Whether any file of scenarios names the rule.
+/// Returns whether any file of scenarios names the rule.
 fn is_cited(rule: &str) -> bool {
     files_below(&repository().join("tests/scenarios"), &["yaml"])
         .iter()

@@ -1,7 +1,7 @@
 //! A second evaluator, written from `docs/semantics.md` alone: the engine must answer as it does.
 //!
-//! It reads the files of a store and a question as its caller put it, shares no code with the engine, and obeys each
-//! rule in a few obvious lines. No index, no cache, no short cut. If it is hard to read, it is wrong.
+//! It reads the files of a store and a question as its caller sent it, shares no code with the engine, and follows each
+//! rule in a few obvious lines. It has no index, no cache and no shortcut. If it is hard to read, it is wrong.
 
 mod claims;
 pub mod condition;
@@ -24,25 +24,25 @@ use met::Met;
 use question::{Caller, Kind, Question};
 use store::{Account, Attachment, Entity, Node, Policy, Statement, Store};
 
-/// `identity orders-policy 3`: policy type, policy and index of a statement.
+/// The name of a statement: `identity orders-policy 3` is policy type, policy and index.
 pub type Name = (&'static str, Arc<str>, usize);
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// INVALID_ARGUMENT.
+    /// The question is refused: INVALID_ARGUMENT.
     Refused,
     Decided(Decision),
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
-    /// As in the protocol, without `REASON_`.
+    /// The reason as in the protocol, without `REASON_`.
     pub reason: &'static str,
-    /// Of each of these sets at least one statement must be named, and none from elsewhere.
+    /// Sets of statements. The answer must name at least one of each set, and none from elsewhere.
     pub determining: Vec<BTreeSet<Name>>,
 }
 
-/// E-14, with the statements behind it.
+/// A verdict with its statements (E-14).
 #[derive(Clone, Debug, PartialEq)]
 enum Verdict {
     NotInPlay,
@@ -52,7 +52,7 @@ enum Verdict {
     ExplicitDeny(BTreeSet<Name>),
 }
 
-/// P-1.
+/// The strengths of P-1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Strength {
     Account,
@@ -62,19 +62,19 @@ enum Strength {
 
 use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
 
-/// Section 5.5.
+/// Decides a question (section 5.5).
 pub fn answer(store: &Store, question: &Question) -> Answer {
     answer_and_met(store, question).0
 }
 
-/// The same, with what the question came across on its way.
+/// Decides a question and returns which rare cases it met.
 pub fn answer_and_met(store: &Store, question: &Question) -> (Answer, BTreeSet<Met>) {
     let mut met = BTreeSet::new();
     (answer_with(store, question, &mut met), met)
 }
 
 fn answer_with(store: &Store, question: &Question, met: &mut BTreeSet<Met>) -> Answer {
-    // Whatever is malformed is refused before anybody asks who it came from.
+    // A malformed question is refused before the caller is looked up.
     let Some(caller) = question.caller() else {
         return Answer::Refused;
     };
@@ -121,7 +121,7 @@ fn answer_with(store: &Store, question: &Question, met: &mut BTreeSet<Met>) -> A
     answer
 }
 
-/// Everything that a statement is held against.
+/// Everything that a statement is evaluated against.
 struct Asked<'a> {
     store: &'a Store,
     question: &'a Question,
@@ -141,7 +141,7 @@ fn decided(reason: &'static str, determining: Vec<BTreeSet<Name>>) -> Answer {
     })
 }
 
-/// From the verdicts of all policy types to the answer.
+/// Derives the answer from the verdicts of all policy types.
 fn decide(asked: &Asked<'_>, owner: Option<&str>, owning: Option<&Account>) -> Answer {
     let caller = asked.caller;
     let scp = service_control(asked);
@@ -229,7 +229,7 @@ fn decide(asked: &Asked<'_>, owner: Option<&str>, owning: Option<&Account>) -> A
     decided(reason, statements.collect())
 }
 
-/// E-3, E-50: whom the store knows. `None`: nobody.
+/// Returns the entity of the principal (E-3, E-50), or `None` if the store does not have it.
 fn resolve<'s>(
     store: &'s Store,
     question: &Question,
@@ -273,7 +273,8 @@ fn resolve<'s>(
     is_known.then_some(caller)
 }
 
-/// T-12, T-40: at most ten, of the caller's account or AWS's own.
+/// Returns whether the store has the session's managed policies: at most ten, of the caller's account or of AWS (T-12,
+/// T-40).
 fn session_policies_exist(store: &Store, question: &Question, caller: &Caller<'_>) -> bool {
     let account = caller.account.as_deref();
     let arns = &question.session().policy_arns;
@@ -284,7 +285,7 @@ fn session_policies_exist(store: &Store, question: &Question, caller: &Caller<'_
     arns.len() <= 10 && arns.iter().all(exists)
 }
 
-/// E-6, E-7. `Err`: contradictions, which are refused.
+/// Returns the owner of the resource (E-6, E-7). `Err` means a contradiction, which is refused.
 fn owner(store: &Store, question: &Question, caller: &Caller<'_>) -> Result<Option<String>, ()> {
     let given = Some(question.resource_account.clone()).filter(|account| !account.is_empty());
     let agreed = |found: Option<String>| match (&found, &given) {
@@ -323,7 +324,7 @@ fn owner(store: &Store, question: &Question, caller: &Caller<'_>) -> Result<Opti
     Ok(store.root.as_ref().or(only).cloned())
 }
 
-/// E-10.
+/// Returns the resource policies that cover the resource (E-10).
 fn attachments<'a>(
     account: &'a Account,
     resource: &'a str,
@@ -332,7 +333,7 @@ fn attachments<'a>(
     policies.filter(|attachment| attachment.scopes.iter().any(|scope| scope.covers(resource)))
 }
 
-/// E-45.
+/// Returns whether the resource policy must allow even in the same account (E-45).
 fn is_required(question: &Question, owning: Option<&Account>) -> bool {
     if question.is_about_trust() || question.is_assuming_root() {
         return true;
@@ -346,7 +347,7 @@ fn is_required(question: &Question, owning: Option<&Account>) -> bool {
     attachments.any(|attachment| attachment.is_required)
 }
 
-/// E-20, E-21.
+/// Returns the verdict of the control policies (E-20, E-21).
 fn service_control(asked: &Asked<'_>) -> Verdict {
     let has_account = !matches!(
         asked.caller.kind,
@@ -366,7 +367,7 @@ fn service_control(asked: &Asked<'_>) -> Verdict {
     }
 }
 
-/// E-25 to E-27.
+/// Returns the verdict of the resource control policies (E-25 to E-27).
 fn resource_control(asked: &Asked<'_>, owner: Option<&str>) -> Verdict {
     let is_service_linked = asked
         .caller
@@ -387,13 +388,13 @@ fn resource_control(asked: &Asked<'_>, owner: Option<&str>) -> Verdict {
     verdict
 }
 
-/// The role that a question of T-6 is about.
+/// Returns the role that a question of T-6 is about.
 fn role<'s>(store: &'s Store, question: &Question) -> Option<&'s Entity> {
     let mut roles = store.accounts.values().flat_map(|account| &account.roles);
     roles.find(|role| role.arn == question.resource)
 }
 
-/// E-21: every level must allow. The management account is none of theirs.
+/// E-21: combines the verdicts of the levels, each of which must allow. The management account has none.
 fn levels(
     asked: &Asked<'_>,
     account: Option<&str>,
@@ -448,7 +449,7 @@ fn identity(asked: &Asked<'_>) -> Verdict {
         _ => evaluate(asked, "identity", each(&caller.entity.unwrap().identity)),
     };
     match verdict {
-        // T-9 takes the Allow away; an explicit deny stays what it is.
+        // T-9 removes the Allow, but an explicit deny remains.
         Allow(..) if asked.is_shut_out() => ImplicitDeny,
         verdict => verdict,
     }
@@ -466,7 +467,7 @@ fn boundary(asked: &Asked<'_>) -> Verdict {
     }
 }
 
-/// E-47: all session policies are one set.
+/// E-47: all session policies form one set.
 fn session(asked: &Asked<'_>) -> Verdict {
     let session = asked.question.session();
     let inline = session.policies.iter().enumerate();
@@ -484,7 +485,7 @@ fn session(asked: &Asked<'_>) -> Verdict {
     }
 }
 
-/// T-11: whether the organization lets the caller assume the root user of the account that owns the resource.
+/// T-11: returns whether the organization lets the caller assume the root user of the account that owns the resource.
 fn may_assume_root(asked: &Asked<'_>, owning: &Account) -> bool {
     let Some(organization) = &asked.store.organization else {
         return false;
@@ -501,7 +502,7 @@ fn may_assume_root(asked: &Asked<'_>, owning: &Account) -> bool {
         && owning.root_user_enabled
 }
 
-/// E-10, T-1, T-11, T-50.
+/// Returns the verdict of the resource side (E-10, T-1, T-11, T-50).
 fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
     let question = asked.question;
     let Some(owning) = owning else {
@@ -543,7 +544,7 @@ fn resource(asked: &Asked<'_>, owning: Option<&Account>) -> Verdict {
     }
 }
 
-/// E-14, E-44.
+/// Combines verdicts (E-14, E-44).
 fn evaluate<'p>(
     asked: &Asked<'_>,
     kind: &'static str,
@@ -577,7 +578,7 @@ fn evaluate<'p>(
 }
 
 impl Asked<'_> {
-    /// T-9: who may not assume a role with signed calls, asking for just that.
+    /// T-9: returns whether the caller cannot assume a role with a signed call and asks for just that.
     fn is_shut_out(&self) -> bool {
         let (kind, question) = (self.caller.kind, self.question);
         let is_assuming = question.is_about_trust() && !question.is_federation();
@@ -585,7 +586,7 @@ impl Asked<'_> {
             && (is_assuming || question.is_assuming_root())
     }
 
-    /// E-11: with which strength the statement applies; `None`: it does not.
+    /// E-11: returns the strength with which the statement applies, or `None` if it does not.
     fn strength_of(&self, statement: &Statement, kind: &str) -> Option<Strength> {
         let is_listed = |pattern: &ActionPattern| pattern.covers(self.action);
         if statement.actions.iter().any(is_listed) == statement.is_not_action {
@@ -618,7 +619,7 @@ impl Asked<'_> {
         }
     }
 
-    /// M-20, V-9.
+    /// Returns whether the statement covers the resource (M-20, V-9).
     fn is_resource_of(&self, statement: &Statement) -> bool {
         let Some(patterns) = &statement.resources else {
             return true; // E-12

@@ -1,4 +1,4 @@
-//! One mistake is refused in the same words, with the same path of the field, whichever way the question comes.
+//! A mistake is refused with the same message and the same field path, no matter how the question arrives.
 
 use serde_json::{Value, json};
 
@@ -76,7 +76,7 @@ fn mistakes() -> Vec<(Value, &'static str)> {
     ]
 }
 
-/// Status, field and message of each line that stands in place of an answer.
+/// Returns status, field and message of each line that replaces an answer.
 fn told(lines: &str) -> Vec<[String; 3]> {
     let error = |line: &str| {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -85,7 +85,7 @@ fn told(lines: &str) -> Vec<[String; 3]> {
     lines.lines().map(error).collect()
 }
 
-/// The options that ask `question`.
+/// Returns the options that ask `question`.
 fn options(question: &Value) -> Vec<String> {
     let mut options = vec!["authorize".to_owned()];
     for (name, value) in question.as_object().unwrap() {

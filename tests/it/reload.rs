@@ -1,4 +1,4 @@
-//! A changed store is answered from, and nobody ever sees half of a change.
+//! A changed store takes effect, and no client ever sees half of a change.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -22,12 +22,12 @@ use crate::support::{
 const GET: &str = "orders:Get";
 const REFUND: &str = "orders:Refund";
 
-/// Ann's file when she may do `action`.
+/// Returns ann's file when she may do `action`.
 fn ann_may(action: &str) -> String {
     user("ann", &allow(action))
 }
 
-/// The revision of the store in which ann may do `action`, from a copy of it.
+/// Returns the revision of the store in which ann may do `action`, from a copy of it.
 fn revision_allowing(action: &str) -> String {
     revision(store_allowing(action).path())
 }
@@ -41,7 +41,7 @@ async fn decision(client: &mut Client, action: &str) -> (String, pb::Decision) {
     (answer.revision.clone(), answer.decision())
 }
 
-/// Waits until ann may do `action` by the store in which she may do nothing else.
+/// Waits until ann may do `action`, in the store in which she may do nothing else.
 async fn until_allowed(client: &mut Client, action: &str) {
     let answer = until_revision(client, &revision_allowing(action)).await;
     let expected = if action == GET {
@@ -52,7 +52,7 @@ async fn until_allowed(client: &mut Client, action: &str) {
     assert_eq!(answer.decision(), expected);
 }
 
-/// Waits until each client has an answer of `wanted`, and panics with what one of them panics with.
+/// Waits until each client has an answer of `wanted`. If a client panics, panics with its message.
 async fn until_all_have_seen<T: Copy + PartialEq>(
     seen: &[Mutex<Option<T>>],
     wanted: T,
@@ -74,7 +74,7 @@ async fn a_changed_policy_is_live_while_everybody_asks() {
     const N_CLIENTS: usize = 8;
     const N_CHANGES: usize = 30;
     let store = store_allowing(GET);
-    // Which action each store that ever existed allows. Nothing else may be seen, and nothing mixed.
+    // The action that each store so far allows. No other answer and no mixture may be seen.
     let allowed_by: Arc<HashMap<String, &str>> = Arc::new(
         [GET, REFUND]
             .into_iter()
@@ -85,7 +85,7 @@ async fn a_changed_policy_is_live_while_everybody_asks() {
 
     let server = Server::start(store.path());
     let mut watcher = server.client().await;
-    // What the last answer of each client says that ann may do.
+    // What ann may do according to the last answer of each client.
     let seen: Arc<Vec<Mutex<Option<&str>>>> =
         Arc::new((0..N_CLIENTS).map(|_| Mutex::new(None)).collect());
     let mut clients = JoinSet::new();
@@ -93,7 +93,7 @@ async fn a_changed_policy_is_live_while_everybody_asks() {
         let mut client = server.client().await;
         let (seen, allowed_by) = (Arc::clone(&seen), Arc::clone(&allowed_by));
         clients.spawn(async move {
-            // From another one each, so that they do not ask in step.
+            // Each client starts with another action, so that they do not ask in step.
             for n_asked in number.. {
                 let action = if n_asked.is_multiple_of(2) {
                     GET
@@ -128,7 +128,8 @@ async fn a_changed_policy_is_live_while_everybody_asks() {
     for change in 0..N_CHANGES {
         let action = if change % 2 == 0 { REFUND } else { GET };
         let text = ann_may(action);
-        // Both ways of writing; a plain one may be seen half-written, and must then be waited for.
+        // Both ways of writing are used. A plain write may be seen half-written, and the server must then wait for the
+        // rest.
         if change % 4 < 2 {
             write(store.path(), "users/ann.json", &text);
         } else {
@@ -139,7 +140,7 @@ async fn a_changed_policy_is_live_while_everybody_asks() {
     }
 }
 
-/// Once a client has seen a revision, none of its later answers is from an older one.
+/// Once a client has seen a revision, none of its later answers comes from an older one.
 #[tokio::test]
 async fn nobody_goes_back_in_time() {
     const N_CLIENTS: usize = 4;
@@ -148,7 +149,7 @@ async fn nobody_goes_back_in_time() {
         .map(|n| revision_allowing(&format!("orders:Version{n}")))
         .collect();
     let server = Server::start(store.path());
-    // The number of the version that each client has seen last.
+    // The version number that each client saw last.
     let seen: Arc<Vec<Mutex<Option<usize>>>> =
         Arc::new((0..N_CLIENTS).map(|_| Mutex::new(None)).collect());
     let mut clients = JoinSet::new();
@@ -181,7 +182,7 @@ async fn nobody_goes_back_in_time() {
     }
 }
 
-/// What is wrong with a file, and where the finding must point.
+/// A fault in a file, and where the finding must point.
 #[tokio::test]
 async fn a_store_that_does_not_load_leaves_the_last_good_one_answering() {
     let store = store_allowing(GET);
@@ -248,7 +249,7 @@ async fn a_store_that_does_not_load_leaves_the_last_good_one_answering() {
             "{what}"
         );
 
-        // Mended, with another content than before, so that it can be told apart.
+        // The repaired content differs from the earlier one, so that it can be told apart.
         write_by_rename(store.path(), "users/ann.json", &ann_may(REFUND));
         until_allowed(&mut client, REFUND).await;
         write_by_rename(store.path(), "users/ann.json", &good);
@@ -262,7 +263,7 @@ async fn files_and_folders_come_and_go() {
     let server = Server::start(store.path());
     let mut client = server.client().await;
 
-    // A folder vanishes: that is a store without users.
+    // A folder disappears, so the store has no users.
     fs::remove_dir_all(store.path().join("users")).unwrap();
     eventually("a store without users", async || {
         let answer = client.authorize(ann_asks(GET)).await.unwrap().into_inner();
@@ -270,13 +271,13 @@ async fn files_and_folders_come_and_go() {
     })
     .await;
 
-    // It comes back: the new folder is watched like the old one.
+    // The folder comes back and is watched like the old one.
     write(store.path(), "users/ann.json", &ann_may(REFUND));
     until_allowed(&mut client, REFUND).await;
     write(store.path(), "users/ann.json", &ann_may(GET));
     until_allowed(&mut client, GET).await;
 
-    // A new file in a new sub-folder.
+    // A new file appears in a new subfolder.
     write(
         store.path(),
         "users/eng/bob.json",
@@ -292,7 +293,7 @@ async fn files_and_folders_come_and_go() {
     until_revision(&mut client, &revision(store.path())).await;
 }
 
-/// K-42: whatever a decision rests on, a change of it counts from the next revision on.
+/// K-42: a change of anything that a decision depends on counts from the next revision on.
 #[tokio::test]
 async fn a_change_of_tags_groups_or_the_organization_counts_at_once() {
     let get = |condition: &str| {
@@ -368,7 +369,7 @@ async fn a_change_of_tags_groups_or_the_organization_counts_at_once() {
             pb::Reason::AllowIdentity,
         ),
     ] {
-        // Asked before as well, so that there is an answer to keep.
+        // The question was asked before as well, so that there is a cached answer.
         client.authorize(ann_asks(GET)).await.unwrap();
         write_by_rename(store.path(), path, &text);
         let answer = until_revision(&mut client, &revision(store.path())).await;
@@ -400,7 +401,8 @@ async fn a_store_that_vanishes_is_kept_until_there_is_another() {
     until_allowed(&mut client, GET).await;
 }
 
-/// As a kubelet mounts and updates a ConfigMap: everything is reached through `..data`, whose swap is the change.
+/// The store is updated as a kubelet updates a ConfigMap: everything is reached through `..data`, whose swap is the
+/// change.
 #[tokio::test]
 async fn a_config_map_changes_as_a_whole() {
     let mount = TempDir::new().unwrap();
@@ -441,7 +443,7 @@ async fn a_config_map_changes_as_a_whole() {
     }
 }
 
-/// As git-sync does it: the store's path is a link that changes its target.
+/// The store is updated as git-sync does it: the store's path is a link that changes its target.
 #[tokio::test]
 async fn a_store_behind_a_link_follows_the_link() {
     let folder = TempDir::new().unwrap();
@@ -458,12 +460,12 @@ async fn a_store_behind_a_link_follows_the_link() {
     assert_eq!(decision(&mut client, GET).await.1, pb::Decision::Allow);
     publish("two", REFUND);
     until_allowed(&mut client, REFUND).await;
-    // And the new target is watched as the old one was.
+    // The new target is watched as the old one was.
     write(&folder.path().join("two"), "users/ann.json", &ann_may(GET));
     until_allowed(&mut client, GET).await;
 }
 
-/// Nothing has changed, so nothing but the signal has all files opened: a poll digests a twelfth of them every five
+/// Nothing has changed, so only the signal makes the server open all files. A poll digests a twelfth of them every five
 /// seconds, and reads once more those that were new when they were read.
 #[tokio::test]
 async fn sighup_has_every_file_read_again_and_ends_nothing() {
@@ -504,7 +506,7 @@ async fn sighup_has_every_file_read_again_and_ends_nothing() {
     assert!(server.is_running());
 }
 
-/// Constant writing may not keep a change from ever being seen.
+/// Constant writing must not keep a change from ever being seen.
 #[tokio::test]
 async fn a_busy_folder_is_read_all_the_same() {
     let store = store_allowing(GET);
@@ -516,7 +518,7 @@ async fn a_busy_folder_is_read_all_the_same() {
         std::thread::spawn(move || {
             let began = Instant::now();
             while !stop.load(Ordering::Relaxed) && began.elapsed() < PATIENCE {
-                // A dot-file is no part of the store, but wakes whoever watches the folder.
+                // A dot file is not part of the store, but it wakes the watcher of the folder.
                 fs::write(root.join("users/.busy"), format!("{:?}", began.elapsed())).unwrap();
                 std::thread::sleep(Duration::from_millis(5));
             }

@@ -1,5 +1,5 @@
-//! The rules of `docs/semantics.md`: whoever cites one cites one that exists, and each is shown by a scenario or a test,
-//! or deferred there with a reason.
+//! Checks the rules of `docs/semantics.md`: each cited rule exists, and each rule is shown by a scenario or a test, or
+//! deferred there with a reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -7,10 +7,11 @@ use std::fs;
 use crate::scenarios::read_scenarios;
 use crate::support::{files_below, repository};
 
-/// The letters before the hyphen of rule ids: `E-14`. Rows of the outcome table are `D01` and `DR1`.
+/// The letters before the hyphen of rule ids, as in `E-14`. Rows of the outcome table are `D01` and `DR1`.
 const FAMILIES: &str = "CEGIKMPSTVWXZ";
 
-/// Every rule id in `text`: a whole word of a family's letter, a hyphen and digits; or `D` and two digits, `DR` and one.
+/// Returns every rule id in `text`: a whole word of a family's letter, a hyphen and digits, or `D` and two digits, or
+/// `DR` and one.
 fn ids(text: &str) -> BTreeSet<String> {
     let is_inside = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut ids = BTreeSet::new();
@@ -42,7 +43,7 @@ fn semantics() -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// The rules where they are laid down: `- **E-14** …`, `- I-1 …`, `| Z-1 | …`.
+/// Returns the rules where they are defined: `- **E-14** …`, `- I-1 …`, `| Z-1 | …`.
 pub fn defined() -> BTreeSet<String> {
     let mut defined = BTreeSet::new();
     let text = semantics();
@@ -68,10 +69,10 @@ pub fn defined() -> BTreeSet<String> {
     defined
 }
 
-/// The section of the rules that nothing needs to show.
+/// The section of the rules that need no test.
 const DEFERRED: &str = "\n## 11. Deferred\n";
 
-/// The rules that stand there as `- **T-36**: reason`, each with its reason.
+/// Returns the rules of the form `- **T-36**: reason` in that section, each with its reason.
 fn deferred(semantics: &str) -> BTreeMap<String, String> {
     let (_, section) = semantics.split_once(DEFERRED).expect("the last section");
     let entries = section.lines().filter_map(|line| line.strip_prefix("- **"));
@@ -85,8 +86,8 @@ fn deferred(semantics: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Every rule that a test of `source` names: in the comment before it, or in it. What stands beside tests, as in a
-/// function that several of them call, shows nothing by itself.
+/// Returns every rule that a test of `source` names, in the comment before it or in its body. Code beside tests, such
+/// as a function that several of them call, does not count.
 fn cited_by_tests(source: &str) -> BTreeSet<String> {
     let mut cited = BTreeSet::new();
     let (mut comment, mut end_of_test) = (String::new(), None);
@@ -113,7 +114,8 @@ fn cited_by_tests(source: &str) -> BTreeSet<String> {
     cited
 }
 
-/// By scenarios, and by the tests of both kinds; this file names rules only to try out how they are found.
+/// Returns the rules that scenarios and both kinds of tests name. This file names rules only to test how they are
+/// found.
 fn cited() -> BTreeMap<String, usize> {
     let mut cited: BTreeMap<String, usize> = BTreeMap::new();
     let of_scenarios = read_scenarios()
@@ -265,7 +267,7 @@ fn ids_are_whole_words() {
     assert_eq!(found, ["D01", "DR6", "E-14", "K-40", "K-45", "M-12"]);
 }
 
-/// A bound whose test was renamed or taken out would look shown.
+/// If the test of a bound was renamed or removed, the bound would still look tested.
 #[test]
 fn every_test_that_the_limits_name_exists() {
     let limits = fs::read_to_string(repository().join("docs/limits.md")).unwrap();

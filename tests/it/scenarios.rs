@@ -32,17 +32,17 @@ use crate::support::{
 pub mod by_oracle;
 mod explained;
 
-/// What a runner got, in the words of `expect`.
+/// The result of a runner, in the words of `expect`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Got {
     /// `allow allow_identity`, `invalid_argument: principal: …`.
     Answer { label: String, detail: String },
-    /// Codes of the errors that refused the store, and the findings.
+    /// The codes of the errors that refused the store, and the findings.
     Refused {
         codes: BTreeSet<String>,
         findings: String,
     },
-    /// It loads.
+    /// The store loads.
     Loads,
 }
 
@@ -101,14 +101,14 @@ impl fmt::Display for Got {
     }
 }
 
-/// All scenarios, in the order of their files; read once for all tests.
+/// All scenarios in the order of their files, read once for all tests.
 pub fn read_scenarios() -> Vec<Scenario> {
     static SCENARIOS: LazyLock<Vec<Scenario>> = LazyLock::new(read_scenario_files);
     SCENARIOS.clone()
 }
 
 fn read_scenario_files() -> Vec<Scenario> {
-    // Reading is most of the work where one rule is asked about again and again.
+    // Reading is most of the work when one rule is asked about again and again.
     let wanted = std::env::var("IAMD_TEST_SCENARIOS").unwrap_or_default();
     let mut scenarios = Vec::new();
     let mut errors = Vec::new();
@@ -135,7 +135,8 @@ fn read_scenario_files() -> Vec<Scenario> {
     scenarios
 }
 
-/// The stores of scenarios as directories; those written out in a file lie in temporary ones, equal ones in the same.
+/// The stores of scenarios as directories. Stores that are written out in a scenario file are in temporary directories,
+/// and equal stores share one.
 struct Stores {
     written: BTreeMap<StoreSource, TempDir>,
 }
@@ -173,7 +174,7 @@ impl Stores {
     }
 }
 
-/// Scenarios by the store that they ask: loading is what costs.
+/// The scenarios by store, because loading a store is the expensive part.
 fn by_store<'s>(scenarios: &'s [Scenario], stores: &Stores) -> Vec<(PathBuf, Vec<&'s Scenario>)> {
     let mut by_store: BTreeMap<PathBuf, Vec<&Scenario>> = BTreeMap::new();
     for scenario in scenarios {
@@ -185,7 +186,7 @@ fn by_store<'s>(scenarios: &'s [Scenario], stores: &Stores) -> Vec<(PathBuf, Vec
     by_store.into_iter().collect()
 }
 
-/// Panics with every scenario that came out otherwise than expected.
+/// Panics with every scenario whose result is not the expected one.
 fn assert_all_met(runner: &str, results: Vec<(&Scenario, Got)>) {
     let n_results = results.len();
     let mut wrong: Vec<_> = results
@@ -239,7 +240,7 @@ fn by_engine(scenario: &Scenario, loaded: &Result<Loaded, Refused>) -> Got {
     }
 }
 
-/// K-40 to K-45: all questions to one store share a cache, and each is asked until its answer is kept.
+/// K-40 to K-45: all questions about one store share a cache, and each is asked until its answer is kept.
 #[test]
 fn scenarios_are_answered_by_the_cache() {
     let mut scenarios = read_scenarios();
@@ -283,8 +284,8 @@ fn asked_of(
     }
 }
 
-/// Without overrides a simulation gives the answer of `Authorize`, whatever the time. Those that are meant as
-/// simulations bring what they override.
+/// Without overrides, a simulation gives the answer of `Authorize`, at any time. Scenarios that are meant as
+/// simulations bring their overrides.
 #[test]
 fn scenarios_are_answered_by_simulation() {
     let mut scenarios = read_scenarios();
@@ -315,10 +316,10 @@ fn scenarios_are_answered_by_simulation() {
     assert_all_met("simulation", results);
 }
 
-/// Whether the context says what `Authorize` refuses or takes from the store instead: there a simulation has it
-/// otherwise on purpose.
+/// Returns whether the context contains a key that `Authorize` refuses or takes from the store. A simulation differs
+/// there on purpose.
 fn overrides(ask: &Ask) -> bool {
-    // K-9: the source of a call is refused unless a service asks, whose name has dots and no colon.
+    // K-9: the source of a call is refused unless a service asks. A service name has dots and no colon.
     let principal = &ask.principal;
     let is_service = principal.contains('.') && !principal.contains(':');
     ask.context.iter().any(|(key, value)| {
@@ -332,13 +333,13 @@ fn overrides(ask: &Ask) -> bool {
                 | KeyKind::CalledViaFirst
                 | KeyKind::CalledViaLast
         );
-        // A claim: `issuer.example.com/path:sub`.
+        // The key is a claim, such as `issuer.example.com/path:sub`.
         let is_claim = key.kind() == KeyKind::Given && key.folded().contains('.');
         key.is_reserved() || is_foreign_source || from_store || is_claim || *value == Value::Null
     })
 }
 
-/// Scenarios with a clock are asked by `Simulate`: `Authorize` has none. So are those that override something.
+/// `Simulate` asks scenarios with a clock, because `Authorize` has none. It also asks those that override something.
 #[test]
 fn scenarios_are_answered_by_the_binary_over_grpc() {
     let mut scenarios = read_scenarios();
@@ -354,10 +355,10 @@ fn scenarios_are_answered_by_the_binary_over_grpc() {
     assert_all_met("binary over gRPC", results);
 }
 
-/// A server spends most of its short life in starting: a few side by side keep the processors busy.
+/// A server spends most of its short life starting. Running a few side by side keeps the processors busy.
 const N_SERVERS_AT_ONCE: usize = 4;
 
-/// What `work` makes of all items, a few of them at a time.
+/// Returns what `work` makes of all items, a few of them at a time.
 fn side_by_side<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> Vec<R> + Sync) -> Vec<R> {
     let queue = Mutex::new(items);
     let results = Mutex::new(Vec::new());
@@ -523,7 +524,7 @@ fn stores_that_must_not_load_are_refused_by_the_binary() {
     let results = side_by_side(by_store(&scenarios, &stores), |(directory, scenarios)| {
         let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
         command.arg(&directory);
-        // It would serve until the end of time: the mark of a store that loads after all is that it says so.
+        // It would serve forever. If it logs that the store loaded after all, the test ends it.
         let got = match crate::support::run_until_it_serves(command) {
             None => Got::Loads,
             Some(finished) if finished.status == Some(2) => {
@@ -553,7 +554,7 @@ fn stores_that_must_not_load_are_refused_by_the_binary() {
     assert_all_met("binary at start-up", results);
 }
 
-/// The question as it goes over the wire, malformed values included.
+/// Returns the question as it is sent over the wire, including malformed values.
 fn to_wire(ask: &Ask) -> pb::AuthorizeRequest {
     pb::AuthorizeRequest {
         principal: ask.principal.clone(),
@@ -628,7 +629,7 @@ fn wire_value(value: &Value) -> prost_types::Value {
     prost_types::Value { kind: Some(kind) }
 }
 
-/// One more way to ask: `iamd authorize --requests`, over the stores with the most questions.
+/// One more way to ask: `iamd authorize --requests`, on the stores with the most questions.
 #[test]
 fn scenarios_are_answered_by_the_command_line() {
     let mut scenarios = read_scenarios();
@@ -665,7 +666,7 @@ fn scenarios_are_answered_by_the_command_line() {
     assert_all_met("command line", results);
 }
 
-/// One line of answer.
+/// Returns one line of output.
 fn from_json(line: &str) -> Got {
     let answer: serde_json::Value = serde_json::from_str(line).unwrap();
     match (
@@ -689,7 +690,7 @@ fn from_json(line: &str) -> Got {
 
 const N_STORES_FOR_THE_COMMAND_LINE: usize = 40;
 
-/// The question in proto3 JSON; with a clock it is a simulation.
+/// Returns the question in proto3 JSON. With a clock it is a simulation.
 fn json_line(ask: &Ask, at: Option<Timestamp>) -> String {
     let text = |text: &str| Value::String(text.to_owned());
     let texts = |texts: &[String]| Value::List(texts.iter().map(|element| text(element)).collect());

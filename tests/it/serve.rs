@@ -1,4 +1,4 @@
-//! `iamd serve` as its clients and its operators see it: the real binary on a port of its own.
+//! Tests `iamd serve` as its clients and operators see it: the real binary on a port of its own.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ fn list(values: impl IntoIterator<Item = Kind>) -> Option<Kind> {
     Some(Kind::ListValue(prost_types::ListValue { values }))
 }
 
-/// Asserts a status with the details that the contract promises: the field, and the kind of fault.
+/// Asserts a status with the details that the contract promises: the field and the kind of fault.
 fn assert_refused(status: &Status, field: &str, reason: &str) {
     assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
     let details = status.get_error_details();
@@ -237,7 +237,7 @@ async fn a_malformed_question_is_told_its_field() {
         assert_refused(&status, field, "INVALID_REQUEST");
     }
 
-    // An entry without a value: an absent message, as some encoders write it.
+    // This is an entry without a value: an absent message, as some encoders write it.
     let bare = pb::authorize_request::ContextEntry {
         key: "app:x".into(),
         value: None,
@@ -248,7 +248,7 @@ async fn a_malformed_question_is_told_its_field() {
         "INVALID_REQUEST",
     );
 
-    // A user takes session policies from nobody.
+    // A user cannot have session policies.
     let of_a_user = session(pb::SessionContext {
         policies: vec![allow("*")],
         ..pb::SessionContext::default()
@@ -292,7 +292,8 @@ async fn keys_that_iamd_derives_are_nobody_elses() {
     assert!(client.authorize(free).await.is_ok(), "K-2");
 }
 
-/// A map on the wire is a list of entries: what a client repeats must be refused, not decided by its last word.
+/// A map on the wire is a list of entries. If a client repeats one, the question must be refused and not decided by the
+/// last one.
 #[tokio::test]
 async fn a_context_key_that_stands_twice_is_refused() {
     let store = store_allowing("*");
@@ -325,7 +326,7 @@ async fn a_context_key_that_stands_twice_is_refused() {
     }
 }
 
-/// The same by hand, byte for byte, so that nothing between the test and the wire can tidy up.
+/// The same question is written byte by byte, so that nothing between the test and the wire can normalize it.
 #[tokio::test]
 async fn repeated_keys_are_seen_in_the_raw_bytes() {
     fn field(number: u8, content: &[u8]) -> Vec<u8> {
@@ -376,7 +377,7 @@ async fn repeated_keys_are_seen_in_the_raw_bytes() {
     );
 }
 
-/// Messages as the bytes that they are.
+/// The messages as bytes.
 #[derive(Clone, Copy)]
 struct RawBytes;
 
@@ -436,7 +437,7 @@ async fn what_is_over_a_limit_is_refused_and_what_is_at_it_is_not() {
     };
     let strings = |n: usize| list((0..n).map(|_| Kind::StringValue("v".into())));
     let long = |n: usize| text(&"v".repeat(n));
-    // Of so many bytes as a whole, in texts of which none is too long.
+    // The whole question has this many bytes, in texts of which none is too long.
     let whole = |n_bytes: usize| {
         let filled = |n_bytes: usize| {
             let mut filled: Vec<_> = (0..4)
@@ -452,7 +453,7 @@ async fn what_is_over_a_limit_is_refused_and_what_is_at_it_is_not() {
             };
             question.encoded_len()
         };
-        // A text of more than 127 bytes has all its lengths in two bytes each.
+        // All lengths of a text of more than 127 bytes take two bytes each.
         let rest = 200 + n_bytes - length(filled(200));
         assert_eq!(length(filled(rest)), n_bytes);
         filled(rest)
@@ -532,7 +533,7 @@ async fn health_knows_its_services() {
     assert_eq!(gone.status, Some(1), "{gone:?}");
 }
 
-/// One that loads its store, or drains: it answers, and says no.
+/// A server that loads its store or drains answers health checks, and says that it is not serving.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_health_check_of_a_server_that_does_not_serve_fails() {
     use tonic::transport::server::TcpIncoming;
@@ -575,7 +576,7 @@ async fn a_client_needs_no_proto_files() {
                 "{version}: {service} in {services:?}"
             );
         }
-        // A load tester looks up the method, others the service or a message.
+        // A load tester looks up the method; other tools look up the service or a message.
         for symbol in [
             SERVICE,
             "iamd.v1.AuthorizationService.Authorize",
@@ -633,7 +634,7 @@ enum Answer {
     Nothing,
 }
 
-/// The two versions of the reflection protocol differ in the package of their types only.
+/// The two versions of the reflection protocol differ only in the package of their types.
 macro_rules! reflect {
     ($name:ident, $version:ident) => {
         async fn $name(channel: &Channel, question: Ask) -> Answer {
@@ -688,7 +689,7 @@ async fn a_unix_socket_is_a_listener_like_any_other() {
     let socket = folder.path().join("iamd.sock");
     let listen = format!("unix:{}", socket.display());
     for _ in 0..2 {
-        // The second time a socket of a dead process lies there.
+        // The second time, the socket of a dead process is there.
         let server = Server::start_with(store.path(), &["--listen", &listen]);
         let channel = Endpoint::from_shared(format!("unix://{}", socket.display()))
             .unwrap()
@@ -886,13 +887,13 @@ async fn a_second_signal_ends_it_at_once() {
     server.client().await;
     let _held = hold_a_call(&server).await;
     server.signal("TERM");
-    // The first signal has been seen once the listener is gone or health says so; then comes the second.
+    // The server has seen the first signal once the listener is gone or health says so. The second signal follows then.
     let channel = server.channel();
     eventually("the drain", async || {
         (health(&channel, "").await != Ok(ServingStatus::Serving)).then_some(())
     })
     .await;
-    // A signal of the first second may be the same kill, sent to a group; one that comes later is meant.
+    // A signal within the first second may be the same kill, sent to a group. A later one is intended.
     eventually("the end", async || {
         server.signal("TERM");
         (!server.is_running()).then_some(())
@@ -926,7 +927,8 @@ async fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
         log.any(|line| line.unwrap().contains("the store is loaded")),
         "it serves"
     );
-    // From here on nobody reads. More findings than the pipe holds: whoever logs next waits for ever.
+    // From here on nobody reads. There are more findings than the pipe holds, so a direct write to the log would block
+    // forever.
     for index in 0..1_000 {
         write(store.path(), &format!("users/broken-{index}.json"), "{");
     }
@@ -993,7 +995,7 @@ async fn a_deadline_of_the_client_is_its_own_error() {
         }
     }
     let status = struck.expect("a deadline passes");
-    // Which side notices first is open; that it is no answer is not.
+    // Either side may notice first, but there must not be an answer.
     assert!(
         matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled),
         "{status:?}"
@@ -1029,7 +1031,8 @@ async fn calls_side_by_side_do_not_mix() {
     }
 }
 
-/// While the store is being read there is a listener, and no answer: never a deny that nobody decided.
+/// While the store is being read, the server listens but does not answer: it must never send a deny that nothing
+/// decided.
 #[tokio::test]
 async fn before_the_first_snapshot_there_is_no_answer() {
     const N_USERS: usize = 2_000;
@@ -1042,14 +1045,14 @@ async fn before_the_first_snapshot_there_is_no_answer() {
             &user(&name, &allow("orders:Get")),
         );
     }
-    // Whether a call comes before the store is read is luck, on a busy machine.
+    // On a busy machine, chance determines whether a call comes before the store is read.
     eventually("a call before the store was read", async || {
         (refusals_until_ready(&store).await > 0).then_some(())
     })
     .await;
 }
 
-/// Starts a server, asks it until it answers, and gives how often it did not.
+/// Starts a server, asks it until it answers, and returns how often it did not.
 async fn refusals_until_ready(store: &TempDir) -> usize {
     let server = Server::start(store.path());
     let channel = server.channel();

@@ -22,14 +22,14 @@ fn snapshot(root: &std::path::Path) -> Snapshot {
     store::load(root).unwrap().snapshot
 }
 
-/// The answer to a simulation, or its error, as one line of `--requests` would have it.
+/// Returns the answer to a simulation, or its error, as one line of the output of `--requests`.
 fn simulated(snapshot: &Snapshot, question: &Value) -> Value {
     let now: Timestamp = "2026-03-01T12:00:00Z".parse().unwrap();
     let line = simulation_line(snapshot, &question.to_string(), now);
     serde_json::from_str(&line).unwrap()
 }
 
-/// The reason in lower case without its prefix, or `error: field`.
+/// Returns the reason in lower case without its prefix, or `error: field`.
 fn reason(snapshot: &Snapshot, question: &Value) -> String {
     let answer = simulated(snapshot, question);
     match answer["reason"].as_str() {
@@ -38,7 +38,7 @@ fn reason(snapshot: &Snapshot, question: &Value) -> String {
     }
 }
 
-/// Alice of the shop about an order, with other members.
+/// Returns a question of the shop's alice about an order, with other members.
 fn alice(action: &str, members: Value) -> Value {
     let mut question = json!({"principal": ALICE, "action": action, "resource": SHOP_ORDER});
     let question_members = question.as_object_mut().unwrap();
@@ -132,13 +132,13 @@ fn every_kind_of_policy_can_be_added_or_replaced() {
             json!({"serviceControlPolicies": [deny(get)]}),
             "explicit_deny_service_control",
         ),
-        // It stands beside FullAWSAccess, as it would when attached to the account …
+        // The policy is beside FullAWSAccess, as if it were attached to the account …
         (
             get,
             json!({"serviceControlPolicies": [allow(cancel)]}),
             "allow_identity",
         ),
-        // … unless it is all there is.
+        // … unless it is the only one.
         (
             get,
             json!({"serviceControlPolicies": [allow(cancel)], "replace": ["POLICY_TYPE_SERVICE_CONTROL"]}),
@@ -209,7 +209,7 @@ fn what_the_store_has_can_be_left_out() {
     assert_eq!(ask("orders:Purge", json!({})), "explicit_deny_resource");
     let without = json!({"replace": ["POLICY_TYPE_RESOURCE", "POLICY_TYPE_PERMISSIONS_BOUNDARY"]});
     assert_eq!(ask("orders:Purge", without), "allow_identity");
-    // No organization: the policies of one that is only simulated count all the same, beside FullAWSAccess.
+    // There is no organization. Policies of a simulated one still count, beside FullAWSAccess.
     let get = "orders:Get";
     assert_eq!(
         ask(get, json!({"serviceControlPolicies": [deny]})),
@@ -519,7 +519,7 @@ fn policies_are_tried_by_themselves_without_a_principal() {
         reason(&SHOP, &question)
     };
     let all = statement("Allow", "*");
-    // The shop's own SCP denies the purge; here no policy of the store counts.
+    // The shop's own SCP denies the purge. Here no policy of the store counts.
     assert_eq!(ask(json!({"identityPolicies": [all]})), "allow_identity");
     assert_eq!(
         ask(json!({"identityPolicies": [statement("Allow", "orders:Get")]})),
@@ -593,7 +593,7 @@ fn a_principal_that_is_not_in_the_store_can_stand_in() {
         reason(&SHOP, &question)
     };
     let all = statement("Allow", "*");
-    // A typing error must not pass for a principal with nothing but what is added.
+    // A typing error must not pass for a principal that has nothing but the added policies.
     assert_eq!(
         ask(NOBODY, json!({"identityPolicies": [all]})),
         "implicit_deny_unknown_principal"
@@ -705,7 +705,7 @@ fn results_that_are_longer_than_a_client_takes_are_refused() {
             &json!({"principal": NOBODY, "actions": actions, "resources": resources}),
         )
     };
-    // Each result has its resource of 1,000 bytes and some 60 bytes more.
+    // Each result has its resource of 1,000 bytes and about 60 bytes more.
     let answered = ask(36);
     assert_eq!(
         answered["results"].as_array().unwrap().len(),

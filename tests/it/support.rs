@@ -1,4 +1,4 @@
-//! What the tests share: the repository's places, stores made for a test, the real binary and its clients.
+//! Code that the tests share: the repository's paths, stores made for a test, the real binary and its clients.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,20 +22,21 @@ use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
-/// How long a test waits for what must come. Far beyond what it takes, so that a busy machine fails no test.
+/// How long a test waits for an event that must come. It is far longer than needed, so that a busy machine fails no
+/// test.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a condition is looked at while waiting for it.
+/// How often a condition is checked while a test waits for it.
 const PACE: Duration = Duration::from_millis(2);
 
 pub type Client = AuthorizationServiceClient<Channel>;
 
-/// The folder that holds `Cargo.toml`.
+/// Returns the folder that contains `Cargo.toml`.
 pub fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// All files below `folder` with one of the extensions, sorted.
+/// Returns all files below `folder` with one of the extensions, sorted.
 pub fn files_below(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let Ok(entries) = fs::read_dir(folder) else {
@@ -56,14 +57,14 @@ pub fn files_below(folder: &Path, extensions: &[&str]) -> Vec<PathBuf> {
     files
 }
 
-/// Writes `text` to `path` below `folder`, with the folders on the way.
+/// Writes `text` to `path` below `folder`, and creates the folders on the way.
 pub fn write(folder: &Path, path: &str, text: &str) {
     let path = folder.join(path);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(path, text).unwrap();
 }
 
-/// Takes a folder away in one step: while it is emptied file by file, what is left of it is a store too.
+/// Removes a folder in one step. While it is emptied file by file, its remains are a store too.
 pub fn vanish(folder: &Path) {
     let away = folder.with_extension("vanished");
     fs::rename(folder, &away).unwrap();
@@ -82,7 +83,7 @@ pub const ACCOUNT: &str = "111111111111";
 pub const ANN: &str = "arn:aws:iam::111111111111:user/ann";
 pub const ORDER: &str = "arn:app:orders:::order/1";
 
-/// The file of a user with one inline policy.
+/// Returns the file of a user with one inline policy.
 pub fn user(name: &str, document: &str) -> String {
     format!(
         r#"{{
@@ -95,7 +96,7 @@ pub fn user(name: &str, document: &str) -> String {
     )
 }
 
-/// A document that allows `action` on everything.
+/// Returns a document that allows `action` on everything.
 pub fn allow(action: &str) -> String {
     format!(
         r#"{{"Version": "2012-10-17", "Statement": [{{"Sid": "One", "Effect": "Allow", "Action": "{action}", "Resource": "*"}}]}}"#
@@ -112,14 +113,14 @@ pub fn write_store(root: &Path, action: &str) {
     write(root, "users/ann.json", &user("ann", &allow(action)));
 }
 
-/// A store in which ann may do `action`.
+/// Returns a store in which ann may do `action`.
 pub fn store_allowing(action: &str) -> TempDir {
     let folder = TempDir::new().unwrap();
     write_store(folder.path(), action);
     folder
 }
 
-/// The revision that every replica gives the store at `root`.
+/// Returns the revision that every replica gives the store at `root`.
 pub fn revision(root: &Path) -> String {
     iamd::store::load(root)
         .unwrap()
@@ -128,7 +129,7 @@ pub fn revision(root: &Path) -> String {
         .to_string()
 }
 
-/// A question of ann about order 1.
+/// Returns a question of ann about order 1.
 pub fn ann_asks(action: &str) -> pb::AuthorizeRequest {
     pb::AuthorizeRequest {
         principal: ANN.to_owned(),
@@ -138,7 +139,7 @@ pub fn ann_asks(action: &str) -> pb::AuthorizeRequest {
     }
 }
 
-/// The real binary, without the settings of whoever runs the tests.
+/// Returns a command for the real binary, without the settings in the environment of the test run.
 pub fn iamd(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iamd"));
     for (name, _) in std::env::vars_os() {
@@ -155,7 +156,7 @@ pub fn iamd(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     command
 }
 
-/// The real binary, run by a shell that has set up its limits by `script` before: `ulimit -n 256`.
+/// Returns the real binary, run by a shell that has set limits with `script` before: `ulimit -n 256`.
 pub fn iamd_after(script: &str, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let direct = iamd(arguments);
     let mut command = Command::new("sh");
@@ -175,11 +176,11 @@ pub fn iamd_after(script: &str, arguments: impl IntoIterator<Item = impl AsRef<O
     command
 }
 
-/// A running `iamd serve`; it ends with the value.
+/// A running `iamd serve`. Dropping this ends it.
 pub struct Server {
     child: Child,
     log: Arc<Log>,
-    /// Ends with the process's stderr.
+    /// A thread that ends with the process's stderr.
     reader: Option<thread::JoinHandle<()>>,
 }
 
@@ -191,19 +192,19 @@ struct Log {
 }
 
 impl Server {
-    /// `iamd serve` on a port of its own, with the store at `root`, listening but perhaps not ready.
+    /// Starts `iamd serve` on a port of its own, with the store at `root`. It listens, but may not be ready.
     pub fn start(root: &Path) -> Self {
         Self::start_with(root, &["--listen", "127.0.0.1:0"])
     }
 
-    /// The same with the options of the caller.
+    /// Starts it with the options of the caller.
     pub fn start_with(root: &Path, options: &[&str]) -> Self {
         let mut command = iamd(["serve", "--store"]);
         command.arg(root).args(options);
         Self::spawn(command)
     }
 
-    /// Runs `command` and collects what it logs, unless its stderr leads elsewhere than to a pipe of ours.
+    /// Runs `command` and collects its log, unless its stderr is not a pipe of this process.
     pub fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::null()).spawn().unwrap();
         let log = Arc::new(Log::default());
@@ -220,7 +221,7 @@ impl Server {
         Self { child, log, reader }
     }
 
-    /// The number of its process.
+    /// Returns the process id.
     pub fn id(&self) -> u32 {
         self.child.id()
     }
@@ -243,12 +244,12 @@ impl Server {
         }
     }
 
-    /// What was logged so far, line by line.
+    /// Returns the lines logged so far.
     pub fn log(&self) -> Vec<String> {
         self.log.lines.lock().unwrap().clone()
     }
 
-    /// Everything it logged, once it has ended.
+    /// Returns everything that it logged, once it has ended.
     pub fn whole_log(&mut self) -> Vec<String> {
         self.exit_status();
         if let Some(reader) = self.reader.take() {
@@ -257,24 +258,24 @@ impl Server {
         self.log()
     }
 
-    /// Where it listens: the first address that it logs.
+    /// Returns the first address in its log.
     pub fn address(&self) -> String {
         self.wait_for_log("the address", |line| log_field(line, "address"))
     }
 
-    /// A channel to it. Waits for nothing.
+    /// Returns a channel to it. Waits for nothing.
     pub fn channel(&self) -> Channel {
         channel_to(&self.address())
     }
 
-    /// A client of it, once it is ready.
+    /// Returns a client of it, once it is ready.
     pub async fn client(&self) -> Client {
         let channel = self.channel();
         ready(&channel, self).await;
         AuthorizationServiceClient::new(channel)
     }
 
-    /// The same, or nothing if the process ends without ever being ready.
+    /// Returns a client of it, or `None` if the process ends without ever being ready.
     pub async fn client_unless_it_ends(&mut self) -> Option<Client> {
         let address = eventually("the address or the end", async || {
             let found = self
@@ -308,7 +309,7 @@ impl Server {
         assert!(status.success(), "kill -{name}");
     }
 
-    /// Whether it still runs.
+    /// Returns whether it is still running.
     pub fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -318,7 +319,7 @@ impl Server {
         self.exit_status_within(PATIENCE)
     }
 
-    /// The same, for an end that must come sooner.
+    /// Waits for its end, which must come within `limit`.
     pub fn exit_status_within(&mut self, limit: Duration) -> ExitStatus {
         let deadline = Instant::now() + limit;
         loop {
@@ -342,7 +343,7 @@ impl Drop for Server {
     }
 }
 
-/// A channel to a server at `address`, which may be `unix:/path`. Waits for nothing.
+/// Returns a channel to a server at `address`, which may be `unix:/path`. Waits for nothing.
 pub fn channel_to(address: &str) -> Channel {
     let uri = match address.strip_prefix("unix:") {
         Some(path) => format!("unix://{path}"),
@@ -351,7 +352,7 @@ pub fn channel_to(address: &str) -> Channel {
     Endpoint::from_shared(uri).unwrap().connect_lazy()
 }
 
-/// Waits until the server behind `channel` says that it serves.
+/// Waits until the server behind `channel` says that it is serving.
 pub async fn ready(channel: &Channel, server: &Server) {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -369,7 +370,7 @@ pub async fn ready(channel: &Channel, server: &Server) {
     }
 }
 
-/// The health of `service`, or the status.
+/// Returns the health of `service`, or the status.
 pub async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, tonic::Code> {
     let request = HealthCheckRequest {
         service: service.to_owned(),
@@ -380,12 +381,12 @@ pub async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, t
         .map_err(|status| status.code())
 }
 
-/// Looks again and again until `condition` gives something.
+/// Checks repeatedly until `condition` returns a value.
 pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
     within(PATIENCE, what, condition).await
 }
 
-/// The same, for what must come sooner: `limit` is a bound that is being tested.
+/// Does the same within `limit`, which is the bound that a test is about.
 pub async fn within<T>(
     limit: Duration,
     what: &str,
@@ -393,7 +394,7 @@ pub async fn within<T>(
 ) -> T {
     let begun = Instant::now();
     loop {
-        // A server that answers nothing must not hold up the test either.
+        // A server that does not answer must not block the test either.
         let left = limit.saturating_sub(begun.elapsed());
         match tokio::time::timeout(left, condition()).await {
             Ok(Some(found)) => return found,
@@ -416,7 +417,7 @@ pub async fn until_revision(client: &mut Client, revision: &str) -> pb::Authoriz
     .await
 }
 
-/// The member `name` of a log line, wherever the log format puts fields.
+/// Returns the member `name` of a log line, wherever the log format puts fields.
 pub fn log_field(line: &str, name: &str) -> Option<String> {
     let line: serde_json::Value = serde_json::from_str(line).ok()?;
     let value = line.get(name).or_else(|| line.get("fields")?.get(name))?;
@@ -427,7 +428,7 @@ pub fn log_field(line: &str, name: &str) -> Option<String> {
     )
 }
 
-/// The findings of severity error among lines of a log.
+/// Returns the findings of severity error among lines of a log.
 pub fn errors_in<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<String> {
     lines
         .filter_map(|line| log_field(line, "finding"))
@@ -435,7 +436,7 @@ pub fn errors_in<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<String> {
         .collect()
 }
 
-/// What a finished process gave.
+/// The output of a finished process.
 #[derive(Debug)]
 pub struct Finished {
     pub status: Option<i32>,
@@ -443,7 +444,7 @@ pub struct Finished {
     pub stderr: String,
 }
 
-/// Runs `iamd serve` to its end; nothing if it becomes ready, and is ended.
+/// Runs `iamd serve` to its end. If it becomes ready, ends it and returns `None`.
 pub fn run_until_it_serves(command: Command) -> Option<Finished> {
     let mut server = Server::spawn(command);
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -468,7 +469,7 @@ pub fn run(mut command: Command, input: &str) -> Finished {
     let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
     let input = input.to_owned();
-    // A process that ends early closes the pipe: no fault of this side.
+    // A process that ends early closes the pipe, which is not an error here.
     let writer = thread::spawn(move || _ = stdin.write_all(input.as_bytes()));
     let mut stderr = child.stderr.take().unwrap();
     let errors = thread::spawn(move || {
@@ -492,12 +493,12 @@ pub fn run(mut command: Command, input: &str) -> Finished {
     }
 }
 
-/// The number that the variable `name` gives, else `usual`.
+/// Returns the number in the variable `name`, or `usual`.
 pub fn number_from_environment(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().expect(name))
 }
 
-/// What `iamd authorize --requests` prints for `question`, asked at `now`.
+/// Returns what `iamd authorize --requests` prints for `question`, asked at `now`.
 pub fn answer_line(snapshot: &Snapshot, question: &str, now: Timestamp) -> String {
     let message = Message::parse(question, "").unwrap();
     let refused = |refusal| NoAnswer::refused(message.request_id(), refusal).to_json();
@@ -512,7 +513,7 @@ pub fn answer_line(snapshot: &Snapshot, question: &str, now: Timestamp) -> Strin
     }
 }
 
-/// What `iamd simulate --requests` prints for `simulation`, asked at `now`.
+/// Returns what `iamd simulate --requests` prints for `simulation`, asked at `now`.
 pub fn simulation_line(snapshot: &Snapshot, simulation: &str, now: Timestamp) -> String {
     let message = Message::parse(simulation, "").unwrap();
     let authorizer = Authorizer::of(snapshot.clone());
@@ -525,7 +526,7 @@ pub fn simulation_line(snapshot: &Snapshot, simulation: &str, now: Timestamp) ->
     }
 }
 
-/// How `question` is explained when it is asked at `now`, with the values of `redacted` keys hidden.
+/// Returns the explanation of `question`, asked at `now`, with the values of `redacted` keys hidden.
 pub fn explained_at(
     snapshot: &Snapshot,
     question: &str,

@@ -1,4 +1,4 @@
-//! A decision that would take too much work is given up: there is no answer then, least of all an allow.
+//! A decision that would take too much work is given up. Then there is no answer, and in particular no allow.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -18,12 +18,12 @@ use crate::support::{ACCOUNT, answer_line};
 
 const N_VALUES: usize = 3_000;
 
-/// A user who may do everything, by a statement before or behind the one that costs so much.
+/// Returns a user who may do everything, by a statement before or after the expensive one.
 fn answers(effect: &str, is_first: bool) -> Vec<Option<RequestErrorKind>> {
     answers_with(effect, is_first, "*")
 }
 
-/// The same, where each value of the costly condition begins with `start`.
+/// Returns such a user, where each value of the expensive condition begins with `start`.
 fn answers_with(effect: &str, is_first: bool, start: &str) -> Vec<Option<RequestErrorKind>> {
     let patterns: Vec<String> = (0..N_VALUES)
         .map(|index| format!("{start}{index}x"))
@@ -75,11 +75,11 @@ fn a_spent_work_budget_is_an_error_and_no_answer() {
     assert_eq!(answers("Deny", true), given_up, "E-1");
     assert_eq!(answers("Deny", false), given_up, "E-1");
     assert_eq!(answers("Allow", true), given_up, "E-1");
-    // Whatever follows the Allow that grants is not looked at.
+    // The statements after the Allow that grants are not considered.
     assert_eq!(answers("Allow", false), vec![None; 4]);
 }
 
-/// E-1: what is searched costs what the search does, so a long list against a long list has an answer.
+/// E-1: a search costs what it takes, so a long list against a long list has an answer.
 #[test]
 fn a_list_that_is_searched_spends_what_the_search_takes() {
     for effect in ["Allow", "Deny"] {
@@ -91,31 +91,33 @@ mod ample;
 mod hostile;
 mod reading;
 
-/// How many times the CPU time of a whole budget a question may take. What these tests ask takes up to 5 times as much where
-/// the build is optimised. Where it is not, up to 6 times, and 60 times where texts are compared ignoring case.
+/// How many times the CPU time of a whole budget a question may take. The questions of these tests take up to 5 times
+/// as much in an optimized build. In other builds they take up to 6 times, and 60 times where texts are compared
+/// ignoring case.
 const MOST_BUDGETS: u32 = if cfg!(debug_assertions) { 120 } else { 10 };
-/// How often a question is asked anew that took longer: on a busy machine any may, and what is not paid for always does.
+/// How often a question that took longer is repeated. Any question may take longer on a busy machine, but unpaid work
+/// always does.
 const N_TRIES: usize = 10;
-/// The most memory that a question of 64 KiB may hold while it is answered.
+/// The most memory that a question of 64 KiB may take while it is answered.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// How a question ends.
+/// The outcome of a question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
-    /// With an allow or a deny.
+    /// An allow or a deny.
     Answered,
-    /// Without an answer, for it would have taken too much work (E-1).
+    /// No answer, because it would have taken too much work (E-1).
     GivenUp,
-    /// Without an answer, for it is malformed.
+    /// No answer, because the question is malformed.
     Refused,
 }
 
-/// Files of a store of one account, by their paths.
+/// The files of a store of one account, by their paths.
 #[derive(Default)]
 struct Files(Vec<(String, String)>);
 
 impl Files {
-    /// An account in which the role `app` may do everything after these statements of its identity policies.
+    /// Returns an account in which the role `app` may do everything, after these statements of its identity policies.
     fn new(statements: impl IntoIterator<Item = Value>) -> Self {
         let mut statements: Vec<Value> = statements.into_iter().collect();
         statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": "*"}));
@@ -151,7 +153,7 @@ fn document(statements: &[Value]) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements})
 }
 
-/// A session policy that allows everything under this condition.
+/// Returns a session policy that allows everything under this condition.
 fn session_policy(condition: Value) -> String {
     let statement =
         json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition});
@@ -160,7 +162,7 @@ fn session_policy(condition: Value) -> String {
 
 const ORDER: &str = "arn:app:orders:::order/1";
 
-/// A question of a session of the role `app`, with these members besides.
+/// Returns a question of a session of the role `app`, with these additional members.
 fn question(more: Value) -> Value {
     let mut question = json!({
         "principal": "arn:aws:sts::111111111111:assumed-role/app/s1", "action": "orders:Get", "resource": ORDER,
@@ -171,12 +173,12 @@ fn question(more: Value) -> Value {
     question
 }
 
-/// So many short texts, none of which is the beginning of another.
+/// Returns this many short texts, none of which is a prefix of another.
 fn texts(n: usize) -> Vec<String> {
     (0..n).map(|index| format!("{index:04}")).collect()
 }
 
-/// The CPU time that this thread has taken.
+/// Returns the CPU time that this thread has used.
 fn cpu_time() -> Duration {
     let now = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(
@@ -189,7 +191,7 @@ fn now() -> Timestamp {
     "2026-01-01T00:00:00Z".parse().unwrap()
 }
 
-/// What becomes of a question, and the CPU time that this takes.
+/// Returns the outcome of a question and its CPU time.
 fn ask_once(snapshot: &Snapshot, question: &Value) -> (End, Duration) {
     let text = question.to_string();
     let message = Message::parse(&text, "").unwrap();
@@ -210,7 +212,7 @@ fn ask_once(snapshot: &Snapshot, question: &Value) -> (End, Duration) {
     (end, took)
 }
 
-/// The CPU time of a whole budget: of a question that compares numbers and does nothing else.
+/// Returns the CPU time of a whole budget: that of a question that only compares numbers.
 fn budget() -> Duration {
     static BUDGET: OnceLock<Duration> = OnceLock::new();
     *BUDGET.get_or_init(|| {
@@ -236,7 +238,7 @@ fn budget() -> Duration {
     })
 }
 
-/// Takes steps anew until each of them has taken no more CPU time than a question may. Whatever one took at best counts.
+/// Repeats steps until each of them has taken no more CPU time than a question may. The best time of a step counts.
 fn assert_bounded(mut steps: impl FnMut() -> Vec<Duration>) {
     let most = MOST_BUDGETS * budget();
     let mut best = steps();
@@ -255,8 +257,8 @@ fn assert_bounded(mut steps: impl FnMut() -> Vec<Duration>) {
     );
 }
 
-/// How a question ends that is asked of a store for the first time, and so often afterwards, each time within what any
-/// question may take.
+/// Returns the outcome of a question that is asked of a new store once and then this many times more, each time within
+/// what any question may take.
 fn ends(files: &Files, question: &Value, n_times: usize) -> Vec<End> {
     let mut ends = Vec::new();
     assert_bounded(|| {
@@ -269,7 +271,7 @@ fn ends(files: &Files, question: &Value, n_times: usize) -> Vec<End> {
     ends
 }
 
-/// Asks a new store four times: by considering every statement, while an index is made, and with it; and then as a
+/// Asks a new store four times: by considering every statement, while an index is built, with the index, and then as a
 /// server would.
 fn ask(files: &Files, question: &Value) -> End {
     let ends = ends(files, question, 4);
@@ -292,7 +294,7 @@ fn ask(files: &Files, question: &Value) -> End {
     end
 }
 
-/// How a question ends that is asked of a store for the first time.
+/// Returns the outcome of a question that is asked of a new store.
 fn ask_first(files: &Files, question: &Value) -> End {
     ends(files, question, 1)[0]
 }

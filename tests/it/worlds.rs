@@ -1,6 +1,6 @@
-//! Small stores full of collisions, and questions drawn from their own words: what the laws are tried on.
+//! Small stores full of collisions, and questions made of their own words, for the tests of the laws.
 //!
-//! Everything comes from one seed: the same seed gives the same worlds and questions on every machine.
+//! Everything comes from one seed. The same seed gives the same worlds and questions on every machine.
 
 mod aimed;
 mod documents;
@@ -15,7 +15,7 @@ pub use documents::document;
 use documents::session_document;
 pub use questions::question;
 
-/// SplitMix64.
+/// The generator SplitMix64.
 pub struct Random(u64);
 
 impl Random {
@@ -35,7 +35,7 @@ impl Random {
         (self.next() % end as u64) as usize
     }
 
-    /// True in `percent` of 100 cases.
+    /// Returns true in `percent` of 100 cases.
     pub fn chance(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
@@ -50,7 +50,7 @@ impl Random {
         }
     }
 
-    /// Each letter in one case or the other.
+    /// Returns the text with each letter in upper or lower case at random.
     pub fn recase(&mut self, text: &str) -> String {
         let one = |char: char| match self.chance(50) {
             true => char.to_ascii_uppercase(),
@@ -60,7 +60,7 @@ impl Random {
     }
 }
 
-/// What kind of document: which elements it may have (G-29).
+/// The kind of a document, which determines the elements that it may have (G-29).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Identity,
@@ -72,19 +72,19 @@ pub enum Kind {
     ResourceControl,
 }
 
-/// A store as its files, path → text, and who may be asked about.
+/// A store as its files, from path to text, and the names to ask about.
 #[derive(Clone, Debug, Default)]
 pub struct World {
     pub files: BTreeMap<String, Json>,
-    /// ARNs of users, roles (with the name of the role for its sessions) and managed policies.
+    /// ARNs of users, of roles (with the role name for their sessions) and of managed policies.
     pub users: Vec<String>,
     pub roles: Vec<String>,
     pub managed: Vec<String>,
-    /// AWS-managed policies of root tasks (T-12).
+    /// The AWS-managed policies of root tasks (T-12).
     pub tasks: Vec<String>,
-    /// Those of the roles that are service-linked.
+    /// The roles that are service-linked.
     pub service_linked: Vec<String>,
-    /// Texts in place of JSON, for documents whose members are to stand in another order.
+    /// Documents as texts, because their members must be in another order.
     pub session_documents: Vec<String>,
 }
 
@@ -95,7 +95,7 @@ pub const M: &str = "999999999999";
 pub const EXTERNAL: &str = "tax-adviser";
 
 impl World {
-    /// The file of a role, in whichever folder its account lies.
+    /// Returns the file of a role, in any folder of its account.
     pub fn role_file(&self, arn: &str) -> &Json {
         let account = arn.split(':').nth(4).unwrap();
         let name = arn.rsplit('/').next().unwrap();
@@ -105,7 +105,7 @@ impl World {
         own.unwrap_or_else(|| &self.files[&format!("roles/{name}.json")])
     }
 
-    /// The texts that the loader and the oracle read.
+    /// Returns the texts that the loader and the oracle read.
     pub fn texts(&self) -> BTreeMap<String, String> {
         let text = |(path, json): (&String, &Json)| (path.clone(), json.to_string());
         self.files.iter().map(text).collect()
@@ -209,7 +209,7 @@ fn managed_policies(random: &mut Random, world: &mut World) {
     }
 }
 
-/// ARNs of managed policies that may be attached in `account`.
+/// Returns the ARNs of managed policies that may be attached in `account`.
 fn attachable(world: &World, account: &str) -> Vec<String> {
     let is_ours = |arn: &&String| arn.contains(account) || arn.contains("::aws:");
     world.managed.iter().filter(is_ours).cloned().collect()
@@ -259,7 +259,7 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
             .insert(format!("{folder}users/{path}{name}.json"), user);
     }
     for name in ["ops", "jobs"] {
-        // What only a resource policy grants, it grants to those who have nothing of their own.
+        // A permission that only a resource policy grants needs a principal without policies of its own.
         let has_policies = random.chance(58);
         let mut role = json!({
             "RolePolicyList": if has_policies { inline(random, 2) } else { json!([]) },
@@ -301,7 +301,7 @@ fn identities(random: &mut Random, world: &mut World, account: &str, folder: &st
     }
 }
 
-/// One more statement of the trust policy of `role`.
+/// Adds a statement to the trust policy of `role`.
 fn trust(role: &mut Json, statement: Json) {
     let document = &mut role["AssumeRolePolicyDocument"];
     if let Some(text) = document.as_str() {
@@ -314,8 +314,8 @@ fn trust(role: &mut Json, statement: Json) {
     }
 }
 
-/// Another layout of the same: nothing of what the account at the root has lies at the root, or no other account has
-/// anything, or both (E-6). The organization may name others all the same.
+/// Changes the layout but not the content: the account at the root has none of its files at the root, or no other
+/// account has any files, or both (E-6). The organization may still name other accounts.
 pub fn lay_out(world: &mut World, random: &mut Random) {
     let (is_alone, is_rootless) = *random.pick(&[(true, false), (false, true), (true, true)]);
     if is_alone {
@@ -328,7 +328,7 @@ pub fn lay_out(world: &mut World, random: &mut Random) {
             .files
             .retain(|path, _| is_ours(path) && (keeps_organization || !is_of_organization(path)));
         for file in world.files.values_mut() {
-            // An account by another name than a number must be one of the store (G-24).
+            // An account whose name is not a number must be one of the store (G-24).
             *file = serde_json::from_str(&file.to_string().replace(EXTERNAL, B)).unwrap();
         }
         let arns = [
@@ -357,7 +357,7 @@ pub fn lay_out(world: &mut World, random: &mut Random) {
     }
 }
 
-/// Boundary and tags.
+/// Adds a boundary and tags.
 fn decorate(random: &mut Random, entity: &mut Json, managed: &[String]) {
     if random.chance(35) {
         let arn = random.pick(managed);
@@ -445,7 +445,7 @@ fn organization(random: &mut Random, world: &mut World) {
     world.files.insert("organization.json".into(), organization);
 }
 
-/// Control policies on one node of the organization.
+/// Attaches control policies to one node of the organization.
 fn attach(random: &mut Random, mut node: Json, has_scps: bool, has_rcps: bool) -> Json {
     if has_scps {
         let mut scps: Vec<String> = (0..3)
@@ -477,7 +477,7 @@ fn attach(random: &mut Random, mut node: Json, has_scps: bool, has_rcps: bool) -
     node
 }
 
-/// Every list of policy statements in `json`, wherever it stands; documents that stand as text are left out.
+/// Collects every list of policy statements in `json`, at any place. Documents that are text are left out.
 pub fn statement_lists<'j>(json: &'j mut Json, found: &mut Vec<&'j mut Json>) {
     match json {
         Json::Object(members) => {
@@ -501,7 +501,7 @@ pub fn statement_lists<'j>(json: &'j mut Json, found: &mut Vec<&'j mut Json>) {
     }
 }
 
-/// The files of managed policies.
+/// Returns the files of managed policies.
 fn of_identities(world: &mut World) -> impl Iterator<Item = &mut Json> {
     let is_policy = |path: &str| path.contains("policies/") && !path.contains("resource-policies/");
     let files = world.files.iter_mut();
@@ -510,7 +510,7 @@ fn of_identities(world: &mut World) -> impl Iterator<Item = &mut Json> {
         .map(|(_, json)| json)
 }
 
-/// Adds `n_statements` to each policy of identities, boundaries included: statements of others of them.
+/// Adds `n_statements` to each identity policy, including boundaries. They are copies of statements of other policies.
 pub fn widen(world: &mut World, random: &mut Random, n_statements: usize) {
     let mut pool = Vec::new();
     for json in of_identities(world) {
@@ -537,9 +537,9 @@ pub fn widen(world: &mut World, random: &mut Random, n_statements: usize) {
     }
 }
 
-/// Makes policies of identities, and some others, so long that looking an answer up is worth while: by statements that
-/// say nothing new, again and again.
-pub fn make_dear(world: &mut World, random: &mut Random) {
+/// Repeats statements that add nothing new in identity policies and some others, until they are so long that looking an
+/// answer up pays off.
+pub fn make_expensive(world: &mut World, random: &mut Random) {
     let never: Vec<String> = (0..12).map(|n| format!("never {n}*")).collect();
     for (path, file) in &mut world.files {
         let is_identity = path.contains("users/") || path.contains("roles/");
@@ -552,7 +552,7 @@ pub fn make_dear(world: &mut World, random: &mut Random) {
             let Some(statements) = list.as_array_mut() else {
                 continue;
             };
-            // Short patterns may stand in one of the two positions only (M-12).
+            // Short patterns are allowed in only one of the two positions (M-12).
             let is_plain = |statement: &&Json| {
                 ["Principal", "NotPrincipal", "NotResource"]
                     .iter()
@@ -565,7 +565,7 @@ pub fn make_dear(world: &mut World, random: &mut Random) {
             another["Resource"] = json!("*"); // which no index leaves out
             another.as_object_mut().unwrap().remove("Sid");
             another["Condition"] = json!({
-                "ForAnyValue:StringLike": {"aws:PrincipalArn": never}, // dear, and the first to be tried
+                "ForAnyValue:StringLike": {"aws:PrincipalArn": never}, // expensive, and the first to be tried
                 "NumericEquals": {"app:n": "-77"},
                 "StringEquals": {"app:k": "never so", "app:list": ["never this", "nor that"]},
             });
@@ -574,7 +574,7 @@ pub fn make_dear(world: &mut World, random: &mut Random) {
     }
 }
 
-/// The same JSON with the members of objects and the elements of lists in another order (I-5).
+/// Returns the same JSON with the members of objects and the elements of lists in another order (I-5).
 pub fn permuted(json: &Json, random: &mut Random) -> String {
     let mut parts: Vec<String> = match json {
         Json::Object(members) => {
@@ -596,7 +596,7 @@ pub fn permuted(json: &Json, random: &mut Random) -> String {
     }
 }
 
-/// The same policies with actions and condition keys in other cases (I-7).
+/// Returns the same policies with actions and condition keys in other cases (I-7).
 pub fn recased(json: &Json, random: &mut Random) -> Json {
     let of_strings = |json: &Json, random: &mut Random| match json {
         Json::Array(elements) => elements

@@ -1,4 +1,5 @@
-//! What `aws iam get-account-authorization-details` prints is a store as it is, or is refused for a reason we can name.
+//! Checks that the output of `aws iam get-account-authorization-details` is a store as it is, or is refused for a known
+//! reason.
 
 use std::fs;
 use std::path::Path;
@@ -14,10 +15,10 @@ use tempfile::TempDir;
 
 use super::{corpus, list, read};
 
-/// As AWS publishes it; the corpus lacks it.
+/// The policy as AWS publishes it, which the corpus lacks.
 const ADMINISTRATOR_ACCESS: &str = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}"#;
 
-/// A store that is nothing but the dump.
+/// Returns a store that consists of the dump alone.
 fn store_of(dump: &str) -> TempDir {
     let root = tempfile::tempdir().unwrap();
     let text = read(&corpus().join("accounts").join(format!("{dump}.json.gz")));
@@ -46,10 +47,10 @@ struct Question {
     principal: &'static str,
     action: &'static str,
     resource: &'static str,
-    /// When the session began; without it, a long-term credential or a session that does not say.
+    /// The start of the session. `None` for a long-term credential or a session that does not say.
     issued_at: Option<&'static str>,
     expect: Reason,
-    /// The policy and the index of the statement that settles it; none for an implicit deny.
+    /// The policy and the index of the determining statement. `None` for an implicit deny.
     by: Option<(&'static str, usize)>,
 }
 
@@ -89,20 +90,20 @@ fn check(loaded: &Loaded, questions: &[Question]) {
 
 #[test]
 fn dumps_load_or_are_refused_for_what_they_lack() {
-    /// The codes of all errors; none: it loads as it is.
+    /// The codes of all errors. A dump without errors loads as it is.
     const DUMPS: &[(&str, &[Code])] = &[
         ("cloudsplaining-authz", &[]),
         ("cloudsplaining-example", &[]),
         ("cloudsplaining-overrides", &[]),
-        // AdministratorAccess is attached, but not in the dump (G-38).
+        // AdministratorAccess is attached, but is not in the dump (G-38).
         ("cloudsplaining-authz-v2", &[Code::DANGLING_REFERENCE]),
-        // All that were put together from templates say `"Path": "/"` beside ARNs with `policy/service-role/…`. This one lacks
-        // AdministratorAccess too, and has a boundary that lies in another account.
+        // All dumps that were assembled from templates have `"Path": "/"` beside ARNs with `policy/service-role/…`.
+        // This one also lacks AdministratorAccess and has a boundary in another account.
         (
             "derived-localstack-localstack",
             &[Code::CONTRADICTION, Code::DANGLING_REFERENCE],
         ),
-        // A resource's bare name where its ARN belongs (G-28), and the missing AdministratorAccess.
+        // It has a resource's bare name in place of its ARN (G-28), and lacks AdministratorAccess.
         (
             "derived-aws-cloudformation-aws-cloudformation-templates",
             &[
@@ -111,7 +112,7 @@ fn dumps_load_or_are_refused_for_what_they_lack() {
                 Code::INVALID_RESOURCE,
             ],
         ),
-        // The same; a number for a Sid (G-10); and roles whose names differ only in case (G-40).
+        // It has the same errors, a number as a Sid (G-10), and roles whose names differ only in case (G-40).
         (
             "derived-aws-samples-serverless-patterns",
             &[
@@ -122,7 +123,7 @@ fn dumps_load_or_are_refused_for_what_they_lack() {
                 Code::WRONG_TYPE,
             ],
         ),
-        // Bare names for resources, and `states.${AWS::Region}.amazonaws.com` as a principal (V-4).
+        // It has bare names as resources, and `states.${AWS::Region}.amazonaws.com` as a principal (V-4).
         (
             "derived-eksctl-io-eksctl",
             &[
@@ -131,7 +132,7 @@ fn dumps_load_or_are_refused_for_what_they_lack() {
                 Code::MISPLACED_VARIABLE,
             ],
         ),
-        // Bare names for resources; policies and boundaries that exist nowhere.
+        // It has bare names as resources, and policies and boundaries that do not exist.
         (
             "derived-aws-serverless-application-model",
             &[
@@ -202,7 +203,7 @@ fn a_missing_aws_managed_policy_is_named_where_it_is_attached_and_can_be_added()
     check(
         &loaded,
         &[
-            // Three allows. The user has no policy of his own, but his group GOAT has AdministratorAccess.
+            // Three allows follow. The user has no policy of his own, but his group GOAT has AdministratorAccess.
             Question {
                 principal: "arn:aws:iam::012345678901:user/BlakeBortles",
                 action: "iam:CreateUser",
@@ -219,8 +220,8 @@ fn a_missing_aws_managed_policy_is_named_where_it_is_attached_and_can_be_added()
                 expect: Reason::AllowIdentity,
                 by: administrator,
             },
-            // The inline policy of the role allows reading and writing objects, wherever they are. The bucket's ARN names no
-            // account: it belongs to the only one of the store (E-6).
+            // The inline policy of the role allows it to read and write objects anywhere. The bucket's ARN names no
+            // account, so it belongs to the only account of the store (E-6).
             Question {
                 principal: "arn:aws:sts::012345678901:assumed-role/GOAT/s1",
                 action: "s3:GetObject",
@@ -229,7 +230,7 @@ fn a_missing_aws_managed_policy_is_named_where_it_is_attached_and_can_be_added()
                 expect: Reason::AllowIdentity,
                 by: onboarding,
             },
-            // Three denies. Deleting an object is not in that policy.
+            // Three denies follow. That policy does not allow deleting an object.
             Question {
                 principal: "arn:aws:sts::012345678901:assumed-role/GOAT/s1",
                 action: "s3:DeleteObject",
@@ -238,7 +239,7 @@ fn a_missing_aws_managed_policy_is_named_where_it_is_attached_and_can_be_added()
                 expect: Reason::ImplicitDenyIdentity,
                 by: None,
             },
-            // The role has the name of the group, but groups lend their policies to users alone (E-9).
+            // The role has the name of the group, but groups give their policies only to users (E-9).
             Question {
                 principal: "arn:aws:sts::012345678901:assumed-role/GOAT/s1",
                 action: "iam:CreateUser",
@@ -247,7 +248,7 @@ fn a_missing_aws_managed_policy_is_named_where_it_is_attached_and_can_be_added()
                 expect: Reason::ImplicitDenyIdentity,
                 by: None,
             },
-            // Nobody of that name in the dump: names are case-sensitive (M-16, E-3).
+            // The dump has nobody of that name, because names are case-sensitive (M-16, E-3).
             Question {
                 principal: "arn:aws:iam::012345678901:user/blakebortles",
                 action: "s3:ListAllMyBuckets",
@@ -260,8 +261,8 @@ fn a_missing_aws_managed_policy_is_named_where_it_is_attached_and_can_be_added()
     );
 }
 
-/// The largest dump: a laboratory account of privilege escalations, and a sample account. Resources are named with their
-/// account, since of two accounts neither is the default owner (E-6).
+/// The largest dump has a test account for privilege escalation and a sample account. Its resources name their account,
+/// because neither of two accounts is the default owner (E-6).
 #[test]
 fn a_large_account_dump_is_served_as_it_is() {
     let root = store_of("cloudsplaining-example");
@@ -269,7 +270,7 @@ fn a_large_account_dump_is_served_as_it_is() {
     check(
         &loaded,
         &[
-            // A user. Her group has `privesc-sre-admin-policy`: Allow iam:*, ec2:*, s3:* on *.
+            // The user's group has `privesc-sre-admin-policy`: Allow iam:*, ec2:*, s3:* on *.
             Question {
                 principal: "arn:aws:iam::200611803367:user/privesc-sre-user",
                 action: "iam:CreatePolicyVersion",
@@ -304,7 +305,7 @@ fn a_large_account_dump_is_served_as_it_is() {
                     0,
                 )),
             },
-            // …CreateUser is one, and NotAction in an Allow denies nothing by itself (M-6).
+            // …CreateUser is one of them, and NotAction in an Allow denies nothing (M-6).
             Question {
                 principal: "arn:aws:iam::200611803367:user/fn4-exploitableNotAction-user",
                 action: "iam:CreateUser",
@@ -322,7 +323,8 @@ fn a_large_account_dump_is_served_as_it_is() {
                 expect: Reason::ExplicitDenyIdentity,
                 by: Some(("arn:aws:iam::200611803367:policy/fp1-allow-and-deny", 1)),
             },
-            // `fn3-exploitableConditionConstraint`: only with a token issued after 2020 began. An access key has none (C-6).
+            // `fn3-exploitableConditionConstraint` requires a token issued in 2020 or later. An access key has none
+            // (C-6).
             Question {
                 principal: "arn:aws:iam::200611803367:user/fn3-exploitableConditionConstraint-user",
                 action: "iam:CreatePolicyVersion",
@@ -331,7 +333,7 @@ fn a_large_account_dump_is_served_as_it_is() {
                 expect: Reason::ImplicitDenyIdentity,
                 by: None,
             },
-            // A role session. The same policy, now with a token: issued after 2020 began…
+            // A role session has the same policy and a token. This token was issued after 2020 began…
             Question {
                 principal: "arn:aws:sts::200611803367:assumed-role/fn3-exploitableConditionConstraint-role/s1",
                 action: "iam:CreatePolicyVersion",
@@ -343,7 +345,7 @@ fn a_large_account_dump_is_served_as_it_is() {
                     0,
                 )),
             },
-            // …and before.
+            // …and this one before.
             Question {
                 principal: "arn:aws:sts::200611803367:assumed-role/fn3-exploitableConditionConstraint-role/s1",
                 action: "iam:CreatePolicyVersion",
@@ -352,7 +354,7 @@ fn a_large_account_dump_is_served_as_it_is() {
                 expect: Reason::ImplicitDenyIdentity,
                 by: None,
             },
-            // `fn2-exploitableResourceConstraint`: on arn:aws:iam::*:policy/fn2-*, in whichever account…
+            // `fn2-exploitableResourceConstraint` allows arn:aws:iam::*:policy/fn2-*, in any account…
             Question {
                 principal: "arn:aws:sts::200611803367:assumed-role/fn2-exploitableResourceConstraint-role/s1",
                 action: "iam:CreatePolicyVersion",
@@ -364,7 +366,7 @@ fn a_large_account_dump_is_served_as_it_is() {
                     0,
                 )),
             },
-            // …but on no policy of another name.
+            // …but no policy of another name.
             Question {
                 principal: "arn:aws:sts::200611803367:assumed-role/fn2-exploitableResourceConstraint-role/s1",
                 action: "iam:CreatePolicyVersion",
@@ -373,7 +375,8 @@ fn a_large_account_dump_is_served_as_it_is() {
                 expect: Reason::ImplicitDenyIdentity,
                 by: None,
             },
-            // `fp4-nonExploitableResourceConstraint`: on arn:aws:iam::aws:policy/fp4-*, which every account shares (E-7).
+            // `fp4-nonExploitableResourceConstraint` allows arn:aws:iam::aws:policy/fp4-*, which every account shares
+            // (E-7).
             Question {
                 principal: "arn:aws:sts::200611803367:assumed-role/fp4-nonExploitableResourceConstraint-role/s1",
                 action: "iam:CreatePolicyVersion",
@@ -385,7 +388,7 @@ fn a_large_account_dump_is_served_as_it_is() {
                     0,
                 )),
             },
-            // `fp2-allow-all` and `deny-all` are both attached: a Deny wins wherever it stands (E-15).
+            // `fp2-allow-all` and `deny-all` are both attached. A Deny wins wherever it is (E-15).
             Question {
                 principal: "arn:aws:sts::200611803367:assumed-role/fp2-allow-and-deny-multiple-policies-role/s1",
                 action: "s3:ListAllMyBuckets",

@@ -1,6 +1,6 @@
-//! Choices that come again with their seed.
+//! Random choices that are the same for the same seed.
 
-/// The numbers of SplitMix64.
+/// The generator SplitMix64.
 pub struct Random(u64);
 
 impl Random {
@@ -16,7 +16,7 @@ impl Random {
         mixed ^ (mixed >> 31)
     }
 
-    /// From 0 up to but not including `end`.
+    /// Returns a number below `end`.
     pub fn below(&mut self, end: usize) -> usize {
         usize::try_from(self.next() % end as u64).unwrap()
     }

@@ -1,4 +1,4 @@
-//! A store as a value that can be edited, and the single changes that make one of the other on disk.
+//! A store as a value that can be edited, and the single changes on disk that turn one such value into another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,7 +16,7 @@ const GROUPS: [&str; 3] = ["staff", "ops", "audit"];
 const SCPS: [&str; 3] = ["FullAWSAccess", "open", "no-refund"];
 const RCPS: [&str; 2] = ["RCPFullAWSAccess", "inside"];
 
-/// What stands at a path.
+/// The content at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
     File(Vec<u8>),
@@ -24,21 +24,21 @@ pub enum Item {
     Link(String),
 }
 
-/// The files of a store: what they say, and what is wrong with some of them.
+/// The files of a store: their contents, and faults in some of them.
 #[derive(Clone)]
 pub struct Tree {
     said: BTreeMap<String, Value>,
-    /// In place of what is said; nothing: the file is gone.
+    /// The faulty text in place of a file's content. `None` means that the file is missing.
     faults: BTreeMap<String, Option<Item>>,
     n_edits: u64,
 }
 
-/// One change that happens at once.
+/// One atomic change.
 #[derive(Debug)]
 pub enum Change {
     /// A file, renamed into its place.
     Put(String, Vec<u8>),
-    /// A file, written in its place: JSON, of which no beginning is JSON.
+    /// A file, written in place. It is JSON of which no prefix is JSON.
     Write(String, Vec<u8>),
     Rename(String, String),
     Remove(String),
@@ -70,7 +70,7 @@ impl Change {
 }
 
 impl Tree {
-    /// Some thirty entities of all kinds.
+    /// Returns about thirty entities of all kinds.
     pub fn first(random: &mut Random) -> Self {
         let mut said = BTreeMap::new();
         let mut say = |path: &str, value: Value| said.insert(path.to_owned(), value);
@@ -158,11 +158,11 @@ impl Tree {
         }
     }
 
-    /// What stands where.
+    /// Returns the text at each path.
     fn items(&self) -> BTreeMap<String, Item> {
         let mut items = BTreeMap::new();
         for (path, value) in &self.said {
-            // No line break at the end: the file is JSON with its last byte, and not before.
+            // There is no line break at the end, so the file is JSON only with its last byte.
             items.insert(
                 path.clone(),
                 Item::File(serde_json::to_vec_pretty(value).unwrap()),
@@ -177,7 +177,7 @@ impl Tree {
         items
     }
 
-    /// Writes all of it below `root`.
+    /// Writes all files below `root`.
     pub fn write(&self, root: &Path) {
         fs::create_dir_all(root).unwrap();
         for (path, item) in self.items() {
@@ -185,7 +185,7 @@ impl Tree {
         }
     }
 
-    /// The changes that make `next` of it, in any order that can be.
+    /// Returns the changes that turn this tree into `next`, in any possible order.
     pub fn changes_to(&self, next: &Self, random: &mut Random) -> Vec<Change> {
         let (old, new) = (self.items(), next.items());
         let gone: Vec<_> = old.keys().filter(|path| !new.contains_key(*path)).collect();
@@ -227,7 +227,7 @@ impl Tree {
         steps.into_iter().flatten().collect()
     }
 
-    /// Another content, the same meaning.
+    /// Changes the text of a file but not its meaning.
     pub fn touched(&self) -> Self {
         let mut tree = self.clone();
         tree.n_edits += 1;
@@ -235,7 +235,7 @@ impl Tree {
         tree
     }
 
-    /// One to three edits on.
+    /// Makes one to three edits.
     pub fn edited(&self, random: &mut Random) -> Self {
         let mut tree = self.clone();
         for _ in 0..=random.below(3) {
@@ -249,7 +249,7 @@ impl Tree {
         tree
     }
 
-    /// A path of `folder` that is there.
+    /// Returns a path of `folder` that exists.
     fn path(&self, folder: &str, random: &mut Random) -> String {
         let paths: Vec<_> = self
             .said
@@ -264,7 +264,7 @@ impl Tree {
         self.said.get_mut(&path).unwrap()
     }
 
-    /// Something that a person would change.
+    /// Makes an edit that a person would make.
     fn edit(&mut self, random: &mut Random) {
         let n_edits = self.n_edits;
         match random.below(16) {
@@ -306,14 +306,14 @@ impl Tree {
                 }
             }
             14 => {
-                // A user comes or goes.
+                // A user is added or removed.
                 let new = json!({"UserPolicyList": [inline(random)], "CreateDate": n_edits});
                 if self.said.remove("users/new.json").is_none() {
                     self.said.insert("users/new.json".to_owned(), new);
                 }
             }
             _ => {
-                // A user moves to another path, and so has another ARN.
+                // A user moves to another path, and so gets another ARN.
                 let [here, there] = ["users/cyd.json", "users/eng/cyd.json"];
                 let (from, to) = if self.said.contains_key(here) {
                     (here, there)
@@ -359,7 +359,7 @@ impl Tree {
             .clone();
         match random.below(4) {
             0 => {
-                // The second account moves from unit to unit.
+                // The second account moves from one unit to another.
                 let mut take = |unit: usize| {
                     let accounts = whole.pointer_mut(&format!("{units}/{unit}/Accounts"))?;
                     let accounts = accounts.as_array_mut()?;
@@ -388,7 +388,7 @@ impl Tree {
         }
     }
 
-    /// Something that a person should not have done.
+    /// Makes an edit that a person should not have made.
     fn spoil(&mut self, random: &mut Random) {
         let path = self.path("", random);
         let n_edits = self.n_edits;
@@ -432,7 +432,7 @@ impl Tree {
                 self.faults.insert(stray, fault(b"{}".to_vec()));
             }
             9 => {
-                // What others may refer to goes; where nobody does, that is a good store.
+                // Removes a file that others may refer to. If none do, the store still loads.
                 let folders = [
                     "managed-policies",
                     "groups",
@@ -444,7 +444,7 @@ impl Tree {
                 self.faults.insert(gone, None);
             }
             10 => {
-                // Renamed, so that its place says something else or nothing.
+                // Renames a file, so that its place means something else or nothing.
                 let to = format!("stray{n_edits}.json");
                 self.faults.insert(path, None);
                 self.faults.insert(to, fault(text));
@@ -474,7 +474,7 @@ fn put(value: &mut Value, member: &str, new: Option<Value>) {
     }
 }
 
-/// Where documents stand in a file.
+/// Collects the pointers of the documents in a file.
 fn documents(value: &Value, pointer: String, found: &mut Vec<String>) {
     match value {
         Value::Object(members) if members.contains_key("Statement") => found.push(pointer),
@@ -492,7 +492,7 @@ fn documents(value: &Value, pointer: String, found: &mut Vec<String>) {
     }
 }
 
-/// Whose words a document may use.
+/// The owner of the words that a document may use.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Identity,
@@ -611,7 +611,7 @@ fn attached(random: &mut Random) -> Value {
     arns.iter().map(|arn| json!({"PolicyArn": arn})).collect()
 }
 
-/// At least `least` of `items`.
+/// Returns at least `least` of `items`.
 fn subset(items: &[&str], least: usize, random: &mut Random) -> Value {
     let mut chosen = items.to_vec();
     random.shuffle(&mut chosen);

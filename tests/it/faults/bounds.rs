@@ -1,4 +1,4 @@
-//! What a connection and its calls may take: each bound is met from outside.
+//! Tests the bounds of a connection and its calls from outside.
 
 use std::fs;
 use std::path::Path;
@@ -20,7 +20,7 @@ use super::raw::{
 use super::{AT_ONCE, GET, decision, descriptors, served};
 use crate::support::{ANN, PATIENCE, Server, eventually, log_field, store_allowing};
 
-/// Lets `server` open no descriptor any more, or as many as before.
+/// Prevents `server` from opening any more descriptors, or restores the limit.
 fn limit_descriptors(server: &Server, current: u64) {
     let (_, maximum) = descriptors::limits(server);
     let limit = Rlimit {
@@ -31,7 +31,7 @@ fn limit_descriptors(server: &Server, current: u64) {
     prlimit(process, Resource::Nofile, limit).unwrap();
 }
 
-/// Whoever has a connection goes on, whoever wants one waits, and nothing spins or fills the log meanwhile.
+/// A client that has a connection goes on, a client that wants one waits, and nothing spins or fills the log meanwhile.
 #[tokio::test]
 async fn accepting_without_a_descriptor_left_pauses_and_goes_on() {
     let (_store, server, mut client) = served(&[]).await;
@@ -46,7 +46,7 @@ async fn accepting_without_a_descriptor_left_pauses_and_goes_on() {
             .parse()
             .ok()
     });
-    // The first time, those that were counted, and the one that is under way.
+    // This counts the first warning, those that were counted, and the one that is due.
     let most = begun.elapsed().as_millis() / ACCEPT_BACK_OFF.as_millis() + 2;
     assert!(u128::from(n_again) < most, "{n_again} and not {most}");
     assert_eq!(decision(&mut client, GET).await, Some(pb::Decision::Allow));
@@ -55,7 +55,7 @@ async fn accepting_without_a_descriptor_left_pauses_and_goes_on() {
     assert_eq!(answer, Outcome::Decided(pb::Decision::Allow));
 }
 
-/// How many calls the server says that a connection may have, and the connection.
+/// Returns a connection and the number of calls that the server allows on it.
 async fn n_calls_allowed(server: &Server) -> (u32, Raw) {
     const MAX_CONCURRENT_STREAMS: [u8; 2] = [0, 3];
     let mut raw = Raw::greeted(&server.address()).await.unwrap();
@@ -67,7 +67,7 @@ async fn n_calls_allowed(server: &Server) -> (u32, Raw) {
     (u32::from_be_bytes(number), raw)
 }
 
-/// The frame that ends the next call.
+/// Returns the frame that ends the next call.
 async fn answer_or_reset(raw: &mut Raw) -> Frame {
     loop {
         let frame = raw.frame().await.expect("it is closed");
@@ -96,7 +96,7 @@ async fn a_call_too_many_is_refused_and_clients_wait() {
     let reset = answer_or_reset(&mut raw).await;
     assert_eq!((reset.kind, reset.stream), (RST_STREAM, 7), "{reset:?}");
     assert_eq!(reset.number(0), REFUSED_STREAM);
-    // One of the three ends, and there is a place again.
+    // One of the three calls ends, and a permit is free again.
     let rest = |stream| frame(DATA, END_STREAM, stream, &question(GET));
     raw.send(&rest(1)).await.unwrap();
     let answer = answer_or_reset(&mut raw).await;
@@ -115,7 +115,7 @@ async fn a_call_too_many_is_refused_and_clients_wait() {
     }
 }
 
-/// A call with a header of so many bytes.
+/// Sends a call with a header of this many bytes.
 fn with_header(n_bytes: usize) -> request::Builder {
     call().header("x-long", "x".repeat(n_bytes))
 }
@@ -123,7 +123,7 @@ fn with_header(n_bytes: usize) -> request::Builder {
 #[tokio::test]
 async fn headers_beyond_their_limit_are_refused_by_http() {
     let (_store, server, _client) = served(&[]).await;
-    // As HTTP/2 counts them.
+    // The length as HTTP/2 counts it.
     let size = |(name, value): (&str, &str)| name.len() + value.len() + 32;
     let others = [
         (":method", "POST"),
@@ -141,7 +141,7 @@ async fn headers_beyond_their_limit_are_refused_by_http() {
     for n_bytes in [most - 1, most + 1, 2 * most, most - 1] {
         let head = with_header(n_bytes).body(()).unwrap();
         let (answer, mut stream) = requests.send_request(head, false).unwrap();
-        // A server that has answered already may have closed the stream.
+        // The server may have closed the stream after its answer.
         _ = stream.send_data(question(GET).into(), true);
         let told = timeout(PATIENCE, told(answer)).await.unwrap().unwrap();
         if n_bytes < most {
@@ -153,7 +153,7 @@ async fn headers_beyond_their_limit_are_refused_by_http() {
         }
     }
 
-    // Headers without an end are no call, which could have an answer.
+    // Headers that never end are not a call, so there is nothing to answer.
     let mut raw = Raw::greeted(&server.address()).await.unwrap();
     let begun = frame(HEADERS, 0, 1, &call_headers("localhost"));
     raw.send(&begun).await.unwrap();
@@ -190,7 +190,7 @@ async fn a_compressed_message_is_unimplemented() {
             (Some("deflate"), &compressed, Some(Code::Unimplemented)),
             (Some("zstd"), &compressed, Some(Code::Unimplemented)),
             (Some("br"), &compressed, Some(Code::Unimplemented)),
-            // It is said to be compressed, and by what is not.
+            // The message is marked as compressed, though it is not.
             (None, &compressed, Some(Code::InvalidArgument)),
             (Some("identity"), &compressed, Some(Code::InvalidArgument)),
             (Some("gzip"), &plain, Some(Code::Unimplemented)),
@@ -214,7 +214,7 @@ fn n_threads(server: &Server) -> usize {
     threads.unwrap().count()
 }
 
-/// Each of those that run has a thread to itself, so there are no more of these.
+/// Each call that runs has its own thread, so their number is limited.
 #[tokio::test]
 async fn few_interactive_calls_run_at_once() {
     let (_store, server, _client) = served(&["--worker-threads", "1"]).await;
@@ -248,19 +248,19 @@ async fn few_interactive_calls_run_at_once() {
     })
     .await;
     let n_more = most - before;
-    // A thread that has read the store may have been there before.
+    // A thread that has read the store may have existed before.
     assert!(n_more >= 1, "they do run beside each other");
     assert!(n_more <= MAX_SIMULATIONS_AT_ONCE, "{n_more} threads");
 }
 
-/// A file of so many bytes, which takes long to read and no place on the disk.
+/// Makes a file of this many bytes, which takes long to read and no space on the disk.
 fn write_hole(root: &Path) {
     fs::create_dir_all(root.join("dumps")).unwrap();
     let hole = fs::File::create(root.join("dumps/hole.json")).unwrap();
     hole.set_len(250 << 20).unwrap();
 }
 
-/// Whether the file is being read.
+/// Returns whether the file is being read.
 fn has_hole_open(server: &Server) -> bool {
     let open = fs::read_dir(format!("/proc/{}/fd", server.id())).unwrap();
     open.flatten()
@@ -268,7 +268,7 @@ fn has_hole_open(server: &Server) -> bool {
         .any(|path| path.ends_with("dumps/hole.json"))
 }
 
-/// A load takes as long as the store is large: the end cannot wait for it.
+/// A load takes longer the larger the store is. The shutdown cannot wait for it.
 #[tokio::test]
 async fn a_load_that_runs_at_the_end_is_left_behind() {
     for is_first in [true, false] {

@@ -1,4 +1,4 @@
-//! The commands that ask a server, and what they make of one that does not answer, or never stops.
+//! Tests how the commands that ask a server handle one that does not answer or never stops.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -14,7 +14,7 @@ use super::GET;
 use super::raw::framed;
 use crate::support::{ANN, Finished, ORDER, PATIENCE, eventually, iamd, run};
 
-/// What `command` about ann's right to [`GET`] gives, asked of the server at `address`.
+/// Runs `command` about ann's permission to do [`GET`] against the server at `address`.
 async fn asked(command: &'static str, address: &str) -> Finished {
     let mut asking = iamd([command, "--server", address]);
     if command != "healthcheck" {
@@ -24,14 +24,14 @@ async fn asked(command: &'static str, address: &str) -> Finished {
     finished.await.unwrap()
 }
 
-/// One does not even accept the connection, the other does and says nothing.
+/// One server does not even accept the connection. The other accepts it and sends nothing.
 #[tokio::test]
 async fn a_command_gives_up_a_server_that_does_not_answer() {
     let full = TcpSocket::new_v4().unwrap();
     full.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let full = full.listen(1).unwrap();
     let at_full = full.local_addr().unwrap();
-    // As many as the system accepts in the place of the server, and more.
+    // The test makes more connections than the system accepts on the server's behalf.
     let mut held = Vec::new();
     while let Ok(connected) =
         tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(at_full)).await
@@ -63,7 +63,7 @@ async fn a_command_gives_up_a_server_that_does_not_answer() {
     }
 }
 
-/// A server that gives this body to whatever it is asked, and its address.
+/// Starts a server that answers every request with this body, and returns its address.
 async fn that_answers(body: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -71,7 +71,7 @@ async fn that_answers(body: Vec<u8>) -> String {
     tokio::spawn(async move {
         let (tcp, _) = listener.accept().await.unwrap();
         let mut connection = h2::server::handshake(tcp).await.unwrap();
-        // Whoever has heard enough may go.
+        // A client that has read enough may disconnect.
         while let Some(Ok((_, mut respond))) = connection.accept().await {
             let head = Response::builder().header("content-type", "application/grpc");
             let answer = respond.send_response(head.body(()).unwrap(), false);
@@ -87,14 +87,14 @@ async fn that_answers(body: Vec<u8>) -> String {
 
 #[tokio::test]
 async fn an_explanation_has_a_longest_length() {
-    // The command must not show it: so it is the revision that is long, and of no interest to anybody.
+    // The command must not print the text, so the text is the revision, which it does not show.
     let of_length = |n_bytes: usize| {
         let mut answer = pb::ExplainResponse {
             decision: pb::Decision::Allow.into(),
             evaluated_at: Some(prost_types::Timestamp::default()),
             ..Default::default()
         };
-        // The length of a long text takes as many bytes as that of one a bit longer.
+        // The length of a long text takes as many bytes as that of a slightly longer one.
         answer.revision = "x".repeat(n_bytes - 100);
         answer.revision += &"x".repeat(n_bytes - answer.encoded_len());
         assert_eq!(answer.encoded_len(), n_bytes);
@@ -114,7 +114,7 @@ async fn an_explanation_has_a_longest_length() {
     );
 }
 
-/// What never ends is not read for ever, and not kept.
+/// An answer that never ends is not read forever, and not kept.
 #[tokio::test]
 async fn standard_input_without_an_end_is_too_large() {
     for (path, output) in [("-", "text"), ("/dev/zero", "text"), ("-", "json")] {

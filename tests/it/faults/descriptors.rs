@@ -1,4 +1,4 @@
-//! Connections, however many, leave the descriptors that the store needs.
+//! Checks that connections leave the store enough descriptors, however many there are.
 
 use std::fs;
 
@@ -6,14 +6,14 @@ use super::raw::Raw;
 use super::{GET, REFUND, grant_instead, is_complaint};
 use crate::support::{Server, eventually, iamd_after, store_allowing};
 
-/// A server whose limits of descriptors are set by `script`.
+/// Starts a server whose descriptor limits `script` sets.
 fn limited(script: &str, root: &std::path::Path) -> Server {
     let mut command = iamd_after(script, ["serve", "--listen", "127.0.0.1:0", "--store"]);
     command.arg(root);
     Server::spawn(command)
 }
 
-/// The soft and the hard limit of its descriptors.
+/// Returns the soft and the hard limit of the server's descriptors.
 pub fn limits(server: &Server) -> (u64, u64) {
     let limits = fs::read_to_string(format!("/proc/{}/limits", server.id())).unwrap();
     let line = limits
@@ -30,7 +30,7 @@ fn n_descriptors(server: &Server) -> usize {
         .count()
 }
 
-/// Whether `line` warns that fewer connections are taken than the setting says.
+/// Returns whether `line` warns that the server takes fewer connections than the setting says.
 fn tells_the_cap(line: &str) -> bool {
     is_complaint(line) && line.contains("max_connections")
 }
@@ -42,7 +42,7 @@ async fn held_connections_keep_no_revocation_from_taking_force() {
     let mut client = server.client().await;
     let mut held = Vec::new();
     for _ in 0..300 {
-        // One that is closed at once is no failure: its client learns that now.
+        // A connection that is closed at once is not an error: its client learns at once that the server is full.
         if let Ok(raw) = Raw::greeted(&server.address()).await {
             held.push(raw);
         }
@@ -52,12 +52,12 @@ async fn held_connections_keep_no_revocation_from_taking_force() {
     })
     .await;
     let n_before = server.log().len();
-    // More than one change: the first may come before the last connection.
+    // There is more than one change, because the first may come before the last connection.
     for action in [REFUND, GET, REFUND, GET, REFUND] {
         grant_instead(store.path(), &mut server, &mut client, action).await;
     }
     assert!(n_descriptors(&server) < 256, "none is left");
-    // A newcomer is told at once that there is no place.
+    // A new client learns at once that the server is full.
     Raw::connect(&server.address())
         .await
         .unwrap()

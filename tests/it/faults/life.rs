@@ -1,4 +1,5 @@
-//! The end: at once where nothing is to be waited for, and not a moment before a call in flight has its answer.
+//! Tests the shutdown: it is immediate if there is nothing to wait for, and never comes before a call in flight has its
+//! answer.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,10 +16,10 @@ use super::raw::{
 use super::{AT_ONCE, GET, decision};
 use crate::support::{Server, eventually, store_allowing};
 
-/// Nothing here may end by this: what does not end at once is seen to wait.
+/// A limit that nothing here should reach. A server that does not end at once is seen to wait.
 const DRAIN: [&str; 4] = ["--listen", "127.0.0.1:0", "--drain-timeout", "1h"];
 
-/// Asserts that it ends at once, and says of no call that it was in flight.
+/// Asserts that the server ends at once and does not report any call in flight.
 fn ends_at_once(server: &mut Server, what: &str) {
     server.signal("TERM");
     let status = server.exit_status_within(AT_ONCE);
@@ -31,7 +32,7 @@ fn ends_at_once(server: &mut Server, what: &str) {
 #[tokio::test]
 async fn a_connection_that_says_nothing_holds_up_no_end() {
     let greeting = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
-    // A call of which only the frame's own header has come: there is no call yet.
+    // Only the frame header of the call has arrived, so there is no call yet.
     let cut = frame(HEADERS, 0, 1, &[0; 100])[..9].to_vec();
     for (what, said) in [
         ("nothing", Vec::new()),
@@ -48,7 +49,7 @@ async fn a_connection_that_says_nothing_holds_up_no_end() {
         let mut client = server.client().await;
         let mut silent = Raw::connect(&server.address()).await.unwrap();
         silent.send(&said).await.unwrap();
-        // Whoever connects later is accepted later: the silent one is among the server's connections.
+        // Connections are accepted in order, so the silent one is among the server's connections by now.
         let mut later = Raw::greeted(&server.address()).await.unwrap();
         assert!(later.accepted().await);
         drop(later);
@@ -58,7 +59,7 @@ async fn a_connection_that_says_nothing_holds_up_no_end() {
     }
 }
 
-/// It has asked and has its answer, and reads nothing any more: it does not hear that the server goes.
+/// The client has its answer and no longer reads, so it does not notice that the server shuts down.
 #[tokio::test]
 async fn a_connection_that_has_gone_deaf_holds_up_no_end() {
     let store = store_allowing(GET);
@@ -79,7 +80,7 @@ async fn a_second_signal_right_after_the_first_cuts_no_call() {
         server.client().await;
         let held = Held::begin(&server.address()).await;
         server.signal("TERM");
-        // Seen one by one, so that the system does not make one of them.
+        // The test waits for each signal, so that the system does not merge them.
         server.wait_for_log("the drain", |line| line.contains("draining").then_some(()));
         server.signal(second);
         let ended = eventually("the end", async || (!server.is_running()).then_some(()));
@@ -100,7 +101,7 @@ async fn a_second_signal_later_than_a_second_after_the_first_ends_it_at_once() {
     let _held = Held::begin(&server.address()).await;
     server.signal("TERM");
     server.wait_for_log("the drain", |line| line.contains("draining").then_some(()));
-    // Somebody who presses keys until it ends: the signals of the first second count for nothing.
+    // A user presses keys until the server ends. Signals within the first second do not count.
     let first = Instant::now();
     eventually("the end", async || {
         server.signal("INT");
@@ -113,7 +114,7 @@ async fn a_second_signal_later_than_a_second_after_the_first_ends_it_at_once() {
     assert_eq!(server.exit_status().code(), Some(0));
 }
 
-/// The drain has an end of its own, with a word about what it cuts.
+/// The drain has a time limit of its own, and the server logs what it cuts.
 #[tokio::test]
 async fn a_call_that_outlasts_the_drain_is_told() {
     let store = store_allowing(GET);
@@ -130,11 +131,11 @@ async fn a_call_that_outlasts_the_drain_is_told() {
     );
 }
 
-/// The client may ask again elsewhere: nothing has been done.
+/// The client may ask again elsewhere, because nothing has been done.
 const REFUSED_STREAM: u32 = 7;
 
-/// Keeps `depth` calls in flight on one connection until it hears that the server takes no more, which is `delay` after
-/// the server has said so, and gives those that the server took and did not answer.
+/// Keeps `depth` calls in flight on one connection until the client sees that the server takes no more calls, `delay`
+/// after the server has said so. Returns the calls that the server took and did not answer.
 async fn lost_calls(
     address: String,
     depth: usize,
@@ -145,7 +146,7 @@ async fn lost_calls(
     let window = frame(WINDOW_UPDATE, 0, 0, &(1_u32 << 30).to_be_bytes());
     raw.send(&window).await.unwrap();
     let (mut open, mut next, mut last) = (BTreeSet::new(), 1, None);
-    // What the server has said of its end, and when that arrives.
+    // What the server has said about its shutdown, and when that arrived.
     let (mut on_the_way, mut arrives) = (Vec::<Frame>::new(), None);
     loop {
         while last.is_none() && open.len() < depth {
@@ -190,7 +191,7 @@ async fn lost_calls(
     }
 }
 
-/// Whoever closes what is idle must not take for idle what has just asked.
+/// The server must not close as idle a connection that has just sent a question.
 async fn no_call_is_lost(delay: Duration) {
     let store = store_allowing(GET);
     let mut server = Server::start_with(store.path(), &DRAIN);
@@ -219,7 +220,7 @@ async fn a_call_that_was_taken_is_answered_though_the_server_ends() {
     }
 }
 
-/// Until it hears of the end it asks on, and has every right to.
+/// The client keeps asking until it learns of the shutdown, as it may.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_of_a_client_that_hears_late_of_the_end_is_answered_too() {
     no_call_is_lost(Duration::from_millis(500)).await;

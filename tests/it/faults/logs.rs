@@ -1,4 +1,4 @@
-//! Logging is a by-product: whatever becomes of the lines, the process lives, answers, reloads and ends.
+//! Logging is secondary: no matter what happens to the lines, the process lives, answers, reloads and ends.
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, ErrorKind, PipeReader, PipeWriter, Write as _, pipe};
@@ -18,7 +18,7 @@ use crate::support::{
     store_allowing, write,
 };
 
-/// A server whose log leads elsewhere than to the test, so that it cannot tell its address: it listens on a socket file.
+/// A server whose log does not go to the test, so it cannot report its address. It listens on a Unix socket.
 struct Unheard {
     folder: TempDir,
     server: Server,
@@ -26,7 +26,7 @@ struct Unheard {
 }
 
 impl Unheard {
-    /// Starts it with what `command` makes of its arguments, and waits until it serves.
+    /// Starts the server with the arguments that `command` adds, and waits until it serves.
     async fn start(stderr: impl Into<Stdio>, command: impl FnOnce(&[String]) -> Command) -> Self {
         let folder = store_allowing(GET);
         let root = folder.path().to_str().unwrap();
@@ -50,8 +50,8 @@ impl Unheard {
         }
     }
 
-    /// Takes a right away again and again; each reload logs lines that no reload logged before, a warning for each of
-    /// `n_warnings` files among them.
+    /// Revokes a permission repeatedly. Each reload logs new lines, among them a warning for each of `n_warnings`
+    /// files.
     async fn revokes(&mut self, n_times: usize, n_warnings: usize) {
         for time in 0..n_times {
             for n in 0..n_warnings {
@@ -65,14 +65,14 @@ impl Unheard {
         }
     }
 
-    /// Asserts that it ends well.
+    /// Asserts that the server ends cleanly.
     fn ends(&mut self) {
         self.server.signal("TERM");
         assert_eq!(self.server.exit_status().code(), Some(0));
     }
 }
 
-/// A pipe that holds as much as it can: the next write waits until somebody reads.
+/// Returns a full pipe: the next write blocks until a reader reads.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = pipe().unwrap();
     fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
@@ -88,7 +88,7 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-/// Reads lines as they come, on a thread of its own.
+/// Reads lines on a thread of its own as they arrive.
 fn lines_of(reader: PipeReader) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
@@ -121,7 +121,7 @@ async fn a_log_whose_reader_went_away_ends_nothing() {
     }
 }
 
-/// The system sends a signal for a write beyond the limit, which by default ends the process.
+/// For a write beyond the limit, the system sends a signal that ends the process by default.
 #[tokio::test]
 async fn a_log_file_at_its_size_limit_ends_nothing() {
     let folder = TempDir::new().unwrap();
@@ -156,10 +156,10 @@ async fn a_log_that_nobody_reads_any_more_holds_up_nothing_however_much_there_is
 async fn what_a_stuck_log_lost_is_counted_once_somebody_reads_again() {
     let (reader, writer) = full_pipe();
     let mut unheard = Unheard::start(writer, |arguments| iamd(arguments)).await;
-    // 6,000 warnings: more than a queue with a bound may hold.
+    // 6,000 warnings are more than a bounded queue holds.
     unheard.revokes(10, 600).await;
     let lines = lines_of(reader);
-    // Whoever counts only with the next line has one to count with.
+    // The count of dropped lines appears only with the next line, so there must be one.
     unheard.revokes(1, 1).await;
     let mut n_dropped = 0;
     while n_dropped == 0 {
@@ -185,7 +185,7 @@ async fn a_connection_that_is_closed_for_its_resets_writes_no_line_of_its_own() 
     let attack = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &rapid_resets()].concat();
     for _ in 0..N_CONNECTIONS {
         let mut raw = Raw::connect(&server.address()).await.unwrap();
-        // Refused before all is sent, which is as good.
+        // The server may refuse the rest before all is sent, which is fine.
         _ = raw.send(&attack).await;
         raw.closed().await;
     }
@@ -208,7 +208,8 @@ async fn a_repeated_line_is_told_once_with_its_count() {
     let options = ["--listen", "127.0.0.1:0", "--max-connections", "1"];
     let mut server = Server::start_with(store.path(), &options);
     let address = server.address();
-    // Each time the one place is free, taken, and asked for once more: that there is none is news each time.
+    // Each time the one slot is free, then taken, and then another client wants it. Running out of slots is news each
+    // time.
     for _ in 0..N_TIMES {
         let held = eventually("the one place", async || {
             let mut raw = Raw::greeted(&address).await.unwrap();
@@ -233,7 +234,7 @@ async fn a_repeated_line_is_told_once_with_its_count() {
     );
 }
 
-/// Numbers are numbers: whoever collects the lines need not parse texts.
+/// Numbers are JSON numbers, so that log collectors need not parse texts.
 #[tokio::test]
 async fn a_finding_is_told_by_its_fields() {
     let (store, server, _client) = served(&[]).await;

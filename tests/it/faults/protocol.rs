@@ -1,4 +1,4 @@
-//! What is no well-formed gRPC call gets the status that says so, and never a decision.
+//! A request that is not a well-formed gRPC call gets the status that says so, and never a decision.
 
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Ping, RecvStream, SendStream};
@@ -14,20 +14,20 @@ use super::raw::{AUTHORIZE, framed, question};
 use super::{GET, served};
 use crate::support::PATIENCE;
 
-/// A call of which the first half of the message has come.
+/// A call of which the first half of the message has arrived.
 pub struct Held {
     answer: ResponseFuture,
     rest: SendStream<Bytes>,
-    /// The half that is still to come.
+    /// The half that is still to be sent.
     message: Bytes,
     _requests: SendRequest<Bytes>,
 }
 
 impl Held {
-    /// Asks whether ann may do [`GET`], up to the middle of the question; the server has seen that much of it.
+    /// Asks whether ann may do [`GET`] and sends half of the question. The server has read that much of it.
     pub async fn begin(address: &str) -> Self {
         let (mut requests, mut pings) = connect(address).await;
-        // Longer than any of this takes: a call without a deadline of its own gets a short one.
+        // The deadline is longer than the test, because a call without its own deadline gets a short one.
         let head = call().header("grpc-timeout", "1H").body(()).unwrap();
         let (answer, mut rest) = requests.send_request(head, false).unwrap();
         let mut message = Bytes::from(question(GET));
@@ -42,7 +42,7 @@ impl Held {
         }
     }
 
-    /// Sends the rest, and gives the decision; nothing where the call was cut.
+    /// Sends the rest and returns the decision, or `None` if the call was cut.
     pub async fn finish(mut self) -> Option<pb::Decision> {
         self.rest.send_data(self.message, true).ok()?;
         let answer = timeout(PATIENCE, told(self.answer)).await.unwrap().ok()?;
@@ -50,7 +50,7 @@ impl Held {
     }
 }
 
-/// An HTTP/2 connection on which anything well-formed can be said.
+/// Returns an HTTP/2 connection that can send anything well-formed.
 pub async fn connect(address: &str) -> (SendRequest<Bytes>, h2::PingPong) {
     let tcp = TcpStream::connect(address).await.unwrap();
     let (requests, mut connection) = h2::client::handshake(tcp).await.unwrap();
@@ -59,32 +59,32 @@ pub async fn connect(address: &str) -> (SendRequest<Bytes>, h2::PingPong) {
     (requests.ready().await.unwrap(), pings)
 }
 
-/// The head of an Authorize call without its headers' variety.
+/// Returns the head of an Authorize call with the usual headers.
 pub fn call() -> request::Builder {
     Request::post(format!("http://localhost{AUTHORIZE}"))
         .header("content-type", "application/grpc")
         .header("te", "trailers")
 }
 
-/// What a server said.
+/// What a server answered.
 #[derive(Debug)]
 pub struct Told {
-    /// The status of HTTP.
+    /// The HTTP status.
     pub http: u16,
-    /// The status of gRPC, from the headers or the trailers.
+    /// The gRPC status, from the headers or the trailers.
     pub grpc: Option<Code>,
     pub body: Vec<u8>,
 }
 
 impl Told {
-    /// The decision in the body, if there is one.
+    /// Returns the decision in the body, if there is one.
     pub fn decision(&self) -> Option<pb::Decision> {
         let answer = pb::AuthorizeResponse::decode(self.body.get(5..)?).unwrap();
         Some(answer.decision())
     }
 }
 
-/// What comes back by `answer`.
+/// Reads everything that `answer` returns.
 pub async fn told(answer: ResponseFuture) -> Result<Told, h2::Error> {
     let answer: Response<RecvStream> = answer.await?;
     let grpc = |headers: &HeaderMap| {
@@ -106,13 +106,13 @@ pub async fn told(answer: ResponseFuture) -> Result<Told, h2::Error> {
     Ok(told)
 }
 
-/// Says `head` and `body` on a connection of its own, and gives what comes back.
+/// Sends `head` and `body` on a connection of their own, and returns the answer.
 pub async fn say(address: &str, head: request::Builder, body: Vec<u8>) -> Told {
     let (mut requests, _pings) = connect(address).await;
     let (answer, mut stream) = requests
         .send_request(head.body(()).unwrap(), false)
         .unwrap();
-    // A server that has answered already may have closed the stream.
+    // The server may have closed the stream after its answer.
     _ = stream.send_data(body.into(), true);
     timeout(PATIENCE, told(answer)).await.unwrap().unwrap()
 }
@@ -137,7 +137,7 @@ async fn a_deadline_of_no_time_has_passed() {
     }
 }
 
-/// Whoever cannot say how long they wait must not be answered as if they waited for ever.
+/// A client that sends a malformed deadline must not be treated as if it would wait forever.
 #[tokio::test]
 async fn a_malformed_deadline_is_a_malformed_call() {
     let (_store, server, _client) = served(&[]).await;
@@ -222,18 +222,18 @@ async fn what_is_no_grpc_is_refused_by_http() {
     }
 }
 
-/// The fault is the caller's, so it must not look like one of the server.
+/// The fault is the caller's, so it must not look like a fault of the server.
 #[tokio::test]
 async fn bytes_that_are_no_message_are_a_malformed_question() {
     let (_store, server, _client) = served(&[]).await;
     for method in ["Authorize", "Explain", "Simulate"] {
         for garbage in [
-            &b"\x0a\xff"[..],                                // a string that ends too soon
-            b"\x0a\x02\xff\xfe",                             // a string that is no UTF-8
-            b"\x08\x01",                                     // a string that says it is a number
-            b"\x00",                                         // a field without a number
-            b"\x0c", // the end of a group that has not begun
-            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", // a number without an end
+            &b"\x0a\xff"[..],                                // a string that ends too early
+            b"\x0a\x02\xff\xfe",                             // a string that is not UTF-8
+            b"\x08\x01", // a string with the wire type of a number
+            b"\x00",     // a field without a number
+            b"\x0c",     // the end of a group that has not begun
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", // a number that never ends
         ] {
             let path = format!("http://localhost/iamd.v1.AuthorizationService/{method}");
             let head = Request::post(path)

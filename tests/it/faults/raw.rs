@@ -1,4 +1,4 @@
-//! HTTP/2 by hand: what no client library would let a test send, or leave unsent.
+//! Writes HTTP/2 by hand, to send what no client library would send, or leave out what it would.
 
 use std::io;
 use std::pin::Pin;
@@ -29,13 +29,13 @@ pub const END_HEADERS: u8 = 4;
 
 const CANCEL: [u8; 4] = [0, 0, 0, 8];
 
-/// The bytes of a frame.
+/// Returns the bytes of a frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-/// The headers of an Authorize call.
+/// Returns the headers of an Authorize call.
 pub fn call_headers(authority: &str) -> Vec<u8> {
     headers(&[
         (":method", "POST"),
@@ -47,7 +47,7 @@ pub fn call_headers(authority: &str) -> Vec<u8> {
     ])
 }
 
-/// A block of headers, each as a literal without indexing.
+/// Returns a block of headers, each as a literal without indexing.
 pub fn headers(headers: &[(&str, &str)]) -> Vec<u8> {
     let text = |text: &str| {
         let mut bytes = Vec::new();
@@ -70,24 +70,24 @@ pub fn headers(headers: &[(&str, &str)]) -> Vec<u8> {
     headers.iter().flat_map(header).collect()
 }
 
-/// A message as gRPC frames it.
+/// Frames a message as gRPC does.
 pub fn framed(message: &[u8]) -> Vec<u8> {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     [&[0], &length[..], message].concat()
 }
 
-/// Ann's question about `action`, framed.
+/// Returns ann's question about `action`, framed.
 pub fn question(action: &str) -> Vec<u8> {
     framed(&ann_asks(action).encode_to_vec())
 }
 
-/// Ann's question about `action` as a whole call on `stream`.
+/// Returns ann's question about `action` as a whole call on `stream`.
 pub fn call(stream: u32, authority: &str, action: &str) -> Vec<u8> {
     let headers = frame(HEADERS, END_HEADERS, stream, &call_headers(authority));
     [headers, frame(DATA, END_STREAM, stream, &question(action))].concat()
 }
 
-/// Begins and gives up as many calls as a server takes before it closes the connection for it, and more.
+/// Begins and cancels more calls than a server accepts before it closes the connection for it.
 pub fn rapid_resets() -> Vec<u8> {
     let headers = call_headers("localhost");
     let reset = |n: u32| {
@@ -101,25 +101,25 @@ pub fn rapid_resets() -> Vec<u8> {
 trait Io: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Io for T {}
 
-/// A connection that says only what it is told to.
+/// A connection that sends only what it is told to.
 pub struct Raw {
     io: Pin<Box<dyn Io>>,
-    /// What has come and is not a whole frame yet.
+    /// What has arrived and is not a whole frame yet.
     buffer: Vec<u8>,
 }
 
-/// What came of a call.
+/// The outcome of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Outcome {
     Decided(pb::Decision),
-    /// Headers and no message.
+    /// Headers without a message.
     NoAnswer,
     Reset(u32),
     GoAway(u32),
     Closed,
 }
 
-/// A frame that came.
+/// A frame that arrived.
 #[derive(Debug)]
 pub struct Frame {
     pub kind: u8,
@@ -129,7 +129,7 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// The number at `place` of the payload.
+    /// Returns the number at `place` of the payload.
     pub fn number(&self, place: usize) -> u32 {
         let bytes = self.payload.get(place..place + 4).unwrap();
         u32::from_be_bytes(bytes.try_into().unwrap())
@@ -137,7 +137,7 @@ impl Frame {
 }
 
 impl Raw {
-    /// Connects to `address`, which may be `unix:/path`, and says nothing.
+    /// Connects to `address`, which may be `unix:/path`, and sends nothing.
     pub async fn connect(address: &str) -> io::Result<Self> {
         let io: Pin<Box<dyn Io>> = match address.strip_prefix("unix:") {
             Some(path) => Box::pin(UnixStream::connect(path).await?),
@@ -149,7 +149,7 @@ impl Raw {
         })
     }
 
-    /// The same, with the preface and no settings of its own.
+    /// Connects and sends the preface, with no settings of its own.
     pub async fn greeted(address: &str) -> io::Result<Self> {
         let mut raw = Self::connect(address).await?;
         raw.send(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat())
@@ -161,7 +161,7 @@ impl Raw {
         self.io.write_all(bytes).await
     }
 
-    /// The next frame; none at the end of the connection, however it came.
+    /// Returns the next frame, or `None` at the end of the connection, however it ended.
     pub async fn frame(&mut self) -> Option<Frame> {
         loop {
             if let Some((&[high, middle, low, kind, flags, a, b, c, d], rest)) =
@@ -188,7 +188,7 @@ impl Raw {
         }
     }
 
-    /// Gives what a well-behaved client gives back for `frame`.
+    /// Sends what a well-behaved client sends in reply to `frame`.
     pub async fn acknowledge(&mut self, frame: &Frame) -> io::Result<()> {
         let answer = match frame.kind {
             SETTINGS if frame.flags & ACK == 0 => self::frame(SETTINGS, ACK, 0, &[]),
@@ -198,12 +198,12 @@ impl Raw {
         self.send(&answer).await
     }
 
-    /// Waits for the server's first word: from then on the connection is one that it has accepted.
+    /// Waits for the server's first frame. After that, the server has accepted the connection.
     pub async fn accepted(&mut self) -> bool {
         matches!(self.frame().await, Some(frame) if frame.kind == SETTINGS)
     }
 
-    /// Reads up to the end of the connection.
+    /// Reads until the connection ends.
     pub async fn closed(&mut self) {
         while self.frame().await.is_some() {}
     }

@@ -1,9 +1,9 @@
-//! Settings that nobody meant.
+//! Tests environment variables that are not meant as settings.
 
 use super::GET;
 use crate::support::{Server, iamd, store_allowing};
 
-/// What Kubernetes gives every pod beside a service called `iamd` that has one port.
+/// The variables that Kubernetes sets in every pod beside a service called `iamd` with one port.
 const INJECTED: &[(&str, &str)] = &[
     ("IAMD_SERVICE_HOST", "10.96.17.4"),
     ("IAMD_SERVICE_PORT", "50051"),
@@ -32,7 +32,7 @@ async fn what_kubernetes_says_of_a_service_of_this_name_is_one_line() {
         let names = log.iter().filter(|line| line.contains(name));
         names.collect()
     };
-    // One line in all, whether it names them or counts them.
+    // There is one line in all, whether it names the variables or counts them.
     let told: Vec<_> = log
         .iter()
         .filter(|line| {
@@ -43,7 +43,7 @@ async fn what_kubernetes_says_of_a_service_of_this_name_is_one_line() {
         panic!("one line, and not {told:#?}")
     };
     assert!(!told.contains("did you mean"), "{told}");
-    // What only looks like a setting is told by itself, with its hint.
+    // A variable that only looks like a setting gets its own line, with its hint.
     let [typo] = about("`IAMD_DRAIN_TIMEOUTS`")[..] else {
         panic!("{log:#?}")
     };

@@ -1,4 +1,4 @@
-//! Unix sockets: who may connect, from the first moment on, and what clients say there.
+//! Tests who may connect to a Unix socket from the first moment on, and what clients send there.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
@@ -11,13 +11,13 @@ use super::GET;
 use super::raw::{Outcome, Raw};
 use crate::support::{Server, channel_to, iamd, iamd_after, log_field, ready, run, store_allowing};
 
-/// The permissions of the file at `path`, if there is one.
+/// Returns the permissions of the file at `path`, if it exists.
 fn mode(path: &Path) -> Option<u32> {
     let metadata = fs::symlink_metadata(path).ok()?;
     Some(metadata.permissions().mode() & 0o7777)
 }
 
-/// A server on a socket at `path`, under `umask`; listening, but perhaps not ready.
+/// Starts a server on a socket at `path`, under `umask`. It listens, but may not be ready.
 fn on_socket(path: &Path, root: &Path, umask: &str, options: &[&str]) -> Server {
     let listen = format!("unix:{}", path.display());
     let mut command = iamd_after(&format!("umask {umask}"), ["serve", "--store"]);
@@ -25,8 +25,8 @@ fn on_socket(path: &Path, root: &Path, umask: &str, options: &[&str]) -> Server 
     Server::spawn(command)
 }
 
-/// A link to `folder` that takes the system long to follow: whoever makes a file behind it and only then sets its mode
-/// leaves it as it was made for a millisecond.
+/// Makes a link to `folder` that the system takes long to follow. If a process creates a file behind it and sets its
+/// mode afterwards, the file keeps its first mode for a millisecond.
 fn long_way_to(folder: &Path, links: &Path) -> PathBuf {
     let detour = "./".repeat(2_000);
     let mut way = folder.to_owned();
@@ -42,7 +42,7 @@ fn long_way_to(folder: &Path, links: &Path) -> PathBuf {
     way
 }
 
-/// The permissions of all sockets in `folder` together.
+/// Returns the permissions of all sockets in `folder`, combined.
 fn modes_in(folder: &Path) -> u32 {
     let mut modes = 0;
     for entry in fs::read_dir(folder).unwrap() {
@@ -66,7 +66,7 @@ fn a_socket_is_never_open_to_all_whatever_the_umask() {
     for umask in ["0", "077", "022"] {
         for _ in 0..5 {
             let mut server = on_socket(&way, store.path(), umask, &[]);
-            // Looked at all the time while it comes, under whatever name.
+            // The test looks at the sockets all the time while they are created, under any name.
             let mut seen = 0;
             while !is_listening(&server) {
                 assert!(server.is_running(), "{:?}", server.log());
@@ -82,7 +82,7 @@ fn a_socket_is_never_open_to_all_whatever_the_umask() {
     }
 }
 
-/// Whether it has said where it listens.
+/// Returns whether the server has logged where it listens.
 fn is_listening(server: &Server) -> bool {
     let log = server.log();
     log.iter().any(|line| log_field(line, "address").is_some())
@@ -159,8 +159,8 @@ fn an_abstract_socket_is_refused_and_makes_no_file() {
     }
 }
 
-/// Clients on gRPC's C core (Python, C++, Ruby, PHP) and in Java send the path as the authority, and HTTP's rules
-/// allow that for no authority. They see a reset; whoever runs iamd must learn what to set.
+/// Clients on gRPC's C core (Python, C++, Ruby, PHP) and in Java send the path as the authority, which HTTP does not
+/// allow. They see a reset, so the operator of iamd must learn what to set.
 #[tokio::test]
 async fn a_client_whose_authority_is_the_path_is_told_what_to_set() {
     let store = store_allowing(GET);

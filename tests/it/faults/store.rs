@@ -1,4 +1,4 @@
-//! What somebody writes into a store, or how often, keeps nobody else's change out of force, and no log floods.
+//! No content of a store and no rate of writes delays other changes or floods the log.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -17,7 +17,7 @@ use crate::support::{
     write_by_rename, write_store,
 };
 
-/// A policy without any statement that says something, of so many.
+/// Returns a policy with this many statements, none of which has an effect on an answer.
 fn empty_statements(n_statements: usize) -> String {
     let statements = vec!["{}"; n_statements].join(",");
     format!(r#"{{"Version": "2012-10-17", "Statement": [{statements}]}}"#)
@@ -25,7 +25,7 @@ fn empty_statements(n_statements: usize) -> String {
 
 #[tokio::test]
 async fn a_policy_that_is_rewritten_all_the_time_keeps_no_other_change_out_of_force() {
-    // One look at as many takes longer than the pause, so no two looks in a row see the same.
+    // Reading this many files takes longer than the pause, so no two reads in a row see the same.
     const N_FILES: usize = 3_000;
     const PAUSE: Duration = Duration::from_millis(30);
     const AT_MOST: Duration = Duration::from_secs(10);
@@ -61,7 +61,7 @@ async fn a_policy_that_is_rewritten_all_the_time_keeps_no_other_change_out_of_fo
     until_revision(&mut client, &revision(root)).await;
 }
 
-/// The numbers that a line of the log tells, wherever they stand; when it was written is none of them.
+/// Returns the numbers in a line of the log, except its time.
 fn numbers(mut line: Value) -> Vec<usize> {
     line.as_object_mut().unwrap().remove("timestamp");
     let text = line.to_string();
@@ -69,7 +69,7 @@ fn numbers(mut line: Value) -> Vec<usize> {
     digits.filter_map(|digits| digits.parse().ok()).collect()
 }
 
-/// Asserts that the lines about `file` are a hundred findings at most, and one that counts the others.
+/// Asserts that the lines about `file` are at most a hundred findings, and one that counts the others.
 fn assert_bounded<'l>(log: impl Iterator<Item = &'l String>, file: &str) {
     let about = log.filter(|line| line.contains(file));
     let about = about.map(|line| serde_json::from_str::<Value>(line).unwrap());
@@ -102,7 +102,7 @@ async fn of_20_000_mistakes_in_a_file_a_hundred_are_told_and_the_others_counted(
     });
     assert_bounded(server.log().iter(), BAD);
 
-    // Another file changes, and is refused too: of the first nothing is new.
+    // Another file changes and is refused too. Nothing is new about the first.
     let n_before = server.log().len();
     write_by_rename(root, "users/zed.json", "{");
     let log = within(
@@ -118,7 +118,7 @@ async fn of_20_000_mistakes_in_a_file_a_hundred_are_told_and_the_others_counted(
     let again = log[n_before..].iter().filter(|line| line.contains(BAD));
     assert!(again.count() <= 1, "it was told before");
 
-    // And back as it was, which is news no more than that.
+    // The file gets its old content back, which is not news either.
     let n_before = server.log().len();
     fs::remove_file(root.join("users/zed.json")).unwrap();
     write_by_rename(root, "users/ann.json", &ann_may(REFUND));
@@ -147,7 +147,7 @@ fn a_start_that_fails_for_20_000_mistakes_tells_a_hundred() {
     assert_bounded(lines.iter(), BAD);
 }
 
-/// What a file refers to is looked for when all files are read, so that no bound of one file's reading holds for it.
+/// References are checked after all files are read, so the limit for one file's reading does not apply to them.
 #[test]
 fn of_150_dangling_references_of_a_file_a_hundred_are_told_and_the_others_counted() {
     let store = store_allowing(GET);
@@ -169,11 +169,11 @@ fn of_150_dangling_references_of_a_file_a_hundred_are_told_and_the_others_counte
     let [counted] = counted.as_slice() else {
         panic!("{counted:#?}")
     };
-    // One of the findings is a warning about so many groups.
+    // One of the findings is a warning about too many groups.
     assert_eq!(counted["n_more"], 51, "{counted}");
 }
 
-/// Has the link at `link` lead to `target`, in one step.
+/// Makes the link at `link` point to `target`, in one step.
 fn swap(link: &Path, target: &str) {
     let beside = link.with_extension("next");
     symlink(target, &beside).unwrap();
@@ -190,10 +190,10 @@ async fn until_only(client: &mut Client, action: &str) {
     .await;
 }
 
-/// The link that changes is not the store's path but stands behind it.
+/// The link that changes is not the store's path but a link behind it.
 #[tokio::test]
 async fn a_swap_of_a_link_behind_a_link_is_live_at_once() {
-    // What the store's path is, what else leads on, and the link that is swapped.
+    // The store's path, what else leads on, and the link that is swapped.
     let layouts = [
         ("policies", vec![("policies", "a"), ("a", "b")], "b", ""),
         (
@@ -219,7 +219,7 @@ async fn a_swap_of_a_link_behind_a_link_is_live_at_once() {
         publish(0, GET);
         let server = Server::start(&root.join(path));
         let mut client = server.client().await;
-        // Each swap comes right after the one before was seen, so that no poll can be due.
+        // Each swap comes right after the previous one took effect, so no poll can be due.
         for (n, action) in [REFUND, GET, REFUND, GET].into_iter().enumerate() {
             publish(n + 1, action);
             until_only(&mut client, action).await;
@@ -230,7 +230,8 @@ async fn a_swap_of_a_link_behind_a_link_is_live_at_once() {
     }
 }
 
-/// As git-sync does it: a tree of its own for each commit, a link that is swapped, and the old tree removed.
+/// The store is updated as git-sync does it: a tree of its own for each commit, a link that is swapped, and the old
+/// tree removed.
 #[tokio::test]
 async fn swaps_of_a_link_warn_of_nothing_and_lose_no_watch() {
     for (n_swaps, pause) in [
@@ -256,7 +257,7 @@ async fn swaps_of_a_link_warn_of_nothing_and_lose_no_watch() {
             fs::remove_dir_all(folder.path().join(tree(n - 1))).unwrap();
         }
         until_only(&mut client, action(n_swaps)).await;
-        // What is watched now is the last tree, and the link.
+        // What is watched now is the last tree and the link.
         grant_instead(&root, &mut server, &mut client, action(n_swaps + 1)).await;
         publish(n_swaps + 2);
         until_only(&mut client, action(n_swaps + 2)).await;

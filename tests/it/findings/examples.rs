@@ -1,4 +1,5 @@
-//! For each code a smallest store that has the finding; where one is an error here and a warning there, both.
+//! A minimal store for each code that has the finding. If a code can be an error and a warning, there is one store for
+//! each.
 
 use crate::files::{outputs, unreadable};
 use crate::hostile::{self, Bad};
@@ -7,10 +8,10 @@ use crate::support::user;
 mod more;
 
 pub struct Example {
-    /// Empty: it is an example of whatever is found.
+    /// The code. Empty if the example shows any finding.
     pub code: &'static str,
     pub files: Vec<(String, Bad)>,
-    /// The codes of other findings that cannot be told apart from it.
+    /// The codes of other findings that always come with it.
     pub brings: &'static [&'static str],
 }
 
@@ -39,7 +40,7 @@ pub fn all() -> Vec<Example> {
     examples
 }
 
-/// What other tests are about: kinds of bad input, texts that are no JSON, outputs of the AWS CLI.
+/// Returns examples from other tests: kinds of bad input, texts that are not JSON, and outputs of the AWS CLI.
 fn of_other_tests() -> Vec<Example> {
     let hostile = hostile::cases::all().into_iter().map(|case| {
         let (_, behind) = case.finding.split_once('[').unwrap();
@@ -75,7 +76,7 @@ fn of_any_code(files: more::Files) -> Example {
     }
 }
 
-/// A store with an account and this.
+/// Returns a store with an account and this file.
 fn with(code: &'static str, path: &str, bad: Bad) -> Example {
     let account = ("account.json".to_owned(), Bad::Bytes(ACCOUNT.into()));
     Example {
@@ -89,7 +90,7 @@ fn text(code: &'static str, path: &str, text: impl Into<Vec<u8>>) -> Example {
     with(code, path, Bad::Bytes(text.into()))
 }
 
-/// The same with another file beside it.
+/// Returns the same store with another file beside it.
 fn beside(mut example: Example, path: &str, text: &str) -> Example {
     example
         .files
@@ -97,12 +98,12 @@ fn beside(mut example: Example, path: &str, text: &str) -> Example {
     example
 }
 
-/// A user whose file is this.
+/// Returns a user with this file.
 fn ann(code: &'static str, body: &str) -> Example {
     text(code, "users/ann.json", body)
 }
 
-/// A user with a policy.
+/// Returns a user with a policy.
 fn document(code: &'static str, document: &str) -> Example {
     ann(code, &user("ann", document))
 }
@@ -111,12 +112,12 @@ fn one_statement(elements: &str) -> String {
     format!("{{\"Version\": \"2012-10-17\", \"Statement\": [\n    {{{elements}}}\n  ]}}")
 }
 
-/// A user with a policy of one statement, whose elements these are.
+/// Returns a user with a policy of one statement that has these elements.
 fn statement(code: &'static str, elements: &str) -> Example {
     document(code, &one_statement(elements))
 }
 
-/// One that allows and has this condition.
+/// Returns an Allow with this condition.
 fn allow_if(code: &'static str, condition: &str) -> Example {
     let elements = format!(
         r#""Effect": "Allow", "Action": "orders:Get", "Resource": "*", "Condition": {{{condition}}}"#
@@ -124,7 +125,7 @@ fn allow_if(code: &'static str, condition: &str) -> Example {
     statement(code, &elements)
 }
 
-/// One that denies and has this condition.
+/// Returns a Deny with this condition.
 fn deny_if(code: &'static str, condition: &str) -> Example {
     let elements = format!(
         r#""Effect": "Deny", "Action": "orders:Get", "Resource": "*", "Condition": {{{condition}}}"#
@@ -132,7 +133,7 @@ fn deny_if(code: &'static str, condition: &str) -> Example {
     statement(code, &elements)
 }
 
-/// A resource policy of these statements.
+/// Returns a resource policy of these statements.
 fn of_resource(code: &'static str, statements: &str) -> Example {
     let file = format!(
         "{{\n  \"Resource\": \"arn:app:orders:::order/*\",\n  \"Policy\": {{\"Version\": \"2012-10-17\", \"Statement\": [\n    {statements}\n  ]}}\n}}\n"
@@ -140,7 +141,7 @@ fn of_resource(code: &'static str, statements: &str) -> Example {
     text(code, "resource-policies/orders.json", file)
 }
 
-/// A role with a trust policy of one statement, whose elements these are.
+/// Returns a role with a trust policy of one statement that has these elements.
 fn trust(code: &'static str, elements: &str) -> Example {
     let file = format!(
         "{{\n  \"AssumeRolePolicyDocument\": {}\n}}\n",
@@ -428,7 +429,7 @@ fn lints() -> Vec<Example> {
     ]
 }
 
-/// Trust policies.
+/// Examples of trust policies.
 fn lints_of_principals() -> Vec<Example> {
     let web = |provider: &str, condition: &str| {
         format!(
@@ -457,7 +458,7 @@ fn lints_of_principals() -> Vec<Example> {
 }
 
 fn files() -> Vec<Example> {
-    // Longer than any name may be, so that the system refuses to follow the link.
+    // The name is longer than any name may be, so the system refuses to follow the link.
     const LONG: &str = concat!(
         "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567",
         "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567",

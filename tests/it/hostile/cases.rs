@@ -41,7 +41,7 @@ pub const ORGANIZATION: &str = r#"{
 }
 "#;
 
-/// What `aws iam get-account-authorization-details` prints for a small account.
+/// The output of `aws iam get-account-authorization-details` for a small account.
 pub const DUMP: &str = r#"{
   "UserDetailList": [
     {"Path": "/", "UserName": "zed", "UserId": "AIDAZZZZZZZZZZZZZZZZ", "Arn": "arn:aws:iam::333333333333:user/zed",
@@ -73,18 +73,18 @@ fn text(what: &'static str, path: &str, text: impl Into<Vec<u8>>, finding: &'sta
     case(what, path, Bad::Bytes(text.into()), finding)
 }
 
-/// Ann's file with another policy document.
+/// Returns ann's file with another policy document.
 fn ann(what: &'static str, document: &str, finding: &'static str) -> Case {
     text(what, "users/ann.json", user("ann", document), finding)
 }
 
-/// Ann's file with one statement, whose elements these are.
+/// Returns ann's file with one statement that has these elements.
 fn statement(what: &'static str, elements: &str, finding: &'static str) -> Case {
     let document = format!(r#"{{"Version": "2012-10-17", "Statement": [{{{elements}}}]}}"#);
     ann(what, &document, finding)
 }
 
-/// A document as a JSON string.
+/// Returns a document as a JSON string.
 fn quoted(document: &str) -> String {
     serde_json::to_string(document).unwrap()
 }
@@ -114,7 +114,7 @@ pub fn all() -> Vec<Case> {
     cases
 }
 
-/// What is no text, or not the one meant.
+/// Returns files that are not text, or not in the right encoding.
 fn bytes() -> Vec<Case> {
     let good = user("ann", &allow("orders:Get"));
     let mut latin1 = good.clone().into_bytes();
@@ -215,7 +215,7 @@ fn bytes() -> Vec<Case> {
     ]
 }
 
-/// What is text, and no JSON.
+/// Returns files that are text but not JSON.
 fn json() -> Vec<Case> {
     let user = |what, body: &str, finding| text(what, "users/ann.json", body, finding);
     vec![
@@ -348,7 +348,7 @@ fn json() -> Vec<Case> {
     ]
 }
 
-/// Members that stand twice, wherever they stand.
+/// Returns files in which a member appears twice, at any place.
 fn duplicates() -> Vec<Case> {
     let get = r#""Effect": "Allow", "Action": "orders:Get", "Resource": "*""#;
     let twice = r#"{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "a:b", "Action": "a:c", "Resource": "*"}]}"#;
@@ -472,7 +472,7 @@ fn duplicates() -> Vec<Case> {
     ]
 }
 
-/// What is nested deeper than anyone would.
+/// Returns files that are nested deeper than anyone would need.
 fn depths() -> Vec<Case> {
     let nested = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
     let objects = |n: usize| format!("{}1{}", "{\"a\":".repeat(n), "}".repeat(n));
@@ -530,7 +530,7 @@ fn depths() -> Vec<Case> {
     ]
 }
 
-/// An organization whose units stand in each other.
+/// Returns an organization whose units contain each other.
 fn units(n: usize) -> String {
     let mut tree = String::new();
     for number in 0..n {
@@ -542,7 +542,7 @@ fn units(n: usize) -> String {
     )
 }
 
-/// What is not a file, or none of the store's.
+/// Returns entries that are not files, or do not belong in a store.
 fn kinds_of_files() -> Vec<Case> {
     vec![
         case(

@@ -1,5 +1,5 @@
-//! Among many of a kind each is found by its own name, and by no other's: a table that takes one row for another shows
-//! only where its rows are many.
+//! Each entity among many is found by its own name and by no other's. A table that confuses two rows shows it only if
+//! it has many rows.
 
 use iamd::compile::snapshot::Snapshot;
 use iamd::store::Loader;
@@ -8,12 +8,12 @@ use serde_json::{Value as Json, json};
 use super::{Files, answer, load};
 use crate::oracle::question::Question;
 
-/// Users, groups, roles and managed policies of each account; they have the same names in both.
+/// The number of users, groups, roles and managed policies of each account. Both accounts use the same names.
 const N: usize = 300;
 const ACCOUNTS: [&str; 2] = ["111122223333", "444455556666"];
 
-/// Every number has a user in a group with a managed policy, and a role that it may assume; each of them allows an
-/// action of its own. A tenth of the files have `changed` in the name of theirs.
+/// Returns a store in which every number has a user in a group with a managed policy, and a role that the user may
+/// assume. Each of them allows an action of its own. A tenth of the files have `changed` in the name of their action.
 fn files(changed: &str) -> Files {
     let document = |action: String| json!({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": action, "Resource": "*"}]});
     let mut files = Files::new();

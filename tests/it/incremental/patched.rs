@@ -1,5 +1,6 @@
-//! Which edits change a few tables, and which need the whole compiled again: the first must, or reloads of large stores
-//! cost what they did; the others must not, or what other files were checked against has changed behind their back.
+//! Tests which edits change only a few tables, and which require a full compilation. The former must patch, or reloads
+//! of large stores would cost as much as before. The latter must not, or facts that other files were checked against
+//! would change unnoticed.
 
 use iamd::compile::snapshot::Snapshot;
 use iamd::store::Loader;
@@ -10,13 +11,13 @@ use crate::oracle::question::Question;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Takes {
-    /// The last snapshot with a few tables changed.
+    /// The load patches a few tables of the last snapshot.
     Patch,
     Whole,
 }
 use Takes::{Patch, Whole};
 
-/// What it is about; the file; what it says in place of the member, as JSON; what the load takes.
+/// The name of the edit, the file, the member, its new value as JSON, and what the load must do.
 type Edit = (
     &'static str,
     &'static str,
@@ -69,7 +70,7 @@ const EDITS: &[Edit] = &[
     ("an account in a resource policy", "resource-policies/orders.json", "/Policy/Statement/0/Principal", r#"{"AWS": "111122223333"}"#, Patch),
 ];
 
-/// A store in which each kind of file is.
+/// Returns a store that has a file of each kind.
 fn base() -> Vec<(&'static str, Json)> {
     let document = |effect: &str, action: &str| json!({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Action": action, "Resource": "*"}]});
     let about_all = |effect: &str, action: &str| json!({"Version": "2012-10-17", "Statement": [{"Effect": effect, "Principal": "*", "Action": action}]});
@@ -131,7 +132,7 @@ fn base() -> Vec<(&'static str, Json)> {
     ]
 }
 
-/// `text` in place of what `pointer` points to, or of the whole file.
+/// Returns the file with `text` in place of what `pointer` points to, or of the whole file.
 fn edited(base: &[(&'static str, Json)], path: &'static str, pointer: &str, text: &str) -> Files {
     let mut files = base.to_vec();
     let new: Json = serde_json::from_str(text).unwrap();
@@ -151,7 +152,8 @@ fn texts(files: &[(&str, Json)]) -> Files {
     files.iter().map(text).collect()
 }
 
-/// Every principal asks for every action on every resource, and ann and a token for the role.
+/// Returns questions of every principal for every action on every resource, and those of ann and of a token for the
+/// role.
 fn questions() -> Vec<Question> {
     let question = |principal: &str, action: &str, resource: &str| Question {
         principal: format!("arn:aws:iam::111122223333:{principal}"),
@@ -182,7 +184,7 @@ fn questions() -> Vec<Question> {
     questions
 }
 
-/// An edit of one policy changes the sets that have it.
+/// An edit of one policy changes the sets that contain it.
 const MAX_CHANGED_SETS: usize = 2;
 
 fn n_sliced(snapshot: &Snapshot) -> usize {
@@ -208,7 +210,8 @@ fn an_edit_that_others_do_not_see_changes_a_few_tables_and_no_other_does() {
             assert_eq!(*takes, Whole, "{what}: it is refused");
             continue;
         };
-        // What the first questions built is not built again, but for the few sets that the edit changed.
+        // The indexes that the first questions built are not built again, except for the few sets that the edit
+        // changed.
         let n_kept = n_sliced(&incremental.snapshot);
         println!("{what}: {n_kept} of {n_first} sets keep their slices");
         assert!(
@@ -227,7 +230,7 @@ fn an_edit_that_others_do_not_see_changes_a_few_tables_and_no_other_does() {
     }
 }
 
-/// Each list of policies that somebody has had is a set, which stays when nobody has it any more, until there are too
+/// Each list of policies that an entity has had is a set. It stays after no entity has it any more, until there are too
 /// many of them.
 #[test]
 fn sets_that_nobody_has_any_more_are_gone_after_a_thousand_edits() {

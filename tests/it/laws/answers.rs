@@ -1,4 +1,4 @@
-//! All ways to answer give the same answer, whatever was asked before.
+//! All ways to answer give the same answer, no matter what was asked before.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,8 @@ use super::{Case, ask, asked_of, each_world, load, name};
 use crate::oracle::question::Question;
 use crate::oracle::{self, Answer, Name};
 
-/// S-1, C-12, I-6: the explanation decides as the plain question does, and S-3: what decided is all that the oracle
-/// finds to have decided.
+/// S-1, C-12, I-6: the explanation decides as the plain question does. S-3: the deciding statements are all those that
+/// the oracle finds.
 #[test]
 fn an_explanation_decides_as_the_plain_question_does() {
     each_world(|case, _| {
@@ -55,7 +55,7 @@ fn an_explanation_decides_as_the_plain_question_does() {
     });
 }
 
-/// A simulation without policies or keys of its own answers as the question itself is answered.
+/// A simulation without policies or keys of its own gives the answer of the question itself.
 #[test]
 fn a_simulation_that_overrides_nothing_is_the_question() {
     each_world(|case, _| {
@@ -77,7 +77,7 @@ fn a_simulation_that_overrides_nothing_is_the_question() {
     });
 }
 
-/// I-6, K-45: what is kept from earlier questions changes no answer and no statement that is named.
+/// I-6, K-45: data kept from earlier questions changes no answer and no statement that it names.
 #[test]
 fn what_was_asked_before_changes_nothing() {
     each_world(|case, random| {
@@ -107,13 +107,13 @@ fn at(question: &Question) -> Timestamp {
     Timestamp::from_second(question.at).unwrap()
 }
 
-/// The answer as a caller gets it.
+/// Returns the answer as a caller gets it.
 fn told(decision: &Decision) -> (&'static str, Vec<Name>) {
     let statements = decision.determining().iter().map(name).collect();
     (decision.reason().label(), statements)
 }
 
-/// Whether a simulation takes this key as given, where `Authorize` goes by the store or by another key.
+/// Returns whether a simulation takes this key as given, where `Authorize` uses the store or another key.
 fn overrides(key: &str) -> bool {
     matches!(
         ContextKey::new(key).kind(),
@@ -121,7 +121,7 @@ fn overrides(key: &str) -> bool {
     )
 }
 
-/// A law over worlds says nothing if its worlds are one.
+/// A law over worlds shows nothing if all its worlds are the same.
 #[test]
 fn worlds_differ() {
     let files: BTreeSet<String> = (0..8)

@@ -1,4 +1,4 @@
-//! I-2 to I-4: what only restricts never turns a deny into an allow.
+//! I-2 to I-4: a change that only restricts never turns a deny into an allow.
 
 use serde_json::{Value as Json, json};
 
@@ -62,8 +62,8 @@ fn the_first_service_control_policies_never_allow() {
     assert!(n_tried > 0, "some worlds have an organization");
 }
 
-/// I-4: the first session policy of a session only restricts, but for federated users (E-49). The other exception, the
-/// task policy of a root user (T-12), is none that could be written out.
+/// I-4: the first session policy of a session only restricts, except for federated users (E-49). The other exception,
+/// the task policy of a root user (T-12), cannot be written inline.
 #[test]
 fn a_first_session_policy_never_allows() {
     each_world(|case, random| {
@@ -88,7 +88,7 @@ fn a_first_session_policy_never_allows() {
     });
 }
 
-/// I-4: a further session policy may allow more (E-47), but not one without an Allow.
+/// I-4: a further session policy may allow more (E-47), but not if it has no Allow.
 #[test]
 fn a_session_policy_without_an_allow_never_allows() {
     each_world(|case, random| {
@@ -113,7 +113,7 @@ fn a_session_policy_without_an_allow_never_allows() {
     });
 }
 
-/// Whatever is denied without the change is denied with it.
+/// Checks that a question that is denied without the change is denied with it.
 fn restricts(case: &Case, before: &Files, after: &Files, what: &str) {
     let (before, after) = (load_world(before), load_world(after));
     for question in case.questions() {
@@ -123,7 +123,7 @@ fn restricts(case: &Case, before: &Files, after: &Files, what: &str) {
     }
 }
 
-/// The root, every unit and every account of the organization.
+/// Changes the root, every unit and every account of the organization.
 fn for_each_node(node: &mut Json, change: &mut impl FnMut(&mut Json)) {
     change(node);
     for below in ["OrganizationalUnits", "Accounts"] {
@@ -134,7 +134,7 @@ fn for_each_node(node: &mut Json, change: &mut impl FnMut(&mut Json)) {
     }
 }
 
-/// A document of Deny statements alone.
+/// Returns a document with only Deny statements.
 fn without_allow(random: &mut Random, kind: Kind) -> Json {
     loop {
         let mut document = worlds::document(random, kind);
@@ -150,7 +150,7 @@ fn without_allow(random: &mut Random, kind: Kind) -> Json {
     }
 }
 
-/// One of the lists of statements of a file that has any.
+/// Returns one of the lists of statements of a file that has any.
 fn any_statements<'f>(files: &'f mut Files, random: &mut Random) -> Option<(String, &'f mut Json)> {
     let mut lists = Vec::new();
     for (path, json) in files {
@@ -165,7 +165,7 @@ fn any_statements<'f>(files: &'f mut Files, random: &mut Random) -> Option<(Stri
 fn add_deny(files: &mut Files, random: &mut Random) -> Option<String> {
     let (path, list) = any_statements(files, random)?;
     let mut statement = random.pick(list.as_array()?).clone();
-    // A short pattern may stand in one of the two positions only (M-12).
+    // A short pattern is allowed in only one of the two positions (M-12).
     if statement.get("NotResource").is_some() {
         return None;
     }
@@ -249,7 +249,8 @@ fn add_identity_policy_without_allow(files: &mut Files, random: &mut Random) -> 
     Some(what)
 }
 
-/// On a scope that the same account covers already: what covers a resource says whose it is (E-6).
+/// Adds a policy to a scope that the same account already covers, because a policy that covers a resource determines
+/// its owner (E-6).
 fn add_resource_policy_without_allow(files: &mut Files, random: &mut Random) -> Option<String> {
     let of_policies = |path: &&String| path.contains("resource-policies/");
     let paths: Vec<String> = files.keys().filter(of_policies).cloned().collect();

@@ -1,4 +1,4 @@
-//! How often what came up in the questions of the long law, and whether that is enough to mean something.
+//! Counts how often each feature came up in the questions of the long law, and checks that the counts are high enough.
 
 use std::collections::BTreeMap;
 
@@ -7,31 +7,31 @@ use iamd::engine::decision::Reason;
 use super::{MODES, OFF};
 use crate::oracle::met::Met;
 
-/// How often what came up.
+/// How often each feature came up.
 #[derive(Default)]
 pub struct Shares {
     pub n_cases: u64,
     pub n_worlds: u64,
-    /// The questions with a listener.
+    /// The number of questions with a listener.
     pub n_heard: u64,
     pub refused: u64,
-    /// By what [`asked`] calls them.
+    /// The features that [`asked`] names.
     pub asked: BTreeMap<&'static str, u64>,
     pub reasons: BTreeMap<&'static str, u64>,
     pub heard: BTreeMap<String, u64>,
-    /// By what the oracle came across.
+    /// The features that the oracle met.
     pub met: BTreeMap<Met, u64>,
     pub ways: Ways,
 }
 
-/// Which way the answers came.
+/// The ways in which the answers came.
 #[derive(Default)]
 pub struct Ways {
     pub scan: u64,
-    /// The slices that there were when each question was asked for the last time, without a cache: each set in play had
-    /// been asked for its action before.
+    /// The number of slices when each question was asked for the last time without a cache. Each set in play had been
+    /// asked for its action before.
     pub n_slices: u64,
-    /// Times asked, by mode of the cache.
+    /// How often each mode of the cache was asked.
     pub asked: [u64; MODES.len()],
     /// How many of these answers came from memory, by mode.
     pub hits: [u64; MODES.len()],
@@ -62,7 +62,7 @@ impl Shares {
         add_each(&mut ways.hits, &more.hits);
     }
 
-    /// Every name with its share in percent.
+    /// Returns every name with its share in percent.
     fn percents(&self) -> BTreeMap<String, f64> {
         let percent = |count: u64, of: u64| count as f64 * 100.0 / of as f64;
         let asked = self.asked.iter();
@@ -84,13 +84,13 @@ impl Shares {
             .collect()
     }
 
-    /// What hardly ever comes up is hardly tried: a law says little about it.
+    /// Checks that each feature comes up often enough. A feature that hardly ever comes up is hardly tested.
     pub fn assert_balance(&self) {
         if self.n_cases < 40_000 {
             return;
         }
         let percents = self.percents();
-        // Of one name, or of all that begin with what stands before `*`.
+        // The share of one name, or of all names with the prefix before `*`.
         let percent = |wanted: &str| -> f64 {
             let is_wanted = |name: &str| match wanted.strip_suffix('*') {
                 Some(begin) => name.starts_with(begin),
@@ -104,7 +104,7 @@ impl Shares {
             ("reason EXPLICIT_DENY*".to_owned(), 15.0),
         ];
         for (reason, label) in Reason::ALL {
-            // RCPs always allow, but for their Denies (E-26).
+            // RCPs always allow, except for their Denies (E-26).
             if *reason != Reason::ImplicitDenyResourceControl {
                 least.push((format!("reason {label}"), 0.5));
             }
@@ -129,7 +129,7 @@ impl Shares {
         assert_eq!(n_heard, [27, 2, 1, 3, 7], "{parts:?}: each is there");
     }
 
-    /// A law about a way that no answer took would say nothing.
+    /// Checks that each way gave answers. A law about a way that gave none would show nothing.
     pub fn assert_ways(&self) {
         let Ways {
             scan,
@@ -176,7 +176,7 @@ impl Shares {
     }
 }
 
-/// In percent of the times asked.
+/// The minimum share of hits, in percent of the questions asked.
 const LEAST_HITS: [f64; MODES.len()] = [0.0, 1.0, 15.0];
 
 fn add_each<const N: usize>(sums: &mut [u64; N], more: &[u64; N]) {

@@ -1,5 +1,5 @@
-//! A document means the same however its JSON is written: white space, escapes, the order of members, a scalar or a
-//! list of one (G-1, G-15), a number or its text (G-18).
+//! A document means the same no matter how its JSON is written: white space, escapes, the order of members, a scalar or
+//! a list of one (G-1, G-15), a number or its text (G-18).
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ const KINDS: &[(Kind, PolicyType)] = &[
     (Kind::ResourceControl, PolicyType::ResourceControl),
 ];
 
-/// G-1, G-9, G-15, G-18: there is one document behind all its spellings.
+/// G-1, G-9, G-15, G-18: all spellings of a document give the same document.
 #[test]
 fn documents_are_read_alike_however_they_are_written() {
     let (mut random, mut n_read) = (Random::new(1), 0);
@@ -44,7 +44,7 @@ fn documents_are_read_alike_however_they_are_written() {
     assert!(n_read > 1_000, "{n_read}");
 }
 
-/// The document without its places in the text, and with what has no order sorted.
+/// Returns the document without its places in the text, and with unordered parts sorted.
 fn read(text: &str, policy_type: PolicyType) -> PolicyDocument {
     let (document, findings) = parse(text, policy_type, Base::File("policy.json".into()));
     let mut document = document.unwrap_or_else(|| panic!("{findings:?}\n{text}"));
@@ -63,7 +63,7 @@ fn read(text: &str, policy_type: PolicyType) -> PolicyDocument {
     document
 }
 
-/// What stands where: only some values may be a scalar or a list.
+/// The place of a value. Only some values may be a scalar or a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Place {
     Document,
@@ -72,11 +72,11 @@ enum Place {
     Operators,
     Keys,
     Principal,
-    /// Of an element, a kind of principal.
+    /// The value of an element or of a kind of principal.
     Strings,
-    /// Of a condition key.
+    /// The value of a condition key.
     Values,
-    /// One of them.
+    /// One value of a list.
     Value,
     Other,
 }
@@ -135,7 +135,7 @@ fn spell(json: &Json, place: Place, random: &mut Random, out: &mut String) {
             out.push('}');
         }
         Json::String(text) => string(text, random, out),
-        // By its text, with or without quotes.
+        // Writes the value as its text, with or without quotes.
         number_or_boolean if matches!(place, Place::Values | Place::Value) && random.chance(50) => {
             string(&number_or_boolean.to_string(), random, out);
         }
@@ -159,7 +159,7 @@ fn white_space(random: &mut Random, out: &mut String) {
     }
 }
 
-/// Some characters as themselves, some escaped.
+/// Writes some characters as themselves and some escaped.
 fn string(text: &str, random: &mut Random, out: &mut String) {
     out.push('"');
     for character in text.chars() {

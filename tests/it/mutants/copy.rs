@@ -1,4 +1,4 @@
-//! A changed copy of the package: written, built into its two test programs, and those run with one mutant active.
+//! A changed copy of the package: writes it, builds its two test programs, and runs them with one mutant active.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::repository;
 
-/// What the changed copy asks to know which mutant is active: 0 is none.
+/// The code with which the changed copy finds out which mutant is active. 0 means none.
 const SWITCH: &str = r#"//! Which mutant is active.
 use std::sync::OnceLock;
 pub(crate) fn active() -> usize {
@@ -25,8 +25,8 @@ pub(crate) fn is(number: usize) -> bool {
 }
 "#;
 
-/// Writes the package to `copy`, with other text in the files that `changed` names from its root. Files that are there
-/// already stay untouched, so that what they compile to is still good.
+/// Writes the package to `copy`, with changed text in the files of `changed`, whose paths begin at its root. Files that
+/// are already there and equal stay untouched, so that their build results remain valid.
 pub fn write_copy(copy: &Path, changed: &BTreeMap<&str, String>) {
     let mut written = BTreeSet::new();
     for entry in fs::read_dir(repository()).unwrap() {
@@ -45,7 +45,7 @@ pub fn write_copy(copy: &Path, changed: &BTreeMap<&str, String>) {
         "src/lib.rs",
         format!("{}\nmod mutant;\n", original("src/lib.rs")),
     );
-    // By another version Cargo tells the copy from the original: they share a folder.
+    // Cargo tells the copy from the original by its version, because both share a target folder.
     let version = |of: &str| format!("name = \"iamd\"\nversion = \"{of}\"");
     for path in ["Cargo.toml", "Cargo.lock"] {
         let (ours, other) = (version(env!("CARGO_PKG_VERSION")), version("0.0.0-mutants"));
@@ -92,7 +92,7 @@ fn write_if_new(copy: &Path, path: &Path, content: &[u8], written: &mut BTreeSet
     fs::write(target, content).unwrap();
 }
 
-/// Removes what an earlier run left and this one did not write.
+/// Removes files that an earlier run left and this one did not write.
 fn remove_others(copy: &Path, path: &Path, written: &BTreeSet<PathBuf>) {
     for entry in fs::read_dir(copy.join(path)).unwrap() {
         let path = path.join(entry.unwrap().file_name());
@@ -108,27 +108,27 @@ fn remove_others(copy: &Path, path: &Path, written: &BTreeSet<PathBuf>) {
 pub struct Programs {
     it: PathBuf,
     units: PathBuf,
-    /// The copy they are of: they read their scenarios there.
+    /// The copy that they belong to. They read their scenarios there.
     copy: PathBuf,
 }
 
 /// Why a copy does not compile.
 pub struct Broken {
-    /// The compiler's messages of errors, as Cargo gives them with `--message-format json`.
+    /// The compiler's error messages, as Cargo prints them with `--message-format json`.
     pub errors: Vec<serde_json::Value>,
-    /// All of them, and what Cargo itself says.
+    /// All messages, and the output of Cargo itself.
     pub told: String,
 }
 
-/// The profile of the copy that this program's own profile calls for.
+/// The profile of the copy, which corresponds to this program's own profile.
 const OPTIMISED: &[&str] = if cfg!(debug_assertions) {
     &[]
 } else {
     &["--profile", "fast"]
 };
 
-/// Builds the test programs of the copy, optimised if this program is. What other crates compile to is shared with the
-/// original, where this version of Cargo can keep it apart from the programs.
+/// Builds the test programs of the copy, optimized if this program is. The builds of other crates are shared with the
+/// original.
 pub fn build(copy: &Path, target: &Path) -> Result<Programs, Broken> {
     let begun = Instant::now();
     let shared = std::env::var_os("CARGO_TARGET_DIR")
@@ -181,14 +181,15 @@ pub fn build(copy: &Path, target: &Path) -> Result<Programs, Broken> {
     })
 }
 
-/// One of the two test programs, and what of it may notice a mutant.
+/// One of the two test programs, and which of its tests may detect a mutant.
 pub struct Tests<'t> {
     /// Whether the unit tests are meant, instead of `tests/it`.
     pub of_units: bool,
     pub arguments: &'t [&'t str],
 }
 
-/// How much is asked about a mutant that every scenario overlooks, and on one thread: each mutant has its own.
+/// Limits on the questions about a mutant that no scenario detects. They run on one thread, because each mutant has its
+/// own.
 const LIMITS: [(&str, &str); 5] = [
     ("IAMD_LAWS_CASES", "20000"),
     ("IAMD_LAWS_THREADS", "1"),
@@ -197,17 +198,17 @@ const LIMITS: [(&str, &str); 5] = [
     ("IAMD_INCREMENTAL_SEQUENCES", "40"),
 ];
 
-/// What a mutant was noticed by.
+/// What detected a mutant.
 pub struct Noticed {
     pub test: String,
-    /// The rules of the scenarios that got another answer, one element each.
+    /// The rules of the scenarios that got another answer, one element for each.
     pub scenarios: Vec<Vec<String>>,
     pub took_too_long: bool,
     pub output: String,
 }
 
-/// Runs tests with one mutant, 0 for none, over the files of scenarios that contain `only`. Nothing if it passes within
-/// `limit`.
+/// Runs tests with one mutant, or none for 0, over the files of scenarios that contain `only`. Returns `None` if they
+/// pass within `limit`.
 pub fn run(
     programs: &Programs,
     tests: &Tests<'_>,
@@ -223,7 +224,8 @@ pub fn run(
     let mut child = Command::new(program)
         .args(tests.arguments)
         .current_dir(&programs.copy)
-        // By a name that no setting of the program has: a server that a test starts is to have the mutant too.
+        // The name is not that of a setting of the program, because a server that a test starts must have the mutant
+        // too.
         .env("ACTIVE_MUTANT", number.to_string())
         .env("IAMD_TEST_SCENARIOS", only)
         .envs(LIMITS)
@@ -259,7 +261,7 @@ pub fn run(
     })
 }
 
-/// Runs all of `tests` without a mutant: they must pass.
+/// Runs all of `tests` without a mutant. They must pass.
 pub fn run_without_mutant(programs: &Programs, tests: &[&Tests<'_>], limit: Duration) {
     for tests in tests {
         let begun = Instant::now();
@@ -273,7 +275,7 @@ pub fn run_without_mutant(programs: &Programs, tests: &[&Tests<'_>], limit: Dura
     }
 }
 
-/// The rules of each scenario that the runner of scenarios says got another answer.
+/// Returns the rules of each scenario that the scenario runner reports as answered differently.
 fn scenarios_in(output: &str) -> Vec<Vec<String>> {
     let lines: Vec<&str> = output.lines().collect();
     let told = lines

@@ -1,6 +1,6 @@
-//! Mutants that nobody thought of: those that cargo-mutants lists, without a build for each.
+//! Generated mutants: those that cargo-mutants lists, without a build for each.
 //!
-//! A function gets all its mutants as bodies beside its own, and asks while the program runs which of them it has:
+//! A function gets the bodies of all its mutants beside its own, and checks at run time which one is active:
 //!
 //! ```text
 //! fn is_full(&self) -> bool {        fn is_full(&self) -> bool {
@@ -12,8 +12,8 @@
 //!                                    }
 //! ```
 //!
-//! A whole body for each, and not a question at each operator, since the list says where an operator stands but not what
-//! it takes: nothing here needs to understand Rust, and mutants within each other are no special case.
+//! Each mutant is a whole body and not a check at each operator, because the list says where an operator is but not
+//! what its operands are. That way nothing here needs to understand Rust, and nested mutants are not a special case.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -32,8 +32,8 @@ use super::{CACHED, INDEXES, LAWS, SCENARIOS, UNITS};
 use crate::support::{number_from_environment, repository};
 use crate::worlds::Random;
 
-/// What is left out says nothing about an answer: the unit tests, explanations, what is only printed, and the guess of
-/// what an evaluation costs, by which the cache chooses whether it is worth asking.
+/// The files whose mutants are listed, without those that do not affect an answer: unit tests, explanations, output
+/// that is only printed, and the cost estimate by which the cache decides whether it is worth asking.
 const LISTED: &[&str] = &[
     "--file=src/compile/**",
     "--file=src/engine/**",
@@ -61,7 +61,7 @@ const OTHERS: Tests<'static> = Tests {
     ],
 };
 
-/// From the quickest answer to the slowest: most mutants get no further than the first.
+/// The tests from the fastest to the slowest, because most mutants get no further than the first.
 const TRIES: &[&Tests<'static>] = &[
     &SCENARIOS,
     &CACHED,
@@ -72,23 +72,23 @@ const TRIES: &[&Tests<'static>] = &[
     &OTHERS,
 ];
 
-/// A mutant that makes a test run this long is noticed: it would have ended long before.
+/// A mutant counts as detected if a test runs this long with it. Without it, the test would have ended long before.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// The least share that must be noticed, in percent.
+/// The minimum share of detected mutants, in percent.
 const LEAST_NOTICED: usize = 90;
 
 /// One mutant, as cargo-mutants lists it.
 #[derive(Debug, Deserialize)]
 struct Mutant {
     file: String,
-    /// The function it is in, if it is in one.
+    /// The function that it is in, if any.
     function: Option<Function>,
     genre: String,
-    /// The place and what happens there: `src/engine/work.rs:40:9: replace > with == in Work::spend`.
+    /// The place and the change: `src/engine/work.rs:40:9: replace > with == in Work::spend`.
     name: String,
     replacement: String,
-    /// What the replacement takes the place of.
+    /// The text that the replacement replaces.
     span: Span,
 }
 
@@ -96,27 +96,28 @@ struct Mutant {
 struct Function {
     return_type: String,
     span: Span,
-    /// What stands in its braces, told by the mutant that replaces all of that.
+    /// The body in its braces, known from the mutant that replaces all of it.
     #[serde(skip)]
     body: Option<Span>,
 }
 
 impl Mutant {
-    /// Its function as a whole and the body of that; nothing for one in a constant, where nothing can be asked.
+    /// Returns the whole function and its body, or `None` for a mutant in a constant, where nothing can be checked at
+    /// run time.
     fn place(&self) -> Option<(Span, Span)> {
         let function = self.function.as_ref()?;
         Some((function.span, function.body?))
     }
 }
 
-/// From one place up to but not including the other.
+/// A range from one position up to but not including another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct Span {
     start: Place,
     end: Place,
 }
 
-/// Line and column, in characters, both from 1.
+/// A line and a column in characters, both from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 struct Place {
     line: usize,
@@ -124,7 +125,7 @@ struct Place {
 }
 
 impl Span {
-    /// The same in bytes of `source`.
+    /// Returns the range in bytes of `source`.
     fn in_bytes(self, source: &str) -> Range<usize> {
         let byte = |place: Place| {
             let mut lines = source.split_inclusive('\n');
@@ -137,7 +138,7 @@ impl Span {
     }
 }
 
-/// All mutants that the tool lists; their places in the list are their numbers, from 1.
+/// Returns all mutants that the tool lists. Their numbers are their positions in the list, from 1.
 fn list() -> Vec<Mutant> {
     let listed = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["mutants", "--list", "--json"])
@@ -153,7 +154,7 @@ fn list() -> Vec<Mutant> {
     with_bodies(serde_json::from_slice(&listed.stdout).unwrap())
 }
 
-/// The same, each with the body of its function.
+/// Returns the mutants, each with the body of its function.
 fn with_bodies(mut mutants: Vec<Mutant>) -> Vec<Mutant> {
     let place = |mutant: &Mutant| Some((mutant.file.clone(), mutant.function.as_ref()?.span));
     let bodies: BTreeMap<_, Span> = mutants
@@ -172,14 +173,14 @@ fn with_bodies(mut mutants: Vec<Mutant>) -> Vec<Mutant> {
 
 /// A function with its mutants, in bytes of its file.
 struct Mutated<'m> {
-    /// From its signature to its closing brace.
+    /// The range from its signature to its closing brace.
     whole: Range<usize>,
     body: Range<usize>,
-    /// With their numbers.
+    /// The mutants with their numbers.
     mutants: Vec<(usize, &'m Mutant)>,
 }
 
-/// The functions of one file, an outer one before those within it.
+/// Returns the functions of one file. An outer function comes before those inside it.
 fn functions<'m>(source: &str, mutants: &[(usize, &'m Mutant)]) -> Vec<Mutated<'m>> {
     let mut by_function: BTreeMap<(Span, Span), Vec<(usize, &Mutant)>> = BTreeMap::new();
     for (number, mutant) in mutants {
@@ -202,13 +203,13 @@ fn functions<'m>(source: &str, mutants: &[(usize, &'m Mutant)]) -> Vec<Mutated<'
     mutated
 }
 
-/// A file with its mutants, and where each of them went.
+/// A file with its mutants, and the new position of each.
 #[derive(Default)]
 struct Schema {
     text: String,
-    /// The bytes of `text` that are one mutant's, and its number.
+    /// The bytes of `text` that belong to one mutant, and its number.
     mutants: Vec<(Range<usize>, usize)>,
-    /// Those of a whole function, and the numbers of all its mutants. A function within another comes before it.
+    /// The bytes of a whole function, and the numbers of all its mutants. A function inside another comes before it.
     functions: Vec<(Range<usize>, Vec<usize>)>,
 }
 
@@ -259,7 +260,7 @@ impl Schema {
             .push((begun..self.text.len(), numbers.collect()));
     }
 
-    /// The mutants that an error at `byte` is the fault of: the one there, else all of the function around it.
+    /// Returns the mutants that caused an error at `byte`: the one there, or all of the function around it.
     fn at_fault(&self, byte: usize) -> Vec<usize> {
         if let Some((_, number)) = self.mutants.iter().find(|(place, _)| place.contains(&byte)) {
             return vec![*number];
@@ -272,7 +273,7 @@ impl Schema {
     }
 }
 
-/// What each body stands in. Bodies that give `impl Trait` each give a type of their own, so those go into boxes.
+/// Returns the wrapper of each body. Bodies that return `impl Trait` have different types, so they go into boxes.
 fn braces(function: &Mutated) -> (String, String) {
     let (_, mutant) = function.mutants[0];
     let given = mutant.function.as_ref().map(|of| &*of.return_type);
@@ -285,7 +286,7 @@ fn braces(function: &Mutated) -> (String, String) {
     }
 }
 
-/// Builds all of `mutants` that compile together, and gives the numbers of those.
+/// Builds all of `mutants` that compile together, and returns their numbers.
 fn build_viable(mutants: &[Mutant]) -> (Programs, BTreeSet<usize>) {
     let folder = repository().join("target/mutants/generated");
     let mut viable: BTreeSet<usize> = (1..=mutants.len())
@@ -327,7 +328,8 @@ fn build_viable(mutants: &[Mutant]) -> (Programs, BTreeSet<usize>) {
     }
 }
 
-/// The mutants that keep a copy from compiling. Those that only a later pass of the compiler finds come in a later try.
+/// Returns the mutants that prevent a copy from compiling. Those that only a later compiler pass finds show up in a
+/// later try.
 fn at_fault(broken: &Broken, schemas: &BTreeMap<&str, Schema>) -> BTreeSet<usize> {
     let spans = broken
         .errors
@@ -337,7 +339,7 @@ fn at_fault(broken: &Broken, schemas: &BTreeMap<&str, Schema>) -> BTreeSet<usize
         .filter(|span| span["is_primary"] == true);
     spans
         .filter_map(|span| {
-            // What a macro's text is blamed for was written where the macro is called.
+            // An error in the text of a macro belongs to the place where the macro is called.
             let mut span = span;
             while !span["expansion"].is_null() {
                 span = &span["expansion"]["span"];
@@ -349,8 +351,8 @@ fn at_fault(broken: &Broken, schemas: &BTreeMap<&str, Schema>) -> BTreeSet<usize
         .collect()
 }
 
-/// `IAMD_MUTANTS` limits the run to the mutants whose name contains it, `IAMD_MUTANTS_MINUTES` to a time, and
-/// `IAMD_MUTANTS_SEED` gives the order, so that what fits into the time is a fair sample.
+/// `IAMD_MUTANTS` limits the run to mutants whose name contains it, `IAMD_MUTANTS_MINUTES` limits its time, and
+/// `IAMD_MUTANTS_SEED` sets the order, so that the mutants that fit into the time are a fair sample.
 #[test]
 #[ignore = "it needs cargo-mutants, builds a changed copy of everything and takes an hour"]
 fn generated_mutants_are_noticed() {
@@ -400,11 +402,11 @@ fn generated_mutants_are_noticed() {
     );
 }
 
-/// What became of a mutant.
+/// The outcome of a mutant.
 struct Outcome<'m> {
     number: usize,
     mutant: &'m Mutant,
-    /// The tests that noticed it, if any did.
+    /// The tests that detected it, if any.
     noticed_by: Option<String>,
 }
 
@@ -418,7 +420,7 @@ impl std::fmt::Display for Outcome<'_> {
     }
 }
 
-/// Tries one mutant after the other, on `IAMD_MUTANTS_THREADS` threads, and begins with none once the time is up.
+/// Tries one mutant after another, on `IAMD_MUTANTS_THREADS` threads, and starts none once the time is up.
 fn try_until<'m>(
     end: Instant,
     programs: &Programs,
@@ -455,7 +457,7 @@ fn try_until<'m>(
     outcomes
 }
 
-/// Functions within functions, and characters of several bytes, are where the places could go wrong.
+/// Nested functions and characters of several bytes are where the positions could go wrong.
 #[test]
 fn a_function_has_each_of_its_mutants_as_a_body() {
     let source =

@@ -1,4 +1,4 @@
-//! Section 6.2: what the tokens of identity providers say.
+//! Section 6.2: the claims in tokens of identity providers.
 
 use super::context::Values;
 use super::question::{Caller, Kind, Question};
@@ -9,7 +9,7 @@ const GOOGLE: &str = "accounts.google.com";
 const FACEBOOK: &str = "graph.facebook.com";
 const AMAZON: &str = "www.amazon.com";
 
-/// The provider that asks, or that the session came of; empty: none.
+/// Returns the provider that asks or that the session came from. Empty if there is none.
 fn provider<'q>(question: &'q Question, caller: &'q Caller<'_>) -> &'q str {
     match caller.kind {
         Kind::Provider => &caller.arn,
@@ -17,12 +17,12 @@ fn provider<'q>(question: &'q Question, caller: &'q Caller<'_>) -> &'q str {
     }
 }
 
-/// Its issuer, if it is an OIDC provider.
+/// Returns its issuer, if it is an OIDC provider.
 fn oidc_issuer(question: &Question, caller: &Caller<'_>) -> Option<String> {
     issuer(provider(question, caller)).filter(|issuer| !issuer.is_empty())
 }
 
-/// The row of `aws:FederatedProvider` in section 4.9, T-24.
+/// Returns `aws:FederatedProvider` (its row in section 4.9, T-24).
 pub fn federated_provider(question: &Question, caller: &Caller<'_>) -> Option<String> {
     let issuer = oidc_issuer(question, caller)?;
     if [COGNITO, GOOGLE, FACEBOOK, AMAZON].contains(&issuer.as_str()) {
@@ -39,7 +39,7 @@ pub fn federated_provider(question: &Question, caller: &Caller<'_>) -> Option<St
     ))
 }
 
-/// T-22: the keys of claims, in lower case.
+/// T-22: returns the keys of claims, in lower case.
 pub fn keys_of_claims<'q>(
     question: &'q Question,
     caller: &Caller<'_>,
@@ -89,16 +89,16 @@ pub fn keys_of_claims<'q>(
     keys.into_iter().map(key).collect()
 }
 
-/// T-25: what the token says of the roles that it is for.
+/// T-25: what the token says about the roles that it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Roles {
-    /// No claim speaks of them.
+    /// The token has no claim about roles.
     Unnamed,
     Hold,
     HoldNot,
 }
 
-/// T-25; `None`: no OIDC provider asks for its own call, or for what goes with it (T-35).
+/// Returns it as in T-25, or `None` if no OIDC provider asks for its own call or for what goes with it (T-35).
 pub fn roles(question: &Question, caller: &Caller<'_>) -> Option<Roles> {
     let actions = [
         "sts:AssumeRoleWithWebIdentity",
@@ -114,7 +114,7 @@ pub fn roles(question: &Question, caller: &Caller<'_>) -> Option<Roles> {
     let Some((_, claim)) = claim else {
         return Some(Roles::Unnamed);
     };
-    // C-10: a list of one is its element.
+    // C-10: a list of one value counts as that value.
     let texts = claim.texts();
     let is_named = match texts.as_slice() {
         [one] => one.split(';').any(|role| role == question.resource),

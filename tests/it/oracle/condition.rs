@@ -52,24 +52,24 @@ impl Truth {
     }
 }
 
-/// Operator, key and values, as they stand in a policy.
+/// The operator, the key and the values as a policy writes them.
 #[derive(Clone, Debug)]
 pub struct Condition {
     pub qualifier: Option<Qualifier>,
-    /// In lower case, without `not`: `stringequals`.
+    /// The operator in lower case, without `not`: `stringequals`.
     pub base: String,
     pub is_negated: bool,
     pub if_exists: bool,
-    /// In lower case (C-4).
+    /// The key in lower case (C-4).
     pub key: String,
     pub values: Vec<Value>,
 }
 
-/// A value, taken apart where it may hold wildcards or variables.
+/// A value, parsed if it may contain wildcards or variables.
 #[derive(Clone, Debug)]
 pub struct Value {
     text: String,
-    /// Of an ARN there are the fields (C-65), of a string this one.
+    /// The fields of an ARN (C-65). A string has one field.
     fields: Vec<Written>,
     is_star: bool,
 }
@@ -90,7 +90,8 @@ impl Value {
         value
     }
 
-    /// Its fields with the values of their variables, or what a comparison with a value that has none comes to.
+    /// Returns its fields with the values of their variables, or the result of a comparison with a variable that has
+    /// none.
     fn resolved(
         &self,
         context: &Context<'_>,
@@ -142,7 +143,7 @@ impl Condition {
         }
     }
 
-    /// The reference form of section 4.1.
+    /// Evaluates a condition as in the reference form of section 4.1.
     pub fn holds(&self, context: &Context<'_>) -> Truth {
         let mut given = context.get(&self.key);
         let unknown = context.unknown(&self.key);
@@ -192,8 +193,8 @@ impl Condition {
     }
 }
 
-/// Whether the request's value `given` stands to the policy's `value` as the base of the operator says; the negation
-/// comes afterwards.
+/// Returns whether the request's value `given` matches the policy's `value` under the base operator. The negation comes
+/// afterwards.
 fn compare(condition: &Condition, given: &str, value: &Value, context: &Context<'_>) -> Truth {
     let resolved = || value.resolved(context, condition.is_negated);
     let holds = |relation: &dyn Fn(&[Glyph]) -> bool| match resolved() {
@@ -234,7 +235,7 @@ fn compare(condition: &Condition, given: &str, value: &Value, context: &Context<
     }
 }
 
-/// C-32, C-33, C-40: numbers and dates.
+/// C-32, C-33, C-40: compares numbers and dates.
 fn ordered(base: &str, given: &str, value: &str) -> Truth {
     let (relation, ordering) = if let Some(relation) = base.strip_prefix("numeric") {
         let ordering = decimal(given).map(|given| given.cmp(&decimal(value).unwrap()));
@@ -257,7 +258,7 @@ fn ordered(base: &str, given: &str, value: &str) -> Truth {
     })
 }
 
-/// C-21: simple case folding of the letters that the generated worlds use.
+/// C-21: applies simple case folding to the letters that the generated worlds use.
 fn fold(char: char) -> char {
     match char {
         'ς' => 'σ',
@@ -276,7 +277,8 @@ fn boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// C-31: a number as its digits before the point, without leading zeros, and behind it, without trailing ones.
+/// C-31: a number, split into its digits before the point, without leading zeros, and those after it, without trailing
+/// ones.
 #[derive(PartialEq, Eq)]
 struct Decimal<'t> {
     is_negative: bool,
@@ -285,7 +287,7 @@ struct Decimal<'t> {
 }
 
 impl Decimal<'_> {
-    /// Compares as the number does, but for its sign: more digits before the point are more.
+    /// Compares two numbers without their signs: the one with more digits before the point is greater.
     fn magnitude(&self) -> (usize, &str, &str) {
         (self.whole.len(), self.whole, self.fraction)
     }
@@ -320,7 +322,7 @@ fn decimal(text: &str) -> Option<Decimal<'_>> {
     })
 }
 
-/// C-41 to C-44: nanoseconds since 1970.
+/// C-41 to C-44: returns nanoseconds since 1970.
 fn instant(text: &str) -> Option<i128> {
     let bytes = text.as_bytes();
     let unsigned = text.strip_prefix('-').unwrap_or(text);
@@ -336,7 +338,7 @@ fn instant(text: &str) -> Option<i128> {
         if seconds.is_empty() || !is_digits {
             return None;
         }
-        // C-41 knows no largest date: whatever is later than this is later than any policy says.
+        // C-41 has no latest date: anything later than this is later than any date in a policy.
         let seconds = number(seconds).unwrap_or(i128::MAX).min(1 << 90);
         let nanos = nanoseconds(fraction)?;
         let sign = if text == unsigned { 1 } else { -1 };
@@ -390,7 +392,7 @@ fn instant(text: &str) -> Option<i128> {
     at(year, month, day, into_the_day)
 }
 
-/// `hh:mm` as minutes.
+/// Returns `hh:mm` in minutes.
 fn minutes(text: &str) -> Option<i128> {
     let (hours, minutes) = text.split_once(':')?;
     if hours.len() != 2 || minutes.len() != 2 {
@@ -405,7 +407,7 @@ fn number(text: &str) -> Option<i128> {
     is_digits.then(|| text.parse().ok()).flatten()
 }
 
-/// The digits after a point.
+/// Returns the digits after a point.
 fn nanoseconds(fraction: &str) -> Option<i128> {
     let is_digits = !fraction.is_empty() && fraction.bytes().all(|byte| byte.is_ascii_digit());
     is_digits
@@ -437,7 +439,7 @@ fn at(year: i128, month: i128, day: i128, into_the_day: i128) -> Option<i128> {
     Some(days * 86_400_000_000_000 + into_the_day)
 }
 
-/// C-54: a mapped address is the IPv4 address that it holds. `std` knows no leading zeros and no zones (C-55).
+/// C-54: a mapped address is the IPv4 address in it. `std` accepts no leading zeros and no zones (C-55).
 fn address(text: &str) -> Option<IpAddr> {
     let address: IpAddr = text.parse().ok()?;
     Some(address.to_canonical())

@@ -1,4 +1,4 @@
-//! Section 4.9: where context keys come from.
+//! Section 4.9: the sources of context keys.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -9,20 +9,20 @@ use super::met::Met;
 use super::question::{Caller, Kind, Question};
 use super::store::{Scope, Store};
 
-/// Values by key in lower case; an empty list and an absent key are the same (C-7).
+/// The values by key in lower case. An empty list is the same as an absent key (C-7).
 #[derive(Clone, Debug, Default)]
 pub struct Context<'q> {
-    /// No key twice. So few that looking at all of them is fast.
+    /// Each key appears once. There are so few that a linear search is fast.
     entries: Vec<(Cow<'q, str>, Values<'q>)>,
-    /// Keys whose value nobody knows.
+    /// The keys with an unknown value.
     unknown: Vec<(String, Unknown)>,
-    /// Those of T-22.
+    /// The keys of claims (T-22).
     claims: Vec<String>,
-    /// For who counts what was tried.
+    /// Counts the cases that were tested.
     met: RefCell<BTreeSet<Met>>,
 }
 
-/// T-8, T-43: of a key with an unknown value, whether it is there.
+/// T-8, T-43: whether a key with an unknown value is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unknown {
     Present,
@@ -38,7 +38,7 @@ impl<'q> Context<'q> {
         found.map_or(&[], |(_, values)| values)
     }
 
-    /// In place of what the key, in lower case (C-4), had before.
+    /// Sets `key`, which is in lower case (C-4), in place of its earlier value.
     fn set(
         &mut self,
         key: impl Into<Cow<'q, str>>,
@@ -51,13 +51,13 @@ impl<'q> Context<'q> {
         }
     }
 
-    /// Whether nobody knows the value of `key`, in lower case.
+    /// Returns what is unknown about `key`, in lower case, if its value is unknown.
     pub fn unknown(&self, key: &str) -> Option<Unknown> {
         let mut unknown = self.unknown.iter().filter(|(other, _)| other == key);
         unknown.next().map(|(_, unknown)| *unknown)
     }
 
-    /// That a condition asks for `key`, in lower case, with `base`.
+    /// Notes that a condition reads `key`, in lower case, with `base`.
     pub fn read(&self, key: &str, base: &str) {
         match self.unknown(key) {
             Some(_) if key != "aws:tokenissuetime" => self.meet(Met::ReadDifferingTag),
@@ -93,13 +93,13 @@ impl<'q> Context<'q> {
     }
 }
 
-/// Whether `key`, in lower case, is a claim of the issuer.
+/// Returns whether `key`, in lower case, is a claim of the issuer.
 pub fn is_claim(key: &str, issuer: &str) -> bool {
     let rest = key.strip_prefix(issuer);
     rest.is_some_and(|rest| rest.starts_with(':'))
 }
 
-/// K-8: the keys of a session's credentials, but for [`ASSUMED_ROOT`].
+/// K-8: the keys of a session's credentials, except [`ASSUMED_ROOT`].
 pub const OF_CREDENTIALS: &[&str] = &[
     "aws:signinsessionarn",
     "aws:chatbotsourcearn",
@@ -131,7 +131,7 @@ pub const OF_SOURCES: &[&str] = &[
     "aws:sourceorgpaths",
 ];
 
-/// K-1: what only the engine and the session may say; `key` in lower case.
+/// K-1: returns whether only the engine and the session may set `key`, in lower case.
 pub fn is_reserved(key: &str, store: &Store) -> bool {
     let engine = [
         "aws:principalarn",
@@ -164,7 +164,7 @@ pub fn is_reserved(key: &str, store: &Store) -> bool {
         || store.issuers.iter().any(|issuer| is_claim(key, issuer))
 }
 
-/// Everything that conditions and variables can see in `question`.
+/// Returns everything that conditions and variables can see in `question`.
 pub fn context<'q>(
     store: &'q Store,
     question: &'q Question,
@@ -261,7 +261,7 @@ fn of_the_principal<'q>(store: &'q Store, caller: &'q Caller<'_>, context: &mut 
     }
 }
 
-/// The organization of the account, and the path to it.
+/// Returns the organization of the account and the path to it.
 fn place<'s>(store: &'s Store, account: Option<&str>) -> Option<(&'s String, &'s String)> {
     let organization = store.organization.as_ref()?;
     Some((&organization.id, organization.written_paths.get(account?)?))
@@ -274,7 +274,7 @@ fn of_the_session<'q>(question: &'q Question, caller: &'q Caller<'_>, context: &
             Some(issued_at) => context.set("aws:tokenissuetime", [rfc_3339(issued_at)]),
             None => context.forget("aws:tokenissuetime".to_owned(), Unknown::Present), // T-43
         }
-        // T-45: users came of no provider, whatever their session says.
+        // T-45: users did not come from a provider, no matter what their session says.
         let is_of_provider = !session.federated_provider.is_empty()
             && matches!(caller.kind, Kind::Session | Kind::Role);
         match session.mfa_at {
@@ -312,14 +312,16 @@ fn of_the_session<'q>(question: &'q Question, caller: &'q Caller<'_>, context: &
     context.set_if_any("sts:roleauthorizedbyidp", is_authorized);
 }
 
-/// The tag of the resource that `key`, in lower case, names: rows `iam:ResourceTag/k` and `SERVICE:ResourceTag/k`.
+/// Returns the tag of the resource that `key`, in lower case, names: rows `iam:ResourceTag/k` and
+/// `SERVICE:ResourceTag/k`.
 pub fn resource_tag<'k>(key: &'k str, resource: &str) -> Option<&'k str> {
     let (family, name) = key.split_once(':')?;
     let tag = name.strip_prefix("resourcetag/")?;
     (family == "aws" || Some(family) == service_of_tags(resource).as_deref()).then_some(tag)
 }
 
-/// Whose `ResourceTag` is one more name of `aws:ResourceTag`; of IAM's resources only users and roles have one.
+/// Returns the service whose `ResourceTag` is another name of `aws:ResourceTag`. Of IAM's resources only users and
+/// roles have one.
 fn service_of_tags(resource: &str) -> Option<String> {
     let fields: Vec<&str> = resource.splitn(6, ':').collect();
     let &[_, _, service, _, _, rest] = fields.as_slice() else {
@@ -330,7 +332,7 @@ fn service_of_tags(resource: &str) -> Option<String> {
     (service != "iam" || is_entity).then_some(service)
 }
 
-/// The names of the tag, in lower case.
+/// Returns the names of the tag, in lower case.
 fn names_of_resource_tag(question: &Question, tag: &str) -> Vec<String> {
     let own = service_of_tags(&question.resource);
     let families = ["aws".to_owned()].into_iter().chain(own);
@@ -364,7 +366,7 @@ fn of_the_resource<'q>(
     let Some(account) = owner.and_then(|owner| store.accounts.get(owner)) else {
         return;
     };
-    // The last to set a tag wins: patterns before exact ARNs, and of each kind the first file last.
+    // The last file to set a tag wins. Patterns come before exact ARNs, and files of each kind are in order.
     for wants_exact in [false, true] {
         for attachment in account.resource_policies.iter().rev() {
             let covers = |scope: &Scope| {
@@ -390,7 +392,7 @@ fn of_the_resource<'q>(
     }
 }
 
-/// T-8: a tag that the caller brings along, where the role has another value or none.
+/// T-8: notes a tag that the caller brings along where the role has another value or none.
 fn of_chaining(question: &Question, context: &mut Context<'_>) {
     if !question.is_about_trust() {
         return;
@@ -416,7 +418,7 @@ fn of_chaining(question: &Question, context: &mut Context<'_>) {
     }
 }
 
-/// In lower case, copied only where it is not.
+/// Returns the text in lower case and copies it only if it has to.
 pub fn lower_case(key: &str) -> Cow<'_, str> {
     match key.bytes().any(|byte| byte.is_ascii_uppercase()) {
         true => Cow::Owned(key.to_ascii_lowercase()),
@@ -433,7 +435,7 @@ fn in_lower_case(mut key: String) -> String {
     key
 }
 
-/// Whole seconds since 1970 as RFC 3339 in UTC.
+/// Returns whole seconds since 1970 as RFC 3339 in UTC.
 fn rfc_3339(seconds: i64) -> String {
     jiff::Timestamp::from_second(seconds).unwrap().to_string()
 }

@@ -1,5 +1,5 @@
-//! Sections 2 and 3: patterns, variables, and what they cover. Naive on purpose. Patterns are taken apart once, when their
-//! document is read; how they are held against a question is the obvious recursion.
+//! Sections 2 and 3: patterns and variables, and what they match. The code is naive on purpose. Patterns are parsed
+//! once, with their document, and matched by the obvious recursion.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use super::context::Context;
 /// One piece of a pattern as it is written.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece {
-    /// Stands for itself.
+    /// Literal text.
     Char(char),
     /// `*`
     Star,
@@ -18,7 +18,7 @@ pub enum Piece {
     Variable(String, Option<String>),
 }
 
-/// One piece of a pattern once its variables have their values: a wildcard knows whether it may match `:`.
+/// One piece of a pattern with its variables filled in. A wildcard knows whether it may match `:`.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Glyph {
     Char(char),
@@ -47,7 +47,7 @@ pub fn pieces(text: &str, has_variables: bool) -> Vec<Piece> {
     pieces
 }
 
-/// What stands after `${`, and what comes after its end (V-5, V-6).
+/// Splits the text after `${` into the variable and the rest (V-5, V-6).
 fn variable(inside: &str) -> (Piece, &str) {
     let end = inside.find([',', '}']).expect("a variable ends");
     let (key, rest) = inside.split_at(end);
@@ -64,7 +64,7 @@ fn variable(inside: &str) -> (Piece, &str) {
     (piece, after)
 }
 
-/// V-9: what a variable stands for; `None`: it is valueless.
+/// V-9: returns the value of a variable, or `None` if it is valueless.
 fn value_of<'c>(key: &str, default: Option<&'c str>, context: &'c Context<'_>) -> Option<&'c str> {
     match context.get(key) {
         [one] if !one.is_empty() => Some(one),
@@ -73,7 +73,7 @@ fn value_of<'c>(key: &str, default: Option<&'c str>, context: &'c Context<'_>) -
     }
 }
 
-/// The pieces with the values of their variables, which are literal text (V-8). `None`: one is valueless.
+/// Returns the pieces with the values of their variables as literal text (V-8), or `None` if one is valueless.
 pub fn resolved(pieces: &[Piece], context: &Context<'_>) -> Option<Vec<Glyph>> {
     let mut glyphs = Vec::new();
     for piece in pieces {
@@ -90,11 +90,11 @@ pub fn resolved(pieces: &[Piece], context: &Context<'_>) -> Option<Vec<Glyph>> {
     Some(glyphs)
 }
 
-/// A text of a policy, taken apart.
+/// A text of a policy, parsed.
 #[derive(Clone, Debug)]
 pub struct Written {
     pieces: Vec<Piece>,
-    /// What it comes to; `None` if that depends on variables.
+    /// The final pieces, or `None` if they depend on variables.
     always: Option<Vec<Glyph>>,
 }
 
@@ -110,7 +110,7 @@ impl Written {
         }
     }
 
-    /// T-8: whether it holds a variable whose value nobody knows.
+    /// T-8: returns whether it contains a variable with an unknown value.
     pub fn is_unknown(&self, context: &Context<'_>) -> bool {
         self.pieces.iter().any(|piece| match piece {
             Piece::Variable(key, _) => context.unknown(key).is_some(),
@@ -118,7 +118,7 @@ impl Written {
         })
     }
 
-    /// With the values of its variables. `None`: one is valueless.
+    /// Returns it with the values of its variables, or `None` if one is valueless.
     pub fn resolved(&self, context: &Context<'_>) -> Option<Cow<'_, [Glyph]>> {
         match &self.always {
             Some(glyphs) => Some(Cow::Borrowed(glyphs)),
@@ -127,7 +127,7 @@ impl Written {
     }
 }
 
-/// The text of a value whose wildcards mean nothing (C-20).
+/// Returns the text of a value in which wildcards have no meaning (C-20).
 pub fn text_of(glyphs: &[Glyph]) -> impl Iterator<Item = char> {
     glyphs.iter().map(|glyph| match glyph {
         Glyph::Char(char) => *char,
@@ -136,7 +136,7 @@ pub fn text_of(glyphs: &[Glyph]) -> impl Iterator<Item = char> {
     })
 }
 
-/// M-3: anchored at both ends.
+/// M-3: matches the whole text.
 pub fn glob(pattern: &[Glyph], text: &str) -> bool {
     let first = text.chars().next();
     let rest_of_text = || &text[first.map_or(0, char::len_utf8)..];
@@ -153,19 +153,20 @@ pub fn glob(pattern: &[Glyph], text: &str) -> bool {
     }
 }
 
-/// V-3, M-8: at the first five colons that are written; those in the text of a variable separate nothing.
+/// V-3, M-8: splits a pattern at its first five colons as written. A colon in the value of a variable separates
+/// nothing.
 pub fn fields(pieces: &[Piece]) -> Vec<&[Piece]> {
     pieces
         .splitn(6, |piece| *piece == Piece::Char(':'))
         .collect()
 }
 
-/// M-1 to M-6.
+/// An action pattern (M-1 to M-6).
 #[derive(Clone, Debug)]
 pub enum ActionPattern {
     /// G-27.
     Every,
-    /// In lower case.
+    /// The pattern in lower case.
     Of { service: String, name: Vec<Glyph> },
 }
 
@@ -207,21 +208,21 @@ impl Action {
     }
 }
 
-/// M-12: granting positions are narrow, restricting ones broad.
+/// M-12: patterns that grant match narrowly, and patterns that restrict match broadly.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Reach {
     Narrow,
     Broad,
 }
 
-/// M-10 to M-19.
+/// A resource pattern (M-10 to M-19).
 #[derive(Clone, Debug)]
 pub enum ResourcePattern {
     /// M-10.
     Every,
-    /// Without variables: the resource must match one of these.
+    /// A pattern without variables. The resource must match one of these.
     Fixed(Vec<Vec<Glyph>>),
-    /// With variables.
+    /// A pattern with variables.
     Open { pieces: Vec<Piece>, reach: Reach },
 }
 
@@ -237,7 +238,7 @@ impl ResourcePattern {
         }
     }
 
-    /// `None`: a variable is valueless.
+    /// Returns whether it matches, or `None` if a variable is valueless.
     pub fn covers(&self, resource: &str, context: &Context<'_>) -> Option<bool> {
         let matches_one = |patterns: &[Vec<Glyph>]| {
             let mut patterns = patterns.iter();
@@ -253,7 +254,7 @@ impl ResourcePattern {
     }
 }
 
-/// Everything that a pattern stands for: a short one may end early or go on. `None`: a variable is valueless.
+/// Returns everything that a pattern stands for: a short one may end early or go on. `None` if a variable is valueless.
 fn spelled_out(pattern: &[Piece], reach: Reach, context: &Context<'_>) -> Option<Vec<Vec<Glyph>>> {
     let fields: Option<Vec<_>> = fields(pattern)
         .iter()

@@ -1,27 +1,27 @@
-//! What a question came across that few questions do: nothing hangs on it but the count of what was tried.
+//! Rare cases that a question met. They affect nothing except the count of what was tested.
 
 use super::context::{OF_CREDENTIALS, OF_SOURCES};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Met {
-    /// E-6, X-5: of an ARN of AWS's partitions.
+    /// E-6, X-5: the resource is an ARN of AWS's partitions.
     UnknownOwner,
-    /// E-27: a service, where RCPs would be in play.
+    /// E-27: the caller is a service, and otherwise RCPs would be in play.
     ServiceAtServiceLinkedRole,
-    /// T-8: an inherited tag that is not the role's.
+    /// T-8: an inherited tag is not the role's.
     DifferingTag,
     ReadDifferingTag,
-    /// V-9.
+    /// V-9: a negated operator read a variable without a value.
     ValuelessUnderNegation,
-    /// T-43.
+    /// T-43: `Null` read the unknown issue time.
     NullOfUnknownIssueTime,
-    /// A key of K-8 that has a value.
+    /// A condition read a key of K-8 that has a value.
     ReadAttribute,
-    /// A key of K-9 that has a value.
+    /// A condition read a key of K-9 that has a value.
     ReadSource,
-    /// `SERVICE:ResourceTag/k` of the resource, with a value.
+    /// A condition read `SERVICE:ResourceTag/k` of the resource, with a value.
     ReadTagByService,
-    /// T-22: of the provider that asks, or that the session came of.
+    /// T-22: a condition read a claim of the provider that asks, or that the session came from.
     ReadClaim,
 }
 
@@ -39,7 +39,7 @@ impl Met {
         Self::ReadClaim,
     ];
 
-    /// In so many percent of the questions of the laws it must come up.
+    /// Returns the minimum share of the questions of the laws, in percent.
     pub fn least(self) -> f64 {
         match self {
             Self::ReadAttribute
@@ -51,7 +51,7 @@ impl Met {
         }
     }
 
-    /// What it is to read `key`, in lower case, where it has a value.
+    /// Returns the case of reading `key`, in lower case, when it has a value.
     pub fn of_reading(key: &str) -> Option<Self> {
         let (family, _) = key.split_once(":resourcetag/").unwrap_or_default();
         if OF_CREDENTIALS.contains(&key) {

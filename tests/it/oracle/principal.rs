@@ -1,11 +1,11 @@
-//! Section 5.3: whom a statement speaks of.
+//! Section 5.3: which principals a statement names.
 
 use super::question::Kind;
 use super::store::{self, Principals};
 use super::{Asked, Strength};
 
 impl Asked<'_> {
-    /// P-1, P-2: the best over all entries.
+    /// P-1, P-2: returns the best strength over all entries.
     pub(super) fn strength_among(
         &self,
         principals: &Principals,
@@ -45,20 +45,20 @@ impl Asked<'_> {
         }
     }
 
-    /// The user or role that stands behind the caller, by its ARN or its unique id (G-24).
+    /// Returns whether `value` is the user or role behind the caller, by its ARN or its unique id (G-24).
     fn is_entity(&self, value: &str) -> bool {
         let caller = self.caller;
         let is_role = caller.kind == Kind::Role && value == caller.arn;
         let is_entity = |entity: &store::Entity| {
             value == entity.arn || Some(value) == entity.unique_id.as_deref()
         };
-        // E-72: of an external account the session alone says which user stands behind it.
+        // E-72: for an external account only the session says which user is behind it.
         let parent = &self.question.session().parent;
         let is_parent = caller.kind == Kind::Federated && !caller.is_of_root && value == parent;
         is_role || is_parent || caller.entity.is_some_and(is_entity)
     }
 
-    /// P-3: id, root ARN and canonical id mean the same.
+    /// P-3: returns whether `value` is the caller's account. The id, the root ARN and the canonical id mean the same.
     fn is_account(&self, kind: &str, value: &str) -> bool {
         let Some(id) = &self.caller.account else {
             return false;
@@ -72,14 +72,15 @@ impl Asked<'_> {
         }
     }
 
-    /// T-20; T-21: an Allow lets in only providers of the role's account, to calls of their own kind.
+    /// T-20, T-21: returns whether the caller is this provider. An Allow admits only providers of the role's account,
+    /// and only for calls of their own kind.
     fn is_provider(&self, provider: &str, is_allow: bool) -> bool {
         let (caller, question) = (self.caller, self.question);
         let account = |arn: &str| arn.split(':').nth(4).map(str::to_owned);
         let is_web = caller.arn.contains(":oidc-provider/");
         let is_its_call = match question.is_federation() {
             true => question.is_action("sts:AssumeRoleWithWebIdentity") == is_web,
-            // T-35: tags and the source identity go with either; T-10: no context assertion does.
+            // T-35: tags and the source identity go with either call. T-10: a context assertion goes with neither.
             false => !question.is_action("sts:AssumeRole") && !question.is_action("sts:SetContext"),
         };
         let may = is_its_call && account(&caller.arn) == account(&question.resource);
@@ -88,7 +89,8 @@ impl Asked<'_> {
         caller.kind == Kind::Provider && is_it && (may || !is_allow)
     }
 
-    /// P-4, section 10: nobody knows the path of an external session's role; an Allow takes it for none, a Deny for any.
+    /// P-4, section 10: returns whether `value` is the external session's role. Its path is unknown. An Allow assumes
+    /// that there is none, a Deny matches any.
     fn is_external_role(&self, value: &str, is_allow: bool) -> bool {
         let caller = self.caller;
         if !caller.is_external || caller.kind != Kind::Session {
@@ -102,7 +104,7 @@ impl Asked<'_> {
         role == caller.role_name || (!is_allow && role.ends_with(&format!("/{}", caller.role_name)))
     }
 
-    /// P-8 to P-10: whether `NotPrincipal` spares the caller.
+    /// P-8 to P-10: returns whether `NotPrincipal` exempts the caller.
     pub(super) fn is_exempt(&self, principals: &Principals) -> bool {
         let caller = self.caller;
         let has = |wanted: &dyn Fn(&str, &str) -> bool| {

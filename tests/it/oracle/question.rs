@@ -1,4 +1,4 @@
-//! Questions as their callers put them, what makes one malformed, and who asks (sections 5.1 and 6.3).
+//! Questions as their callers sent them, what makes a question malformed, and who asks (sections 5.1 and 6.3).
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use super::context::{
 };
 use super::store::{Entity, Store, issuer};
 
-/// One question, nothing checked; times are whole seconds since 1970.
+/// One question, unchecked. Times are whole seconds since 1970.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
     pub principal: String,
@@ -18,7 +18,7 @@ pub struct Question {
     pub resource: String,
     pub context: Vec<(String, Given)>,
     pub session: Option<SessionFacts>,
-    /// Empty: not given.
+    /// The account that owns the resource. Empty if it was not given.
     pub resource_account: String,
     pub at: i64,
 }
@@ -36,7 +36,7 @@ pub struct SessionFacts {
     pub claims: Vec<(String, Given)>,
     pub federated_provider: String,
     pub parent: String,
-    /// Keys of the session's credentials (K-8).
+    /// The keys of the session's credentials (K-8).
     pub attributes: Vec<(String, Given)>,
 }
 
@@ -50,7 +50,7 @@ pub enum Given {
 }
 
 impl Given {
-    /// C-5: the canonical texts.
+    /// C-5: returns the canonical texts.
     pub fn texts(&self) -> Values<'_> {
         match self {
             Self::Text(text) => vec![text.into()],
@@ -84,27 +84,27 @@ pub enum Kind {
     Provider,
 }
 
-/// Who asks, as far as the texts tell; `entity` once the store was asked.
+/// The caller as far as the texts tell. `entity` is known once the store was asked.
 #[derive(Debug)]
 pub struct Caller<'s> {
     pub kind: Kind,
     pub arn: String,
     pub partition: String,
     pub account: Option<String>,
-    /// Of the user or federated user, the session or the service.
+    /// The name of the user or federated user, the session or the service.
     pub name: String,
     pub role_name: String,
     /// The user, the role of a session, or the user behind a federated user.
     pub entity: Option<&'s Entity>,
     pub is_external: bool,
-    /// A session, a user with temporary credentials, or a root user with a task policy (T-12).
+    /// Whether it is a session, a user with temporary credentials, or a root user with a task policy (T-12).
     pub is_temporary: bool,
-    /// A federated user whose parent is the root user (E-49).
+    /// Whether it is a federated user whose parent is the root user (E-49).
     pub is_of_root: bool,
 }
 
 impl Caller<'_> {
-    /// With its path; of an external account nobody knows the path.
+    /// Returns the role's ARN with its path. For an external account the path is unknown.
     pub fn role_arn(&self) -> Option<String> {
         match self.kind {
             Kind::Role => Some(self.arn.clone()),
@@ -148,7 +148,7 @@ impl Question {
         self.is_action("sts:AssumeRoleWithWebIdentity") || self.is_action("sts:AssumeRoleWithSAML")
     }
 
-    /// T-1, T-6: the actions that a trust policy decides.
+    /// T-1, T-6: returns whether a trust policy decides the action.
     pub fn is_about_trust(&self) -> bool {
         let others = [
             "sts:AssumeRole",
@@ -164,7 +164,7 @@ impl Question {
         self.is_action("sts:AssumeRoot")
     }
 
-    /// Whether it must be refused; what it needs of the store included.
+    /// Returns whether the question must be refused, including the checks that need the store.
     pub fn is_malformed(&self, caller: &Caller<'_>, store: &Store) -> bool {
         !is_action(&self.action)
             || !is_resource(&self.resource)
@@ -189,7 +189,8 @@ impl Question {
         entries.any(|(_, value)| value.is_too_large())
     }
 
-    /// K-1, K-9; the claims of the session's own provider too (section 10).
+    /// Returns whether the context has keys that K-1 and K-9 reserve, or claims of the session's own provider (section
+    /// 10).
     fn claims_in_its_context(&self, caller: &Caller<'_>, store: &Store) -> bool {
         let provider = match caller.kind {
             Kind::Provider => &caller.arn,
@@ -202,7 +203,7 @@ impl Question {
         keys.any(|key| is_reserved(&key, store) || is_own(&key) || is_of_service(&key))
     }
 
-    /// `aws:TagKeys` beside `aws:RequestTag/…` must say the same.
+    /// Returns whether `aws:TagKeys` contradicts the `aws:RequestTag/…` keys beside it.
     fn contradicts_its_tags(&self) -> bool {
         let is_given = self
             .context
@@ -218,7 +219,8 @@ impl Question {
         !keys.is_empty() && !tags.is_empty() && tags != keys // C-7
     }
 
-    /// Two names of one tag of the resource, in the row of `SERVICE:ResourceTag/k` of section 4.9, must say the same.
+    /// Returns whether two names of one resource tag have different values (row `SERVICE:ResourceTag/k` of section
+    /// 4.9).
     fn contradicts_its_resource_tags(&self) -> bool {
         let mut given: Vec<(String, Values<'_>)> = Vec::new();
         for (key, value) in &self.context {
@@ -266,7 +268,7 @@ impl Question {
             || begins.iter().flatten().any(is_after_end)
     }
 
-    /// Product.md, section 3; T-12, T-34, T-36, T-39, T-40.
+    /// Returns whether the session breaks a rule: section 3 of product.md, T-12, T-34, T-36, T-39, T-40.
     fn breaks_session_forms(&self, caller: &Caller<'_>) -> bool {
         let session = self.session();
         let has_task = caller.kind == Kind::Root && caller.is_temporary;
@@ -279,7 +281,7 @@ impl Question {
             Kind::User => caller.is_temporary,
             _ => false,
         };
-        // The note on K-7: who has no session was given nothing by a token either.
+        // The note on K-7: a caller without a session got nothing from a token either.
         let is_told = !session.claims.is_empty()
             || !session.federated_provider.is_empty()
             || !(session.source_identity.is_empty() || has_task);
@@ -306,7 +308,7 @@ impl Question {
             }
     }
 
-    /// E-49: a federated user is of the account of the user, or root user, behind it.
+    /// E-49: returns whether the parent belongs to the account of the federated user.
     fn is_parent_of(&self, caller: &Caller<'_>) -> bool {
         let account = caller.account.as_deref().unwrap_or_default();
         let prefix = format!("arn:{}:iam::{account}:user/", caller.partition);
@@ -331,7 +333,7 @@ impl Question {
             || !tasks.iter().all(|arn| is_task_policy(arn))
     }
 
-    /// T-31, T-32, T-33, T-37, T-39.
+    /// Returns whether a question that assumes a role breaks T-31, T-32, T-33, T-37 or T-39.
     fn breaks_assume_role_forms(&self, caller: &Caller<'_>, store: &Store) -> bool {
         if !self.is_about_trust() {
             return false;
@@ -364,7 +366,7 @@ impl Question {
             || self.context_value("sts:SourceIdentity").iter().any(changes_identity)
     }
 
-    /// Who asks, by its form alone.
+    /// Returns the caller as the form of its name tells.
     pub fn caller<'s>(&self) -> Option<Caller<'s>> {
         let session = self.session();
         let facts = [session.issued_at, session.expires_at, session.mfa_at];
@@ -462,7 +464,7 @@ fn is_task_policy(arn: &str) -> bool {
     !partition.is_empty() && name.is_some_and(|name| !name.is_empty() && !name.contains(['/', ':']))
 }
 
-/// E-6: what an account can be called.
+/// E-6: returns whether the text can be an account.
 fn is_account(text: &str) -> bool {
     let is_fine = |char: char| char.is_ascii_alphanumeric() || "_-".contains(char);
     (1..=64).contains(&text.len()) && text.chars().all(is_fine)

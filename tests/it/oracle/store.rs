@@ -1,4 +1,4 @@
-//! A store as its files say it: product.md, section 2, in the shapes that the generated worlds use.
+//! A store as its files describe it: section 2 of product.md, in the shapes that the generated worlds use.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,13 +18,13 @@ pub struct Store {
     /// The account of `account.json` at the root.
     pub root: Option<String>,
     pub organization: Option<Organization>,
-    /// Managed policies by ARN.
+    /// The managed policies by ARN.
     pub managed: BTreeMap<String, Rc<Policy>>,
     /// Their tags.
     pub managed_tags: BTreeMap<String, Vec<(String, String)>>,
-    /// `host/path` in lower case of the OIDC providers that trust policies name.
+    /// The OIDC providers that trust policies name, as `host/path` in lower case.
     pub issuers: BTreeSet<String>,
-    /// The session policies of questions, by their place and text: each is taken apart once.
+    /// The session policies of questions, by their place and text. Each is parsed once.
     session_policies: RefCell<BTreeMap<(usize, String), Rc<Policy>>>,
 }
 
@@ -51,14 +51,14 @@ pub struct Entity {
     pub is_disabled: bool,
     pub is_service_linked: bool,
     pub max_session_seconds: i64,
-    /// Inline and attached, of the groups too (E-8).
+    /// The inline and attached policies, including those of the groups (E-8).
     pub identity: Vec<Rc<Policy>>,
     pub boundary: Option<Rc<Policy>>,
-    /// Of roles.
+    /// The trust policy, for roles.
     pub trust: Option<Policy>,
 }
 
-/// A file of `resource-policies/`.
+/// One file of `resource-policies/`.
 #[derive(Debug)]
 pub struct Attachment {
     pub scopes: Vec<Scope>,
@@ -67,7 +67,7 @@ pub struct Attachment {
     pub is_required: bool,
 }
 
-/// What a resource policy is attached to.
+/// The scope that a resource policy is attached to.
 #[derive(Debug)]
 pub struct Scope {
     pub text: String,
@@ -92,9 +92,9 @@ pub struct Organization {
     pub management: String,
     pub has_scps: bool,
     pub has_rcps: bool,
-    /// By account: the nodes from the root down to it.
+    /// The nodes from the root down to each account.
     pub paths: BTreeMap<String, Vec<Node>>,
-    /// By account: `o-x/r-y/ou-z/`, the account left out.
+    /// The path of each account, `o-x/r-y/ou-z/`, without the account.
     pub written_paths: BTreeMap<String, String>,
 }
 
@@ -119,26 +119,26 @@ pub struct Statement {
     pub is_not_action: bool,
     pub actions: Vec<ActionPattern>,
     pub is_not_resource: bool,
-    /// `None`: the statement names none (E-12).
+    /// The resources. `None` if the statement names none (E-12).
     pub resources: Option<Vec<ResourcePattern>>,
     pub conditions: Vec<Condition>,
 }
 
-/// `Principal` or `NotPrincipal`: kinds and values; `("*", "*")` is the string `*`.
+/// `Principal` or `NotPrincipal` as kinds and values. `("*", "*")` is the string `*`.
 #[derive(Clone, Debug)]
 pub struct Principals {
     pub is_not: bool,
     pub entries: Vec<(String, String)>,
 }
 
-/// Reads the files of a store, path → text.
+/// Reads the files of a store, from path to text.
 pub fn read(files: &BTreeMap<String, String>) -> Store {
     let json =
         |(path, text): (&String, &String)| (path.clone(), serde_json::from_str(text).unwrap());
     of_files(&files.iter().map(json).collect())
 }
 
-/// The same, of JSON that was read.
+/// Reads the files of a store, from path to parsed JSON.
 pub fn of_files(files: &BTreeMap<String, Json>) -> Store {
     let json: BTreeMap<&str, &Json> = files
         .iter()
@@ -223,7 +223,7 @@ pub fn of_files(files: &BTreeMap<String, Json>) -> Store {
     }
     if let Some(file) = json.get("organization.json") {
         let organization = organization(file, &json);
-        // An account that the organization alone names is one of the store too (E-6).
+        // An account that only the organization names is also one of the store (E-6).
         for id in organization.paths.keys() {
             let known = store.accounts.entry(id.clone()).or_default();
             if known.partition.is_empty() {
@@ -236,7 +236,7 @@ pub fn of_files(files: &BTreeMap<String, Json>) -> Store {
 }
 
 impl Store {
-    /// E-47: the session's `index`-th.
+    /// E-47: returns the session policy number `index`.
     pub fn session_policy(&self, index: usize, text: &str) -> Rc<Policy> {
         let mut known = self.session_policies.borrow_mut();
         let read = || {
@@ -249,7 +249,7 @@ impl Store {
         Rc::clone(policy.or_insert_with(|| Rc::new(read())))
     }
 
-    /// Whose folder `path` lies in, and what is left of it.
+    /// Returns the account of the folder that `path` is in, and the rest of the path.
     fn place<'p>(&self, path: &'p str) -> (String, &'p str) {
         match path.strip_prefix("accounts/") {
             Some(below) => {
@@ -294,7 +294,7 @@ impl Store {
     }
 }
 
-/// `host/path` of an OIDC provider named by its ARN or by just that; SAML providers have none.
+/// Returns `host/path` of an OIDC provider that is named by its ARN or by just that. SAML providers have none.
 pub fn issuer(provider: &str) -> Option<String> {
     let (_, issuer) = match provider.starts_with("arn:") {
         true => provider.split_once(":oidc-provider/")?,
@@ -315,7 +315,7 @@ fn account(file: &Json, root_partition: &str) -> Account {
     }
 }
 
-/// The members of the file win over its stem and folder.
+/// Returns the name and the path. The members of the file take precedence over its stem and folder.
 fn name_and_path(below: &str, file: &Json, name_member: &str) -> (String, String) {
     let stem = below.strip_suffix(".json").unwrap();
     let (folder, stem) = stem.rsplit_once('/').unwrap_or(("", stem));
@@ -328,7 +328,7 @@ fn name_and_path(below: &str, file: &Json, name_member: &str) -> (String, String
     (name, text(file, "Path").unwrap_or(folder))
 }
 
-/// G-36: only the default version counts.
+/// Returns the default version. Only that one counts (G-36).
 fn default_version(file: &Json) -> &Json {
     match file.get("PolicyVersionList") {
         None => file,
@@ -416,7 +416,7 @@ fn everything() -> Json {
     serde_json::json!({"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
 }
 
-/// A document, given as an object or as its text.
+/// Reads a document, given as an object or as its text.
 pub fn policy(name: &str, document: &Json) -> Policy {
     if let Some(text) = document.as_str() {
         return policy(name, &serde_json::from_str(text).unwrap());
@@ -491,12 +491,12 @@ fn principals(is_not: bool, json: &Json) -> Principals {
     Principals { is_not, entries }
 }
 
-/// G-15: a scalar is a list of one.
+/// Returns the elements of a list. A scalar counts as a list of one (G-15).
 fn list(json: &Json) -> &[Json] {
     json.as_array().map_or(slice::from_ref(json), Vec::as_slice)
 }
 
-/// G-18: numbers and Booleans count by their text.
+/// Returns the strings of a list. Numbers and Booleans count by their text (G-18).
 fn strings(json: &Json) -> Vec<String> {
     let text = |json: &Json| {
         json.as_str()

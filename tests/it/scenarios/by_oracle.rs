@@ -1,4 +1,4 @@
-//! The runner that asks the oracle: the scenarios hold the reference to the same answers as the engine.
+//! The runner that asks the oracle. The scenarios check that the oracle gives the same answers as the engine.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,13 +17,13 @@ use crate::oracle::question::{Given, Question, SessionFacts};
 use crate::oracle::{self, Answer};
 use crate::support::files_below;
 
-/// So many scenarios the oracle answers at least; what it can't is told where it is left out.
+/// The oracle answers at least this many scenarios. The places that leave out the others say why.
 const FLOOR: usize = 2_100;
 
 #[test]
 fn scenarios_are_answered_by_the_oracle() {
     let mut scenarios = read_scenarios();
-    // The oracle reads what was found to be valid.
+    // The oracle reads only what was found to be valid.
     scenarios.retain(|scenario| matches!(scenario.test, Test::Question { .. }));
     let stores = Stores::of(&scenarios);
     let (mut results, mut n_questions) = (Vec::new(), 0);
@@ -34,8 +34,8 @@ fn scenarios_are_answered_by_the_oracle() {
                 continue;
             };
             n_questions += 1;
-            // Its patterns are matched by the obvious recursion, which takes ages for what M-21 is about; and its
-            // JSON has lost how a number was written (G-18).
+            // The oracle matches patterns with the obvious recursion, which takes far too long for the patterns of
+            // M-21. Its JSON has also lost how a number was written (G-18).
             let is_beyond_it = |rule: &String| rule == "M-21" || rule == "G-18";
             if scenario.rules.iter().any(is_beyond_it) {
                 continue;
@@ -58,7 +58,7 @@ fn scenarios_are_answered_by_the_oracle() {
     assert_all_met("oracle", results);
 }
 
-/// The files of a store; a dump counts as the files that it could have been.
+/// Returns the files of a store. A dump counts as the files that it could have been.
 pub fn texts(directory: &Path) -> BTreeMap<String, String> {
     let mut texts = BTreeMap::new();
     for path in files_below(directory, &["json"]) {
@@ -84,7 +84,7 @@ pub fn texts(directory: &Path) -> BTreeMap<String, String> {
     texts
 }
 
-/// The question in the oracle's words; `None` if it holds what those cannot say.
+/// Returns the question in the form of the oracle, or `None` if that form cannot express it.
 fn question(ask: &Ask, at: Option<Timestamp>) -> Option<Question> {
     if ask.simulated.is_some() {
         return None;
@@ -125,7 +125,7 @@ fn question(ask: &Ask, at: Option<Timestamp>) -> Option<Question> {
     })
 }
 
-/// Like stores, session policies are read by the oracle once they are found to be valid.
+/// Like stores, session policies are read by the oracle only after they are found to be valid.
 fn is_policy(text: &str) -> bool {
     let base = Base::File("session.json".into());
     parse(text, PolicyType::Session, base).0.is_some()

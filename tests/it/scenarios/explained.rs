@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Got, Stores, assert_all_met, by_store, read_scenarios};
 
-/// S-1: an explanation never changes the answer, and it names what settled it.
+/// S-1: an explanation never changes the answer, and it names the determining statements.
 #[test]
 fn scenarios_are_answered_by_the_engine_with_an_explanation() {
     let mut scenarios = read_scenarios();

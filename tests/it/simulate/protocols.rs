@@ -36,11 +36,11 @@ async fn a_server_simulates_and_goes_on_deciding_by_its_store() {
         .into_inner();
     assert_eq!(answer.decision(), pb::Decision::Deny);
     assert_eq!((answer.results.len(), answer.request_id.as_str()), (2, "7"));
-    // Far beyond what Authorize takes.
+    // The document is far longer than a question to Authorize may be.
     const MOST: usize = 1024 * 1024;
     let mut long = statement("Allow", "orders:*");
     long.push_str(&" ".repeat(MOST - long.len()));
-    // No file of a store may have more.
+    // No file of a store may be longer.
     let too_long = simulate_request(vec![long.clone() + " "]);
     let status = client.simulate(too_long).await.unwrap_err();
     assert_eq!(status.code(), Code::InvalidArgument);
@@ -66,7 +66,7 @@ async fn a_server_simulates_and_goes_on_deciding_by_its_store() {
     assert_eq!(authorized.into_inner().decision(), pb::Decision::Deny);
 }
 
-/// A call that waits for its turn has sent some of its message: that must not be what keeps others from being read.
+/// A call that waits for its turn has sent a part of its message. That must not keep the server from reading others.
 #[tokio::test]
 async fn simulations_that_wait_keep_no_question_from_being_read() {
     let store = store_allowing("orders:Get");
@@ -136,7 +136,7 @@ async fn only_those_on_the_same_machine_may_simulate() {
     assert!(client.simulate(simulate_request(vec![])).await.is_ok());
 }
 
-/// `iamd simulate` with these options.
+/// Runs `iamd simulate` with these options.
 fn command(options: &[&str], input: &str) -> Finished {
     let mut command = iamd(["simulate"]);
     command.args(options);

@@ -1,8 +1,8 @@
-//! Stores and questions as they may well occur, all of which have an answer (E-1).
+//! Realistic stores and questions, all of which have an answer (E-1).
 
 use super::*;
 
-/// Statements of the kind that large stores have: a few actions, a resource, a condition; none of them is met.
+/// Returns statements as large stores have them: a few actions, a resource and a condition. None of them applies.
 fn attached(resources: &[&str], n_conditions: usize) -> Vec<Value> {
     let statement = |n: usize| {
         let resources: Vec<String> = resources
@@ -36,7 +36,7 @@ fn five_thousand_statements_are_considered_for_an_action_that_was_never_asked_fo
     ];
     for (resources, n_conditions) in stores {
         let files = Files::new(attached(resources, n_conditions));
-        // Another principal of the same policies would do too: each action is asked for the first time.
+        // Another principal with the same policies would do too. Each action is asked about for the first time.
         for action in ["orders:Get", "orders:ListAll", "orders:Put", "stock:Get"] {
             let asked = question(json!({"action": action, "context": {"app:k0": "w"}}));
             let end = ask_first(&files, &asked);
@@ -45,7 +45,7 @@ fn five_thousand_statements_are_considered_for_an_action_that_was_never_asked_fo
     }
 }
 
-/// A list of so many values under this operator, and as many or fewer in the question.
+/// Returns a list of this many values under this operator, and the same number or fewer in the question.
 fn lists(operator: &str, of_policy: Vec<String>, of_question: Vec<String>) -> End {
     let statement = json!({
         "Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {operator: {"app:list": of_policy}},
@@ -112,7 +112,7 @@ fn lists_of_a_thousand_values_are_compared() {
     }
 }
 
-/// T-40: 2,048 characters, and ten managed policies of 6,144.
+/// T-40: 2,048 characters, and ten managed policies of 6,144 characters.
 #[test]
 fn session_policies_as_long_as_those_of_aws_are_read() {
     let condition = json!({"ForAnyValue:StringLike": {"app:list": (0..150).map(|n| format!("team-{n}-*")).collect::<Vec<_>>()}});
@@ -123,7 +123,7 @@ fn session_policies_as_long_as_those_of_aws_are_read() {
     assert_eq!(ask(&Files::new([]), &asked), End::Answered, "E-1");
 }
 
-/// Seven times as long as AWS takes them.
+/// The policies are seven times as long as AWS accepts.
 #[test]
 fn a_session_policy_of_many_resources_is_read() {
     let resources = (0..280).map(|n| format!("arn:aws:s3:::bucket-of-team-{n:03}/shared/files/*"));

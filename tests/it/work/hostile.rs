@@ -1,8 +1,8 @@
-//! Questions and policies that are made to keep a thread busy (E-1).
+//! Questions and policies that are designed to keep a thread busy (E-1).
 //!
-//! Each ends without an answer, or with one that took no more than any question may: whoever makes the question, the
-//! store, or the one for the other. Each question is one that a server would take: of at most 64 KiB, with strings of at
-//! most 16 KiB, 1,024 values in a list and 256 context keys.
+//! Each ends without an answer, or with one that took no more work than any question may, no matter whether the
+//! attacker writes the question, the store or both. A server would accept each question: it has at most 64 KiB, strings
+//! of at most 16 KiB, 1,024 values in a list and 256 context keys.
 
 use iamd::engine::authorize;
 use iamd::engine::cache::{Caching, Mode};
@@ -10,27 +10,27 @@ use iamd::engine::live::Generation;
 
 use super::*;
 
-/// Of the role `app`, which may do everything.
+/// Returns a question of the role `app`, which may do everything.
 pub fn plain() -> Files {
     Files::new([])
 }
 
-/// A statement that allows everything under this condition.
+/// Returns a statement that allows everything under this condition.
 pub fn under(condition: Value) -> Value {
     json!({"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": condition})
 }
 
-/// A statement that denies everything under this condition.
+/// Returns a statement that denies everything under this condition.
 pub fn denied(condition: Value) -> Value {
     json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition})
 }
 
-/// A question with one session policy of this condition and with `context`.
+/// Returns a question with one session policy of this condition and with `context`.
 fn under_session_policy(condition: Value, context: Value) -> Value {
     question(json!({"session": {"policies": [session_policy(condition)]}, "context": context}))
 }
 
-// What variables put into a pattern.
+// Variables with long values in patterns.
 
 #[test]
 fn a_pattern_that_variables_make_longer_than_any_value_costs_nothing_but_its_variables() {
@@ -93,7 +93,7 @@ fn tags_of_a_session_are_paid_for_whenever_they_are_looked_up() {
     assert_eq!(ask(&plain(), &question), End::GivenUp, "E-1");
 }
 
-/// T-8: in role chaining it matters why a variable has no value.
+/// T-8: in role chaining, the reason why a variable has no value matters.
 #[test]
 fn variables_that_nobody_knows_are_paid_for_when_they_are_looked_for() {
     let pattern = format!("${{app:none}}{}", "${app:v}".repeat(1_800));
@@ -121,7 +121,7 @@ fn single_characters_before_the_first_star_are_paid_for() {
 
 #[test]
 fn every_pattern_is_paid_for_whenever_it_is_tried() {
-    // `?` in the middle, a text to search for, and many of them; lists as long as they may be.
+    // These have `?` in the middle, a text to search for, or many of them, in lists of the maximum length.
     for (pattern, value) in [
         ("*{n}?x", "{n}yy"),
         ("*?{n}x*", "{n}yyyy"),
@@ -205,7 +205,7 @@ fn texts_that_are_compared_ignoring_case_are_paid_for_by_their_length() {
 
 // Actions.
 
-/// A store with these patterns of actions, and a question about an action of 16 KB.
+/// Returns a store with these action patterns, and a question about an action of 16 KB.
 fn about_a_long_action(pattern: &str) -> (Files, Value) {
     let patterns: Vec<String> = (0..2_000)
         .map(|n| pattern.replace("{n}", &n.to_string()))
@@ -217,7 +217,7 @@ fn about_a_long_action(pattern: &str) -> (Files, Value) {
     (Files::new(statements), asked)
 }
 
-/// Patterns of actions that have to be searched for.
+/// Action patterns that have to be searched for.
 const SEARCHED_ACTIONS: [&str; 3] = ["a:*?x{n}*", "a:*zx{n}*", "a:*z?x{n}*"];
 
 #[test]
@@ -240,7 +240,7 @@ fn an_index_of_a_long_action_is_made_within_what_a_question_may_take() {
 fn a_list_of_actions_is_paid_for_by_its_length() {
     let statement = json!({"Effect": "Deny", "Action": vec!["a:b"; 1_250], "Resource": "*"});
     let files = Files::new(vec![statement; 200]);
-    // Without an index: there, none of them speaks of the action.
+    // There is no index here, because in an index none of the patterns would match the action.
     assert_eq!(ask_first(&files, &question(json!({}))), End::GivenUp, "E-1");
 }
 
@@ -255,7 +255,7 @@ fn an_index_is_made_within_what_a_question_may_take() {
 
 // Resources.
 
-/// A resource of 16 KB, of these texts.
+/// Returns a resource of 16 KB, made of these texts.
 pub fn long_resource(of: &str) -> String {
     let mut resource = format!("arn:app:x:::{}", of.repeat(16_000 / of.len()));
     resource.truncate(16_000);
@@ -289,7 +289,7 @@ fn files_that_may_give_a_tag_are_paid_for_whenever_it_is_looked_up() {
     assert_eq!(ask(&files, &question), End::GivenUp, "E-1");
 }
 
-/// Statements that deny by so many tags of the resource or of the principal.
+/// Returns statements that deny by this many tags of the resource or of the principal.
 fn denied_by_tags(family: &str, n: usize) -> Files {
     Files::new((0..n).map(|n| denied(json!({"StringEquals": {format!("{family}/t{n}"): "v"}}))))
 }
@@ -300,7 +300,7 @@ fn tags_that_the_caller_gives_are_paid_for_whenever_they_are_looked_up() {
         (0..250).map(|n| (tag(n), json!("v"))).collect()
     };
     let long = tags(&|n| format!("orders:ResourceTag/{}{n:03}", "k".repeat(100)));
-    // Of many services, each to be held against that of the resource.
+    // The tags are of many services, each of which is compared with that of the resource.
     let of_services = tags(&|n| format!("service{n:03}:ResourceTag/t0"));
     for context in [long, of_services] {
         let asked = question(json!({"context": context}));
@@ -361,7 +361,7 @@ fn patterns_of_resources_are_paid_for_whenever_they_are_tried() {
         });
         let files = Files::new(statements);
         let asked = question(json!({"resource": long_resource("-bucket-7:log")}));
-        // Without an index: one may tell more of them apart.
+        // There is no index here, because an index may tell more of them apart.
         assert_eq!(ask_first(&files, &asked), End::GivenUp, "E-1: {pattern}");
     }
 }
@@ -414,7 +414,7 @@ fn what_an_index_asks_of_a_resource_is_paid_for() {
     assert_eq!(ask(&files, &asked), End::GivenUp, "E-1");
 }
 
-// Who asks.
+// Principals.
 
 #[test]
 fn the_issuer_of_a_session_is_looked_for_once() {
@@ -431,7 +431,7 @@ fn the_issuer_of_a_session_is_looked_for_once() {
     }
 }
 
-/// The ARN of an OIDC provider, and a store with a role that trusts it by these statements.
+/// Returns the ARN of an OIDC provider, and a store with a role that trusts it by these statements.
 pub fn federated(statements: &[Value]) -> (Value, Files) {
     let mut files = Files::new([]);
     files.add(
@@ -446,7 +446,7 @@ pub fn federated(statements: &[Value]) -> (Value, Files) {
     (question, files)
 }
 
-/// A statement of such a trust policy.
+/// Returns a statement of such a trust policy.
 pub fn trusts(effect: &str, condition: Value) -> Value {
     json!({
         "Effect": effect, "Principal": {"Federated": "idp.example"}, "Action": "sts:AssumeRoleWithWebIdentity",
@@ -533,7 +533,7 @@ fn a_provider_with_a_long_name_is_compared_and_not_searched() {
 
 // The cache.
 
-/// K-45: what it takes to look an answer up must not use up what is left for making it.
+/// K-45: looking an answer up must not use up the budget for making it.
 #[test]
 fn asking_the_cache_takes_no_answer_away() {
     let mut statements: Vec<Value> = (0..1_900)

@@ -1,4 +1,4 @@
-//! What reading a question takes is a part of what it may take (E-1).
+//! Reading a question is a part of the work that the question may take (E-1).
 
 use iamd::language::document::PolicyType;
 use iamd::language::parse;
@@ -20,7 +20,7 @@ fn a_context_key_of_colons_is_looked_at_no_further_than_an_issuer_may_go() {
     assert_eq!(ask(&files, &asked), End::Answered, "E-1");
 }
 
-/// Three session policies, each as long as it may be, and one of them.
+/// Returns three session policies, each of the maximum length, and one of them.
 fn ends_of_policies(policy: impl Fn(usize) -> String) -> [End; 2] {
     let policies: Vec<String> = (0..3).map(policy).collect();
     let asked = |policies: &[String]| {
@@ -32,7 +32,7 @@ fn ends_of_policies(policy: impl Fn(usize) -> String) -> [End; 2] {
     [asked(&policies[..1]), asked(&policies)]
 }
 
-/// A condition of `n` keys on the operator.
+/// Returns a condition of `n` keys under the operator.
 fn keys(n: usize, operator: &str, key: impl Fn(usize) -> String) -> Value {
     let keys: serde_json::Map<_, _> = (0..n).map(|n| (key(n), json!(""))).collect();
     json!({operator: keys})
@@ -63,7 +63,7 @@ fn session_policies_are_paid_for_by_their_length() {
     assert_eq!((one, three), (End::Answered, End::GivenUp), "E-1");
 }
 
-/// What reading a question took is a part of what it may take to answer it.
+/// The work of reading a question counts toward the work that its answer may take.
 #[test]
 fn what_a_session_policy_took_is_not_there_for_the_answer() {
     let prefixes: Vec<String> = (0..1_000).map(|n| format!("team-{n:04}-*")).collect();
@@ -78,7 +78,7 @@ fn what_a_session_policy_took_is_not_there_for_the_answer() {
     assert_eq!(ask(&files, &both), End::GivenUp, "E-1");
 }
 
-/// Session policies of about so many bytes, of each shape that takes long to read; the one that takes longest first.
+/// Returns session policies of about this many bytes, of each shape that takes long to read. The slowest comes first.
 fn slow_session_policies(n_bytes: usize) -> Vec<String> {
     let repeated = |text: &str| vec![text.to_owned(); n_bytes / (text.len() + 3)];
     let resources = |effect: &str, resource: &str| {
@@ -112,7 +112,7 @@ fn slow_session_policies(n_bytes: usize) -> Vec<String> {
         values("BinaryEquals", "QQ=="),
         session_policy(json!({"StringLike": {"a:b": "*abcdefghi".repeat(n_bytes / 10)}})),
         document(&[actions]).to_string(),
-        // What is escaped is as much work.
+        // An escaped character is as much work.
         session_policy(json!({"StringLike": {"a:b": "*a".repeat(n_bytes / 8)}}))
             .replace("*a", "\\u002aa"),
     ]
@@ -134,7 +134,7 @@ fn session_policies_of_every_shape_are_read_within_what_a_question_may_take() {
     }
 }
 
-/// T-40: as long as AWS takes them.
+/// T-40: the policies have the maximum length that AWS accepts.
 #[test]
 fn a_session_policy_of_two_kilobytes_is_read_whatever_its_shape() {
     for policy in slow_session_policies(1_900) {
@@ -158,7 +158,7 @@ fn a_long_list_of_what_is_no_policy_is_refused_in_time() {
     }
 }
 
-/// Of a store: a reload must not stand still for it.
+/// The policy is one of a store. A reload must not block for it.
 #[test]
 fn a_document_of_many_keys_is_read_in_a_step_for_each() {
     let read = |operator: &str| {

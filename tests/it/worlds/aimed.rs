@@ -1,5 +1,5 @@
-//! Questions taken from one statement of a resource or trust policy: that who, what and where of it meet in a question
-//! drawn from all words hardly ever happens.
+//! Questions derived from one statement of a resource or trust policy. Its principal, action and resource hardly ever
+//! meet in a question that is drawn from all words.
 
 use serde_json::Value as Json;
 
@@ -7,7 +7,7 @@ use super::questions::{claims, facts, ours, roles_of_token, with_task};
 use super::{A, B, EXTERNAL, M, Random, World, words};
 use crate::oracle::question::{Given, Question, SessionFacts};
 
-/// Action, resource and principal of a statement that is attached to a resource.
+/// Fills in the action, resource and principal of a statement that is attached to a resource.
 pub fn at_resource_policy(random: &mut Random, world: &World, question: &mut Question) {
     let policies = world
         .files
@@ -47,7 +47,7 @@ pub fn at_resource_policy(random: &mut Random, world: &World, question: &mut Que
     }
 }
 
-/// A call of a provider that the trust policy of a role names.
+/// Makes the question a call by a provider that the trust policy of a role names.
 pub fn at_federated_trust(random: &mut Random, world: &World, question: &mut Question) {
     let mut trusted = Vec::new();
     for role in &world.roles {
@@ -86,7 +86,7 @@ pub fn at_federated_trust(random: &mut Random, world: &World, question: &mut Que
     }
 }
 
-/// The ARN of the provider that a trust policy names, most often in the account of the role (T-21).
+/// Returns the ARN of the provider that a trust policy names, most often in the account of the role (T-21).
 fn provider_of(random: &mut Random, role: &str, provider: &str) -> String {
     let account = match random.chance(90) {
         true => role.split(':').nth(4).unwrap(),
@@ -166,7 +166,7 @@ pub fn at_root_user(random: &mut Random, world: &World, question: &mut Question)
     }
 }
 
-/// E-27: a service at the role that is its own.
+/// E-27: makes the question one of a service about the role that is linked to it.
 pub fn at_service_linked_role(random: &mut Random, world: &World, question: &mut Question) {
     question.resource = ours(random, &world.service_linked, A);
     let actions = [
@@ -182,7 +182,7 @@ pub fn at_service_linked_role(random: &mut Random, world: &World, question: &mut
     question.session = None;
 }
 
-/// T-8: a session with transitive tags at a role with tags of its own.
+/// T-8: makes the question one of a session with transitive tags about a role with tags of its own.
 pub fn at_chained_role(random: &mut Random, world: &World, question: &mut Question) {
     let account = *random.pick(&[A, A, A, B]);
     let role = ours(random, &world.roles, account);
@@ -291,13 +291,13 @@ fn text_of(json: &Json) -> &str {
     json.as_str().unwrap()
 }
 
-/// With something in place of the wildcards.
+/// Returns the pattern with its wildcards filled in.
 fn filled(random: &mut Random, pattern: &str) -> String {
     let fill = ["", "1", "eu", "vip-1", "order/1"];
     fill_with(random, pattern, &fill)
 }
 
-/// The same, of an action.
+/// Returns an action pattern with its wildcards filled in.
 fn filled_name(random: &mut Random, pattern: &str) -> String {
     let (service, name) = pattern.split_once(':').unwrap();
     let name = match name {

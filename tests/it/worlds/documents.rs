@@ -1,18 +1,18 @@
-//! Policy documents: valid ones (G rules), as strange as the grammar allows.
+//! Policy documents that are valid (G rules) and as unusual as the grammar allows.
 
 use serde_json::{Map, Value as Json, json};
 
 use super::words;
 use super::{A, B, EXTERNAL, Kind, Random};
 
-/// A document of the kind, as an object or now and then as the text of one.
+/// Returns a document of the kind, as an object or now and then as its text.
 pub fn document(random: &mut Random, kind: Kind) -> Json {
     let is_2008 = kind != Kind::ResourceControl && random.chance(12);
     let n_statements = 1 + random.below(3);
     let mut statements: Vec<Json> = (0..n_statements)
         .map(|_| statement(random, kind, is_2008))
         .collect();
-    // Types that only limit stop everything unless they allow much.
+    // Policy types that only limit would block everything unless they allow much.
     if matches!(kind, Kind::Boundary | Kind::Session | Kind::ServiceControl) && random.chance(65) {
         let resource = random.pick(&["*", "*", "*", "arn:app:*"]);
         statements.push(json!({"Effect": "Allow", "Action": "*", "Resource": resource}));
@@ -49,12 +49,12 @@ pub fn document(random: &mut Random, kind: Kind) -> Json {
     }
 }
 
-/// Inline session policies are always objects.
+/// Returns an inline session policy, which is always an object.
 pub fn session_document(random: &mut Random) -> Json {
     document(random, Kind::Session)
 }
 
-/// G-15: one element may stand without its list.
+/// Returns a list, or now and then a single element without its list (G-15).
 fn one_or_list(random: &mut Random, mut elements: Vec<Json>) -> Json {
     match elements.len() == 1 && random.chance(60) {
         true => elements.remove(0),
@@ -128,7 +128,7 @@ fn statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     statement
 }
 
-/// T-26: of everybody's tokens the audience must be asked for.
+/// T-26: adds a condition on the audience for a provider whose tokens anyone can get.
 fn ask_for_audience(random: &mut Random, statement: &mut Json) {
     let is_shared = |entries: &Json| entries.to_string().contains(words::COGNITO);
     if statement["Effect"] == "Allow" && statement.get("Principal").is_some_and(is_shared) {
@@ -139,7 +139,7 @@ fn ask_for_audience(random: &mut Random, statement: &mut Json) {
     }
 }
 
-/// A statement about everything, which one condition alone decides.
+/// Returns a statement about everything, which depends on one condition alone.
 fn special_statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     let is_deny = kind == Kind::ResourceControl || random.chance(15);
     let action = match kind {
@@ -162,7 +162,7 @@ fn special_statement(random: &mut Random, kind: Kind, is_2008: bool) -> Json {
     statement
 }
 
-/// What the vocabulary at large asks too seldom.
+/// Adds a condition on what the general vocabulary tests too seldom.
 fn add_special_condition(random: &mut Random, statement: &mut Json, kind: Kind, is_2008: bool) {
     let family = match kind {
         Kind::Trust => *random.pick(&[0, 0, 0, 1, 2, 2, 2, 3, 4]),
@@ -195,7 +195,8 @@ fn resource(random: &mut Random, statement: &mut Json, kind: Kind, is_deny: bool
     if is_deny && !is_not && random.chance(35) {
         patterns = some_of(random, words::SHORT_PATTERNS, 2);
     }
-    // Without variables a `${` before the fifth colon is no field that could match: the loader refuses some of them.
+    // Without variables, a `${` before the fifth colon is not a field that could match, and the loader refuses some of
+    // these.
     if is_2008 && patterns.to_string().contains(":${") {
         patterns = json!("arn:app:files:::home/${aws:username}/*");
     }
@@ -405,7 +406,7 @@ fn condition(random: &mut Random, is_2008: bool) -> Json {
     for _ in 0..1 + random.below(5) / 2 {
         let family = match random.chance(23) {
             true => &FAMILIES[0],
-            // The larger families more often.
+            // The larger families come up more often.
             false => {
                 &FAMILIES[*random.pick(&[1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 3, 4, 5, 5, 6, 6, 6, 6, 7])]
             }
@@ -464,7 +465,7 @@ fn values(random: &mut Random, family: &Family, base: &str, is_2008: bool) -> Js
             _ => json!(random.pick(family.values)),
         };
     }
-    // Without variables such an ARN has more than six fields or a strange one: not what this is about.
+    // Without variables, such an ARN has more than six fields or an unusual one, which is not the subject here.
     let words: Vec<&str> = family
         .values
         .iter()

@@ -1,10 +1,10 @@
-//! Questions: from the words of the policies, near misses and what attackers send.
+//! Questions made from the words of the policies, from near misses, and from what attackers send.
 
 use super::{A, B, EXTERNAL, M, Random, World};
 use super::{aimed, words};
 use crate::oracle::question::{Given, Question, SessionFacts};
 
-/// 2024-06-01T00:00:00Z: the date that policies name.
+/// 2024-06-01T00:00:00Z, the date that policies name.
 const TURN: i64 = 1_717_200_000;
 
 pub fn question(random: &mut Random, world: &World) -> Question {
@@ -48,7 +48,7 @@ pub fn question(random: &mut Random, world: &World) -> Question {
     question
 }
 
-/// A pattern with its wildcards filled in.
+/// Returns a pattern with its wildcards filled in.
 fn drawn(random: &mut Random, patterns: &[&str]) -> String {
     let fill = ["", "x", "eu", ":", "1/2", "order"];
     let mut text = String::new();
@@ -141,7 +141,7 @@ fn principal(random: &mut Random, world: &World, question: &mut Question) {
     }
 }
 
-/// T-12: what a root user with a task policy brings along.
+/// T-12: returns what a root user with a task policy brings along.
 pub(super) fn with_task(random: &mut Random, world: &World, at: i64) -> SessionFacts {
     let mut facts = SessionFacts {
         policy_arns: vec![random.pick(&world.tasks).clone()],
@@ -161,7 +161,7 @@ pub(super) fn with_task(random: &mut Random, world: &World, at: i64) -> SessionF
     facts
 }
 
-/// Most often one of `account`.
+/// Returns an entity, most often one of `account`.
 pub(super) fn ours(random: &mut Random, arns: &[String], account: &str) -> String {
     let ours: Vec<&String> = arns.iter().filter(|arn| arn.contains(account)).collect();
     match random.chance(95) && !ours.is_empty() {
@@ -170,7 +170,7 @@ pub(super) fn ours(random: &mut Random, arns: &[String], account: &str) -> Strin
     }
 }
 
-/// Times that make sense (T-47), most of them near to what policies name.
+/// Sets plausible times (T-47), most of them close to those in policies.
 fn times(random: &mut Random, at: i64, facts: &mut SessionFacts) {
     if random.chance(70) {
         let issued_at = TURN + *random.pick(&[-86_400, -1, 0, -2]);
@@ -188,7 +188,7 @@ fn times(random: &mut Random, at: i64, facts: &mut SessionFacts) {
     }
 }
 
-/// Keys of a session's credentials (K-8).
+/// Returns keys of a session's credentials (K-8).
 fn attributes(random: &mut Random) -> Vec<(String, Given)> {
     let mut attributes: Vec<(String, Given)> = Vec::new();
     for (key, usual) in words::ATTRIBUTES {
@@ -268,7 +268,7 @@ pub(super) fn claims(random: &mut Random) -> Vec<(String, Given)> {
     claims
 }
 
-/// T-25: now and then a token says for which roles it is.
+/// T-25: adds, now and then, the roles that a token is for.
 pub(super) fn roles_of_token(random: &mut Random, role: &str, claims: &mut Vec<(String, Given)>) {
     if !random.chance(55) {
         return;
@@ -291,7 +291,7 @@ pub(super) fn roles_of_token(random: &mut Random, role: &str, claims: &mut Vec<(
     claims.push(("https://aws.amazon.com/roles".into(), value));
 }
 
-/// Assuming, tagging, passing.
+/// Makes the question one about assuming, tagging or passing a role.
 fn about_a_role(random: &mut Random, world: &World, question: &mut Question) {
     question.resource = ours(random, &world.roles, A);
     if random.chance(6) {
@@ -399,7 +399,7 @@ fn context(random: &mut Random, question: &mut Question) {
         ("iam:PassedToService", 10, words::SERVICES, words::STRINGS),
         ("sts:ExternalId", 3, &["blue"], words::STRINGS),
     ];
-    // K-9: who else names one is refused.
+    // K-9: any other caller that names one is refused.
     let of_service: &[(&str, usize, &[&str], &[&str])] = &[
         (
             "aws:SourceArn",
@@ -457,7 +457,7 @@ fn has(question: &Question, key: &str) -> bool {
     keys.any(|(other, _)| other.eq_ignore_ascii_case(key))
 }
 
-/// By one of their names, or now and then by two, which may not contradict each other.
+/// Adds a tag under one of its names, or now and then under two, which must not contradict each other.
 fn resource_tags(random: &mut Random, question: &mut Question) {
     let service = question.resource.split(':').nth(2).unwrap_or("iam");
     let families = ["aws", service, service, "svc"].map(str::to_owned);
@@ -480,7 +480,7 @@ fn resource_tags(random: &mut Random, question: &mut Question) {
     }
 }
 
-/// One value, several, none; as text, number or Boolean.
+/// Returns one value, several or none, as text, number or Boolean.
 fn values(random: &mut Random, usual: &[&str], strange: &[&str]) -> Given {
     match random.below(20) {
         0 => Given::List(vec![]),
@@ -506,7 +506,7 @@ fn one(random: &mut Random, usual: &[&str], strange: &[&str]) -> Given {
     }
 }
 
-/// T-47: times that make no sense, whoever asks.
+/// T-47: sets impossible times, for any caller.
 fn spoil_times(random: &mut Random, question: &mut Question) {
     const YEAR_1: i64 = -62_135_596_800;
     let at = question.at;
@@ -524,7 +524,7 @@ fn spoil_times(random: &mut Random, question: &mut Question) {
     }
 }
 
-/// What must be refused, or nearly.
+/// Changes the question into one that must be refused, or nearly so.
 fn spoil(random: &mut Random, world: &World, question: &mut Question) {
     let text = |text: &str| Given::Text(text.into());
     match random.below(30) {

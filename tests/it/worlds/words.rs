@@ -1,6 +1,6 @@
-//! The small vocabulary of policies and questions: few words, so that they meet.
+//! The small vocabulary of policies and questions. It has few words, so that they meet often.
 
-/// Of questions.
+/// Actions of questions.
 pub const ACTIONS: &[&str] = &[
     "orders:Get",
     "orders:Get",
@@ -15,7 +15,7 @@ pub const ACTIONS: &[&str] = &[
     "ORDERS:GET",
 ];
 
-/// Of policies.
+/// Action patterns of policies.
 pub const ACTION_PATTERNS: &[&str] = &[
     "*",
     "*",
@@ -36,7 +36,7 @@ pub const ACTION_PATTERNS: &[&str] = &[
     "orders-admin:*",
 ];
 
-/// Of more than half of the questions: what somebody may well be allowed.
+/// Resources of more than half of the questions, which policies are likely to allow.
 pub const COMMON_RESOURCES: &[&str] = &[
     "arn:app:orders:::order/1",
     "arn:app:orders:::order/vip-1",
@@ -47,7 +47,7 @@ pub const COMMON_RESOURCES: &[&str] = &[
     "*",
 ];
 
-/// Of the others.
+/// Resources of the other questions.
 pub const RESOURCES: &[&str] = &[
     "arn:app:orders:::order/1",
     "arn:app:orders:::order/1",
@@ -88,7 +88,7 @@ pub const RESOURCES: &[&str] = &[
     "*",
 ];
 
-/// Of AWS, most of which name no account (E-6), and some that only look so.
+/// Resources of AWS, most of which name no account (E-6), and some that only look like them.
 pub const AWS_RESOURCES: &[&str] = &[
     "arn:aws:s3:::b/k",
     "arn:aws:s3:::b/k",
@@ -106,7 +106,7 @@ pub const AWS_RESOURCES: &[&str] = &[
     "arn:aws:iam::111111111111:policy/P0",
 ];
 
-/// Of control policies: each names its service (G-29).
+/// Action patterns of control policies, which name their service (G-29).
 pub const CONTROLLED_ACTIONS: &[&str] = &[
     "orders:*",
     "orders:*",
@@ -124,7 +124,7 @@ pub const CONTROLLED_ACTIONS: &[&str] = &[
     "iam:*",
 ];
 
-/// Of policies, where a wider match grants.
+/// Resource patterns of policies where a wider match grants more.
 pub const RESOURCE_PATTERNS: &[&str] = &[
     "*",
     "*",
@@ -161,7 +161,7 @@ pub const RESOURCE_PATTERNS: &[&str] = &[
     "arn:aws:iam::*:role/${iam:ResourceTag/tier}*",
 ];
 
-/// Of policies, where a wider match restricts: the short ones too.
+/// Resource patterns of policies where a wider match restricts more, including short ones.
 pub const SHORT_PATTERNS: &[&str] = &[
     "arn:app:orders:*:order/1",
     "arn:app:orders",
@@ -176,7 +176,7 @@ pub const SHORT_PATTERNS: &[&str] = &[
     "arn:app:orders:*:111111111111:order/*",
 ];
 
-/// Of resource policies of the root's account.
+/// Scopes of resource policies of the root's account.
 pub const SCOPES: &[&str] = &[
     "arn:app:orders:::order/*",
     "arn:app:orders:::order/1",
@@ -192,7 +192,7 @@ pub const SCOPES: &[&str] = &[
     "arn:aws:iam::111111111111:root",
 ];
 
-/// Of the other account; for a few resources both speak (E-6).
+/// Scopes of the other account. Both accounts have policies for a few resources (E-6).
 pub const OTHER_SCOPES: &[&str] = &[
     "arn:app:orders:::*/vip-2",
     "arn:app:orders:*:222222222222:*",
@@ -259,7 +259,7 @@ pub const STRINGS: &[&str] = &[
     "ſ",
     "S",
 ];
-/// What questions hold that no policy can.
+/// Values in questions that no policy can have.
 pub const STRANGE_STRINGS: &[&str] = &[
     "BLUE",
     "blu",
@@ -383,7 +383,7 @@ pub const ADDRESSES: &[&str] = &[
     "255.255.255.255",
     "2001:db8::1/127",
 ];
-/// Edges of the ranges above.
+/// The limits of the ranges above.
 pub const REQUEST_ADDRESSES: &[&str] = &[
     "10.0.0.0",
     "10.255.255.255",
@@ -536,7 +536,7 @@ pub const ARN_KEYS: &[&str] = &[
     "sts:TaskPolicyArn",
 ];
 
-/// Names of the tags of a resource: of any, of IAM's users and roles, of one service.
+/// Names of resource tags: of any resource, of IAM's users and roles, and of one service.
 pub const RESOURCE_TAG_KEYS: &[&str] = &[
     "aws:ResourceTag/team",
     "aws:ResourceTag/tier",
@@ -550,7 +550,7 @@ pub const RESOURCE_TAG_KEYS: &[&str] = &[
     "ec2:ResourceTag/team",
 ];
 
-/// Of policies, for the tags of a resource.
+/// Values of resource tags in policies.
 pub const SPECIAL_TAG_VALUES: &[&str] = &[
     "blue",
     "blue",
@@ -563,7 +563,7 @@ pub const SPECIAL_TAG_VALUES: &[&str] = &[
     "${iam:ResourceTag/team, 'blue'}",
 ];
 
-/// What a session's credentials hold (K-8), and what a service brings along (K-9).
+/// Keys that a session's credentials hold (K-8), and those that a service brings along (K-9).
 pub const SOURCE_KEYS: &[&str] = &[
     "aws:Ec2InstanceSourceVpc",
     "aws:Ec2InstanceSourceVpc",
@@ -601,7 +601,7 @@ pub const ATTRIBUTES: &[(&str, &[&str])] = &[
     ("identitystore:UserId", &["ann"]),
 ];
 
-/// What tokens and trust policies speak of.
+/// Claims of tokens and trust policies.
 pub const CLAIM_KEYS: &[&str] = &[
     "oidc.example.com/id/1:aud",
     "oidc.example.com/id/1:aud",
@@ -653,7 +653,7 @@ pub const CLAIMS: &[&str] = &[
     "google:organization_number",
 ];
 
-/// Keys that most questions have, and what may have no value beside them (V-9).
+/// Keys that most questions have, and keys that may have no value beside them (V-9).
 pub const KEYS_AT_HAND: &[&str] = &[
     "aws:PrincipalType",
     "aws:PrincipalAccount",
@@ -675,7 +675,7 @@ pub const VARIABLES: &[&str] = &[
     "blue",
 ];
 
-/// Keys that are there or not.
+/// Keys that a question may have or lack.
 pub const NULLABLE_KEYS: &[&str] = &[
     "aws:TokenIssueTime",
     "aws:TokenIssueTime",
@@ -701,7 +701,7 @@ pub const OIDC: &str = "oidc.example.com/id/1";
 pub const OIDC_ARN: &str = "arn:aws:iam::111111111111:oidc-provider/oidc.example.com/id/1";
 pub const GOOGLE: &str = "accounts.google.com";
 pub const COGNITO: &str = "cognito-identity.amazonaws.com";
-/// As trust policies name them.
+/// Principals as trust policies name them.
 pub const PROVIDERS: &[&str] = &[
     OIDC,
     OIDC,

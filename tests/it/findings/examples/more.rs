@@ -1,10 +1,10 @@
-//! Other words for the same codes: a code says what kind of thing is wrong, and there are many ways to it.
+//! Other messages with the same codes. A code names a kind of mistake, which can be made in many ways.
 
 use super::{ALLOW, one_statement};
 use crate::files::outputs::table::get_policy_version;
 use crate::support::user;
 
-/// Files by path. An account stands beside them unless they have one, or none is meant.
+/// The files by path. They come with an account unless they have one or none is wanted.
 pub type Files = Vec<(String, String)>;
 
 pub fn all() -> Vec<Files> {

@@ -1,10 +1,10 @@
-//! Bad input that each file alone does not show: what contradicts, collides, or leads nowhere.
+//! Bad input that no single file shows: contradictions, collisions and dangling references.
 
 use super::{Case, DUMP, ORGANIZATION, ROLE, statement, text};
 use crate::hostile::Bad;
 use crate::support::allow;
 
-/// What leads nowhere, or to two places.
+/// Returns references that lead nowhere, or to two places.
 pub fn references() -> Vec<Case> {
     let attached = |arn: &str| {
         format!("{{\n  \"AttachedManagedPolicies\": [{{\"PolicyArn\": \"{arn}\"}}]\n}}")
@@ -101,7 +101,7 @@ pub fn references() -> Vec<Case> {
     ]
 }
 
-/// Names that collide, and what contradicts them.
+/// Returns names that collide or contradict other members.
 pub fn names() -> Vec<Case> {
     let arn = |arn: &str| {
         format!("{{\n  \"UserName\": \"bob\",\n  \"Path\": \"/eng/\",\n  \"Arn\": \"{arn}\"\n}}")
@@ -228,7 +228,7 @@ pub fn names() -> Vec<Case> {
     ]
 }
 
-/// Trees that are none.
+/// Returns organization trees that are not trees.
 pub fn organizations() -> Vec<Case> {
     let with = |old: &str, new: &str| ORGANIZATION.replacen(old, new, 1);
     let file = "organization.json";
