@@ -112,7 +112,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "engine::simulated",
             "engine::trace",
         ],
-        "the steps of a decision tell a listener of each other, and a simulated request carries what they look up",
+        "the steps of a decision notify a listener of each other, and a simulated request carries the entities that they look up",
     ),
     (
         &["scenario", "scenario::simulated"],
@@ -130,11 +130,11 @@ const CIRCLES: &[(&[&str], &str)] = &[
     ),
     (
         &["service", "service::convert", "service::simulate"],
-        "a simulation is made of converted questions, and how large it is its message tells",
+        "a simulation consists of converted questions, and its message determines its size limit",
     ),
     (
         &["store", "store::loader", "store::validate"],
-        "the root of the module is its first file, and says what both others load",
+        "the root of the module is its first file, and defines what both others load",
     ),
     (
         &[
@@ -147,7 +147,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "cli::simulate",
             "cli::validate",
         ],
-        "the command runs its subcommands, which say by its `Status` how they ended",
+        "the command runs its subcommands, which return its `Status`",
     ),
 ];
 
