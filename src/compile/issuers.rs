@@ -5,9 +5,35 @@ use std::collections::HashSet;
 use crate::language::document::{PrincipalElement, PrincipalEntry};
 use crate::world::World;
 
-/// Returns the issuers that trust policies name: a bare `host/path`, or the ARN of an OIDC provider. A store has no
-/// other place to register an issuer.
-pub(super) fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
+/// The registered issuers, in lower case.
+#[derive(Debug, Default)]
+pub struct Issuers {
+    names: HashSet<Box<str>>,
+    /// The length in bytes of the longest.
+    longest: Option<usize>,
+}
+
+impl Issuers {
+    /// Returns the issuers that trust policies name: a bare `host/path`, or the ARN of an OIDC provider. A store has no
+    /// other place to register an issuer.
+    pub(super) fn of(world: &World) -> Self {
+        let names: HashSet<Box<str>> = names(world).collect();
+        Self {
+            longest: names.iter().map(|name| name.len()).max(),
+            names,
+        }
+    }
+
+    pub(super) fn contains(&self, folded: &str) -> bool {
+        self.names.contains(folded)
+    }
+
+    pub(super) fn longest(&self) -> Option<usize> {
+        self.longest
+    }
+}
+
+fn names(world: &World) -> impl Iterator<Item = Box<str>> {
     world
         .entities
         .roles
@@ -16,7 +42,6 @@ pub(super) fn oidc_issuers(world: &World) -> HashSet<Box<str>> {
         .filter_map(|statement| statement.principal.as_deref())
         .flat_map(issuers)
         .map(|issuer| issuer.to_ascii_lowercase().into())
-        .collect()
 }
 
 /// Returns the issuers that one statement names.

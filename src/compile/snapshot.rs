@@ -1,7 +1,7 @@
 //! The tables that the engine reads: which entities exist, which policies are attached to them, and which resources
 //! have policies.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use foldhash::fast::FixedState;
 
 use super::accounts::Accounts;
 use super::attachments::{Attachment, Attachments};
+use super::issuers::Issuers;
 use super::policy_set::PolicySet;
 use super::sets::Sets;
 use super::table::Sharded;
@@ -67,7 +68,7 @@ pub struct Whole {
     /// The files of `resource-policies/`.
     pub attachments: Attachments,
     /// The folded host and path of each OIDC issuer that a trust policy names. No caller may set its claims (K-1).
-    pub oidc_issuers: HashSet<Box<str>>,
+    pub oidc_issuers: Issuers,
 }
 
 /// A managed policy on its own.
@@ -172,8 +173,7 @@ impl Snapshot {
     /// Returns the length in bytes of the longest OIDC issuer that a trust policy names, or `None` if there is no
     /// issuer.
     pub fn longest_oidc_issuer(&self) -> Option<usize> {
-        let issuers = self.whole.oidc_issuers.iter();
-        issuers.map(|issuer| issuer.len()).max()
+        self.whole.oidc_issuers.longest()
     }
 
     /// Iterates over all users and roles, including disabled ones, in no order.

@@ -7,7 +7,7 @@ use foldhash::fast::FixedState;
 
 use super::accounts::{Account, Accounts, Membership};
 use super::attachments::{Attachment, Attachments};
-use super::issuers::oidc_issuers;
+use super::issuers::Issuers;
 use super::making::{Making, Tables};
 use super::policy::Policy;
 use super::sets::SetId;
@@ -68,7 +68,7 @@ pub(super) fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> T
         root_account: world.root_account.clone(),
         managed_policies,
         attachments,
-        oidc_issuers: oidc_issuers(world),
+        oidc_issuers: Issuers::of(world),
     });
     tables
 }

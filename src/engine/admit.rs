@@ -10,6 +10,7 @@ use crate::context::{ContextValue, KeyKind};
 use crate::name::{AccountId, ActionKind, Principal, Resource};
 
 /// Checks `request` against the store.
+#[inline(always)] // PERF: it has one caller, and most questions pass at once.
 pub(super) fn admit(snapshot: &Snapshot, request: &Request) -> Result<(), RequestError> {
     check_provider(request)?;
     if request.simulated.is_none() {
@@ -30,7 +31,7 @@ pub(super) fn admit(snapshot: &Snapshot, request: &Request) -> Result<(), Reques
     Ok(())
 }
 
-/// E-2, T-20: an identity provider is a principal only in the questions that a role's trust policy decides.
+/// Refuses an identity provider as the principal of any question that no trust policy decides (E-2, T-20).
 fn check_provider(request: &Request) -> Result<(), RequestError> {
     let is_provider = matches!(request.principal, Principal::Provider(_));
     if is_provider && !request.action.kind().is_of_trust() {
@@ -43,7 +44,9 @@ fn check_provider(request: &Request) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// K-1: claims of a registered issuer, and of the session's own, come in `session.claims` only.
+/// Refuses claims in the context: those of a registered issuer and of the session's own belong into `session.claims`
+/// (K-1).
+#[inline(never)]
 fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(), RequestError> {
     let own_provider = match &request.principal {
         Principal::Provider(arn) => Some(arn.as_str()),
@@ -70,19 +73,20 @@ fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(),
     Ok(())
 }
 
-/// What stands before a colon of `folded` and is no longer than the longest issuer: a key may be nothing but colons.
+/// Returns the texts before each colon of `folded` that are no longer than the longest issuer. The limit bounds the work
+/// for a key that consists of colons.
 fn possible_issuers(folded: &str, longest: usize) -> impl Iterator<Item = &str> {
     let ends = folded.match_indices(':').map(|(at, _)| at);
     ends.take_while(move |at| *at <= longest)
         .filter_map(|at| folded.get(..at))
 }
 
-/// The shortest and the longest session, in seconds, where the role does not say (T-31).
+/// The shortest and the longest session, in seconds, if the role does not set a maximum (T-31).
 const SESSION_SECONDS: std::ops::RangeInclusive<u32> = 900..=43_200;
 /// The longest session of a chained role (T-32).
 const MAX_CHAINED_SECONDS: u32 = 3_600;
 
-/// T-31, T-32, T-37, T-39: what no credentials could be issued for is refused, not decided.
+/// Refuses parameters for which no credentials could be issued (T-31, T-32, T-37, T-39).
 fn check_assume_role_parameters(
     snapshot: &Snapshot,
     request: &Request,
@@ -149,7 +153,7 @@ fn check_assume_role_parameters(
 /// The longest session of a root user, in seconds (T-11).
 const MAX_ROOT_SECONDS: u32 = 900;
 
-/// T-11: the task policy and the duration that the session is asked for.
+/// Checks the task policy and the duration of the session (T-11).
 fn check_assume_root_parameters(request: &Request) -> Result<(), RequestError> {
     let given = |key: &str| request.context.get_folded(key).map(ContextValue::values);
     if let Some(seconds) = given("sts:durationseconds") {
@@ -173,18 +177,32 @@ fn check_assume_root_parameters(request: &Request) -> Result<(), RequestError> {
 }
 
 /// Returns whose the resource is: the first answer of E-6, or that of E-7. `attached` are the files that cover it.
+#[inline]
 pub(super) fn owner<'a>(
     snapshot: &'a Snapshot,
     request: &'a Request,
     attached: &[&'a Attachment],
 ) -> Result<Option<&'a str>, RequestError> {
-    let found = match &request.resource {
+    let named = match &request.resource {
         Resource::Any => None,
-        Resource::Arn(arn) => match arn.account() {
-            "" | "aws" => covering_account(&request.resource, attached)?,
-            // An account owns its resources whether or not the store has it: nobody's policies speak for it.
-            named => Some(named),
-        },
+        // An account owns its resources whether or not the store has it. If not, no policies speak for it.
+        Resource::Arn(arn) => Some(arn.account()).filter(|account| !matches!(*account, "" | "aws")),
+    };
+    match &request.resource_account {
+        None if named.is_some() => Ok(named), // PERF: so are most questions
+        _ => owner_of(snapshot, request, attached, named),
+    }
+}
+
+fn owner_of<'a>(
+    snapshot: &'a Snapshot,
+    request: &'a Request,
+    attached: &[&'a Attachment],
+    named: Option<&'a str>,
+) -> Result<Option<&'a str>, RequestError> {
+    let found = match (&request.resource, named) {
+        (Resource::Arn(_), None) => covering_account(&request.resource, attached)?,
+        (_, named) => named,
     };
     let given = request.resource_account.as_ref().map(AccountId::as_str);
     if let (Some(found), Some(given)) = (found, given)

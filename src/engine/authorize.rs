@@ -41,8 +41,7 @@ pub fn authorize_within<T: Trace>(
         Ok(facts) => facts,
         Err(early) => return early.answer(),
     };
-    let plan = Plan::of(&facts, !T::SCANS);
-    let decision = decide(&facts, &plan, trace);
+    let decision = Plan::with(&facts, !T::SCANS, |plan| decide(&facts, plan, trace));
     work.conclude()?; // E-1
     Ok(decision)
 }

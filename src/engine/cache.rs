@@ -1,17 +1,17 @@
-//! Decisions that were made before, for the questions that cost more to evaluate than to look up.
+//! Keeps decisions for the questions that cost more to evaluate than to look up.
 //!
-//! A decision over warm slices takes a few hundred nanoseconds, and a lookup about as much. So by default an answer
-//! is looked up only where the slices in play are expensive: their modelled costs ([`Demand`]) are added up as they are
-//! met, and the first that makes the sum `EXPENSIVE` is where the cache is asked. All others pay for one addition.
+//! A decision over warm slices takes a few hundred nanoseconds, and a lookup takes about as long. So by default a
+//! decision is looked up only if the slices in the plan are expensive: their modelled costs ([`Demand`]) are added up,
+//! and the cache is asked if the sum reaches `EXPENSIVE`. All other questions pay for a few additions.
 //!
 //! ```text
-//! slices, one by one ──sum──▶ expensive? ──no──▶ evaluate
+//! slices of the plan ──sum──▶ expensive? ──no──▶ evaluate
 //!                              │ yes
 //!                              ▼
 //!                  worth a try here? ──no──▶ evaluate             (Tally: where nothing repeats, the cache rests)
 //!                              │ yes
 //!                              ▼
-//!               key ─▶ asked before? ──no──▶ evaluate, note it    (Door)
+//!               key ─▶ asked before? ──no──▶ evaluate, note it    (Doorkeeper)
 //!                              │ yes
 //!                              ▼
 //!                             kept? ──no──▶ evaluate, keep it      (unless that was little work)
@@ -20,8 +20,8 @@
 //!                          the answer
 //! ```
 //!
-//! What the key covers is told in `key`. Nothing is kept of questions that are refused (K-43), read the clock (K-41),
-//! or bring policies of their own. The entries belong to one generation (K-42).
+//! `key` says what a key covers. No decision is kept for questions that are refused (K-43), that read the clock (K-41),
+//! or that bring policies of their own. The entries belong to one generation (K-42).
 //!
 //! [`Demand`]: crate::compile::demand::Demand
 
@@ -45,10 +45,10 @@ use crate::compile::policy_set::Slice;
 mod key;
 mod tally;
 
-/// From which modelled cost on an answer is looked up.
+/// The modelled cost from which a decision is looked up.
 const EXPENSIVE: u32 = 2_000;
-/// With fewer units of [`Work`] than this a decision is not kept, expensive as its slices are: an early statement
-/// settled it.
+/// A decision that took fewer units of [`Work`] than this is not kept, although its slices are expensive: an early
+/// statement settled it.
 const WORTH_KEEPING: u32 = 200;
 
 /// When decisions are looked up and kept.
@@ -59,11 +59,11 @@ pub enum Mode {
     Off,
     /// Where evaluating is more expensive than a lookup, and questions repeat.
     Auto,
-    /// Wherever it can be: mostly for tests and measurements.
+    /// Whenever a question has a key; mostly for tests and measurements.
     Always,
 }
 
-/// How generations keep their decisions. Clones share their counts, so these live on when a generation ends.
+/// How generations keep their decisions. Clones share their counts, which outlive the generations.
 #[derive(Clone, Debug, Default)]
 pub struct Caching {
     mode: Mode,
@@ -73,8 +73,8 @@ pub struct Caching {
 }
 
 impl Caching {
-    /// Each generation keeps decisions of about `max_bytes` in all. Callers choose what they ask: who does not know
-    /// the `seed` can't choose it so that their questions get in each other's way.
+    /// Returns a setting by which each generation keeps decisions of about `max_bytes` in all. A client that does not
+    /// know the `seed` cannot choose questions whose hashes collide.
     pub fn new(mode: Mode, max_bytes: usize, seed: u64) -> Self {
         Self {
             mode,
@@ -84,7 +84,7 @@ impl Caching {
         }
     }
 
-    /// How often answers were looked up.
+    /// Returns how often decisions were looked up.
     pub fn counts(&self) -> Counts {
         self.tallies.counts()
     }
@@ -93,12 +93,12 @@ impl Caching {
 /// The decisions of one generation.
 pub struct DecisionCache {
     caching: Caching,
-    /// Made for the first question that may need it: most stores have none that is expensive.
+    /// Made for the first expensive question, because most stores have none.
     kept: OnceLock<Kept>,
 }
 
 impl DecisionCache {
-    /// A cache without entries.
+    /// Returns a cache without entries.
     pub fn new(caching: &Caching) -> Self {
         Self {
             caching: caching.clone(),
@@ -106,7 +106,7 @@ impl DecisionCache {
         }
     }
 
-    /// How many decisions it holds.
+    /// Returns how many decisions it holds.
     pub fn n_entries(&self) -> u64 {
         self.kept.get().map_or(0, |kept| {
             kept.decisions.run_pending_tasks();
@@ -131,26 +131,29 @@ impl fmt::Debug for DecisionCache {
 const ENTRY_BYTES: usize = 256;
 
 struct Kept {
-    door: Door,
+    doorkeeper: Doorkeeper,
     decisions: Cache<Box<[u8]>, Decision, BuildHasherDefault<Prefix>>,
 }
 
 impl Kept {
     fn of(max_bytes: usize) -> Self {
-        let door = Door::of(max_bytes / 32);
+        let doorkeeper = Doorkeeper::of(max_bytes / 32);
         let weigh = |key: &[u8]| {
             let n_bytes = key.len() + size_of::<Decision>() + ENTRY_BYTES;
             u32::try_from(n_bytes).unwrap_or(u32::MAX)
         };
         let decisions = Cache::<Box<[u8]>, Decision>::builder()
-            .max_capacity(max_bytes.saturating_sub(door.n_bytes()) as u64)
+            .max_capacity(max_bytes.saturating_sub(doorkeeper.n_bytes()) as u64)
             .weigher(move |key, _| weigh(key))
             .build_with_hasher(BuildHasherDefault::default());
-        Self { door, decisions }
+        Self {
+            doorkeeper,
+            decisions,
+        }
     }
 }
 
-/// A key begins with its own hash, so that it is computed once: the door needs it too.
+/// A key begins with its own hash, so that it is computed once: the doorkeeper needs it too.
 #[derive(Clone, Copy, Default)]
 struct Prefix(u64);
 
@@ -168,17 +171,17 @@ impl Hasher for Prefix {
     }
 }
 
-/// Remembers by fingerprint what was asked of late: what comes once is not worth an entry, and never-repeating
-/// questions must not pay for one each.
+/// Remembers the fingerprints of recent questions, because only a question that repeats is worth an entry.
 ///
-/// Buckets of [`N_FINGERPRINTS`], the newest first; 0 is none. Two threads in one bucket may lose a fingerprint, which
-/// costs one evaluation; a false one costs an entry. Neither touches an answer.
-struct Door(Box<[[AtomicU32; N_FINGERPRINTS]]>);
+/// It has buckets of [`N_FINGERPRINTS`], the newest first; 0 stands for none. Two threads in one bucket may lose a
+/// fingerprint, which costs one evaluation. A fingerprint that two questions share costs an entry. Neither changes an
+/// answer.
+struct Doorkeeper(Box<[[AtomicU32; N_FINGERPRINTS]]>);
 
-/// In one bucket of the door.
+/// The number of fingerprints in one bucket.
 const N_FINGERPRINTS: usize = 4;
 
-impl Door {
+impl Doorkeeper {
     fn of(max_bytes: usize) -> Self {
         let n_buckets = (max_bytes / size_of::<[AtomicU32; N_FINGERPRINTS]>()).max(1);
         // INVARIANT: the number of buckets is a power of two.
@@ -190,7 +193,7 @@ impl Door {
         size_of_val(&*self.0)
     }
 
-    /// Whether this hash came by before; from now on it has.
+    /// Remembers `hash`, and returns whether it was remembered already.
     fn lets_in(&self, hash: u64) -> bool {
         let fingerprint = (hash >> 32) as u32 | 1;
         let Some(bucket) = self.0.get(hash as usize & (self.0.len() - 1)) else {
@@ -271,8 +274,11 @@ impl DecisionCache {
             tally.disappointed();
             return Consulted::Passed;
         }
-        let Kept { door, decisions } = self.kept();
-        let was_asked = !is_auto || door.lets_in(key.hash());
+        let Kept {
+            doorkeeper,
+            decisions,
+        } = self.kept();
+        let was_asked = !is_auto || doorkeeper.lets_in(key.hash());
         if !was_asked {
             tally.missed();
             tally.disappointed();
@@ -310,8 +316,8 @@ impl Wanted<'_> {
     }
 }
 
-/// Whether policies are in play that no name stands for, or others than for most questions: those of a simulation and
-/// those that a session brings as text, and the trust policies of roles, to which tags mean something else (T-8).
+/// Returns whether the key could not tell all policies in play: those of a simulation and those that a session brings as
+/// text have no name, and in trust policies tags mean something else (T-8).
 fn brings_policies(request: &Request) -> bool {
     request.simulated.is_some()
         || !request.session.policies.is_empty()

@@ -38,6 +38,7 @@ pub enum Boundary<'s> {
 impl<'s> Caller<'s> {
     /// Finds the principal of `request`. Returns the reason to deny if the store does not have it or its session has
     /// expired.
+    #[inline(always)] // PERF: it has one caller, and the result is too large for registers.
     pub fn resolve(snapshot: &'s Snapshot, request: &'s Request) -> Result<Self, Reason> {
         let principal = &request.principal;
         let Some(arn) = principal.arn() else {

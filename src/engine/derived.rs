@@ -1,4 +1,4 @@
-//! Context keys that we fill in and no caller can spoof (section 4.9).
+//! The context keys that iamd fills in, so that no caller can spoof them (section 4.9).
 
 use jiff::Timestamp;
 use smol_str::SmolStr;
@@ -16,10 +16,10 @@ use crate::language::text::Text;
 use crate::name::{ActionKind, Principal, Resource};
 
 impl<'a> Facts<'a> {
-    /// The values of `key`: derived ones from the store and the session, all others as the caller gave them (K-1,
+    /// Returns the values of `key`: derived values from the store and the session, all others as the caller gave them (K-1,
     /// K-2). A key whose fact is unknown is absent (K-3).
     ///
-    /// Long because it is a table: one arm for each key.
+    /// The function is long because it is a table with one arm for each key.
     pub fn values(&self, key: &ContextKey) -> Values<'a> {
         use KeyKind as K;
         let (request, caller) = (self.request, &self.caller);
@@ -116,7 +116,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// As the caller gave it.
+    /// Returns the values that the caller gave.
     fn given(&self, key: &ContextKey) -> Values<'a> {
         self.request
             .context
@@ -158,7 +158,8 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// T-38: session tags overlay the tags of the role or user. External principals have session tags only (E-72).
+    /// Returns a tag of the principal. Session tags overlay the tags of the role or user (T-38). External principals have
+    /// session tags only (E-72).
     fn principal_tag(&self, folded: &str) -> Values<'a> {
         let own = self.caller.entity.map(|entity| &entity.tags);
         let of_session = &self.request.session.tags;
@@ -168,18 +169,19 @@ impl<'a> Facts<'a> {
         Values::maybe(of_session.get(folded).or_else(own))
     }
 
-    /// The account whose place in the organization counts as the principal's.
+    /// Returns the account whose organization counts as the principal's.
     fn member(&self) -> Option<&'a Account> {
         self.caller.account.filter(|_| !self.caller.is_outsider())
     }
 
-    /// Whether it is a claim of the provider that asks: one may be called so that it looks like a tag of a service.
+    /// Returns whether `key` is a claim of the provider that asks. A claim may have a name that looks like a tag of a
+    /// service.
     fn is_claim(&self, key: &ContextKey) -> bool {
         matches!(self.caller.principal, Principal::Provider(_))
             && self.issuer.is_some_and(|issuer| is_of(issuer, key))
     }
 
-    /// A key of the session's credentials (K-8).
+    /// Returns a key of the session's credentials (K-8).
     fn attribute(&self, key: &ContextKey) -> Values<'a> {
         let attributes = &self.request.session.attributes;
         let units = units_of_names(attributes.len(), key.folded().len());
@@ -189,14 +191,14 @@ impl<'a> Facts<'a> {
         found.map_or(Values::Absent, |(_, value)| Values::list(value.values()))
     }
 
-    /// Whether `key` is another name of `aws:ResourceTag/…` here: it is that of the resource's service; of IAM's
-    /// resources only users and roles have it.
+    /// Returns whether `key` is another name of `aws:ResourceTag/…` for this resource: the name with the resource's
+    /// service. Of IAM's resources only users and roles have such a name.
     fn names_resource_tag(&self, key: &ContextKey) -> bool {
         is_tag_of(&self.request.resource, key.service())
     }
 
-    /// Tags of the resource: the store's win over the caller's. The tag of a role may be another one in role chaining
-    /// (T-8).
+    /// Returns a tag of the resource. The store's tags win over the caller's. In role chaining the tag of a role may have
+    /// another value (T-8).
     fn resource_tag(&self, key: &ContextKey) -> Values<'a> {
         let own = self.own_resource_tag(key);
         let session = &self.request.session;
@@ -217,7 +219,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Whether the tags that the session passes on may take the place of the target role's (T-8).
+    /// Returns whether the tags that the session passes on may replace those of the target role (T-8).
     fn is_chaining(&self) -> bool {
         let session = &self.request.session;
         !session.transitive_tag_keys.is_empty() && self.request.action.kind().is_of_trust()
@@ -240,7 +242,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The tag of the resource as the caller gave it, under whichever of its names.
+    /// Returns the tag of the resource that the caller gave under any of its names.
     fn given_resource_tag(&self, folded: &str) -> Values<'a> {
         let entries = self.request.context.entries();
         // E-1: if it is too much there will be no answer. Each may be a tag of another service.
@@ -264,7 +266,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// A verified claim of the token (T-22): all of them while the provider asks, few in the session that comes of it.
+    /// Returns a verified claim of the token (T-22). The provider itself has all claims, and a session from it has few.
     fn claim(&self, key: &ContextKey, issuer: &str) -> Values<'a> {
         let Some(name) = key.folded().get(issuer.len() + 1..) else {
             return Values::Absent;
@@ -291,14 +293,14 @@ impl<'a> Facts<'a> {
         value.map_or(Values::Absent, |value| Values::list(value.values()))
     }
 
-    /// The claim that a token's `azp` is: in a token the case of names counts, and another claim may be called `AZP`.
+    /// Returns the `azp` claim of a token. In a token the case of names counts, and another claim may be called `AZP`.
     fn authorized_party(&self) -> Option<&'a ContextValue> {
         let mut claims = self.request.session.claims.iter();
         let (_, value) = claims.find(|(claim, _)| claim == "azp")?;
         Some(value).filter(|value| value.values().iter().any(|party| !party.is_empty()))
     }
 
-    /// The claim of this name, if it has a value (C-7).
+    /// Returns the claim of this name, if it has a value (C-7).
     fn claim_named(&self, name: &str) -> Option<&'a ContextValue> {
         let claims = &self.request.session.claims;
         self.work.spend(1 + claims.len() * (1 + name.len() / 32)); // E-1: if it is too much there will be no answer
@@ -308,7 +310,7 @@ impl<'a> Facts<'a> {
         Some(value).filter(|value| !value.values().is_empty())
     }
 
-    /// `aws:FederatedProvider`: of OIDC alone; AWS calls its built-in providers by their host names.
+    /// Returns `aws:FederatedProvider`, which only OIDC has. AWS names its built-in providers by their hosts.
     fn federated_provider(&self) -> Values<'a> {
         match (self.issuer, self.provider()) {
             (Some(issuer), Some(provider)) => {
@@ -332,7 +334,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// T-25: what the token of an OIDC provider that asks says of the role; `None` within if it names no roles.
+    /// Returns whether the token of the OIDC provider that asks names the role (T-25); `Some(None)` if it names no roles.
     #[inline]
     pub(super) fn authorized_by_idp(&self) -> Option<Option<bool>> {
         // PERF: every decision asks.
@@ -362,7 +364,7 @@ impl<'a> Facts<'a> {
         }))
     }
 
-    /// The provider that vouched for the caller.
+    /// Returns the provider that vouched for the caller.
     fn provider(&self) -> Option<&'a str> {
         match self.caller.principal {
             Principal::Provider(arn) => Some(arn.as_str()),
@@ -372,7 +374,7 @@ impl<'a> Facts<'a> {
 }
 
 impl Variables for Facts<'_> {
-    /// V-9: absent, empty and several values are no value.
+    /// Returns the value of a variable. An absent, empty or multiple value is none (V-9).
     fn substitute(&self, key: &ContextKey) -> Substitute<'_> {
         match self.values(key) {
             Values::One(value) if !value.is_empty() => Substitute::Value(value),
@@ -392,10 +394,10 @@ const COGNITO: &str = "cognito-identity.amazonaws.com";
 const FACEBOOK: &str = "graph.facebook.com";
 const AMAZON: &str = "www.amazon.com";
 
-/// The providers that AWS knows without an ARN of their own.
+/// The providers that AWS has without an ARN.
 const BUILT_IN_PROVIDERS: &[&str] = &[GOOGLE, COGNITO, FACEBOOK, AMAZON];
 
-/// The claims that AWS keeps in the session that comes of a token or an assertion (the last column of T-22).
+/// Returns the claims that stay in the session of a token or an assertion (the last column of T-22).
 fn stays_in_session(issuer: &str) -> &'static [&'static str] {
     let is = |host: &str| issuer.eq_ignore_ascii_case(host);
     match issuer {
@@ -406,7 +408,7 @@ fn stays_in_session(issuer: &str) -> &'static [&'static str] {
     }
 }
 
-/// Whether `key` is a claim of `issuer`: `<issuer>:claim`, ignoring case.
+/// Returns whether `key` is a claim of `issuer`: `<issuer>:claim`, ignoring case.
 pub(super) fn is_of(issuer: &str, key: &ContextKey) -> bool {
     let folded = key.folded();
     folded

@@ -76,7 +76,7 @@ impl From<Reason> for Early {
 }
 
 impl<'a> Facts<'a> {
-    /// Checks the question and finds what is known about it: the first half of section 5.5.
+    /// Checks the question and finds what is known about it.
     // PERF: inlined, because moving the result out of a `Result` would cost more than some of the steps.
     #[inline(always)]
     pub fn find(
@@ -103,12 +103,14 @@ impl<'a> Facts<'a> {
         {
             return Err(Reason::ImplicitDenyUnknownPrincipal.into()); // E-51
         }
-        attached.retain(|file| owner_account.is_some_and(|owner| owner.id == file.account));
+        if !attached.is_empty() {
+            attached.retain(|file| owner_account.is_some_and(|owner| owner.id == file.account));
+        }
         let provider = match caller.principal {
             Principal::Provider(arn) => Some(arn.as_str()),
             _ => request.session.federated_provider.as_deref(),
         };
-        let facts = Self {
+        Ok(Self {
             snapshot,
             request,
             caller,
@@ -118,11 +120,7 @@ impl<'a> Facts<'a> {
             ends: Ends::of(&request.resource),
             issuer: provider.and_then(oidc_issuer),
             work,
-        };
-        if facts.authorized_by_idp() == Some(Some(false)) {
-            return Err(Reason::ImplicitDenyInvalidIdentityToken.into()); // T-25
-        }
-        Ok(facts)
+        })
     }
 
     /// Returns the set called `id`. If there is none, the question ends without an answer.

@@ -1,4 +1,4 @@
-//! What the statements of one policy type say together (E-14).
+//! Evaluates the statements of a policy set (E-14).
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,18 +18,18 @@ use crate::language::document::{Effect, Listed, Statement};
 use crate::language::pattern::{Reach, ResourcePattern};
 use crate::name::Action;
 
-/// What one policy type says. Absent and silent are different things.
+/// The verdict of one policy type. A type that is not in play differs from one that says nothing.
 ///
-/// In rising order: of two sets that count as one, the higher verdict holds (E-14, E-15).
+/// The variants are in rising order: if two sets count as one, the higher verdict holds (E-14, E-15).
 // PERF: laid out so that which verdict it is can be read off one byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Verdict {
     /// There are no such policies.
     NotInPlay,
-    /// There are, and none of their statements applies.
+    /// There are such policies, and none of their statements applies.
     ImplicitDeny,
-    /// An Allow applies, and no Deny; of resource policies the strongest (P-1).
+    /// An Allow applies and no Deny. The strength is that of the strongest Allow (P-1).
     Allow(Strength),
     /// A Deny applies.
     ExplicitDeny,
@@ -38,16 +38,16 @@ pub enum Verdict {
 /// A verdict with the statement that made it.
 #[derive(Clone, Copy, Debug)]
 pub struct Layer<'a> {
-    /// What the statements say.
+    /// The verdict.
     pub verdict: Verdict,
-    /// Where the first Deny that applies stands, or the first of the strongest Allows, and in which policy.
+    /// The position of the first Deny that applies, or of the first of the strongest Allows, in `policy`.
     ///
-    /// PERF: side by side, and so small that two registers hold a layer.
+    /// PERF: a layer fits into two registers.
     index: u32,
     policy: Option<&'a Arc<Policy>>,
 }
 
-/// A statement where it stands: what a decision names for good is a [`StatementRef`].
+/// A statement by its position. A decision names it by a [`StatementRef`], which holds its policy.
 #[derive(Clone, Copy, Debug)]
 struct Place<'a> {
     policy: &'a Arc<Policy>,
@@ -55,7 +55,7 @@ struct Place<'a> {
 }
 
 impl<'a> Layer<'a> {
-    /// A verdict that no statement made.
+    /// Returns a verdict without a statement.
     pub const fn without_statement(verdict: Verdict) -> Self {
         Self {
             verdict,
@@ -72,7 +72,7 @@ impl<'a> Layer<'a> {
         }
     }
 
-    /// The statement that made the verdict, by a name of its own.
+    /// Returns the statement that made the verdict.
     pub fn settled_by(&self) -> Option<StatementRef> {
         Some(StatementRef {
             policy: Arc::clone(self.policy?),
@@ -80,7 +80,7 @@ impl<'a> Layer<'a> {
         })
     }
 
-    /// What both sets say together; `self` is the first.
+    /// Returns the verdict of both sets together; `self` comes first.
     #[must_use]
     pub fn beside(self, other: Self) -> Self {
         if other.verdict > self.verdict {
@@ -175,7 +175,8 @@ impl<'a> Source<'a> {
     }
 }
 
-/// The same answer as [`evaluate_set`] gives, statement for statement: both go by the order of the policies.
+/// Evaluates the statements that the index gives. The result is that of [`evaluate_set`], because both keep the order
+/// of the policies.
 fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer<'a> {
     let resource = &facts.request.resource;
     let place = |candidate: Candidate| {
@@ -215,8 +216,8 @@ fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> L
     }
 }
 
-/// The statement where `candidate` stands. If nothing stands there, the question ends without an answer: it may be a
-/// Deny.
+/// Returns the statement of `candidate`. If there is none, the question ends without an answer, because it may have been
+/// a Deny.
 #[inline]
 fn statement_of<'a>(
     set: &'a PolicySet,
@@ -233,7 +234,7 @@ fn statement_of<'a>(
     found
 }
 
-/// How strongly a statement of this effect that the index found applies; `None`: it does not.
+/// Returns how strongly a statement that the index found applies, or `None` if it does not apply.
 #[inline]
 fn applies(
     set: &PolicySet,
@@ -253,7 +254,7 @@ fn applies(
     }
 }
 
-/// Evaluates the statements of `policies`, one set (E-14, E-15). A trace that listens hears of all of them.
+/// Evaluates all statements of `policies`, which are one set (E-14, E-15), and tells a listener of each.
 fn evaluate_set<'p, T: Trace>(
     policies: impl IntoIterator<Item = &'p Arc<Policy>>,
     facts: &Facts<'_>,
@@ -307,8 +308,8 @@ fn evaluate_set<'p, T: Trace>(
     }
 }
 
-/// Whether a statement applies (E-11). The cheapest questions are asked first, and if nobody listens none after the
-/// first that is false: they have no side effects (C-12).
+/// Evaluates one statement (E-11). The cheapest elements come first. Without a listener, evaluation stops at the first
+/// element that does not match; that changes nothing, because elements have no side effects (C-12).
 fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -> Outcome {
     let n_patterns = statement.actions.entries().len();
     let is_action = facts.work.spend(2 + n_patterns / 2)
@@ -323,7 +324,7 @@ fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -
     }
 }
 
-/// Whether a statement applies that speaks of the action; perhaps it is known that it speaks of the resource too.
+/// Evaluates a statement that matches the action. `covers` says that it matches the resource too.
 #[inline]
 fn consider_otherwise<T: Trace>(
     statement: &Statement,
@@ -355,7 +356,7 @@ fn consider_otherwise<T: Trace>(
     }
 }
 
-/// Whether a statement of this effect with these conditions applies, as far as they go (C-1, C-3).
+/// Returns whether these conditions let a statement of this effect apply (C-1, C-3).
 #[inline]
 fn evaluate_all<T: Trace>(
     conditions: &[Condition],
@@ -384,7 +385,7 @@ fn evaluate_all<T: Trace>(
     }
 }
 
-/// P-1 to P-11.
+/// Returns how strongly the statement matches the principal (P-1 to P-11).
 #[inline]
 fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
     match &statement.principal {
@@ -398,8 +399,8 @@ fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
     }
 }
 
-/// What evaluating `condition` costs besides what its texts and patterns pay themselves: its key is looked up, each
-/// value of the request is read, and held against those of its own that a search does not leave out.
+/// Returns the units for evaluating `condition`, without those that its texts and patterns pay themselves: its key is
+/// looked up, and each value of the request is read and compared with the values that a search does not rule out.
 fn work_of(condition: &Condition, values: &Values<'_>) -> usize {
     let n_steps = match &condition.operand {
         Operand::StringEquals(_)
@@ -417,7 +418,7 @@ fn work_of(condition: &Condition, values: &Values<'_>) -> usize {
         }
 }
 
-/// M-12, M-20, V-9.
+/// Returns whether the statement matches the resource (M-12, M-20, V-9).
 #[inline]
 fn is_resource(statement: &Statement, facts: &Facts<'_>) -> bool {
     let resource = &facts.request.resource;

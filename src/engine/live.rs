@@ -1,4 +1,4 @@
-//! How a snapshot takes over.
+//! The snapshot in force, and how the next one replaces it.
 
 use std::sync::Arc;
 
@@ -14,8 +14,8 @@ use super::request::Request;
 use super::trace::Silent;
 use crate::compile::snapshot::Snapshot;
 
-/// Everything one request may see: a snapshot, and the answers already given from it. They die with it, so there is
-/// nothing to invalidate and no stale answer to find (K-42).
+/// Everything that one request may see: a snapshot, and the decisions already made from it. They end together, so no
+/// decision must be invalidated and none can be stale (K-42).
 #[derive(Debug)]
 pub struct Generation {
     /// The compiled store.
@@ -24,7 +24,7 @@ pub struct Generation {
 }
 
 impl Generation {
-    /// A generation that has given no answer yet.
+    /// Returns a generation without any decisions.
     pub fn new(snapshot: Snapshot, caching: &Caching) -> Self {
         Self {
             snapshot,
@@ -32,36 +32,37 @@ impl Generation {
         }
     }
 
-    /// Checks `request` against the store and decides it, as [`authorize`](super::authorize) does; where that is
-    /// worth while, by what it decided before (K-45).
+    /// Checks `request` against the store and decides it as [`authorize`](super::authorize) does. If evaluating is
+    /// expensive, an earlier decision of the same question is used (K-45).
     pub fn authorize(&self, request: &Request) -> Result<Decision, RequestError> {
         let work = request.remaining_work();
         let facts = match Facts::find(&self.snapshot, request, &work) {
             Ok(facts) => facts,
             Err(early) => return early.answer(),
         };
-        let plan = Plan::of(&facts, true);
-        let mut key = Key::new();
-        let consulted = self.cache.consult(&facts, &plan, &mut key);
-        if let Consulted::Known(decision) = consulted {
-            work.conclude()?;
-            return Ok(decision);
-        }
-        let decision = decide(&facts, &plan, &mut Silent);
-        work.conclude()?; // E-1
-        if let Consulted::Wanted(wanted) = consulted {
-            wanted.keep(&key, &decision, &work);
-        }
-        Ok(decision)
+        Plan::with(&facts, true, |plan| {
+            let mut key = Key::new();
+            let consulted = self.cache.consult(&facts, plan, &mut key);
+            if let Consulted::Known(decision) = consulted {
+                work.conclude()?;
+                return Ok(decision);
+            }
+            let decision = decide(&facts, plan, &mut Silent);
+            work.conclude()?; // E-1
+            if let Consulted::Wanted(wanted) = consulted {
+                wanted.keep(&key, &decision, &work);
+            }
+            Ok(decision)
+        })
     }
 
-    /// How many answers are kept.
+    /// Returns how many decisions are kept.
     pub fn n_cached(&self) -> u64 {
         self.cache.n_entries()
     }
 }
 
-/// The generation in force. Its default keeps no answers.
+/// The generation in force. The default keeps no decisions.
 #[derive(Debug, Default)]
 pub struct Live {
     current: ArcSwapOption<Generation>,
@@ -69,7 +70,7 @@ pub struct Live {
 }
 
 impl Live {
-    /// Nothing is in force yet; each generation to come will keep answers by `caching`.
+    /// Returns a holder without a generation. Each generation to come keeps decisions by `caching`.
     pub fn new(caching: Caching) -> Self {
         Self {
             current: ArcSwapOption::empty(),
@@ -77,24 +78,25 @@ impl Live {
         }
     }
 
-    /// The generation in force; `None` before the first good load. Take it once per question, hold it over no await.
+    /// Returns the generation in force, or `None` before the first good load. Load it once per question, and do not hold
+    /// the guard across an await.
     pub fn load(&self) -> Guard<Option<Arc<Generation>>> {
         self.current.load()
     }
 
-    /// The same, to be kept for longer than a moment.
+    /// Returns the generation in force as a reference that may be held for longer.
     pub fn load_full(&self) -> Option<Arc<Generation>> {
         self.current.load_full()
     }
 
-    /// Puts `snapshot` in force for every request that loads from now on; running requests end on theirs. Gives back
-    /// the generation before, for the caller to drop where it delays nobody.
+    /// Puts `snapshot` in force for every request that loads from now on; running requests finish on the old one.
+    /// Returns the generation before, so that the caller can drop it where that delays no request.
     pub fn publish(&self, snapshot: Snapshot) -> Option<Arc<Generation>> {
         let generation = Generation::new(snapshot, &self.caching);
         self.current.swap(Some(Arc::new(generation)))
     }
 
-    /// How often answers were looked up, in all generations together.
+    /// Returns how often decisions were looked up, in all generations together.
     pub fn cache_counts(&self) -> Counts {
         self.caching.counts()
     }

@@ -1,10 +1,10 @@
-//! What becomes of a question whose snapshot is broken.
+//! What happens if a snapshot is broken.
 //!
-//! The rows of a snapshot's tables name each other by number, and whoever compiles it sees to it that each number has a
-//! row. If one had none all the same, its policies would not count, and a Deny among them would be passed over. So the
-//! question has no answer then: the status `INTERNAL`, and a line in the log that says what is missing.
+//! The tables of a snapshot refer to each other's rows by number, and compiling gives each number a row. If a row were
+//! missing, its policies would not count, Denies included. So the question gets no answer in that case: the status
+//! `INTERNAL`, and a line in the log that names the missing row.
 
-/// A row that is named and not there: a fault of iamd.
+/// A row that a table refers to and that does not exist: a bug of iamd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lost {
     /// The table.

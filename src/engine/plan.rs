@@ -16,7 +16,7 @@ use super::facts::Facts;
 use super::layer::{Source, Verdict};
 use super::principal::Strength;
 use crate::compile::policy_set::Slice;
-use crate::compile::snapshot::{Policy, SetId};
+use crate::compile::snapshot::{Account, Policy, SetId};
 use crate::language::document::PolicyType;
 use crate::name::{ActionKind, Principal, Resource};
 
@@ -33,8 +33,8 @@ pub(super) const ORDER: [PolicyType; 6] = [
 
 /// What is evaluated for one question. A policy type without a step is not in play.
 pub struct Plan<'a> {
-    /// What the combination of the verdicts depends on besides them.
-    pub standing: Standing,
+    /// Whether nothing but the principal's own policies matters.
+    is_identity_alone: bool,
     /// The principal's own policies.
     ///
     /// PERF: apart from the others, because nearly every question has these and no others.
@@ -71,27 +71,40 @@ pub enum Standing {
 }
 
 impl<'a> Plan<'a> {
-    /// Finds the policies in play, and their statements about the action by the indexes. A plan for a listener leaves
-    /// the indexes out, because it is told of every statement.
+    /// Finds the policies in play, and their statements about the action by the indexes, and lends the plan to `then`.
+    /// A plan for a listener leaves the indexes out, because it is told of every statement.
+    ///
+    /// PERF: a plan is large, and returning it would copy it.
     #[inline]
-    pub fn of(facts: &Facts<'a>, is_indexed: bool) -> Self {
+    pub fn with<R>(facts: &Facts<'a>, is_indexed: bool, then: impl FnOnce(&Self) -> R) -> R {
         let mut plan = Self {
-            standing: Standing::of(facts),
+            is_identity_alone: false,
             identity: identity(facts),
             others: SmallVec::new(),
         };
-        plan.add_resource_control(facts);
-        plan.add_service_control(facts);
-        plan.add_resource(facts);
-        plan.add_permissions_boundary(facts);
-        plan.add_session(facts);
         if is_indexed {
             plan.identity.find_slice(&facts.request.action);
-            for step in &mut plan.others {
+        }
+        if may_have_others(facts) {
+            plan.add_others(facts, is_indexed);
+        } else {
+            plan.is_identity_alone = is_at_home(facts);
+        }
+        then(&plan)
+    }
+
+    #[inline(never)]
+    fn add_others(&mut self, facts: &Facts<'a>, is_indexed: bool) {
+        self.add_resource_control(facts);
+        self.add_service_control(facts);
+        self.add_resource(facts);
+        self.add_permissions_boundary(facts);
+        self.add_session(facts);
+        if is_indexed {
+            for step in &mut self.others {
                 step.source.find_slice(&facts.request.action);
             }
         }
-        plan
     }
 
     /// Returns all policies in play, those of the principal first.
@@ -120,13 +133,7 @@ impl<'a> Plan<'a> {
     /// play takes as long as making it.
     #[inline]
     pub(super) fn identity_alone(&self) -> Option<&Source<'a>> {
-        const AT_HOME: Standing = Standing::Insider {
-            same_account: true,
-            resource_policy_required: false,
-            is_root: false,
-            is_federated: false,
-        };
-        (self.others.is_empty() && self.standing == AT_HOME).then_some(&self.identity)
+        self.is_identity_alone.then_some(&self.identity)
     }
 
     /// Returns the slice at which the modelled costs of the slices so far reach `cost`.
@@ -140,7 +147,6 @@ impl<'a> Plan<'a> {
         })
     }
 
-    #[inline]
     fn add(&mut self, policy_type: PolicyType, source: Source<'a>) {
         self.others.push(Step {
             policy_type,
@@ -149,7 +155,6 @@ impl<'a> Plan<'a> {
     }
 
     /// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
-    #[inline]
     fn add_resource_control(&mut self, facts: &Facts<'a>) {
         let policy_type = PolicyType::ResourceControl;
         let membership = facts
@@ -168,7 +173,6 @@ impl<'a> Plan<'a> {
     }
 
     /// E-20 to E-24: the control policies above the principal's account.
-    #[inline]
     fn add_service_control(&mut self, facts: &Facts<'a>) {
         let policy_type = PolicyType::ServiceControl;
         let caller = &facts.caller;
@@ -218,7 +222,6 @@ impl<'a> Plan<'a> {
     }
 
     /// E-10, T-1, T-50: the policies attached to the resource, and the trust policy of the role.
-    #[inline]
     fn add_resource(&mut self, facts: &Facts<'a>) {
         let policy_type = PolicyType::Resource;
         let is_kept = facts.keeps(policy_type);
@@ -250,7 +253,6 @@ impl<'a> Plan<'a> {
     }
 
     /// E-46; never for root, services and the anonymous.
-    #[inline]
     fn add_permissions_boundary(&mut self, facts: &Facts<'a>) {
         let source = match facts.caller.boundary {
             None => return,
@@ -262,7 +264,6 @@ impl<'a> Plan<'a> {
     }
 
     /// E-47: all session policies are one set.
-    #[inline]
     fn add_session(&mut self, facts: &Facts<'a>) {
         let policy_type = PolicyType::Session;
         let session = &facts.request.session;
@@ -288,8 +289,7 @@ impl<'a> Plan<'a> {
 }
 
 impl Standing {
-    #[inline]
-    fn of(facts: &Facts<'_>) -> Self {
+    pub(super) fn of(facts: &Facts<'_>) -> Self {
         let (caller, request) = (&facts.caller, facts.request);
         match caller.principal {
             Principal::Anonymous => return Self::Outsider(Reason::AllowAnonymous),
@@ -318,9 +318,43 @@ impl Standing {
     }
 }
 
+/// Returns whether policies besides the principal's own may be in play.
+///
+/// PERF: most questions have none, and one look is cheaper than one for each type. Each line stands for the `add_…` of
+/// the same rules.
+#[inline]
+fn may_have_others(facts: &Facts<'_>) -> bool {
+    let has_membership =
+        |account: Option<&Account>| account.is_some_and(|it| it.membership.is_some());
+    let request = facts.request;
+    has_membership(facts.caller.account) // E-20
+        || has_membership(facts.owner_account) // E-25
+        || !facts.attached.is_empty() // E-10
+        || request.action.kind() != ActionKind::Other // T-1
+        || facts.caller.boundary.is_some() // E-46
+        || request.session.has_policies() // E-47
+        || request.simulated.is_some()
+}
+
+/// Returns whether a user or role of an account asks about a resource of the same account.
+///
+/// INVARIANT: without other policies in play, [`combine`](super::decide::combine) follows the identity policies for them.
+#[inline]
+fn is_at_home(facts: &Facts<'_>) -> bool {
+    let caller = &facts.caller;
+    let is_named = matches!(
+        caller.principal,
+        Principal::User(_) | Principal::Role(_) | Principal::AssumedRole { .. } // E-49, E-50
+    );
+    match (caller.account, facts.owner_account) {
+        (Some(own), Some(owner)) => is_named && ptr::eq(own, owner),
+        _ => false,
+    }
+}
+
 /// E-8. Root is allowed everything on this side (E-50), outsiders have no such side, and what an external account says
 /// is not known.
-#[inline]
+#[inline(always)] // PERF: the result is too large for registers.
 fn identity<'a>(facts: &Facts<'a>) -> Source<'a> {
     let policy_type = PolicyType::Identity;
     let caller = &facts.caller;

@@ -1,4 +1,4 @@
-//! Who listens while a decision is made.
+//! Listening to a decision while it is made.
 //!
 //! `authorize` and `explain` are the same evaluation: the only difference is the [`Trace`] they pass, so they can't
 //! drift apart (C-12, S-1).
@@ -16,72 +16,73 @@ use crate::language::condition::Condition;
 use crate::language::condition::operator::{Truth, Values};
 use crate::language::document::PolicyType;
 
-/// Hears of every step of a decision, in this order: of each policy its statements, of each statement its elements and
-/// then what became of it; after the statements their level and their layer; in the end the decision.
+/// A listener that is told every step of a decision, in this order: each policy, its statements, the elements of each
+/// statement and then its outcome; after the statements their level and their layer; at the end the verdicts together.
 ///
-/// Whoever overrides nothing hears nothing.
+/// A listener changes no answer. The default methods do nothing.
 pub trait Trace {
-    /// Whether anybody listens. If not, evaluation stops as soon as it is settled and these calls compile to nothing.
+    /// Whether the methods do anything. If not, evaluation stops as soon as it is settled, and the calls compile to
+    /// nothing.
     const LISTENS: bool;
-    /// Whether every statement is considered, and no index asked for those worth it. So it is for whoever listens.
+    /// Whether every statement is considered, without the indexes. A listener is told of every statement.
     const SCANS: bool = Self::LISTENS;
-    /// Who asks and whose the resource is are known: policies will be evaluated.
+    /// The principal and the owner of the resource are known, and policies are evaluated next.
     fn begin(&mut self, _: &Facts<'_>) {}
 
-    /// A policy is next; one that is attached in two ways comes twice.
+    /// A policy is next. A policy that is attached in two ways comes twice.
     fn policy(&mut self, _: &Arc<Policy>) {}
 
-    /// Whether the statement speaks of the action.
+    /// The statement was compared with the action.
     fn action(&mut self, _matches: bool) {}
 
-    /// How strongly the statement speaks of the principal (P-1); `None`: not at all.
+    /// The statement was compared with the principal: how strongly it matches (P-1), or `None` if it does not.
     fn principal(&mut self, _: Option<Strength>) {}
 
-    /// Whether the statement speaks of the resource.
+    /// The statement was compared with the resource.
     fn resource(&mut self, _matches: bool) {}
 
-    /// What one condition of the statement says about the values of its key.
+    /// A condition of the statement was evaluated with these values of its key.
     fn condition(&mut self, _: &Facts<'_>, _: &Condition, _: &Values<'_>, _: Truth) {}
 
-    /// A statement was considered.
+    /// A statement was evaluated.
     fn statement(&mut self, _: &Facts<'_>, _: &StatementRef, _: Outcome) {}
 
-    /// The Allows that were heard of in this layer grant nothing here, only its Denies count (T-1, T-50).
+    /// The Allows of this layer so far grant nothing, and only its Denies count (T-1, T-50).
     fn set_aside_allows(&mut self) {}
 
-    /// All statements of one level of control policies were, from the root of the organization down (E-21).
+    /// One level of control policies was evaluated; levels go from the root of the organization down (E-21).
     fn level(&mut self, _: Verdict) {}
 
-    /// All statements of one policy type were.
+    /// All policies of one type were evaluated.
     fn layer(&mut self, _: PolicyType, _: Verdict) {}
 
-    /// The verdicts have been put together.
+    /// The verdicts were combined.
     fn decided(&mut self, _: Standing, _: &Verdicts, _: Reason) {}
 }
 
-/// What became of one statement (E-11).
+/// The outcome of one statement (E-11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// It applies, with this strength.
+    /// The statement applies with this strength.
     Applies(Strength),
-    /// It speaks of other actions.
+    /// It does not match the action.
     OtherAction,
-    /// It speaks of other principals.
+    /// It does not match the principal.
     OtherPrincipal,
-    /// It speaks of other resources.
+    /// It does not match the resource.
     OtherResource,
-    /// Its condition does not hold.
+    /// Its conditions do not hold.
     ConditionFails,
 }
 
-/// Nobody listens.
+/// No listener.
 pub struct Silent;
 
 impl Trace for Silent {
     const LISTENS: bool = false;
 }
 
-/// Nobody listens, and no index is asked: what the indexes are measured and proven against.
+/// No listener and no indexes: the indexes are measured and proven against this.
 pub struct Scanning;
 
 impl Trace for Scanning {

@@ -11,9 +11,9 @@
 //! store and loaded from there, and only then made in the store. An answer must
 //!
 //! - name the revision of a listed state that loads, and be what the engine says about that state: decision, reason
-//! and determining statements;
+//!   and determining statements;
 //! - come from no older state than an earlier answer to the same client, or than a state known to be in force when it
-//! asked, and from no state that has not been written yet.
+//!   asked, and from no state that has not been written yet.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -20,11 +20,11 @@ use crate::engine::request::Request;
 use crate::language::condition::operator::Values;
 use crate::name::{Arn, Principal};
 
-/// The longest key: questions with long values would fill the cache with few answers.
+/// The longest key, because questions with long values would fill the cache with few decisions.
 const MAX_BYTES: usize = 4 * 1024;
-/// Up to here a key lives on the stack.
+/// The longest key that stays on the stack.
 const ON_STACK: usize = 512;
-/// The hash at the front.
+/// The length of the hash at the front.
 const HASH: usize = size_of::<u64>();
 
 /// A key on its way to the cache.
@@ -35,8 +35,8 @@ impl Key {
         Self(SmallVec::new())
     }
 
-    /// Writes the key of a question. Whether it has one: not if a policy in play has no slice yet or reads the clock
-    /// (K-41), nor if it would be too long.
+    /// Writes the key of a question. Returns whether it has one: it has none if a policy in play has no slice yet or
+    /// reads the clock (K-41), or if the key would be too long.
     pub(super) fn fill(&mut self, facts: &Facts<'_>, plan: &Plan<'_>, seed: u64) -> bool {
         let request = facts.request;
         self.0.clear();
@@ -86,7 +86,7 @@ impl Key {
         true
     }
 
-    /// All of it, the hash at the front.
+    /// Returns the key, which begins with its hash.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }
@@ -130,7 +130,7 @@ impl Key {
         }
     }
 
-    /// The value of a context key. That there is none is a value too, and each way to have none another (K-40, K-44).
+    /// Writes the value of a context key. Each way to have no value is written as a value of its own (K-40, K-44).
     fn value(&mut self, key: &ContextKey, values: &Values<'_>, request: &Request) {
         match values {
             Values::Absent if is_empty_list(key, request) => self.0.push(1),
@@ -152,7 +152,8 @@ impl Key {
     }
 }
 
-/// Whether the caller gave a list without elements. It counts as no value (C-7), but is not the same (K-44).
+/// Returns whether the caller gave a list without elements. It counts as no value (C-7), but gets a key of its own
+/// (K-44).
 fn is_empty_list(key: &ContextKey, request: &Request) -> bool {
     let entries = request.context.entries();
     entries

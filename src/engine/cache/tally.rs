@@ -10,34 +10,34 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::compile::policy_set::Slice;
 
-/// How many places to count in; a power of two.
+/// The number of tallies, a power of two.
 const N_TALLIES: usize = 64;
-/// The patience of the beginning, and the most there can be.
+/// The patience at the start, which is also the most.
 const PATIENCE: i32 = 1_024;
-/// What a question that was asked before is worth. One in five must be.
+/// What a repeated question adds to the patience. So one question in five must repeat.
 const ENCOURAGEMENT: i32 = 4;
-/// What a decision costs that turns out to be cheap, though its slices are expensive.
+/// What a decision takes from the patience if it turns out to be cheap although its slices are expensive.
 const LET_DOWN: i32 = 8;
 /// The patience after a rest.
 const TRIAL: i32 = 128;
-/// For how many questions the cache rests.
+/// The number of questions for which the cache rests.
 const REST: i32 = 4_096;
 
-/// How often decisions were looked up. Those that are cheap to evaluate are not, and count nowhere.
+/// How often decisions were looked up. Decisions that are cheap to evaluate are not looked up and not counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// The decision was found.
     pub hits: u64,
-    /// It was not.
+    /// The decision was not found.
     pub misses: u64,
-    /// It was not looked up, expensive as it was: it may depend on the clock, its policies are not known by name or have no
-    /// slice yet, its key would be too long, or questions of its kind do not repeat.
+    /// The decision was expensive but not looked up: it may depend on the clock, its policies have no name or no slice
+    /// yet, its key would be too long, or questions of its kind do not repeat.
     pub bypasses: u64,
-    /// It was kept.
+    /// The decision was kept.
     pub insertions: u64,
 }
 
-/// All places to count in.
+/// All tallies.
 #[derive(Debug)]
 pub(super) struct Tallies([Tally; N_TALLIES]);
 
@@ -47,7 +47,7 @@ impl Default for Tallies {
     }
 }
 
-/// One place to count in; on cache lines of its own.
+/// The counts of some slices, on cache lines of their own.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Tally {
@@ -55,7 +55,7 @@ pub(super) struct Tally {
     misses: AtomicU64,
     bypasses: AtomicU64,
     insertions: AtomicU64,
-    /// Above 0: how many more misses are borne. Up to 0: for how many questions the cache rests.
+    /// Above 0: how many more misses are tolerated. Otherwise: for how many more questions the cache rests.
     patience: AtomicI32,
 }
 
@@ -72,7 +72,7 @@ impl Tally {
 }
 
 impl Tallies {
-    /// Where questions that are expensive by `slice` count.
+    /// Returns the tally for questions that `slice` makes expensive.
     pub(super) fn of(&self, slice: &Slice) -> &Tally {
         // Addresses differ in their middle bits: multiplied, in their highest.
         let mixed = (ptr::from_ref(slice).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -98,8 +98,8 @@ impl Tallies {
 }
 
 impl Tally {
-    /// Whether the cache is not to be asked this time. Threads that come at once may lose each other's steps: so the
-    /// rest is a little longer, or the trial.
+    /// Returns whether the cache is not to be asked this time. Concurrent threads may lose each other's steps, which makes
+    /// the rest or the trial a little longer.
     pub(super) fn rests(&self) -> bool {
         let patience = self.patience.load(Ordering::Relaxed);
         if patience > 0 {
@@ -110,7 +110,7 @@ impl Tally {
         true
     }
 
-    /// The question was asked before.
+    /// Counts a question that was asked before.
     pub(super) fn encouraged(&self) {
         let patience = self.patience.load(Ordering::Relaxed);
         if (1..PATIENCE).contains(&patience) {
@@ -119,12 +119,12 @@ impl Tally {
         }
     }
 
-    /// The question was not asked before, or cannot be looked up.
+    /// Counts a question that was not asked before or cannot be looked up.
     pub(super) fn disappointed(&self) {
         self.lose(1);
     }
 
-    /// The question was asked before, but the decision was made with little work: it is not kept.
+    /// Counts a question that was asked before, but whose decision took so little work that it is not kept.
     pub(super) fn let_down(&self) {
         self.lose(LET_DOWN);
     }

@@ -432,8 +432,8 @@ fn key_of(generation: &Generation, raw: &Question<'_>) -> Option<Vec<u8>> {
     let facts =
         Facts::find(&generation.snapshot, &request, &work).unwrap_or_else(|_| panic!("{raw:?}"));
     let mut key = Key::new();
-    key.fill(&facts, &Plan::of(&facts, true), 7)
-        .then(|| key.bytes().to_vec())
+    let has_key = Plan::with(&facts, true, |plan| key.fill(&facts, plan, 7));
+    has_key.then(|| key.bytes().to_vec())
 }
 
 #[test]
@@ -537,7 +537,7 @@ fn expensive_questions_are_kept_when_they_are_asked_again() {
         ask(&generation, &question(&[("app:colour", &["white"])]));
     }
     let counts = live.cache_counts();
-    // The first makes no slice, the second has none but makes it, the third is the first at the door.
+    // The first makes no slice, the second has none but makes it, the third is the first that the doorkeeper sees.
     assert!(counts.hits >= 96, "{counts:?}");
     assert_eq!(counts.insertions, 1, "{counts:?}");
 }
@@ -591,14 +591,14 @@ fn memory_is_bounded() {
 }
 
 #[test]
-fn the_door_knows_what_came_by_of_late() {
-    let door = Door::of(1024);
-    assert_eq!(door.0.len(), 64);
+fn the_doorkeeper_knows_recent_hashes() {
+    let doorkeeper = Doorkeeper::of(1024);
+    assert_eq!(doorkeeper.0.len(), 64);
     let hash = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63;
-    assert!(!door.lets_in(hash(1)));
-    assert!(door.lets_in(hash(1)));
+    assert!(!doorkeeper.lets_in(hash(1)));
+    assert!(doorkeeper.lets_in(hash(1)));
     for number in 2..10_000 {
-        door.lets_in(hash(number));
+        doorkeeper.lets_in(hash(number));
     }
-    assert!(!door.lets_in(hash(1)), "long ago");
+    assert!(!doorkeeper.lets_in(hash(1)), "long ago");
 }
