@@ -4,8 +4,9 @@ use std::ops::ControlFlow;
 
 use super::decision::{Decision, Reason};
 use super::facts::Facts;
+use super::layer::Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
 use super::layer::{Layer, Verdict};
-use super::plan::{Plan, Standing};
+use super::plan::{Insider, Plan, Standing};
 use super::principal::{Strength, cannot_assume};
 use super::trace::Trace;
 use crate::language::document::PolicyType;
@@ -34,9 +35,9 @@ pub(super) fn decide<T: Trace>(facts: &Facts<'_>, plan: &Plan<'_>, trace: &mut T
 /// Returns what [`combine`] and [`Layers::decision`] give if only identity policies are in play (E-14, E-40).
 fn by_identity(layer: Layer<'_>) -> Decision {
     let reason = match layer.verdict {
-        Verdict::ExplicitDeny => Reason::ExplicitDenyIdentity,
-        Verdict::Allow(_) => Reason::AllowIdentity,
-        Verdict::ImplicitDeny | Verdict::NotInPlay => Reason::ImplicitDenyIdentity,
+        ExplicitDeny => Reason::ExplicitDenyIdentity,
+        Allow(_) => Reason::AllowIdentity,
+        ImplicitDeny | NotInPlay => Reason::ImplicitDenyIdentity,
     };
     let mut decision = Decision::without_statements(reason);
     if let Some(by) = layer.settled_by() {
@@ -57,89 +58,81 @@ pub struct Verdicts {
     pub session: Verdict,
 }
 
-/// Returns the reason that the verdicts lead to (table 5.7).
+/// Returns the reason that the verdicts lead to: the last half of section 5.5, and table 5.7.
 pub(super) fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
+    denied(verdicts).unwrap_or_else(|| match standing {
+        Standing::Outsider(reason) => outsider(reason, verdicts),
+        Standing::Insider(insider) => member(insider, verdicts),
+    })
+}
+
+/// E-15: any explicit deny ends it, and E-28 orders the labels. A control policy that does not allow ends it too.
+fn denied(verdicts: &Verdicts) -> Option<Reason> {
     use Reason as R;
-    use Verdict::{Allow, ExplicitDeny, ImplicitDeny, NotInPlay};
-    // E-15: any deny ends it. E-28: the order only picks the label.
-    if matches!(verdicts.resource_control, ExplicitDeny) {
-        return R::ExplicitDenyResourceControl;
+    let (rcp, scp) = (verdicts.resource_control, verdicts.service_control);
+    let (boundary, session) = (verdicts.permissions_boundary, verdicts.session);
+    let explicit = [
+        (rcp, R::ExplicitDenyResourceControl),
+        (scp, R::ExplicitDenyServiceControl),
+        (verdicts.resource, R::ExplicitDenyResource),
+        (verdicts.identity, R::ExplicitDenyIdentity),
+        (boundary, R::ExplicitDenyPermissionsBoundary),
+        (session, R::ExplicitDenySession),
+    ];
+    let mut explicit = explicit.into_iter();
+    let first = explicit.find_map(|(verdict, reason)| (verdict == ExplicitDeny).then_some(reason));
+    first.or(match (rcp, scp) {
+        (ImplicitDeny, _) => Some(R::ImplicitDenyResourceControl),
+        (_, ImplicitDeny) => Some(R::ImplicitDenyServiceControl),
+        _ => None,
+    })
+}
+
+/// E-51, E-52, T-20: anonymous callers, services and identity providers need a resource policy that names them.
+fn outsider(reason: Reason, verdicts: &Verdicts) -> Reason {
+    match verdicts.resource {
+        Allow(Strength::Direct) => reason,
+        _ => Reason::ImplicitDenyResource,
     }
-    if matches!(verdicts.service_control, ExplicitDeny) {
-        return R::ExplicitDenyServiceControl;
-    }
-    if matches!(verdicts.resource, ExplicitDeny) {
-        return R::ExplicitDenyResource;
-    }
-    if matches!(verdicts.identity, ExplicitDeny) {
-        return R::ExplicitDenyIdentity;
-    }
-    if matches!(verdicts.permissions_boundary, ExplicitDeny) {
-        return R::ExplicitDenyPermissionsBoundary;
-    }
-    if matches!(verdicts.session, ExplicitDeny) {
-        return R::ExplicitDenySession;
-    }
-    if matches!(verdicts.resource_control, ImplicitDeny) {
-        return R::ImplicitDenyResourceControl;
-    }
-    if matches!(verdicts.service_control, ImplicitDeny) {
-        return R::ImplicitDenyServiceControl;
-    }
-    let is_granted_by_identity = matches!(verdicts.identity, Allow(_));
-    let (same_account, resource_policy_required, is_root, is_federated) = match standing {
-        Standing::Outsider(reason) => {
-            let is_direct = matches!(verdicts.resource, Allow(Strength::Direct));
-            return if is_direct {
-                reason
-            } else {
-                R::ImplicitDenyResource
-            }; // E-51, E-52, T-20
+}
+
+/// Everybody else belongs to an account.
+fn member(insider: Insider, verdicts: &Verdicts) -> Reason {
+    use Reason as R;
+    let is_allowed_by_resource = matches!(verdicts.resource, Allow(_));
+    let is_allowed_by_identity = matches!(verdicts.identity, Allow(_));
+    if insider.same_account {
+        if verdicts.resource == Allow(Strength::Direct) {
+            return R::AllowResourceDirect; // E-41
         }
-        Standing::Insider {
-            same_account,
-            resource_policy_required,
-            is_root,
-            is_federated,
-        } => (
-            same_account,
-            resource_policy_required,
-            is_root,
-            is_federated,
-        ),
-    };
-    if same_account {
-        match verdicts.resource {
-            Allow(Strength::Direct) => return R::AllowResourceDirect, // E-41
-            Allow(Strength::Entity) => {}                             // E-42
-            Allow(Strength::Account) if is_granted_by_identity => {}
-            _ if resource_policy_required && !matches!(verdicts.resource, Allow(_)) => {
-                return R::ImplicitDenyResource;
-            } // E-45
-            _ if is_granted_by_identity => {}
-            _ => return R::ImplicitDenyIdentity, // E-43, E-46
+        if insider.resource_policy_required && !is_allowed_by_resource {
+            return R::ImplicitDenyResource; // E-45
+        }
+        if verdicts.resource != Allow(Strength::Entity) && !is_allowed_by_identity {
+            return R::ImplicitDenyIdentity; // E-42, E-43, E-46
         }
     } else {
-        if !matches!(verdicts.resource, Allow(_)) {
+        if !is_allowed_by_resource {
             return R::ImplicitDenyResource;
         }
-        if !is_granted_by_identity {
+        if !is_allowed_by_identity {
             return R::ImplicitDenyIdentity;
         }
     }
-    if matches!(verdicts.permissions_boundary, ImplicitDeny) {
+    if verdicts.permissions_boundary == ImplicitDeny {
         return R::ImplicitDenyPermissionsBoundary;
     }
-    if matches!(verdicts.session, ImplicitDeny)
-        || (is_federated && matches!(verdicts.session, NotInPlay))
-    {
+    if verdicts.session == ImplicitDeny || insider.is_federated && verdicts.session == NotInPlay {
         return R::ImplicitDenySession; // E-49
     }
-    match (is_root, same_account, is_granted_by_identity) {
-        (true, _, _) => R::AllowRoot,
-        (false, false, _) => R::AllowCrossAccount,
-        (false, true, true) => R::AllowIdentity,
-        (false, true, false) => R::AllowResourceEntity,
+    match insider {
+        Insider { is_root: true, .. } => R::AllowRoot,
+        Insider {
+            same_account: false,
+            ..
+        } => R::AllowCrossAccount,
+        _ if is_allowed_by_identity => R::AllowIdentity,
+        _ => R::AllowResourceEntity,
     }
 }
 
@@ -156,12 +149,12 @@ struct Layers<'a> {
 impl<'a> Layers<'a> {
     /// The layers before any is evaluated.
     const NOT_IN_PLAY: Self = Self {
-        resource_control: Layer::without_statement(Verdict::NotInPlay),
-        service_control: Layer::without_statement(Verdict::NotInPlay),
-        resource: Layer::without_statement(Verdict::NotInPlay),
-        identity: Layer::without_statement(Verdict::NotInPlay),
-        permissions_boundary: Layer::without_statement(Verdict::NotInPlay),
-        session: Layer::without_statement(Verdict::NotInPlay),
+        resource_control: Layer::without_statement(NotInPlay),
+        service_control: Layer::without_statement(NotInPlay),
+        resource: Layer::without_statement(NotInPlay),
+        identity: Layer::without_statement(NotInPlay),
+        permissions_boundary: Layer::without_statement(NotInPlay),
+        session: Layer::without_statement(NotInPlay),
     };
 
     /// Evaluates every policy type (E-8), in the order of E-28. Stops at the first explicit deny if nobody listens:
@@ -230,7 +223,7 @@ impl<'a> Layers<'a> {
 fn after<T: Trace>(policy_type: PolicyType, verdict: Verdict, trace: &mut T) -> ControlFlow<()> {
     trace.layer(policy_type, verdict);
     match verdict {
-        Verdict::ExplicitDeny if !T::LISTENS => ControlFlow::Break(()),
+        ExplicitDeny if !T::LISTENS => ControlFlow::Break(()),
         _ => ControlFlow::Continue(()),
     }
 }
@@ -241,10 +234,10 @@ pub(super) fn settled_by(reason: Reason, standing: Standing) -> &'static [Policy
     use Reason as R;
     let is_at_home = matches!(
         standing,
-        Standing::Insider {
+        Standing::Insider(Insider {
             same_account: true,
             ..
-        }
+        })
     );
     match reason {
         R::AllowRoot if is_at_home => &[], // E-50: nobody has to say so
@@ -280,7 +273,7 @@ fn together<'a, T: Trace>(
     facts: &Facts<'_>,
     trace: &mut T,
 ) -> Layer<'a> {
-    let none = Layer::without_statement(Verdict::NotInPlay);
+    let none = Layer::without_statement(NotInPlay);
     plan.of_type(policy_type).fold(none, |layer, source| {
         layer.beside(source.evaluate(facts, trace))
     })
@@ -293,17 +286,17 @@ fn every_level<'a, T: Trace>(
     facts: &Facts<'_>,
     trace: &mut T,
 ) -> Layer<'a> {
-    let mut total = Layer::without_statement(Verdict::NotInPlay);
+    let mut total = Layer::without_statement(NotInPlay);
     for source in plan.of_type(policy_type) {
         let level = source.evaluate(facts, trace);
         trace.level(level.verdict);
         total = match (total.verdict, level.verdict) {
-            (Verdict::ExplicitDeny, _) => total,
-            (_, Verdict::ExplicitDeny) => level,
-            (Verdict::ImplicitDeny, _) => total,
+            (ExplicitDeny, _) => total,
+            (_, ExplicitDeny) => level,
+            (ImplicitDeny, _) => total,
             (_, verdict) => Layer::without_statement(verdict),
         };
-        if total.verdict == Verdict::ExplicitDeny && !T::LISTENS {
+        if total.verdict == ExplicitDeny && !T::LISTENS {
             break;
         }
     }
@@ -320,7 +313,7 @@ fn resource<'a, T: Trace>(plan: &Plan<'a>, facts: &Facts<'_>, trace: &mut T) -> 
     }
     // T-1, T-50: the trust policy or the identity side alone can allow; a Deny elsewhere still denies.
     trace.set_aside_allows();
-    let denied = Some(attached).filter(|layer| layer.verdict == Verdict::ExplicitDeny);
+    let denied = Some(attached).filter(|layer| layer.verdict == ExplicitDeny);
     let trust = together(plan, PolicyType::Trust, facts, trace);
     // T-21: a provider is registered in the account of the roles that trust it; one of another account is a stranger.
     let is_stranger = match facts.caller.principal {
@@ -328,9 +321,9 @@ fn resource<'a, T: Trace>(plan: &Plan<'a>, facts: &Facts<'_>, trace: &mut T) -> 
         _ => false,
     };
     match (trust.verdict, denied) {
-        (Verdict::ExplicitDeny, _) => trust,
+        (ExplicitDeny, _) => trust,
         (_, Some(denied)) => denied,
-        (Verdict::Allow(_), _) if is_stranger => Layer::without_statement(Verdict::ImplicitDeny),
+        (Allow(_), _) if is_stranger => Layer::without_statement(ImplicitDeny),
         _ => trust,
     }
 }
@@ -339,9 +332,9 @@ fn resource<'a, T: Trace>(plan: &Plan<'a>, facts: &Facts<'_>, trace: &mut T) -> 
 fn identity<'a, T: Trace>(plan: &Plan<'a>, facts: &Facts<'_>, trace: &mut T) -> Layer<'a> {
     let layer = plan.identity().evaluate(facts, trace);
     match layer.verdict {
-        Verdict::ExplicitDeny | Verdict::NotInPlay => layer,
+        ExplicitDeny | NotInPlay => layer,
         _ if cannot_assume(&facts.caller, &facts.request.action) => {
-            Layer::without_statement(Verdict::ImplicitDeny)
+            Layer::without_statement(ImplicitDeny)
         }
         _ => layer,
     }

@@ -58,16 +58,20 @@ pub enum Standing {
     /// Only a resource policy can allow, for this reason.
     Outsider(Reason),
     /// The principal belongs to an account.
-    Insider {
-        /// Whether it is the account that owns the resource.
-        same_account: bool,
-        /// E-45.
-        resource_policy_required: bool,
-        /// Whether the principal is the root user (E-50).
-        is_root: bool,
-        /// Whether it is a federated user (E-49).
-        is_federated: bool,
-    },
+    Insider(Insider),
+}
+
+/// What is known of a principal that belongs to an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Insider {
+    /// Whether it is the account that owns the resource.
+    pub same_account: bool,
+    /// Whether the resource policy must allow too (E-45).
+    pub resource_policy_required: bool,
+    /// Whether the principal is the root user (E-50).
+    pub is_root: bool,
+    /// Whether it is a federated user (E-49).
+    pub is_federated: bool,
 }
 
 impl<'a> Plan<'a> {
@@ -306,7 +310,7 @@ impl Standing {
             (own, _) => own.map(|own| own.id.as_str()) == facts.owner,
         };
         let kind = request.action.kind();
-        Self::Insider {
+        Self::Insider(Insider {
             // an unknown owner is nobody's account.
             same_account: is_unnamed || is_owner(),
             // E-45; for T-50 only the identity side counts.
@@ -314,7 +318,7 @@ impl Standing {
                 && (kind.is_issuing() || (kind != ActionKind::PassRole && is_flagged())),
             is_root: caller.is_root(),
             is_federated: caller.is_federated(),
-        }
+        })
     }
 }
 

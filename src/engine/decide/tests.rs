@@ -407,12 +407,12 @@ const TABLE: &[(&str, &str, &str, [&str; 6], &str)] = &[
 
 fn verdict(cell: &str) -> Verdict {
     match cell {
-        "-" => Verdict::NotInPlay,
-        "I" => Verdict::ImplicitDeny,
-        "D" => Verdict::ExplicitDeny,
-        "A" | "direct" => Verdict::Allow(Strength::Direct),
-        "entity" => Verdict::Allow(Strength::Entity),
-        "account" => Verdict::Allow(Strength::Account),
+        "-" => NotInPlay,
+        "I" => ImplicitDeny,
+        "D" => ExplicitDeny,
+        "A" | "direct" => Allow(Strength::Direct),
+        "entity" => Allow(Strength::Entity),
+        "account" => Allow(Strength::Account),
         other => panic!("unknown cell {other}"),
     }
 }
@@ -440,12 +440,12 @@ fn the_combination_follows_the_outcome_table() {
         let standing = match *principal {
             "service" => Standing::Outsider(Reason::AllowService),
             "anonymous" => Standing::Outsider(Reason::AllowAnonymous),
-            _ => Standing::Insider {
+            _ => Standing::Insider(Insider {
                 same_account: *relation == "same",
                 resource_policy_required: row.starts_with("DR"),
                 is_root: false,
                 is_federated: false,
-            },
+            }),
         };
         assert_eq!(combine(standing, &verdicts).label(), *expected, "{row}");
     }

@@ -13,7 +13,7 @@ use crate::engine::decide::{Verdicts, combine, settled_by};
 use crate::engine::decision::{Reason, StatementRef};
 use crate::engine::facts::Facts;
 use crate::engine::layer::Verdict;
-use crate::engine::plan::{ORDER, Standing};
+use crate::engine::plan::{Insider, ORDER, Standing};
 use crate::engine::principal::{Strength, cannot_assume};
 use crate::engine::request::Request;
 use crate::engine::trace::{Outcome, Trace};
@@ -441,10 +441,10 @@ fn mark_deciding(statements: &mut [StatementResult], standing: Standing, reason:
     // E-45: where the resource policy has to allow too, its Allow was needed.
     let needs_resource = matches!(
         standing,
-        Standing::Insider {
+        Standing::Insider(Insider {
             resource_policy_required: true,
             ..
-        }
+        })
     );
     let least = match reason {
         Reason::AllowResourceDirect
@@ -506,11 +506,11 @@ fn of_mut(verdicts: &mut Verdicts, policy_type: PolicyType) -> &mut Verdict {
 
 /// S-6: each side by itself; only across accounts.
 fn sides(standing: Standing, verdicts: &Verdicts) -> Option<CrossAccount> {
-    let Standing::Insider {
+    let Standing::Insider(Insider {
         same_account: false,
         is_federated,
         ..
-    } = standing
+    }) = standing
     else {
         return None;
     };
