@@ -1,21 +1,10 @@
 //! The reasons why a question has no answer.
 
-use std::fmt;
+use crate::engine::error::{Fault, RequestError, RequestErrorKind};
 
-use crate::engine::error::{RequestError, RequestErrorKind};
-
-/// The reason why a question has no answer. It has one of a closed set of kinds, and every protocol maps each kind to a
-/// status of its own.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// The kind of fault.
-    pub kind: RefusalKind,
-    /// The field at fault, as the protocol names it: `principal`, `context["app:x"]`, `session.tags["team"]`; empty if
-    /// no single field is at fault.
-    pub field: String,
-    /// The fault in words.
-    pub message: String,
-}
+/// The reason why a question has no answer, as every protocol gets it. It has one of a closed set of kinds, and every
+/// protocol maps each kind to a status of its own.
+pub type Refusal = Fault<RefusalKind>;
 
 /// The kinds of refusals. A refusal is never an allow, and it is not a denial either.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,14 +79,3 @@ impl From<RequestError> for Refusal {
         }
     }
 }
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field.as_str() {
-            "" => f.write_str(&self.message),
-            field => write!(f, "{field}: {}", self.message),
-        }
-    }
-}
-
-impl std::error::Error for Refusal {}

@@ -1,7 +1,7 @@
 //! What must be right about a question before it is decided, and needs the store to know (5.5: validate, owner).
 
 use super::derived::is_of;
-use super::error::RequestError;
+use super::error::{RequestError, context_field};
 use super::request::{Request, is_task_policy};
 use crate::compile::attachments::Attachment;
 use crate::compile::oidc_issuer;
@@ -116,10 +116,8 @@ fn check_assume_role_parameters(
                 "a session of this role lasts {} to {most} seconds",
                 SESSION_SECONDS.start()
             );
-            return Err(RequestError::invalid(
-                "context[\"sts:DurationSeconds\"]",
-                message,
-            ));
+            let field = context_field("sts:DurationSeconds");
+            return Err(RequestError::invalid(field, message));
         }
     }
     for entry in request.context.request_tags() {
@@ -129,7 +127,7 @@ fn check_assume_role_parameters(
             .iter()
             .any(|inherited| *inherited == entry.key.tag())
         {
-            let field = format!("context[\"{}\"]", entry.spelled);
+            let field = context_field(&entry.spelled);
             return Err(RequestError::invalid(
                 field,
                 "the session passes this tag on already",
@@ -142,10 +140,8 @@ fn check_assume_role_parameters(
     ) && passed.values().iter().any(|value| **value != **own)
     {
         let message = format!("the session's source identity is `{own}` and cannot be changed");
-        return Err(RequestError::invalid(
-            "context[\"sts:SourceIdentity\"]",
-            message,
-        ));
+        let field = context_field("sts:SourceIdentity");
+        return Err(RequestError::invalid(field, message));
     }
     Ok(())
 }
@@ -160,7 +156,7 @@ fn check_assume_root_parameters(request: &Request) -> Result<(), RequestError> {
         let fits = |seconds: &str| seconds.parse::<u32>().is_ok_and(|n| n <= MAX_ROOT_SECONDS);
         if !matches!(seconds, [one] if fits(one)) {
             return Err(RequestError::invalid(
-                "context[\"sts:DurationSeconds\"]",
+                context_field("sts:DurationSeconds"),
                 format!("a session of a root user lasts {MAX_ROOT_SECONDS} seconds at most"),
             ));
         }
@@ -169,7 +165,7 @@ fn check_assume_root_parameters(request: &Request) -> Result<(), RequestError> {
         && !matches!(task, [one] if is_task_policy(one))
     {
         return Err(RequestError::invalid(
-            "context[\"sts:TaskPolicyArn\"]",
+            context_field("sts:TaskPolicyArn"),
             "is no task policy: `arn:aws:iam::aws:policy/root-task/NAME`",
         ));
     }

@@ -6,17 +6,22 @@ use super::lost::Lost;
 use crate::language::json::quoted;
 use crate::name::Malformed;
 
-/// The reason why a question has no answer: `INVALID_ARGUMENT` on the wire, with the path of the field as the protocol
-/// names it.
+/// The reason why a question has no answer, with the path of the field as the protocols name it. `K` is the set of kinds
+/// that one layer tells apart: the engine's [`RequestErrorKind`], or the
+/// [`RefusalKind`](crate::authorizer::RefusalKind) that every protocol maps to a status.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RequestError {
+pub struct Fault<K> {
     /// The kind of fault.
-    pub kind: RequestErrorKind,
-    /// The path of the field: `principal`, `context["app:x"]`, `session.tags["team"]` and so on.
+    pub kind: K,
+    /// The path of the field: `principal`, `context["app:x"]`, `session.tags["team"]` and so on. It is empty if no
+    /// single field is at fault.
     pub field: String,
     /// The message for the caller.
     pub message: String,
 }
+
+/// The engine's reason why a question has no answer.
+pub type RequestError = Fault<RequestErrorKind>;
 
 /// The kinds of fault in a question: `ErrorInfo.reason` on the wire.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +97,7 @@ impl RequestError {
     }
 }
 
-impl fmt::Display for RequestError {
+impl<K> fmt::Display for Fault<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.field.as_str() {
             "" => f.write_str(&self.message),
@@ -101,7 +106,7 @@ impl fmt::Display for RequestError {
     }
 }
 
-impl std::error::Error for RequestError {}
+impl<K: fmt::Debug> std::error::Error for Fault<K> {}
 
 /// Returns a function that makes an error about `field`.
 pub(super) fn at_field(field: &'static str) -> impl Fn(Malformed) -> RequestError {

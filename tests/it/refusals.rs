@@ -19,6 +19,10 @@ fn mistakes() -> Vec<(Value, &'static str)> {
         question["principal"] = json!("arn:aws:sts::111122223333:assumed-role/ops/s1");
         question
     };
+    let mut passes_a_transitive_tag =
+        of_role(json!({"tags": {"a\"b": "v"}, "transitiveTagKeys": ["a\"b"]})); // T-37
+    passes_a_transitive_tag["action"] = json!("sts:AssumeRole");
+    passes_a_transitive_tag["context"] = json!({"aws:RequestTag/a\"b": "v"});
     let long = "x".repeat(16 * 1024 + 1);
     vec![
         (with("principal", json!("ann")), "principal"),
@@ -69,6 +73,7 @@ fn mistakes() -> Vec<(Value, &'static str)> {
             of_role(json!({"attributes": {"app:\"": "v"}})),
             r#"session.attributes["app:\""]"#,
         ),
+        (passes_a_transitive_tag, r#"context["aws:RequestTag/a\"b"]"#),
         (
             of_role(json!({"issuedAt": "1970-01-01T00:00:00Z"})),
             "session.issued_at",
