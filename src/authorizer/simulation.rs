@@ -97,13 +97,7 @@ pub(super) fn simulate(
         &simulation.resources,
         Resource::parse,
     )?;
-    let n_pairs = actions.len() * resources.len();
-    if n_pairs > MAX_SIMULATED_PAIRS {
-        let message = format!(
-            "{n_pairs} pairs of an action and a resource are too many, the limit is {MAX_SIMULATED_PAIRS}"
-        );
-        return Err(too_large("actions", message));
-    }
+    check_n_pairs(actions.len() * resources.len())?;
     let first = Question {
         action: actions.first().map_or("", |one| one.text),
         resource: resources.first().map_or("", |one| one.text),
@@ -144,6 +138,17 @@ pub(super) fn simulate(
         revision: snapshot.revision.as_str().to_owned(),
         request_id: question.request_id.to_owned(),
     })
+}
+
+/// Checks how many results the simulation will have.
+fn check_n_pairs(n_pairs: usize) -> Result<(), RequestError> {
+    if n_pairs > MAX_SIMULATED_PAIRS {
+        let message = format!(
+            "{n_pairs} pairs of an action and a resource are too many, the limit is {MAX_SIMULATED_PAIRS}"
+        );
+        return Err(too_large("actions", message));
+    }
+    Ok(())
 }
 
 /// Checks the sizes of all fields.

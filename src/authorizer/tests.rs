@@ -119,6 +119,8 @@ fn a_panic_is_an_internal_error_of_the_question_alone() {
 }
 
 /// Every field that has a limit is tried with a value one over it.
+///
+/// The function is long because it is a table, with one question for each field.
 #[test]
 fn what_is_over_its_limit_is_too_large() {
     let limits = Limits::DEFAULT;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::{Common, Status};
 use crate::authorizer::Authorizer;
@@ -203,6 +204,24 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     end_at_the_latest(config.drain_timeout.saturating_add(FAREWELL));
     tracing::info!("draining");
     let _ = stop.send(()); // fails only if the server has ended by itself
+    drain(serving, &mut stop_signals, config.drain_timeout, &in_flight).await;
+    let Counts {
+        hits,
+        misses,
+        bypasses,
+        insertions,
+    } = live.cache_counts();
+    tracing::debug!(hits, misses, bypasses, insertions, "the decision cache");
+    Ok(Status::Fine)
+}
+
+/// Waits until `serving` has ended, until `timeout` is over or until a second signal comes.
+async fn drain(
+    serving: JoinHandle<anyhow::Result<()>>,
+    stop_signals: &mut Stop,
+    timeout: Duration,
+    in_flight: &InFlight,
+) {
     let second_signal = async {
         let first = Instant::now();
         loop {
@@ -214,7 +233,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     };
     tokio::select! {
         _ = serving => tracing::info!("drained"),
-        () = tokio::time::sleep(config.drain_timeout) => match in_flight.n_calls() {
+        () = tokio::time::sleep(timeout) => match in_flight.n_calls() {
             0 => tracing::warn!("connections were still open when the drain timeout was over"),
             n_calls => {
                 tracing::warn!(n_calls, "calls were still in flight when the drain timeout was over");
@@ -222,14 +241,6 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         },
         () = second_signal => tracing::warn!("stopped by a second signal"),
     }
-    let Counts {
-        hits,
-        misses,
-        bypasses,
-        insertions,
-    } = live.cache_counts();
-    tracing::debug!(hits, misses, bypasses, insertions, "the decision cache");
-    Ok(Status::Fine)
 }
 
 /// Ends the process after `patience` if it still runs then. Otherwise anything that blocks, such as a log that nobody

@@ -35,6 +35,7 @@ fn refused(text: &str) -> String {
         .join("\n")
 }
 
+/// The function is long because it holds a scenario with every member, and what is read from it.
 #[test]
 fn a_scenario_is_read_whole() {
     let text = r#"
@@ -242,6 +243,7 @@ fn the_evaluation_time_is_the_clock() {
     assert!(ask.simulated.is_some());
 }
 
+/// The function is long because it is a table of cases.
 #[test]
 fn whatever_is_not_understood_is_an_error() {
     let ask = "store: {}, ask: { principal: p }";

@@ -1,4 +1,7 @@
 //! Tests with whole stores in temporary directories: which stores load, and the one finding for each kind of mistake.
+//!
+//! The file is long because each kind of mistake in a store has its own test, and all of them share the stores and the
+//! checks at the top.
 
 #![expect(
     clippy::unwrap_used,
@@ -326,6 +329,7 @@ fn wrong_json_gives_one_finding_at_its_place() {
     refused(&root, Code::NOT_UTF8, "users/a.json:2:2");
 }
 
+/// The function is long because it is a table of cases.
 #[test]
 fn wrong_members_give_one_finding_each_at_their_place() {
     let user = |text: &str| shop(&[("users/a.json", text)]);

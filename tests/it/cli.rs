@@ -1,4 +1,6 @@
 //! Tests the command line as scripts use it.
+//!
+//! The file is long because each promise of a subcommand has its own test, with the texts that it prints.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,7 @@
 //! Tests explanations (section 7 of the semantics), mostly on the example shop.
+//!
+//! The file is long because each part of an explanation has its own test, and all of them share the example shop and the
+//! readers at the top.
 
 use std::sync::LazyLock;
 

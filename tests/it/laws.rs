@@ -16,7 +16,6 @@ use iamd::engine::decision::{Decision, StatementName, StatementRef};
 use iamd::engine::facts::Facts;
 use iamd::engine::layer::Verdict;
 use iamd::engine::live::Generation;
-use iamd::engine::question::{Question as Asked, SessionFacts as AskedFacts, Value as AskedValue};
 use iamd::engine::request::Request;
 use iamd::engine::session_policy::SessionPolicies;
 use iamd::engine::trace::{Outcome, Trace};
@@ -26,17 +25,19 @@ use jiff::Timestamp;
 use serde_json::Value as Json;
 
 use crate::oracle::context::OF_SOURCES;
-use crate::oracle::question::{Given, Question, SessionFacts};
+use crate::oracle::question::{Given, Question};
 use crate::oracle::store::Store;
 use crate::oracle::{self, Answer, Name};
 use crate::support::number_from_environment;
 use crate::worlds::{self, Random, World};
 
 mod answers;
+mod asked;
 mod restrictions;
 mod shares;
 mod spelling;
 
+use asked::asked_of;
 use shares::{Shares, Ways};
 
 const QUESTIONS_A_WORLD: u64 = 320;
@@ -629,62 +630,6 @@ impl Trace for Heard {
     }
 
     fn layer(&mut self, _: PolicyType, _: Verdict) {}
-}
-
-/// Returns the question as a protocol would send it.
-pub fn asked_of(question: &Question) -> Asked<'_> {
-    Asked {
-        principal: &question.principal,
-        action: &question.action,
-        resource: &question.resource,
-        context: given(&question.context),
-        session: question
-            .session
-            .as_ref()
-            .map(|facts| Box::new(session(facts))),
-        resource_account: &question.resource_account,
-        request_id: "",
-    }
-}
-
-fn session(facts: &SessionFacts) -> AskedFacts<'_> {
-    let time =
-        |seconds: Option<i64>| seconds.map(|seconds| Timestamp::from_second(seconds).unwrap());
-    let tags = facts.tags.iter();
-    AskedFacts {
-        policies: facts.policies.iter().map(String::as_str).collect(),
-        policy_arns: facts.policy_arns.iter().map(String::as_str).collect(),
-        tags: tags.map(|(key, value)| (&**key, &**value)).collect(),
-        source_identity: &facts.source_identity,
-        issued_at: time(facts.issued_at),
-        expires_at: time(facts.expires_at),
-        mfa_at: time(facts.mfa_at),
-        transitive_tag_keys: facts
-            .transitive_tag_keys
-            .iter()
-            .map(String::as_str)
-            .collect(),
-        claims: given(&facts.claims),
-        federated_provider: &facts.federated_provider,
-        parent: &facts.parent,
-        attributes: given(&facts.attributes),
-    }
-}
-
-fn given(entries: &[(String, Given)]) -> Vec<(&str, AskedValue<'_>)> {
-    let entries = entries.iter();
-    entries
-        .map(|(key, value)| (key.as_str(), value_of(value)))
-        .collect()
-}
-
-fn value_of(given: &Given) -> AskedValue<'_> {
-    match given {
-        Given::Text(text) => AskedValue::Text(text),
-        Given::Number(number) => AskedValue::Number(*number),
-        Given::Bool(value) => AskedValue::Bool(*value),
-        Given::List(elements) => AskedValue::List(elements.iter().map(value_of).collect()),
-    }
 }
 
 /// Returns the name that the oracle gives the statement.

@@ -4,6 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+mod source;
+
+use source::{UsedPath, functions, paths};
+
 /// One line per module, from the top layer to the lowest: the modules above that it may use.
 const MODULES: &[(&str, &[&str])] = &[
     ("limits", &[]),
@@ -182,10 +186,14 @@ const IMPURE: &[&[&str]] = &[
     &["rand"],
 ];
 
+/// The most lines of a file that gives no reason for its length.
 const MAX_LINES: usize = 700;
 
+/// The most lines of a function that gives no reason for its length: a screen.
+const MAX_LINES_OF_FUNCTION: usize = 70;
+
 struct Source {
-    /// The path below `src/`.
+    /// The path below `src/`, or below `tests/it/`.
     path: PathBuf,
     text: String,
 }
@@ -245,6 +253,11 @@ impl Source {
 }
 
 fn sources() -> Vec<Source> {
+    sources_below("src")
+}
+
+/// Returns all Rust files in a folder of the repository, sorted by path.
+fn sources_below(folder: &str) -> Vec<Source> {
     fn collect(folder: &Path, root: &Path, sources: &mut Vec<Source>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -259,7 +272,7 @@ fn sources() -> Vec<Source> {
             }
         }
     }
-    let root = crate::support::repository().join("src");
+    let root = crate::support::repository().join(folder);
     let mut sources = Vec::new();
     collect(&root, &root, &mut sources);
     sources.sort_by(|a, b| a.path.cmp(&b.path));
@@ -538,246 +551,51 @@ fn domain_types_know_nothing_of_files_and_messages() {
     );
 }
 
+/// Returns whether one of these lines gives the reason for a length.
+fn is_reason<'l>(lines: impl IntoIterator<Item = &'l str>) -> bool {
+    let mut lines = lines.into_iter();
+    lines.any(|line| line.to_lowercase().contains("long because"))
+}
+
 #[test]
 fn long_files_say_why() {
     let mut violations = BTreeSet::new();
-    for source in sources() {
-        if source.is_tests() {
-            continue; // One test after the other: nobody reads it from top to bottom.
-        }
-        let n_lines = source.text.lines().count();
-        let page = source
-            .text
-            .lines()
-            .take_while(|line| line.starts_with("//!"));
-        if n_lines > MAX_LINES
-            && !page
-                .into_iter()
-                .any(|line| line.to_lowercase().contains("long because"))
-        {
-            violations.insert(format!("{}: {n_lines} lines", source.path.display()));
+    for folder in ["src", "tests/it"] {
+        for source in sources_below(folder) {
+            let n_lines = source.text.lines().count();
+            let lines = source.text.lines();
+            let page = lines.take_while(|line| line.starts_with("//!"));
+            if n_lines > MAX_LINES && !is_reason(page) {
+                let path = source.path.display();
+                violations.insert(format!("{folder}/{path}: {n_lines} lines"));
+            }
         }
     }
     assert_none(
-        "find the seam, or say `Long because …` in the module page",
+        "find the seam, or say `The file is long because …` in the module page",
         &violations,
     );
 }
 
-/// A path in the source, with groups of `use` expanded.
-struct UsedPath {
-    segments: Vec<String>,
-    /// The number of modules of the same file that enclose it.
-    n_modules: usize,
-    /// Whether one of them is called `tests`.
-    in_tests: bool,
-}
-
-impl std::fmt::Display for UsedPath {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.segments.join("::"))
-    }
-}
-
-/// Returns all paths of more than one segment.
-fn paths(source: &str) -> Vec<UsedPath> {
-    let tokens = tokens(source);
-    let token = |index: usize| tokens.get(index).map_or("", String::as_str);
-    let mut found = Vec::new();
-    // The open modules of this file, each with the brace depth inside it.
-    let mut modules: Vec<(usize, &str)> = Vec::new();
-    let mut depth = 0usize;
-    let mut index = 0;
-    while index < tokens.len() {
-        match token(index) {
-            "{" => depth += 1,
-            "}" => {
-                depth = depth.saturating_sub(1);
-                modules.retain(|(opened, _)| *opened <= depth);
-            }
-            "mod" if token(index + 2) == "{" => modules.push((depth + 1, token(index + 1))),
-            // The visibility of an item does not use anything.
-            "in" if index > 1 && token(index - 1) == "(" && token(index - 2) == "pub" => {
-                index = read_path(&tokens, index + 1, &mut Vec::new(), &mut Vec::new());
-                continue;
-            }
-            _ if is_name(token(index)) && token(index + 1) == "::" => {
-                let mut segments = Vec::new();
-                index = read_path(&tokens, index, &mut Vec::new(), &mut segments);
-                let written_out = segments.into_iter().filter(|segments| segments.len() > 1);
-                let in_tests = modules.iter().any(|(_, name)| *name == "tests");
-                found.extend(written_out.map(|segments| UsedPath {
-                    segments,
-                    n_modules: modules.len(),
-                    in_tests,
-                }));
-                continue;
-            }
-            _ => {}
-        }
-        index += 1;
-    }
-    found
-}
-
-/// Reads the path that begins at `index`. Returns the index after it.
-fn read_path(
-    tokens: &[String],
-    mut index: usize,
-    prefix: &mut Vec<String>,
-    found: &mut Vec<Vec<String>>,
-) -> usize {
-    let token = |index: usize| tokens.get(index).map_or("", String::as_str);
-    let n_before = prefix.len();
-    loop {
-        if token(index) == "{" {
-            index += 1;
-            while !matches!(token(index), "}" | "") {
-                index = read_path(tokens, index, prefix, found);
-                // After a member there may be `as name` and a comma.
-                while !matches!(token(index), "," | "}" | "") {
-                    index += 1;
-                }
-                index += usize::from(token(index) == ",");
-            }
-            index += 1;
-            break;
-        }
-        if !is_name(token(index)) && token(index) != "*" {
-            found.push(prefix.clone());
-            break;
-        }
-        prefix.push(token(index).to_owned());
-        index += 1;
-        if token(index) != "::" {
-            found.push(prefix.clone());
-            break;
-        }
-        index += 1;
-    }
-    prefix.truncate(n_before);
-    index
-}
-
-fn is_name(token: &str) -> bool {
-    token.starts_with(|c: char| c.is_alphabetic() || c == '_')
-}
-
-/// Returns the names, `::` and single characters, without comments, texts, characters and lifetimes.
-fn tokens(source: &str) -> Vec<String> {
-    let text: Vec<char> = source.chars().collect();
-    let at = |index: usize| text.get(index).copied().unwrap_or('\0');
-    let mut tokens = Vec::new();
-    let mut index = 0;
-    while index < text.len() {
-        let c = at(index);
-        if c == '/' && at(index + 1) == '/' {
-            while index < text.len() && at(index) != '\n' {
-                index += 1;
-            }
-        } else if c == '/' && at(index + 1) == '*' {
-            let mut depth = 0;
-            loop {
-                match (at(index), at(index + 1)) {
-                    ('/', '*') => (depth, index) = (depth + 1, index + 2),
-                    ('*', '/') => (depth, index) = (depth - 1, index + 2),
-                    _ => index += 1,
-                }
-                if depth == 0 || index >= text.len() {
-                    break;
-                }
-            }
-        } else if c == '"' {
-            index = behind_string(&text, index);
-        } else if c == '\'' {
-            if at(index + 1) == '\\' {
-                index += 3;
-                while index < text.len() && at(index) != '\'' {
-                    index += 1;
-                }
-                index += 1;
-            } else if at(index + 2) == '\'' {
-                index += 3;
-            } else {
-                index += 1;
-                while at(index).is_alphanumeric() || at(index) == '_' {
-                    index += 1;
-                }
-            }
-        } else if c.is_alphanumeric() || c == '_' {
-            let start = index;
-            while at(index).is_alphanumeric() || at(index) == '_' {
-                index += 1;
-            }
-            let word: String = text[start..index].iter().collect();
-            if matches!(word.as_str(), "r" | "br" | "cr") && matches!(at(index), '"' | '#') {
-                index = behind_raw_string(&text, index);
-            } else {
-                tokens.push(word);
-            }
-        } else if c == ':' && at(index + 1) == ':' {
-            tokens.push("::".to_owned());
-            index += 2;
-        } else {
-            if !c.is_whitespace() {
-                tokens.push(c.to_string());
-            }
-            index += 1;
-        }
-    }
-    tokens
-}
-
-fn behind_string(text: &[char], start: usize) -> usize {
-    let mut index = start + 1;
-    while index < text.len() && text[index] != '"' {
-        index += if text[index] == '\\' { 2 } else { 1 };
-    }
-    index + 1
-}
-
-fn behind_raw_string(text: &[char], start: usize) -> usize {
-    let n_hashes = text[start..].iter().take_while(|c| **c == '#').count();
-    let mut index = start + n_hashes;
-    if text.get(index) != Some(&'"') {
-        return index; // A raw name: `r#type`.
-    }
-    index += 1;
-    let closes = |index: usize| {
-        text[index] == '"'
-            && text[index + 1..].iter().take_while(|c| **c == '#').count() >= n_hashes
-    };
-    while index < text.len() && !closes(index) {
-        index += 1;
-    }
-    index + 1 + n_hashes
-}
-
 #[test]
-fn paths_are_found_where_they_stand() {
-    let source = r###"
-        use crate::{engine::{self, live::Live as Now}, store}; // crate::comment
-        /* crate::block /* nested */ */
-        use std::{fmt, fs::File};
-        fn f<'a>(x: &'a str) -> crate::name::Arn { g::<crate::world::World>("crate::text", r#"crate::"raw"#, 'c', '\'') }
-        mod tests { use super::super::x; mod inner { fn f() { std::time::Instant::now(); } } }
-        pub(in crate::engine) use super::*;
-    "###;
-    let found: Vec<String> = paths(source)
-        .iter()
-        .map(|p| format!("{p} {}", p.n_modules))
-        .collect();
-    let expected = [
-        "crate::engine::self 0",
-        "crate::engine::live::Live 0",
-        "crate::store 0",
-        "std::fmt 0",
-        "std::fs::File 0",
-        "crate::name::Arn 0",
-        "crate::world::World 0",
-        "super::super::x 1",
-        "std::time::Instant::now 2",
-        "super::* 0",
-    ];
-    assert_eq!(found, expected);
+fn long_functions_say_why() {
+    let mut violations = BTreeSet::new();
+    let mut n_long = 0;
+    for source in sources() {
+        for function in functions(&source.text) {
+            if function.n_lines <= MAX_LINES_OF_FUNCTION {
+                continue;
+            }
+            n_long += 1;
+            if !is_reason(function.comment.lines()) {
+                let (path, name) = (source.path.display(), &function.name);
+                violations.insert(format!("{path}: {name}: {} lines", function.n_lines));
+            }
+        }
+    }
+    assert!(n_long > 1, "the tables are among them");
+    assert_none(
+        "split it, or say `The function is long because …` in its comment",
+        &violations,
+    );
 }

@@ -1,4 +1,7 @@
 //! Tests `iamd serve` as its clients and operators see it: the real binary on a port of its own.
+//!
+//! The file is long because each promise to a client or an operator has its own test, and many of them hold the bytes of
+//! their messages.
 
 use std::fs;
 use std::time::{Duration, Instant};

@@ -1,4 +1,6 @@
 //! What a simulation can try out.
+//!
+//! The file is long because each member of a simulation has its own test, with a table of what it changes.
 
 use std::sync::LazyLock;
 

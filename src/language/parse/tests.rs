@@ -84,6 +84,7 @@ fn the_top_level_is_closed() {
     rejects(&format!("{deep}}}"), id, Code::TOO_DEEP, "");
 }
 
+/// The function is long because it is a table of cases.
 #[test]
 fn statements_are_closed_and_complete() {
     let id = PolicyType::Identity;
@@ -183,6 +184,7 @@ fn statements_are_closed_and_complete() {
     rejects_for(&broken, id, &[missing, missing, missing, twice]);
 }
 
+/// The function is long because it is a table of cases.
 #[test]
 fn conditions_are_type_checked() {
     let id = PolicyType::Identity;
@@ -316,6 +318,7 @@ fn conditions_are_type_checked() {
     }
 }
 
+/// The function is long because it is a table of cases.
 #[test]
 fn each_policy_type_has_its_elements() {
     use PolicyType as T;

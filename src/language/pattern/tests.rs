@@ -104,6 +104,7 @@ fn covers(pattern: &str, arn: &str, reach: Reach) -> bool {
         .unwrap()
 }
 
+/// The function is long because it is a table of cases.
 #[test]
 fn wildcards_reach_as_far_as_their_position_allows() {
     // The columns are pattern, ARN, NARROW and BROAD. The examples of M-12 to M-15 come first.

@@ -51,6 +51,7 @@ fn message(text: &str) -> Message<'_> {
     Message::parse(text, "").unwrap()
 }
 
+/// The function is long because it is a table of cases.
 #[test]
 fn whatever_is_not_a_question_is_malformed_with_its_place() {
     for (text, field) in [

@@ -214,21 +214,14 @@ pub fn identity(
     let path_member = members.text("Path", report);
     let unique_id = members.text(naming.id, report);
 
-    let default_name = (!reading.is_dump).then_some(reading.place.stem);
     let name = match (name_member, &parts) {
-        (Some((name, _)), _) => Some(name),
-        (None, Some(parts)) => Some(parts.name.as_str()),
-        (None, None) => default_name,
-    };
-    let Some(name) = name else {
-        if arn.is_none() && members.get(naming.name).is_none() {
-            report.error(
-                Code::MISSING_MEMBER,
-                &members.node.span,
-                format!("{} needs the member `{}`", naming.what, naming.name),
-            );
+        (Some((name, _)), _) => name,
+        (None, Some(parts)) => &parts.name,
+        (None, None) if !reading.is_dump => reading.place.stem,
+        (None, None) => {
+            report_missing_name(naming, arn, members, report);
+            return None;
         }
-        return None;
     };
     let default_path = if reading.is_dump {
         "/"
@@ -271,6 +264,22 @@ pub fn identity(
         unique_id,
         at,
     })
+}
+
+/// Reports that nothing names the entity, unless what should name it has a finding of its own.
+fn report_missing_name(
+    naming: &Naming,
+    arn: Given<'_, '_>,
+    members: &Members<'_, '_>,
+    report: &mut Report<'_>,
+) {
+    if arn.is_none() && members.get(naming.name).is_none() {
+        report.error(
+            Code::MISSING_MEMBER,
+            &members.node.span,
+            format!("{} needs the member `{}`", naming.what, naming.name),
+        );
+    }
 }
 
 /// Checks that AWS would accept the name and the path. Findings point to where they are given.

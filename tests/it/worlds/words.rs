@@ -1,4 +1,6 @@
 //! The small vocabulary of policies and questions. It has few words, so that they meet often.
+//!
+//! The file is long because it is a table of words.
 
 /// Actions of questions.
 pub const ACTIONS: &[&str] = &[
