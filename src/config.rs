@@ -1,4 +1,4 @@
-//! The options of `iamd serve`. Each has one entry with its type, default and help.
+//! The options of `iamd serve`. Each has one entry with its type, default and help, and the reason for its default.
 //!
 //! A setting `a_b` can be given as the flag `--a-b`, the variable `IAMD_A_B` or the key `a_b` of the configuration
 //! file. The first of these wins:
@@ -102,29 +102,30 @@ impl fmt::Display for Written {
 
 /// Makes from one entry per setting everything that must agree about it: its field of [`Config`] or [`Limits`], its
 /// line in [`SETTINGS`], and the call of its parser. An entry is `key: type = One or Many(parser), placeholder,
-/// default, help;`. A setting with an empty placeholder is a switch.
+/// default, help, reason;`. The reason says why the default is what it is. A setting with an empty placeholder is a
+/// switch.
 macro_rules! settings {
     (
         Config { $($first:ident: $first_type:ty = $first_takes:ident($first_read:expr),
-            $first_value:literal, $first_default:expr, $first_help:literal;)* }
+            $first_value:literal, $first_default:expr, $first_help:literal, $first_reason:literal;)* }
         limits: Limits { $($limit:ident: usize = One($limit_read:expr),
-            $limit_value:literal, $limit_default:expr, $limit_help:literal;)* }
+            $limit_value:literal, $limit_default:expr, $limit_help:literal, $limit_reason:literal;)* }
         Config { $($last:ident: $last_type:ty = $last_takes:ident($last_read:expr),
-            $last_value:literal, $last_default:expr, $last_help:literal;)* }
+            $last_value:literal, $last_default:expr, $last_help:literal, $last_reason:literal;)* }
     ) => {
         /// The effective settings of `iamd serve`.
         #[derive(Clone, Debug, PartialEq)]
         pub struct Config {
-            $(#[doc = $first_help] pub $first: $first_type,)*
+            $(#[doc = concat!($first_help, ".\n\nThe reason for the default: ", $first_reason)] pub $first: $first_type,)*
             /// The size limits of one question.
             pub limits: Limits,
-            $(#[doc = $last_help] pub $last: $last_type,)*
+            $(#[doc = concat!($last_help, ".\n\nThe reason for the default: ", $last_reason)] pub $last: $last_type,)*
         }
 
         /// The size limits of one question.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Limits {
-            $(#[doc = $limit_help] pub $limit: usize,)*
+            $(#[doc = concat!($limit_help, ".\n\nThe reason for the default: ", $limit_reason)] pub $limit: usize,)*
         }
 
         impl Limits {
@@ -168,49 +169,69 @@ macro_rules! settings {
 settings! {
     Config {
         store: PathBuf = One(read::path), "DIR", Written::Text(DEFAULT_STORE),
-            "The policy store";
+            "The policy store",
+            "it is the name of the example store, so that `iamd serve` works at once in a clone.";
         listen: Vec<Address> = Many(Address::from_str), "ADDR", Written::Text(DEFAULT_SERVER),
-            "Address for gRPC: IP:PORT (port 0: chosen by the system and logged) or unix:/path; may be repeated";
+            "Address for gRPC: IP:PORT (port 0: chosen by the system and logged) or unix:/path; may be repeated",
+            "the clients of a sidecar are on its machine, and most examples of gRPC use this port.";
         insecure_plaintext: bool = One(read::switch), "", Written::Text("false"),
-            "Listen without encryption beyond loopback and Unix sockets: anyone on the network path can read and change answers";
+            "Listen without encryption beyond loopback and Unix sockets: anyone on the network path can read and change answers",
+            "nobody should open the answers to a network by accident.";
         drain_timeout: Duration = One(read::duration), "DURATION", Written::Text("5s"),
-            "How long calls in flight may take after SIGTERM";
+            "How long calls in flight may take after SIGTERM",
+            "it is several times the default deadline, and short beside the 30 s that Kubernetes gives a pod to end.";
         default_deadline: Duration = One(read::duration), "DURATION", Written::Text("1s"),
-            "The deadline of an Authorize call whose client set none";
+            "The deadline of an Authorize call whose client set none",
+            "a decision takes microseconds, so a second is enough for a busy machine, and a call that hangs ends soon.";
         log_level: String = One(read::log_filter), "LEVEL", Written::Text("info"),
-            "error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`";
+            "error, warn, info, debug or trace, or a filter such as `info,iamd::store=debug`",
+            "it shows each load of the store and each problem, and nothing for a call that is answered.";
         log_format: LogFormat = One(LogFormat::from_str), "FORMAT", Written::Text("auto"),
-            "auto, json or text; auto is text on a terminal and JSON lines elsewhere";
+            "auto, json or text; auto is text on a terminal and JSON lines elsewhere",
+            "people read terminals, and programs read everything else.";
         worker_threads: Option<usize> = One(read::threads), "N", Written::Text("auto"),
-            "Threads that answer calls; auto is one per available processor";
+            "Threads that answer calls; auto is one per available processor",
+            "a decision only computes, so more threads than processors would not answer more calls.";
         max_message_bytes: usize = One(read::size), "SIZE", Written::Bytes(MAX_MESSAGE_BYTES),
-            "The longest message; a longer one gets OUT_OF_RANGE";
+            "The longest message; a longer one gets OUT_OF_RANGE",
+            "it is the default of most gRPC libraries, and a whole simulation fits in.";
     }
     limits: Limits {
         max_question_bytes: usize = One(read::size), "SIZE", Written::Bytes(64 * 1024),
-            "The longest question; a longer one gets INVALID_ARGUMENT";
+            "The longest question; a longer one gets INVALID_ARGUMENT",
+            "a usual question has a few hundred bytes; this leaves room for a large token and session policies, and bounds what one call can make iamd parse.";
         max_context_entries: usize = One(read::count), "N", Written::Count(256),
-            "The most entries in a question's context, tags or claims";
+            "The most entries in a question's context, tags or claims",
+            "it is several times the 50 tags that a session may have (T-34), and lookups among so many entries stay cheap.";
         max_list_values: usize = One(read::count), "N", Written::Count(1024),
-            "The most values in one list of a question";
+            "The most values in one list of a question",
+            "the groups of a large token fit in, and set operators, which compare each value with each of a policy, stay cheap.";
         max_string_bytes: usize = One(read::size), "SIZE", Written::Bytes(16 * 1024),
-            "The longest string in a question";
+            "The longest string in a question",
+            "a long URL or header fits in, and the slowest pattern still matches it in a fraction of a millisecond.";
     }
     Config {
         redact_keys: Vec<String> = Many(read::text), "KEY", Written::Text(REDACT_KEYS),
-            "Context key whose values explanations hide, or a prefix such as `aws:RequestTag/*`; may be repeated; `none` hides nothing";
+            "Context key whose values explanations hide, or a prefix such as `aws:RequestTag/*`; may be repeated; `none` hides nothing",
+            "the external id is a secret between an account and a third party (S-11).";
         max_streams_per_connection: u32 = One(read::streams), "N", Written::Count(100),
-            "The most calls in flight on one connection";
+            "The most calls in flight on one connection",
+            "RFC 9113 recommends no fewer (section 6.5.2), so that calls side by side do not wait for each other.";
         max_connections: usize = One(read::connections), "N", Written::Count(1024),
-            "The most open connections; further ones are closed at once";
+            "The most open connections; further ones are closed at once",
+            "a sidecar has few clients with a connection or two each; this leaves room for pools, and bounds the memory of connections that do nothing.";
         socket_mode: u32 = One(read::mode), "MODE", Written::Text("0660"),
-            "Who may connect to a Unix socket: the octal mode of its file";
+            "Who may connect to a Unix socket: the octal mode of its file",
+            "the group may connect, because containers of a pod share a group (`fsGroup`) and not a user; nobody else may.";
         session_policy_cache_bytes: usize = One(read::size), "SIZE", Written::Bytes(8 * 1024 * 1024),
-            "Memory for compiled session policies";
+            "Memory for compiled session policies",
+            "sessions bring few different policies, and it at most doubles the memory of a small server.";
         decision_cache: DecisionCache = One(DecisionCache::from_str), "MODE", Written::Text("auto"),
-            "off, auto or always; auto uses the cache when questions repeat and are expensive to evaluate";
+            "off, auto or always; auto uses the cache when questions repeat and are expensive to evaluate",
+            "a lookup costs as much as a cheap decision, so the cache must be worth its cost (`docs/performance.md`).";
         decision_cache_bytes: usize = One(read::size), "SIZE", Written::Bytes(8 * 1024 * 1024),
-            "Memory for cached decisions";
+            "Memory for cached decisions",
+            "about ten thousand decisions fit in, and it at most doubles the memory of a small server.";
     }
 }
 
