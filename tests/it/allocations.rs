@@ -93,7 +93,6 @@ fn the_memory_of_slices_is_counted_and_given_back() {
         });
         assert_eq!(set.n_slices(), actions.len());
         let (counted, taken) = (budget.used() as i64, taken.bytes_current);
-        println!("{resource}: {taken} bytes, counted as {counted}");
         assert!(
             counted * 3 > taken * 2 && taken * 3 > counted * 2,
             "{resource}: {taken} bytes, counted as {counted}"

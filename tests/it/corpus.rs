@@ -315,8 +315,6 @@ fn every_policy_of_the_corpus_is_read_as_its_label_or_our_rules_say() {
     let mut seen = BTreeSet::new();
     let mut wrong = Vec::new();
     for &(file, label, policy_type) in FILES {
-        let (mut n_parsed, mut n_rejected, mut n_disagreed) = (0, 0, 0);
-        let mut warnings: BTreeMap<&str, usize> = BTreeMap::new();
         for record in records(file, label, policy_type) {
             let place = format!("{file}:{} ({})", record.line, record.id);
             let outcome = Outcome::of(&record, &place);
@@ -342,24 +340,8 @@ fn every_policy_of_the_corpus_is_read_as_its_label_or_our_rules_say() {
                     list(&outcome.findings)
                 ));
             }
-            n_disagreed += usize::from(disagreed.is_some());
-            *(if outcome.is_rejected() {
-                &mut n_rejected
-            } else {
-                &mut n_parsed
-            }) += 1;
-            for finding in outcome
-                .findings
-                .iter()
-                .filter(|finding| !finding.is_error())
-            {
-                *warnings.entry(finding.code.as_str()).or_default() += 1;
-            }
             seen.insert(key);
         }
-        println!(
-            "{file}: {n_parsed} parsed, {n_rejected} rejected; {n_disagreed} not as labelled; {warnings:?}"
-        );
     }
     for key in disagreements.keys().chain(rejections.keys()) {
         assert!(
@@ -392,7 +374,6 @@ fn the_tables_cite_codes_that_exist_and_name_a_cause() {
         "advice",
     ];
     let codes: BTreeSet<&str> = Code::ALL.iter().map(|(code, _)| code.as_str()).collect();
-    let mut per_cause: BTreeMap<(String, String), usize> = BTreeMap::new();
     for (name, is_disagreement) in [("disagreements.jsonl", true), ("rejections.jsonl", false)] {
         for ((file, line), expected) in table(name) {
             for error in &expected.errors {
@@ -414,12 +395,8 @@ fn the_tables_cite_codes_that_exist_and_name_a_cause() {
                     CAUSES.contains(&cause.as_str()),
                     "{file}:{line}: unknown cause `{cause}`"
                 );
-                *per_cause.entry((file, cause)).or_default() += 1;
             }
         }
-    }
-    for ((file, cause), n_records) in per_cause {
-        println!("{file}: {n_records} {cause}");
     }
 }
 

@@ -176,7 +176,6 @@ fn for_every_case(work: impl Fn(&Case) -> Result<(), String> + Sync) {
         "{n_wrong} of {n_cases}:\n{}",
         wrong.join("\n")
     );
-    println!("{n_cases} kinds of bad input");
 }
 
 #[test]
@@ -299,7 +298,6 @@ fn a_dump_cut_at_any_byte_is_refused_with_one_finding() {
             "{n_bytes}: {finding}"
         );
     }
-    println!("cut at {} places", whole.len());
 }
 
 #[tokio::test]
@@ -476,7 +474,6 @@ fn a_load_gives_one_of_the_states_that_there_were_meanwhile() {
             }
         }
     });
-    println!("{n_loaded} loads gave a state, {n_refused} none");
     assert!(n_loaded > 20, "{n_loaded} loads, {n_refused} refused");
 }
 

@@ -192,6 +192,19 @@ const MAX_LINES: usize = 700;
 /// The most lines of a function that gives no reason for its length: a screen.
 const MAX_LINES_OF_FUNCTION: usize = 70;
 
+/// The tests that print, below `tests/it/`. Each has a long run (`tests/README.md`) that somebody watches with
+/// `--nocapture`: it shows its progress, its seed and what it has covered.
+const PRINTING: &[&str] = &[
+    "cached.rs",
+    "edits.rs",
+    "incremental.rs",
+    "laws.rs",
+    "laws/shares.rs",
+    "mutants.rs",
+    "mutants/copy.rs",
+    "mutants/generated.rs",
+];
+
 struct Source {
     /// The path below `src/`, or below `tests/it/`.
     path: PathBuf,
@@ -575,6 +588,21 @@ fn long_files_say_why() {
         "find the seam, or say `The file is long because …` in the module page",
         &violations,
     );
+}
+
+#[test]
+fn tests_print_in_long_runs_only() {
+    let prints = |source: &Source| {
+        let mut lines = source.text.lines().map(str::trim_start);
+        lines.any(|line| line.starts_with("println!(") || line.starts_with("eprintln!("))
+    };
+    let printing: BTreeSet<String> = sources_below("tests/it")
+        .iter()
+        .filter(|source| prints(source))
+        .map(|source| source.path.display().to_string())
+        .collect();
+    let expected: BTreeSet<String> = PRINTING.iter().map(|path| (*path).to_owned()).collect();
+    assert_eq!(printing, expected, "a test asserts; it has nobody to tell");
 }
 
 #[test]

@@ -172,16 +172,6 @@ fn every_cited_rule_exists() {
 fn every_rule_is_shown_or_deferred_with_a_reason() {
     let (defined, cited) = (defined(), cited());
     let deferred = deferred(&semantics());
-    let n_shown = defined
-        .iter()
-        .filter(|rule| cited.contains_key(*rule))
-        .count();
-    let n_scenarios = read_scenarios().len();
-    println!(
-        "{n_shown} of {} rules are shown by {n_scenarios} scenarios and the tests, {} deferred",
-        defined.len(),
-        deferred.len()
-    );
     let neither: Vec<&str> = defined
         .iter()
         .filter(|rule| !cited.contains_key(*rule) && !deferred.contains_key(*rule))

@@ -207,7 +207,6 @@ fn assert_all_met(runner: &str, results: Vec<(&Scenario, Got)>) {
             scenario.place, scenario.name
         )
     };
-    println!("{n_results} scenarios by the {runner}");
     assert!(n_results > 0, "the {runner} had something to do");
     assert!(
         wrong.is_empty(),
@@ -261,7 +260,6 @@ fn scenarios_are_answered_by_the_cache() {
         }
     }
     let counts = caching.counts();
-    println!("{counts:?}");
     assert!(
         counts.hits * 5 > results.len() as u64,
         "{counts:?} of {}",

@@ -213,7 +213,6 @@ fn an_edit_that_others_do_not_see_changes_a_few_tables_and_no_other_does() {
         // The indexes that the first questions built are not built again, except for the few sets that the edit
         // changed.
         let n_kept = n_sliced(&incremental.snapshot);
-        println!("{what}: {n_kept} of {n_first} sets keep their slices");
         assert!(
             n_kept + MAX_CHANGED_SETS >= n_first,
             "{what}: {n_kept} of {n_first} sets"

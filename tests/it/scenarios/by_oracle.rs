@@ -53,7 +53,6 @@ fn scenarios_are_answered_by_the_oracle() {
         }
     }
     let n_answered = results.len();
-    println!("{n_answered} of {n_questions} questions can be put to the oracle");
     assert!(n_answered >= FLOOR, "only {n_answered} of {n_questions}");
     assert_all_met("oracle", results);
 }
