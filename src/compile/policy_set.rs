@@ -81,7 +81,8 @@ impl PolicySet {
         }
     }
 
-    /// For how many actions it has one.
+    /// Returns for how many actions it has a slice. No answer depends on it: by this number, tests show that an index
+    /// was built, and that a patched snapshot keeps those of the snapshot before.
     pub fn n_slices(&self) -> usize {
         let mut table = Some(&self.slices.table);
         let mut n = 0;

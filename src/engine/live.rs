@@ -56,7 +56,8 @@ impl Generation {
         })
     }
 
-    /// Returns how many decisions are kept.
+    /// Returns how many decisions are kept. No answer depends on it: by this number, tests show what is kept and what is
+    /// not (K-40 to K-42).
     pub fn n_cached(&self) -> u64 {
         self.cache.n_entries()
     }
