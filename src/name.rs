@@ -551,7 +551,7 @@ pub(crate) fn is_service_principal(text: &str) -> bool {
     text.contains('.') && text.len() <= 255 && text.split('.').all(label)
 }
 
-/// Why a text is not an issuer.
+/// The reason why a text is not an issuer.
 pub(crate) const NO_ISSUER: &str = "needs the issuer's host and path, without a port; `aws`, `iam`, `saml` and `sts` are not issuers";
 
 /// Returns whether the text is the issuer of an OIDC provider: host and path without a scheme. Its claims are context

@@ -83,7 +83,7 @@ pub struct Explained {
     pub answer: Answer,
     /// The derivation.
     pub explanation: Explanation,
-    /// What in the question looks like a typing error, in words.
+    /// Hints about typing errors in the question, in words.
     pub hints: Vec<String>,
 }
 
@@ -180,7 +180,7 @@ impl Authorizer {
         })
     }
 
-    /// Simulates. It stops early once `is_wanted` returns false.
+    /// Decides every action on every resource of a simulation. It stops early once `is_wanted` returns false.
     pub fn simulate(
         &self,
         simulation: &Simulation<'_>,

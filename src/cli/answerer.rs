@@ -41,7 +41,7 @@ impl Answerer {
         }
     }
 
-    /// A decision with its derivation.
+    /// Returns a decision with its derivation.
     pub(super) fn explain(&self, question: &Question<'_>) -> Result<Explained, NoAnswer> {
         match self {
             Self::Store(authorizer) => refused(question, || {

@@ -381,7 +381,7 @@ impl clap::Args for Args {
     }
 }
 
-/// All settings but `store`, which every command has.
+/// Returns all settings except `store`, which every command has.
 fn own_settings() -> impl Iterator<Item = &'static Setting> {
     SETTINGS.iter().filter(|setting| setting.key != "store")
 }

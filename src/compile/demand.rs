@@ -9,7 +9,7 @@ use crate::language::condition::{Condition, Operand};
 use crate::language::document::Statement;
 use crate::language::pattern::ResourcePattern;
 
-/// What the statements of a slice need.
+/// The needs of the statements of a slice.
 #[derive(Debug)]
 pub struct Demand {
     /// The context keys that they may read, as condition keys or as variables, sorted and without duplicates. Keys that
@@ -142,7 +142,7 @@ const OPERAND: u64 = 3;
 const MAX_OPERANDS: usize = 16;
 /// The cost of running one filter over a resource's text.
 const FILTER: u64 = 150;
-/// About how many of the filtered statements pass for a resource.
+/// The number of filtered statements that pass for a typical resource.
 const N_PASSING: u64 = 2;
 
 fn section_cost(found: &Found<'_>) -> u64 {

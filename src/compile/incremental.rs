@@ -21,7 +21,7 @@ pub struct Compiler {
     /// One budget for all snapshots, because the slices of an old snapshot take memory until its last request ends.
     budget: Arc<SliceBudget>,
     last: Option<Tables>,
-    /// How many sets the store had when it was last compiled as a whole.
+    /// The number of sets that the store had when it was last compiled as a whole.
     n_sets: usize,
 }
 
@@ -245,7 +245,7 @@ impl Directory for Tables {
         self.has_role(account, name)
     }
 
-    /// Never called, because [`names_known`] refuses unique ids.
+    /// Returns false. It is never called, because [`names_known`] refuses unique ids.
     fn has_unique_id(&self, _id: &str) -> bool {
         false
     }

@@ -15,11 +15,11 @@ pub struct Policy {
     pub file: Arc<str>,
     /// Its statements, in source order.
     pub statements: Arc<[Statement]>,
-    /// What else explanations say about it (S-4). The types of one managed policy share it.
+    /// The other facts that explanations give about the policy (S-4). The types of one managed policy share it.
     pub origin: Arc<Origin>,
 }
 
-/// Where a policy came from.
+/// The origin of a policy.
 #[derive(Debug, Default, PartialEq)]
 pub struct Origin {
     /// Whether it is a managed policy. If not, it is embedded in its user, group, role, resource or session.

@@ -70,7 +70,8 @@ impl PolicySet {
         self.slices.table.find(action)
     }
 
-    /// The same set after a fault, for tests: its slice of `action` speaks of policies that it has not.
+    /// Returns the same set after a fault, for tests: its slice for `action` refers to policies that the set does not
+    /// have.
     #[cfg(test)]
     pub(super) fn without_policies(&self, action: &Action) -> Self {
         let whole = Self::new(self.policies.clone(), &self.slices.budget);
@@ -81,8 +82,8 @@ impl PolicySet {
         }
     }
 
-    /// Returns for how many actions it has a slice. No answer depends on it: by this number, tests show that an index
-    /// was built, and that a patched snapshot keeps those of the snapshot before.
+    /// Returns the number of actions for which the set has a slice. No answer depends on it; tests show by it that an
+    /// index was built, and that a patched snapshot keeps those of the snapshot before.
     pub fn n_slices(&self) -> usize {
         let mut table = Some(&self.slices.table);
         let mut n = 0;

@@ -22,7 +22,7 @@ impl SetId {
         Self(u32::try_from(n).unwrap_or(u32::MAX))
     }
 
-    /// Its number, from 0.
+    /// Returns the number of the set, counted from 0.
     pub fn index(self) -> usize {
         self.0 as usize
     }

@@ -150,7 +150,7 @@ impl Snapshot {
         found.map(|found| &**found)
     }
 
-    /// A managed policy, as a session policy.
+    /// Returns the managed policy called `arn`, compiled as a session policy.
     pub fn session_policy(&self, arn: &str) -> Option<SetId> {
         Some(self.whole.managed_policies.get(arn)?.session)
     }
@@ -187,15 +187,15 @@ impl Snapshot {
     }
 }
 
-/// Faults, for tests of what becomes of a question then.
+/// Faults, with which tests check that a question then gets no answer.
 #[cfg(test)]
 impl Snapshot {
-    /// No set is there any more.
+    /// Removes all sets.
     pub(crate) fn lose_sets(&mut self) {
         self.sets = Sets::default();
     }
 
-    /// Sets have lost the statements that they know to speak of `action`.
+    /// Removes from all sets the statements about `action`, although their indexes still refer to them.
     pub(crate) fn lose_statements(&mut self, action: &str) {
         let Ok(action) = crate::name::Action::parse(action) else {
             return;

@@ -11,6 +11,8 @@ impl Tags {
     /// No tags.
     pub const NONE: Self = Self(Vec::new());
 
+    /// Returns the tags with these keys and values.
+    ///
     /// INVARIANT: keys are unique ignoring case; the code that reads the tags has checked it.
     pub fn new<'a>(tags: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
         Self(

@@ -51,15 +51,15 @@ const EXPENSIVE: u32 = 2_000;
 /// statement settled it.
 const WORTH_KEEPING: u32 = 200;
 
-/// When decisions are looked up and kept.
+/// Says when decisions are looked up and kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Never.
     #[default]
     Off,
-    /// Where evaluating is more expensive than a lookup, and questions repeat.
+    /// Only where evaluating costs more than a lookup, and while questions repeat.
     Auto,
-    /// Whenever a question has a key; mostly for tests and measurements.
+    /// For every question that has a key. This is mostly for tests and measurements.
     Always,
 }
 
@@ -127,7 +127,7 @@ impl fmt::Debug for DecisionCache {
     }
 }
 
-/// What an entry takes besides its key and its decision.
+/// The number of bytes of an entry besides its key and its decision.
 const ENTRY_BYTES: usize = 256;
 
 struct Kept {
@@ -215,13 +215,13 @@ impl Doorkeeper {
     }
 }
 
-/// What the cache says of a question.
+/// The answer of the cache for a question.
 pub(super) enum Consulted<'c> {
-    /// It does not have the decision, and is not to keep it.
+    /// The cache does not have the decision and is not to keep it.
     Passed,
-    /// It is to keep the decision.
+    /// The cache does not have the decision and is to keep it.
     Wanted(Wanted<'c>),
-    /// It has the decision.
+    /// The cache has the decision.
     Known(Decision),
 }
 

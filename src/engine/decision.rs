@@ -9,7 +9,7 @@ use crate::compile::snapshot::Policy;
 use crate::language::document::PolicyType;
 use crate::language::finding::Escaped;
 
-/// Why a decision is what it is: the values of `Reason` in the protocol.
+/// The reason for a decision: the values of `Reason` in the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "documented in the protocol, value by value")]
 #[repr(u8)]

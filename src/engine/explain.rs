@@ -36,7 +36,7 @@ pub fn explain(
     explain_within(snapshot, request, action, redacted, &Work::ample())
 }
 
-/// Does the same as [`explain`] within what is left of `work`. The explanation shows the action as `action` spells it.
+/// Explains as [`explain`] does, within what is left of `work`. The explanation shows the action as `action` spells it.
 pub fn explain_within(
     snapshot: &Snapshot,
     request: &Request,
@@ -98,7 +98,7 @@ pub struct Explanation {
     pub missing_context: Vec<String>,
     /// The keys that are present but make a condition indeterminate, sorted (C-9).
     pub indeterminate: Vec<(String, Cause)>,
-    /// What would have to change for an allow, in words. Empty for an allow.
+    /// The changes that would make the decision an allow, in words. Empty for an allow.
     pub to_allow: Vec<String>,
     /// The statements that were considered, in the order of evaluation, up to the limits of an explanation.
     pub statements: Vec<StatementResult>,

@@ -19,15 +19,15 @@ use crate::compile::snapshot::{Account, Policy, Role, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Principal, Resource};
 
-/// Everything that is known about one question.
+/// The facts about one question: who asks, whose the resource is, and what is attached to it.
 pub struct Facts<'a> {
     /// The store.
     pub snapshot: &'a Snapshot,
     /// The question.
     pub request: &'a Request,
-    /// Who asks.
+    /// The principal that asks, and what the store knows of it.
     pub caller: Caller<'a>,
-    /// Whose the resource is; `None` if nobody knows (E-6).
+    /// The account that owns the resource. `None` if the owner is not known (E-6).
     pub owner: Option<&'a str>,
     /// The account of the owner; `None` if the store does not have it.
     pub owner_account: Option<&'a Account>,
@@ -44,17 +44,17 @@ pub struct Facts<'a> {
 /// Files of `resource-policies/`.
 pub type Attached<'a> = SmallVec<[&'a Attachment; 4]>;
 
-/// Why no policy is read for a question.
+/// The reason why no policy is read for a question.
 #[derive(Debug)]
 pub enum Early {
     /// The question is malformed, or answering it takes too much work.
     Refused(RequestError),
-    /// No policy can allow it.
+    /// The question is denied, because no policy can allow it.
     Denied(Reason),
 }
 
 impl Early {
-    /// Returns the answer that this is.
+    /// Returns the answer to the question.
     pub(super) fn answer(self) -> Result<Decision, RequestError> {
         match self {
             Self::Refused(error) => Err(error),

@@ -14,7 +14,7 @@ use super::request::Request;
 use super::trace::Silent;
 use crate::compile::snapshot::Snapshot;
 
-/// Everything that one request may see: a snapshot, and the decisions already made from it. They end together, so no
+/// A snapshot and the decisions already made from it: everything that one request may see. They end together, so no
 /// decision must be invalidated and none can be stale (K-42).
 #[derive(Debug)]
 pub struct Generation {

@@ -31,7 +31,7 @@ pub(super) const ORDER: [PolicyType; 6] = [
     PolicyType::Session,
 ];
 
-/// What is evaluated for one question. A policy type without a step is not in play.
+/// The policies that are evaluated for one question. A policy type without a step is not in play.
 pub struct Plan<'a> {
     /// Whether nothing but the principal's own policies matters.
     is_identity_alone: bool,
@@ -46,13 +46,13 @@ pub struct Plan<'a> {
 /// Policies that are evaluated as one set: one level of control policies, one attached file, or all policies of their
 /// type.
 struct Step<'a> {
-    /// Their type.
+    /// The policy type.
     policy_type: PolicyType,
-    /// Where they come from.
+    /// The origin of the policies.
     source: Source<'a>,
 }
 
-/// What the combination of the verdicts depends on besides them.
+/// The facts about the principal on which the combination of the verdicts depends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
     /// Only a resource policy can allow, for this reason.
@@ -61,7 +61,7 @@ pub enum Standing {
     Insider(Insider),
 }
 
-/// What is known of a principal that belongs to an account.
+/// The facts about a principal that belongs to an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Insider {
     /// Whether it is the account that owns the resource.
@@ -158,7 +158,7 @@ impl<'a> Plan<'a> {
         });
     }
 
-    /// E-25 to E-27: the control policies above the resource's account. Every level has the built-in Allow.
+    /// Adds the control policies above the resource's account (E-25 to E-27). Every level has the built-in Allow.
     fn add_resource_control(&mut self, facts: &Facts<'a>) {
         let policy_type = PolicyType::ResourceControl;
         let membership = facts
@@ -176,7 +176,7 @@ impl<'a> Plan<'a> {
         self.add_levels(policy_type, stored, facts, Verdict::Allow(Strength::Direct));
     }
 
-    /// E-20 to E-24: the control policies above the principal's account.
+    /// Adds the control policies above the principal's account (E-20 to E-24).
     fn add_service_control(&mut self, facts: &Facts<'a>) {
         let policy_type = PolicyType::ServiceControl;
         let caller = &facts.caller;
@@ -225,7 +225,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// E-10, T-1, T-50: the policies attached to the resource, and the trust policy of the role.
+    /// Adds the policies attached to the resource (E-10) and the trust policy of the role (T-1, T-50).
     fn add_resource(&mut self, facts: &Facts<'a>) {
         let policy_type = PolicyType::Resource;
         let is_kept = facts.keeps(policy_type);
@@ -256,7 +256,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// E-46; never for root, services and the anonymous.
+    /// Adds the permissions boundary (E-46). Root users, services and anonymous callers have none.
     fn add_permissions_boundary(&mut self, facts: &Facts<'a>) {
         let source = match facts.caller.boundary {
             None => return,
@@ -267,7 +267,7 @@ impl<'a> Plan<'a> {
         self.add(PolicyType::PermissionsBoundary, source);
     }
 
-    /// E-47: all session policies are one set.
+    /// Adds the session policies, all of which form one set (E-47).
     fn add_session(&mut self, facts: &Facts<'a>) {
         let policy_type = PolicyType::Session;
         let session = &facts.request.session;
@@ -356,8 +356,9 @@ fn is_at_home(facts: &Facts<'_>) -> bool {
     }
 }
 
-/// E-8. Root is allowed everything on this side (E-50), outsiders have no such side, and what an external account says
-/// is not known.
+/// Returns the identity policies of the caller, or their verdict if it is known without them (E-8). Root is allowed
+/// everything on this side (E-50), outsiders have no such side, and the policies of an external account are not known
+///
 #[inline(always)] // PERF: the result is too large for registers.
 fn identity<'a>(facts: &Facts<'a>) -> Source<'a> {
     let policy_type = PolicyType::Identity;
@@ -387,15 +388,15 @@ fn identity<'a>(facts: &Facts<'a>) -> Source<'a> {
     }
 }
 
-/// E-27: whether a service asks for a session of a service-linked role.
+/// Returns whether a service asks for a session of a service-linked role (E-27).
 fn is_asked_by_its_service(facts: &Facts<'_>) -> bool {
     matches!(facts.caller.principal, Principal::Service(_))
         && facts.request.action.kind().is_of_trust()
         && facts.target_role().is_some_and(|role| role.service_linked)
 }
 
-/// T-11: the organization lets users and roles of its management account act as the root user of another of its
-/// accounts, where that user is enabled.
+/// Returns the organization's verdict on a caller that asks to act as root (T-11). It lets users and roles of its
+/// management account act as the root user of another of its accounts, where that user is enabled.
 fn by_organization(facts: &Facts<'_>) -> Verdict {
     let Resource::Arn(arn) = &facts.request.resource else {
         return Verdict::ImplicitDeny;

@@ -120,7 +120,7 @@ impl<'b> From<&'b str> for Value<'b> {
     }
 }
 
-/// What a simulation changes about the store.
+/// The changes that a simulation makes to the store.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides<'b> {
     /// The policies that the simulation adds.

@@ -31,15 +31,15 @@ pub struct Request {
     pub resource: Resource,
     /// The owner of the resource as the caller knows it (E-6).
     pub resource_account: Option<AccountId>,
-    /// What the caller knows about the question. It does not include derived keys (K-1).
+    /// The context that the caller gave. It does not include derived keys (K-1).
     pub context: Context,
     /// The keys of the tags in the request (`aws:TagKeys`), as the caller gave them or as its tags spell them.
     pub tag_keys: ContextValue,
-    /// What the caller knows about the session. Empty if the caller gave nothing.
+    /// The facts of the session that the caller gave. Empty if the caller gave none.
     pub session: GivenSession,
     /// The time of the question. The clock is read once (K-4).
     pub at: Timestamp,
-    /// What a simulation puts in place of the store. `None` for a real question.
+    /// The policies and values that a simulation puts in place of the store's. `None` for a real question.
     pub simulated: Option<Box<Simulated>>,
     /// The units of work that parsing the question took.
     pub(super) spent: u32,
@@ -56,11 +56,11 @@ pub struct Session {
     pub tags: Tags,
     /// The source identity (T-39).
     pub source_identity: Option<String>,
-    /// When the credentials were issued. Unknown for many sessions (T-43).
+    /// The time at which the credentials were issued. It is unknown for many sessions (T-43).
     pub issued_at: Option<Timestamp>,
     /// The instant at which the session expires (E-5).
     pub expires_at: Option<Timestamp>,
-    /// When multi-factor authentication took place.
+    /// The time of the multi-factor authentication.
     pub mfa_at: Option<Timestamp>,
     /// The keys, in lower case, of the tags that stay with the session in role chaining (T-36).
     pub transitive_tag_keys: Vec<String>,

@@ -18,7 +18,7 @@ use crate::language::condition::operator::Values;
 use crate::language::document::PolicyType;
 use crate::name::{AccountId, Arn, Principal};
 
-/// What a simulation changes about the store and the context.
+/// The changes that a simulation makes to the store and the context.
 #[derive(Clone, Debug, Default)]
 pub struct Simulated {
     absent: Vec<ContextKey>,
@@ -75,7 +75,7 @@ impl Request {
         Self::simulate_while(question, overrides, at, &wanted())
     }
 
-    /// Does the same as [`Request::simulate`], but stops once `is_wanted` returns false.
+    /// Parses as [`Request::simulate`] does, but stops once `is_wanted` returns false.
     pub fn simulate_while(
         question: &Question<'_>,
         overrides: &Overrides<'_>,

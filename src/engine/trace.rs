@@ -26,37 +26,37 @@ pub trait Trace {
     const LISTENS: bool;
     /// Whether every statement is considered, without the indexes. A listener is told of every statement.
     const SCANS: bool = Self::LISTENS;
-    /// The principal and the owner of the resource are known, and policies are evaluated next.
+    /// Hears that the principal and the owner of the resource are known, and that policies are evaluated next.
     fn begin(&mut self, _: &Facts<'_>) {}
 
-    /// A policy is next. A policy that is attached in two ways comes twice.
+    /// Hears which policy is next. A policy that is attached in two ways comes twice.
     fn policy(&mut self, _: &Arc<Policy>) {}
 
-    /// The statement was compared with the action.
+    /// Hears whether the statement matches the action.
     fn action(&mut self, _matches: bool) {}
 
-    /// The statement was compared with the principal: how strongly it matches (P-1), or `None` if it does not.
+    /// Hears how strongly the statement matches the principal (P-1), or `None` if it does not match.
     fn principal(&mut self, _: Option<Strength>) {}
 
-    /// The statement was compared with the resource.
+    /// Hears whether the statement matches the resource.
     fn resource(&mut self, _matches: bool) {}
 
-    /// A condition of the statement was evaluated with these values of its key.
+    /// Hears that a condition of the statement was evaluated with these values of its key.
     fn condition(&mut self, _: &Facts<'_>, _: &Condition, _: &Values<'_>, _: Truth) {}
 
-    /// A statement was evaluated.
+    /// Hears the outcome of a statement.
     fn statement(&mut self, _: &Facts<'_>, _: &StatementRef, _: Outcome) {}
 
-    /// The Allows of this layer so far grant nothing, and only its Denies count (T-1, T-50).
+    /// Hears that the Allows of this layer so far grant nothing, and that only its Denies count (T-1, T-50).
     fn set_aside_allows(&mut self) {}
 
-    /// One level of control policies was evaluated; levels go from the root of the organization down (E-21).
+    /// Hears the verdict of one level of control policies. Levels go from the root of the organization down (E-21).
     fn level(&mut self, _: Verdict) {}
 
-    /// All policies of one type were evaluated.
+    /// Hears the verdict of all policies of one type.
     fn layer(&mut self, _: PolicyType, _: Verdict) {}
 
-    /// The verdicts were combined.
+    /// Hears the verdicts that were combined, and the reason.
     fn decided(&mut self, _: Standing, _: &Verdicts, _: Reason) {}
 }
 
@@ -65,24 +65,24 @@ pub trait Trace {
 pub enum Outcome {
     /// The statement applies with this strength.
     Applies(Strength),
-    /// It does not match the action.
+    /// The statement does not match the action.
     OtherAction,
-    /// It does not match the principal.
+    /// The statement does not match the principal.
     OtherPrincipal,
-    /// It does not match the resource.
+    /// The statement does not match the resource.
     OtherResource,
     /// Its conditions do not hold.
     ConditionFails,
 }
 
-/// No listener.
+/// A listener that ignores everything.
 pub struct Silent;
 
 impl Trace for Silent {
     const LISTENS: bool = false;
 }
 
-/// No listener and no indexes: the indexes are measured and proven against this.
+/// A listener that ignores everything and turns the indexes off. The indexes are measured and proven against it.
 pub struct Scanning;
 
 impl Trace for Scanning {

@@ -99,8 +99,8 @@ impl Work {
         true
     }
 
-    /// Restores `left` units, so that a step whose cost is accounted for separately takes nothing from the steps after
-    /// it. The step is still bounded, because it could spend no more than there was.
+    /// Sets the units that are left back to `left`, so that a step whose cost is counted elsewhere takes nothing from
+    /// the steps after it. The step is still bounded, because it cannot spend more than was left before it.
     pub(super) fn give_back(&self, left: u32) {
         if self.lost.get().is_none() {
             self.left.set(left);

@@ -106,7 +106,7 @@ pub struct Position {
     pub column: u32,
 }
 
-/// What a statement does if it applies.
+/// The effect of a statement that applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[expect(missing_docs, reason = "the words of the language")]
 pub enum Effect {

@@ -22,7 +22,7 @@ pub struct Node<'t> {
     pub value: Value<'t>,
 }
 
-/// What a [`Node`] holds.
+/// The value of a [`Node`].
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "the kinds of JSON values")]
 pub enum Value<'t> {
@@ -127,7 +127,7 @@ impl<'t> Node<'t> {
     }
 }
 
-/// Why a text is not JSON, and where.
+/// The reason why a text is not JSON, and its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SyntaxError {
     /// The byte offset in the text.

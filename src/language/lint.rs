@@ -178,8 +178,9 @@ impl Place<'_, '_> {
     }
 }
 
-/// G-39. White space counts only in control policies. A document cannot tell whether it is a managed or an inline
-/// policy, and AWS's own policies exceed the limits of customers, so identity policies have no limit here.
+/// Warns of a policy that is longer than AWS allows (G-39). White space counts only in control policies. A document
+/// cannot tell whether it is a managed or an inline policy, and AWS's own policies exceed the limits of customers, so
+/// identity policies have no limit here.
 fn size(policy_type: PolicyType, node: &Node<'_>, report: &mut Report<'_>) {
     let (limit, white_space_counts) = match policy_type {
         PolicyType::PermissionsBoundary => (6_144, false),
@@ -200,7 +201,7 @@ fn size(policy_type: PolicyType, node: &Node<'_>, report: &mut Report<'_>) {
     }
 }
 
-/// C-73, C-74, V-9.
+/// Warns of conditions that do not restrict as they seem to (C-73, C-74, V-9).
 fn conditions(
     statement: &Statement,
     policy_type: PolicyType,
@@ -265,7 +266,7 @@ fn conditions(
     }
 }
 
-/// C-74.
+/// Warns of `IfExists` with a set qualifier (C-74).
 fn if_exists_of_set(
     condition: &Condition,
     for_all: bool,
@@ -322,7 +323,7 @@ impl<'c> Required<'c> {
     }
 }
 
-/// C-6: returns whether the condition is false if its key is missing.
+/// Returns whether the condition is false if its key is missing (C-6).
 fn is_false_when_missing(condition: &Condition) -> bool {
     let Operator {
         qualifier,
@@ -338,7 +339,7 @@ fn is_false_when_missing(condition: &Condition) -> bool {
     }
 }
 
-/// V-9: returns whether a request can leave the variable without a value.
+/// Returns whether a request can leave the variable without a value (V-9).
 fn may_lack_value(variable: &Variable, policy_type: PolicyType) -> bool {
     use KeyKind as K;
     // A principal with an identity policy is a user or a session, so its account, ARN and type are always known.
@@ -356,7 +357,8 @@ fn may_lack_value(variable: &Variable, policy_type: PolicyType) -> bool {
     variable.default.is_none() && !is_always_known
 }
 
-/// Section 4.9: an Allow with such a key allows every client that knows which value to send.
+/// Warns of an Allow that tests a key whose value the client chooses (section 4.9). It allows every client that knows
+/// which value to send.
 fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     if statement.effect != Effect::Allow {
         return;
@@ -401,7 +403,8 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
     }
 }
 
-/// M-11: a Deny of list actions on all ARNs of a service. It does not cover the resource `*`, which list requests name.
+/// Warns of a Deny of list actions on all ARNs of a service (M-11). It does not cover the resource `*`, which list
+/// requests name.
 fn deny_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     let (Effect::Deny, Listed::Any(actions), Some(Listed::Any(resources))) =
         (statement.effect, &statement.actions, &statement.resources)
@@ -426,8 +429,9 @@ fn deny_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Repor
         .help("add `\"*\"` to `Resource`");
 }
 
-/// M-11: an Allow of list actions on ARNs. It does not cover the resource `*`, which list requests name. Many list
-/// actions list the contents of a resource and name its ARN. The lint leaves out every action that may be of that kind.
+/// Warns of an Allow of list actions on ARNs (M-11). It does not cover the resource `*`, which list requests name. Many
+/// list actions list the contents of a resource and name its ARN. The lint leaves out every action that may be of that
+/// kind.
 fn allow_list_style(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     let (Effect::Allow, Listed::Any(actions), Some(Listed::Any(resources))) =
         (statement.effect, &statement.actions, &statement.resources)
@@ -517,7 +521,7 @@ fn is_list_action(action: &ActionPattern) -> bool {
     name.starts_with("list") && !is_inside
 }
 
-/// P-8, P-10.
+/// Warns of uses of `NotPrincipal` that do not do what they seem to do (P-8, P-10).
 fn not_principal(principal: &PrincipalElement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     if !principal.negated {
         return;
@@ -596,7 +600,7 @@ impl<'e> Chains<'e> {
     }
 }
 
-/// T-6.
+/// Warns of actions that a trust policy never decides (T-6).
 fn useless_actions(statement: &Statement, at: &Place<'_, '_>, report: &mut Report<'_>) {
     let Listed::Any(actions) = &statement.actions else {
         return;

@@ -36,7 +36,7 @@ pub fn parse(
     })
 }
 
-/// Does the same for a document in a request. Only the first errors are reported, and no warnings.
+/// Parses one policy document of a request. Only the first errors are reported, and no warnings.
 pub fn parse_briefly(
     text: &str,
     policy_type: PolicyType,
@@ -314,7 +314,7 @@ fn version(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) ->
     Version::V2012
 }
 
-/// G-7.
+/// Checks and returns the `Id` of a document (G-7).
 fn id(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Option<Box<str>> {
     let member = node.member("Id")?;
     let Some(text) = member.value.as_str() else {
@@ -335,7 +335,7 @@ fn id(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Opti
     Some(text.into())
 }
 
-/// G-9: returns the statements, which are one object or a list of them.
+/// Returns the statements, which are one object or a list of them (G-9).
 fn statement_nodes<'n, 't>(node: &'n Node<'t>, report: &mut Report<'_>) -> &'n [Node<'t>] {
     let Some(member) = node.member("Statement") else {
         report.error(
@@ -358,8 +358,8 @@ fn statement_nodes<'n, 't>(node: &'n Node<'t>, report: &mut Report<'_>) -> &'n [
     }
 }
 
-/// G-10: a `Sid` is unique in a document. In a resource policy, a repeated one is only a lint. Statements with other
-/// mistakes are checked too.
+/// Checks that each `Sid` is unique in its document (G-10). In a resource policy, a repeated one is only a lint.
+/// Statements with other mistakes are checked too.
 fn check_sids(statements: &[Node<'_>], policy_type: PolicyType, report: &mut Report<'_>) {
     let mut seen = BTreeSet::new();
     for statement in statements {
@@ -380,7 +380,8 @@ fn check_sids(statements: &[Node<'_>], policy_type: PolicyType, report: &mut Rep
     }
 }
 
-/// G-15, G-16: returns each entry of a scalar or a flat, non-empty list, read by `read`. Returns `None` after an error.
+/// Returns each entry of a scalar or a flat, non-empty list, read by `read` (G-15, G-16). Returns `None` after an
+/// error.
 fn list<'n, 't, T>(
     member: &'n Member<'t>,
     report: &mut Report<'_>,
@@ -401,7 +402,7 @@ fn list<'n, 't, T>(
     read.into_iter().collect()
 }
 
-/// G-17: returns a non-empty string.
+/// Returns a non-empty string (G-17).
 fn pattern_text<'n>(node: &'n Node<'_>, element: &str, report: &mut Report<'_>) -> Option<&'n str> {
     match node.as_str() {
         Some("") => {

@@ -317,7 +317,8 @@ impl Template {
         self.read(variables, values, Variable::value)
     }
 
-    /// Does the same for a resource, where a default also replaces a value that nobody can say.
+    /// Puts the values of a resource's variables into the empty `values`. It differs from [`Self::read_values`] in that
+    /// a default also replaces a value that nobody can say.
     pub(crate) fn read_values_of_resource<'a>(
         &'a self,
         variables: &'a impl Variables,

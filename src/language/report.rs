@@ -72,7 +72,7 @@ impl<'t> Report<'t> {
         }
     }
 
-    /// Does the same for a text whose sender gets only the first errors and no warnings.
+    /// Returns an empty report about a text whose sender gets only the first errors and no warnings.
     pub fn brief(base: Base, text: &'t str) -> Self {
         Self {
             most: Kept::FOR_ANSWERS,

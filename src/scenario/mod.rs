@@ -227,7 +227,7 @@ impl fmt::Display for Expect {
 pub struct ScenarioError {
     /// The file and the line.
     pub place: String,
-    /// What is wrong.
+    /// The problem, in words.
     pub message: String,
 }
 

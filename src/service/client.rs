@@ -81,7 +81,7 @@ impl Client {
         explained.map_err(|unclear| NoAnswer::unclear(question.request_id, unclear))
     }
 
-    /// Whether `service` is serving; the empty name is the server as a whole.
+    /// Returns whether `service` is serving. The empty name stands for the whole server.
     pub fn is_serving(&self, service: &str) -> anyhow::Result<bool> {
         let mut stub = HealthClient::new(self.channel.clone());
         let mut request = tonic::Request::new(HealthCheckRequest {

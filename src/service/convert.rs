@@ -45,7 +45,7 @@ pub(super) fn question<'b>(
     })
 }
 
-/// The facts of the session.
+/// Returns the facts of the session.
 pub(super) fn session<'b>(
     message: Option<&'b pb::SessionContext>,
     limits: &Limits,
@@ -195,7 +195,7 @@ pub fn check_size(question: &Question<'_>, limits: &Limits) -> Result<(), Refusa
     check_n_bytes(message(question).encoded_len(), limits.max_question_bytes)
 }
 
-/// Does the same for a simulation.
+/// Applies the size limit of the wire to a simulation that did not come over the wire.
 pub fn check_simulation_size(simulation: &Simulation<'_>) -> Result<(), Refusal> {
     let n_bytes = super::simulate::message(simulation).encoded_len();
     check_n_bytes(n_bytes, MAX_SIMULATION_BYTES)
@@ -266,7 +266,7 @@ pub(super) fn decision(is_allowed: bool) -> pb::Decision {
     }
 }
 
-/// The numbers of `Reason` are those of the protocol; a test below compares every one.
+/// Returns the number of a reason in the protocol. A test below compares every number of `Reason` with the protocol's.
 pub(super) fn number_of(reason: Option<Reason>) -> i32 {
     reason.map_or(0, |reason| i32::from(reason as u8))
 }
@@ -314,7 +314,7 @@ pub(super) fn policy_type_of(number: i32) -> Option<PolicyType> {
     })
 }
 
-/// The status of a question without an answer.
+/// Returns the status for a question without an answer.
 pub(super) fn status(refusal: &Refusal) -> Status {
     let reason = match refusal.kind {
         RefusalKind::Malformed => "INVALID_REQUEST",
@@ -340,7 +340,7 @@ pub(super) fn status(refusal: &Refusal) -> Status {
     Status::with_error_details(code, message, details)
 }
 
-/// The status code of a kind of refusal.
+/// Returns the status code for a kind of refusal.
 pub(super) fn code(kind: RefusalKind) -> Code {
     match kind {
         RefusalKind::Malformed | RefusalKind::ReservedContextKey | RefusalKind::TooLarge => {
@@ -352,7 +352,7 @@ pub(super) fn code(kind: RefusalKind) -> Code {
     }
 }
 
-/// `INVALID_ARGUMENT`: the bytes are not a message of the protocol.
+/// Returns `INVALID_ARGUMENT`, for bytes that are not a message of the protocol.
 pub(super) fn undecodable() -> Status {
     status(&Refusal::malformed("", "the message cannot be decoded"))
 }
@@ -371,13 +371,13 @@ pub(super) fn brief(text: &str) -> Cow<'_, str> {
     format!("{}…", kept.unwrap_or_default()).into()
 }
 
-/// `PERMISSION_DENIED`: the call discloses policies, and the client is on another machine (S-12).
+/// Returns `PERMISSION_DENIED`, for a call that discloses policies and comes from another machine (S-12).
 pub(super) fn not_permitted() -> Status {
     let message = "this call discloses policies: it is available on loopback and Unix sockets only";
     Status::with_error_details(Code::PermissionDenied, message, error_info("NOT_PERMITTED"))
 }
 
-/// `INTERNAL`: a fault of iamd. The log says what went wrong; the answer does not.
+/// Returns `INTERNAL`, for a fault of iamd. The log says what went wrong; the answer does not.
 pub(super) fn internal() -> Status {
     status(&Refusal::internal())
 }

@@ -17,7 +17,7 @@ use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, PolicyType, Position};
 pub(super) use read::explained;
 
-/// The question in `message`.
+/// Returns the question that `message` asks.
 pub(super) fn question<'b>(
     message: &'b pb::ExplainRequest,
     limits: &Limits,
@@ -33,7 +33,7 @@ pub(super) fn question<'b>(
     })
 }
 
-/// The message that asks `question`, for a server elsewhere.
+/// Returns the message that asks `question` of another server.
 pub(super) fn message(question: &Question<'_>) -> pb::ExplainRequest {
     let pb::AuthorizeRequest {
         principal,
@@ -55,7 +55,7 @@ pub(super) fn message(question: &Question<'_>) -> pb::ExplainRequest {
     }
 }
 
-/// The response that says what was explained.
+/// Returns the response that carries the explanation.
 pub(super) fn response(explained: Explained) -> pb::ExplainResponse {
     let Explained {
         answer,
@@ -150,7 +150,7 @@ fn truth_name(truth: Truth) -> &'static str {
     }
 }
 
-/// S-5: whether all of these types allow; nothing where none is in play.
+/// Returns whether all policies of these types allow (S-5). Returns `None` if none of the types is in play.
 fn allowed_by(explanation: &Explanation, types: &[PolicyType]) -> Option<bool> {
     let verdicts = types
         .iter()

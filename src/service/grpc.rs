@@ -119,7 +119,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, Layer};
 
-    /// A call with an empty message, on a connection of its own.
+    /// Returns a call with an empty message, on a connection of its own.
     fn call(method: &str, timeout: &str) -> http::Request<Body> {
         let entrance = Entrance {
             is_local: true,

@@ -19,7 +19,7 @@ use super::pb::authorization_service_server::SERVICE_NAME;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// There is no snapshot yet.
+    /// No snapshot has been loaded yet.
     Loading,
     Ready,
     Draining,

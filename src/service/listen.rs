@@ -319,7 +319,7 @@ enum Io {
     Unix(UnixStream),
 }
 
-/// What a call needs to know about its connection.
+/// The facts about a connection that its calls need.
 #[derive(Clone, Debug)]
 pub(super) struct Entrance {
     /// Whether the listener is on loopback or a Unix socket, which only this machine can reach.

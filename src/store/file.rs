@@ -25,27 +25,27 @@ pub type ContentDigest = [u8; 32];
 /// One file that was read.
 #[derive(Clone, Debug)]
 pub struct File {
-    /// What tells it from others.
+    /// The content and the stamp that the file had when it was read.
     pub seen: Seen,
     /// Its bytes.
     pub text: Arc<[u8]>,
 }
 
-/// Which content a file has.
+/// The path of a file and the digest of its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
-    /// Below the root, with `/` between its parts; without the `..data` it was read through.
+    /// The path below the root, with `/` between its parts and without the `..data` that it was read through.
     pub path: Arc<str>,
-    /// Of its bytes.
+    /// The digest of the file's bytes.
     pub digest: ContentDigest,
 }
 
-/// What is kept of a file that was read.
+/// The facts that are kept about a file that was read.
 #[derive(Clone, Debug)]
 pub struct Seen {
-    /// What it holds.
+    /// The content of the file.
     pub content: Content,
-    /// What it looks like, if no later content can look the same.
+    /// The stamp of the file. `None` if the file could change and keep this stamp.
     pub stamp: Option<Stamp>,
 }
 
@@ -67,9 +67,9 @@ impl Deref for File {
 
 /// Why a file was not read.
 pub enum ReadError {
-    /// It is no longer what the survey says.
+    /// The file has changed since the survey.
     Changed,
-    /// The system does not let us.
+    /// The system does not let iamd read it.
     Io(io::Error),
 }
 
@@ -85,11 +85,11 @@ pub fn read_one(
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ReadError::Changed,
         _ => ReadError::Io(error),
     };
-    // By our clock: one that is ahead of the file system's makes a stamp seem older than it is, and only the minute's
-    // digests find what hides behind it then.
+    // This is the clock of this machine. If it is ahead of the file system's clock, a stamp seems older than it is. A
+    // change with the same stamp is then found only by the digests that are compared once a minute.
     let read_at = SystemTime::now();
     let mut options = OpenOptions::new();
-    // Should a FIFO have taken the file's place since, opening it must not wait for a writer.
+    // If a FIFO has taken the file's place meanwhile, opening it must not wait for a writer.
     options.read(true).custom_flags(libc::O_NONBLOCK);
     let mut file = base.open_with(below_base, &options).map_err(gone_or)?;
     let is_as_seen = |file: &cap_std::fs::File| {
@@ -121,7 +121,7 @@ pub fn read_one(
     })
 }
 
-/// A file or folder that the system does not let us read.
+/// Returns the finding about a file or folder that cannot be read.
 pub fn unreadable(path: impl Into<Arc<str>>, error: &io::Error) -> Finding {
     Finding::error(
         Code::UNREADABLE,

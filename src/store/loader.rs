@@ -1,8 +1,9 @@
 //! Loads a store again and again. Unchanged files are not read, parsed or compiled a second time.
 //!
 //! ```text
-//! scan: which files differ ──▶ parse those ──┬─ only what they say in place of what they said ──▶ patch ───┐
-//!                                            └─ anything else ──▶ all that is remembered ──▶ build, compile ┴▶ Loaded
+//!                           ┌─ same entities, only their contents changed ──▶ patch the last snapshot ──────────┐
+//! scan ──▶ parse the files ─┤                                                                                   ├─▶ Loaded
+//!          that changed     └─ entities added, removed or renamed ──▶ build and compile the whole store ────────┘
 //! ```
 
 use std::mem;
@@ -67,7 +68,7 @@ pub(super) enum Source<'s> {
     Texts(&'s [(&'s str, &'s str)]),
 }
 
-/// Which files are taken as unchanged without being read.
+/// Says which files are taken as unchanged without being read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
     /// The files whose stamps show that they have not changed.
@@ -122,7 +123,7 @@ impl Loader {
         &mut self.seen
     }
 
-    /// What is remembered, to pretend that another content had been read.
+    /// Returns the memory, so that tests can pretend that another content had been read.
     #[cfg(test)]
     pub(super) fn memory_mut(&mut self) -> &mut Memory {
         &mut self.memory

@@ -116,7 +116,7 @@ mod system {
 mod system {
     use cap_std::fs::Dir;
 
-    /// Other systems do not offer the time of the last tick.
+    /// Returns `None`, because other systems do not offer the time of the last tick.
     pub fn clocks_of(_root: &Dir) -> Option<((i64, i64), i64)> {
         None
     }

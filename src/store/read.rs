@@ -30,14 +30,14 @@ use super::walk;
 use crate::config::{MAX_STORE_BYTES, MAX_TRIES};
 use crate::language::finding::{Code, Finding, Location};
 
-/// What there is in a store.
+/// The files of a store.
 #[derive(Debug, Default)]
 pub struct Files {
     /// The files that were read, sorted by path.
     pub read: Vec<File>,
-    /// Those that were taken for what they were.
+    /// The files that were taken as unchanged without being read.
     pub unread: Vec<Content>,
-    /// What is wrong with files and links, whatever they hold.
+    /// The problems found with files and links, apart from their contents.
     pub findings: Vec<Finding>,
     /// The unchanged folders whose files are in neither of these lists.
     pub skipped: Vec<Arc<Listed>>,
@@ -67,7 +67,8 @@ impl Files {
     }
 }
 
-/// Tells which files need not be read: what was read before of one that looks like this.
+/// Returns the known content of a file that need not be read, because it still has the stamp that it had when it was
+/// last read.
 pub type Unread<'u> = &'u dyn Fn(&str, &Stamp) -> Option<Content>;
 
 /// The files that need not be read.

@@ -4,11 +4,11 @@ use std::time::{Duration, SystemTime};
 
 use cap_std::fs::{Metadata, MetadataExt};
 
-/// A file that was changed so shortly before it was read may be changed again without another stamp: file systems
-/// count time in ticks, of two seconds at worst.
+/// A file system counts time in ticks, of two seconds at worst. So a file that was changed less than this before it was
+/// read may be changed again and keep its stamp.
 const STAMP_GRAIN: Duration = Duration::from_secs(2);
 
-/// What tells, without reading it, that a file has changed.
+/// The metadata that shows whether a file or folder has changed, without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -19,7 +19,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of a file or folder.
+    /// Returns the stamp of the file or folder that has this metadata.
     pub fn of(metadata: &Metadata) -> Self {
         Self {
             device: metadata.dev(),
@@ -30,7 +30,7 @@ impl Stamp {
         }
     }
 
-    /// The same, by a call of the system that [`Metadata`] is not made from.
+    /// Returns the stamp of a file or folder from the result of a system call that [`Metadata`] cannot be made from.
     #[expect(
         clippy::unnecessary_cast,
         reason = "how wide these are differs between systems"
@@ -45,27 +45,27 @@ impl Stamp {
         }
     }
 
-    /// How many bytes the file has.
+    /// Returns the size of the file in bytes.
     pub(super) fn n_bytes(&self) -> u64 {
         self.n_bytes
     }
 
-    /// The file system that it is of.
+    /// Returns the file system that holds the file.
     pub(super) fn device(&self) -> u64 {
         self.device
     }
 
-    /// Tells a file or folder from all others that there are at the same time.
+    /// Returns the numbers that tell a file or folder from all others that exist at the same time.
     pub(super) fn identity(&self) -> (u64, u64) {
         (self.device, self.inode)
     }
 
-    /// When the file was changed last, in seconds and nanoseconds since 1970.
+    /// Returns the time of the last change, in seconds and nanoseconds since 1970.
     pub(super) fn changed(&self) -> (i64, i64) {
         self.changed
     }
 
-    /// When the file was changed last, since 1970, by the clock of its file system.
+    /// Returns the time of the last change, since 1970, by the clock of the file system.
     pub fn changed_at(&self) -> Duration {
         let (seconds, nanoseconds) = self.changed;
         Duration::new(
@@ -74,7 +74,7 @@ impl Stamp {
         )
     }
 
-    /// Whether it tells what is read at `now` from every later content.
+    /// Returns whether every change after `now` must give the file another stamp.
     pub(super) fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(SystemTime::UNIX_EPOCH);
         now.is_ok_and(|now| self.changed_at() + STAMP_GRAIN < now)

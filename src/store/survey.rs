@@ -17,35 +17,36 @@ use super::place::Place;
 use super::stamp::Stamp;
 use crate::language::finding::Finding;
 
-/// What findings about the store as a whole name as their file.
+/// The file name in findings about the store as a whole.
 pub const WHOLE_STORE: &str = ".";
 
-/// The files of one folder, as a look has found them. A later look that finds the same shares it.
+/// The files of one folder at the time of one look. A later look that finds the same files shares this list.
 #[derive(Debug, PartialEq)]
 pub struct Listed {
     /// The folder; empty for the root.
     pub folder: Box<str>,
-    /// Whether these were found through the folder's `..data`.
+    /// Whether the files were found through the folder's `..data`.
     pub is_data: bool,
-    /// Every `*.json` with what it looks like, sorted by path.
+    /// Every `*.json` file with its stamp, sorted by path.
     pub files: Vec<(Arc<str>, Stamp)>,
-    /// The names of the folders in it, of those that are no links.
+    /// The names of the folders in this folder, without those that are links.
     pub folders: Vec<Box<str>>,
 }
 
 impl Listed {
-    /// What a listing is sorted by.
+    /// Returns the key by which listings are sorted.
     pub fn key(&self) -> (&str, bool) {
         (&self.folder, self.is_data)
     }
 }
 
-/// What a look at a store shows without reading: equal as long as nothing has changed.
+/// The files of a store and their stamps, found without reading the files. Two listings are equal as long as nothing
+/// has changed.
 #[derive(Clone, Debug, Default)]
 pub struct Listing {
     /// Sorted by [`Listed::key`].
     pub folders: Vec<KnownFolder>,
-    /// What is wrong with files and links.
+    /// The problems found with files and links.
     pub findings: Vec<Finding>,
 }
 
@@ -53,21 +54,22 @@ pub struct Listing {
 #[derive(Clone, Debug)]
 pub struct KnownFolder {
     pub listed: Arc<Listed>,
-    /// What the folder looked like, if another list of names would look otherwise.
+    /// The stamp of the folder. `None` if the folder's names could change without a new stamp.
     pub stamp: Option<Stamp>,
-    /// Whether each of its files was taken for what it was: so can then be all of them, as long as they look the same.
+    /// Whether the stamp of every file showed that the file had not changed. If so, the next look takes all of them as
+    /// unchanged while the folder's listing stays the same.
     pub is_settled: bool,
 }
 
 impl Listing {
-    /// The folder that stands at [`Listed::key`].
+    /// Returns the folder whose [`Listed::key`] is `key`.
     pub fn find(&self, key: (&str, bool)) -> Option<&KnownFolder> {
         let folders = &self.folders;
         let at = folders.binary_search_by(|known| known.listed.key().cmp(&key));
         folders.get(at.ok()?)
     }
 
-    /// Whether there are the same files in it as in `other`, whatever they look like.
+    /// Returns whether `other` has files at the same paths, whatever their stamps are.
     pub fn has_paths_of(&self, other: &Self) -> bool {
         fn paths(listed: &Listed) -> impl Iterator<Item = &Arc<str>> {
             listed.files.iter().map(|(path, _)| path)
@@ -80,14 +82,15 @@ impl Listing {
     }
 }
 
-/// A listing with the open handles to read its files by. Not to be kept: a handle would pin a folder long replaced.
+/// A listing with open handles, through which its files can be read. It must not be kept, because an open handle would
+/// pin a folder that has been replaced.
 #[derive(Debug, Default)]
 pub struct Survey {
     /// Sorted by [`Listed::key`].
     pub folders: Vec<Surveyed>,
-    /// What is wrong with files and links, sorted.
+    /// The problems found with files and links, sorted.
     pub findings: Vec<Finding>,
-    /// When it began, if that may prove something.
+    /// The time at which the survey began. `None` if it proves nothing.
     pub moment: Option<Moment>,
 }
 
@@ -95,31 +98,31 @@ pub struct Survey {
 #[derive(Debug)]
 pub struct Surveyed {
     pub listed: Arc<Listed>,
-    /// What it looked like before it was listed.
+    /// The stamp of the folder before its names were listed.
     pub looked: Stamp,
-    /// The same, if another list of names would look otherwise.
+    /// The same stamp. `None` if the folder's names could change without a new stamp.
     pub stamp: Option<Stamp>,
-    /// Through which handle it is reached.
+    /// The handle through which the folder is reached.
     pub base: Arc<Dir>,
-    /// By which path below that.
+    /// The path of the folder below `base`.
     pub below_base: PathBuf,
 }
 
 impl Surveyed {
-    /// The path below `base` of the file that is called `path`.
+    /// Returns the path below `base` of the file at `path` of the store.
     fn below_base_of(&self, path: &str) -> PathBuf {
         let name = path.rsplit_once('/').map_or(path, |(_, name)| name);
         self.below_base.join(name)
     }
 
-    /// The file of this folder that is called `path`, if it looks like `stamp`.
+    /// Reads the file at `path`, which is in this folder. Fails if its stamp is not `stamp`.
     pub fn read(&self, path: &Arc<str>, stamp: &Stamp) -> Result<File, ReadError> {
         read_one(&self.base, &self.below_base_of(path), path, stamp)
     }
 }
 
 impl Survey {
-    /// What it shows.
+    /// Returns the listing without the open handles.
     pub fn listing(&self) -> Listing {
         let known = |surveyed: &Surveyed| KnownFolder {
             listed: Arc::clone(&surveyed.listed),
@@ -132,7 +135,7 @@ impl Survey {
         }
     }
 
-    /// Whether `listing` shows the same files.
+    /// Returns whether `listing` has the same files with the same stamps, and the same findings.
     pub fn is_as(&self, listing: &Listing) -> bool {
         fn with_files<'l>(
             folders: impl Iterator<Item = &'l Arc<Listed>>,
@@ -151,7 +154,7 @@ impl Survey {
         is_same && self.findings == listing.findings
     }
 
-    /// Whether a file still has this content; one that cannot be read has not.
+    /// Returns whether a file still has this content. A file that cannot be read does not have it.
     pub fn still_holds(&self, content: &Content) -> bool {
         self.find(&content.path).is_some_and(|(folder, (path, stamp))| {
             matches!(folder.read(path, stamp), Ok(file) if file.digest == content.digest)
@@ -177,7 +180,7 @@ impl Survey {
         self.folders.iter().skip(first).take(2).filter(is_it)
     }
 
-    /// What the file at `path` looks like now; none if there is no such file.
+    /// Returns the current stamp of the file at `path`, or `None` if there is no such file.
     pub(super) fn look_at(&self, path: &str) -> Option<Stamp> {
         let listed = self.find(path).map(|(folder, _)| folder);
         let folder = listed.or_else(|| self.folders_of(path).next())?;
@@ -185,7 +188,7 @@ impl Survey {
         metadata.is_file().then(|| Stamp::of(&metadata))
     }
 
-    /// The file at `path`, if it looks like this before and after it is read.
+    /// Returns the file at `path` if its stamp is `stamp` before and after the file is read.
     pub(super) fn read(&self, path: &Arc<str>, stamp: &Stamp) -> Option<File> {
         if stamp.n_bytes() > Place::of(path).kind.max_bytes() {
             return None;
@@ -195,14 +198,14 @@ impl Survey {
         folder.read(path, stamp).ok()
     }
 
-    /// Whether all of it was there when it began.
+    /// Returns whether everything that the survey saw existed when the survey began.
     pub(super) fn is_of_one_moment(&self) -> bool {
         let is_as_it_was = |folder: &Surveyed| {
             let now = folder.base.metadata(&folder.below_base);
             now.is_ok_and(|now| Stamp::of(&now) == folder.looked)
         };
         let moment = self.moment.as_ref().filter(|moment| moment.may_hold());
-        // The clock last of all.
+        // The clock must be read last.
         moment.is_some_and(|moment| self.folders.iter().all(is_as_it_was) && moment.holds())
     }
 }

@@ -30,7 +30,7 @@ pub fn validate_file(path: &Path, policy_type: Option<PolicyType>) -> Vec<Findin
     }
 }
 
-/// Does the same for a `stream`, which findings call `path`.
+/// Returns every finding about the bytes of `stream`. The findings give `path` as the file.
 pub fn validate_stream(
     path: &Path,
     stream: impl Read,

@@ -43,8 +43,8 @@ pub fn world(entities: Entities, root_account: Option<AccountId>) -> (Option<Wor
     world_beside(entities, root_account, &Missing::default())
 }
 
-/// Does the same as [`world`] for a store in which some files could not be read. It finds the other mistakes of the
-/// store.
+/// Checks `entities` as [`world`] does, for a store in which some files could not be read. It finds the other mistakes
+/// of the store.
 pub fn world_beside(
     entities: Entities,
     root_account: Option<AccountId>,

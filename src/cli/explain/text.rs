@@ -20,13 +20,13 @@ use crate::language::document::{Effect, PolicyType};
 /// Whether a text may hold escape sequences.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Colour {
-    /// For a terminal.
+    /// The text may hold escape sequences, for a terminal.
     Terminal,
-    /// Nothing but the text.
+    /// The text holds no escape sequences.
     Plain,
 }
 
-/// What a piece of text says, which its colour says again.
+/// The meaning of a piece of text. Its color says again what the words say.
 #[derive(Clone, Copy)]
 enum Tone {
     Allow,
@@ -48,7 +48,7 @@ impl Colour {
     }
 }
 
-/// An explanation on several lines.
+/// Returns an explanation as text of several lines.
 pub fn text(explained: &Explained, colour: Colour) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
@@ -142,7 +142,7 @@ fn layers(out: &mut String, explanation: &Explanation, colour: Colour) -> std::f
     Ok(())
 }
 
-/// What the policies of a type are called.
+/// Returns the words for the policies of a type.
 fn policies(policy_type: PolicyType) -> &'static str {
     match policy_type {
         PolicyType::Identity => "identity policies",
@@ -193,7 +193,7 @@ fn statement(out: &mut String, statement: &StatementResult, colour: Colour) -> s
     Ok(())
 }
 
-/// An element, if it does not match or if the policy does not show at once why it does.
+/// Writes an element, unless it matches and the policy itself shows why.
 fn element(out: &mut String, element: &ElementResult, colour: Colour) -> std::fmt::Result {
     let mut values = element.policy_values.iter();
     let is_told = !element.matches
@@ -277,7 +277,7 @@ fn notes(out: &mut String, explanation: &Explanation, colour: Colour) -> std::fm
     Ok(())
 }
 
-/// `statement 0 `Sid` of policy (file:line:column)`.
+/// Returns the name and the place of a statement: ``statement 0 `Sid` of policy (file:line:column)``.
 fn named(source: &Source, colour: Colour) -> String {
     let statement = &source.statement;
     let sid = match statement.sid.as_str() {
@@ -294,7 +294,7 @@ fn named(source: &Source, colour: Colour) -> String {
     format!("statement {}{sid} of {policy}{place}", statement.index)
 }
 
-/// The key as a policy spells it, if one of those shown does.
+/// Returns the key as one of the statements shown spells it, or the key itself if none names it.
 fn spelled<'e>(explanation: &'e Explanation, key: &'e str) -> &'e str {
     let is_it = |spelled: &&str| spelled.eq_ignore_ascii_case(key);
     let statements = || explanation.statements.iter();
@@ -309,10 +309,10 @@ fn spelled<'e>(explanation: &'e Explanation, key: &'e str) -> &'e str {
         .unwrap_or(key)
 }
 
-/// The keys of the variables in a text as it stands in a policy.
+/// Returns the keys of the variables in a text of a policy.
 fn variables_in(written: &str) -> impl Iterator<Item = &str> {
-    let behind = written.split("${").skip(1);
-    behind.filter_map(|behind| behind.split([',', '}']).next())
+    let after = written.split("${").skip(1);
+    after.filter_map(|after| after.split([',', '}']).next())
 }
 
 fn policy_values(values: &[PolicyValue]) -> String {
@@ -352,7 +352,8 @@ fn quoted(text: &str) -> String {
     format!("`{}`", printable(text))
 }
 
-/// What stands in a policy or a request is others' text: it must not steer the terminal or begin a line.
+/// Returns the text with control characters and line breaks escaped. Others wrote the policies and the requests, so
+/// their texts must not steer the terminal or begin a new line.
 fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {

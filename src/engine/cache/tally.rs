@@ -14,9 +14,9 @@ use crate::compile::policy_set::Slice;
 const N_TALLIES: usize = 64;
 /// The patience at the start, which is also the most.
 const PATIENCE: i32 = 1_024;
-/// What a repeated question adds to the patience. So one question in five must repeat.
+/// The patience that a repeated question adds. So one question in five must repeat.
 const ENCOURAGEMENT: i32 = 4;
-/// What a decision takes from the patience if it turns out to be cheap although its slices are expensive.
+/// The patience that is lost if a decision turns out to be cheap although its slices are expensive.
 const LET_DOWN: i32 = 8;
 /// The patience after a rest.
 const TRIAL: i32 = 128;

@@ -27,12 +27,12 @@ pub(super) struct Recorder<'r> {
     redacted: &'r Redacted,
     /// The action as it was asked for.
     action: &'r str,
-    /// How many bytes the texts of the statements have so far.
+    /// The number of bytes of the statements' texts so far.
     n_bytes: usize,
     n_left_out: u32,
-    /// The statement being considered, as far as it was heard of.
+    /// The results so far of the statement that is being evaluated.
     current: Current,
-    /// How many policies of the current layer were heard of.
+    /// The number of policies of the current layer that were evaluated so far.
     n_policies: usize,
     /// The first statement of the current layer.
     layer_start: usize,
@@ -119,8 +119,8 @@ impl<'r> Recorder<'r> {
         explanation
     }
 
-    /// The verdicts without what only restricts (S-9): no guardrails, and of identity and resource policies the
-    /// Allows alone.
+    /// Returns the verdicts without those that only restrict (S-9): guardrails are not in play, and the Denies of
+    /// identity and resource policies do not count.
     fn core(&self, verdicts: Verdicts) -> Verdicts {
         let free = Verdict::Allow(Strength::Direct);
         Verdicts {
@@ -133,7 +133,7 @@ impl<'r> Recorder<'r> {
         }
     }
 
-    /// What the type would say if its Denies did not apply.
+    /// Returns the verdict that the type would have if its Denies did not apply.
     fn without_denies(&self, policy_type: PolicyType, verdict: Verdict) -> Verdict {
         if verdict != Verdict::ExplicitDeny {
             return verdict;
@@ -147,7 +147,7 @@ impl<'r> Recorder<'r> {
             .find(|result| result.policy_type == policy_type)
             .map_or(&[][..], |result| &result.levels);
         if !levels.is_empty() {
-            // A level that denies may lack an Allow besides; whoever takes the Deny away will see.
+            // A level that denies may also lack an Allow. This shows only once the Deny is removed.
             let is_silent = |level: &LevelResult| level.verdict == Verdict::ImplicitDeny;
             return if levels.iter().any(is_silent) {
                 Verdict::ImplicitDeny
@@ -169,10 +169,11 @@ impl<'r> Recorder<'r> {
             .map_or(Verdict::ImplicitDeny, Verdict::Allow)
     }
 
-    /// What stands in the way, one after the other: each with the verdict that is in the way.
+    /// Returns the types that stand in the way of an allow, in the order in which they would deny, each with its
+    /// verdict.
     fn obstacles(&self, standing: Standing, mut verdicts: Verdicts) -> Vec<(PolicyType, Verdict)> {
         let mut obstacles = Vec::new();
-        // A Deny and a missing Allow for each type at most.
+        // Each type is in the way at most twice: with a Deny, and with a missing Allow.
         for _ in 0..2 * ORDER.len() {
             let Some(policy_type) = denied_by(combine(standing, &verdicts)) else {
                 break;
@@ -187,7 +188,7 @@ impl<'r> Recorder<'r> {
         obstacles
     }
 
-    /// Where the statement that was heard of last stands, and what it is attached to.
+    /// Returns the place of the statement that was evaluated last and the entity that its policy is attached to.
     fn source(&self, facts: &Facts<'_>, statement: &StatementRef) -> Source {
         let principal = || element::clipped(&facts.request.principal.to_string());
         let resource = || element::clipped(facts.request.resource.as_str());
@@ -210,7 +211,8 @@ impl<'r> Recorder<'r> {
         Source::of(statement, source_type, attached_to)
     }
 
-    /// A policy of the principal's own or, behind those, of one of its groups.
+    /// Returns whether the identity policy is the principal's own or comes from one of its groups, and the entity that
+    /// has it. The policies of groups follow the principal's own.
     fn identity_source(&self, facts: &Facts<'_>, policy: &Policy) -> (SourceType, String) {
         let is_managed = policy.origin.is_managed;
         let Some(entity) = facts.caller.entity else {
@@ -245,13 +247,13 @@ impl<'r> Recorder<'r> {
     }
 }
 
-/// How many statements are listed with all that was found out about them.
+/// The number of statements that are listed in detail.
 const MAX_STATEMENTS: usize = 1_000;
-/// How many bytes of texts they may have.
+/// The number of bytes that the texts of these statements may have.
 const MAX_BYTES: usize = 1024 * 1024;
 
 impl Recorder<'_> {
-    /// Whether there is no room for more details.
+    /// Returns whether there is no room for more details.
     fn is_full(&self) -> bool {
         self.statements.len() >= MAX_STATEMENTS || self.n_bytes >= MAX_BYTES
     }
@@ -340,7 +342,7 @@ impl Trace for Recorder<'_> {
             return;
         }
         let resource = element::resource(written, facts, heard.is_resource, self.redacted);
-        // S-7: within reach is also what only a missing variable keeps from the resource.
+        // S-7: a statement is near too if only a missing variable keeps it from matching the resource.
         let is_near = resource
             .as_ref()
             .is_some_and(|element| element.failed_because_missing);
@@ -408,7 +410,7 @@ fn entity_arn(facts: &Facts<'_>) -> String {
     entity.map_or_else(String::new, |entity| entity.arn.as_str().to_owned())
 }
 
-/// The nodes from the root of the organization down to the account.
+/// Returns the nodes of the organization from its root down to the account.
 fn nodes(account: Option<&Account>) -> Vec<String> {
     let Some(account) = account else {
         return Vec::new();
@@ -434,7 +436,7 @@ fn missing_in_resource(statement: &Statement, facts: &Facts<'_>) -> Vec<String> 
         .collect()
 }
 
-/// S-3: all Denies that apply, or the Allows that granted.
+/// Marks the statements that determined the decision (S-3): all Denies that apply, or the Allows that granted.
 fn mark_deciding(statements: &mut [StatementResult], standing: Standing, reason: Reason) {
     let is_denied = denied_by(reason).is_some();
     let by = settled_by(reason, standing);
@@ -472,7 +474,7 @@ fn mark_deciding(statements: &mut [StatementResult], standing: Standing, reason:
     }
 }
 
-/// The type that a reason to deny names.
+/// Returns the policy type that a reason to deny names.
 fn denied_by(reason: Reason) -> Option<PolicyType> {
     use PolicyType as T;
     use Reason as R;
@@ -504,7 +506,7 @@ fn of_mut(verdicts: &mut Verdicts, policy_type: PolicyType) -> &mut Verdict {
     }
 }
 
-/// S-6: each side by itself; only across accounts.
+/// Returns the verdict of each side of a question across accounts (S-6). Returns `None` within one account.
 fn sides(standing: Standing, verdicts: &Verdicts) -> Option<CrossAccount> {
     let Standing::Insider(Insider {
         same_account: false,

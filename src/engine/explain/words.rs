@@ -97,7 +97,7 @@ impl Element {
     }
 }
 
-/// Why a condition is indeterminate (C-9).
+/// The reason why a condition is indeterminate (C-9).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
     /// The request has two or more values and the operator takes one (C-10).

@@ -187,7 +187,7 @@ fn any_of(operand: &Operand, value: &str, is_negated: bool, variables: &impl Var
     }
 }
 
-/// T-8, T-43: returns whether a variable stands for a value that nobody can say. The search stops if it cannot be paid
+/// Returns whether a variable stands for a value that nobody can say (T-8, T-43). The search stops if it cannot be paid
 /// for, and then the request gets no answer (E-1).
 #[cold]
 fn mentions_unknown(operand: &Operand, variables: &impl Variables) -> bool {

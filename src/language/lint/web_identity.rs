@@ -102,7 +102,7 @@ pub(super) fn lint(statement: &Statement, at: &Place<'_, '_>, report: &mut Repor
     }
 }
 
-/// T-26.
+/// Reports an Allow for an issuer that many tenants share if no condition tells the tenants apart (T-26).
 fn shared(
     statement: &Statement,
     issuer: &str,
@@ -155,7 +155,7 @@ fn shared(
     }
 }
 
-/// T-23.
+/// Warns of an Allow for an issuer of one tenant if no condition ties the token to a user or an application (T-23).
 fn of_one_tenant(keys: &HashSet<&str>, issuer: &str, at: &Place<'_, '_>, report: &mut Report<'_>) {
     let mut identifying = identifying_claims(issuer).iter();
     let is_tested = |claim: &&str| {

@@ -70,7 +70,7 @@ pub(super) fn parse(
     (report.n_errors() == n_errors).then_some(conditions)
 }
 
-/// G-21: reports names that are equal ignoring case. Equal spellings are `duplicate-member` already.
+/// Reports names that are equal ignoring case (G-21). Equal spellings are `duplicate-member` already.
 fn check_repeated(members: &[Member<'_>], what: &str, report: &mut Report<'_>) {
     // The names are grouped by their folded form. Comparing all pairs takes minutes for the keys that fit into one
     // document.
@@ -91,7 +91,7 @@ fn check_repeated(members: &[Member<'_>], what: &str, report: &mut Report<'_>) {
     }
 }
 
-/// G-20.
+/// Reads the name of a condition operator (G-20).
 fn operator(member: &Member<'_>, report: &mut Report<'_>) -> Option<Operator> {
     let Some(operator) = Operator::parse(&member.name) else {
         let plain = member
@@ -141,7 +141,7 @@ fn condition(
     })
 }
 
-/// G-22, V-4.
+/// Checks the name of a condition key (G-22, V-4).
 fn check_key(member: &Member<'_>, report: &mut Report<'_>) -> bool {
     let name = &*member.name;
     let folded = name.to_ascii_lowercase();
@@ -261,7 +261,7 @@ impl Reader {
         })
     }
 
-    /// G-18: returns the text of a string, a number by its source text, or a Boolean.
+    /// Returns the text of a string, a number by its source text, or a Boolean (G-18).
     fn text<'n>(&self, node: &'n Node<'_>, report: &mut Report<'_>) -> Option<Cow<'n, str>> {
         match &node.value {
             Value::String(text) => Some(Cow::Borrowed(text)),
@@ -340,7 +340,7 @@ impl Reader {
         self.values(member, report, what, Instant::parse)
     }
 
-    /// G-34: reads exactly one Boolean.
+    /// Reads exactly one Boolean (G-34).
     fn bool(&self, member: &Member<'_>, report: &mut Report<'_>) -> Option<bool> {
         match *self.values(member, report, "`true` or `false`", parse_bool)? {
             [value] => Some(value),
@@ -385,7 +385,7 @@ impl Reader {
         })
     }
 
-    /// V-1.
+    /// Warns of `${` in a document whose version has no variables (V-1).
     fn lint_version(&self, text: &str, node: &Node<'_>, report: &mut Report<'_>) {
         if !self.variables && text.contains("${") {
             report

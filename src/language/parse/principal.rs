@@ -139,7 +139,7 @@ fn check_principal_kinds(kinds: &[Member<'_>], report: &mut Report<'_>) {
     }
 }
 
-/// G-24 to G-26.
+/// Reads one principal of this kind (G-24 to G-26).
 fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Option<PrincipalEntry> {
     let text = pattern_text(node, kind, report)?;
     if text == "*" && kind == "AWS" {
@@ -202,7 +202,7 @@ fn principal_entry(node: &Node<'_>, kind: &str, report: &mut Report<'_>) -> Opti
     Some(entry)
 }
 
-/// G-24: returns an account, an ARN or a name, or the reason why the text is none of these.
+/// Returns an account, an ARN or a name, or the reason why the text is none of these (G-24).
 fn aws_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
     const NO_ARN: &str = "must be the ARN of a root, user, role, role session or federated user";
     const NOTHING: &str = "must be `*`, an account, an ARN or a unique id";
@@ -231,7 +231,7 @@ fn aws_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
     entry.ok_or(NOTHING)
 }
 
-/// G-26: returns a provider or an issuer's host and path, or the reason why the text is neither.
+/// Returns a provider or an issuer's host and path, or the reason why the text is neither (G-26).
 fn federated_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
     let is_bare = !text.starts_with("arn:") && !text.contains("://");
     let of_arn = text.split_once(":oidc-provider/");
@@ -241,7 +241,7 @@ fn federated_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
     Ok(PrincipalEntry::Federated(text.into()))
 }
 
-/// G-26: returns whether the text is the ARN of an OIDC or SAML provider, or an issuer.
+/// Returns whether the text is the ARN of an OIDC or SAML provider, or an issuer (G-26).
 fn is_provider(text: &str) -> bool {
     if text.starts_with("arn:") {
         return matches!(Principal::parse(text), Ok(Principal::Provider(_)));

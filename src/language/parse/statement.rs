@@ -64,7 +64,7 @@ impl Parser {
         })
     }
 
-    /// G-10, V-4.
+    /// Reads the `Sid` (G-10, V-4).
     fn sid(&self, node: &Node<'_>, report: &mut Report<'_>) -> Option<Box<str>> {
         let member = node.member("Sid")?;
         let span = &member.value.span;
@@ -98,7 +98,7 @@ impl Parser {
         (!text.is_empty()).then(|| text.into())
     }
 
-    /// G-11; RCPs only deny (G-29).
+    /// Reads the `Effect` (G-11). Resource control policies can only deny (G-29).
     fn effect(&self, node: &Node<'_>, report: &mut Report<'_>) -> Option<Effect> {
         let Some(member) = node.member("Effect") else {
             report
@@ -187,7 +187,7 @@ impl Parser {
             .help(help);
     }
 
-    /// G-12, G-16, G-27.
+    /// Reads `Action` or `NotAction` (G-12, G-16, G-27).
     fn actions(&self, node: &Node<'_>, report: &mut Report<'_>) -> Option<Listed<ActionPattern>> {
         let Some((member, negated)) = self.one_of(node, ["Action", "NotAction"], report)? else {
             report.error(
@@ -285,7 +285,7 @@ impl Parser {
         }))
     }
 
-    /// G-28, M-12, M-18, V-3.
+    /// Reads one resource pattern (G-28, M-12, M-18, V-3).
     fn resource(
         &self,
         node: &Node<'_>,
@@ -360,7 +360,7 @@ pub(super) fn name_of(policy_type: PolicyType) -> &'static str {
     }
 }
 
-/// V-3, M-18: checks what each field of a resource contains.
+/// Checks what each field of a resource contains (V-3, M-18).
 fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<'_>) {
     const FIELDS: [&str; 4] = ["partition", "service", "region", "account"];
     if !pattern.as_str().contains(['$', '*', '?']) {
@@ -395,7 +395,7 @@ fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<
     }
 }
 
-/// M-12: checks short patterns.
+/// Checks short patterns (M-12).
 fn check_reach(
     pattern: &ResourcePattern,
     node: &Node<'_>,

@@ -85,7 +85,7 @@ impl ActionPattern {
         self.matches_paid(action, &NoVariables)
     }
 
-    /// Does the same, and `meter` pays for work beyond a comparison.
+    /// Returns whether `action` matches. `meter` pays for work beyond a comparison.
     pub fn matches_paid(&self, action: &Action, meter: &impl Variables) -> bool {
         if let Some(folded) = &self.folded {
             return folded.matches(action.as_str(), meter) == Some(true);

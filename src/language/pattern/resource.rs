@@ -300,8 +300,9 @@ impl ResourcePattern {
         }
     }
 
-    /// NARROW: wildcards in fields 2 to 5 never match `:`, and a short pattern must end in `*`, which covers the rest.
-    /// The caller has checked that `arn` begins as the pattern does, so the fields before the first wildcard are equal.
+    /// Returns whether the resource is covered in the NARROW reach: wildcards in fields 2 to 5 never match `:`, and a
+    /// short pattern must end in `*`, which covers the rest. The caller has checked that `arn` begins as the pattern
+    /// does, so the fields before the first wildcard are equal.
     fn covers_field_by_field(
         &self,
         arn: &Arn,
@@ -327,8 +328,9 @@ impl ResourcePattern {
         (1 + usize::from(self.n_literal_fields)..).zip(&self.moving_fields)
     }
 
-    /// BROAD, if only some wildcards may cross: a `*` at the end of one of fields 2 to 5 may match `:` too. A short
-    /// pattern without a final `*` is tried as it is and with `:*` at its end.
+    /// Returns whether the resource is covered in the BROAD reach, where only some wildcards may cross: a `*` at the
+    /// end of one of fields 2 to 5 may match `:` too. A short pattern without a final `*` is tried as it is and with
+    /// `:*` at its end.
     fn covers_across_colons(&self, arn: &Arn, values: &[Text<'_>], meter: &impl Variables) -> bool {
         let n_values: usize = values.iter().map(|value| value.len()).sum();
         let fits = |template: &Template| {

@@ -25,7 +25,7 @@ struct Unread {
     /// The rest of a frame that was too long to pass on in one piece.
     rest: Bytes,
     _place: Place,
-    /// When the peer last took a piece.
+    /// The time at which the peer last took a piece.
     taken_at: Instant,
     /// Keeps the call in flight until the answer is read.
     _call: Option<Call>,

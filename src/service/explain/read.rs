@@ -17,10 +17,11 @@ use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, Extent, PolicyType, Position};
 use crate::service::{convert, pb};
 
-/// Why a message is no explanation, in words.
+/// The reason why a message is not an explanation, in words.
 type Unclear = String;
 
-/// What `response` says; in words, why nothing, if it says neither allow nor deny or what this version does not know.
+/// Returns the explanation that `response` carries. Fails if it says neither allow nor deny, or if it has a value that
+/// this version does not know.
 pub(in crate::service) fn explained(response: pb::ExplainResponse) -> Result<Explained, Unclear> {
     let is_allowed = convert::is_allowed(response.decision);
     let is_allowed = is_allowed.ok_or(convert::UNDECIDED)?;
@@ -71,7 +72,7 @@ fn each<W, O>(wire: Vec<W>, read: impl Fn(W) -> Result<O, Unclear>) -> Result<Ve
     wire.into_iter().map(read).collect()
 }
 
-/// The one of `all` whose name is `word`.
+/// Returns the item of `all` whose name is `word`.
 fn called<T: Copy>(
     word: &str,
     field: &str,
@@ -95,7 +96,8 @@ fn policy_type(name: &str) -> Result<PolicyType, Unclear> {
     called(name, "type", TYPES, type_name)
 }
 
-/// Of all but resource policies an Allow speaks of the principal itself (P-11), and the message does not say so.
+/// Returns the verdict that is called `word`. The message gives the strength of an Allow for resource policies only; an
+/// Allow of any other type names the principal itself (P-11).
 fn verdict(word: &str, strength: Option<Strength>) -> Result<Verdict, Unclear> {
     let allow = Verdict::Allow(strength.unwrap_or(Strength::Direct));
     let all = [
@@ -140,7 +142,8 @@ fn type_result(of: pb::TypeResult) -> Result<TypeResult, Unclear> {
     })
 }
 
-/// Both lists name statements in their order, and of many the first ones.
+/// Marks the statements that both lists name. The lists have the order of `statements`, and a long list is cut at its
+/// end.
 fn mark_deciding(
     statements: &mut [StatementResult],
     deciding: Vec<pb::StatementSource>,

@@ -184,7 +184,7 @@ pub(in crate::service) fn rfc3339<S: Serializer>(
     time.map(|time| time.to_string()).serialize(to)
 }
 
-/// Why a question has no answer: it is malformed, or the server could not answer it.
+/// The reason why a question has no answer: it is malformed, or the server could not answer it.
 #[derive(Debug)]
 pub struct NoAnswer {
     request_id: String,
@@ -194,7 +194,7 @@ pub struct NoAnswer {
 }
 
 impl NoAnswer {
-    /// A question that this process refused.
+    /// Returns the error for a question that this process refused.
     pub fn refused(request_id: &str, refusal: Refusal) -> Self {
         Self {
             request_id: request_id.to_owned(),
@@ -204,7 +204,7 @@ impl NoAnswer {
         }
     }
 
-    /// A question that a server did not answer.
+    /// Returns the error for a question that a server did not answer.
     pub(in crate::service) fn by_server(request_id: &str, status: &Status) -> Self {
         let details = status.get_error_details();
         let violation = details
@@ -222,12 +222,13 @@ impl NoAnswer {
         }
     }
 
-    /// A response of a server that says neither allow nor deny. A client must not take it for either.
+    /// Returns the error for a server's response that says neither allow nor deny. A client must take it for neither.
     pub(in crate::service) fn undecided(request_id: &str) -> Self {
         Self::unclear(request_id, convert::UNDECIDED.to_owned())
     }
 
-    /// A server elsewhere said what a client must not guess at; `message` says what.
+    /// Returns the error for a server's response that this client does not understand and must not guess at. `message`
+    /// says which part is unclear.
     pub(in crate::service) fn unclear(request_id: &str, message: String) -> Self {
         Self {
             request_id: request_id.to_owned(),
@@ -237,7 +238,7 @@ impl NoAnswer {
         }
     }
 
-    /// A line longer than `limit` bytes. Its content was skipped.
+    /// Returns the error for a line longer than `limit` bytes, whose content was skipped.
     pub fn line_too_long(limit: usize) -> Self {
         Self {
             request_id: String::new(),
@@ -247,7 +248,7 @@ impl NoAnswer {
         }
     }
 
-    /// A line that is not UTF-8.
+    /// Returns the error for a line that is not UTF-8.
     pub fn not_utf8() -> Self {
         Self::refused("", Refusal::malformed("", "the line is not UTF-8"))
     }

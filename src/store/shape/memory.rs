@@ -15,12 +15,13 @@ use crate::store::contents::Contents;
 use crate::store::file::{Content, Seen};
 use crate::store::stamp::Stamp;
 
-/// The good files of the last load, found by their paths. Their documents are shared with the snapshot that was made of them.
+/// The files of the last load that had no errors, found by their paths. The snapshot made from them shares their
+/// documents.
 #[derive(Debug, Default)]
 pub struct Memory {
     files: HashTable<Remembered>,
     hasher: RandomState,
-    /// To whom they belong.
+    /// The owners of the files.
     pub(super) owners: Owners,
 }
 
@@ -48,18 +49,18 @@ impl Memory {
         self.files.len()
     }
 
-    /// The content of a file that need not be read because it looks as it did.
+    /// Returns the content of the file at `path` without reading it. Returns `None` if its stamp has changed.
     pub fn unread(&self, path: &str, stamp: &Stamp) -> Option<Content> {
         let known = &self.find(path)?.seen;
         (known.stamp == Some(*stamp)).then(|| known.content.clone())
     }
 
-    /// The content of a file that was good.
+    /// Returns the content of the file at `path` when it last had no errors.
     pub fn known(&self, path: &str) -> Option<&Content> {
         Some(&self.find(path)?.seen.content)
     }
 
-    /// Whether the file was good, and had this content.
+    /// Returns whether the file had no errors and had this content.
     pub fn holds(&self, content: &Content) -> bool {
         self.known(&content.path) == Some(content)
     }
@@ -72,7 +73,7 @@ impl Memory {
         }
     }
 
-    /// The account that a file declares, if it still has this content.
+    /// Returns the account that a file declares, if the file still has this content.
     pub(super) fn declaration(&self, content: &Content) -> Option<&Arc<Declaration>> {
         let known = self.find(&content.path)?;
         match &known.says {

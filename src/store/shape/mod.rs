@@ -285,7 +285,8 @@ impl Reader {
         }
     }
 
-    /// Does the same for a file with one entity. It also records the file's name, because the member may be absent.
+    /// Records the entity of a file that holds one entity, which has errors. If it gives no name, the name of the file
+    /// is enough, which the caller records.
     fn note_missing_file(&mut self, kind: Kind, node: &Node<'_>) {
         let anything = self.missing.anything;
         self.note_missing(kind, node);

@@ -124,7 +124,7 @@ pub fn declared(
     Ok(declared)
 }
 
-/// The folders of accounts, the root first, each with its `account.json` if it has one.
+/// Returns the folders of accounts, the root first, each with its `account.json` if it has one.
 fn folders(files: &Contents) -> BTreeMap<Option<&str>, Option<&Content>> {
     let mut folders = BTreeMap::from([(None, None)]);
     for file in files.iter() {
@@ -161,7 +161,8 @@ fn undeclared(folder: &str, id: &AccountId, partition: &str) -> Account {
     }
 }
 
-/// What an `account.json` of this content said when it was read last, where it would say the same now.
+/// Returns the account that an `account.json` with this content declared when it was last read. Returns `None` if the
+/// same content would declare another account now.
 fn remembered(
     content: &Content,
     folder: &Folder,
