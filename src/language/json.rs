@@ -156,7 +156,7 @@ fn in_our_words(text: &str, error: SyntaxError) -> SyntaxError {
     let fault = mend::fault(text);
     let (message, help) = fault.map_or_else(
         || ("the text is not JSON".to_owned(), None),
-        |fault| (fault.message, fault.help),
+        |fault| (fault.message, Some(fault.help)),
     );
     SyntaxError {
         message,
@@ -176,7 +176,7 @@ fn node<'t>(text: &'t str, raw: &'t RawValue, depth_left: usize) -> Result<Node<
             return Err(SyntaxError {
                 offset: start,
                 message: "nested too deep".into(),
-                help: None,
+                help: Some("use fewer levels of objects and lists".into()),
                 too_deep: true,
             });
         }

@@ -394,11 +394,13 @@ fn client_controlled(statement: &Statement, at: &Place<'_, '_>, report: &mut Rep
                 "this Allow covers any resource that the client names in `{}`",
                 variable.key.folded()
             );
-            report.warning(
-                Code::CLIENT_CONTROLLED_KEY,
-                &at.entry("Resource", index),
-                message,
-            );
+            report
+                .warning(
+                    Code::CLIENT_CONTROLLED_KEY,
+                    &at.entry("Resource", index),
+                    message,
+                )
+                .help("base the resource on a key that the client does not control");
         }
     }
 }

@@ -77,11 +77,13 @@ pub fn document(
 ) -> Option<PolicyDocument> {
     let Value::String(text) = &node.value else {
         if depth(node) > MAX_DOCUMENT_DEPTH {
-            report.error(
-                Code::TOO_DEEP,
-                &node.span,
-                format!("nested more than {MAX_DOCUMENT_DEPTH} deep"),
-            );
+            report
+                .error(
+                    Code::TOO_DEEP,
+                    &node.span,
+                    format!("nested more than {MAX_DOCUMENT_DEPTH} deep"),
+                )
+                .help("use fewer levels of objects and lists");
             return None;
         }
         return document_object(node, policy_type, report);
@@ -93,11 +95,13 @@ pub fn document(
         Some(Cow::Borrowed(&**text))
     };
     let Some(decoded) = decoded else {
-        report.error(
-            Code::NOT_UTF8,
-            &node.span,
-            "the URL-encoded document is not UTF-8",
-        );
+        report
+            .error(
+                Code::NOT_UTF8,
+                &node.span,
+                "the URL-encoded document is not UTF-8",
+            )
+            .help("write the document as JSON instead");
         return None;
     };
     let (document, findings) = parse(
@@ -197,11 +201,13 @@ pub fn check_tree(node: &Node<'_>, report: &mut Report<'_>) {
 
 fn check_characters(text: &str, span: &Range<usize>, report: &mut Report<'_>) {
     if text.contains('\0') {
-        report.error(
-            Code::NUL_CHARACTER,
-            span,
-            "a string must not contain U+0000",
-        );
+        report
+            .error(
+                Code::NUL_CHARACTER,
+                span,
+                "a string must not contain U+0000",
+            )
+            .help("remove the character");
     }
     let is_unusual = |c: &char| !matches!(c, '\0' | '\t' | '\n' | '\r' | '\u{20}'..='\u{ff}');
     if let Some(character) = text.chars().find(is_unusual) {
@@ -209,7 +215,9 @@ fn check_characters(text: &str, span: &Range<usize>, report: &mut Report<'_>) {
             "character U+{:04X} is outside of what AWS accepts in policies",
             u32::from(character)
         );
-        report.warning(Code::UNUSUAL_CHARACTER, span, message);
+        report
+            .warning(Code::UNUSUAL_CHARACTER, span, message)
+            .help("replace it with a character up to U+00FF");
     }
 }
 
@@ -221,7 +229,9 @@ fn document_object(
     let n_errors = report.n_errors();
     let Value::Object(members) = &node.value else {
         let message = format!("a policy document must be an object, not {}", node.kind());
-        report.error(Code::WRONG_TYPE, &node.span, message);
+        report
+            .error(Code::WRONG_TYPE, &node.span, message)
+            .help("write its members between `{` and `}`");
         return None;
     };
     check_tree(node, report);
@@ -318,19 +328,23 @@ fn version(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) ->
 fn id(node: &Node<'_>, policy_type: PolicyType, report: &mut Report<'_>) -> Option<Box<str>> {
     let member = node.member("Id")?;
     let Some(text) = member.value.as_str() else {
-        report.error(
-            Code::WRONG_TYPE,
-            &member.value.span,
-            format!("`Id` must be a string, not {}", member.value.kind()),
-        );
+        report
+            .error(
+                Code::WRONG_TYPE,
+                &member.value.span,
+                format!("`Id` must be a string, not {}", member.value.kind()),
+            )
+            .help("write one text in quotes");
         return None;
     };
     if !matches!(policy_type, PolicyType::Resource | PolicyType::Trust) {
-        report.warning(
-            Code::ID_IN_IDENTITY_POLICY,
-            &member.name_span,
-            "`Id` belongs in resource-based policies only",
-        );
+        report
+            .warning(
+                Code::ID_IN_IDENTITY_POLICY,
+                &member.name_span,
+                "`Id` belongs in resource-based policies only",
+            )
+            .help("remove it");
     }
     Some(text.into())
 }
@@ -406,11 +420,13 @@ fn list<'n, 't, T>(
 fn pattern_text<'n>(node: &'n Node<'_>, element: &str, report: &mut Report<'_>) -> Option<&'n str> {
     match node.as_str() {
         Some("") => {
-            report.error(
-                Code::EMPTY_STRING,
-                &node.span,
-                format!("`{element}` contains an empty string"),
-            );
+            report
+                .error(
+                    Code::EMPTY_STRING,
+                    &node.span,
+                    format!("`{element}` contains an empty string"),
+                )
+                .help("remove it, or write a value between the quotes");
             None
         }
         Some(text) => Some(text),
@@ -419,7 +435,9 @@ fn pattern_text<'n>(node: &'n Node<'_>, element: &str, report: &mut Report<'_>) 
                 "`{element}` must be a string or a flat list of strings, not {}",
                 node.kind()
             );
-            report.error(Code::WRONG_TYPE, &node.span, message);
+            report
+                .error(Code::WRONG_TYPE, &node.span, message)
+                .help("write one text in quotes, or a list of texts between `[` and `]`");
             None
         }
     }

@@ -226,8 +226,9 @@ impl<'t> Report<'t> {
         }
         if let Some(n) = n_more(self.n_warnings, self.most.warnings) {
             let message = format!("{n} more warnings of this file are not shown");
-            self.findings
-                .push(Finding::warning(Code::MORE_FINDINGS, whole, message));
+            self.findings.push(
+                Finding::warning(Code::MORE_FINDINGS, whole, message).help("fix these first"),
+            );
         }
         self.findings
     }

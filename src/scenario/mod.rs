@@ -365,7 +365,7 @@ fn read_test(members: &Members<'_>) -> Result<Test, String> {
     };
     let (ask, evaluation_time) = read_ask(members.get("ask").ok_or("a scenario needs `ask`")?)?;
     if at.is_some() && evaluation_time.is_some() {
-        return Err("`at` and `evaluation_time` are the same: give one of them".into());
+        return Err("`at` and `evaluation_time` mean the same: give only one".into());
     }
     let at = at.or(evaluation_time);
     let ask = Box::new(ask);

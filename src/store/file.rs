@@ -1,10 +1,10 @@
-//! One file, read, and what is kept of it.
+//! Reads one file. The drawing shows the facts that are kept about it.
 //!
 //! ```text
 //! File ─┬─ Seen ─┬─ Content ─┬─ path
-//!       │        │           └─ digest      which content it has
-//!       │        └─ stamp                   what it looked like, if that tells it from every later content
-//!       └─ text                             dropped once it is parsed
+//!       │        │           └─ digest      identifies the content
+//!       │        └─ stamp                   only if every later change must give another stamp
+//!       └─ text                             is dropped once it is parsed
 //! ```
 
 use std::io::{self, Read};

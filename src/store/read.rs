@@ -144,11 +144,9 @@ fn read_all(survey: &Survey, known: Known<'_>, read: &[File]) -> Option<Files> {
     let total: u64 = listed().flatten().map(|(_, stamp)| stamp.n_bytes()).sum();
     if total > MAX_STORE_BYTES {
         let message = format!("the store has {total} bytes; at most {MAX_STORE_BYTES} are read");
-        files.findings.push(Finding::error(
-            Code::TOO_LARGE,
-            Location::file(WHOLE_STORE),
-            message,
-        ));
+        let finding = Finding::error(Code::TOO_LARGE, Location::file(WHOLE_STORE), message);
+        let help = "move some of its files to another store";
+        files.findings.push(finding.help(help));
         return Some(files);
     }
     let progress = Progress::of("reading the store", listed().map(Vec::len).sum());
@@ -180,9 +178,9 @@ fn read_all(survey: &Survey, known: Known<'_>, read: &[File]) -> Option<Files> {
                     stamp.n_bytes()
                 );
                 let at = Location::file(Arc::clone(path));
-                files
-                    .findings
-                    .push(Finding::error(Code::TOO_LARGE, at, message));
+                let finding = Finding::error(Code::TOO_LARGE, at, message);
+                let help = "move parts of it to other files";
+                files.findings.push(finding.help(help));
                 continue;
             }
             match folder.read(path, stamp) {

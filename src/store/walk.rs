@@ -117,7 +117,8 @@ impl<'l> Walk<'l> {
             let n_files = self.n_files.max(self.n_folders).max(self.n_ignored);
             if n_files > self.most_files {
                 let message = format!("the store has more than {} files", self.most_files);
-                self.error(Code::TOO_LARGE, WHOLE_STORE, message);
+                let help = "move some of them to another store";
+                self.error(Code::TOO_LARGE, WHOLE_STORE, &message, help);
                 self.survey.folders.clear();
                 return;
             }
@@ -157,8 +158,7 @@ impl<'l> Walk<'l> {
         let (has_data, mut is_plain);
         match entries(&dir, self.most_files) {
             Ok(all) if all.len() > 2 * self.most_files => {
-                let message = format!("the folder has more than {} entries", 2 * self.most_files);
-                return self.error(Code::TOO_LARGE, &place, message);
+                return self.too_many_entries(&place);
             }
             Ok(all) => {
                 has_data = all.iter().any(|(name, _)| name == "..data");
@@ -210,7 +210,7 @@ impl<'l> Walk<'l> {
         let identity = looked.identity();
         if folder.above.contains(&identity) {
             let message = "the link leads back to a folder that contains it";
-            self.error(Code::BAD_LINK, place, message);
+            self.error(Code::BAD_LINK, place, message, "remove the link");
             return None;
         }
         folder.above.push(identity);
@@ -362,8 +362,7 @@ impl<'l> Walk<'l> {
             Err(error) => return self.access_error(&place, &error),
         };
         if all.len() > 2 * self.most_files {
-            let message = format!("the folder has more than {} entries", 2 * self.most_files);
-            return self.error(Code::TOO_LARGE, &place, message);
+            return self.too_many_entries(&place);
         }
         // The links beside `..data` only make the files easier to find. The kubelet removes those of the last version a
         // moment later.
@@ -378,7 +377,8 @@ impl<'l> Walk<'l> {
         for name in inner {
             if names.contains(&name) {
                 let message = "is both in this folder and in its `..data`";
-                self.error(Code::UNKNOWN_FILE, &join(&folder.path, &name), message);
+                let path = join(&folder.path, &name);
+                self.error(Code::UNKNOWN_FILE, &path, message, "remove one of the two");
                 continue;
             }
             let below_base = PathBuf::from(&name);
@@ -397,6 +397,7 @@ impl<'l> Walk<'l> {
                     Code::UNKNOWN_FILE,
                     &join(folder, &lossy),
                     "the name of this file is not UTF-8",
+                    "rename the file",
                 );
             }
             return false;
@@ -446,6 +447,7 @@ impl<'l> Walk<'l> {
                     Code::NOT_A_FILE,
                     &path,
                     "this is a directory with the name of a file",
+                    "rename the directory so that it does not end in `.json`",
                 );
             } else if !place::is_tests_folder(&path) {
                 folders.push(Folder {
@@ -464,21 +466,33 @@ impl<'l> Walk<'l> {
                     Location::file(path),
                     "only `*.json` is read",
                 );
-                self.survey.findings.push(finding);
+                let help = "rename it, or move it out of the store";
+                self.survey.findings.push(finding.help(help));
             }
         } else if metadata.is_file() {
             let stamp = Stamp::of(&metadata);
             self.see(&stamp);
             self.files.push((path.into(), stamp));
         } else {
-            self.error(Code::NOT_A_FILE, &path, "this is not a regular file");
+            self.error(
+                Code::NOT_A_FILE,
+                &path,
+                "this is not a regular file",
+                "replace it with a regular file",
+            );
         }
     }
 
-    fn error(&mut self, code: Code, path: &str, message: impl Into<String>) {
+    fn too_many_entries(&mut self, folder: &str) {
+        let message = format!("the folder has more than {} entries", 2 * self.most_files);
+        let help = "remove what is no policy, or move it to other folders";
+        self.error(Code::TOO_LARGE, folder, &message, help);
+    }
+
+    fn error(&mut self, code: Code, path: &str, message: &str, help: &str) {
         self.survey
             .findings
-            .push(Finding::error(code, Location::file(path), message));
+            .push(Finding::error(code, Location::file(path), message).help(help));
     }
 
     /// Reports a file or folder that is listed but cannot be reached.
@@ -498,12 +512,14 @@ impl<'l> Walk<'l> {
                 Location::file(path),
                 "the link leads back to itself",
             )
+            .help("remove the link, or let it point to a file")
         } else if error.kind() == io::ErrorKind::NotFound {
             Finding::error(
                 Code::BAD_LINK,
                 Location::file(path),
                 "the link leads nowhere",
             )
+            .help("remove the link, or restore the file that it points to")
         } else {
             unreadable(path, error)
         };

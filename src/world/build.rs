@@ -117,14 +117,13 @@ fn accounts(entities: &Entities, findings: &mut Vec<Finding>) -> BTreeMap<Accoun
     for account in &entities.accounts {
         if let Some(first) = accounts.get(&account.id) {
             let message = format!(
-                "account `{}` is declared in `{}` already",
+                "account `{}` is already declared in `{}`",
                 account.id, first.at.file
             );
-            findings.push(Finding::error(
-                Code::DUPLICATE_ENTITY,
-                account.at.clone(),
-                message,
-            ));
+            findings.push(
+                Finding::error(Code::DUPLICATE_ENTITY, account.at.clone(), message)
+                    .help("remove one of the two files"),
+            );
             continue;
         }
         accounts.insert(account.id.clone(), account.clone());
@@ -216,9 +215,9 @@ impl<D: Directory> Check<'_, D> {
         self.findings.push(finding);
     }
 
-    fn warning(&mut self, code: Code, at: &Location, message: String) {
+    fn warning(&mut self, code: Code, at: &Location, message: String, help: &str) {
         self.findings
-            .push(Finding::warning(code, at.clone(), message));
+            .push(Finding::warning(code, at.clone(), message).help(help));
     }
 
     /// Checks that names are unique per account and kind, ignoring case (G-40). AWS's own policies are told apart only
@@ -235,28 +234,25 @@ impl<D: Directory> Check<'_, D> {
                 first.seen_before((what, &identity.account, folded), identity)
             };
             if let Some(other) = other {
-                let message = if other.name() == identity.name() {
-                    format!(
-                        "there is a {what} `{}` already: `{}`",
-                        identity.name(),
-                        place_of(other)
-                    )
+                let (name, first, place) = (identity.name(), other.name(), place_of(other));
+                let message = if first == name {
+                    format!("{what} `{name}` is already defined in `{place}`")
                 } else {
                     format!(
-                        "there is a {what} `{}` already, and case makes no difference: `{}`",
-                        other.name(),
-                        place_of(other)
+                        "{what} `{name}` is already defined as `{first}` in `{place}`; names are compared ignoring case"
                     )
                 };
-                self.error(Code::DUPLICATE_ENTITY, &identity.at, message, None);
+                let help = "rename it, or remove one of the two".to_owned();
+                self.error(Code::DUPLICATE_ENTITY, &identity.at, message, Some(help));
             }
             // A unique id stands for one principal in policies (G-24). The ids of policies are never used.
             if matches!(what, "user" | "role")
                 && let Some(id) = identity.unique_id.as_deref()
                 && let Some(other) = first_id.seen_before(id, identity)
             {
-                let message = format!("the unique id `{id}` belongs to `{}` already", other.arn);
-                self.error(Code::DUPLICATE_ENTITY, &identity.at, message, None);
+                let message = format!("the unique id `{id}` already belongs to `{}`", other.arn);
+                let help = "give each of them its own id".to_owned();
+                self.error(Code::DUPLICATE_ENTITY, &identity.at, message, Some(help));
             }
         }
         let mut first_scp: HashMap<&str, &Location> = HashMap::new();
@@ -276,8 +272,9 @@ impl<D: Directory> Check<'_, D> {
         first: &mut HashMap<&'e str, &'e Location>,
     ) {
         if let Some(other) = first.insert(name, at) {
-            let message = format!("there is a policy `{name}` already: `{}`", other.file);
-            self.error(Code::DUPLICATE_ENTITY, at, message, None);
+            let message = format!("policy `{name}` is already defined in `{}`", other.file);
+            let help = "rename it, or remove one of the two".to_owned();
+            self.error(Code::DUPLICATE_ENTITY, at, message, Some(help));
         }
     }
 
@@ -319,7 +316,8 @@ impl<D: Directory> Check<'_, D> {
         if n > limit {
             let message =
                 format!("{n} {what} are more than the {limit} that AWS allows by default");
-            self.warning(Code::AWS_QUOTA, &identity.at, message);
+            let help = "remove some of them";
+            self.warning(Code::AWS_QUOTA, &identity.at, message, help);
         }
     }
 
@@ -332,12 +330,10 @@ impl<D: Directory> Check<'_, D> {
             did_you_mean(&group.to, groups)
         });
         let message = format!("account `{}` has no group `{}`", user.account, group.to);
-        self.error(
-            Code::DANGLING_REFERENCE,
-            &group.at,
-            message,
-            guess.flatten(),
-        );
+        let help = guess
+            .flatten()
+            .unwrap_or_else(|| "add the group, or remove the user from it".to_owned());
+        self.error(Code::DANGLING_REFERENCE, &group.at, message, Some(help));
     }
 
     fn policies_exist(
@@ -363,7 +359,8 @@ impl<D: Directory> Check<'_, D> {
                     "the {what} `{to}` belongs to another account than `{}`",
                     owner.arn
                 );
-                self.error(Code::DANGLING_REFERENCE, at, message, None);
+                let help = "attach a policy of the same account, or one of AWS's own".to_owned();
+                self.error(Code::DANGLING_REFERENCE, at, message, Some(help));
             } else if !self.directory.has_policy(to) && !self.missing.may_be(to) {
                 let message = format!("the store has no {what} `{to}`");
                 let help = self.help_for_policy(to, account.as_deref());
@@ -425,7 +422,8 @@ impl<D: Directory> Check<'_, D> {
                         let message = format!(
                             "{which} names `{arn}`, which its account in the store does not have"
                         );
-                        self.warning(Code::UNKNOWN_PRINCIPAL, &place(), message);
+                        let help = "correct the ARN, or add the user or role to the store";
+                        self.warning(Code::UNKNOWN_PRINCIPAL, &place(), message, help);
                     }
                     PrincipalEntry::Id(id) => self.principal_id(id, &which, &place()),
                     _ => {}
@@ -465,13 +463,15 @@ impl<D: Directory> Check<'_, D> {
         if is_unique_id(id) {
             let message =
                 format!("{which} names the unique id `{id}`, which no entity of the store has");
-            self.warning(Code::ORPHANED_PRINCIPAL_ID, at, message);
+            let help = "name the principal by its ARN, or remove the id";
+            self.warning(Code::ORPHANED_PRINCIPAL_ID, at, message, help);
         } else {
             let message = format!(
                 "{which} names `{id}`, which is neither an account of the store nor a unique id"
             );
-            let guess = did_you_mean(id, self.directory.accounts());
-            self.error(Code::INVALID_PRINCIPAL, at, message, guess);
+            let help = did_you_mean(id, self.directory.accounts())
+                .unwrap_or_else(|| "correct the id, or add the account to the store".to_owned());
+            self.error(Code::INVALID_PRINCIPAL, at, message, Some(help));
         }
     }
 
@@ -487,12 +487,13 @@ impl<D: Directory> Check<'_, D> {
                     let first = claimed.entry(scope.as_str()).or_insert(policy);
                     if first.account != policy.account {
                         let message = format!(
-                            "scope `{}` is claimed by account `{}` already, in `{}`: nothing says whose these resources are",
+                            "scope `{}` is already claimed by account `{}` in `{}`, so nothing says whose these resources are",
                             scope.as_str(),
                             first.account,
                             first.at.file
                         );
-                        self.error(Code::CONTRADICTION, &policy.at, message, None);
+                        let help = "remove the scope from one of the two files".to_owned();
+                        self.error(Code::CONTRADICTION, &policy.at, message, Some(help));
                     }
                 } else if account_field != policy.account.as_str() {
                     let message = format!(

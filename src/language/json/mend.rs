@@ -13,21 +13,14 @@ pub struct Fault {
     /// The mistake in words: "JSON has no comments".
     pub message: String,
     /// How to fix it: "remove the comment".
-    pub help: Option<Cow<'static, str>>,
+    pub help: Cow<'static, str>,
 }
 
 impl Fault {
     fn new(message: impl Into<String>, help: impl Into<Cow<'static, str>>) -> Self {
         Self {
             message: message.into(),
-            help: Some(help.into()),
-        }
-    }
-
-    fn without_help(message: impl Into<String>) -> Self {
-        Self {
-            message: message.into(),
-            help: None,
+            help: help.into(),
         }
     }
 }
@@ -263,7 +256,7 @@ impl<'t> Scan<'t> {
                 "a second value follows the first",
                 "keep one of them, or give each a file of its own",
             ),
-            _ => Fault::without_help(format!("`{character}` does not belong here")),
+            _ => Fault::new(format!("`{character}` does not belong here"), "remove it"),
         }
     }
 
@@ -312,9 +305,10 @@ impl<'t> Scan<'t> {
         let number = rest.get(..end.unwrap_or(rest.len())).unwrap_or_default();
         if !is_number(number) {
             let number = shown(number);
-            return Err(Fault::without_help(format!(
-                "`{number}` is not a JSON number"
-            )));
+            return Err(Fault::new(
+                format!("`{number}` is not a JSON number"),
+                format!("write `\"{number}\"` if it is a text"),
+            ));
         }
         self.at += number.len();
         Ok(())

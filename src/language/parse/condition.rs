@@ -23,11 +23,10 @@ pub(super) fn parse(
     report: &mut Report<'_>,
 ) -> Option<Vec<Condition>> {
     let Value::Object(operators) = &node.value else {
-        report.error(
-            Code::WRONG_TYPE,
-            &node.span,
-            format!("`Condition` must be an object, not {}", node.kind()),
-        );
+        let message = format!("`Condition` must be an object, not {}", node.kind());
+        report
+            .error(Code::WRONG_TYPE, &node.span, message)
+            .help(r#"write it as `{"StringEquals": {"aws:PrincipalTag/team": "eng"}}`, with your conditions"#);
         return None;
     };
     if operators.is_empty() {
@@ -52,7 +51,9 @@ pub(super) fn parse(
                 member.name,
                 member.value.kind()
             );
-            report.error(Code::WRONG_TYPE, &member.value.span, message);
+            report
+                .error(Code::WRONG_TYPE, &member.value.span, message)
+                .help(r#"write it as `{"aws:PrincipalTag/team": "eng"}`, with your keys"#);
             continue;
         };
         if keys.is_empty() {
@@ -272,7 +273,9 @@ impl Reader {
                     "a condition value must be a string, a number or a Boolean, or a flat list of them, not {}",
                     node.kind()
                 );
-                report.error(Code::WRONG_TYPE, &node.span, message);
+                report
+                    .error(Code::WRONG_TYPE, &node.span, message)
+                    .help("write one value, or a list of values between `[` and `]`");
                 None
             }
         }
@@ -350,7 +353,9 @@ impl Reader {
                     member.name,
                     self.operator.name()
                 );
-                report.error(Code::MULTIPLE_BOOLEANS, &member.value.span, message);
+                report
+                    .error(Code::MULTIPLE_BOOLEANS, &member.value.span, message)
+                    .help("keep one of them");
                 None
             }
         }

@@ -39,11 +39,13 @@ impl Parser {
 
     pub fn statement(&self, node: &Node<'_>, report: &mut Report<'_>) -> Option<Statement> {
         let Value::Object(members) = &node.value else {
-            report.error(
-                Code::WRONG_TYPE,
-                &node.span,
-                format!("a statement must be an object, not {}", node.kind()),
-            );
+            report
+                .error(
+                    Code::WRONG_TYPE,
+                    &node.span,
+                    format!("a statement must be an object, not {}", node.kind()),
+                )
+                .help("write its members between `{` and `}`");
             return None;
         };
         check_member_names(members, STATEMENT_MEMBERS, "statement", report);
@@ -69,19 +71,23 @@ impl Parser {
         let member = node.member("Sid")?;
         let span = &member.value.span;
         let Some(text) = member.value.as_str() else {
-            report.error(
-                Code::WRONG_TYPE,
-                span,
-                format!("`Sid` must be a string, not {}", member.value.kind()),
-            );
+            report
+                .error(
+                    Code::WRONG_TYPE,
+                    span,
+                    format!("`Sid` must be a string, not {}", member.value.kind()),
+                )
+                .help("write one text in quotes");
             return None;
         };
         if text.contains("${") && self.syntax().variables {
-            report.error(
-                Code::MISPLACED_VARIABLE,
-                span,
-                "a policy variable has no meaning in `Sid`",
-            );
+            report
+                .error(
+                    Code::MISPLACED_VARIABLE,
+                    span,
+                    "a policy variable has no meaning in `Sid`",
+                )
+                .help("remove the variable");
         } else if text.is_empty() {
             report
                 .warning(Code::EMPTY_SID, span, "an empty `Sid` is the same as none")
@@ -89,11 +95,13 @@ impl Parser {
         } else if !text.bytes().all(|byte| byte.is_ascii_alphanumeric())
             && self.policy_type != PolicyType::Resource
         {
-            report.warning(
-                Code::ODD_SID,
-                span,
-                format!("`Sid` `{text}` contains characters other than letters and digits"),
-            );
+            report
+                .warning(
+                    Code::ODD_SID,
+                    span,
+                    format!("`Sid` `{text}` contains characters other than letters and digits"),
+                )
+                .help("use only letters and digits");
         }
         (!text.is_empty()).then(|| text.into())
     }
@@ -204,7 +212,9 @@ impl Parser {
             let text = pattern_text(node, &member.name, report)?;
             if text.contains("${") && self.syntax().variables {
                 let message = format!("a policy variable has no meaning in `{}`", member.name);
-                report.error(Code::MISPLACED_VARIABLE, &node.span, message);
+                report
+                    .error(Code::MISPLACED_VARIABLE, &node.span, message)
+                    .help("write the actions themselves");
                 return None;
             }
             let pattern = match ActionPattern::parse(text) {
@@ -382,15 +392,19 @@ fn check_fields(pattern: &ResourcePattern, node: &Node<'_>, report: &mut Report<
             } else {
                 let message =
                     format!("policy variable `${{{key}}}` is in the {name} field of a resource");
-                report.warning(Code::VARIABLE_BEFORE_FIFTH_COLON, &node.span, message);
+                report
+                    .warning(Code::VARIABLE_BEFORE_FIFTH_COLON, &node.span, message)
+                    .help(format!("write the {name} itself"));
             }
         }
         if index == 1 && field.as_str().contains(['*', '?']) {
-            report.warning(
-                Code::WILDCARD_IN_SERVICE,
-                &node.span,
-                "AWS does not allow a wildcard in the service field of a resource",
-            );
+            report
+                .warning(
+                    Code::WILDCARD_IN_SERVICE,
+                    &node.span,
+                    "AWS does not allow a wildcard in the service field of a resource",
+                )
+                .help("write the service's name");
         }
     }
 }

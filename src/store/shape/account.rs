@@ -42,7 +42,9 @@ pub fn account(
         && folder != id
     {
         let message = format!("`AccountId` is `{id}`, and the folder is `accounts/{folder}`");
-        report.error(Code::CONTRADICTION, &node.span, message);
+        report
+            .error(Code::CONTRADICTION, &node.span, message)
+            .help("make both the same, or remove `AccountId`");
     }
     if let (None, Some((id, node))) = (&folder.id, &declared)
         && id.is_aws()

@@ -326,14 +326,18 @@ fn check_arn(
             "`{text}` names `{}`, and `{}` is `{name}`",
             parts.name, naming.name
         );
-        report.error(Code::CONTRADICTION, &node.span, message);
+        report
+            .error(Code::CONTRADICTION, &node.span, message)
+            .help("make both the same");
     }
     if parts.path != path {
         let message = format!(
             "`{text}` has the path `{}`, and `Path` is `{path}`",
             parts.path
         );
-        report.error(Code::CONTRADICTION, &node.span, message);
+        report
+            .error(Code::CONTRADICTION, &node.span, message)
+            .help("make both the same");
     }
 }
 
@@ -386,7 +390,9 @@ fn account_of(
             naming.what
         );
         let report = &mut *reading.report;
-        report.error(Code::INVALID_VALUE, &members.node.span, message);
+        report
+            .error(Code::INVALID_VALUE, &members.node.span, message)
+            .help("move it to the account that it belongs to");
     }
     Some(account)
 }
@@ -445,7 +451,9 @@ fn attached(members: &Members<'_, '_>, report: &mut Report<'_>) -> Box<[Referenc
             && arn.rsplit('/').next() != Some(name)
         {
             let message = format!("`PolicyArn` is `{arn}`, and `PolicyName` is `{name}`");
-            report.error(Code::CONTRADICTION, &arn_node.span, message);
+            report
+                .error(Code::CONTRADICTION, &arn_node.span, message)
+                .help("make both name the same policy, or remove `PolicyName`");
         }
         references.push(Reference {
             to: arn.into(),
@@ -469,7 +477,9 @@ fn permissions_boundary(
         && !matches!(text, "Policy" | "PermissionsBoundaryPolicy")
     {
         let message = format!("`PermissionsBoundaryType` must be `Policy`, not `{text}`");
-        report.error(Code::INVALID_VALUE, &node.span, message);
+        report
+            .error(Code::INVALID_VALUE, &node.span, message)
+            .help("write `Policy`, or remove `PermissionsBoundaryType`");
     }
     let (arn, node) = members.required_text("PermissionsBoundaryArn", what, report)?;
     Some(Box::new(Reference {
@@ -496,11 +506,13 @@ fn inline(members: &Members<'_, '_>, list: &str, report: &mut Report<'_>) -> Box
                 report.error(Code::INVALID_NAME, &node.span, message);
             }
             if !names.insert(name) {
-                report.error(
-                    Code::DUPLICATE_ENTITY,
-                    &node.span,
-                    format!("there is an inline policy `{name}` already"),
-                );
+                report
+                    .error(
+                        Code::DUPLICATE_ENTITY,
+                        &node.span,
+                        format!("inline policy `{name}` is defined twice"),
+                    )
+                    .help("rename it, or remove one of the two");
             }
         }
         let document = policy.required("PolicyDocument", what, report);
@@ -530,18 +542,22 @@ pub fn tags(members: &Members<'_, '_>, report: &mut Report<'_>) -> Tags {
             continue;
         };
         if key.is_empty() {
-            report.error(
-                Code::EMPTY_STRING,
-                &key_node.span,
-                "the key of a tag is empty",
-            );
+            report
+                .error(
+                    Code::EMPTY_STRING,
+                    &key_node.span,
+                    "the key of a tag is empty",
+                )
+                .help("write a key, or remove the tag");
         }
         if !keys.insert(key.to_lowercase()) {
-            report.error(
-                Code::DUPLICATE_TAG,
-                &key_node.span,
-                format!("the tag `{key}` appears twice, ignoring case"),
-            );
+            report
+                .error(
+                    Code::DUPLICATE_TAG,
+                    &key_node.span,
+                    format!("the tag `{key}` appears twice, ignoring case"),
+                )
+                .help("remove one of them");
         }
         tags.push((key.into(), value.into()));
     }

@@ -25,16 +25,20 @@ impl<'n, 't> Members<'n, 't> {
         report: &mut Report<'_>,
     ) -> Option<Self> {
         let Value::Object(members) = &node.value else {
-            report.error(
-                Code::WRONG_TYPE,
-                &node.span,
-                format!("{what} must be an object, not {}", node.kind()),
-            );
+            report
+                .error(
+                    Code::WRONG_TYPE,
+                    &node.span,
+                    format!("{what} must be an object, not {}", node.kind()),
+                )
+                .help("write its members between `{` and `}`");
             return None;
         };
         for member in repeated(members) {
             let message = format!("member `{}` appears twice in {what}", member.name);
-            report.error(Code::DUPLICATE_MEMBER, &member.name_span, message);
+            report
+                .error(Code::DUPLICATE_MEMBER, &member.name_span, message)
+                .help("keep one of them");
         }
         for member in members {
             let name = member.name.as_ref();
@@ -102,7 +106,9 @@ impl<'n, 't> Members<'n, 't> {
             }) => *flag,
             Some(node) => {
                 let message = format!("`{name}` must be true or false, not {}", node.kind());
-                report.error(Code::WRONG_TYPE, &node.span, message);
+                report
+                    .error(Code::WRONG_TYPE, &node.span, message)
+                    .help("write `true` or `false` without quotes");
                 false
             }
         }
@@ -118,7 +124,9 @@ impl<'n, 't> Members<'n, 't> {
             }) => elements,
             Some(node) => {
                 let message = format!("`{name}` must be a list, not {}", node.kind());
-                report.error(Code::WRONG_TYPE, &node.span, message);
+                report
+                    .error(Code::WRONG_TYPE, &node.span, message)
+                    .help("write the elements between `[` and `]`");
                 &[]
             }
         }
@@ -130,18 +138,22 @@ pub fn string<'n>(node: &'n Node<'_>, name: &str, report: &mut Report<'_>) -> Op
     let text = node.as_str();
     match text {
         None => {
-            report.error(
-                Code::WRONG_TYPE,
-                &node.span,
-                format!("`{name}` must be a string, not {}", node.kind()),
-            );
+            report
+                .error(
+                    Code::WRONG_TYPE,
+                    &node.span,
+                    format!("`{name}` must be a string, not {}", node.kind()),
+                )
+                .help("write one text in quotes");
         }
         Some(text) if text.contains('\0') => {
-            report.error(
-                Code::NUL_CHARACTER,
-                &node.span,
-                format!("`{name}` contains the character U+0000"),
-            );
+            report
+                .error(
+                    Code::NUL_CHARACTER,
+                    &node.span,
+                    format!("`{name}` contains the character U+0000"),
+                )
+                .help("remove the character");
             return None;
         }
         Some(_) => {}
@@ -158,7 +170,9 @@ pub fn no_member_twice(node: &Node<'_>, report: &mut Report<'_>) {
         Value::Object(members) => {
             for member in repeated(members) {
                 let message = format!("member `{}` appears twice", member.name);
-                report.error(Code::DUPLICATE_MEMBER, &member.name_span, message);
+                report
+                    .error(Code::DUPLICATE_MEMBER, &member.name_span, message)
+                    .help("keep one of them");
             }
             members
                 .iter()

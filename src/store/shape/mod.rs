@@ -255,7 +255,10 @@ impl Reader {
                 if !matches!(node.value, Value::Object(_)) {
                     let message =
                         format!("the HTTP mapping must be an object, not {}", node.kind());
-                    reading.report.error(Code::WRONG_TYPE, &node.span, message);
+                    reading
+                        .report
+                        .error(Code::WRONG_TYPE, &node.span, message)
+                        .help("write its members between `{` and `}`");
                 }
                 members::no_member_twice(node, reading.report);
             }

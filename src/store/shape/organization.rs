@@ -111,11 +111,13 @@ fn account_id(text: &str, node: &Node<'_>, report: &mut Report<'_>) -> Option<Ac
     match AccountId::parse(text) {
         Ok(id) if !id.is_aws() => Some(id),
         Ok(_) => {
-            report.error(
-                Code::INVALID_VALUE,
-                &node.span,
-                "`aws` is not an account of an organization",
-            );
+            report
+                .error(
+                    Code::INVALID_VALUE,
+                    &node.span,
+                    "`aws` is not an account of an organization",
+                )
+                .help("remove it: `aws` stands for AWS itself");
             None
         }
         Err(malformed) => {
@@ -151,9 +153,11 @@ fn names(
             .error(
                 Code::CONTRADICTION,
                 &node.span,
-                format!("`{list}` is not enabled: the root does not have it"),
+                format!(
+                    "`{list}` is used here, but the organization's root has no `{list}`, so this policy type is not enabled"
+                ),
             )
-            .help(format!("give the root its own `{list}`"));
+            .help(format!("give the root its own `{list}`, or remove this one"));
     }
     let mut references = Vec::new();
     for node in members.list(list, report) {

@@ -153,11 +153,13 @@ fn versions(
     if let Value::Array(elements) = &list.value
         && elements.is_empty()
     {
-        report.error(
-            Code::EMPTY_LIST,
-            &list.span,
-            "`PolicyVersionList` has no version",
-        );
+        report
+            .error(
+                Code::EMPTY_LIST,
+                &list.span,
+                "`PolicyVersionList` has no version",
+            )
+            .help("add a version with its document");
         return None;
     }
     let n_errors = report.n_errors();
@@ -197,7 +199,9 @@ fn versions(
         [.., (_, _, node)] => {
             let n = defaults.len();
             let message = format!("{n} versions are the default; only one may be");
-            report.error(Code::DEFAULT_VERSION, &node.span, message);
+            report
+                .error(Code::DEFAULT_VERSION, &node.span, message)
+                .help("set `IsDefaultVersion` to `false` in all versions but one");
             None
         }
     };
@@ -228,11 +232,13 @@ fn check_id<'n>(
         );
     }
     if !ids.insert(id) {
-        report.error(
-            Code::DUPLICATE_ENTITY,
-            &node.span,
-            format!("there is a version `{id}` already"),
-        );
+        report
+            .error(
+                Code::DUPLICATE_ENTITY,
+                &node.span,
+                format!("version `{id}` is defined twice"),
+            )
+            .help("give each version its own id");
     }
 }
 
@@ -255,11 +261,13 @@ fn named_default(
         return None;
     };
     if !ids.contains(named) {
-        report.error(
-            Code::DEFAULT_VERSION,
-            &node.span,
-            format!("there is no version `{named}` to be the default"),
-        );
+        report
+            .error(
+                Code::DEFAULT_VERSION,
+                &node.span,
+                format!("there is no version `{named}` to be the default"),
+            )
+            .help("name a version of the list, or add that version");
     }
     versions.iter().position(|version| *version.id == *named)
 }
@@ -269,10 +277,11 @@ fn check_named(named: Given<'_, '_>, id: Given<'_, '_>, node: &Node<'_>, report:
     if let (Some((named, _)), Some((id, _))) = (named, id)
         && named != id
     {
-        let message = format!("version `{id}` is the default, and `DefaultVersionId` is `{named}`");
+        let message =
+            format!("`DefaultVersionId` is `{named}`, but version `{id}` is marked as the default");
         report
             .error(Code::CONTRADICTION, &node.span, message)
-            .help("change both, or leave `DefaultVersionId` out");
+            .help("make both name the same version, or remove `DefaultVersionId`");
     }
 }
 
@@ -295,7 +304,9 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
     if let Some(node) = scopes
         && node.one_or_many().is_empty()
     {
-        report.error(Code::EMPTY_LIST, &node.span, "`Resource` has no pattern");
+        report
+            .error(Code::EMPTY_LIST, &node.span, "`Resource` has no pattern")
+            .help("list the resources that the policy covers");
     }
     let scopes: Vec<_> = scopes
         .map(Node::one_or_many)
@@ -328,11 +339,13 @@ pub fn resource_policy(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option
         return None;
     }
     if account.is_aws() {
-        report.error(
-            Code::INVALID_VALUE,
-            &node.span,
-            "`aws` owns managed policies only, no resources",
-        );
+        report
+            .error(
+                Code::INVALID_VALUE,
+                &node.span,
+                "`aws` owns managed policies only, no resources",
+            )
+            .help("move the file to the account that owns the resources");
         return None;
     }
     let name = reading.place.policy_name.to_owned();
@@ -384,11 +397,13 @@ fn described(
         if let Some((found, node)) = summary.and_then(|summary| summary.text("Type", report))
             && found != expected
         {
-            report.error(
-                Code::CONTRADICTION,
-                &node.span,
-                format!("this is a `{found}`, and the folder holds each `{expected}`"),
-            );
+            report
+                .error(
+                    Code::CONTRADICTION,
+                    &node.span,
+                    format!("this is a `{found}`, and the folder holds each `{expected}`"),
+                )
+                .help("move the file to the folder of its type");
         }
     }
     let content = policy.required("Content", what, report)?;

@@ -109,10 +109,13 @@ fn one_place_each(organization: &Organization, findings: &mut Vec<Finding>) {
     let mut place = |id, at: &'_ Location, what: &str, first: Option<&Location>| {
         if let Some(first) = first {
             let message = format!(
-                "{what} `{id}` has a place in the tree already, at {}",
+                "{what} `{id}` already has a place in the tree, at {}",
                 first.pointer
             );
-            findings.push(Finding::error(Code::ORGANIZATION_TREE, at.clone(), message));
+            findings.push(
+                Finding::error(Code::ORGANIZATION_TREE, at.clone(), message)
+                    .help("remove it from one of the two places"),
+            );
         }
     };
     let mut accounts: BTreeMap<&AccountId, &Location> = BTreeMap::new();
@@ -181,9 +184,10 @@ impl Node<'_> {
                 "{node} has the {} `{to}` attached, which the store does not have",
                 known.what
             );
-            let mut finding = Finding::error(Code::DANGLING_REFERENCE, at.clone(), message);
-            finding.help = did_you_mean(to, known.names.iter().copied());
-            self.findings.push(finding);
+            let help = did_you_mean(to, known.names.iter().copied())
+                .unwrap_or_else(|| "add the policy to the store, or detach it".to_owned());
+            let finding = Finding::error(Code::DANGLING_REFERENCE, at.clone(), message);
+            self.findings.push(finding.help(help));
         }
         let max = 5;
         if let Some(first) = references.first()
