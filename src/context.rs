@@ -12,7 +12,7 @@ use crate::name::Malformed;
 pub struct ContextKey {
     folded: SmolStr,
     kind: KeyKind,
-    /// Where the tag key begins in `folded`, or the end of `folded` if it has no tag key.
+    /// The offset of the tag key in `folded`, or the end of `folded` if it has no tag key.
     tag_at: u32,
     /// A number that follows from `folded` and is different for nearly every other key.
     fingerprint: u32,
@@ -72,7 +72,7 @@ pub enum KeyKind {
     Given,
 }
 
-/// Up to this many entries of a context are searched by their fingerprints.
+/// The most entries of a context that are searched by their fingerprints.
 const MAX_COMPARED: usize = 64;
 
 fn fingerprint(folded: &str) -> u32 {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashTable;
 
-/// About how many rows a shard of a [`Sharded`] has.
+/// The approximate number of rows in a shard of a [`Sharded`].
 const ROWS_PER_SHARD: usize = 96;
 /// The most shards. Cloning a table clones this many pointers.
 const MAX_SHARDS: usize = 4_096;

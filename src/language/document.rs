@@ -65,7 +65,7 @@ pub struct Statement {
     pub resources: Option<Listed<ResourcePattern>>,
     /// The conditions, all of which must hold (C-1). The indexes share them.
     pub conditions: Arc<[Condition]>,
-    /// Where it is in its file. For a document embedded in a string, this is where the string begins.
+    /// The place of the statement in its file. For a document embedded in a string, this is the place of the string.
     pub extent: Extent,
 }
 

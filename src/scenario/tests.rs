@@ -339,7 +339,7 @@ fn whatever_is_not_understood_is_an_error() {
         ),
         (
             "- { name: n, at: 2024-06-01T00:00:00Z, ask: { evaluation_time: 2024-06-01T00:00:00Z }, expect: { decision: deny } }",
-            "are the same",
+            "mean the same: give only one",
         ),
         (
             "- { name: n, ask: { context: [] }, expect: { decision: deny } }",

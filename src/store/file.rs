@@ -65,7 +65,7 @@ impl Deref for File {
     }
 }
 
-/// Why a file was not read.
+/// The reason why a file was not read.
 pub enum ReadError {
     /// The file has changed since the survey.
     Changed,

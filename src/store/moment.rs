@@ -16,7 +16,7 @@ use cap_std::fs::Dir;
 
 use super::stamp::Stamp;
 
-/// If a clock is set back by more than this meanwhile, that is noticed.
+/// The smallest step of the wall clock that is noticed if the clock is set while the store is listed.
 const MAX_STEP_NANOSECONDS: i64 = 1_000_000;
 
 /// The moment at which a look began, valid as long as everything seen since may have existed at that moment.

@@ -59,9 +59,9 @@ pub struct Watcher {
 pub struct Status {
     /// The revision in force.
     pub revision: Revision,
-    /// When the store was last found changed, or found unchanged on request.
+    /// The time at which the store was last found changed, or found unchanged on request.
     pub last_attempt: SystemTime,
-    /// When the revision in force was loaded.
+    /// The time at which the revision in force was loaded.
     pub last_success: SystemTime,
     /// How long the last load took, whether it succeeded or not.
     pub last_duration: Duration,

@@ -204,8 +204,8 @@ struct Check<'c, D> {
     n_guesses: usize,
 }
 
-/// For how many dangling references a suggestion is made. Each suggestion searches all names. If a whole folder is
-/// missing for a moment during a rollout, suggestions for all of its references would take minutes.
+/// The most dangling references for which a suggestion is made. Each suggestion searches all names. If a whole folder
+/// is missing for a moment during a rollout, suggestions for all of its references would take minutes.
 const MAX_GUESSES: usize = 20;
 
 impl<D: Directory> Check<'_, D> {

@@ -45,7 +45,7 @@ pub(super) struct Part {
     prefix: u16,
     infix: u16,
     suffix: u16,
-    /// Where the prefix begins in `texts`. The infix and the suffix follow it.
+    /// The offset of the prefix in `texts`. The infix and the suffix follow it.
     at: u32,
 }
 

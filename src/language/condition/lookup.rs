@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use crate::language::operand::{equal_ignoring_case, folded};
 use crate::language::pattern::{ArnPattern, Template, Values, Variables};
 
-/// Up to this many values are tried one by one, which takes no longer than searching.
+/// The most values that are tried one by one, which takes no longer than searching.
 const MOST_TRIED: usize = 8;
 
 /// The entries of a list that stand for exactly one value, in the order of these values, and the entries that must be

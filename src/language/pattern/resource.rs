@@ -61,11 +61,11 @@ pub enum Form<'p> {
 /// The wildcards in fields 2 to 5 of a pattern. Only for these does [`Reach`] make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Wildcards {
-    /// There are none, or only the last `*` of a short pattern, which covers the rest in either reach.
+    /// There are no wildcards, or only the last `*` of a short pattern, which covers the rest in either reach.
     Nowhere,
     /// Each is a `*` at the end of its field, which crosses colons in the broad reach.
     AtEnds,
-    /// Some never cross a colon: `?`, and `*` inside a field.
+    /// Some wildcards never cross a colon: `?`, and `*` inside a field.
     Inside,
 }
 

@@ -11,7 +11,7 @@ use crate::language::report::Report;
 use crate::name::AccountId;
 use crate::store::place::{Kind, Place};
 
-/// Nothing here can tell who owns the file, and no check needs to know.
+/// The owner of a file on its own. Nothing tells who owns it, and no check needs to know.
 const OF_NOBODY: Owner<'static> = Owner {
     id: None,
     partition: "aws",

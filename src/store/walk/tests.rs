@@ -31,7 +31,8 @@ fn listed_again(root: &TempDir, most: usize, last: &Listing) -> (String, usize) 
     (errors.join(" and "), survey.folders.len())
 }
 
-const MANY: &str = ".: error[too-large]: the store has more than 6 files";
+const MANY: &str =
+    ".: error[too-large]: the store has more than 6 files; move some of them to another store";
 
 #[test]
 fn a_store_has_so_many_files_at_most() {
@@ -78,7 +79,9 @@ fn a_folder_has_twice_as_many_entries_at_most() {
     for folder in ["users", "users/..data"] {
         assert_eq!(listed(&store(folder, 12, ".md"), 6).0, "", "{folder}");
         let told = listed(&store(folder, 13, ".md"), 6).0;
-        let expected = format!("{folder}: error[too-large]: the folder has more than 12 entries");
+        let expected = format!(
+            "{folder}: error[too-large]: the folder has more than 12 entries; remove what is no policy, or move it to other folders"
+        );
         assert_eq!(told, expected);
     }
 }
