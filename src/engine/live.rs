@@ -32,7 +32,7 @@ impl Generation {
         }
     }
 
-    /// Checks `request` against the store and decides it as [`authorize`](super::authorize) does. If evaluating is
+    /// Checks `request` against the store and decides it as [`authorize`](super::authorize()) does. If evaluating is
     /// expensive, an earlier decision of the same question is used (K-45).
     pub fn authorize(&self, request: &Request) -> Result<Decision, RequestError> {
         let work = request.remaining_work();

@@ -627,3 +627,53 @@ fn long_functions_say_why() {
         &violations,
     );
 }
+
+/// Returns the first sentence of the file's description, which stands in its `//!` lines.
+fn description(source: &Source) -> String {
+    let lines = source
+        .text
+        .lines()
+        .map_while(|line| line.strip_prefix("//!"));
+    let first: Vec<&str> = lines
+        .map(str::trim)
+        .take_while(|line| !line.is_empty())
+        .collect();
+    let text = first.join(" ");
+    let end = text.find(". ").or_else(|| text.rfind('.'));
+    text.get(..end.unwrap_or(text.len()))
+        .unwrap()
+        .trim_end_matches(':')
+        .replace(['[', ']'], "") // links lead nowhere on that page
+}
+
+/// A reader of the architecture finds each file by what it does.
+#[test]
+fn the_architecture_lists_every_file() {
+    let mut expected = String::new();
+    let mut module = String::new();
+    for source in sources() {
+        if source.is_tests() || source.path.components().count() == 1 && source.is("lib.rs") {
+            continue;
+        }
+        if source.module() != module {
+            module = source.module().to_owned();
+            expected += &format!("\n**{module}**\n\n");
+        }
+        let text = description(&source);
+        assert!(
+            !text.is_empty(),
+            "{} says nothing of itself",
+            source.path.display()
+        );
+        expected += &format!("- `{}`: {text}.\n", source.path.display());
+    }
+    let page = fs::read_to_string(crate::support::repository().join("docs/architecture.md"));
+    let page = page.unwrap();
+    let (_, list) = page.split_once("## File by file\n").unwrap();
+    let (_, list) = list.split_once("\n\n").unwrap();
+    let list = list.split("\n## ").next().unwrap();
+    assert!(
+        list.trim() == expected.trim(),
+        "the list of files should be:\n{expected}"
+    );
+}

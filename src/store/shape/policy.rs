@@ -205,16 +205,21 @@ fn versions(
             None
         }
     };
-    if nodes.len() > MAX_VERSIONS {
-        let n = nodes.len();
-        let message = format!("{n} versions are more than the {MAX_VERSIONS} that AWS keeps");
-        report.warning(Code::AWS_QUOTA, &list.span, message);
-    }
+    check_quota(nodes.len(), list, report);
     // After an error above, the indexes may be wrong, so nothing is returned.
     if report.n_errors() > n_errors {
         None
     } else {
         Some((versions, default?))
+    }
+}
+
+/// Warns about more versions than AWS keeps.
+fn check_quota(n_versions: usize, list: &Node<'_>, report: &mut Report<'_>) {
+    if n_versions > MAX_VERSIONS {
+        let message =
+            format!("{n_versions} versions are more than the {MAX_VERSIONS} that AWS keeps");
+        report.warning(Code::AWS_QUOTA, &list.span, message);
     }
 }
 
