@@ -7,13 +7,13 @@
 /// against 5,000 statements without an index takes half of it.
 pub const BUDGET: u32 = 100_000;
 
-/// How many times as much an explanation or a whole simulation may spend: it evaluates everything, and a person waits
-/// for it.
+/// How many budgets an explanation or a whole simulation may spend, because it evaluates everything and a person waits for
+/// it.
 pub const INTERACTIVE_BUDGETS: u32 = 200;
 
-/// How much memory the slices of a process may take.
+/// The memory that the slices of a process may take, in bytes.
 pub const SLICE_BYTES: usize = 64 << 20;
 
-/// Sets of policies that nobody has any more, beside as many as a store began with: they go when the whole is compiled
-/// again.
+/// How many unused policy sets a snapshot may have beyond the number that it began with. The next whole compilation
+/// removes them.
 pub const MAX_SPARE_SETS: usize = 1_024;

@@ -58,7 +58,7 @@ fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(),
         return Ok(());
     }
     for entry in request.context.entries().iter().filter(|entry| {
-        // An issuer may be called so that its claims look like tags of a service.
+        // An issuer may have a name that makes its claims look like tags of a service.
         matches!(
             entry.key.kind(),
             KeyKind::Given | KeyKind::ServiceResourceTag

@@ -168,7 +168,7 @@ where
             let mut request = request.map(|body| limited(body, Some(is_late)));
             request.extensions_mut().insert(place.clone());
             let answer = inner.call(request).await?;
-            // It must also read its answer in time.
+            // The client must also read its answer in time.
             Ok(answer.map(|body| Body::new(Held::of(body, place, call))))
         };
         Box::pin(in_time(deadline, answer, None))

@@ -320,7 +320,7 @@ impl Trace for Recorder<'_> {
             return;
         };
         if self.is_full() {
-            // What decided must be named all the same.
+            // Statements that apply are still listed, because one of them decided.
             if !matches!(outcome, Outcome::Applies(_))
                 || self.statements.len() >= 2 * MAX_STATEMENTS
             {

@@ -134,7 +134,7 @@ fn attributes(
         let problem = match key.kind() {
             KeyKind::Credential if value.values().len() > 1 => "the key has one value, not a list",
             KeyKind::Credential if attributes.iter().any(|(known, _)| *known == key) => {
-                "this key stands twice; keys are compared ignoring case"
+                "this key is given twice; keys are compared ignoring case"
             }
             KeyKind::Credential => {
                 attributes.push((key, value));
@@ -142,7 +142,7 @@ fn attributes(
             }
             // The principal determines this key. The caller may give it where it is true.
             KeyKind::AssumedRoot if std::mem::replace(&mut is_assumed_root_said, true) => {
-                "this key stands twice; keys are compared ignoring case"
+                "this key is given twice; keys are compared ignoring case"
             }
             KeyKind::AssumedRoot if matches!(principal, Principal::Root(_)) && says_true() => {
                 continue;

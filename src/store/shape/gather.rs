@@ -59,7 +59,7 @@ pub fn entities(
     let mut fresh = parsed;
     fresh.retain(|_| memory.owners == declared.owners);
     let is_parsed: HashSet<&str> = fresh.iter().map(|(file, _)| &*file.path).collect();
-    // What was read only to see that it has not changed has been left in the memory.
+    // A file whose content has not changed keeps its place in the memory.
     let is_left = |file: &File| !memory.holds(&file.content) && !is_parsed.contains(&*file.path);
     let left = read.into_iter().filter(is_left).collect();
     fresh.extend(read_all(left, &declared.owners));
