@@ -1,5 +1,6 @@
-//! Recognizes outputs of AWS commands that a store does not hold: an envelope around an entity, or a list that leaves
-//! the policies out. Each is refused by one finding that names the command and says what to keep.
+//! Recognizes JSON that has no shape of the store, such as the output of an AWS command or a bare document, and says
+//! what to keep or how to wrap it. An output of a command may be an envelope around an entity, or a list that leaves the
+//! policies out; the finding names the command.
 //!
 //! An output that has everything its place holds is not refused, but read: a dump, a described control policy, and the
 //! default version of a managed policy. Any other output may lack a Deny that AWS keeps elsewhere (G-37).

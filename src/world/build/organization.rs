@@ -1,4 +1,4 @@
-//! Checks the organization's tree: each node has one place, and every attached policy exists (G-38, E-31).
+//! Checks the organization's tree: its depth, one place for each node, and policies that exist (G-38, E-31).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
