@@ -44,7 +44,7 @@ fn check_provider(request: &Request) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Refuses claims in the context: those of a registered issuer and of the session's own belong into `session.claims`
+/// Refuses claims in the context: those of a registered issuer and of the session's own belong in `session.claims`
 /// (K-1).
 #[inline(never)]
 fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(), RequestError> {
@@ -185,7 +185,7 @@ pub(super) fn owner<'a>(
         Resource::Arn(arn) => Some(arn.account()).filter(|account| !matches!(*account, "" | "aws")),
     };
     match &request.resource_account {
-        None if named.is_some() => Ok(named), // PERF: so are most questions
+        None if named.is_some() => Ok(named), // PERF: most questions name it once
         _ => owner_of(snapshot, request, attached, named),
     }
 }

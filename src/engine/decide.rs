@@ -41,7 +41,7 @@ fn by_identity(layer: Layer<'_>) -> Decision {
     };
     let mut decision = Decision::without_statements(reason);
     if let Some(by) = layer.settled_by() {
-        decision.determining.push(by); // PERF: not extended by an `Option`, which takes three times as long
+        decision.determining.push(by); // PERF: extending it by an `Option` takes three times as long
     }
     decision
 }
@@ -157,10 +157,10 @@ impl<'a> Layers<'a> {
         session: Layer::without_statement(NotInPlay),
     };
 
-    /// Evaluates every policy type (E-8), in the order of E-28. Stops at the first explicit deny if nobody listens:
+    /// Evaluates every policy type (E-8), in the order of E-28. Stops at the first explicit deny without a listener:
     /// whatever follows cannot change the answer (E-15), nor its label.
     ///
-    /// PERF: in place, since moving all layers costs as much as looking at one.
+    /// PERF: the layers are filled in place, because moving all of them costs as much as evaluating one.
     fn evaluate<T: Trace>(
         &mut self,
         facts: &Facts<'_>,

@@ -77,7 +77,7 @@ impl From<Reason> for Early {
 
 impl<'a> Facts<'a> {
     /// Checks the question and finds what is known about it.
-    // PERF: inlined, because moving the result out of a `Result` would cost more than some of the steps.
+    // PERF: it is inlined, because moving the result out of a `Result` would cost more than some of the steps.
     #[inline(always)]
     pub fn find(
         snapshot: &'a Snapshot,

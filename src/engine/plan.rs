@@ -37,7 +37,7 @@ pub struct Plan<'a> {
     is_identity_alone: bool,
     /// The principal's own policies.
     ///
-    /// PERF: apart from the others, because nearly every question has these and no others.
+    /// PERF: they stand apart from the others, because nearly every question has these and no others.
     identity: Source<'a>,
     /// All others, in the order of [`ORDER`]; the trust policy follows the resource policies.
     others: SmallVec<[Step<'a>; 12]>,
