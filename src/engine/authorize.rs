@@ -39,7 +39,7 @@ pub fn authorize_within<T: Trace>(
 ) -> Result<Decision, RequestError> {
     let facts = match Facts::find(snapshot, request, work) {
         Ok(facts) => facts,
-        Err(early) => return early.answer(),
+        Err(early) => return early.answer(work),
     };
     let decision = Plan::with(&facts, !T::SCANS, |plan| decide(&facts, plan, trace));
     work.conclude()?; // E-1

@@ -54,11 +54,14 @@ pub enum Early {
 }
 
 impl Early {
-    /// Returns the answer to the question.
-    pub(super) fn answer(self) -> Result<Decision, RequestError> {
+    /// Returns the answer to the question, unless its work is spent (E-1).
+    pub(super) fn answer(self, work: &Work) -> Result<Decision, RequestError> {
         match self {
             Self::Refused(error) => Err(error),
-            Self::Denied(reason) => Ok(Decision::without_statements(reason)),
+            Self::Denied(reason) => {
+                work.conclude()?;
+                Ok(Decision::without_statements(reason))
+            }
         }
     }
 }
@@ -158,5 +161,21 @@ impl<'a> Facts<'a> {
             Resource::Arn(arn) => self.snapshot.entity(arn)?.role.as_ref(),
             Resource::Any => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::error::RequestErrorKind;
+
+    #[test]
+    fn a_denial_is_no_answer_if_the_work_is_spent() {
+        let denied = || Early::from(Reason::ImplicitDenyUnknownPrincipal);
+        let kind = |work: &Work| denied().answer(work).map_err(|error| error.kind);
+        let decision = kind(&Work::new()).map(|decision| decision.reason());
+        assert_eq!(decision, Ok(Reason::ImplicitDenyUnknownPrincipal), "E-3");
+        let spent = kind(&Work::of(0)).map(|decision| decision.reason());
+        assert_eq!(spent, Err(RequestErrorKind::TooMuchWork), "E-1");
     }
 }

@@ -38,7 +38,7 @@ impl Generation {
         let work = request.remaining_work();
         let facts = match Facts::find(&self.snapshot, request, &work) {
             Ok(facts) => facts,
-            Err(early) => return early.answer(),
+            Err(early) => return early.answer(&work),
         };
         Plan::with(&facts, true, |plan| {
             let mut key = Key::new();
