@@ -11,9 +11,6 @@ pub const BUDGET: u32 = 100_000;
 /// it.
 pub const INTERACTIVE_BUDGETS: u32 = 200;
 
-/// The memory that the slices of a process may take, in bytes.
-pub const SLICE_BYTES: usize = 64 << 20;
-
 /// How many unused policy sets a snapshot may have beyond the number that it began with. The next whole compilation
 /// removes them.
 pub const MAX_SPARE_SETS: usize = 1_024;

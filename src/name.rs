@@ -478,6 +478,11 @@ impl Hash for Action {
     }
 }
 
+/// Returns the fingerprint of the action with this text in lower case.
+pub(crate) fn action_fingerprint(folded: &[u8]) -> u64 {
+    fnv1a(folded)
+}
+
 /// Computes FNV-1a, 64 bits. The upper half is mixed into the lower one, because tables use the low bits.
 fn fnv1a(bytes: &[u8]) -> u64 {
     let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);

@@ -3,7 +3,8 @@
 //! `cargo bench --bench decide` measures from the parsed request to the decision, in process and on one thread. It
 //! varies the size of the store, the number of attached statements, the candidates of one action, and the conditions.
 //! It also measures all policy types together, patterns that make careless matchers slow, questions that were never
-//! asked before, and the decision cache. The engine is compared with a plain scan over the same compiled statements and
+//! asked before, very many principals and actions, a client that asks for names that nobody knows, and the decision
+//! cache. The engine is compared with a plain scan over the same compiled statements and
 //! with a hash map of ready answers. Every answer is compared with the scan's before it is timed.
 //!
 //! `-- sizes attached` picks parts, `-- --check` fails if a figure is missed, and `-- --short` only shows that
@@ -37,6 +38,8 @@ mod cache;
 mod candidates;
 mod cold;
 mod engines;
+mod greedy;
+mod many;
 mod patterns;
 mod sizes;
 
@@ -46,7 +49,7 @@ use iamd::engine::request::Request;
 
 use measure::{Figures, Options};
 
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 10] = [
     "sizes",
     "attached",
     "candidates",
@@ -54,6 +57,8 @@ const PARTS: [&str; 8] = [
     "layers",
     "patterns",
     "cold",
+    "many",
+    "greedy",
     "cache",
 ];
 
@@ -82,7 +87,13 @@ fn main() -> anyhow::Result<()> {
         patterns::measure(&options, &mut figures)?;
     }
     if options.wants("cold") {
-        cold::measure(&options)?;
+        cold::measure(&options, &mut figures)?;
+    }
+    if options.wants("many") {
+        many::measure(&options, &mut figures)?;
+    }
+    if options.wants("greedy") {
+        greedy::measure(&options, &mut figures)?;
     }
     if options.wants("cache") {
         cache::measure(&options, &mut figures)?;

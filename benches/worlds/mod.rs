@@ -17,7 +17,7 @@ pub use model::{Condition, Holder, Policy, Statement, World, document};
 pub use patterns::adversarial;
 pub use questions::{Outcome, Question, balanced, decided, requests};
 pub use random::Random;
-pub use sizes::{Sized, by_attached, by_size};
+pub use sizes::{Sized, by_attached, by_holders, by_size};
 
 /// The account of every store.
 pub const ACCOUNT: &str = "111122223333";

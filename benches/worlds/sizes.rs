@@ -89,6 +89,36 @@ pub fn by_attached(n_attached: &[usize], n_policies: usize) -> (World, Vec<(usiz
     (world, sets)
 }
 
+/// Makes `n_users` users with `n_attached` statements each, drawn from `n_policies` policies that they share.
+pub fn by_holders(n_users: usize, n_attached: usize, n_policies: usize) -> World {
+    const N_PER_POLICY: usize = 5;
+    let mut random = Random::new(SEED + 3);
+    let mut world = World::default();
+    for index in 0..n_policies {
+        add(
+            &mut world,
+            &mut random,
+            &format!("P{index:05}"),
+            N_PER_POLICY,
+        );
+    }
+    for index in 0..n_users {
+        let mut policies = Vec::new();
+        while policies.len() < n_attached / N_PER_POLICY {
+            let policy = random.below(n_policies);
+            if !policies.contains(&policy) {
+                policies.push(policy);
+            }
+        }
+        world.users.push(Holder {
+            name: format!("user-{index:05}"),
+            policies,
+            ..Holder::default()
+        });
+    }
+    world
+}
+
 /// If no statement denies, makes the last one a narrow Deny about the actions and resources of the first.
 fn ensure_both_effects(statements: &mut [Statement]) {
     if statements.iter().any(|statement| statement.denies) {

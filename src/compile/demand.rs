@@ -1,15 +1,14 @@
-//! What the statements of a slice need: the context keys that they may read, and an estimate of their cost.
+//! What the statements about an action need: the context keys that they may read, and an estimate of their cost.
 //!
 //! The cache of decisions uses both. The keys say what an answer may depend on (K-40), and the cost says whether it is
 //! worth looking the answer up.
 
-use super::section::{Candidate, MAX_FILTERED, MAX_UNFILTERED, filterable};
 use crate::context::{ContextKey, KeyKind};
 use crate::language::condition::{Condition, Operand};
 use crate::language::document::Statement;
 use crate::language::pattern::ResourcePattern;
 
-/// The needs of the statements of a slice.
+/// The needs of the statements of one node.
 #[derive(Debug)]
 pub struct Demand {
     /// The context keys that they may read, as condition keys or as variables, sorted and without duplicates. Keys that
@@ -17,8 +16,6 @@ pub struct Demand {
     pub keys: Box<[ContextKey]>,
     /// Whether they may read the clock (K-41).
     pub reads_clock: bool,
-    /// The estimated nanoseconds to evaluate them. The estimate comes from a model and serves for comparisons only.
-    pub cost: u32,
 }
 
 /// The source of a context key's value, besides the store.
@@ -75,17 +72,10 @@ impl Source {
     }
 }
 
-/// The statements of one effect, with their positions.
-type Found<'s> = [(Candidate, &'s Statement)];
-
 impl Demand {
-    /// Computes the demand of the denying and the allowing statements of one slice.
-    pub(super) fn of(denies: &Found<'_>, allows: &Found<'_>) -> Self {
-        let mut keys: Vec<&ContextKey> = denies
-            .iter()
-            .chain(allows)
-            .flat_map(|(_, statement)| keys_of(statement))
-            .collect();
+    /// Computes the demand of statements.
+    pub(super) fn of<'s>(statements: impl Iterator<Item = &'s Statement>) -> Self {
+        let mut keys: Vec<&ContextKey> = statements.flat_map(keys_of).collect();
         keys.sort_unstable();
         keys.dedup();
         let reads_clock = keys
@@ -94,12 +84,9 @@ impl Demand {
         let given = keys
             .into_iter()
             .filter(|key| Source::of(key.kind()) == Source::Given);
-        // Every Deny is evaluated. Allows are evaluated up to the first that applies: on average, half of them.
-        let cost = LOOKUP + section_cost(denies) + section_cost(allows).div_ceil(2);
         Self {
             keys: given.cloned().collect(),
             reads_clock,
-            cost: u32::try_from(cost).unwrap_or(u32::MAX),
         }
     }
 
@@ -128,8 +115,8 @@ fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
         .chain(in_conditions)
 }
 
-/// The cost of finding the slice and of starting each of its sections.
-const LOOKUP: u64 = 20;
+/// The cost of finding the statements of a set.
+pub(super) const LOOKUP: u32 = 20;
 /// The cost of fetching one statement and checking its principal.
 const STATEMENT: u64 = 8;
 /// The cost of one resource pattern, which most often does not match.
@@ -140,27 +127,8 @@ const CONDITION: u64 = 30;
 const OPERAND: u64 = 3;
 /// The number of values beyond which more of them cost almost nothing.
 const MAX_OPERANDS: usize = 16;
-/// The cost of running one filter over a resource's text.
-const FILTER: u64 = 150;
-/// The number of filtered statements that pass for a typical resource.
-const N_PASSING: u64 = 2;
-
-fn section_cost(found: &Found<'_>) -> u64 {
-    let n_statements = found.len() as u64;
-    if found.len() <= MAX_UNFILTERED {
-        return found.iter().map(|(_, one)| statement_cost(one)).sum();
-    }
-    let is_filtered = |statement: &Statement| filterable(statement).is_some();
-    let cost_of = |filtered: bool| -> u64 {
-        let some = found.iter().filter(|(_, one)| is_filtered(one) == filtered);
-        some.map(|(_, one)| statement_cost(one)).sum()
-    };
-    let n_filters = found.len().div_ceil(MAX_FILTERED) as u64;
-    let passing = cost_of(true) * N_PASSING / n_statements;
-    n_filters * FILTER + cost_of(false) + passing
-}
-
-fn statement_cost(statement: &Statement) -> u64 {
+/// Returns the estimated nanoseconds to evaluate a statement that speaks of the action.
+pub(super) fn statement_cost(statement: &Statement) -> u64 {
     let conditions: u64 = statement.conditions.iter().map(condition_cost).sum();
     let patterns = statement
         .resources

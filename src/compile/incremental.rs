@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::issuers::issuers;
 use super::making::{Making, Tables};
-use super::policy_set::SliceBudget;
 use super::snapshot::{Revision, Snapshot};
 use super::whole::tables;
 use crate::language::document::{PolicyDocument, PolicyType, PrincipalEntry};
 use crate::language::finding::Finding;
-use crate::limits::{MAX_SPARE_SETS, SLICE_BYTES};
+use crate::limits::MAX_SPARE_SETS;
 use crate::name::AccountId;
 use crate::world::build::{Directory, case, references_again};
 use crate::world::entity::{Group, Identity, ManagedPolicy, ResourcePolicy, Role, User};
@@ -18,8 +17,6 @@ use crate::world::{Entities, World};
 /// Compiles one store again and again, and keeps what has not changed.
 #[derive(Debug)]
 pub struct Compiler {
-    /// One budget for all snapshots, because the slices of an old snapshot take memory until its last request ends.
-    budget: Arc<SliceBudget>,
     last: Option<Tables>,
     /// The number of sets that the store had when it was last compiled as a whole.
     n_sets: usize,
@@ -44,16 +41,15 @@ impl Compiler {
     /// Returns a compiler that has not compiled anything yet.
     pub fn new() -> Self {
         Self {
-            budget: SliceBudget::of(SLICE_BYTES),
             last: None,
             n_sets: 0,
         }
     }
 
     /// Compiles `world` as a whole. Unchanged policies come from the last snapshot, and sets of the same policies keep
-    /// their slices.
+    /// their tries.
     pub fn compile(&mut self, world: &World, revision: Revision) -> Snapshot {
-        let empty = Tables::for_entities(&world.entities, &self.budget);
+        let empty = Tables::for_entities(&world.entities);
         let tables = tables(world, empty, self.last.as_ref());
         self.n_sets = tables.sets.sets().len();
         self.last.insert(tables).snapshot(revision)

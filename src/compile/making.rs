@@ -10,8 +10,7 @@ use smallvec::SmallVec;
 use super::accounts::{AccountRow, Accounts};
 use super::entity::{Entity, GroupShare, Role};
 use super::policies::{Policies, is_same};
-use super::policy::{Origin, Policy};
-use super::policy_set::SliceBudget;
+use super::policy::{Origin, OwnRows, Policy};
 use super::sets::{SetId, SetsMaker};
 use super::snapshot::{Revision, Snapshot, Whole};
 use super::table::Sharded;
@@ -50,9 +49,9 @@ struct KnownGroup {
 
 impl Tables {
     /// Returns empty tables, sized for about as many rows as `entities` will fill.
-    pub fn for_entities(entities: &Entities, budget: &Arc<SliceBudget>) -> Self {
+    pub fn for_entities(entities: &Entities) -> Self {
         Self {
-            sets: SetsMaker::new(Arc::clone(budget)),
+            sets: SetsMaker::new(),
             policies: Policies::default(),
             groups: HashTable::new(),
             entities: Sharded::for_rows(entities.users.len() + entities.roles.len()),
@@ -145,6 +144,7 @@ impl Making<'_> {
             Some(before) => before,
             None => Arc::new(wanted),
         };
+        new.rows(); // no request is to wait for them
         if let Some(old) = known {
             self.tables.sets.replace(&old, &new);
         }
@@ -179,6 +179,7 @@ impl Making<'_> {
             file: Arc::clone(&identity.at.file),
             statements: Arc::clone(&version.document.statements),
             origin: Arc::new(origin),
+            rows: OwnRows::default(),
         });
         for part in [PolicyType::Identity, PolicyType::PermissionsBoundary] {
             if self.tables.policies.find(part, &session.name).is_some() {
@@ -197,6 +198,7 @@ impl Making<'_> {
             file: Arc::clone(&session.file),
             statements: Arc::clone(&session.statements),
             origin: Arc::clone(&session.origin),
+            rows: session.rows.clone(),
         };
         Some(self.policy(wanted))
     }
@@ -225,6 +227,7 @@ impl Making<'_> {
             file: Arc::clone(file),
             statements: Arc::clone(&document.statements),
             origin: Arc::new(Origin::of(document)),
+            rows: OwnRows::default(),
         })
     }
 

@@ -1,15 +1,17 @@
 //! Compiles a World into a Snapshot. Errors in a world are found while it is built, so nothing here can fail.
 //!
-//! A [`Compiler`](incremental::Compiler) keeps what it has compiled. Unchanged policies, and sets of policies with
-//! their slices, are reused in the next snapshot.
+//! A [`Compiler`](incremental::Compiler) keeps what it has compiled. Unchanged policies with their rows, and sets of
+//! policies with their tries, are reused in the next snapshot.
 
 pub mod accounts;
 pub mod attachments;
 pub mod demand;
 pub mod incremental;
+pub mod path;
 pub mod policy_set;
-pub mod section;
+pub mod rows;
 pub mod snapshot;
+pub mod trie;
 
 mod entity;
 mod issuers;

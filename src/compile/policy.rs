@@ -1,7 +1,8 @@
 //! One policy as the tables store it, and where it came from.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use super::rows::Rows;
 use crate::language::document::{PolicyDocument, PolicyType, Statement};
 
 /// One policy, ready to be evaluated.
@@ -17,6 +18,27 @@ pub struct Policy {
     pub statements: Arc<[Statement]>,
     /// The other facts that explanations give about the policy (S-4). The types of one managed policy share it.
     pub origin: Arc<Origin>,
+    /// Its statements in the form that the indexes read. The types of one managed policy share them.
+    pub rows: OwnRows,
+}
+
+impl Policy {
+    /// Returns the rows of its statements, which are made at the first call.
+    pub fn rows(&self) -> &Rows {
+        self.rows.0.get_or_init(|| Rows::of(&self.statements))
+    }
+}
+
+/// The rows of a policy, once they are made. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct OwnRows(OnceLock<Rows>);
+
+impl OwnRows {
+    /// Returns the rows, if they are made.
+    #[inline]
+    pub(super) fn get(&self) -> Option<&Rows> {
+        self.0.get()
+    }
 }
 
 /// The origin of a policy.

@@ -7,8 +7,7 @@ use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::policy::Policy;
-use super::policy_set::{PolicySet, SliceBudget};
-
+use super::policy_set::PolicySet;
 use super::table::Chunked;
 use crate::name::hash_of;
 
@@ -32,7 +31,7 @@ impl SetId {
 pub type Sets = Chunked<Arc<PolicySet>>;
 
 /// The sets of a snapshot under construction. Equal lists of policies are one set, so all entities with it share its
-/// slices.
+/// trie.
 #[derive(Debug)]
 pub struct SetsMaker {
     sets: Sets,
@@ -40,18 +39,15 @@ pub struct SetsMaker {
     by_policies: HashTable<SetId>,
     /// The sets that hold a policy, by its address.
     having: HashMap<usize, SmallVec<[SetId; 4]>, foldhash::fast::FixedState>,
-    /// The budget from which the slices of all sets take their memory.
-    budget: Arc<SliceBudget>,
 }
 
 impl SetsMaker {
     /// Returns a collection without any set.
-    pub fn new(budget: Arc<SliceBudget>) -> Self {
+    pub fn new() -> Self {
         Self {
             sets: Sets::default(),
             by_policies: HashTable::new(),
             having: HashMap::default(),
-            budget,
         }
     }
 
@@ -60,7 +56,7 @@ impl SetsMaker {
         &self.sets
     }
 
-    /// Returns the set of these policies. If `before` has the same set, it keeps its slices.
+    /// Returns the set of these policies. If `before` has the same set, it keeps its trie.
     pub fn id_of(&mut self, policies: Vec<Arc<Policy>>, before: Option<&Self>) -> SetId {
         if let Some(id) = self.find(&policies) {
             return id;
@@ -75,7 +71,7 @@ impl SetsMaker {
         let known = before.and_then(|before| before.sets.get(before.find(&policies)?.index()));
         let set = match known {
             Some(known) => Arc::clone(known),
-            None => Arc::new(PolicySet::new(policies, &self.budget)),
+            None => Arc::new(PolicySet::new(policies)),
         };
         let hash = hash_of_policies(set.policies());
         self.sets.push(set);
@@ -105,7 +101,7 @@ impl SetsMaker {
             if let Ok(entry) = self.by_policies.find_entry(before, |other| other == id) {
                 entry.remove();
             }
-            let set = PolicySet::new(policies, &self.budget);
+            let set = PolicySet::new(policies);
             self.sets.set(id.index(), Arc::new(set));
             self.note(after, *id);
         }

@@ -18,7 +18,7 @@ use crate::name::{AccountId, Arn, Resource, hash_of};
 
 pub use super::accounts::{Account, Membership};
 pub use super::entity::{Entity, GroupShare, Role};
-pub use super::policy::{Origin, Policy};
+pub use super::policy::{Origin, OwnRows, Policy};
 pub use super::sets::SetId;
 pub use super::tags::Tags;
 
@@ -195,12 +195,9 @@ impl Snapshot {
         self.sets = Sets::default();
     }
 
-    /// Removes from all sets the statements about `action`, although their indexes still refer to them.
-    pub(crate) fn lose_statements(&mut self, action: &str) {
-        let Ok(action) = crate::name::Action::parse(action) else {
-            return;
-        };
-        let broken = |set: &Arc<PolicySet>| Arc::new(set.without_policies(&action));
+    /// Removes the statements from all sets, although their tries still refer to them.
+    pub(crate) fn lose_statements(&mut self) {
+        let broken = |set: &Arc<PolicySet>| Arc::new(set.without_policies());
         let broken: Vec<_> = self.sets.iter().map(broken).collect();
         self.sets = Sets::default();
         broken.into_iter().for_each(|set| self.sets.push(set));

@@ -9,7 +9,7 @@ use super::accounts::{Account, Accounts, Membership};
 use super::attachments::{Attachment, Attachments};
 use super::issuers::Issuers;
 use super::making::{Making, Tables};
-use super::policy::Policy;
+use super::policy::{OwnRows, Policy};
 use super::sets::SetId;
 use super::snapshot::{ManagedPolicy, Whole};
 use super::tags::Tags;
@@ -175,6 +175,7 @@ fn full_aws_access() -> Option<Policy> {
         file: "".into(),
         statements: [everything].into(),
         origin: Arc::default(),
+        rows: OwnRows::default(),
     })
 }
 

@@ -40,7 +40,7 @@ use super::facts::Facts;
 use super::plan::Plan;
 use super::request::Request;
 use super::work::Work;
-use crate::compile::policy_set::Slice;
+use crate::compile::path::Path;
 
 mod key;
 mod tally;
@@ -249,8 +249,8 @@ impl DecisionCache {
             Mode::Auto => EXPENSIVE,
             Mode::Always => 0,
         };
-        match plan.slice_at(asks_from) {
-            Some(slice) => self.ask(facts, plan, slice, key),
+        match plan.path_at(asks_from) {
+            Some(path) => self.ask(facts, plan, path, key),
             None => Consulted::Passed,
         }
     }
@@ -260,10 +260,10 @@ impl DecisionCache {
         &self,
         facts: &Facts<'_>,
         plan: &Plan<'_>,
-        slice: &Slice,
+        path: Path<'_>,
         key: &mut Key,
     ) -> Consulted<'_> {
-        let tally = self.caching.tallies.of(slice);
+        let tally = self.caching.tallies.of(path);
         let is_auto = self.caching.mode == Mode::Auto;
         if is_auto && tally.rests() {
             tally.bypassed();

@@ -14,7 +14,7 @@ use super::work::Work;
 use crate::compile::attachments::Attachment;
 use crate::compile::oidc_issuer;
 use crate::compile::policy_set::PolicySet;
-use crate::compile::section::Ends;
+use crate::compile::rows::Ends;
 use crate::compile::snapshot::{Account, Policy, Role, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Principal, Resource};

@@ -9,9 +9,11 @@ use super::lost::Lost;
 use super::principal::{Strength, strength};
 use super::trace::{Outcome, Silent, Trace};
 use super::work::units_of;
-use crate::compile::policy_set::{PolicySet, Slice, speaks_of};
-use crate::compile::section::{Candidate, Found};
+use crate::compile::path::{Candidates, Path, Walk};
+use crate::compile::policy_set::{PolicySet, speaks_of};
+use crate::compile::rows::Look;
 use crate::compile::snapshot::Policy;
+use crate::compile::trie::Candidate;
 use crate::language::condition::operator::{Truth, Values, evaluate};
 use crate::language::condition::{Condition, Operand};
 use crate::language::document::{Effect, Listed, Statement};
@@ -97,7 +99,7 @@ pub struct Source<'a> {
     /// The store's.
     stored: Option<&'a PolicySet>,
     /// Their statements about the action, where there is an index and nothing is added.
-    slice: Option<&'a Slice>,
+    path: Option<Path<'a>>,
     /// Those that a session or a simulation brings.
     added: &'a [Arc<Policy>],
     /// The verdict where none of their statements applies.
@@ -110,7 +112,7 @@ impl<'a> Source<'a> {
     pub(super) const fn of(stored: Option<&'a PolicySet>, added: &'a [Arc<Policy>]) -> Self {
         Self {
             stored,
-            slice: None,
+            path: None,
             added,
             otherwise: Verdict::ImplicitDeny,
         }
@@ -140,16 +142,16 @@ impl<'a> Source<'a> {
 
     /// Finds the statements about `action`, where the store's index has them.
     #[inline]
-    pub(super) fn find_slice(&mut self, action: &Action) {
+    pub(super) fn find_path(&mut self, action: &Action) {
         if let (Some(set), []) = (self.stored, self.added) {
-            self.slice = set.slice(action);
+            self.path = Path::of(set, action);
         }
     }
 
     /// Returns the statements about the action, if they were found.
     #[inline]
-    pub(super) fn slice(&self) -> Option<&'a Slice> {
-        self.slice
+    pub(super) fn path(&self) -> Option<Path<'a>> {
+        self.path
     }
 
     /// Returns whether it has policies of the store's.
@@ -160,8 +162,8 @@ impl<'a> Source<'a> {
     /// Evaluates the policies: those statements that the index gives, or all of them where there is none.
     #[inline]
     pub(super) fn evaluate<T: Trace>(&self, facts: &Facts<'_>, trace: &mut T) -> Layer<'a> {
-        let layer = match (self.stored, self.slice) {
-            (Some(set), Some(slice)) => evaluate_slice(set, slice, facts),
+        let layer = match (self.stored, self.path) {
+            (_, Some(path)) => evaluate_path(path, facts),
             (Some(set), None) => {
                 let policies = set.policies().iter().chain(self.added);
                 evaluate_set(policies, facts, trace)
@@ -175,44 +177,108 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Evaluates the statements that the index gives. The result is that of [`evaluate_set`], because both keep the order
-/// of the policies.
-fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> Layer<'a> {
-    let resource = &facts.request.resource;
-    let place = |candidate: Candidate| {
-        let (policy, _) = statement_of(set, candidate, facts)?;
-        Some(Place {
-            policy,
-            index: candidate.statement,
-        })
+/// Evaluates the statements that the index gives. The result is that of [`evaluate_set`]: among the statements that
+/// apply, the first in the order of the policies settles it.
+#[inline]
+fn evaluate_path<'a>(path: Path<'a>, facts: &Facts<'_>) -> Layer<'a> {
+    let denied = if path.has_denies() {
+        settle(path, Effect::Deny, facts)
+    } else {
+        None
     };
-    let denied = slice.denies.visit(resource, &facts.ends, |found| {
-        match applies(set, found, Effect::Deny, facts).and_then(|_| place(found.candidate)) {
-            Some(by) => ControlFlow::Break(by),
-            None => ControlFlow::Continue(()),
-        }
-    });
-    if let ControlFlow::Break(by) = denied {
-        return Layer::by_statement(Verdict::ExplicitDeny, by);
+    let (verdict, by) = match denied {
+        Some((_, by)) => (Verdict::ExplicitDeny, by),
+        None => match settle(path, Effect::Allow, facts) {
+            Some((strength, by)) => (Verdict::Allow(strength), by),
+            None => return Layer::without_statement(Verdict::ImplicitDeny),
+        },
+    };
+    match statement_of(path, by, facts) {
+        Some((policy, _)) => Layer::by_statement(
+            verdict,
+            Place {
+                policy,
+                index: by.statement(),
+            },
+        ),
+        None => Layer::without_statement(Verdict::ImplicitDeny),
     }
-    let mut best: Option<Strength> = None;
-    let mut allowed_by: Option<Candidate> = None;
-    let _: ControlFlow<()> = slice.allows.visit(resource, &facts.ends, |found| {
-        if let Some(strength) = applies(set, found, Effect::Allow, facts)
-            && best.is_none_or(|best| strength > best)
-        {
-            best = Some(strength);
-            allowed_by = Some(found.candidate);
+}
+
+/// Returns the strongest statement of `effect` that applies, and the first of these in the order of the policies. All
+/// Denies are equally strong (E-15).
+#[inline(never)]
+fn settle(path: Path<'_>, effect: Effect, facts: &Facts<'_>) -> Option<(Strength, Candidate)> {
+    let walk = path.walk(effect)?;
+    let mut settling = Settling {
+        path,
+        effect,
+        facts,
+        best: None,
+        before: Candidate::LAST,
+    };
+    for candidates in walk {
+        match candidates {
+            Candidates::One(candidate) => _ = settling.consider(walk, candidate),
+            Candidates::Few(several) => {
+                for listed in several {
+                    if let Some(candidate) = listed.candidate(&facts.ends)
+                        && settling.consider(walk, candidate).is_break()
+                    {
+                        break;
+                    }
+                }
+            }
+            Candidates::Many(..) => settling.consider_each(walk, candidates),
         }
-        match best {
-            Some(Strength::Direct) => ControlFlow::Break(()), // none is stronger
-            _ => ControlFlow::Continue(()),
+    }
+    settling.best
+}
+
+/// The search for the statement that settles a question.
+struct Settling<'f, 'a> {
+    path: Path<'f>,
+    effect: Effect,
+    facts: &'f Facts<'a>,
+    best: Option<(Strength, Candidate)>,
+    /// Only statements before this one can still be better.
+    before: Candidate,
+}
+
+impl Settling<'_, '_> {
+    /// Evaluates a candidate, and breaks if none behind it can be better.
+    #[inline(always)] // PERF: it is the body of two loops, and a call would cost as much as it does.
+    fn consider(&mut self, walk: Walk<'_>, candidate: Candidate) -> ControlFlow<()> {
+        if candidate >= self.before {
+            return ControlFlow::Break(());
         }
-    });
-    let allowed_by = allowed_by.and_then(place);
-    match (best, allowed_by) {
-        (Some(strength), Some(by)) => Layer::by_statement(Verdict::Allow(strength), by),
-        _ => Layer::without_statement(Verdict::ImplicitDeny),
+        let facts = self.facts;
+        let Some(look) = walk.look(candidate, &facts.request.resource, &facts.ends) else {
+            return ControlFlow::Continue(());
+        };
+        let Some(strength) = applies(self.path, candidate, look, self.effect, facts) else {
+            return ControlFlow::Continue(());
+        };
+        let strength = match self.effect {
+            Effect::Deny => Strength::Direct,
+            Effect::Allow => strength,
+        };
+        let is_better = |(best, by)| strength > best || (strength == best && candidate < by);
+        if self.best.is_none_or(is_better) {
+            self.best = Some((strength, candidate));
+        }
+        if strength == Strength::Direct {
+            self.before = candidate; // none is stronger
+        }
+        ControlFlow::Continue(())
+    }
+
+    #[inline(never)]
+    fn consider_each(&mut self, walk: Walk<'_>, candidates: Candidates<'_>) {
+        let resource = &self.facts.request.resource;
+        walk.each(candidates, resource, |candidate| {
+            self.consider(walk, candidate)
+        });
     }
 }
 
@@ -220,38 +286,51 @@ fn evaluate_slice<'a>(set: &'a PolicySet, slice: &Slice, facts: &Facts<'_>) -> L
 /// a Deny.
 #[inline]
 fn statement_of<'a>(
-    set: &'a PolicySet,
+    path: Path<'a>,
     candidate: Candidate,
     facts: &Facts<'_>,
 ) -> Option<(&'a Arc<Policy>, &'a Statement)> {
-    let found = candidate.of(set);
+    let found = path.statement(candidate);
     if found.is_none() {
         facts.work.lose(Lost {
             table: "statements of a set",
-            row: candidate.statement as usize,
+            row: candidate.statement() as usize,
         });
     }
     found
 }
 
 /// Returns how strongly a statement that the index found applies, or `None` if it does not apply.
-#[inline]
+#[inline(always)] // PERF: like [`Settling::consider`].
 fn applies(
-    set: &PolicySet,
-    found: Found<'_>,
+    path: Path<'_>,
+    candidate: Candidate,
+    look: Look<'_>,
     effect: Effect,
     facts: &Facts<'_>,
 ) -> Option<Strength> {
-    if let (true, Some(conditions)) = (found.covers, found.conditions) {
+    if candidate.is_checked() {
+        let (_, statement) = statement_of(path, candidate, facts)?;
+        if !is_action(statement, facts) {
+            return None;
+        }
+    }
+    if let (true, Some(conditions)) = (look.covers, look.conditions) {
         // P-11: a statement without a principal speaks of all of them.
         let holds = facts.work.spend(2) && evaluate_all(conditions, effect, facts, &mut Silent);
         return holds.then_some(Strength::Direct);
     }
-    let (_, statement) = statement_of(set, found.candidate, facts)?;
-    match consider_otherwise(statement, found.covers, facts, &mut Silent) {
+    let (_, statement) = statement_of(path, candidate, facts)?;
+    match consider_otherwise(statement, look.covers, facts, &mut Silent) {
         Outcome::Applies(strength) => Some(strength),
         _ => None,
     }
+}
+
+/// Returns whether the statement speaks of the action (M-2 to M-6).
+fn is_action(statement: &Statement, facts: &Facts<'_>) -> bool {
+    let n_patterns = statement.actions.entries().len();
+    facts.work.spend(2 + n_patterns / 2) && speaks_of(statement, &facts.request.action, facts.work)
 }
 
 /// Evaluates all statements of `policies`, which are one set (E-14, E-15), and tells a listener of each.
@@ -311,9 +390,7 @@ fn evaluate_set<'p, T: Trace>(
 /// Evaluates one statement (E-11). The cheapest elements come first. Without a listener, evaluation stops at the first
 /// element that does not match; that changes nothing, because elements have no side effects (C-12).
 fn consider<T: Trace>(statement: &Statement, facts: &Facts<'_>, trace: &mut T) -> Outcome {
-    let n_patterns = statement.actions.entries().len();
-    let is_action = facts.work.spend(2 + n_patterns / 2)
-        && speaks_of(statement, &facts.request.action, facts.work);
+    let is_action = is_action(statement, facts);
     trace.action(is_action);
     if !is_action && !T::LISTENS {
         return Outcome::OtherAction;

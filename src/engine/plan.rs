@@ -15,7 +15,7 @@ use super::decision::Reason;
 use super::facts::Facts;
 use super::layer::{Source, Verdict};
 use super::principal::Strength;
-use crate::compile::policy_set::Slice;
+use crate::compile::path::Path;
 use crate::compile::snapshot::{Account, Policy, SetId};
 use crate::language::document::PolicyType;
 use crate::name::{ActionKind, Principal, Resource};
@@ -87,7 +87,7 @@ impl<'a> Plan<'a> {
             others: SmallVec::new(),
         };
         if is_indexed {
-            plan.identity.find_slice(&facts.request.action);
+            plan.identity.find_path(&facts.request.action);
         }
         if may_have_others(facts) {
             plan.add_others(facts, is_indexed);
@@ -106,7 +106,7 @@ impl<'a> Plan<'a> {
         self.add_session(facts);
         if is_indexed {
             for step in &mut self.others {
-                step.source.find_slice(&facts.request.action);
+                step.source.find_path(&facts.request.action);
             }
         }
     }
@@ -140,13 +140,13 @@ impl<'a> Plan<'a> {
         self.is_identity_alone.then_some(&self.identity)
     }
 
-    /// Returns the slice at which the modelled costs of the slices so far reach `cost`.
+    /// Returns the statements at which the modelled costs so far reach `cost`.
     #[inline]
-    pub(super) fn slice_at(&self, cost: u32) -> Option<&'a Slice> {
+    pub(super) fn path_at(&self, cost: u32) -> Option<Path<'a>> {
         let mut sum = 0u32;
-        let mut slices = self.sources().filter_map(Source::slice);
-        slices.find(|slice| {
-            sum = sum.saturating_add(slice.demand.cost);
+        let mut paths = self.sources().filter_map(Source::path);
+        paths.find(|path| {
+            sum = sum.saturating_add(path.cost());
             sum >= cost
         })
     }

@@ -6,7 +6,7 @@ use moka::sync::Cache;
 
 use super::error::RequestError;
 use super::work::Work;
-use crate::compile::snapshot::{Origin, Policy};
+use crate::compile::snapshot::{Origin, OwnRows, Policy};
 use crate::language::document::{PolicyType, Statement};
 use crate::language::finding::Finding;
 use crate::language::parse;
@@ -93,6 +93,7 @@ impl SessionPolicies {
             file: "".into(),
             statements,
             origin,
+            rows: OwnRows::default(),
         }))
     }
 }

@@ -12,7 +12,7 @@ use super::question::{GivenPolicy, Overrides, Question, Value};
 use super::request::Request;
 use super::session_policy::{Compiled, SessionPolicies, parse_document};
 use super::work::{IsWanted, Work, wanted};
-use crate::compile::snapshot::{Account, Entity, Policy, Snapshot, Tags};
+use crate::compile::snapshot::{Account, Entity, OwnRows, Policy, Snapshot, Tags};
 use crate::context::{Context, ContextKey};
 use crate::language::condition::operator::Values;
 use crate::language::document::PolicyType;
@@ -105,6 +105,7 @@ impl Request {
                 name: field.as_str().into(),
                 policy_type: *policy_type,
                 file: "".into(),
+                rows: OwnRows::default(),
             };
             simulated.policies_mut(*policy_type).push(Arc::new(policy));
         }

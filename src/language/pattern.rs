@@ -26,7 +26,7 @@ mod glob;
 pub mod relation;
 mod resource;
 
-pub use action::ActionPattern;
+pub use action::{ActionForm, ActionPattern};
 pub use arn::ArnPattern;
 pub use resource::{Form, Outline, Reach, ResourcePattern};
 

@@ -401,11 +401,8 @@ impl Case {
         for (hits, (_, _, caching)) in ways.hits.iter_mut().zip(modes) {
             *hits += caching.counts().hits;
         }
-        ways.n_slices += self
-            .snapshot
-            .sets()
-            .map(|set| set.n_slices() as u64)
-            .sum::<u64>();
+        let sets = self.snapshot.sets();
+        ways.n_tries += sets.filter(|set| set.trie().is_some()).count() as u64;
         Ok(())
     }
 }

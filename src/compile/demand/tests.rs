@@ -1,27 +1,42 @@
 #![expect(clippy::panic, reason = "a test may fail by panicking")]
 
+use std::sync::Arc;
+
 use super::*;
-use crate::language::document::{Effect, PolicyType};
+use crate::compile::path::Path;
+use crate::compile::policy::{OwnRows, Policy};
+use crate::compile::policy_set::PolicySet;
+use crate::language::document::PolicyType;
 use crate::language::parse::parse;
 use crate::language::report::Base;
+use crate::name::Action;
 
-/// Returns the demand of a slice of these statements.
-fn demand(statements: &str) -> Demand {
+fn parsed(statements: &str) -> Arc<[Statement]> {
     let text = format!(r#"{{"Version":"2012-10-17","Statement":[{statements}]}}"#);
     let (document, findings) = parse(&text, PolicyType::Identity, Base::File("p.json".into()));
-    let statements = document
+    document
         .unwrap_or_else(|| panic!("{findings:?}"))
-        .statements;
-    let of = |effect: Effect| -> Vec<_> {
-        let place = |statement| Candidate {
-            policy: 0,
-            statement,
-        };
-        let all = (0u32..).map(place).zip(statements.iter());
-        all.filter(|(_, statement)| statement.effect == effect)
-            .collect()
+        .statements
+}
+
+/// Returns the demand of these statements.
+fn demand(statements: &str) -> Demand {
+    Demand::of(parsed(statements).iter())
+}
+
+/// Returns the modelled cost of a question about everything, if a set has these statements.
+fn cost(statements: &str) -> u32 {
+    let policy = Policy {
+        name: "p".into(),
+        policy_type: PolicyType::Identity,
+        file: "p.json".into(),
+        statements: parsed(statements),
+        origin: Arc::default(),
+        rows: OwnRows::default(),
     };
-    Demand::of(&of(Effect::Deny), &of(Effect::Allow))
+    let set = PolicySet::new(vec![Arc::new(policy)]);
+    let action = Action::parse("a:b").unwrap_or_else(|malformed| panic!("{malformed:?}"));
+    Path::of(&set, &action).map_or(0, |path| path.cost())
 }
 
 fn statement(effect: &str, resource: &str, condition: &str) -> String {
@@ -93,14 +108,13 @@ fn more_to_evaluate_costs_more() {
     let many = r#""StringEquals":{"app:x":["1","2","3","4","5","6","7","8"]}"#;
     let times = |n: usize, one: String| vec![one; n].join(",");
     let costs = [
-        demand(&statement("Allow", "*", "")),
-        demand(&statement("Allow", "*", one)),
-        demand(&statement("Deny", "*", one)),
-        demand(&statement("Deny", "*", many)),
-        demand(&times(10, statement("Deny", "*", one))),
-        demand(&times(40, statement("Deny", "*", one))),
-    ]
-    .map(|demand| demand.cost);
+        cost(&statement("Allow", "*", "")),
+        cost(&statement("Allow", "*", one)),
+        cost(&statement("Deny", "*", one)),
+        cost(&statement("Deny", "*", many)),
+        cost(&times(10, statement("Deny", "*", one))),
+        cost(&times(40, statement("Deny", "*", one))),
+    ];
     assert!(costs.is_sorted(), "{costs:?}");
 }
 
@@ -110,9 +124,9 @@ fn what_the_filter_leaves_out_costs_next_to_nothing() {
         let resource = format!("arn:app:orders:::customer-{index}/*");
         statement("Allow", &resource, r#""StringEquals":{"app:x":"1"}"#)
     };
-    let all = |n: usize| demand(&(0..n).map(named).collect::<Vec<_>>().join(",")).cost;
+    let all = |n: usize| cost(&(0..n).map(named).collect::<Vec<_>>().join(","));
     assert!(all(1_000) < all(12), "{} {}", all(1_000), all(12));
     let broad = statement("Allow", "*", r#""StringEquals":{"app:x":"1"}"#);
-    let broad = demand(&vec![broad; 1_000].join(",")).cost;
+    let broad = cost(&vec![broad; 1_000].join(","));
     assert!(broad > 20 * all(1_000), "{broad}");
 }

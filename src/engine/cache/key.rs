@@ -10,9 +10,11 @@
 //! two questions are written alike. Keys are compared byte by byte; the hash at the front only finds them.
 
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::ControlFlow;
 
 use smallvec::SmallVec;
 
+use crate::compile::demand::Demand;
 use crate::context::ContextKey;
 use crate::engine::facts::Facts;
 use crate::engine::plan::Plan;
@@ -71,19 +73,30 @@ impl Key {
     /// Writes the values that the policies in play may read. Returns whether the question has a key still.
     fn values(&mut self, facts: &Facts<'_>, plan: &Plan<'_>) -> bool {
         for source in plan.sources().filter(|source| source.is_stored()) {
-            let demand = source.slice().map(|slice| &slice.demand);
-            let Some(demand) = demand.filter(|demand| !demand.reads_clock) else {
+            let Some(path) = source.path() else {
                 return false;
             };
-            for key in &demand.keys {
-                let values = facts.values(key);
-                self.value(key, &values, facts.request);
-                if self.0.len() > MAX_BYTES || !facts.work.spend(3) {
-                    return false;
-                }
+            let values = path.demands(|demand| self.demanded(demand, facts));
+            if values.is_break() {
+                return false;
             }
         }
         true
+    }
+
+    /// Writes the values that some statements may read. Breaks if the question has no key.
+    fn demanded(&mut self, demand: &Demand, facts: &Facts<'_>) -> ControlFlow<()> {
+        if demand.reads_clock {
+            return ControlFlow::Break(());
+        }
+        for key in &demand.keys {
+            let values = facts.values(key);
+            self.value(key, &values, facts.request);
+            if self.0.len() > MAX_BYTES || !facts.work.spend(3) {
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// Returns the key, which begins with its hash.

@@ -5,10 +5,9 @@
 //! [`REST`] questions and then tries [`TRIAL`]: so questions that never repeat pay for one key in
 //! `(REST + TRIAL) / TRIAL`, and those that begin to are noticed all the same.
 
-use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
-use crate::compile::policy_set::Slice;
+use crate::compile::path::Path;
 
 /// The number of tallies, a power of two.
 const N_TALLIES: usize = 64;
@@ -73,9 +72,9 @@ impl Tally {
 
 impl Tallies {
     /// Returns the tally for questions that `slice` makes expensive.
-    pub(super) fn of(&self, slice: &Slice) -> &Tally {
+    pub(super) fn of(&self, path: Path<'_>) -> &Tally {
         // Addresses differ in their middle bits: multiplied, in their highest.
-        let mixed = (ptr::from_ref(slice).addr() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let mixed = (path.address() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         #[expect(
             clippy::indexing_slicing,
             reason = "a number of six bits is an index of 64"

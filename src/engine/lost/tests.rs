@@ -185,7 +185,7 @@ fn a_question_of_which_a_statement_is_lost_has_no_answer() {
         let question = question(user);
         let mut snapshot = snapshot(&store());
         assert_eq!(ends(&snapshot, &question), Ok(()));
-        snapshot.lose_statements(question.action);
+        snapshot.lose_statements();
         let at: Timestamp = "2026-03-01T09:00:00Z".parse().unwrap();
         let request = Request::parse(&question, at).unwrap();
         let lost = authorize(&snapshot, &request).unwrap_err();

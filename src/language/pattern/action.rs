@@ -20,6 +20,17 @@ pub struct ActionPattern {
     folded: Option<Box<Template>>,
 }
 
+/// What a pattern says about the names of the actions that it matches. The texts are as written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActionForm<'p> {
+    /// The only name that matches.
+    Name(&'p str),
+    /// Every name with this beginning matches. The beginning of `*` is empty.
+    Prefix(&'p str),
+    /// Every name that matches has this beginning.
+    Other(&'p str),
+}
+
 impl ActionPattern {
     /// Parses a pattern.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
@@ -78,6 +89,18 @@ impl ActionPattern {
     pub fn service(&self) -> Option<&str> {
         let (service, _) = self.text.split_once(':')?;
         (service != "*").then_some(service)
+    }
+
+    /// Returns what it says about the names that it matches.
+    pub fn form(&self) -> ActionForm<'_> {
+        let text = &*self.text;
+        let before_wildcard = || text.get(..text.find(['*', '?']).unwrap_or(text.len()));
+        match text.as_bytes() {
+            _ if self.folded.is_some() => ActionForm::Other(before_wildcard().unwrap_or("")),
+            [b'*', ..] => ActionForm::Prefix(""),
+            [.., b'*'] => ActionForm::Prefix(text.strip_suffix('*').unwrap_or("")),
+            _ => ActionForm::Name(text),
+        }
     }
 
     /// Returns whether `action` matches (M-2 to M-5).

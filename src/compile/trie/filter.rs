@@ -9,8 +9,8 @@ use std::collections::HashMap;
 
 use smallvec::SmallVec;
 
-use crate::language::document::{Listed, Statement};
-use crate::language::pattern::ResourcePattern;
+use crate::compile::rows::filterable;
+use crate::language::document::Statement;
 use crate::name::Resource;
 
 /// How many statements one filter tells apart. Larger sections have several filters, so that the bit set has a bounded
@@ -24,13 +24,13 @@ const N_WORDS: usize = MAX_FILTERED / 64;
 const MOST_TRIED: usize = 4 * MAX_FILTERED;
 
 /// A bit for each statement that passes.
-pub(super) type Passed = SmallVec<[u64; N_WORDS]>;
+pub(in crate::compile) type Passed = SmallVec<[u64; N_WORDS]>;
 
 /// Tells which of at most [`MAX_FILTERED`] statements cannot cover a resource.
 ///
 /// INVARIANT: both tables hash with a secret of their own, which is the standard library's default. Windows are looked
 /// up at every position of a text, so the author of a policy must not be able to fill a table with keys of one hash.
-pub(super) struct Filter {
+pub(in crate::compile) struct Filter {
     /// The statements that may cover any resource.
     always: Box<[u64]>,
     /// The statements whose pattern is the whole text of the resource.
@@ -51,13 +51,14 @@ struct Run {
 }
 
 impl Filter {
-    pub fn of<'s>(statements: impl ExactSizeIterator<Item = &'s Statement>) -> Self {
+    pub fn of<'s>(statements: impl ExactSizeIterator<Item = Option<&'s Statement>>) -> Self {
         let mut always = vec![0u64; statements.len().div_ceil(64)];
         let mut exact: HashMap<Box<str>, Vec<u16>> = HashMap::new();
         let mut windows: HashMap<[u8; WINDOW], Vec<Run>> = HashMap::new();
         let mut seen = Box::new([0u64; N_SEEN]);
         for (at, statement) in (0u16..).zip(statements) {
-            let Some(patterns) = filterable(statement) else {
+            // A statement that is lost must be missed by the engine, so it passes always.
+            let Some(patterns) = statement.and_then(filterable) else {
                 set(&mut always, at);
                 continue;
             };
@@ -144,18 +145,6 @@ impl Filter {
             + self.windows.len() * 32
             + runs.sum::<usize>()
             + N_SEEN * 8
-    }
-}
-
-/// Returns the patterns of which one must match. Returns `None` if they do not restrict the resource: without
-/// `Resource`, with `NotResource`, or with `*` (M-10, M-20).
-pub(in crate::compile) fn filterable(statement: &Statement) -> Option<&[ResourcePattern]> {
-    match &statement.resources {
-        Some(Listed::Any(patterns)) => {
-            let is_any = patterns.iter().any(ResourcePattern::is_everything);
-            (!is_any).then_some(patterns)
-        }
-        Some(Listed::Not(_)) | None => None,
     }
 }
 

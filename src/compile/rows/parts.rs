@@ -1,4 +1,4 @@
-//! The parts that the rows of a section require of a resource. A single part is stored in its row, several are stored
+//! The parts that the rows of a policy require of a resource. A single part is stored in its row, several are stored
 //! together.
 
 use std::ops::Range;
@@ -28,14 +28,6 @@ pub(super) enum Covering {
     ByPattern,
 }
 
-/// The parts that are not stored in a row, one after another.
-#[derive(Default)]
-pub(super) struct Parts {
-    parts: Box<[Part]>,
-    /// The texts of the parts, one after another.
-    texts: Box<[u8]>,
-}
-
 /// The requirement on one text: it begins with a prefix, contains an infix after that, and ends with a suffix after
 /// both. Or it equals the prefix.
 #[derive(Clone, Copy)]
@@ -45,7 +37,7 @@ pub(super) struct Part {
     prefix: u16,
     infix: u16,
     suffix: u16,
-    /// The offset of the prefix in `texts`. The infix and the suffix follow it.
+    /// The offset of the prefix in the texts of the policy. The infix and the suffix follow it.
     at: u32,
 }
 
@@ -56,30 +48,24 @@ enum PartOf {
     Field(u8),
 }
 
-impl Parts {
+impl Part {
+    /// Returns whether an ARN has the part. `texts` are those of the policy.
     #[inline]
-    pub fn fit(&self, first: u32, n: u8, arn: &Arn) -> bool {
-        let first = first as usize;
-        let parts = self.parts.get(first..first + usize::from(n));
-        parts.is_some_and(|parts| parts.iter().all(|part| self.fits(part, arn)))
-    }
-
-    #[inline]
-    pub fn fits(&self, part: &Part, arn: &Arn) -> bool {
-        let text = match part.of {
+    pub fn fits(&self, texts: &[u8], arn: &Arn) -> bool {
+        let text = match self.of {
             PartOf::Whole => arn.as_str(),
             PartOf::Field(n) => arn.field(usize::from(n)),
         };
         let text = text.as_bytes();
-        let ours = self.texts.get(part.at as usize..).unwrap_or_default();
+        let ours = texts.get(self.at as usize..).unwrap_or_default();
         let (prefix, ours) = ours
-            .split_at_checked(part.prefix.into())
+            .split_at_checked(self.prefix.into())
             .unwrap_or_default();
-        if part.is_exact {
+        if self.is_exact {
             return is_same(prefix, text);
         }
-        let (infix, ours) = ours.split_at_checked(part.infix.into()).unwrap_or_default();
-        let suffix = ours.get(..part.suffix.into()).unwrap_or_default();
+        let (infix, ours) = ours.split_at_checked(self.infix.into()).unwrap_or_default();
+        let suffix = ours.get(..self.suffix.into()).unwrap_or_default();
         if text.len() < prefix.len() + infix.len() + suffix.len() {
             return false;
         }
@@ -87,10 +73,6 @@ impl Parts {
         is_same(prefix, text.get(..between.start).unwrap_or_default())
             && is_same(suffix, text.get(between.end..).unwrap_or_default())
             && (infix.is_empty() || holds(arn, between, infix))
-    }
-
-    pub fn n_bytes(&self) -> usize {
-        size_of_val(&*self.parts) + self.texts.len()
     }
 }
 
@@ -110,11 +92,13 @@ fn holds(arn: &Arn, between: Range<usize>, infix: &[u8]) -> bool {
         || memchr_iter(b':', arn.resource().as_bytes()).any(|at| is_at(resource_part + at))
 }
 
-/// [`Parts`] under construction.
+/// The parts of a policy under construction.
 #[derive(Default)]
 pub(super) struct PartsMaker {
-    parts: Vec<Part>,
-    texts: Vec<u8>,
+    /// The parts that are not stored in a row, one after another.
+    pub parts: Vec<Part>,
+    /// The texts of all parts, and other texts between them.
+    pub texts: Vec<u8>,
 }
 
 impl PartsMaker {
@@ -197,14 +181,5 @@ impl PartsMaker {
             self.parts.append(&mut parts);
         }
         Some(covering)
-    }
-}
-
-impl From<PartsMaker> for Parts {
-    fn from(made: PartsMaker) -> Self {
-        Self {
-            parts: made.parts.into(),
-            texts: made.texts.into(),
-        }
     }
 }

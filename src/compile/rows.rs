@@ -1,4 +1,4 @@
-//! The statements of one effect about one action, with an index that tells which of them may cover a resource.
+//! The statements of one policy in the form that the indexes read.
 //!
 //! Each statement has a row. The row says how a text must begin and end to be covered, and one comparison of numbers
 //! leaves out most statements about something else (M-23):
@@ -11,115 +11,108 @@
 //! For most statements with a single pattern, the row alone tells whether the pattern covers a resource. The needed
 //! parts stand in the row or beside the rows (`parts`), and the conditions are at hand too, so the statement itself
 //! need not be fetched. This only makes it faster: the scan over all statements reads the statements, and gives the
-//! same answers. If there are many statements, a filter runs before the rows (`filter`).
+//! same answers.
+//!
+//! Beside the rows stand the actions of the statements (`entries`), from which the [`Trie`](super::trie::Trie) of a set
+//! is built. The rows of a policy are made once, when the policy is compiled, and all sets with the policy share them.
 
-use std::ops::ControlFlow;
+use std::fmt;
 use std::sync::Arc;
 
+use super::demand::statement_cost;
 use crate::language::condition::Condition;
-use crate::language::document::Statement;
+use crate::language::document::{Listed, Statement};
 use crate::language::pattern::ResourcePattern;
-use crate::name::Resource;
-use filter::Filter;
-use parts::{Covering, HEAD, Parts, PartsMaker};
+use crate::name::{Arn, Resource};
+use entries::Summary;
+pub(super) use entries::{Entry, Kind, LONGEST};
+use parts::{Covering, HEAD, Part, PartsMaker};
 
-pub(super) use filter::{MAX_FILTERED, filterable};
-
-mod filter;
+mod entries;
 mod parts;
 
-/// Up to this many statements are tried one by one, without a filter.
-pub(super) const MAX_UNFILTERED: usize = 12;
-/// A statement of a set: the index of its policy in the set, and its own index in the policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// The index of the policy, from 0.
-    pub policy: u32,
-    /// The index of the statement, from 0.
-    pub statement: u32,
-}
-
-/// Statements in the order of their policies.
-#[derive(Default)]
-pub struct Section {
-    rows: Box<[Row]>,
-    /// The parts that rows require of a resource.
-    parts: Parts,
+/// The statements of one policy. Clones share everything.
+///
+/// PERF: it lies in its policy, so that a question finds the row of a candidate by one more pointer only. What a question
+/// seldom reads stands apart.
+#[derive(Clone)]
+pub struct Rows {
+    /// One row for each statement, in source order.
+    rows: Arc<[Row]>,
+    /// The texts of the statements, one after another: of their actions, in lower case, and of their parts.
+    texts: Arc<[u8]>,
     /// The conditions of the rows that have [`Asks::Conditions`].
-    conditions: Box<[Arc<[Condition]>]>,
-    /// One filter for every [`MAX_FILTERED`] statements. Empty if there are few statements.
-    filters: Box<[Filter]>,
+    conditions: Arc<[Arc<[Condition]>]>,
+    others: Arc<Others>,
 }
 
-impl Section {
-    /// Builds a section from the statements about the action.
-    pub(super) fn new(found: Vec<(Candidate, &Statement)>) -> Self {
-        let filters = if found.len() > MAX_UNFILTERED {
-            found
-                .chunks(MAX_FILTERED)
-                .map(|some| Filter::of(some.iter().map(|(_, statement)| *statement)))
-                .collect()
-        } else {
-            Box::default()
-        };
-        let (mut parts, mut conditions) = (PartsMaker::default(), Vec::new());
-        let mut row = |found| Row::of(found, &mut parts, &mut conditions);
+/// What a question seldom reads.
+struct Others {
+    /// The parts of rows that require several.
+    parts: Box<[Part]>,
+    /// The actions of the statements, in source order.
+    entries: Box<[Entry]>,
+}
+
+impl Rows {
+    /// Builds the rows of `statements`.
+    pub fn of(statements: &[Statement]) -> Self {
+        let (mut making, mut conditions, mut entries) =
+            (PartsMaker::default(), Vec::new(), Vec::new());
+        let rows = (0u32..).zip(statements).map(|(index, statement)| {
+            let row = Row::of(statement, &mut making, &mut conditions);
+            Entry::add(
+                index,
+                statement,
+                row.summary(),
+                &mut entries,
+                &mut making.texts,
+            );
+            row
+        });
         Self {
-            rows: found.into_iter().map(&mut row).collect(),
-            parts: parts.into(),
+            rows: rows.collect(),
+            texts: making.texts.into(),
             conditions: conditions.into(),
-            filters,
+            others: Arc::new(Others {
+                parts: making.parts.into(),
+                entries: entries.into(),
+            }),
         }
     }
 
-    /// Calls `visit` with each statement that may cover `resource`, in order, until it breaks. `ends` must be the ends
-    /// of `resource`.
+    /// Returns the actions of the statements, in source order.
+    pub(super) fn entries(&self) -> &[Entry] {
+        &self.others.entries
+    }
+
+    /// Returns the text of an action in lower case, given its offset and its length in bytes.
     #[inline]
-    pub fn visit<'s, B>(
-        &'s self,
+    pub(super) fn name(&self, at: u32, n_bytes: u8) -> &[u8] {
+        let at = at as usize;
+        let text = self.texts.get(at..at + usize::from(n_bytes));
+        text.unwrap_or_default()
+    }
+
+    /// Returns the estimated nanoseconds to evaluate a statement, and whether a filter can leave it out.
+    pub(super) fn cost(&self, statement: u32) -> (u16, bool) {
+        let row = self.rows.get(statement as usize);
+        row.map_or((0, false), |row| (row.cost, row.is_filterable))
+    }
+
+    /// Returns what the row of a statement tells about `resource`, whose ends are `ends`. Returns `None` if the
+    /// statement does not cover the resource.
+    #[inline(always)] // PERF: the result is too large for registers.
+    pub(super) fn look(
+        &self,
+        statement: u32,
         resource: &Resource,
         ends: &Ends,
-        mut visit: impl FnMut(Found<'s>) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        if self.filters.is_empty() {
-            for row in &self.rows {
-                if let Some(found) = self.found(row, resource, ends) {
-                    visit(found)?;
-                }
-            }
-            return ControlFlow::Continue(());
-        }
-        self.visit_filtered(resource, ends, visit)
-    }
-
-    #[inline(never)]
-    fn visit_filtered<'s, B>(
-        &'s self,
-        resource: &Resource,
-        ends: &Ends,
-        mut visit: impl FnMut(Found<'s>) -> ControlFlow<B>,
-    ) -> ControlFlow<B> {
-        for (filter, rows) in self.filters.iter().zip(self.rows.chunks(MAX_FILTERED)) {
-            let passed = filter.pass(resource);
-            for (word, begin) in passed.iter().zip((0usize..).step_by(64)) {
-                let mut left = *word;
-                while left != 0 {
-                    let at = begin + left.trailing_zeros() as usize;
-                    left &= left - 1;
-                    if let Some(row) = rows.get(at)
-                        && let Some(found) = self.found(row, resource, ends)
-                    {
-                        visit(found)?;
-                    }
-                }
-            }
-        }
-        ControlFlow::Continue(())
-    }
-
-    /// Returns the statement of `row`, unless it does not cover `resource`.
-    #[inline]
-    fn found(&self, row: &Row, resource: &Resource, ends: &Ends) -> Option<Found<'_>> {
+    ) -> Option<Look<'_>> {
+        let Some(row) = self.rows.get(statement as usize) else {
+            // There is no such row unless memory is broken. The engine then finds no statement either, and refuses.
+            return Some(Look::UNKNOWN);
+        };
         if !row.may_cover(ends) {
             return None;
         }
@@ -130,20 +123,19 @@ impl Section {
             // A pattern that is evaluated is paid for (E-1). The check here is not, so it must not take long.
             (_, Resource::Arn(arn)) if arn.as_str().len() > LONGEST_TOLD => false,
             (Covering::Part(part), Resource::Arn(arn)) => {
-                if !self.parts.fits(part, arn) {
+                if !part.fits(&self.texts, arn) {
                     return None;
                 }
                 true
             }
             (Covering::Parts { first, n }, Resource::Arn(arn)) => {
-                if !self.parts.fit(*first, *n, arn) {
+                if !self.all_fit(*first, *n, arn) {
                     return None;
                 }
                 true
             }
         };
-        Some(Found {
-            candidate: row.candidate,
+        Some(Look {
             covers,
             conditions: match row.asks {
                 Asks::Nothing => Some(&[]),
@@ -153,11 +145,49 @@ impl Section {
         })
     }
 
-    /// Returns about how much memory it takes besides itself, in bytes.
-    pub(super) fn n_bytes(&self) -> usize {
-        let filters: usize = self.filters.iter().map(Filter::n_bytes).sum();
-        size_of_val(&*self.rows) + size_of_val(&*self.conditions) + self.parts.n_bytes() + filters
+    #[inline]
+    fn all_fit(&self, first: u32, n: u8, arn: &Arn) -> bool {
+        let first = first as usize;
+        let parts = self.others.parts.get(first..first + usize::from(n));
+        parts.is_some_and(|parts| parts.iter().all(|part| part.fits(&self.texts, arn)))
     }
+
+    /// Returns about how much memory they take, in bytes.
+    pub fn n_bytes(&self) -> usize {
+        let Others { parts, entries } = &*self.others;
+        size_of::<Self>()
+            + size_of_val(&*self.rows)
+            + self.texts.len()
+            + size_of_val(&*self.conditions)
+            + size_of::<Others>()
+            + size_of_val(&**parts)
+            + size_of_val(&**entries)
+    }
+}
+
+impl fmt::Debug for Rows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Rows");
+        debug.field("n", &self.rows.len()).finish_non_exhaustive()
+    }
+}
+
+/// What a row tells about a resource that its statement may cover.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Look<'s> {
+    /// Whether the statement surely covers it. If not, its patterns have to be evaluated.
+    pub covers: bool,
+    /// The statement's conditions, if it restricts nothing else besides action and resource. `None` if the statement
+    /// itself has to be evaluated.
+    pub conditions: Option<&'s [Condition]>,
+}
+
+impl Look<'_> {
+    /// Nothing is known, and the statement has to be evaluated.
+    pub(super) const UNKNOWN: Self = Self {
+        covers: false,
+        conditions: None,
+    };
 }
 
 /// The longest resource, in bytes, that is compared with the parts of rows.
@@ -174,6 +204,12 @@ pub struct Ends {
 }
 
 impl Ends {
+    /// Returns the first eight bytes after `arn:`, the first one lowest.
+    #[inline]
+    pub(super) fn first_head(&self) -> u64 {
+        self.head as u64
+    }
+
     /// Returns the ends of `resource`. Those of `*` are empty, because patterns that could cover it require none
     /// (M-11).
     pub fn of(resource: &Resource) -> Self {
@@ -208,18 +244,6 @@ fn first_bytes(bytes: &[u8]) -> u128 {
         .fold(0, |head, byte| head << 8 | u128::from(*byte))
 }
 
-/// A statement that may cover the resource.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Found<'s> {
-    /// The statement.
-    pub candidate: Candidate,
-    /// Whether it surely covers the resource. If not, its patterns have to be evaluated.
-    pub covers: bool,
-    /// Its conditions, if it restricts nothing else besides action and resource. `None` if the statement itself has to
-    /// be evaluated.
-    pub conditions: Option<&'s [Condition]>,
-}
-
 /// A statement's row: the required ends of a resource, the other parts of its pattern, and where its conditions are.
 ///
 /// PERF: a row fills one cache line of the CPU (`cargo bench --bench decide -- attached`).
@@ -227,13 +251,16 @@ pub struct Found<'s> {
 struct Row {
     head: u128,
     tail: u64,
-    candidate: Candidate,
     covering: Covering,
     /// How many bits of the head are compared, from the lowest.
     n_head_bits: u8,
     /// How many bits of the tail are compared.
     n_tail_bits: u8,
+    /// Whether a filter can leave the statement out for some resources.
+    is_filterable: bool,
     asks: Asks,
+    /// The estimated nanoseconds to evaluate the statement.
+    cost: u16,
 }
 
 const _: () = assert!(size_of::<Row>() == 64, "one line");
@@ -267,7 +294,7 @@ impl Asks {
 impl Row {
     /// Builds a row. For several patterns, its ends are those that they have in common.
     fn of(
-        (candidate, statement): (Candidate, &Statement),
+        statement: &Statement,
         parts: &mut PartsMaker,
         conditions: &mut Vec<Arc<[Condition]>>,
     ) -> Self {
@@ -288,11 +315,22 @@ impl Row {
         Self {
             head,
             tail,
-            candidate,
             covering: parts.covering(statement),
             n_head_bits: u8::try_from(n_head_bits).unwrap_or(0),
             n_tail_bits: u8::try_from(n_tail_bits).unwrap_or(0),
+            is_filterable: filterable(statement).is_some(),
             asks: Asks::of(statement, conditions),
+            cost: u16::try_from(statement_cost(statement)).unwrap_or(u16::MAX),
+        }
+    }
+
+    /// Returns what the entries of the statement repeat: its cost, and up to eight bytes with which every covered resource
+    /// begins after `arn:`.
+    fn summary(&self) -> Summary {
+        Summary {
+            cost: self.cost,
+            n_head: (self.n_head_bits / 8).min(8),
+            head: self.head as u64,
         }
     }
 
@@ -318,5 +356,14 @@ fn tail_of(pattern: &ResourcePattern) -> (u64, usize) {
     (last.iter().fold(0, push), 8 * last.len())
 }
 
-#[cfg(test)]
-mod tests;
+/// Returns the patterns of which one must match. Returns `None` if they do not restrict the resource: without
+/// `Resource`, with `NotResource`, or with `*` (M-10, M-20).
+pub(super) fn filterable(statement: &Statement) -> Option<&[ResourcePattern]> {
+    match &statement.resources {
+        Some(Listed::Any(patterns)) => {
+            let is_any = patterns.iter().any(ResourcePattern::is_everything);
+            (!is_any).then_some(patterns)
+        }
+        Some(Listed::Not(_)) | None => None,
+    }
+}
