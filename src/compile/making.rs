@@ -144,7 +144,6 @@ impl Making<'_> {
             Some(before) => before,
             None => Arc::new(wanted),
         };
-        new.rows(); // no request is to wait for them
         if let Some(old) = known {
             self.tables.sets.replace(&old, &new);
         }

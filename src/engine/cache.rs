@@ -1,11 +1,11 @@
 //! Keeps decisions for the questions that cost more to evaluate than to look up.
 //!
-//! A decision over warm slices takes a few hundred nanoseconds, and a lookup takes about as long. So by default a
-//! decision is looked up only if the slices in the plan are expensive: their modelled costs ([`Demand`]) are added up,
+//! A decision takes a few hundred nanoseconds, and a lookup takes about as long. So by default a
+//! decision is looked up only if the statements in the plan are expensive: their modelled costs ([`Demand`]) are added up,
 //! and the cache is asked if the sum reaches `EXPENSIVE`. All other questions pay for a few additions.
 //!
 //! ```text
-//! slices of the plan ──sum──▶ expensive? ──no──▶ evaluate
+//! costs in the plan ──sum──▶ expensive? ──no──▶ evaluate
 //!                              │ yes
 //!                              ▼
 //!                  worth a try here? ──no──▶ evaluate             (Tally: where nothing repeats, the cache rests)
@@ -47,7 +47,7 @@ mod tally;
 
 /// The modelled cost from which a decision is looked up.
 const EXPENSIVE: u32 = 2_000;
-/// A decision that took fewer units of [`Work`] than this is not kept, although its slices are expensive: an early
+/// A decision that took fewer units of [`Work`] than this is not kept, although its statements are expensive: an early
 /// statement settled it.
 const WORTH_KEEPING: u32 = 200;
 

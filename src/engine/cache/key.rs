@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The policies in play follow from the fields before the values: they are found by these names in the snapshot, whose
-//! cache this is. So do, from the policies, the context keys that they may read: those in the slices of this action.
+//! cache this is. So do, from the policies, the context keys that they may read: those of the statements about this action.
 //! The values of these keys stand in their order, without names. Each field tells its own length or kind, so that no
 //! two questions are written alike. Keys are compared byte by byte; the hash at the front only finds them.
 
@@ -37,8 +37,8 @@ impl Key {
         Self(SmallVec::new())
     }
 
-    /// Writes the key of a question. Returns whether it has one: it has none if a policy in play has no slice yet or
-    /// reads the clock (K-41), or if the key would be too long.
+    /// Writes the key of a question. Returns whether it has one: it has none if a policy in play may
+    /// read the clock (K-41), or if the action or the key would be too long.
     pub(super) fn fill(&mut self, facts: &Facts<'_>, plan: &Plan<'_>, seed: u64) -> bool {
         let request = facts.request;
         self.0.clear();

@@ -1,7 +1,7 @@
 //! How often the cache helped, and where it is worth asking.
 //!
-//! Cores that count in one place get in each other's way, so there are several, by slice. Each is also where the cache
-//! learns whether questions to that slice repeat. While they do it is asked every time. Where they don't, it rests for
+//! Cores that count in one place get in each other's way, so there are several, by the set and the action. Each is also where
+//! the cache learns whether questions of its kind repeat. While they do it is asked every time. Where they don't, it rests for
 //! [`REST`] questions and then tries [`TRIAL`]: so questions that never repeat pay for one key in
 //! `(REST + TRIAL) / TRIAL`, and those that begin to are noticed all the same.
 
@@ -15,7 +15,7 @@ const N_TALLIES: usize = 64;
 const PATIENCE: i32 = 1_024;
 /// The patience that a repeated question adds. So one question in five must repeat.
 const ENCOURAGEMENT: i32 = 4;
-/// The patience that is lost if a decision turns out to be cheap although its slices are expensive.
+/// The patience that is lost if a decision turns out to be cheap although its statements are expensive.
 const LET_DOWN: i32 = 8;
 /// The patience after a rest.
 const TRIAL: i32 = 128;
@@ -29,8 +29,8 @@ pub struct Counts {
     pub hits: u64,
     /// The decision was not found.
     pub misses: u64,
-    /// The decision was expensive but not looked up: it may depend on the clock, its policies have no name or no slice
-    /// yet, its key would be too long, or questions of its kind do not repeat.
+    /// The decision was expensive but not looked up: it may depend on the clock, its policies have no name, its
+    /// action or its key would be too long, or questions of its kind do not repeat.
     pub bypasses: u64,
     /// The decision was kept.
     pub insertions: u64,
@@ -46,7 +46,7 @@ impl Default for Tallies {
     }
 }
 
-/// The counts of some slices, on cache lines of their own.
+/// The counts of some kinds of questions, on cache lines of their own.
 #[derive(Debug)]
 #[repr(align(128))]
 pub(super) struct Tally {
@@ -71,7 +71,7 @@ impl Tally {
 }
 
 impl Tallies {
-    /// Returns the tally for questions that `slice` makes expensive.
+    /// Returns the tally for questions that the statements of `path` make expensive.
     pub(super) fn of(&self, path: Path<'_>) -> &Tally {
         // Addresses differ in their middle bits: multiplied, in their highest.
         let mixed = (path.address() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);

@@ -586,6 +586,39 @@ fn memory_is_bounded() {
     assert!(generation.n_cached() > 10, "{}", generation.n_cached());
 }
 
+/// A client whose questions are many, but seldom repeat, does not push out what others ask again and again.
+#[test]
+fn a_greedy_client_does_not_empty_the_cache_for_the_others() {
+    let caching = Caching::new(Mode::Auto, 256 * 1024, 7);
+    let live = Live::new(caching);
+    let generation = publish(&live, &store(&expensive(), "blue"));
+    let ask = |number: usize| {
+        let resource = format!("arn:app:orders:::order/{number}");
+        let question = Question {
+            resource: &resource,
+            ..question(&[("app:colour", &["white"])])
+        };
+        _ = generation.authorize(&at(&question, MORNING)).unwrap();
+    };
+    let n_of_others = 50;
+    for _ in 0..20 {
+        (0..n_of_others).for_each(ask);
+    }
+    // The greedy client asks for ten times as much as the cache holds, and each twice.
+    for number in 0..5_000 {
+        ask(1_000 + number);
+        ask(1_000 + number);
+        if number % 100 == 0 {
+            (0..n_of_others).for_each(ask);
+        }
+    }
+    let before = live.cache_counts().hits;
+    (0..n_of_others).for_each(ask);
+    let n_kept = live.cache_counts().hits - before;
+    assert!(n_kept >= 40, "{n_kept} of {n_of_others} are kept");
+    assert!(generation.n_cached() < 600, "{}", generation.n_cached());
+}
+
 #[test]
 fn the_doorkeeper_knows_recent_hashes() {
     let doorkeeper = Doorkeeper::of(1024);
