@@ -6,8 +6,9 @@ use iamd::engine::request::Request;
 
 use crate::check_answers;
 use crate::engines::{ask, authorize};
-use crate::many::anonymous_memory;
-use crate::measure::{Contender, Figures, Options, Race, head, memory, nanoseconds, row};
+use crate::measure::{
+    Contender, Figures, Options, Race, anonymous_memory, head, memory, nanoseconds, row,
+};
 use crate::worlds::{self, Question, Random, Statement};
 
 /// How many statements about every action the client has attached.

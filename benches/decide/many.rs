@@ -1,7 +1,5 @@
 //! Measures decisions about very many pairs of principal and action, and the memory that they take.
 
-use std::fs;
-
 use anyhow::Context;
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::request::Request;
@@ -109,14 +107,4 @@ fn pass(snapshot: &Snapshot, requests: &[Request]) -> anyhow::Result<f64> {
     ask(requests.len())?;
     let took = thread_cpu().saturating_sub(begin);
     Ok(took.as_nanos() as f64 / requests.len() as f64)
-}
-
-/// Returns the anonymous memory of this process in bytes.
-pub fn anonymous_memory() -> anyhow::Result<u64> {
-    let status = fs::read_to_string("/proc/self/status")?;
-    let mut lines = status.lines();
-    let line = lines.find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    let kib: u64 = number.context("no `RssAnon`")?.parse()?;
-    Ok(kib * 1_024)
 }

@@ -7,7 +7,9 @@ mod report;
 
 pub use figures::Figures;
 pub use options::Options;
-pub use report::{conditions, head, median, memory, nanoseconds, row, share, time};
+pub use report::{
+    anonymous_memory, conditions, head, median, memory, nanoseconds, row, share, time,
+};
 
 use std::time::Duration;
 

@@ -46,6 +46,16 @@ pub fn memory(n_bytes: u64) -> String {
     format!("{:.1} MB", n_bytes as f64 / 1e6)
 }
 
+/// Returns the anonymous memory of this process in bytes.
+pub fn anonymous_memory() -> anyhow::Result<u64> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let mut lines = status.lines();
+    let line = lines.find_map(|line| line.strip_prefix("RssAnon:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    let kib: u64 = number.context("no `RssAnon`")?.parse()?;
+    Ok(kib * 1_024)
+}
+
 /// Prints the head of a Markdown table under a title.
 pub fn head(title: &str, columns: &[&str]) {
     println!("\n### {title}\n");

@@ -1,27 +1,22 @@
 //! Measures the memory of a large store in a process that only loads it.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::generated;
-use crate::measure::{Figures, Options, head, memory, row};
+use crate::measure::{Figures, Options, anonymous_memory, head, memory, row};
 
 /// The argument that makes the benchmark load the store that follows and print the memory it takes.
 pub const FLAG: &str = "--load";
 
-/// Loads `store`, keeps it, and prints the anonymous memory of this process in KiB.
+/// Loads `store`, keeps it, and prints the anonymous memory of this process in bytes.
 pub fn load_and_tell(store: &Path) -> anyhow::Result<()> {
     let loaded = iamd::store::load(store)
         .map_err(|refused| anyhow::anyhow!("{:?}", refused.findings.first()))?;
     ensure!(loaded.n_statements > 0, "an empty store");
-    let status = fs::read_to_string("/proc/self/status")?;
-    let mut lines = status.lines();
-    let line = lines.find_map(|line| line.strip_prefix("RssAnon:"));
-    let number = line.and_then(|line| line.split_whitespace().next());
-    println!("{}", number.context("no `RssAnon`")?);
+    println!("{}", anonymous_memory()?);
     std::hint::black_box(&loaded);
     Ok(())
 }
@@ -73,6 +68,6 @@ fn held_by(n_policies: usize) -> anyhow::Result<(u64, usize, u64)> {
         "loading failed: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let kib: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
-    Ok((kib * 1_024, sized.world.n_statements(), n_bytes))
+    let held: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
+    Ok((held, sized.world.n_statements(), n_bytes))
 }
