@@ -197,7 +197,7 @@ impl Making<'_> {
             file: Arc::clone(&session.file),
             statements: Arc::clone(&session.statements),
             origin: Arc::clone(&session.origin),
-            rows: session.rows.clone(),
+            rows: OwnRows::default(),
         };
         Some(self.policy(wanted))
     }

@@ -21,6 +21,7 @@ use crate::name::{Action, Resource};
 #[derive(Clone, Copy)]
 pub struct Path<'s> {
     set: &'s PolicySet,
+    trie: &'s Trie,
     /// The first node, or [`NONE`].
     first: u32,
 }
@@ -65,7 +66,7 @@ impl<'s> Path<'s> {
             Some(node) => node,
             None => trie.beginning_of(policies, text),
         };
-        Some(Self { set, first })
+        Some(Self { set, trie, first })
     }
 
     /// Returns the policy and the statement of a candidate.
@@ -76,13 +77,13 @@ impl<'s> Path<'s> {
 
     /// Returns a walk to the statements of `effect`.
     #[inline]
-    pub fn walk(self, effect: Effect) -> Option<Walk<'s>> {
-        Some(Walk {
+    pub fn walk(self, effect: Effect) -> Walk<'s> {
+        Walk {
             set: self.set,
-            trie: self.set.trie()?,
+            trie: self.trie,
             effect,
             at: self.first,
-        })
+        }
     }
 
     /// Returns whether any of the statements may deny.
@@ -91,24 +92,22 @@ impl<'s> Path<'s> {
         if self.first == NONE {
             return false;
         }
-        let of_first = |trie: &Trie| {
-            Some(trie.above(self.set.policies(), trie.nodes.get(self.first as usize)?))
-        };
-        // What is lost may deny.
-        let above = self.set.trie().and_then(of_first);
-        above.is_none_or(Above::has_denies)
+        let first = self.trie.nodes.get(self.first as usize);
+        let above = first.map(|node| self.trie.above(self.set.policies(), node));
+        above.is_none_or(Above::has_denies) // what is lost may deny
     }
 
     /// Returns the estimated nanoseconds to evaluate the statements.
     #[inline]
     pub fn cost(self) -> u32 {
-        let cost = |sum: u32, (_, _, node): (&Trie, u32, &Node)| sum + u32::from(node.cost);
+        let cost = |sum: u32, (_, node): (u32, &Node)| sum + u32::from(node.cost);
         self.nodes().fold(LOOKUP, cost)
     }
 
     /// Calls `visit` with what the statements of each node demand, until it breaks.
     pub fn demands(self, mut visit: impl FnMut(&Demand) -> ControlFlow<()>) -> ControlFlow<()> {
-        for (trie, at, node) in self.nodes() {
+        let trie = self.trie;
+        for (at, node) in self.nodes() {
             let of_all = || {
                 let one = (node.n == [1, 0] || node.n == [0, 1]).then_some(node.candidates);
                 let several = [Effect::Deny, Effect::Allow]
@@ -121,7 +120,7 @@ impl<'s> Path<'s> {
                 let all = one.into_iter().chain(several);
                 Demand::of(all.filter_map(|one| Some(self.statement(one)?.1)))
             };
-            match trie.crowd(at).filter(|_| node.is_crowd) {
+            match trie.crowd(at) {
                 Some(crowd) => visit(crowd.demand.get_or_init(of_all))?,
                 None => visit(&of_all())?,
             }
@@ -132,17 +131,17 @@ impl<'s> Path<'s> {
     /// Returns a number that differs between the first nodes of paths.
     pub fn address(self) -> usize {
         match self.nodes().next() {
-            Some((_, _, node)) => ptr::from_ref(node).addr(),
+            Some((_, node)) => ptr::from_ref(node).addr(),
             None => ptr::from_ref(self.set).addr(),
         }
     }
 
     /// Returns the nodes from the first to the root, with their numbers.
     #[inline]
-    fn nodes(self) -> impl Iterator<Item = (&'s Trie, u32, &'s Node)> {
-        let trie = self.set.trie();
-        let numbered = move |at: u32| Some((trie?, at, trie?.nodes.get(at as usize)?));
-        iter::successors(numbered(self.first), move |(trie, _, node)| {
+    fn nodes(self) -> impl Iterator<Item = (u32, &'s Node)> {
+        let trie = self.trie;
+        let numbered = move |at: u32| Some((at, trie.nodes.get(at as usize)?));
+        iter::successors(numbered(self.first), move |(_, node)| {
             numbered(trie.above(self.set.policies(), node).parent())
         })
     }

@@ -18,7 +18,7 @@ pub struct Policy {
     pub statements: Arc<[Statement]>,
     /// The other facts that explanations give about the policy (S-4). The types of one managed policy share it.
     pub origin: Arc<Origin>,
-    /// Its statements in the form that the indexes read. The types of one managed policy share them.
+    /// Its statements in the form that the indexes read.
     pub rows: OwnRows,
 }
 
@@ -29,8 +29,8 @@ impl Policy {
     }
 }
 
-/// The rows of a policy, once they are made. Clones share them.
-#[derive(Clone, Debug, Default)]
+/// The rows of a policy, once they are made.
+#[derive(Debug, Default)]
 pub struct OwnRows(OnceLock<Rows>);
 
 impl OwnRows {

@@ -32,19 +32,18 @@ use parts::{Covering, HEAD, Part, PartsMaker};
 mod entries;
 mod parts;
 
-/// The statements of one policy. Clones share everything.
+/// The statements of one policy.
 ///
 /// PERF: it lies in its policy, so that a question finds the row of a candidate by one more pointer only. What a question
 /// seldom reads stands apart.
-#[derive(Clone)]
 pub struct Rows {
     /// One row for each statement, in source order.
-    rows: Arc<[Row]>,
+    rows: Box<[Row]>,
     /// The texts of the statements, one after another: of their actions, in lower case, and of their parts.
-    texts: Arc<[u8]>,
+    texts: Box<[u8]>,
     /// The conditions of the rows that have [`Asks::Conditions`].
-    conditions: Arc<[Arc<[Condition]>]>,
-    others: Arc<Others>,
+    conditions: Box<[Arc<[Condition]>]>,
+    others: Box<Others>,
 }
 
 /// What a question seldom reads.
@@ -75,7 +74,7 @@ impl Rows {
             rows: rows.collect(),
             texts: making.texts.into(),
             conditions: conditions.into(),
-            others: Arc::new(Others {
+            others: Box::new(Others {
                 parts: making.parts.into(),
                 entries: entries.into(),
             }),

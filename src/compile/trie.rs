@@ -162,13 +162,12 @@ pub(super) struct Node {
     above: AtomicU32,
     /// The policy in which the text stands.
     policy: u32,
-    /// The offset of the text in the policy's names.
+    /// The offset of the text in the policy's texts.
     at: u32,
     /// The estimated nanoseconds to evaluate its statements.
     pub cost: u16,
+    /// The length of the text in bytes.
     n_bytes: u8,
-    /// Whether it is one of the crowds.
-    pub is_crowd: bool,
 }
 
 const _: () = assert!(size_of::<Node>() == 32, "half a line");
@@ -215,7 +214,7 @@ impl Node {
     }
 }
 
-/// What a node with many candidates has besides.
+/// What a node with many candidates, or costly ones, has besides.
 pub(super) struct Crowd {
     /// The number of the node.
     node: u32,
@@ -225,6 +224,7 @@ pub(super) struct Crowd {
     pub n_visits: AtomicU32,
     /// The filters of the denying and of the allowing candidates.
     pub filters: OnceLock<[Box<[Filter]>; 2]>,
+    /// What its statements demand.
     pub demand: OnceLock<Demand>,
 }
 
@@ -325,6 +325,7 @@ impl Trie {
         above
     }
 
+    /// Returns what the node has besides, if it is one of the crowds.
     pub(super) fn crowd(&self, node: u32) -> Option<&Crowd> {
         let at = self.crowds.binary_search_by_key(&node, |crowd| crowd.node);
         self.crowds.get(at.ok()?)

@@ -209,7 +209,7 @@ fn evaluate_path<'a>(path: Path<'a>, facts: &Facts<'_>) -> Layer<'a> {
 /// Denies are equally strong (E-15).
 #[inline(never)]
 fn settle(path: Path<'_>, effect: Effect, facts: &Facts<'_>) -> Option<(Strength, Candidate)> {
-    let walk = path.walk(effect)?;
+    let walk = path.walk(effect);
     let mut settling = Settling {
         path,
         effect,

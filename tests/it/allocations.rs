@@ -97,7 +97,7 @@ fn the_memory_of_a_trie_is_counted() {
         let taken = measure(|| {
             for action in actions.iter().chain(&actions) {
                 let path = Path::of(&set, action).unwrap();
-                let walk = path.walk(Effect::Allow).unwrap();
+                let walk = path.walk(Effect::Allow);
                 for candidates in walk {
                     walk.each(candidates, &arn, |_| ControlFlow::Continue(()));
                 }
@@ -138,7 +138,7 @@ fn unknown_names_take_no_memory() {
         .collect();
     let visit = |action: &Action| {
         let mut n_found = 0;
-        let walk = Path::of(&set, action).unwrap().walk(Effect::Allow).unwrap();
+        let walk = Path::of(&set, action).unwrap().walk(Effect::Allow);
         for candidates in walk {
             walk.each(candidates, &Resource::Any, |_| {
                 n_found += 1;

@@ -111,7 +111,7 @@ fn passes(set: &PolicySet, by: &StatementRef, request: &Request) -> bool {
     };
     let effect = by.policy.statements[by.index].effect;
     let mut is_found = false;
-    let walk = path.walk(effect).unwrap();
+    let walk = path.walk(effect);
     for candidates in walk {
         walk.each(candidates, &request.resource, |candidate| {
             if let Some((policy, _)) = path.statement(candidate)

@@ -166,7 +166,7 @@ fn visit<'s>(
     resource: &Resource,
     mut visit: impl FnMut(Found<'s>) -> bool,
 ) {
-    let walk = path.walk(effect).unwrap();
+    let walk = path.walk(effect);
     for candidates in walk {
         walk.each(candidates, resource, |candidate| {
             let look = walk.look(candidate, resource, &Ends::of(resource));

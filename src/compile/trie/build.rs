@@ -148,10 +148,7 @@ impl Build<'_> {
             self.several.push(Several {
                 node: at,
                 effect,
-                listed: Listed {
-                    candidate: node.candidates,
-                    head: 0,
-                },
+                listed: Listed::always(node.candidates),
             });
         }
         let n = node.n_of(entry.effect);
@@ -237,8 +234,7 @@ impl Build<'_> {
                 n_listed += n_denies + n_allows;
             }
             let is_large = n_denies.max(n_allows) as usize > MAX_UNFILTERED;
-            node.is_crowd = is_large || node.cost >= COSTLY;
-            if node.is_crowd {
+            if is_large || node.cost >= COSTLY {
                 crowds.push(Crowd {
                     node: at,
                     n,
@@ -327,7 +323,6 @@ impl Node {
             at: entry.at,
             cost: 0,
             n_bytes: entry.n_bytes,
-            is_crowd: false,
         }
     }
 
