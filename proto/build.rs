@@ -51,6 +51,8 @@ const ABSENT: &[&str] = &[
 const VALUE_MAPS: &[&str] = &[
     "ExplainRequest.ContextEntry",
     "SimulateRequest.ContextEntry",
+    "ListPermissionsRequest.ContextEntry",
+    "ListPrincipalsRequest.ContextEntry",
     "SessionContext.ClaimsEntry",
     "SessionContext.AttributesEntry",
 ];
@@ -90,7 +92,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         let same = "crate::service::pb::authorize_request::ContextEntry";
         build = build.extern_path(format!(".iamd.v1.{entry}"), same);
     }
-    build.compile_fds(generated)?;
+    build
+        .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .compile_fds(generated)?;
     Ok(())
 }
 
