@@ -2,7 +2,7 @@
 
 use hashbrown::HashTable;
 
-use super::sets::SetId;
+use super::shared_sets::SetId;
 use crate::name::{AccountId, hash_of};
 
 /// The accounts of the store, and those that it declares as external.

@@ -10,7 +10,7 @@
 use hashbrown::HashTable;
 use smallvec::SmallVec;
 
-use super::sets::SetId;
+use super::shared_sets::SetId;
 use super::tags::Tags;
 use crate::language::pattern::{Reach, ResourcePattern, Variables};
 use crate::name::{AccountId, Resource, hash_of};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::accounts::AccountRow;
-use super::sets::SetId;
+use super::shared_sets::SetId;
 use super::tags::Tags;
 use crate::name::{AccountId, Arn};
 

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
+use super::entity_rows::{Making, Tables};
 use super::issuers::issuers;
-use super::making::{Making, Tables};
 use super::snapshot::{Revision, Snapshot};
-use super::whole::tables;
+use super::world_tables::tables;
 use crate::language::document::{PolicyDocument, PolicyType, PrincipalEntry};
 use crate::language::finding::Finding;
 use crate::limits::MAX_SPARE_SETS;

@@ -14,14 +14,14 @@ pub mod snapshot;
 pub mod trie;
 
 mod entity;
+mod entity_rows;
 mod issuers;
-mod making;
 mod policies;
 mod policy;
-mod sets;
+mod shared_sets;
 mod table;
 mod tags;
-mod whole;
+mod world_tables;
 
 use crate::world::World;
 use snapshot::{Revision, Snapshot};

@@ -11,7 +11,7 @@ use super::accounts::Accounts;
 use super::attachments::{Attachment, Attachments};
 use super::issuers::Issuers;
 use super::policy_set::PolicySet;
-use super::sets::Sets;
+use super::shared_sets::Sets;
 use super::table::Sharded;
 use crate::language::pattern::Variables;
 use crate::name::{AccountId, Arn, Resource, hash_of};
@@ -19,7 +19,7 @@ use crate::name::{AccountId, Arn, Resource, hash_of};
 pub use super::accounts::{Account, Membership};
 pub use super::entity::{Entity, GroupShare, Role};
 pub use super::policy::{Origin, OwnRows, Policy};
-pub use super::sets::SetId;
+pub use super::shared_sets::SetId;
 pub use super::tags::Tags;
 
 /// A content hash of a store. It is equal on every replica that serves the same files. Revisions have no order.

@@ -6,6 +6,7 @@
 //! policies.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -87,6 +88,41 @@ impl<'t> Node<'t> {
             Value::String(_) => "a string",
             Value::Array(_) => "a list",
             Value::Object(_) => "an object",
+        }
+    }
+
+    /// Returns a text that two nodes share if and only if they hold the same values, whatever their layout and the order
+    /// of their members. It is not JSON.
+    pub fn to_canonical(&self) -> String {
+        let mut text = String::new();
+        self.write_canonical(&mut text);
+        text
+    }
+
+    fn write_canonical(&self, text: &mut String) {
+        match &self.value {
+            Value::Array(elements) => {
+                text.push('[');
+                for element in elements {
+                    element.write_canonical(text);
+                    text.push(',');
+                }
+                text.push(']');
+            }
+            Value::Object(members) => {
+                let mut members: Vec<_> = members.iter().collect();
+                members.sort_by(|a, b| a.name.cmp(&b.name));
+                text.push('{');
+                for member in members {
+                    let _ = write!(text, "{:?}:", member.name);
+                    member.value.write_canonical(text);
+                    text.push(',');
+                }
+                text.push('}');
+            }
+            scalar => {
+                let _ = write!(text, "{scalar:?}");
+            }
         }
     }
 

@@ -80,6 +80,13 @@ pub fn is_same(ours: &[u8], theirs: &[u8]) -> bool {
     {
         return our_first == first && our_last == last;
     }
+    if ours.len() <= 32
+        && let (Some(our_first), Some(our_last)) =
+            (ours.first_chunk::<16>(), ours.last_chunk::<16>())
+        && let (Some(first), Some(last)) = (theirs.first_chunk::<16>(), theirs.last_chunk::<16>())
+    {
+        return our_first == first && our_last == last;
+    }
     if ours.len() < 8
         && let (Some(our_first), Some(our_last)) = (ours.first_chunk::<4>(), ours.last_chunk::<4>())
         && let (Some(first), Some(last)) = (theirs.first_chunk::<4>(), theirs.last_chunk::<4>())

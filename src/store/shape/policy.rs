@@ -1,7 +1,6 @@
 //! Reads managed policies, resource policies, SCPs and RCPs.
 
 use std::collections::HashSet;
-use std::fmt::Write as _;
 
 use super::Reading;
 use super::entity::{Naming, identity, tags};
@@ -437,9 +436,8 @@ pub fn fingerprint(node: &Node<'_>) -> String {
         Some(&version.member("Document")?.value)
     };
     let document = document.or_else(printed).unwrap_or(node);
-    let mut text = String::new();
     match document.as_str() {
-        None => canonical(document, &mut text),
+        None => document.to_canonical(),
         Some(embedded) => {
             let is_encoded = embedded.trim_start().starts_with('%');
             let decoded = percent_encoding::percent_decode_str(embedded).decode_utf8_lossy();
@@ -447,37 +445,9 @@ pub fn fingerprint(node: &Node<'_>) -> String {
                 if is_encoded { &decoded } else { embedded },
                 parse::MAX_DOCUMENT_DEPTH,
             ) {
-                Ok(document) => canonical(&document, &mut text),
-                Err(_) => text.push_str(embedded),
+                Ok(document) => document.to_canonical(),
+                Err(_) => embedded.to_owned(),
             }
-        }
-    }
-    text
-}
-
-fn canonical(node: &Node<'_>, text: &mut String) {
-    match &node.value {
-        Value::Array(elements) => {
-            text.push('[');
-            for element in elements {
-                canonical(element, text);
-                text.push(',');
-            }
-            text.push(']');
-        }
-        Value::Object(members) => {
-            let mut members: Vec<_> = members.iter().collect();
-            members.sort_by(|a, b| a.name.cmp(&b.name));
-            text.push('{');
-            for member in members {
-                let _ = write!(text, "{:?}:", member.name);
-                canonical(&member.value, text);
-                text.push(',');
-            }
-            text.push('}');
-        }
-        scalar => {
-            let _ = write!(text, "{scalar:?}");
         }
     }
 }

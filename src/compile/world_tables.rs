@@ -7,10 +7,10 @@ use foldhash::fast::FixedState;
 
 use super::accounts::{Account, Accounts, Membership};
 use super::attachments::{Attachment, Attachments};
+use super::entity_rows::{Making, Tables};
 use super::issuers::Issuers;
-use super::making::{Making, Tables};
 use super::policy::{OwnRows, Policy};
-use super::sets::SetId;
+use super::shared_sets::SetId;
 use super::snapshot::{ManagedPolicy, Whole};
 use super::tags::Tags;
 use crate::language::document::{Effect, Extent, Listed, PolicyType, Statement};

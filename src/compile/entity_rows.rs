@@ -11,7 +11,7 @@ use super::accounts::{AccountRow, Accounts};
 use super::entity::{Entity, GroupShare, Role};
 use super::policies::{Policies, is_same};
 use super::policy::{Origin, OwnRows, Policy};
-use super::sets::{SetId, SetsMaker};
+use super::shared_sets::{SetId, SetsMaker};
 use super::snapshot::{Revision, Snapshot, Whole};
 use super::table::Sharded;
 use super::tags::Tags;
