@@ -1,3 +1,7 @@
-//! Analysis that goes beyond one decision: simulation.
+//! Analysis that goes beyond one decision: simulation, and lists of what may be done and by whom.
 
+pub mod area;
+pub mod layers;
+pub mod permission;
+pub mod permissions;
 pub mod simulate;

@@ -95,6 +95,11 @@ impl Accounts {
         self.get(self.row(id)?)
     }
 
+    /// Iterates over all accounts, in no order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Account> {
+        self.rows.iter()
+    }
+
     /// Returns whether there is more than one account, not counting the pseudo-account of AWS.
     pub fn are_several(&self) -> bool {
         self.rows

@@ -45,6 +45,11 @@ impl Attachment {
         }
     }
 
+    /// Returns the patterns of the resources that it covers, each in the NARROW reach (E-10).
+    pub fn scopes(&self) -> &[ResourcePattern] {
+        &self.scopes
+    }
+
     /// Returns whether one of its scopes covers `resource` (E-10: NARROW).
     fn covers(&self, resource: &Resource, meter: &impl Variables) -> bool {
         let units = 1 + resource.as_str().len() / 128;
@@ -111,6 +116,11 @@ impl Attachments {
             exact,
             prefixes: nested(prefixes),
         }
+    }
+
+    /// Returns the files.
+    pub(super) fn files(&self) -> &[Attachment] {
+        &self.files
     }
 
     /// Returns whether there is no file.

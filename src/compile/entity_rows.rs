@@ -73,6 +73,7 @@ impl Tables {
             roles: self.roles.clone(),
             accounts: Arc::clone(&self.accounts),
             whole: Arc::clone(&self.whole),
+            holders: Arc::default(),
         }
     }
 

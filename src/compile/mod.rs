@@ -6,6 +6,7 @@
 pub mod accounts;
 pub mod attachments;
 pub mod demand;
+pub mod holders;
 pub mod incremental;
 pub mod path;
 pub mod policy_set;

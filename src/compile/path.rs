@@ -230,6 +230,20 @@ impl<'s> Walk<'s> {
         };
     }
 
+    /// Calls `one` with all candidates of a node, in order, until it breaks.
+    pub fn all(
+        &self,
+        candidates: Candidates<'s>,
+        mut one: impl FnMut(Candidate) -> ControlFlow<()>,
+    ) {
+        let _: ControlFlow<()> = match candidates {
+            Candidates::One(candidate) => one(candidate),
+            Candidates::Few(several) | Candidates::Many(several, _) => {
+                several.iter().try_for_each(|listed| one(listed.candidate))
+            }
+        };
+    }
+
     /// Returns the filters of a node, or `None` if it was not visited often enough yet.
     fn filters(&self, at: u32) -> Option<&'s [Box<[Filter]>; 2]> {
         let crowd = self.trie.crowd(at)?;

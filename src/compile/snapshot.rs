@@ -3,12 +3,13 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use foldhash::fast::FixedState;
 
 use super::accounts::Accounts;
 use super::attachments::{Attachment, Attachments};
+use super::holders::Holders;
 use super::issuers::Issuers;
 use super::policy_set::PolicySet;
 use super::shared_sets::Sets;
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub(super) roles: Sharded<Arc<Entity>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) whole: Arc<Whole>,
+    /// Who holds which policy, once something asked for it.
+    pub(super) holders: Arc<OnceLock<Holders>>,
 }
 
 /// The tables that are rebuilt only when the whole store is compiled.
@@ -179,6 +182,23 @@ impl Snapshot {
     /// Iterates over all users and roles, including disabled ones, in no order.
     pub fn principals(&self) -> impl Iterator<Item = &Entity> {
         self.entities.iter().map(|entity| &**entity)
+    }
+
+    /// Returns who holds which policy. The first call takes a time that grows with the store: about a second for a
+    /// million statements.
+    pub fn holders(&self) -> &Holders {
+        let holders = || Holders::of(self.sets(), self.entities.iter());
+        self.holders.get_or_init(holders)
+    }
+
+    /// Iterates over all files of resource policies, in their order.
+    pub fn attachments(&self) -> &[Attachment] {
+        self.whole.attachments.files()
+    }
+
+    /// Iterates over all accounts, including external ones, in no order.
+    pub fn accounts(&self) -> impl Iterator<Item = &Account> {
+        self.accounts.iter()
     }
 
     /// Returns how many users and roles there are, including disabled ones.

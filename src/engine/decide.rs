@@ -59,7 +59,7 @@ pub struct Verdicts {
 }
 
 /// Returns the reason that the verdicts lead to: the last half of section 5.5, and table 5.7.
-pub(super) fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
+pub fn combine(standing: Standing, verdicts: &Verdicts) -> Reason {
     denied(verdicts).unwrap_or_else(|| match standing {
         Standing::Outsider(reason) => outsider(reason, verdicts),
         Standing::Insider(insider) => member(insider, verdicts),

@@ -336,7 +336,7 @@ impl<'a> Facts<'a> {
 
     /// Returns whether the token of the OIDC provider that asks names the role (T-25); `Some(None)` if it names no roles.
     #[inline]
-    pub(super) fn authorized_by_idp(&self) -> Option<Option<bool>> {
+    pub fn authorized_by_idp(&self) -> Option<Option<bool>> {
         // PERF: every decision asks.
         match self.caller.principal {
             Principal::Provider(_) => self.authorized_by_token(),

@@ -154,6 +154,17 @@ impl<'a> Source<'a> {
         self.path
     }
 
+    /// Returns the policies, in the order of their evaluation.
+    pub fn policies(&self) -> impl Iterator<Item = &'a Arc<Policy>> {
+        let stored = self.stored.map_or(&[][..], PolicySet::policies);
+        stored.iter().chain(self.added)
+    }
+
+    /// Returns the verdict where none of their statements applies.
+    pub fn verdict_otherwise(&self) -> Verdict {
+        self.otherwise
+    }
+
     /// Returns whether it has policies of the store's.
     pub(super) fn is_stored(&self) -> bool {
         self.stored.is_some()
@@ -464,7 +475,7 @@ fn evaluate_all<T: Trace>(
 
 /// Returns how strongly the statement matches the principal (P-1 to P-11).
 #[inline]
-fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
+pub fn strength_of(statement: &Statement, facts: &Facts<'_>) -> Option<Strength> {
     match &statement.principal {
         None => Some(Strength::Direct), // P-11
         Some(element) => strength(

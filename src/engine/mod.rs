@@ -10,6 +10,7 @@ mod derived;
 pub mod error;
 pub mod explain;
 pub mod facts;
+pub mod known;
 pub mod layer;
 pub mod live;
 pub mod lost;

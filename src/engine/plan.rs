@@ -111,6 +111,13 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// Returns all policies in play with their types, those of the principal first.
+    pub fn steps(&self) -> impl Iterator<Item = (PolicyType, &Source<'a>)> {
+        let others = self.others.iter();
+        let others = others.map(|step| (step.policy_type, &step.source));
+        iter::once((PolicyType::Identity, &self.identity)).chain(others)
+    }
+
     /// Returns all policies in play, those of the principal first.
     #[inline]
     pub(super) fn sources(&self) -> impl Iterator<Item = &Source<'a>> {
@@ -293,7 +300,18 @@ impl<'a> Plan<'a> {
 }
 
 impl Standing {
-    pub(super) fn of(facts: &Facts<'_>) -> Self {
+    /// Returns whether the resource belongs to the principal's own account.
+    pub fn is_at_home(self) -> bool {
+        matches!(self, Self::Insider(insider) if insider.same_account)
+    }
+
+    /// Returns whether a resource policy must allow (E-45).
+    pub fn requires_resource_policy(self) -> bool {
+        matches!(self, Self::Insider(insider) if insider.resource_policy_required)
+    }
+
+    /// Returns where the caller of a question stands to its resource.
+    pub fn of(facts: &Facts<'_>) -> Self {
         let (caller, request) = (&facts.caller, facts.request);
         match caller.principal {
             Principal::Anonymous => return Self::Outsider(Reason::AllowAnonymous),

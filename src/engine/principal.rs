@@ -52,7 +52,7 @@ pub(super) fn is_federation(action: &Action) -> bool {
 
 /// Returns whether the action assumes a role and the caller cannot do that: root users, federated users and the
 /// anonymous principal (T-9).
-pub(super) fn cannot_assume(caller: &Caller<'_>, action: &Action) -> bool {
+pub fn cannot_assume(caller: &Caller<'_>, action: &Action) -> bool {
     let is_barred = matches!(
         caller.principal,
         Principal::Root(_) | Principal::FederatedUser { .. } | Principal::Anonymous

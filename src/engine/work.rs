@@ -118,7 +118,7 @@ impl Work {
 
     /// Returns an error that says why there is no answer, if there is none (E-1).
     #[inline]
-    pub(super) fn conclude(&self) -> Result<(), RequestError> {
+    pub fn conclude(&self) -> Result<(), RequestError> {
         if self.is_spent() {
             return Err(self.why_there_is_no_answer());
         }

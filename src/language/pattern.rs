@@ -25,10 +25,12 @@ mod automaton;
 mod glob;
 pub mod relation;
 mod resource;
+mod written;
 
 pub use action::{ActionForm, ActionPattern};
 pub use arn::ArnPattern;
 pub use resource::{Form, Outline, Reach, ResourcePattern};
+pub use written::Resolved;
 
 /// A text with its literal parts, wildcards and variables. Two templates are equal if they are written the same and
 /// parsed the same way.

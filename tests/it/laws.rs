@@ -33,6 +33,7 @@ use crate::worlds::{self, Random, World};
 
 mod answers;
 mod asked;
+mod lists;
 mod restrictions;
 mod shares;
 mod spelling;

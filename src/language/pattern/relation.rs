@@ -1,11 +1,125 @@
 //! The relation of two patterns, independent of any text.
 
-use super::{Piece, ResourcePattern};
+use super::{ActionPattern, Piece, ResourcePattern, Template, Variable};
 
 /// Returns whether both patterns could cover the same ARN if every wildcard crossed colons and every variable were `*`.
 /// Patterns never cover more than this, so `false` is certain and `true` is not.
 pub fn can_meet(one: &ResourcePattern, other: &ResourcePattern) -> bool {
-    one.is_everything() || other.is_everything() || intersect(&symbols(one), &symbols(other))
+    // PERF: most patterns of a store begin differently.
+    let (ours, theirs) = (one.beginning(), other.beginning());
+    let n_both = ours.len().min(theirs.len());
+    one.is_everything()
+        || other.is_everything()
+        || ours.as_bytes().get(..n_both) == theirs.as_bytes().get(..n_both)
+            && intersect(&symbols(one), &symbols(other))
+}
+
+/// Returns whether `one` surely covers every resource that `other` covers, both in the NARROW reach (M-12). `false` says
+/// nothing.
+pub fn includes(one: &ResourcePattern, other: &ResourcePattern) -> bool {
+    if one.is_everything() || one == other {
+        return true;
+    }
+    let is_cut_short =
+        |pattern: &ResourcePattern| pattern.is_short() && !pattern.ends_in_wildcard();
+    if other.is_everything() || is_cut_short(one) || is_cut_short(other) {
+        return false;
+    }
+    let (ours, theirs) = (one.fields(), other.fields());
+    // The last `*` of a short pattern covers all fields behind it.
+    let n_fields = ours.len().max(theirs.len());
+    (0..n_fields).all(|n| swallows(&steps_of(ours.get(n)), &steps_of(theirs.get(n))))
+}
+
+/// Returns whether both patterns may match the same action. `false` is certain.
+pub fn actions_meet(one: &ActionPattern, other: &ActionPattern) -> bool {
+    intersect(&action_symbols(one), &action_symbols(other))
+}
+
+/// Returns whether `one` surely matches every action that `other` matches. `false` says nothing.
+pub fn action_includes(one: &ActionPattern, other: &ActionPattern) -> bool {
+    let steps = |pattern| -> Vec<Step<'_>> {
+        let symbols: Vec<Symbol> = action_symbols(pattern);
+        symbols.into_iter().map(Step::from).collect()
+    };
+    one.service().is_none() || swallows(&steps(one), &steps(other))
+}
+
+fn action_symbols(pattern: &ActionPattern) -> Vec<Symbol> {
+    if pattern.service().is_none() {
+        return vec![Symbol::AnyRun];
+    }
+    let symbol = |character: char| match character {
+        '*' => Symbol::AnyRun,
+        '?' => Symbol::AnyOne,
+        other => Symbol::One(other.to_ascii_lowercase()),
+    };
+    pattern.as_str().chars().map(symbol).collect()
+}
+
+/// One step of a pattern whose variables are not known.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Step<'p> {
+    One(char),
+    AnyOne,
+    AnyRun,
+    Variable(&'p Variable),
+}
+
+impl From<Symbol> for Step<'_> {
+    fn from(symbol: Symbol) -> Self {
+        match symbol {
+            Symbol::One(character) => Self::One(character),
+            Symbol::AnyOne => Self::AnyOne,
+            Symbol::AnyRun => Self::AnyRun,
+        }
+    }
+}
+
+/// Returns the steps of a field, or those of `*` for a field that is not there.
+fn steps_of(field: Option<&Template>) -> Vec<Step<'_>> {
+    let Some(template) = field else {
+        return vec![Step::AnyRun];
+    };
+    let mut steps = Vec::new();
+    for piece in template.pieces() {
+        match piece {
+            Piece::Text(text) => steps.extend(text.chars().map(Step::One)),
+            Piece::AnyOne => steps.push(Step::AnyOne),
+            Piece::AnyRun => steps.push(Step::AnyRun),
+            Piece::Variable(variable) => steps.push(Step::Variable(variable)),
+        }
+    }
+    steps
+}
+
+/// Returns whether `one` matches every text that `other` matches, because it matches the steps of `other` themselves: its
+/// runs match any steps, and its `?` one character or one `?`. It computes the reachable pairs of positions row by row.
+fn swallows(one: &[Step<'_>], other: &[Step<'_>]) -> bool {
+    let mut below = vec![false; other.len() + 1];
+    if let Some(end) = below.last_mut() {
+        *end = true;
+    }
+    for step in one.iter().rev() {
+        let mut here = vec![false; other.len() + 1];
+        for column in (0..=other.len()).rev() {
+            let across = below.get(column + 1).copied().unwrap_or(false);
+            let reaches = match (step, other.get(column)) {
+                (Step::AnyRun, next) => {
+                    let right = here.get(column + 1).copied().unwrap_or(false);
+                    below.get(column).copied().unwrap_or(false) || next.is_some() && right
+                }
+                (Step::AnyOne, Some(Step::One(_) | Step::AnyOne)) => across,
+                (step, Some(next)) => step == next && across,
+                (_, None) => false,
+            };
+            if let Some(place) = here.get_mut(column) {
+                *place = reaches;
+            }
+        }
+        below = here;
+    }
+    below.first().copied().unwrap_or(false)
 }
 
 /// One step of a pattern.

@@ -18,14 +18,14 @@ pub enum Reach {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ResourcePattern {
     /// The whole pattern, including `arn:`.
-    whole: Template,
+    pub(super) whole: Template,
     /// The fields from the first one with a wildcard or variable on. They are kept only if some are compared one by
     /// one, which is the case if there is a wildcard before the fifth colon.
     moving_fields: Box<[Template]>,
     /// The pattern with `:*` at its end, for a short pattern that does not end in `*`.
     extended: Option<Box<Template>>,
     /// How many variables are before the fifth colon.
-    n_confined_variables: u32,
+    pub(super) n_confined_variables: u32,
     /// How many fields follow `arn`: one to five, or zero for `*`.
     n_fields: u8,
     /// How many of them come before the one with the first wildcard or variable.

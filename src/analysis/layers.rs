@@ -1,0 +1,464 @@
+//! The policies in play for many questions at once, as areas: what each layer allows, and what is denied.
+
+use std::sync::Arc;
+
+use super::area::{Area, Common, Open};
+use crate::compile::policy_set::speaks_of;
+use crate::compile::snapshot::Policy;
+use crate::engine::decide::{Verdicts, combine};
+use crate::engine::decision::StatementRef;
+use crate::engine::facts::Facts;
+use crate::engine::known::Scope;
+use crate::engine::layer::{Source, Verdict, strength_of};
+use crate::engine::plan::{Insider, Plan, Standing};
+use crate::engine::principal::{Strength, cannot_assume};
+use crate::language::condition::operator::Truth;
+use crate::language::document::{Effect, Listed, PolicyType, Statement};
+use crate::language::pattern::{ActionPattern, Reach, Resolved, ResourcePattern, Syntax};
+use crate::name::{ActionKind, Principal};
+
+/// What the policies in play say, without the exact question.
+pub struct Layers {
+    /// What each level of control policies allows.
+    levels: Vec<Allowed>,
+    /// What the resource side allows, and how strongly.
+    resource: Vec<(Strength, Area)>,
+    identity: Allowed,
+    /// `None` if the type is not in play.
+    permissions_boundary: Option<Allowed>,
+    session: Option<Allowed>,
+    /// What any of them denies.
+    denied: Vec<Area>,
+}
+
+/// What one layer allows.
+#[derive(Clone, Debug)]
+enum Allowed {
+    Everything,
+    Areas(Vec<Area>),
+}
+
+/// What must allow for access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Need {
+    resource: Option<Strength>,
+    identity: bool,
+    permissions_boundary: bool,
+    session: bool,
+}
+
+/// The most areas that one area becomes beside a further layer. Beyond, the layer becomes an exception.
+const MAX_PARTS: usize = 16;
+
+impl Layers {
+    /// Returns what the policies in play for the question of `facts` say. If the scope is many resources, the policies
+    /// attached to them are left out; [`Self::attach`] adds them.
+    pub fn of(facts: &Facts<'_>, scope: Scope) -> Self {
+        let mut layers = Self {
+            levels: Vec::new(),
+            resource: Vec::new(),
+            identity: Allowed::Areas(Vec::new()),
+            permissions_boundary: None,
+            session: None,
+            denied: Vec::new(),
+        };
+        let is_of_trust = facts.request.action.kind() != ActionKind::Other;
+        Plan::with(facts, false, |plan| {
+            for (policy_type, source) in plan.steps() {
+                match policy_type {
+                    PolicyType::ServiceControl | PolicyType::ResourceControl => {
+                        let allowed = layers.allowed(source, facts, scope);
+                        layers.levels.push(allowed);
+                    }
+                    PolicyType::Resource if !scope.one_resource => {}
+                    PolicyType::Resource | PolicyType::Trust => {
+                        // T-1, T-50: only the trust policy can allow, and what is attached to the role can deny.
+                        let counts = (policy_type == PolicyType::Trust || !is_of_trust)
+                            && !is_stranger(facts);
+                        if let (Verdict::Allow(strength), true) =
+                            (source.verdict_otherwise(), counts)
+                        {
+                            layers.resource.push((strength, Area::default()));
+                        }
+                        for policy in source.policies() {
+                            layers.add_resource(policy, counts, facts, scope, |area| vec![area]);
+                        }
+                    }
+                    PolicyType::Identity => {
+                        layers.identity = match layers.allowed(source, facts, scope) {
+                            _ if cannot_assume(&facts.caller, &facts.request.action) => {
+                                Allowed::Areas(Vec::new())
+                            }
+                            allowed => allowed,
+                        };
+                    }
+                    PolicyType::PermissionsBoundary => {
+                        let allowed = layers.allowed(source, facts, scope);
+                        join(&mut layers.permissions_boundary, allowed);
+                    }
+                    PolicyType::Session => {
+                        let allowed = layers.allowed(source, facts, scope);
+                        join(&mut layers.session, allowed); // E-47
+                    }
+                }
+            }
+        });
+        layers
+    }
+
+    /// Adds a policy that is attached to the resources of `scopes` (E-10).
+    pub fn attach(
+        &mut self,
+        policy: &Arc<Policy>,
+        scopes: &[ResourcePattern],
+        facts: &Facts<'_>,
+        scope: Scope,
+    ) {
+        let attached = Area {
+            resources: Some(scopes.to_vec()),
+            ..Area::default()
+        };
+        self.add_resource(policy, true, facts, scope, |area| {
+            match area.common(&attached) {
+                Common::Nothing => Vec::new(),
+                Common::Area(area) => vec![*area],
+                Common::Unwritable => {
+                    let mut area = area;
+                    area.except.push(Area {
+                        not_resources: scopes.to_vec(),
+                        ..Area::default()
+                    });
+                    vec![area]
+                }
+            }
+        });
+    }
+
+    fn add_resource(
+        &mut self,
+        policy: &Arc<Policy>,
+        counts: bool,
+        facts: &Facts<'_>,
+        scope: Scope,
+        confined: impl Fn(Area) -> Vec<Area>,
+    ) {
+        for (effect, strength, area) in areas(policy, facts, scope) {
+            match effect {
+                Effect::Deny => self.denied.extend(confined(area)),
+                Effect::Allow if counts => {
+                    let areas = confined(area).into_iter();
+                    self.resource.extend(areas.map(|area| (strength, area)));
+                }
+                Effect::Allow => {}
+            }
+        }
+    }
+
+    /// Returns what a source allows, and notes what it denies.
+    fn allowed(&mut self, source: &Source<'_>, facts: &Facts<'_>, scope: Scope) -> Allowed {
+        let mut allowed = Vec::new();
+        for policy in source.policies() {
+            for (effect, _, area) in areas(policy, facts, scope) {
+                match effect {
+                    Effect::Deny => self.denied.push(area),
+                    Effect::Allow => allowed.push(area),
+                }
+            }
+        }
+        match source.verdict_otherwise() {
+            Verdict::Allow(_) => Allowed::Everything,
+            _ => Allowed::Areas(allowed),
+        }
+    }
+
+    /// Returns the areas in which access is granted. `is_required` says whether a resource policy must allow too (E-45).
+    pub fn granted(&self, facts: &Facts<'_>, is_required: bool) -> Granted {
+        let standing = match Standing::of(facts) {
+            Standing::Insider(insider) => Standing::Insider(Insider {
+                resource_policy_required: is_required,
+                ..insider
+            }),
+            outsider => outsider,
+        };
+        let mut granted = Granted::default();
+        for need in self.needs(standing) {
+            let areas = self.fulfilling(need);
+            match need.resource {
+                Some(_) => granted.by_resource.extend(areas),
+                None => granted.by_identity.extend(areas),
+            }
+        }
+        granted
+    }
+
+    /// Returns the least that must allow, in all ways there are (5.5).
+    fn needs(&self, standing: Standing) -> Vec<Need> {
+        let strengths = [
+            None,
+            Some(Strength::Account),
+            Some(Strength::Entity),
+            Some(Strength::Direct),
+        ];
+        let mut sufficient: Vec<Need> = Vec::new();
+        for resource in strengths {
+            for bits in 0..8u8 {
+                let need = Need {
+                    resource,
+                    identity: bits & 1 != 0,
+                    permissions_boundary: bits & 2 != 0,
+                    session: bits & 4 != 0,
+                };
+                let is_impossible = need.permissions_boundary
+                    && self.permissions_boundary.is_none()
+                    || need.session && self.session.is_none();
+                if !is_impossible && combine(standing, &self.verdicts(need)).is_allow() {
+                    sufficient.push(need);
+                }
+            }
+        }
+        let is_less = |one: &Need, other: &Need| {
+            one != other
+                && one.resource <= other.resource
+                && one.identity <= other.identity
+                && one.permissions_boundary <= other.permissions_boundary
+                && one.session <= other.session
+        };
+        let all = sufficient.clone();
+        sufficient.retain(|need| !all.iter().any(|other| is_less(other, need)));
+        sufficient
+    }
+
+    fn verdicts(&self, need: Need) -> Verdicts {
+        let allows = |is_in_play: bool, does: bool| match (is_in_play, does) {
+            (false, _) => Verdict::NotInPlay,
+            (true, true) => Verdict::Allow(Strength::Direct),
+            (true, false) => Verdict::ImplicitDeny,
+        };
+        Verdicts {
+            resource_control: Verdict::NotInPlay,
+            service_control: Verdict::NotInPlay,
+            resource: need.resource.map_or(Verdict::ImplicitDeny, Verdict::Allow),
+            identity: allows(true, need.identity),
+            permissions_boundary: allows(
+                self.permissions_boundary.is_some(),
+                need.permissions_boundary,
+            ),
+            session: allows(self.session.is_some(), need.session),
+        }
+    }
+
+    fn fulfilling(&self, need: Need) -> Vec<Area> {
+        let mut others: Vec<&Allowed> = Vec::new();
+        let mut areas: Vec<Area> = match (need.resource, &self.identity) {
+            (Some(least), _) => {
+                let strong = self
+                    .resource
+                    .iter()
+                    .filter(|(strength, _)| *strength >= least);
+                if need.identity {
+                    others.push(&self.identity);
+                }
+                strong.map(|(_, area)| area.clone()).collect()
+            }
+            (None, Allowed::Areas(areas)) if need.identity => areas.clone(),
+            (None, _) => vec![Area::default()],
+        };
+        let boundary = self.permissions_boundary.as_ref();
+        others.extend(boundary.filter(|_| need.permissions_boundary));
+        others.extend(self.session.as_ref().filter(|_| need.session));
+        others.extend(&self.levels);
+        for other in others {
+            areas = within(areas, other);
+        }
+        areas.retain_mut(|area| self.denied.iter().all(|denied| area.take_away(denied)));
+        areas
+    }
+}
+
+/// Where access is granted.
+#[derive(Debug, Default)]
+pub struct Granted {
+    /// By an Allow of a resource policy, alone or with others.
+    pub by_resource: Vec<Area>,
+    /// Without any.
+    pub by_identity: Vec<Area>,
+}
+
+/// T-21: a provider is registered in the account of the roles that trust it.
+fn is_stranger(facts: &Facts<'_>) -> bool {
+    match facts.caller.principal {
+        Principal::Provider(provider) => facts.owner != Some(provider.account()),
+        _ => false,
+    }
+}
+
+fn join(layer: &mut Option<Allowed>, more: Allowed) {
+    *layer = Some(match (layer.take(), more) {
+        (Some(Allowed::Areas(mut areas)), Allowed::Areas(more)) => {
+            areas.extend(more);
+            Allowed::Areas(areas)
+        }
+        (None, more) => more,
+        _ => Allowed::Everything,
+    });
+}
+
+/// Returns what of `areas` a further layer allows too.
+fn within(areas: Vec<Area>, layer: &Allowed) -> Vec<Area> {
+    let Allowed::Areas(allowed) = layer else {
+        return areas;
+    };
+    let mut found = Vec::new();
+    for area in areas {
+        if let Some(whole) = allowed.iter().find(|one| one.includes(&area)) {
+            let mut area = area;
+            area.statements.extend(whole.statements.iter().cloned());
+            found.push(area);
+            continue;
+        }
+        let meeting: Vec<&Area> = allowed.iter().filter(|one| one.meets(&area)).collect();
+        let mut parts = Vec::new();
+        let is_written = meeting.len() <= MAX_PARTS
+            && meeting.iter().all(|one| match area.common(one) {
+                Common::Nothing => true,
+                Common::Area(part) => {
+                    parts.push(*part);
+                    true
+                }
+                Common::Unwritable => false,
+            });
+        if is_written {
+            found.extend(parts);
+        } else {
+            let mut area = area;
+            let meeting = meeting.into_iter().cloned().collect();
+            area.except.push(Area::outside(meeting));
+            found.push(area);
+        }
+    }
+    found
+}
+
+/// Returns what each statement of a policy covers, as far as it can apply to the caller.
+fn areas<'p>(
+    policy: &'p Arc<Policy>,
+    facts: &'p Facts<'_>,
+    scope: Scope,
+) -> impl Iterator<Item = (Effect, Strength, Area)> + 'p {
+    let statements = policy.statements.iter().enumerate();
+    statements.filter_map(move |(index, statement)| {
+        let strength = strength_of(statement, facts)?;
+        let mut area = Area {
+            statements: vec![StatementRef {
+                policy: Arc::clone(policy),
+                index,
+            }],
+            ..Area::default()
+        };
+        let can_apply = facts.work.spend(2)
+            && add_actions(&mut area, statement, facts, scope)
+            && add_resources(&mut area, statement, facts, scope)?
+            && add_conditions(&mut area, statement, facts, scope)
+            && area.tidy();
+        can_apply.then_some((statement.effect, strength, area))
+    })
+}
+
+fn add_actions(area: &mut Area, statement: &Statement, facts: &Facts<'_>, scope: Scope) -> bool {
+    if scope.one_resource {
+        return speaks_of(statement, &facts.request.action, facts.work);
+    }
+    let is_everything = |pattern: &ActionPattern| pattern.service().is_none();
+    match &statement.actions {
+        Listed::Any(patterns) => {
+            area.actions = (!patterns.iter().any(is_everything)).then(|| patterns.to_vec());
+            true
+        }
+        Listed::Not(patterns) => {
+            area.not_actions = patterns.to_vec();
+            !patterns.iter().any(is_everything)
+        }
+    }
+}
+
+/// Adds the resources of a statement. Returns `None` if the statement cannot apply.
+fn add_resources(
+    area: &mut Area,
+    statement: &Statement,
+    facts: &Facts<'_>,
+    scope: Scope,
+) -> Option<bool> {
+    let is_allow = statement.effect == Effect::Allow;
+    let Some(listed) = &statement.resources else {
+        return Some(true); // E-12
+    };
+    let (is_not, reach) = match (listed, statement.effect) {
+        (Listed::Any(_), Effect::Allow) => (false, Reach::Narrow),
+        (Listed::Any(_), Effect::Deny) => (false, Reach::Broad),
+        (Listed::Not(_), Effect::Allow) => (true, Reach::Broad),
+        (Listed::Not(_), Effect::Deny) => (true, Reach::Narrow),
+    };
+    let mut patterns = Vec::new();
+    for pattern in listed.entries() {
+        let is_settled = facts.is_settled(pattern, scope);
+        if scope.one_resource && is_settled {
+            let resource = &facts.request.resource;
+            match (pattern.matches(resource, reach, facts), is_not) {
+                (Some(true), false) => return Some(true),
+                (Some(true), true) => return None,
+                // A variable without a value must not widen a grant.
+                (None, true) if is_allow => return None,
+                (Some(false) | None, _) => continue,
+            }
+        }
+        if !is_settled || pattern.variables().next().is_none() {
+            if !is_not && pattern.is_everything() {
+                return Some(true);
+            }
+            patterns.push(rewritten(&pattern.written()).unwrap_or_else(|| pattern.clone()));
+            continue;
+        }
+        match pattern.resolved(facts) {
+            Resolved::Text(text) => patterns.extend(rewritten(&text)),
+            Resolved::Nothing => {}
+            Resolved::LacksValue if is_not && is_allow => return None,
+            Resolved::LacksValue => {}
+        }
+    }
+    if is_not {
+        if patterns.iter().any(ResourcePattern::is_everything) {
+            return None;
+        }
+        area.not_resources = patterns;
+    } else if patterns.is_empty() {
+        return None;
+    } else {
+        area.resources = Some(patterns);
+    }
+    Some(true)
+}
+
+fn rewritten(text: &str) -> Option<ResourcePattern> {
+    let syntax = Syntax {
+        wildcards: true,
+        variables: true,
+    };
+    ResourcePattern::parse(text, syntax).ok()
+}
+
+/// Adds the conditions that only a question can decide. Returns whether the others hold (C-3).
+fn add_conditions(area: &mut Area, statement: &Statement, facts: &Facts<'_>, scope: Scope) -> bool {
+    let conditions = &statement.conditions;
+    for (index, condition) in conditions.iter().enumerate() {
+        let units = 4 + condition.operand.n_steps();
+        if !facts.work.spend(units) {
+            return false; // E-1: there will be no answer
+        }
+        match (facts.decided(condition, scope), statement.effect) {
+            (Some(Truth::True), _) | (Some(Truth::Indeterminate), Effect::Deny) => {}
+            (Some(Truth::False), _) | (Some(Truth::Indeterminate), Effect::Allow) => return false,
+            (None, _) => area.conditions.push(Open::of(conditions, index)),
+        }
+    }
+    true
+}

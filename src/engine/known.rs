@@ -1,0 +1,94 @@
+//! Which context keys have a value once principal and session are known, and which are still open.
+//!
+//! A list of permissions holds for many questions. What it can decide follows from the store, from the session, and from
+//! the context that the request gives; all else stays open, and stays in the list as conditions.
+
+use super::derived::is_of;
+use super::facts::Facts;
+use crate::context::{ContextKey, KeyKind};
+use crate::language::condition::Condition;
+use crate::language::condition::operator::{Truth, Values, evaluate};
+use crate::language::pattern::ResourcePattern;
+use crate::name::Principal;
+
+/// What the questions have in common for which keys are decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scope {
+    /// Whether the principal stands for all of its sessions.
+    pub any_session: bool,
+    /// Whether all questions are about one action and one resource.
+    pub one_resource: bool,
+}
+
+impl Facts<'_> {
+    /// Returns whether `key` has the same values in every question of `scope` that repeats what this one says.
+    pub fn is_known(&self, key: &ContextKey, scope: Scope) -> bool {
+        use KeyKind as K;
+        let entries = self.request.context.entries();
+        let is_given = |asked: &ContextKey| entries.iter().any(|entry| entry.key == *asked);
+        let is_of_session = !scope.any_session;
+        match key.kind() {
+            K::PrincipalArn
+            | K::PrincipalAccount
+            | K::PrincipalType
+            | K::Username
+            | K::PrincipalOrgId
+            | K::PrincipalOrgPaths
+            | K::PrincipalIsAwsService
+            | K::PrincipalServiceName
+            | K::PrincipalServiceNamesList
+            | K::AssumedRoot
+            | K::ResourceAccount
+            | K::ResourceOrgId
+            | K::ResourceOrgPaths => true,
+            K::CurrentTime | K::EpochTime => false,
+            K::MultiFactorAuthAge => is_of_session && self.values(key) == Values::Absent,
+            K::Userid | K::PrincipalTag => is_of_session || !self.caller.is_role(),
+            K::TokenIssueTime
+            | K::MultiFactorAuthPresent
+            | K::SourceIdentity
+            | K::FederatedProvider
+            | K::Saml
+            | K::Credential => is_of_session,
+            K::RoleAuthorizedByIdp => scope.one_resource,
+            K::ResourceTag | K::ServiceResourceTag => {
+                // T-8: a session may pass on another value of the tag. The store's value wins over the caller's.
+                let is_passed_on = scope.any_session && self.request.action.kind().is_of_trust();
+                let has_value = || self.values(key) != Values::Absent || is_given(key);
+                scope.one_resource && !is_passed_on && has_value()
+            }
+            // K-9: nobody else may send it.
+            K::ServiceSource => {
+                !matches!(self.caller.principal, Principal::Service(_)) || is_given(key)
+            }
+            K::DurationSeconds => self.request.action.kind().is_issuing() || is_given(key),
+            K::CalledViaFirst | K::CalledViaLast => is_given(&ContextKey::new("aws:CalledVia")),
+            K::RequestTag | K::TagKeys | K::SecureTransport | K::ViaAwsService | K::CalledVia => {
+                is_given(key)
+            }
+            K::Given => {
+                let is_claim = self.issuer.is_some_and(|issuer| is_of(issuer, key));
+                is_of_session && is_claim || is_given(key)
+            }
+        }
+    }
+
+    /// Returns the truth of a condition if it is the same in every question of `scope`.
+    pub fn decided(&self, condition: &Condition, scope: Scope) -> Option<Truth> {
+        let is_open = |key: &ContextKey| !self.is_known(key, scope);
+        if is_open(&condition.key)
+            || condition
+                .operand
+                .any_variable(|variable| is_open(&variable.key))
+        {
+            return None;
+        }
+        Some(evaluate(condition, &self.values(&condition.key), self))
+    }
+
+    /// Returns whether the variables of a resource pattern have the same values in every question of `scope`.
+    pub fn is_settled(&self, pattern: &ResourcePattern, scope: Scope) -> bool {
+        let mut variables = pattern.variables();
+        variables.all(|variable| self.is_known(&variable.key, scope))
+    }
+}

@@ -1,0 +1,168 @@
+//! A question is allowed if and only if some listed permission covers it.
+
+use iamd::analysis::permission::{Permission, PermissionCondition};
+use iamd::analysis::permissions::{Narrowing, permissions};
+use iamd::engine::explain::Redacted;
+use iamd::engine::facts::Facts;
+use iamd::engine::work::Work;
+use iamd::language::condition::Condition;
+use iamd::language::condition::operator::{Truth, evaluate};
+use iamd::language::document::{Effect, PolicyType};
+use iamd::language::parse::parse;
+use iamd::language::pattern::{ActionPattern, Reach, ResourcePattern, Syntax};
+use iamd::language::report::Base;
+use jiff::Timestamp;
+
+use super::asked::asked_of;
+use super::{Case, ask, each_world, to_request};
+use crate::oracle::question::Question;
+use crate::worlds::Random;
+
+const SYNTAX: Syntax = Syntax {
+    wildcards: true,
+    variables: true,
+};
+
+/// Returns whether a permission covers the question of `facts`, as product documentation says: it is read as a statement
+/// of this effect, and each exception as one of the other effect.
+fn covers(permission: &Permission, effect: Effect, facts: &Facts<'_>) -> bool {
+    let action = &facts.request.action;
+    let is_action = |text: &String| ActionPattern::parse(text).unwrap().matches(action);
+    let (listed, unlisted, other) = match effect {
+        Effect::Allow => (Reach::Narrow, Reach::Broad, Effect::Deny),
+        Effect::Deny => (Reach::Broad, Reach::Narrow, Effect::Allow),
+    };
+    let resource = |text: &String, reach: Reach| {
+        let pattern = ResourcePattern::parse(text, SYNTAX).unwrap();
+        pattern.matches(&facts.request.resource, reach, facts)
+    };
+    let holds = |condition: &PermissionCondition| match evaluated(condition, facts) {
+        Truth::True => true,
+        Truth::False => false,
+        Truth::Indeterminate => effect == Effect::Deny,
+    };
+    let Permission {
+        actions,
+        not_actions,
+        resources,
+        not_resources,
+        conditions,
+        except,
+        ..
+    } = permission;
+    (actions.is_empty() || actions.iter().any(is_action))
+        && !not_actions.iter().any(is_action)
+        && (resources.is_empty()
+            || resources
+                .iter()
+                .any(|one| resource(one, listed) == Some(true)))
+        && !not_resources
+            .iter()
+            .any(|one| match resource(one, unlisted) {
+                None => effect == Effect::Allow,
+                Some(covers) => covers,
+            })
+        && conditions.iter().all(holds)
+        && !except.iter().any(|one| covers(one, other, facts))
+}
+
+fn evaluated(condition: &PermissionCondition, facts: &Facts<'_>) -> Truth {
+    let condition = parsed(condition);
+    evaluate(&condition, &facts.values(&condition.key), facts)
+}
+
+fn parsed(condition: &PermissionCondition) -> Condition {
+    let document = serde_json::json!({
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*",
+            "Condition": {&condition.operator: {&condition.key: &condition.values}}}],
+    });
+    let text = document.to_string();
+    let (document, findings) = parse(&text, PolicyType::Identity, Base::File("list".into()));
+    let document = document.unwrap_or_else(|| panic!("{text}: {findings:?}"));
+    document.statements[0].conditions[0].clone()
+}
+
+/// Returns what is listed for the principal of a question, given a part of its context.
+fn listed(case: &Case, question: &Question, random: &mut Random) -> Option<Vec<Permission>> {
+    let mut asked = asked_of(question);
+    let percent = *random.pick(&[0, 50, 100]);
+    asked.context.retain(|_| random.chance(percent));
+    let at = Timestamp::from_second(question.at).unwrap();
+    let found = permissions(
+        &case.snapshot,
+        &asked,
+        &Narrowing::default(),
+        at,
+        &Work::ample(),
+    );
+    let found = found.ok()?;
+    let redacted = Redacted::default();
+    Some(
+        found
+            .iter()
+            .map(|area| Permission::of(area, &redacted))
+            .collect(),
+    )
+}
+
+#[test]
+fn a_question_is_allowed_if_and_only_if_a_listed_permission_covers_it() {
+    let (mut n_allowed, mut n_asked, mut differences) = (0, 0, Vec::new());
+    each_world(|case, random| {
+        for question in case.questions() {
+            let Ok(decision) = ask(&case.snapshot, &question) else {
+                continue;
+            };
+            let Some(permissions) = listed(case, &question, random) else {
+                differences.push(format!("no list: {question:?}"));
+                continue;
+            };
+            let request = to_request(&question).unwrap();
+            let work = Work::ample();
+            let covering: Vec<&Permission> = match Facts::find(&case.snapshot, &request, &work) {
+                Ok(facts) => {
+                    let covering = permissions.iter();
+                    covering
+                        .filter(|one| covers(one, Effect::Allow, &facts))
+                        .collect()
+                }
+                Err(_) => Vec::new(),
+            };
+            n_asked += 1;
+            n_allowed += usize::from(decision.is_allowed());
+            if decision.is_allowed() == covering.is_empty() {
+                differences.push(format!(
+                    "{:?} {} {} {}{}: {covering:#?}: {question:?}",
+                    decision.reason(),
+                    question.principal,
+                    question.action,
+                    question.resource,
+                    if decision.is_allowed() {
+                        format!(" {permissions:#?}")
+                    } else {
+                        String::new()
+                    }
+                ));
+            }
+        }
+    });
+    println!(
+        "{n_asked} questions, {n_allowed} allowed, {} differences",
+        differences.len()
+    );
+    let n = differences.len();
+    differences
+        .iter()
+        .for_each(|d| println!("DIFF {}", d.split('\n').next().unwrap()));
+    differences.truncate(3);
+    assert!(
+        n == 0,
+        "{n} differences of {n_asked}: {}",
+        differences.join("\n")
+    );
+    assert!(
+        10 * n_allowed > n_asked,
+        "{n_allowed} of {n_asked} are allowed"
+    );
+}
