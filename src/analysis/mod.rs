@@ -4,4 +4,6 @@ pub mod area;
 pub mod layers;
 pub mod permission;
 pub mod permissions;
+pub mod principals;
 pub mod simulate;
+mod witness;

@@ -88,7 +88,7 @@ pub fn permissions(
 }
 
 /// Returns the areas of the question that `request` asks: under which conditions it is allowed.
-pub fn of_one(
+fn of_one(
     snapshot: &Snapshot,
     request: &Request,
     scope: Scope,
@@ -104,7 +104,8 @@ pub fn of_one(
     Ok(areas)
 }
 
-fn of_facts(facts: &Facts<'_>, scope: Scope) -> Vec<Area> {
+/// Returns the areas of the one question of `facts`, whose action and resource are left out.
+pub fn of_facts(facts: &Facts<'_>, scope: Scope) -> Vec<Area> {
     if facts.authorized_by_idp() == Some(Some(false)) {
         return Vec::new(); // T-25
     }

@@ -2,6 +2,7 @@
 
 use iamd::analysis::permission::{Permission, PermissionCondition};
 use iamd::analysis::permissions::{Narrowing, permissions};
+use iamd::analysis::principals::principals;
 use iamd::engine::explain::Redacted;
 use iamd::engine::facts::Facts;
 use iamd::engine::work::Work;
@@ -11,12 +12,14 @@ use iamd::language::document::{Effect, PolicyType};
 use iamd::language::parse::parse;
 use iamd::language::pattern::{ActionPattern, Reach, ResourcePattern, Syntax};
 use iamd::language::report::Base;
+use iamd::name::Principal;
 use jiff::Timestamp;
 
 use super::asked::asked_of;
 use super::{Case, ask, each_world, to_request};
 use crate::oracle::question::Question;
 use crate::worlds::Random;
+use iamd::engine::decision::Reason;
 
 const SYNTAX: Syntax = Syntax {
     wildcards: true,
@@ -165,4 +168,60 @@ fn a_question_is_allowed_if_and_only_if_a_listed_permission_covers_it() {
         10 * n_allowed > n_asked,
         "{n_allowed} of {n_asked} are allowed"
     );
+}
+
+/// Returns the ARN of the user or role that asks, if the store has it.
+fn asking(case: &Case, question: &Question) -> Option<String> {
+    let entity = match Principal::parse(&question.principal).ok()? {
+        Principal::User(arn) | Principal::Role(arn) => case.snapshot.entity(&arn),
+        Principal::AssumedRole { arn, role, .. } => case.snapshot.role_named(arn.account(), &role),
+        _ => None,
+    };
+    entity.map(|entity| entity.arn.as_str().to_owned())
+}
+
+#[test]
+fn who_is_allowed_is_listed_and_who_is_listed_without_conditions_is_allowed() {
+    let (mut n_allowed, mut n_plain, mut n_conditional, mut differences) = (0, 0, 0, Vec::new());
+    each_world(|case, random| {
+        for question in case.questions() {
+            let (Ok(decision), Some(own)) =
+                (ask(&case.snapshot, &question), asking(case, &question))
+            else {
+                continue;
+            };
+            let mut asked = asked_of(&question);
+            let percent = *random.pick(&[0, 50, 100]);
+            asked.context.retain(|_| random.chance(percent));
+            let at = Timestamp::from_second(question.at).unwrap();
+            let page = principals(&case.snapshot, &asked, "", 10_000, at, &Work::ample()).unwrap();
+            assert!(!page.has_more);
+            let listed = page.principals.iter().find(|one| one.principal == own);
+            let has_policies = question.session.as_ref().is_some_and(|session| {
+                !session.policies.is_empty() || !session.policy_arns.is_empty()
+            });
+            let is_ended = matches!(decision.reason(), Reason::ImplicitDenySessionExpired);
+            n_allowed += u32::from(decision.is_allowed());
+            let is_wrong = match listed {
+                None => decision.is_allowed(),
+                Some(one) if one.is_conditional => {
+                    n_conditional += 1;
+                    false
+                }
+                Some(_) => {
+                    n_plain += 1;
+                    !decision.is_allowed() && !has_policies && !is_ended
+                }
+            };
+            if is_wrong {
+                differences.push(format!("{:?} {listed:#?} {question:?}", decision.reason()));
+            }
+        }
+    });
+    println!("{n_allowed} allowed, {n_plain} listed, {n_conditional} with conditions");
+    let n = differences.len();
+    differences.iter().for_each(|one| println!("DIFF {one}"));
+    differences.truncate(3);
+    assert!(n == 0, "{n} differences: {}", differences.join("\n"));
+    assert!(n_allowed > 50 && n_plain > 5 && n_conditional > 50);
 }

@@ -1,0 +1,230 @@
+//! Who may do an action on a resource: every user and role that could be allowed.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::area::Area;
+use super::permissions::of_facts;
+use super::witness::{Witness, witness};
+use crate::compile::policy_set::speaks_of;
+use crate::compile::snapshot::{Entity, Policy, Snapshot};
+use crate::engine::error::{RequestError, RequestErrorKind};
+use crate::engine::facts::{Early, Facts};
+use crate::engine::known::Scope;
+use crate::engine::question::Question;
+use crate::engine::request::Request;
+use crate::engine::work::Work;
+use crate::language::document::{Effect, PrincipalEntry};
+use crate::name::{Principal, Resource};
+
+/// A user or a role that could be allowed.
+#[derive(Debug)]
+pub struct PrincipalAccess {
+    /// Its ARN.
+    pub principal: String,
+    /// Whether it hangs on anything that the question does not say.
+    pub is_conditional: bool,
+    /// What it hangs on. Their actions and resources are those of the question.
+    pub areas: Vec<Area>,
+}
+
+/// A part of the list.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The principals, sorted by ARN.
+    pub principals: Vec<PrincipalAccess>,
+    /// Whether others may follow the last of them.
+    pub has_more: bool,
+}
+
+const ANY_SESSION: Scope = Scope {
+    any_session: true,
+    one_resource: true,
+};
+
+/// How many candidates are sorted at a time, for each principal that fits on the page.
+const SORTED_AT_ONCE: usize = 4;
+
+/// Returns the users and roles that could be allowed what `question` asks, in the order of their ARNs. Its principal and
+/// its session are not read: a role stands for its sessions, and a user for all that its credentials may say. The page
+/// begins behind the ARN `after`.
+pub fn principals(
+    snapshot: &Snapshot,
+    question: &Question<'_>,
+    after: &str,
+    most: usize,
+    at: Timestamp,
+    work: &Work,
+) -> Result<Page, RequestError> {
+    let asked = Asked {
+        snapshot,
+        question,
+        at,
+        work,
+    };
+    let checked = asked.request("*")?;
+    let (candidates, sessions) = asked.candidates(&checked);
+    work.conclude()?;
+    let mut left: Vec<&Entity> = candidates;
+    left.retain(|entity| entity.arn.as_str() > after);
+    let mut page = Page::default();
+    while !left.is_empty() && page.principals.len() < most {
+        // Only what is looked at has to be in order.
+        let n = (SORTED_AT_ONCE * most).min(left.len());
+        if n < left.len() {
+            left.select_nth_unstable_by(n, |a, b| a.arn.as_str().cmp(b.arn.as_str()));
+        }
+        let mut first: Vec<&Entity> = left.drain(..n).collect();
+        first.sort_unstable_by(|a, b| a.arn.as_str().cmp(b.arn.as_str()));
+        first.dedup_by(|a, b| a.arn == b.arn);
+        for (index, entity) in first.iter().enumerate() {
+            if page.principals.len() == most {
+                page.has_more = index < first.len() || !left.is_empty();
+                return Ok(page);
+            }
+            page.principals.extend(asked.access(entity, &sessions)?);
+        }
+    }
+    page.has_more = !left.is_empty();
+    Ok(page)
+}
+
+struct Asked<'q> {
+    snapshot: &'q Snapshot,
+    question: &'q Question<'q>,
+    at: Timestamp,
+    work: &'q Work,
+}
+
+/// A session that a policy names, with its role.
+struct Named<'s> {
+    role: &'s Entity,
+    session: String,
+}
+
+impl<'q> Asked<'q> {
+    fn request(&self, principal: &str) -> Result<Request, RequestError> {
+        let question = Question {
+            principal,
+            session: None,
+            ..self.question.clone()
+        };
+        Request::parse_interactive(&question, self.at)
+    }
+
+    /// Returns the users and roles that an identity policy or a policy of the resource could allow it, and the sessions
+    /// that the latter name. Some may be there twice.
+    fn candidates(&self, request: &Request) -> (Vec<&'q Entity>, Vec<Named<'q>>) {
+        let snapshot = self.snapshot;
+        let holders = snapshot.holders();
+        let found = holders.of_question(&request.action, &request.resource, self.work);
+        let mut found: Vec<&Entity> = found.into_iter().map(|entity| &**entity).collect();
+        let mut sessions = Vec::new();
+        let attached = snapshot.attachments_to(&request.resource, self.work);
+        let attached = attached.filter_map(|file| snapshot.set(file.policy?));
+        let role = match &request.resource {
+            Resource::Arn(arn) => snapshot.entity(arn),
+            Resource::Any => None,
+        };
+        let trust = role.and_then(|role| snapshot.set(role.role.as_ref()?.trust));
+        let policies: Vec<&Arc<Policy>> = attached
+            .chain(trust)
+            .flat_map(|set| set.policies())
+            .collect();
+        for statement in policies.iter().flat_map(|policy| policy.statements.iter()) {
+            if statement.effect == Effect::Deny || !speaks_of(statement, &request.action, self.work)
+            {
+                continue;
+            }
+            let Some(element) = &statement.principal else {
+                continue;
+            };
+            for entry in &element.entries {
+                match entry {
+                    PrincipalEntry::Entity(arn) => match Principal::parse(arn.as_str()) {
+                        Ok(Principal::AssumedRole { arn, role, .. }) => {
+                            let role = snapshot.role_named(arn.account(), &role);
+                            found.extend(role);
+                            sessions.extend(role.map(|role| Named {
+                                role,
+                                session: arn.as_str().to_owned(),
+                            }));
+                        }
+                        _ => found.extend(snapshot.entity(arn)),
+                    },
+                    PrincipalEntry::Everyone | PrincipalEntry::EveryAws | PrincipalEntry::Id(_) => {
+                        found.clear();
+                        found.extend(snapshot.principals().filter(|entity| !entity.disabled));
+                    }
+                    // They need an Allow of an identity policy too (E-43, X-1).
+                    PrincipalEntry::Account { .. } | PrincipalEntry::CanonicalUser(_) => {}
+                    PrincipalEntry::Service(_) | PrincipalEntry::Federated(_) => {}
+                }
+            }
+        }
+        (found, sessions)
+    }
+
+    /// Returns the access of a user or role, if it could be allowed.
+    fn access(
+        &self,
+        entity: &Entity,
+        sessions: &[Named<'_>],
+    ) -> Result<Option<PrincipalAccess>, RequestError> {
+        let mut access = PrincipalAccess {
+            principal: entity.arn.as_str().to_owned(),
+            is_conditional: true,
+            areas: Vec::new(),
+        };
+        match self.of_principal(entity.arn.as_str())? {
+            Some((areas, is_conditional)) => {
+                access.areas = areas;
+                access.is_conditional = is_conditional;
+            }
+            None => {
+                for named in sessions.iter().filter(|named| named.role.arn == entity.arn) {
+                    let found = self.of_principal(&named.session)?;
+                    access
+                        .areas
+                        .extend(found.into_iter().flat_map(|(areas, _)| areas));
+                }
+            }
+        }
+        Ok((!access.areas.is_empty()).then_some(access))
+    }
+
+    /// Returns under which conditions a principal is allowed, and whether there are any; `None` if it never is.
+    fn of_principal(&self, principal: &str) -> Result<Option<(Vec<Area>, bool)>, RequestError> {
+        let request = self.request(principal)?;
+        let facts = match Facts::find(self.snapshot, &request, self.work) {
+            Ok(facts) => facts,
+            Err(Early::Denied(_)) => return Ok(None),
+            // A parameter in the context does not suit this caller (T-32).
+            Err(Early::Refused(error)) if error.kind == RequestErrorKind::Invalid => {
+                return Ok(None);
+            }
+            Err(Early::Refused(error)) => return Err(error),
+        };
+        let areas = of_facts(&facts, ANY_SESSION);
+        self.work.conclude()?;
+        let is_plain = |area: &Area| {
+            area.is_unconditional() && area.resources.is_none() && area.not_resources.is_empty()
+        };
+        let found = if areas.iter().any(is_plain) {
+            Some((areas, false))
+        } else {
+            match witness(&areas, &facts, ANY_SESSION) {
+                Witness::None => None,
+                Witness::Found | Witness::Unknown => Some((areas, true)),
+            }
+        };
+        self.work.conclude()?;
+        Ok(found)
+    }
+}
+
+/// Returns the ARN of a page's last principal, behind which the next page begins.
+pub fn last_of(page: &Page) -> Option<&str> {
+    page.principals.last().map(|last| last.principal.as_str())
+}

@@ -1,0 +1,351 @@
+//! Looks for values of open context keys with which an area covers its question.
+//!
+//! The values that are tried come from the conditions themselves: those that they compare with, their neighbors, some other
+//! value, and none. Whoever is listed because of a witness can be allowed, since the witness says how.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use smol_str::SmolStr;
+
+use super::area::{Area, Open};
+use crate::context::{ContextKey, KeyKind};
+use crate::engine::facts::Facts;
+use crate::engine::known::Scope;
+use crate::language::condition::operator::{Truth, Values, evaluate};
+use crate::language::condition::{Condition, Operand, Operator};
+use crate::language::document::Effect;
+use crate::language::pattern::{
+    ArnPattern, Piece, Reach, ResourcePattern, Substitute, Template, Variables,
+};
+use crate::language::text::Text;
+
+/// The result of a search.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// With some values one of the areas covers the question.
+    Found,
+    /// No values do that.
+    None,
+    /// None of the values that were tried did, and there may be others.
+    Unknown,
+}
+
+/// The most combinations of values that are tried.
+const MAX_TRIES: usize = 4_096;
+/// The most values of one key that are tried.
+const MAX_VALUES: usize = 64;
+
+/// One choice for each key: its values. None of them means that the key is absent.
+type Choice = Vec<SmolStr>;
+
+/// The open keys with the choices for each of them.
+#[derive(Default)]
+struct Choices {
+    keys: BTreeMap<ContextKey, Vec<Choice>>,
+    /// Whether the choices stand for all values there are.
+    are_all: bool,
+}
+
+/// Looks for values with which one of `areas` covers the question of `facts`.
+pub fn witness(areas: &[Area], facts: &Facts<'_>, scope: Scope) -> Witness {
+    let mut choices = Choices {
+        are_all: true,
+        ..Choices::default()
+    };
+    for area in areas {
+        choices.add(area, facts, scope);
+    }
+    choices.complete(facts);
+    let keys: Vec<(&ContextKey, &Vec<Choice>)> = choices.keys.iter().collect();
+    let mut at = vec![0usize; keys.len()];
+    for _ in 0..MAX_TRIES {
+        if !facts.work.spend(4 * areas.len()) {
+            return Witness::Unknown; // E-1: there will be no answer
+        }
+        let given: Vec<(&ContextKey, &[SmolStr])> = keys
+            .iter()
+            .zip(&at)
+            .filter_map(|((key, choices), at)| Some((*key, &**choices.get(*at)?)))
+            .collect();
+        let supposed = Supposed { facts, given };
+        if areas
+            .iter()
+            .any(|area| supposed.covers(area, Effect::Allow))
+        {
+            return Witness::Found;
+        }
+        // The next combination, counted like a number whose digits are the choices.
+        let mut is_last = true;
+        for (digit, (_, choices)) in at.iter_mut().zip(&keys) {
+            *digit += 1;
+            if *digit < choices.len() {
+                is_last = false;
+                break;
+            }
+            *digit = 0;
+        }
+        if is_last {
+            return if choices.are_all {
+                Witness::None
+            } else {
+                Witness::Unknown
+            };
+        }
+    }
+    Witness::Unknown
+}
+
+impl Choices {
+    fn add(&mut self, area: &Area, facts: &Facts<'_>, scope: Scope) {
+        for condition in area.conditions.iter().filter_map(Open::condition) {
+            self.add_condition(condition, facts, scope);
+        }
+        let resources = area.resources.iter().flatten().chain(&area.not_resources);
+        for variable in resources.flat_map(ResourcePattern::variables) {
+            self.add_variable(&variable.key, facts, scope);
+        }
+        for area in &area.except {
+            self.add(area, facts, scope);
+        }
+    }
+
+    fn add_variable(&mut self, key: &ContextKey, facts: &Facts<'_>, scope: Scope) {
+        if !facts.is_known(key, scope) {
+            self.are_all = false;
+            self.keys.entry(key.clone()).or_default();
+        }
+    }
+
+    fn add_condition(&mut self, condition: &Condition, facts: &Facts<'_>, scope: Scope) {
+        for variable in condition.operand.variables() {
+            self.add_variable(&variable.key, facts, scope);
+        }
+        if facts.is_known(&condition.key, scope) {
+            return;
+        }
+        if !is_simple(condition) {
+            self.are_all = false;
+        }
+        let choices = self.keys.entry(condition.key.clone()).or_default();
+        for value in values_of(&condition.operand, facts) {
+            let choice = vec![SmolStr::from(value)];
+            if choices.len() < MAX_VALUES && !choices.contains(&choice) {
+                choices.push(choice);
+            }
+        }
+    }
+
+    /// Adds to each key what no condition speaks of, and lists of several values.
+    fn complete(&mut self, facts: &Facts<'_>) {
+        let mut seen: Vec<SmolStr> = Vec::new();
+        for choices in self.keys.values() {
+            seen.extend(choices.iter().flatten().cloned());
+        }
+        for (key, choices) in &mut self.keys {
+            if choices.is_empty() {
+                // It is a variable: it may be what others are compared with.
+                let seen = seen.iter().take(MAX_VALUES);
+                choices.extend(seen.map(|value| vec![value.clone()]));
+            }
+            let several: Vec<Choice> = choices
+                .windows(2)
+                .map(|pair| pair.concat())
+                .chain((choices.len() > 2).then(|| choices.concat()))
+                .collect();
+            choices.push(vec![SmolStr::from("other")]);
+            choices.push(vec![SmolStr::default()]); // C-60
+            choices.extend(several);
+            choices.insert(0, Choice::new());
+            choices.retain(|choice| is_possible(key, choice, facts));
+            if choices.is_empty() {
+                choices.push(Choice::new());
+            }
+        }
+    }
+}
+
+/// Returns whether one other value, and none, stand for all values that are not written in it.
+fn is_simple(condition: &Condition) -> bool {
+    let Operator { qualifier, .. } = condition.operator;
+    qualifier.is_none()
+        && condition.operand.variables().is_empty()
+        && matches!(
+            condition.operand,
+            Operand::StringEquals(_) | Operand::Bool(_) | Operand::Null(_)
+        )
+}
+
+/// Returns whether a key can have these values, as far as iamd derives them.
+fn is_possible(key: &ContextKey, choice: &[SmolStr], facts: &Facts<'_>) -> bool {
+    let is_bool = |value: &SmolStr| matches!(&**value, "true" | "false");
+    match key.kind() {
+        KeyKind::Userid => {
+            let id = facts
+                .caller
+                .entity
+                .and_then(|entity| entity.unique_id.as_deref());
+            choice.iter().all(|value| {
+                let session = id.and_then(|id| value.strip_prefix(id)?.strip_prefix(':'));
+                session.is_some_and(|session| !session.is_empty())
+            })
+        }
+        KeyKind::MultiFactorAuthPresent => choice.iter().all(is_bool) && choice.len() < 2,
+        KeyKind::SecureTransport | KeyKind::ViaAwsService => !choice.is_empty(),
+        KeyKind::CurrentTime | KeyKind::EpochTime => choice.len() == 1,
+        KeyKind::TokenIssueTime
+        | KeyKind::MultiFactorAuthAge
+        | KeyKind::SourceIdentity
+        | KeyKind::PrincipalTag
+        | KeyKind::FederatedProvider => choice.len() < 2,
+        _ => true,
+    }
+}
+
+/// Returns values that make a difference to an operand.
+fn values_of(operand: &Operand, facts: &Facts<'_>) -> Vec<String> {
+    let texts = |all: &mut dyn Iterator<Item = &Template>| -> Vec<String> {
+        all.flat_map(|text| [instance(text, "", facts), instance(text, "x", facts)])
+            .flatten()
+            .collect()
+    };
+    match operand {
+        Operand::StringEquals(all)
+        | Operand::StringEqualsIgnoreCase(all)
+        | Operand::StringLike(all) => texts(&mut all.iter()),
+        Operand::Arn(all) => {
+            let one = |pattern: &ArnPattern, run: &str| -> Option<String> {
+                let fields = pattern.fields().iter();
+                let fields: Option<Vec<String>> =
+                    fields.map(|field| instance(field, run, facts)).collect();
+                Some(match &*fields? {
+                    [] => "arn:aws:x:x:x:x".to_owned(),
+                    fields => fields.join(":"),
+                })
+            };
+            all.iter()
+                .flat_map(|pattern| [one(pattern, "x"), one(pattern, "")])
+                .flatten()
+                .collect()
+        }
+        Operand::Numeric(_, numbers) => {
+            let near = |text: String| {
+                let number: f64 = text.parse().unwrap_or_default();
+                [text, (number - 1.0).to_string(), (number + 1.0).to_string()]
+            };
+            numbers
+                .iter()
+                .flat_map(|one| near(one.to_string()))
+                .collect()
+        }
+        Operand::Date(_, instants) => {
+            let near = |text: String| {
+                let at = text.parse::<Timestamp>();
+                let moved = |seconds: i64| {
+                    let at = at.as_ref().ok()?;
+                    let moved = at.checked_add(SignedDuration::from_secs(seconds));
+                    Some(moved.ok()?.to_string())
+                };
+                let (before, after) = (moved(-1), moved(1));
+                [Some(text), before, after].into_iter().flatten()
+            };
+            instants
+                .iter()
+                .flat_map(|one| near(one.to_string()))
+                .collect()
+        }
+        Operand::Bool(_) => vec!["true".to_owned(), "false".to_owned()],
+        Operand::Binary(all) => {
+            use base64::Engine as _;
+            let encode =
+                |bytes: &Box<[u8]>| base64::engine::general_purpose::STANDARD.encode(bytes);
+            all.iter().map(encode).collect()
+        }
+        Operand::IpAddress(networks) => {
+            let own = networks.iter().map(|network| network.addr().to_string());
+            own.chain(["192.0.2.1".to_owned(), "2001:db8::1".to_owned()])
+                .collect()
+        }
+        Operand::Null(_) => Vec::new(),
+    }
+}
+
+/// Returns a text that a template matches, with `run` for each `*`. Returns `None` if a variable has no known value.
+fn instance(template: &Template, run: &str, facts: &Facts<'_>) -> Option<String> {
+    let mut text = String::new();
+    for piece in template.pieces() {
+        match piece {
+            Piece::Text(literal) => text.push_str(literal),
+            Piece::AnyOne => text.push('x'),
+            Piece::AnyRun => text.push_str(run),
+            Piece::Variable(variable) => match facts.substitute(&variable.key) {
+                Substitute::Value(value) => text.push_str(&value),
+                _ => return None,
+            },
+        }
+    }
+    Some(text)
+}
+
+/// A question with supposed values of some keys.
+struct Supposed<'f, 'a, 'c> {
+    facts: &'f Facts<'a>,
+    given: Vec<(&'c ContextKey, &'c [SmolStr])>,
+}
+
+impl Supposed<'_, '_, '_> {
+    fn values(&self, key: &ContextKey) -> Values<'_> {
+        match self.given.iter().find(|(given, _)| *given == key) {
+            Some((_, values)) => Values::list(values),
+            None => self.facts.values(key),
+        }
+    }
+
+    /// Returns whether an area, read as a statement of this effect, covers the question.
+    fn covers(&self, area: &Area, effect: Effect) -> bool {
+        let (listed, unlisted, other) = match effect {
+            Effect::Allow => (Reach::Narrow, Reach::Broad, Effect::Deny),
+            Effect::Deny => (Reach::Broad, Reach::Narrow, Effect::Allow),
+        };
+        let resource = &self.facts.request.resource;
+        let is_listed = |all: &Vec<ResourcePattern>| {
+            all.iter()
+                .any(|one| one.matches(resource, listed, self) == Some(true))
+        };
+        let is_unlisted = |one: &ResourcePattern| match one.matches(resource, unlisted, self) {
+            None => effect == Effect::Allow,
+            Some(covers) => covers,
+        };
+        let holds = |open: &Open| {
+            let Some(condition) = open.condition() else {
+                return false;
+            };
+            match evaluate(condition, &self.values(&condition.key), self) {
+                Truth::True => true,
+                Truth::False => false,
+                Truth::Indeterminate => effect == Effect::Deny, // C-3
+            }
+        };
+        area.resources.as_ref().is_none_or(is_listed)
+            && !area.not_resources.iter().any(is_unlisted)
+            && area.conditions.iter().all(holds)
+            && !area.except.iter().any(|area| self.covers(area, other))
+    }
+}
+
+impl Variables for Supposed<'_, '_, '_> {
+    fn substitute(&self, key: &ContextKey) -> Substitute<'_> {
+        match self.values(key) {
+            Values::One(value) if !value.is_empty() => {
+                Substitute::Value(Text::formatted(format_args!("{}", &*value)))
+            }
+            Values::Many(_) => Substitute::Several,
+            Values::One(_) | Values::Absent => Substitute::Missing,
+            Values::Unknown | Values::Uncertain => Substitute::Unknown,
+        }
+    }
+
+    fn pay(&self, units: usize) -> bool {
+        self.facts.work.spend(units)
+    }
+}
