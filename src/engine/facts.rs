@@ -156,7 +156,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Returns the role that the question is about, if the store has it.
-    pub(super) fn target_role(&self) -> Option<&'a Role> {
+    pub fn target_role(&self) -> Option<&'a Role> {
         match &self.request.resource {
             Resource::Arn(arn) => self.snapshot.entity(arn)?.role.as_ref(),
             Resource::Any => None,

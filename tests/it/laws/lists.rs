@@ -1,10 +1,12 @@
 //! A question is allowed if and only if some listed permission covers it.
 
+use iamd::analysis::context_keys::context_keys;
 use iamd::analysis::permission::{Permission, PermissionCondition};
 use iamd::analysis::permissions::{Narrowing, permissions};
 use iamd::analysis::principals::principals;
 use iamd::engine::explain::Redacted;
 use iamd::engine::facts::Facts;
+use iamd::engine::question::Question as Asked;
 use iamd::engine::work::Work;
 use iamd::language::condition::Condition;
 use iamd::language::condition::operator::{Truth, evaluate};
@@ -170,6 +172,22 @@ fn a_question_is_allowed_if_and_only_if_a_listed_permission_covers_it() {
     );
 }
 
+/// Returns the principals that are listed page by page.
+fn by_pages(case: &Case, asked: &Asked<'_>, at: Timestamp, most: usize) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    loop {
+        let after = names.last().cloned().unwrap_or_default();
+        let page = principals(&case.snapshot, asked, &after, most, at, &Work::ample()).unwrap();
+        assert!(page.principals.len() <= most);
+        let found = page.principals.iter().map(|one| one.principal.clone());
+        names.extend(found);
+        if !page.has_more {
+            return names;
+        }
+        assert!(page.principals.len() == most, "only the last page is short");
+    }
+}
+
 /// Returns the ARN of the user or role that asks, if the store has it.
 fn asking(case: &Case, question: &Question) -> Option<String> {
     let entity = match Principal::parse(&question.principal).ok()? {
@@ -196,6 +214,13 @@ fn who_is_allowed_is_listed_and_who_is_listed_without_conditions_is_allowed() {
             let at = Timestamp::from_second(question.at).unwrap();
             let page = principals(&case.snapshot, &asked, "", 10_000, at, &Work::ample()).unwrap();
             assert!(!page.has_more);
+            let names = page.principals.iter().map(|one| one.principal.clone());
+            let names: Vec<String> = names.collect();
+            assert_eq!(
+                by_pages(case, &asked, at, 1 + random.below(3)),
+                names,
+                "{question:?}"
+            );
             let listed = page.principals.iter().find(|one| one.principal == own);
             let has_policies = question.session.as_ref().is_some_and(|session| {
                 !session.policies.is_empty() || !session.policy_arns.is_empty()
@@ -224,4 +249,54 @@ fn who_is_allowed_is_listed_and_who_is_listed_without_conditions_is_allowed() {
     differences.truncate(3);
     assert!(n == 0, "{n} differences: {}", differences.join("\n"));
     assert!(n_allowed > 50 && n_plain > 5 && n_conditional > 50);
+}
+
+/// Returns whether a key of the context is one of `keys`, or gives a value to one of them.
+fn is_among(key: &str, keys: &[String]) -> bool {
+    let key = key.to_ascii_lowercase();
+    let is_tag = |prefix: &str| keys.iter().any(|listed| listed.contains(prefix));
+    keys.contains(&key)
+        || key.starts_with("aws:requesttag/") && is_tag("aws:tagkeys") // section 4.9
+        || key.contains(":resourcetag/") && is_tag(":resourcetag/") // its other name
+}
+
+#[test]
+fn no_key_outside_the_list_changes_an_answer() {
+    let (mut n_changed, mut n_listed, mut differences) = (0, 0, Vec::new());
+    each_world(|case, random| {
+        for question in case.questions() {
+            let Ok(decision) = ask(&case.snapshot, &question) else {
+                continue;
+            };
+            let mut asked = asked_of(&question);
+            if random.chance(30) {
+                asked.action = "";
+            }
+            if random.chance(30) {
+                asked.resource = "";
+                asked.resource_account = "";
+            }
+            let at = Timestamp::from_second(question.at).unwrap();
+            let redacted = Redacted::default();
+            let keys = context_keys(&case.snapshot, &asked, &redacted, at, &Work::ample());
+            let keys: Vec<String> = keys.unwrap().into_iter().map(|found| found.key).collect();
+            n_listed += keys.len();
+            for index in 0..question.context.len() {
+                let mut other = question.clone();
+                let (key, _) = other.context.remove(index);
+                let Ok(changed) = ask(&case.snapshot, &other) else {
+                    continue;
+                };
+                if changed.is_allowed() != decision.is_allowed() {
+                    n_changed += 1;
+                    if !is_among(&key, &keys) {
+                        differences.push(format!("{key} of {keys:?}: {question:?}"));
+                    }
+                }
+            }
+        }
+    });
+    println!("{n_listed} keys, {n_changed} changes");
+    assert!(differences.is_empty(), "{}", differences.join("\n"));
+    assert!(n_changed > 5, "{n_changed}");
 }
