@@ -12,6 +12,7 @@
 mod answer;
 mod hints;
 mod limits;
+mod listing;
 mod refusal;
 mod simulation;
 #[cfg(test)]
@@ -25,6 +26,8 @@ use std::time::{Duration, Instant};
 use arc_swap::Guard;
 use jiff::Timestamp;
 
+pub use crate::analysis::context_keys::ContextKeyUse;
+pub use crate::analysis::permission::{Permission, PermissionCondition};
 use crate::compile::snapshot::Snapshot;
 use crate::config::{Config, Limits};
 use crate::engine::decision::Decision;
@@ -42,6 +45,8 @@ use crate::engine::work::Work;
 pub use answer::{Answer, in_words};
 pub use hints::about_context;
 pub use limits::check_n_entries;
+use listing::Lister;
+pub use listing::{Access, Listed, Paging};
 pub use refusal::{Refusal, RefusalKind};
 pub use simulation::{PairAnswer, Simulated, Simulation};
 
@@ -196,6 +201,66 @@ impl Authorizer {
                 now,
                 is_wanted,
             )
+        })
+    }
+
+    /// Lists what the principal of `question` may do, given its context and its session. Its action and its resource are
+    /// patterns that narrow the list, or empty. It stops early once `is_wanted` returns false.
+    pub fn list_permissions(
+        &self,
+        question: &Question<'_>,
+        paging: Paging<'_>,
+        at: Timestamp,
+        is_wanted: &IsWanted,
+    ) -> Result<Listed<Permission>, Refusal> {
+        self.list(question, at, is_wanted, |lister| {
+            lister.permissions(question, paging)
+        })
+    }
+
+    /// Lists the users and roles that may do the action of `question` on its resource, given its context. Its principal and
+    /// its session are not read. It stops early once `is_wanted` returns false.
+    pub fn list_principals(
+        &self,
+        question: &Question<'_>,
+        paging: Paging<'_>,
+        at: Timestamp,
+        is_wanted: &IsWanted,
+    ) -> Result<Listed<Access>, Refusal> {
+        self.list(question, at, is_wanted, |lister| {
+            lister.principals(question, paging)
+        })
+    }
+
+    /// Lists the context keys that policies can read in questions of the principal of `question`. An empty action or
+    /// resource stands for all. It stops early once `is_wanted` returns false.
+    pub fn list_context_keys(
+        &self,
+        question: &Question<'_>,
+        at: Timestamp,
+        is_wanted: &IsWanted,
+    ) -> Result<Listed<ContextKeyUse>, Refusal> {
+        self.list(question, at, is_wanted, |lister| {
+            lister.context_keys(question)
+        })
+    }
+
+    fn list<T>(
+        &self,
+        question: &Question<'_>,
+        at: Timestamp,
+        is_wanted: &IsWanted,
+        list: impl FnOnce(&Lister<'_>) -> Result<Listed<T>, RequestError>,
+    ) -> Result<Listed<T>, Refusal> {
+        let generation = self.live.load_full().ok_or_else(Refusal::not_ready)?;
+        guarded(|| {
+            limits::check(question, &self.limits)?;
+            list(&Lister {
+                snapshot: &generation.snapshot,
+                redacted: &self.redacted,
+                at,
+                is_wanted,
+            })
         })
     }
 }

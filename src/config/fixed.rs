@@ -97,7 +97,13 @@ pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
 /// ones.
 pub const MAX_SIMULATIONS_RECEIVED: usize = 16;
 
-/// The default and the longest deadline of an Explain or Simulate call.
+/// The most items on one page of a list, and the number where the client does not say.
+pub const MAX_LISTED: usize = 1_000;
+
+/// About the most bytes of texts on one page of a list. A page has one item at least.
+pub const MAX_LIST_BYTES: usize = 1024 * 1024;
+
+/// The default and the longest deadline of an Explain, Simulate or List call.
 pub const INTERACTIVE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The most files in a store.
