@@ -12,8 +12,8 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 
 const PROTOS: &[&str] = &["iamd/v1/authorization.proto"];
 
-/// The messages of an explanation. They derive `Serialize`, since JSON is their only other form.
-const EXPLANATION: &[&str] = &[
+/// The messages of explanations and of the server's state. They derive `Serialize`, since JSON is their only other form.
+const WRITTEN: &[&str] = &[
     "ExplainResponse",
     "StatementRef",
     "StatementSource",
@@ -26,6 +26,8 @@ const EXPLANATION: &[&str] = &[
     "ElementResult",
     "PolicyValue",
     "ConditionResult",
+    "StatusResponse",
+    "Finding",
 ];
 
 /// The fields of these messages that need a function to write them as JSON, with that function.
@@ -35,6 +37,13 @@ const WRITERS: &[(&str, &str)] = &[
     ("ExplainResponse.evaluated_at", "rfc3339"),
     ("StatementRef.type", "policy_type_name"),
     ("StatementSource.type", "policy_type_name"),
+    ("StatusResponse.loaded_at", "rfc3339"),
+    ("StatusResponse.files", "count"),
+    ("StatusResponse.statements", "count"),
+    ("StatusResponse.principals", "count"),
+    ("StatusResponse.started_at", "rfc3339"),
+    ("StatusResponse.findings_left_out", "count"),
+    ("Finding.severity", "severity_name"),
 ];
 
 /// The fields of these messages that JSON leaves out when they are absent.
@@ -45,6 +54,9 @@ const ABSENT: &[&str] = &[
     "StatementResult.principal",
     "StatementResult.resource",
     "PolicyValue.resolved",
+    "StatusResponse.loaded_at",
+    "StatusResponse.started_at",
+    "Finding.position",
 ];
 
 /// The entries of the maps from names to values. They all become one Rust type.
@@ -74,7 +86,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         file.message_type.iter_mut().for_each(show_map_entries);
     }
     let mut build = tonic_prost_build::configure();
-    for message in EXPLANATION {
+    for message in WRITTEN {
         let path = format!(".iamd.v1.{message}");
         build = build
             .message_attribute(&path, "#[derive(serde::Serialize)]")

@@ -46,6 +46,7 @@ pub mod limits;
 pub mod name;
 pub mod scenario;
 pub mod service;
+pub mod state;
 pub mod store;
 pub mod telemetry;
 pub mod world;

@@ -58,7 +58,8 @@ pub struct Round {
 /// A store in force, with its watcher.
 pub struct Watched {
     live: Arc<Live>,
-    watcher: Watcher,
+    state: Arc<SharedState>,
+    _watcher: Watcher,
 }
 
 impl Watched {
@@ -66,9 +67,14 @@ impl Watched {
     pub fn start(root: &Path, loader: Loader, loaded: Loaded) -> anyhow::Result<Self> {
         let caching = Caching::new(Mode::Auto, CACHE_BYTES, worlds::SEED);
         let live = Arc::new(Live::new(caching));
-        let watcher = Watcher::start(root.to_owned(), Arc::clone(&live), loader, &loaded)?;
-        live.publish(loaded.snapshot);
-        Ok(Self { live, watcher })
+        let state = Arc::new(SharedState::new());
+        let (root, own_live, own_state) = (root.to_owned(), Arc::clone(&live), Arc::clone(&state));
+        let _watcher = Watcher::start(root, own_live, own_state, loader, loaded)?;
+        Ok(Self {
+            live,
+            state,
+            _watcher,
+        })
     }
 
     /// Asks `requests` in turn, `n_decisions` in all.
@@ -103,7 +109,7 @@ impl Watched {
                 self.decide(&pending.shows)? != pending.is_allowed,
                 "the change is in force before it is written"
             );
-            let before = self.watcher.status();
+            let before = self.state.now();
             pending.write()?;
             let begin = Instant::now();
             while self.decide(&pending.shows)? != pending.is_allowed {
@@ -114,8 +120,8 @@ impl Watched {
                 self.ask_on(requests.by_ref().take(N_BETWEEN), &mut during)?;
             }
             let in_force_after = begin.elapsed();
-            // The watcher sets its status after it publishes the snapshot.
-            while self.watcher.status().revision == before.revision {
+            // The watcher changes the state after it publishes the snapshot.
+            while self.state.now().revision() == before.revision() {
                 ensure!(
                     begin.elapsed() < PATIENCE,
                     "the watcher does not tell of the reload"

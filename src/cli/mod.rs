@@ -11,6 +11,7 @@ mod healthcheck;
 mod lines;
 mod serve;
 mod simulate;
+mod status;
 mod validate;
 
 use std::io::{self, BufWriter, Write};
@@ -69,6 +70,7 @@ enum Command {
     Simulate(Box<simulate::Args>),
     Explain(explain::Args),
     Validate(validate::Args),
+    Status(status::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
 }
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args, &common, &mut out),
         Command::Explain(args) => explain::run(args, &common, &mut out),
         Command::Validate(args) => validate::run(&args, &common, &mut out),
+        Command::Status(args) => status::run(&args, &common, &mut out),
         Command::Healthcheck(args) => healthcheck::run(&args, &common, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),
     };

@@ -20,6 +20,7 @@ use crate::config::{
 use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
 use crate::service::server::{self, InFlight, Listeners, Readiness};
+use crate::state::SharedState;
 use crate::store::finding_log::FindingLog;
 use crate::store::watch::Watcher;
 use crate::store::{Loaded, Loader, Refused};
@@ -163,18 +164,22 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     let (mut stop_signals, mut hang_up) = (Stop::new()?, listen(SignalKind::hangup())?);
     let listeners = Listeners::bind(&config).await?;
     let live = Arc::new(Live::new(caching(&config)));
+    let state = Arc::new(SharedState::new());
     let readiness = Arc::new(Readiness::new());
     let in_flight = InFlight::default();
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn({
         let authorizer = Arc::new(Authorizer::new(Arc::clone(&live), &config));
-        let (readiness, config) = (Arc::clone(&readiness), Arc::clone(&config));
-        let in_flight = in_flight.clone();
+        let (state, readiness) = (Arc::clone(&state), Arc::clone(&readiness));
+        let (config, in_flight) = (Arc::clone(&config), in_flight.clone());
         async move {
             let stop = async {
                 let _ = stopped.await; // a dropped sender means stop, too
             };
-            server::serve(listeners, authorizer, &readiness, &config, &in_flight, stop).await
+            server::serve(
+                listeners, authorizer, state, &readiness, &config, &in_flight, stop,
+            )
+            .await
         }
     });
 
@@ -188,7 +193,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         loaded = loading => loaded.context("loading the store failed")?,
         () = stop_signals.signal() => return Ok(Status::Fine),
     };
-    let Some(watcher) = begin(&config, loader, loaded, &live)? else {
+    let Some(watcher) = begin(&config, loader, loaded, &live, state)? else {
         return Ok(Status::Refused);
     };
     readiness.ready();
@@ -264,6 +269,7 @@ fn begin(
     loader: Loader,
     loaded: Result<Loaded, Refused>,
     live: &Arc<Live>,
+    state: Arc<SharedState>,
 ) -> anyhow::Result<Option<Watcher>> {
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -276,6 +282,7 @@ fn begin(
                 .count();
             let store = config.store.display();
             tracing::error!(%store, n_errors, "the store does not load");
+            state.change(|state| state.findings = refused.findings.into());
             return Ok(None);
         }
     };
@@ -288,9 +295,14 @@ fn begin(
         ..
     } = loaded;
     let (scan_us, compile_us) = (micros(took.scan), micros(took.compile));
-    let watcher = Watcher::start(config.store.clone(), Arc::clone(live), loader, &loaded)?;
     let revision = loaded.snapshot.revision.clone();
-    live.publish(loaded.snapshot);
+    let watcher = Watcher::start(
+        config.store.clone(),
+        Arc::clone(live),
+        state,
+        loader,
+        loaded,
+    )?;
     tracing::info!(
         %revision, n_files, n_statements, n_principals, scan_us, compile_us,
         "the store is loaded"

@@ -106,6 +106,9 @@ pub const MAX_LIST_BYTES: usize = 1024 * 1024;
 /// The default and the longest deadline of an Explain, Simulate or List call.
 pub const INTERACTIVE_DEADLINE: Duration = Duration::from_secs(30);
 
+/// The most findings that `Status` lists, and the most bytes of them. gRPC clients accept 4 MiB by default.
+pub const MAX_STATUS_FINDINGS: (usize, usize) = (1000, 3 * 1024 * 1024);
+
 /// The most files in a store.
 pub const MAX_FILES: usize = 250_000;
 

@@ -10,7 +10,8 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::json::NoAnswer;
 use super::pb::authorization_service_client::AuthorizationServiceClient;
-use super::{convert, explain, simulate};
+use super::status::ServerStatus;
+use super::{convert, explain, pb, simulate};
 use crate::authorizer::{Answer, Explained, Question, Simulated, Simulation};
 use crate::config::{
     CLIENT_TIMEOUT, INTERACTIVE_DEADLINE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
@@ -79,6 +80,18 @@ impl Client {
         let response = response.map_err(|status| no_answer(question, &status))?;
         let explained = explain::explained(response.into_inner());
         explained.map_err(|unclear| NoAnswer::unclear(question.request_id, unclear))
+    }
+
+    /// Returns the state of the server.
+    pub fn status(&self) -> anyhow::Result<ServerStatus> {
+        let stub = AuthorizationServiceClient::new(self.channel.clone());
+        let mut stub = stub.max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let mut request = tonic::Request::new(pb::StatusRequest {});
+        request.set_timeout(CLIENT_TIMEOUT);
+        match self.runtime.block_on(async { stub.status(request).await }) {
+            Ok(response) => Ok(ServerStatus(response.into_inner())),
+            Err(status) => bail!("{}", NoAnswer::by_server("", &status)),
+        }
     }
 
     /// Returns whether `service` is serving. The empty name stands for the whole server.

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status};
 use super::calls::Place;
 use super::listen::Entrance;
 use super::pb::authorization_service_server::AuthorizationService;
+use super::status::Reporter;
 use super::{convert, explain, pb, simulate};
 use crate::authorizer::{Authorizer, IsWanted, Refusal};
 
@@ -18,6 +19,7 @@ pub(super) struct Grpc {
     pub(super) authorizer: Arc<Authorizer>,
     /// The permits for simulations and explanations that run at the same time.
     pub(super) places: Arc<Semaphore>,
+    pub(super) reporter: Reporter,
 }
 
 #[tonic::async_trait]
@@ -56,6 +58,14 @@ impl AuthorizationService for Grpc {
             Ok(explain::response(explained))
         })
         .await
+    }
+
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        check_local(&request)?;
+        Ok(Response::new(self.reporter.status()))
     }
 }
 
@@ -161,6 +171,7 @@ mod tests {
         let grpc = Grpc {
             authorizer: Arc::new(Authorizer::new(Arc::default(), &config)),
             places: Arc::clone(&simulations),
+            reporter: Reporter::new(Arc::default(), &config),
         };
         let mut calls = Calls {
             inner: AuthorizationServiceServer::new(grpc),

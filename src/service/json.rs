@@ -14,7 +14,9 @@ use crate::language::document::PolicyType;
 use crate::language::finding::did_you_mean;
 use crate::language::json::{self, Member, Node};
 pub use write::{NoAnswer, answer, explained, simulated};
-pub(super) use write::{decision_name, policy_type_name, reason_name, rfc3339};
+pub(super) use write::{
+    count, decision_name, policy_type_name, reason_name, rfc3339, severity_name,
+};
 
 /// The deepest nesting that is read. Every legal question fits; anything deeper is malformed anyway.
 const MAX_DEPTH: usize = 16;

@@ -17,6 +17,7 @@ pub mod json;
 mod listen;
 pub mod server;
 mod simulate;
+pub mod status;
 
 pub use convert::{check_simulation_size, check_size};
 

@@ -15,12 +15,14 @@ pub use super::health::Readiness;
 use super::listen::{Drain, Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
+use super::status::Reporter;
 use crate::authorizer::Authorizer;
 use crate::config::{
     Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
     MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE, MAX_SIMULATIONS_RECEIVED, MAX_WINDOW_BYTES,
     STREAM_WINDOW_BYTES,
 };
+use crate::state::SharedState;
 
 /// Bound sockets. The system keeps connections waiting until they are served.
 #[derive(Debug)]
@@ -53,6 +55,7 @@ impl InFlight {
 pub async fn serve(
     listeners: Listeners,
     authorizer: Arc<Authorizer>,
+    state: Arc<SharedState>,
     readiness: &Readiness,
     config: &Config,
     in_flight: &InFlight,
@@ -63,29 +66,7 @@ pub async fn serve(
         stop.await;
         drain.begin();
     };
-    let grpc = Grpc {
-        authorizer,
-        places: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
-    };
-    let authorization =
-        AuthorizationServiceServer::new(grpc).max_decoding_message_size(config.max_message_bytes);
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-    };
-    let routes = Routes::new(authorization)
-        .add_service(HealthServer::new(readiness.service()))
-        .add_service(
-            reflection()
-                .build_v1()
-                .context("reflection has no descriptors")?,
-        )
-        .add_service(
-            reflection()
-                .build_v1alpha()
-                .context("reflection has no descriptors")?,
-        );
+    let routes = routes(authorizer, state, readiness, config)?;
     let (keepalive_interval, keepalive_timeout) = KEEPALIVE;
     let connections = accept_all(listeners.0, config.max_connections, drain);
     Server::builder()
@@ -119,6 +100,39 @@ pub async fn serve(
         )
         .await
         .context("the server stopped")
+}
+
+/// Returns the services of a server.
+fn routes(
+    authorizer: Arc<Authorizer>,
+    state: Arc<SharedState>,
+    readiness: &Readiness,
+    config: &Config,
+) -> anyhow::Result<Routes> {
+    let grpc = Grpc {
+        authorizer,
+        places: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
+        reporter: Reporter::new(state, config),
+    };
+    let authorization =
+        AuthorizationServiceServer::new(grpc).max_decoding_message_size(config.max_message_bytes);
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    Ok(Routes::new(authorization)
+        .add_service(HealthServer::new(readiness.service()))
+        .add_service(
+            reflection()
+                .build_v1()
+                .context("reflection has no descriptors")?,
+        )
+        .add_service(
+            reflection()
+                .build_v1alpha()
+                .context("reflection has no descriptors")?,
+        ))
 }
 
 #[cfg(test)]

@@ -13,12 +13,13 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use jiff::Timestamp;
 use notify::event::ModifyKind;
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 use tracing::{debug, error, info, warn};
@@ -27,9 +28,10 @@ use super::finding_log::FindingLog;
 use super::loader::{Source, Trust};
 use super::survey::{Listing, Survey};
 use super::{Loaded, Loader, Took, walk};
-use crate::compile::snapshot::Revision;
+use crate::compile::snapshot::Snapshot;
 use crate::engine::live::{Generation, Live};
 use crate::language::finding::{Code, Finding};
+use crate::state::{InForce, SharedState};
 use crate::telemetry::micros;
 
 /// How long the store must be quiet before a change counts as finished.
@@ -38,8 +40,6 @@ const QUIET: Duration = Duration::from_millis(20);
 const MAX_SETTLE: Duration = Duration::from_millis(500);
 /// How often the files are checked without a hint.
 const POLL: Duration = Duration::from_secs(5);
-/// How often to check whether the first generation has been published.
-const FIRST_GENERATION: Duration = Duration::from_millis(5);
 /// In how many polls every file is digested once, whatever its stamp is: once a minute.
 const N_SLICES: usize = 12;
 /// How many times in a row a missing folder is looked for again at once. After that, the poll finds it.
@@ -47,80 +47,37 @@ const MAX_WATCH_RETRIES: u32 = 50;
 /// The most links that the store's path may lead through. The kernel has the same limit.
 const MAX_LINKS: usize = 40;
 
-/// Keeps a [`Live`] up to date with a store until it is dropped.
+/// Keeps a [`Live`] and a [`SharedState`] up to date with a store until it is dropped.
 #[derive(Debug)]
 pub struct Watcher {
     signals: Arc<Signals>,
-    status: Arc<Mutex<Status>>,
-}
-
-/// The state of a watched store and of its reloads.
-#[derive(Clone, Debug)]
-pub struct Status {
-    /// The revision in force.
-    pub revision: Revision,
-    /// The time at which the store was last found changed, or found unchanged on request.
-    pub last_attempt: SystemTime,
-    /// The time at which the revision in force was loaded.
-    pub last_success: SystemTime,
-    /// How long the last load took, whether it succeeded or not.
-    pub last_duration: Duration,
-    /// How much of that time was spent finding and reading changed files.
-    pub last_scan: Duration,
-    /// Whether the store has changed to a state that does not load.
-    pub is_stale: bool,
-    /// The warnings of the revision in force. While stale, all findings about the store that does not load.
-    pub findings: Vec<Finding>,
-    /// How many files the revision in force has.
-    pub n_files: usize,
-    /// How many statements it has.
-    pub n_statements: usize,
-    /// How many users and roles it has.
-    pub n_principals: usize,
-    /// The results of past reloads.
-    pub reloads: Reloads,
-}
-
-/// How many reloads had each result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reloads {
-    /// A new revision took over.
-    pub published: u64,
-    /// The files were touched, but their contents are the same.
-    pub unchanged: u64,
-    /// The store did not load, and the last good revision stayed in force.
-    pub refused: u64,
 }
 
 impl Watcher {
-    /// Starts to watch the store at `root`, which `loader` has loaded. The caller publishes the snapshot of `loaded` to
-    /// `live`, before or after this call. Nothing else is published until then.
+    /// Puts `loaded`, the store at `root` that `loader` has loaded, in force in `live`, and announces it in `state`. Then
+    /// keeps both up to date.
     pub fn start(
         root: PathBuf,
         live: Arc<Live>,
+        state: Arc<SharedState>,
         loader: Loader,
-        loaded: &Loaded,
+        loaded: Loaded,
     ) -> anyhow::Result<Self> {
         let root = std::path::absolute(&root)
             .with_context(|| format!("the store's path `{}`", root.display()))?;
-        let (reloader, woken) = Reloader::new(root, live, loader, loaded);
-        let (signals, status) = (Arc::clone(&reloader.signals), Arc::clone(&reloader.status));
+        let (reloader, woken) = Reloader::new(root, live, state, loader, loaded);
+        let signals = Arc::clone(&reloader.signals);
         std::thread::Builder::new()
             .name("store-watch".into())
             .spawn(move || reloader.run(&woken))
             .context("the thread that watches the store")?;
-        Ok(Self { signals, status })
+        Ok(Self { signals })
     }
 
     /// Requests that every file is read and digested now, whatever its stamp is (SIGHUP).
     pub fn request_reload(&self) {
         self.signals.must_digest.store(true, Ordering::Release);
         self.signals.wake();
-    }
-
-    /// Returns the current status.
-    pub fn status(&self) -> Status {
-        lock(&self.status).clone()
     }
 }
 
@@ -151,17 +108,12 @@ impl Signals {
     }
 }
 
-/// Locks the status. A lock that a panic poisoned is still good, because each write to the status is one assignment.
-fn lock(status: &Mutex<Status>) -> MutexGuard<'_, Status> {
-    status.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 /// The state of the thread.
 struct Reloader {
     root: PathBuf,
     live: Arc<Live>,
+    state: Arc<SharedState>,
     signals: Arc<Signals>,
-    status: Arc<Mutex<Status>>,
     watched: Option<Watched>,
     /// Whether watching worked at the last attempt.
     can_watch: bool,
@@ -193,8 +145,9 @@ impl Reloader {
     fn new(
         root: PathBuf,
         live: Arc<Live>,
+        state: Arc<SharedState>,
         loader: Loader,
-        loaded: &Loaded,
+        loaded: Loaded,
     ) -> (Self, Receiver<()>) {
         let (wake, woken) = sync_channel(1);
         let signals = Arc::new(Signals {
@@ -203,30 +156,29 @@ impl Reloader {
             must_digest: AtomicBool::new(false),
             must_rewatch: AtomicBool::new(false),
         });
-        let now = SystemTime::now();
-        let status = Arc::new(Mutex::new(Status {
-            revision: loaded.snapshot.revision.clone(),
-            last_attempt: now,
-            last_success: now,
-            last_duration: loaded.took.scan + loaded.took.compile,
-            last_scan: loaded.took.scan,
-            is_stale: false,
-            findings: loaded.findings.clone(),
-            n_files: loaded.n_files,
-            n_statements: loaded.n_statements,
-            n_principals: loaded.n_principals,
-            reloads: Reloads::default(),
-        }));
+        let finding_log = FindingLog::knowing(&loaded.findings);
+        let Took { scan, compile } = loaded.took;
+        let (in_force, snapshot, findings) = parts(loaded);
+        live.publish(snapshot);
+        state.change(|state| {
+            state.last_attempt = Some(in_force.since);
+            state.last_success = Some(in_force.since);
+            state.last_duration = scan + compile;
+            state.last_scan = scan;
+            state.is_stale = false;
+            state.findings = findings;
+            state.in_force = Some(in_force);
+        });
         let reloader = Self {
             root,
             live,
+            state,
             signals,
-            status,
             watched: None,
             can_watch: true,
             n_retries: 0,
             loader,
-            finding_log: FindingLog::knowing(&loaded.findings),
+            finding_log,
             next_slice: 0,
             retired: Vec::new(),
         };
@@ -235,13 +187,6 @@ impl Reloader {
 
     fn run(mut self, woken: &Receiver<()>) {
         self.watch();
-        // The caller publishes the first generation. If there is a newer one, it must come after that.
-        while self.live.load().is_none() {
-            if self.signals.must_stop.load(Ordering::Acquire) {
-                return;
-            }
-            std::thread::sleep(FIRST_GENERATION);
-        }
         self.check_safely(Reason::Event);
         let mut next_poll = Instant::now() + POLL;
         loop {
@@ -273,9 +218,10 @@ impl Reloader {
             error!(
                 "the store could not be checked because of an internal error; the last good revision stays"
             );
-            let mut status = lock(&self.status);
-            status.is_stale = true;
-            status.reloads.refused += 1;
+            self.state.change(|state| {
+                state.is_stale = true;
+                state.reloads.refused += 1;
+            });
         }
     }
 
@@ -311,18 +257,18 @@ impl Reloader {
         let scan = self.loader.scan(source, Some(survey), trust);
         if self.loader.has_seen(&scan) {
             self.loader.note_unchanged(scan);
-            {
-                let mut status = lock(&self.status);
-                status.last_attempt = SystemTime::now();
+            self.state.change(|state| {
+                state.last_attempt = Some(Timestamp::now());
                 // Our own second look at very new files is not a reload that anyone requested.
-                status.reloads.unchanged += u64::from(must_digest || !is_untouched);
-            }
+                state.reloads.unchanged += u64::from(must_digest || !is_untouched);
+            });
             if is_poll || must_digest {
                 self.note_good_look();
             }
             return;
         }
-        lock(&self.status).last_attempt = SystemTime::now();
+        self.state
+            .change(|state| state.last_attempt = Some(Timestamp::now()));
         match self.loader.make(scan, source) {
             Ok(mut loaded) => {
                 loaded.took.scan += surveyed; // the first look is part of the scan
@@ -339,13 +285,13 @@ impl Reloader {
     /// This is not called for a look that an event caused, because such a look reads less than a poll, and a fault that
     /// makes each poll panic would then be hidden.
     fn note_good_look(&self) {
-        let mut status = lock(&self.status);
+        let state = self.state.now();
         let seen = self.loader.seen();
-        let is_in_force = seen.revision.as_ref() == Some(&status.revision)
+        let is_in_force = seen.revision.as_ref() == state.in_force.as_ref().map(|of| &of.revision)
             && !seen.read_findings.iter().any(Finding::is_error);
-        if status.is_stale && is_in_force {
-            status.is_stale = false;
-            info!(revision = %status.revision, "the store is again the same as the revision in force");
+        if state.is_stale && is_in_force {
+            self.state.change(|state| state.is_stale = false);
+            info!(revision = %state.revision(), "the store is again the same as the revision in force");
         }
     }
 
@@ -383,18 +329,18 @@ impl Reloader {
     }
 
     fn publish(&mut self, loaded: Loaded, begun: Instant) {
-        let Loaded {
-            snapshot,
-            findings,
+        let Took { scan, compile } = loaded.took;
+        let is_patched = loaded.is_patched;
+        self.finding_log.log(&loaded.findings);
+        let (in_force, snapshot, findings) = parts(loaded);
+        let InForce {
+            revision,
+            since,
             n_files,
             n_statements,
             n_principals,
-            took: Took { scan, compile },
-            is_patched,
-        } = loaded;
-        let revision = snapshot.revision.clone();
-        let is_in_force = lock(&self.status).revision == revision;
-        self.finding_log.log(&findings);
+        } = in_force.clone();
+        let is_in_force = self.state.now().revision() == revision.as_str();
         // Refused files were restored, so the generation in force is already the right one.
         let old = if is_in_force {
             None
@@ -402,23 +348,20 @@ impl Reloader {
             self.live.publish(snapshot)
         };
         let took = begun.elapsed();
-        {
-            let mut status = lock(&self.status);
-            status.last_success = SystemTime::now();
-            status.last_duration = took;
-            status.last_scan = scan;
-            status.is_stale = false;
-            status.findings = findings;
-            status.n_files = n_files;
-            status.n_statements = n_statements;
-            status.n_principals = n_principals;
-            status.revision = revision.clone();
+        // The revision is announced once it answers, so nobody who reads of it gets an answer from an older one.
+        self.state.change(|state| {
+            state.last_success = Some(since);
+            state.last_duration = took;
+            state.last_scan = scan;
+            state.is_stale = false;
+            state.findings = findings;
             if is_in_force {
-                status.reloads.unchanged += 1;
+                state.reloads.unchanged += 1;
             } else {
-                status.reloads.published += 1;
+                state.reloads.published += 1;
+                state.in_force = Some(in_force);
             }
-        }
+        });
         let milliseconds = micros(took) / 1_000;
         let (scan_us, compile_us) = (micros(scan), micros(compile));
         if is_in_force {
@@ -435,12 +378,17 @@ impl Reloader {
     fn refuse(&mut self, findings: Vec<Finding>, begun: Instant) {
         self.finding_log.log(&findings);
         let n_errors = findings.iter().filter(|finding| finding.is_error()).count();
-        let mut status = lock(&self.status);
-        error!(revision = %status.revision, n_errors, "the store does not load: the last good revision stays in force");
-        status.last_duration = begun.elapsed();
-        status.is_stale = true;
-        status.findings = findings;
-        status.reloads.refused += 1;
+        let revision = self.state.now().revision().to_owned();
+        error!(
+            revision,
+            n_errors, "the store does not load: the last good revision stays in force"
+        );
+        self.state.change(|state| {
+            state.last_duration = begun.elapsed();
+            state.is_stale = true;
+            state.findings = findings.into();
+            state.reloads.refused += 1;
+        });
     }
 
     /// Sets up the system's watch, or sets it up again if the store's path leads elsewhere now.
@@ -484,6 +432,19 @@ impl Reloader {
             }
         }
     }
+}
+
+/// Takes apart what was loaded. The revision counts as in force from now on, so the caller must put the snapshot in
+/// force at once.
+fn parts(loaded: Loaded) -> (InForce, Snapshot, Arc<[Finding]>) {
+    let in_force = InForce {
+        revision: loaded.snapshot.revision.clone(),
+        since: Timestamp::now(),
+        n_files: loaded.n_files,
+        n_statements: loaded.n_statements,
+        n_principals: loaded.n_principals,
+    };
+    (in_force, loaded.snapshot, loaded.findings.into())
 }
 
 /// Waits until nothing has happened for a moment, but only up to a limit.

@@ -30,6 +30,7 @@ mod rules;
 mod scenarios;
 mod serve;
 mod simulate;
+mod state;
 mod support;
 mod work;
 mod worlds;

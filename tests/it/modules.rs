@@ -33,6 +33,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     ("config", &["language"]),
     ("telemetry", &["config"]),
+    ("state", &["language", "compile"]),
     (
         "authorizer",
         &[
@@ -50,6 +51,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "engine",
             "config",
             "telemetry",
+            "state",
         ],
     ),
     (
@@ -64,6 +66,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "authorizer",
             "config",
             "telemetry",
+            "state",
         ],
     ),
     (
@@ -80,6 +83,7 @@ const MODULES: &[(&str, &[&str])] = &[
             "authorizer",
             "config",
             "telemetry",
+            "state",
             "store",
             "service",
         ],
@@ -149,6 +153,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "cli::healthcheck",
             "cli::serve",
             "cli::simulate",
+            "cli::status",
             "cli::validate",
         ],
         "the command runs its subcommands, which return its `Status`",
@@ -496,7 +501,7 @@ fn each_layer_only_knows_those_above() {
     };
     assert!(
         !uses("store", "service") && !uses("service", "store"),
-        "one publishes to a `Live`, the other loads from it"
+        "one changes a `Live` and a `SharedState`, the other reads them"
     );
 }
 

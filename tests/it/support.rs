@@ -64,6 +64,13 @@ pub fn write(folder: &Path, path: &str, text: &str) {
     fs::write(path, text).unwrap();
 }
 
+/// Makes a file in a store which takes long to read, and no space on the disk. The store does not load.
+pub fn write_hole(root: &Path) {
+    fs::create_dir_all(root.join("dumps")).unwrap();
+    let hole = fs::File::create(root.join("dumps/hole.json")).unwrap();
+    hole.set_len(250 << 20).unwrap();
+}
+
 /// Removes a folder in one step. While it is emptied file by file, its remains are a store too.
 pub fn vanish(folder: &Path) {
     let away = folder.with_extension("vanished");

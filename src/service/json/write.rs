@@ -175,6 +175,20 @@ pub(in crate::service) fn policy_type_name<S: Serializer>(
     to.serialize_str(policy_type.as_str_name())
 }
 
+/// Writes the name of a severity's number.
+pub(in crate::service) fn severity_name<S: Serializer>(
+    number: &i32,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let severity = pb::Severity::try_from(*number).unwrap_or_default();
+    to.serialize_str(severity.as_str_name())
+}
+
+/// Writes a number of 64 bits as a string, as proto3 JSON does: many readers of JSON round large numbers.
+pub(in crate::service) fn count<S: Serializer>(number: &u64, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(number)
+}
+
 /// Writes a time in UTC, or null if it is absent or out of range.
 pub(in crate::service) fn rfc3339<S: Serializer>(
     time: &Option<prost_types::Timestamp>,

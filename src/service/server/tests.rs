@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tonic::Code;
+use tonic::Code as StatusCode;
 use tonic::codegen::Bytes;
 use tonic::codegen::http;
 use tonic::transport::{Channel, Endpoint};
@@ -25,12 +25,15 @@ use super::*;
 use crate::compile::snapshot::{Revision, Snapshot};
 use crate::config::Layer;
 use crate::engine::live::Live;
+use crate::language::finding::{Code, Finding, Location};
 use crate::service::pb::authorization_service_client::AuthorizationServiceClient;
+use crate::state::StoreState;
 
 /// A server on a Unix socket, in this process.
 struct Running {
     channel: Channel,
     live: Arc<Live>,
+    state: Arc<SharedState>,
     readiness: Arc<Readiness>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<anyhow::Result<()>>,
@@ -51,15 +54,17 @@ impl Running {
         let config = Config::resolve(&flags, [], None).unwrap().config;
         let listeners = Listeners::bind(&config).await.unwrap();
         let (live, readiness) = (Arc::new(Live::default()), Arc::new(Readiness::new()));
+        let state = Arc::new(SharedState::new());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn({
             let authorizer = Arc::new(Authorizer::new(Arc::clone(&live), &config));
-            let readiness = Arc::clone(&readiness);
+            let (state, readiness) = (Arc::clone(&state), Arc::clone(&readiness));
             async move {
                 let stop = async { stopped.await.unwrap_or(()) };
                 serve(
                     listeners,
                     authorizer,
+                    state,
                     &readiness,
                     &config,
                     &InFlight::default(),
@@ -76,6 +81,7 @@ impl Running {
         Self {
             channel,
             live,
+            state,
             readiness,
             stop: Some(stop),
             serving,
@@ -138,7 +144,7 @@ fn reason_of(status: &tonic::Status) -> String {
 async fn before_the_first_snapshot_every_call_is_unavailable() {
     let running = Running::start().await;
     let status = running.ask(question()).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.code(), StatusCode::Unavailable);
     assert_eq!(reason_of(&status), "NOT_READY");
     assert!(status.get_error_details().retry_info().is_some());
     assert_eq!(running.health().await, ServingStatus::NotServing);
@@ -151,6 +157,56 @@ async fn before_the_first_snapshot_every_call_is_unavailable() {
         (answer.revision.as_str(), answer.request_id.as_str()),
         ("0123", "7")
     );
+}
+
+/// The first load may fail on a server that goes on, and then its state says why.
+#[tokio::test]
+async fn the_state_is_told_before_the_first_good_load_with_errors_first_and_within_its_bounds() {
+    let running = Running::start().await;
+    let status = async || {
+        let stub = AuthorizationServiceClient::new(running.channel.clone());
+        let mut stub = stub.max_decoding_message_size(usize::MAX);
+        let status = stub.status(pb::StatusRequest {}).await.unwrap();
+        status.into_inner()
+    };
+    let before = status().await;
+    assert_eq!((before.revision.as_str(), before.loaded_at), ("", None));
+    assert!(before.started_at.is_some() && before.findings.is_empty());
+
+    let at = |line| Location {
+        line,
+        column: 1,
+        ..Location::file("users/ann.json")
+    };
+    let warning = |line| Finding::warning(Code::ODD_SID, at(line), "odd");
+    let error = Finding::error(Code::SYNTAX, at(7), "not JSON").help("mend it");
+    let told = |findings: Vec<Finding>| {
+        let change = |state: &mut StoreState| state.findings = findings.into();
+        running.state.change(change);
+    };
+    told((1..=1200).map(warning).chain([error]).collect());
+    let failed = status().await;
+    assert_eq!(
+        (failed.findings.len(), failed.findings_left_out),
+        (1000, 201)
+    );
+    let expected = pb::Finding {
+        severity: pb::Severity::Error.into(),
+        code: "syntax".into(),
+        message: "not JSON; mend it".into(),
+        file: "users/ann.json".into(),
+        position: Some(pb::Position { line: 7, column: 1 }),
+    };
+    assert_eq!(failed.findings.first(), Some(&expected), "errors first");
+    assert_eq!((failed.revision.as_str(), failed.files), ("", 0));
+
+    let long = "x".repeat(10_000);
+    let long = |line| Finding::warning(Code::ODD_SID, at(line), long.as_str());
+    told((1..=500).map(long).collect());
+    let cut = status().await;
+    assert!(cut.encoded_len() < 4 * 1024 * 1024, "clients take no more");
+    assert!(cut.findings.len() > 300, "{}", cut.findings.len());
+    assert_eq!(cut.findings.len() as u64 + cut.findings_left_out, 500);
 }
 
 #[tokio::test]
@@ -167,7 +223,7 @@ async fn context_keys_that_repeat_on_the_wire_are_refused() {
             ..question()
         };
         let status = running.ask(twice).await.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument, "C-4");
+        assert_eq!(status.code(), StatusCode::InvalidArgument, "C-4");
         assert_eq!(reason_of(&status), "INVALID_REQUEST");
     }
 }
@@ -183,10 +239,10 @@ async fn a_field_over_its_limit_is_an_invalid_argument_and_a_message_out_of_rang
     let status = running.ask(resource(20 * 1024)).await.unwrap_err();
     assert_eq!(
         (status.code(), reason_of(&status).as_str()),
-        (Code::InvalidArgument, "TOO_LARGE")
+        (StatusCode::InvalidArgument, "TOO_LARGE")
     );
     let status = running.ask(resource(80 * 1024)).await.unwrap_err();
-    assert_eq!(status.code(), Code::OutOfRange);
+    assert_eq!(status.code(), StatusCode::OutOfRange);
 }
 
 #[tokio::test]

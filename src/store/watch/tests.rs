@@ -10,6 +10,8 @@ use std::os::unix::fs::symlink;
 use tempfile::TempDir;
 
 use super::*;
+use crate::compile::snapshot::Revision;
+use crate::state::StoreState;
 use crate::store::contents::Contents;
 use crate::store::file::{Content, Seen, unreadable};
 use crate::store::load;
@@ -22,6 +24,7 @@ struct Fixture {
 
 struct Running {
     live: Arc<Live>,
+    state: Arc<SharedState>,
     watcher: Watcher,
 }
 
@@ -38,11 +41,15 @@ impl Fixture {
         let loaded = loader
             .load(&self.root)
             .unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
-        let live = Arc::new(Live::default());
+        let (live, state) = (Arc::new(Live::default()), Arc::new(SharedState::new()));
+        let (own_live, own_state) = (Arc::clone(&live), Arc::clone(&state));
         let watcher =
-            Watcher::start(self.root.clone(), Arc::clone(&live), loader, &loaded).unwrap();
-        live.publish(loaded.snapshot);
-        Running { live, watcher }
+            Watcher::start(self.root.clone(), own_live, own_state, loader, loaded).unwrap();
+        Running {
+            live,
+            state,
+            watcher,
+        }
     }
 }
 
@@ -80,14 +87,14 @@ impl Running {
     fn becomes(&self, user: &str) {
         let wanted = revision_with(user);
         eventually("the new revision is in force", || {
-            self.revision() == wanted && !self.watcher.status().is_stale
+            self.revision() == wanted && !self.state.now().is_stale
         });
     }
 
     #[track_caller]
-    fn goes_stale(&self) -> Status {
-        eventually("the store is stale", || self.watcher.status().is_stale);
-        self.watcher.status()
+    fn goes_stale(&self) -> StoreState {
+        eventually("the store is stale", || self.state.now().is_stale);
+        self.state.now()
     }
 }
 
@@ -101,9 +108,9 @@ fn a_changed_file_is_published() {
     running.becomes(DISABLED);
     // The status follows the generation in force.
     eventually("the status says so", || {
-        running.watcher.status().revision == running.revision()
+        running.state.now().revision() == running.revision().as_str()
     });
-    let status = running.watcher.status();
+    let status = running.state.now();
     assert!(status.reloads.published >= 1 && status.last_success >= status.last_attempt);
 }
 
@@ -132,13 +139,16 @@ fn a_store_that_does_not_load_leaves_the_last_good_one() {
     fs::write(fixture.root.join("users/ann.json"), "{").unwrap();
     let status = running.goes_stale();
     assert_eq!(running.revision(), good);
-    assert_eq!((status.findings.len(), &status.revision), (1, &good));
+    assert_eq!(
+        (status.findings.len(), status.revision()),
+        (1, good.as_str())
+    );
     assert!(status.reloads.refused >= 1);
     // The file is restored, so there is nothing to publish, and the store is no longer stale.
     fs::write(fixture.root.join("users/ann.json"), "{}").unwrap();
     running.becomes("{}");
-    let status = running.watcher.status();
-    assert_eq!(status.findings, []);
+    let status = running.state.now();
+    assert!(status.findings.is_empty());
     assert_eq!(status.reloads.published, 0);
 }
 
@@ -192,7 +202,7 @@ fn a_config_map_swap_is_one_change() {
         fs::rename(root.join("..data_tmp"), root.join("..data")).unwrap();
         fs::remove_dir_all(root.join(old)).unwrap();
         running.becomes(user);
-        assert_eq!(running.watcher.status().reloads.refused, 0);
+        assert_eq!(running.state.now().reloads.refused, 0);
     }
 }
 
@@ -203,10 +213,10 @@ fn a_requested_reload_of_what_has_not_changed_swaps_nothing() {
     let first = Arc::as_ptr(running.live.load().as_ref().unwrap());
     running.watcher.request_reload();
     eventually("it was looked at", || {
-        running.watcher.status().reloads.unchanged >= 1
+        running.state.now().reloads.unchanged >= 1
     });
     assert_eq!(Arc::as_ptr(running.live.load().as_ref().unwrap()), first);
-    let reloads = running.watcher.status().reloads;
+    let reloads = running.state.now().reloads;
     assert_eq!((reloads.published, reloads.refused), (0, 0));
 }
 
@@ -216,17 +226,17 @@ fn a_requested_reload_digests_every_file_whatever_its_stamp_says() {
     let fixture = Fixture::new();
     let mut reloader = reloader(&fixture);
     pretend_another_content(&mut reloader, "users/ann.json");
-    let pretended = lock(&reloader.status).revision.clone();
+    let pretended = reloader.state.now().revision().to_owned();
     reloader.check(Reason::Event);
-    assert_eq!(lock(&reloader.status).revision, pretended, "nobody asked");
+    assert_eq!(reloader.state.now().revision(), pretended, "nobody asked");
     let watcher = Watcher {
         signals: Arc::clone(&reloader.signals),
-        status: Arc::clone(&reloader.status),
     };
     watcher.request_reload();
     reloader.check(Reason::Event);
-    assert_eq!(watcher.status().revision, revision_with("{}"));
-    assert_eq!(watcher.status().reloads.published, 1);
+    let state = reloader.state.now();
+    assert_eq!(state.revision(), revision_with("{}").as_str());
+    assert_eq!(state.reloads.published, 1);
 }
 
 /// As if another content had been read of the file, long ago, behind the stamp that it still has.
@@ -246,11 +256,18 @@ fn pretend_another_content(reloader: &mut Reloader, file: &str) {
     seen.is_fresh = false;
     seen.contents = contents;
     seen.revision = Some(revision.clone());
-    lock(&reloader.status).revision = revision;
+    pretend_in_force(reloader, revision);
     let memory = reloader.loader.memory_mut();
     let says = Arc::clone(memory.fragment(file).unwrap());
     let stamp = Some(stamp);
     memory.keep(&Seen { content, stamp }, says);
+}
+
+/// As if this revision were in force.
+fn pretend_in_force(reloader: &Reloader, revision: Revision) {
+    reloader
+        .state
+        .change(|state| state.in_force.as_mut().unwrap().revision = revision);
 }
 
 #[test]
@@ -276,9 +293,8 @@ fn reloader(fixture: &Fixture) -> Reloader {
     let loaded = loader
         .load(&fixture.root)
         .unwrap_or_else(|refused| panic!("{:#?}", refused.findings));
-    let live = Arc::new(Live::default());
-    let (reloader, _) = Reloader::new(fixture.root.clone(), Arc::clone(&live), loader, &loaded);
-    live.publish(loaded.snapshot);
+    let (live, state) = (Arc::new(Live::default()), Arc::new(SharedState::new()));
+    let (reloader, _) = Reloader::new(fixture.root.clone(), live, state, loader, loaded);
     reloader
 }
 
@@ -288,8 +304,8 @@ fn a_poll_finds_what_no_event_told() {
     let mut reloader = reloader(&fixture);
     fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
     reloader.check(Reason::Poll);
-    let status = lock(&reloader.status).clone();
-    assert_eq!(status.revision, revision_with(DISABLED));
+    let status = reloader.state.now();
+    assert_eq!(status.revision(), revision_with(DISABLED).as_str());
     assert_eq!(status.reloads.published, 1);
 }
 
@@ -306,17 +322,17 @@ fn a_content_behind_an_unchanged_stamp_is_found_by_its_digest() {
         content.digest = [0; 32];
         seen.contents = seen.contents.with([&content]).unwrap().0;
         seen.revision = Some(other.clone());
-        lock(&reloader.status).revision = other;
+        pretend_in_force(&reloader, other);
         reloader.check(Reason::Event);
         assert_eq!(
-            lock(&reloader.status).reloads.published,
+            reloader.state.now().reloads.published,
             0,
             "no stamp has changed"
         );
         for _ in 0..N_SLICES {
             reloader.check(Reason::Poll);
         }
-        assert_eq!(lock(&reloader.status).reloads.published, 1);
+        assert_eq!(reloader.state.now().reloads.published, 1);
     }
 }
 
@@ -327,9 +343,9 @@ fn files_as_new_as_their_stamps_are_digested_once_more() {
     // The second write has the same stamp, which is too new to be trusted.
     assert!(reloader.loader.seen().is_fresh);
     reloader.loader.seen_mut().revision = Some(Revision::new("another"));
-    lock(&reloader.status).revision = Revision::new("another");
+    pretend_in_force(&reloader, Revision::new("another"));
     reloader.check(Reason::Poll);
-    assert_eq!(lock(&reloader.status).reloads.published, 1);
+    assert_eq!(reloader.state.now().reloads.published, 1);
 }
 
 #[test]
@@ -424,9 +440,9 @@ fn a_file_that_could_not_be_read_is_tried_again_though_it_has_not_changed() {
     seen.revision = Some(Revision::new("another"));
     reloader.refuse(findings, Instant::now());
     reloader.check(Reason::Event);
-    assert!(lock(&reloader.status).is_stale, "no stamp has changed");
+    assert!(reloader.state.now().is_stale, "no stamp has changed");
     reloader.check(Reason::Poll);
-    assert!(!lock(&reloader.status).is_stale);
+    assert!(!reloader.state.now().is_stale);
 }
 
 #[test]
@@ -448,18 +464,18 @@ fn a_link_out_of_the_store_is_not_watched() {
 fn a_panic_while_looking_costs_one_check() {
     let fixture = Fixture::new();
     let mut reloader = reloader(&fixture);
-    let status = Arc::clone(&reloader.status);
+    let state = Arc::clone(&reloader.state);
     let (live, good) = (Arc::clone(&reloader.live), revision_with("{}"));
     reloader.next_slice = usize::MAX;
     for n_refused in 1..=2 {
         reloader.check_safely(Reason::Poll);
-        let status = lock(&status).clone();
+        let status = state.now();
         assert_eq!((status.is_stale, status.reloads.refused), (true, n_refused));
         assert_eq!(live.load().as_ref().unwrap().snapshot.revision, good);
     }
     fs::write(fixture.root.join("users/ann.json"), DISABLED).unwrap();
     reloader.check_safely(Reason::Event);
-    let status = lock(&status).clone();
+    let status = state.now();
     assert_eq!((status.is_stale, status.reloads.published), (false, 1));
     let in_force = live.load().as_ref().unwrap().snapshot.revision.clone();
     assert_eq!(in_force, revision_with(DISABLED));
@@ -467,7 +483,7 @@ fn a_panic_while_looking_costs_one_check() {
 
 #[test]
 fn a_store_is_stale_after_a_panic_only_until_a_look_that_finds_it_as_it_is_in_force() {
-    let is_stale = |reloader: &Reloader| lock(&reloader.status).is_stale;
+    let is_stale = |reloader: &Reloader| reloader.state.now().is_stale;
     let panics = |reloader: &mut Reloader| {
         reloader.next_slice = usize::MAX;
         reloader.check_safely(Reason::Poll);
@@ -489,7 +505,7 @@ fn a_store_is_stale_after_a_panic_only_until_a_look_that_finds_it_as_it_is_in_fo
     reloader.signals.must_digest.store(true, Ordering::Release);
     reloader.check_safely(Reason::Event);
     assert!(!is_stale(&reloader), "every file was read on request");
-    let reloads = lock(&reloader.status).reloads;
+    let reloads = reloader.state.now().reloads;
     assert_eq!((reloads.refused, reloads.published), (3, 0));
     // What does not load stays stale, however often it is looked at.
     fs::write(fixture.root.join("users/ann.json"), "{").unwrap();

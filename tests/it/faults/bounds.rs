@@ -1,7 +1,6 @@
 //! Tests the bounds of a connection and its calls from outside.
 
 use std::fs;
-use std::path::Path;
 use std::time::Instant;
 
 use iamd::config::{ACCEPT_BACK_OFF, MAX_HEADER_LIST_BYTES, MAX_SIMULATIONS_AT_ONCE};
@@ -18,7 +17,7 @@ use super::raw::{
     Raw, SETTINGS, call_headers, frame, framed, headers, question,
 };
 use super::{AT_ONCE, GET, decision, descriptors, served};
-use crate::support::{ANN, PATIENCE, Server, eventually, log_field, store_allowing};
+use crate::support::{ANN, PATIENCE, Server, eventually, log_field, store_allowing, write_hole};
 
 /// Prevents `server` from opening any more descriptors, or restores the limit.
 fn limit_descriptors(server: &Server, current: u64) {
@@ -251,13 +250,6 @@ async fn few_interactive_calls_run_at_once() {
     // A thread that has read the store may have existed before.
     assert!(n_more >= 1, "they do run beside each other");
     assert!(n_more <= MAX_SIMULATIONS_AT_ONCE, "{n_more} threads");
-}
-
-/// Makes a file of this many bytes, which takes long to read and no space on the disk.
-fn write_hole(root: &Path) {
-    fs::create_dir_all(root.join("dumps")).unwrap();
-    let hole = fs::File::create(root.join("dumps/hole.json")).unwrap();
-    hole.set_len(250 << 20).unwrap();
 }
 
 /// Returns whether the file is being read.
