@@ -28,6 +28,7 @@ const WRITTEN: &[&str] = &[
     "ConditionResult",
     "StatusResponse",
     "Finding",
+    "WatchRevisionResponse",
 ];
 
 /// The fields of these messages that need a function to write them as JSON, with that function.
@@ -44,6 +45,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("StatusResponse.started_at", "rfc3339"),
     ("StatusResponse.findings_left_out", "count"),
     ("Finding.severity", "severity_name"),
+    ("WatchRevisionResponse.in_force_since", "rfc3339"),
 ];
 
 /// The fields of these messages that JSON leaves out when they are absent.
@@ -57,6 +59,7 @@ const ABSENT: &[&str] = &[
     "StatusResponse.loaded_at",
     "StatusResponse.started_at",
     "Finding.position",
+    "WatchRevisionResponse.in_force_since",
 ];
 
 /// The entries of the maps from names to values. They all become one Rust type.

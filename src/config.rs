@@ -25,7 +25,7 @@ mod read;
 
 pub use address::Address;
 pub use fixed::*;
-pub use read::redact_keys;
+pub use read::{duration, redact_keys};
 
 /// The default path of the store.
 pub const DEFAULT_STORE: &str = "policies";
@@ -177,10 +177,10 @@ settings! {
         insecure_plaintext: bool = One(read::switch), "", Written::Text("false"),
             "Listen without encryption beyond loopback and Unix sockets: anyone on the network path can read and change answers",
             "nobody should open the answers to a network by accident.";
-        drain_timeout: Duration = One(read::duration), "DURATION", Written::Text("5s"),
+        drain_timeout: Duration = One(duration), "DURATION", Written::Text("5s"),
             "How long calls in flight may take after SIGTERM",
             "it is several times the default deadline, and short beside the 30 s that Kubernetes gives a pod to end.";
-        default_deadline: Duration = One(read::duration), "DURATION", Written::Text("1s"),
+        default_deadline: Duration = One(duration), "DURATION", Written::Text("1s"),
             "The deadline of an Authorize call whose client set none",
             "a decision takes microseconds, so a second is enough for a busy machine, and a call that hangs ends soon.";
         log_level: String = One(read::log_filter), "LEVEL", Written::Text("info"),

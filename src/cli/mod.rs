@@ -13,6 +13,7 @@ mod serve;
 mod simulate;
 mod status;
 mod validate;
+mod wait;
 
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,7 @@ enum Command {
     Explain(explain::Args),
     Validate(validate::Args),
     Status(status::Args),
+    Wait(wait::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
 }
@@ -103,6 +105,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::run(args, &common, &mut out),
         Command::Validate(args) => validate::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),
+        Command::Wait(args) => wait::run(&args, &common, &mut out),
         Command::Healthcheck(args) => healthcheck::run(&args, &common, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),
     };

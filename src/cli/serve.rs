@@ -177,7 +177,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
                 let _ = stopped.await; // a dropped sender means stop, too
             };
             server::serve(
-                listeners, authorizer, state, &readiness, &config, &in_flight, stop,
+                listeners, authorizer, state, readiness, &config, &in_flight, stop,
             )
             .await
         }

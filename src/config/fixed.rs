@@ -5,6 +5,9 @@ use std::time::Duration;
 /// How long a command waits for a server's answer. It is longer than the server's own deadline and short for a user.
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long `iamd wait` pauses before it asks again a server that is not there.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
 /// After which time a client should retry while the server has no snapshot: most stores load in well under a second.
 pub const NOT_READY_RETRY: Duration = Duration::from_millis(200);
 

@@ -61,7 +61,7 @@ pub(super) fn log_filter(text: &str) -> anyhow::Result<String> {
 }
 
 /// Reads a duration: `500ms`, `5s`, `2m`, `1h`.
-pub(super) fn duration(text: &str) -> anyhow::Result<Duration> {
+pub fn duration(text: &str) -> anyhow::Result<Duration> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits).unwrap_or((text, ""));
     let millis_per_unit: u64 = match unit {

@@ -1,5 +1,7 @@
 //! The client of a running server, for the command line.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use tokio::runtime::{Builder, Runtime};
 use tonic::Status;
@@ -10,7 +12,7 @@ use tonic_health::pb::health_client::HealthClient;
 
 use super::json::NoAnswer;
 use super::pb::authorization_service_client::AuthorizationServiceClient;
-use super::status::ServerStatus;
+use super::status::{Enforced, ServerStatus};
 use super::{convert, explain, pb, simulate};
 use crate::authorizer::{Answer, Explained, Question, Simulated, Simulation};
 use crate::config::{
@@ -28,10 +30,7 @@ impl Client {
     /// Connects to `127.0.0.1:50051`, `http://host:port` or `unix:/path`.
     pub fn connect(address: &str) -> anyhow::Result<Self> {
         let endpoint = endpoint(address)?;
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .context("no runtime")?;
+        let runtime = runtime()?;
         let connecting = async { tokio::time::timeout(CLIENT_TIMEOUT, endpoint.connect()).await };
         let channel = match runtime.block_on(connecting) {
             Ok(channel) => channel.map_err(|error| anyhow::anyhow!(causes(&error))),
@@ -41,6 +40,17 @@ impl Client {
             )),
         };
         let channel = channel.with_context(|| format!("cannot connect to `{address}`"))?;
+        Ok(Self { runtime, channel })
+    }
+
+    /// Returns a client that connects to `address` with each call, if it is not connected.
+    pub fn lazy(address: &str) -> anyhow::Result<Self> {
+        let endpoint = endpoint(address)?;
+        let runtime = runtime()?;
+        let channel = {
+            let _context = runtime.enter();
+            endpoint.connect_lazy()
+        };
         Ok(Self { runtime, channel })
     }
 
@@ -90,7 +100,35 @@ impl Client {
         request.set_timeout(CLIENT_TIMEOUT);
         match self.runtime.block_on(async { stub.status(request).await }) {
             Ok(response) => Ok(ServerStatus(response.into_inner())),
-            Err(status) => bail!("{}", NoAnswer::by_server("", &status)),
+            Err(status) => bail!("{}", because(&status)),
+        }
+    }
+
+    /// Tells `is_enough` the revision in force and each change of it, until that returns true. Returns false if it never
+    /// does within `timeout`, and the cause if the server cannot be asked or ends the stream.
+    pub fn watch_revision(
+        &self,
+        timeout: Duration,
+        mut is_enough: impl FnMut(Enforced) -> bool,
+    ) -> anyhow::Result<bool> {
+        let mut stub = AuthorizationServiceClient::new(self.channel.clone());
+        let watching = async {
+            let mut enforced = stub
+                .watch_revision(pb::WatchRevisionRequest {})
+                .await?
+                .into_inner();
+            while let Some(next) = enforced.message().await? {
+                if is_enough(Enforced(next)) {
+                    return Ok(());
+                }
+            }
+            Err(Status::unavailable("the server has ended"))
+        };
+        let watched = async { tokio::time::timeout(timeout, watching).await };
+        match self.runtime.block_on(watched) {
+            Ok(Ok(())) => Ok(true),
+            Ok(Err(status)) => bail!("{}", because(&status)),
+            Err(_) => Ok(false),
         }
     }
 
@@ -105,6 +143,19 @@ impl Client {
             Ok(response) => Ok(response.into_inner().status() == ServingStatus::Serving),
             Err(status) => bail!("the health check failed: {}", status.message()),
         }
+    }
+}
+
+fn runtime() -> anyhow::Result<Runtime> {
+    let mut runtime = Builder::new_current_thread();
+    runtime.enable_all().build().context("no runtime")
+}
+
+/// Returns what a status says, with the causes of a failed connection.
+fn because(status: &Status) -> String {
+    match std::error::Error::source(status) {
+        Some(cause) => causes(cause),
+        None => NoAnswer::by_server("", status).to_string(),
     }
 }
 

@@ -9,7 +9,7 @@ use tonic::{Request, Response, Status};
 use super::calls::Place;
 use super::listen::Entrance;
 use super::pb::authorization_service_server::AuthorizationService;
-use super::status::Reporter;
+use super::status::{Reporter, RevisionWatch};
 use super::{convert, explain, pb, simulate};
 use crate::authorizer::{Authorizer, IsWanted, Refusal};
 
@@ -66,6 +66,15 @@ impl AuthorizationService for Grpc {
     ) -> Result<Response<pb::StatusResponse>, Status> {
         check_local(&request)?;
         Ok(Response::new(self.reporter.status()))
+    }
+
+    type WatchRevisionStream = RevisionWatch;
+
+    async fn watch_revision(
+        &self,
+        _request: Request<pb::WatchRevisionRequest>,
+    ) -> Result<Response<RevisionWatch>, Status> {
+        Ok(Response::new(self.reporter.watch()))
     }
 }
 
@@ -124,10 +133,14 @@ mod tests {
     use tonic::codegen::http;
     use tower_service::Service as _;
 
+    use http_body::Body as _;
+
     use super::super::calls::{Bounds, Calls};
+    use super::super::health::Readiness;
     use super::super::pb::authorization_service_server::AuthorizationServiceServer;
     use super::*;
     use crate::config::{Config, Layer};
+    use crate::state::SharedState;
 
     /// Returns a call with an empty message, on a connection of its own.
     fn call(method: &str, timeout: &str) -> http::Request<Body> {
@@ -171,7 +184,7 @@ mod tests {
         let grpc = Grpc {
             authorizer: Arc::new(Authorizer::new(Arc::default(), &config)),
             places: Arc::clone(&simulations),
-            reporter: Reporter::new(Arc::default(), &config),
+            reporter: Reporter::new(Arc::default(), Arc::default(), &config),
         };
         let mut calls = Calls {
             inner: AuthorizationServiceServer::new(grpc),
@@ -203,5 +216,47 @@ mod tests {
         let answer = calls.call(call("Authorize", "9S")).await.unwrap();
         assert_eq!(code(&answer), "14");
         assert_eq!(start.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_of_the_revision_has_no_deadline_and_ends_with_the_drain() {
+        let config = Config::resolve(&Layer::new(), [], None).unwrap().config;
+        let (state, readiness) = (Arc::new(SharedState::new()), Arc::new(Readiness::new()));
+        let (own_state, own_readiness) = (Arc::clone(&state), Arc::clone(&readiness));
+        let grpc = Grpc {
+            authorizer: Arc::new(Authorizer::new(Arc::default(), &config)),
+            places: Arc::new(Semaphore::new(1)),
+            reporter: Reporter::new(own_state, own_readiness, &config),
+        };
+        let mut calls = Calls {
+            inner: AuthorizationServiceServer::new(grpc),
+            bounds: Bounds {
+                places: Arc::new(Semaphore::new(1)),
+                default_deadline: Duration::from_secs(1),
+                max_question_bytes: 10,
+                max_message_bytes: 20,
+            },
+        };
+        let mut call = call("WatchRevision", "1S");
+        call.headers_mut().remove("grpc-timeout");
+        let answer = calls.call(call).await.unwrap();
+        let mut answer = std::pin::pin!(answer.into_body());
+        let mut next = async || {
+            let frame = std::future::poll_fn(|cx| answer.as_mut().poll_frame(cx));
+            let frame = tokio::time::timeout(Duration::from_secs(1), frame).await;
+            frame.map(|frame| frame.map(|frame| frame.unwrap().into_data().ok()))
+        };
+        let of_nothing = Some(Some(Bytes::from_static(&[0; 5])));
+        assert_eq!(next().await, Ok(of_nothing), "an empty message");
+        tokio::time::sleep(Duration::from_secs(24 * 3600)).await;
+        // Other findings are no news of the revision.
+        state.change(|state| state.findings = Vec::new().into());
+        assert!(next().await.is_err(), "nothing is sent");
+        state.change(|state| state.is_stale = true);
+        let stale = Some(Some(Bytes::from_static(&[0, 0, 0, 0, 2, 3 << 3, 1])));
+        assert_eq!(next().await, Ok(stale));
+        readiness.draining();
+        assert_eq!(next().await, Ok(Some(None)), "the trailers");
+        assert_eq!(next().await, Ok(None), "the end");
     }
 }

@@ -45,6 +45,14 @@ impl Readiness {
         self.0.send_replace(State::Draining);
     }
 
+    /// Waits until the server drains.
+    pub(super) fn drain(&self) -> impl Future<Output = ()> + Send + use<> {
+        let mut states = self.0.subscribe();
+        async move {
+            let _ = states.wait_for(|state| *state == State::Draining).await; // a server that is gone drains, too
+        }
+    }
+
     /// Returns the gRPC service that tells clients.
     pub(super) fn service(&self) -> HealthService {
         HealthService(self.0.subscribe())

@@ -56,7 +56,7 @@ pub async fn serve(
     listeners: Listeners,
     authorizer: Arc<Authorizer>,
     state: Arc<SharedState>,
-    readiness: &Readiness,
+    readiness: Arc<Readiness>,
     config: &Config,
     in_flight: &InFlight,
     stop: impl Future<Output = ()>,
@@ -106,13 +106,13 @@ pub async fn serve(
 fn routes(
     authorizer: Arc<Authorizer>,
     state: Arc<SharedState>,
-    readiness: &Readiness,
+    readiness: Arc<Readiness>,
     config: &Config,
 ) -> anyhow::Result<Routes> {
     let grpc = Grpc {
         authorizer,
         places: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
-        reporter: Reporter::new(state, config),
+        reporter: Reporter::new(state, Arc::clone(&readiness), config),
     };
     let authorization =
         AuthorizationServiceServer::new(grpc).max_decoding_message_size(config.max_message_bytes);

@@ -1,10 +1,16 @@
-//! `Status` on the wire: the state of the server becomes a message, and a message what a client reads of it.
+//! `Status` and `WatchRevision` on the wire: the state of the server becomes a message, and a message what a client
+//! reads of it.
 
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use jiff::Timestamp;
 use prost::Message as _;
+use tokio_stream::Stream;
+use tokio_stream::wrappers::WatchStream;
 
+use super::health::Readiness;
 use super::{convert, pb};
 use crate::config::{Config, MAX_STATUS_FINDINGS};
 use crate::language::finding::{Escaped, Finding, Severity};
@@ -14,6 +20,7 @@ use crate::state::{SharedState, StoreState};
 #[derive(Debug)]
 pub(super) struct Reporter {
     state: Arc<SharedState>,
+    readiness: Arc<Readiness>,
     /// The directory of the store.
     store: String,
     started_at: Timestamp,
@@ -21,9 +28,10 @@ pub(super) struct Reporter {
 
 impl Reporter {
     /// Returns the reporter of a server that starts now with the settings of `config`.
-    pub(super) fn new(state: Arc<SharedState>, config: &Config) -> Self {
+    pub(super) fn new(state: Arc<SharedState>, readiness: Arc<Readiness>, config: &Config) -> Self {
         Self {
             state,
+            readiness,
             store: config.store.display().to_string(),
             started_at: Timestamp::now(),
         }
@@ -48,6 +56,55 @@ impl Reporter {
             store: self.store.clone(),
             findings_left_out: n_left_out as u64,
         }
+    }
+
+    /// Returns the revision in force and its changes.
+    pub(super) fn watch(&self) -> RevisionWatch {
+        RevisionWatch {
+            states: WatchStream::new(self.state.watch()),
+            drain: Box::pin(self.readiness.drain()),
+            has_ended: false,
+            told: None,
+        }
+    }
+}
+
+/// A stream of the revision in force: first the current one, then each change, until the server drains.
+pub(super) struct RevisionWatch {
+    states: WatchStream<StoreState>,
+    /// Ends when the server drains. Otherwise every client that watches would hold up the drain.
+    drain: Pin<Box<dyn Future<Output = ()> + Send>>,
+    has_ended: bool,
+    /// What the client was told last. Most changes of the state, such as other findings, are none of the revision.
+    told: Option<pb::WatchRevisionResponse>,
+}
+
+impl Stream for RevisionWatch {
+    type Item = Result<pb::WatchRevisionResponse, tonic::Status>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        while let Poll::Ready(Some(state)) = Pin::new(&mut self.states).poll_next(cx) {
+            let message = revision_message(&state);
+            if self.told.as_ref() != Some(&message) {
+                self.told = Some(message.clone());
+                return Poll::Ready(Some(Ok(message)));
+            }
+        }
+        ready!(self.drain.as_mut().poll(cx));
+        self.has_ended = true;
+        Poll::Ready(None)
+    }
+}
+
+fn revision_message(state: &StoreState) -> pb::WatchRevisionResponse {
+    let in_force = state.in_force.as_ref();
+    pb::WatchRevisionResponse {
+        revision: state.revision().to_owned(),
+        in_force_since: in_force.map(|in_force| convert::wire_timestamp(in_force.since)),
+        stale: state.is_stale,
     }
 }
 
@@ -151,6 +208,32 @@ impl ServerStatus {
     /// Writes it as proto3 JSON, on several lines.
     pub fn to_json(&self) -> String {
         serde_json::to_string_pretty(&self.0).unwrap_or_default()
+    }
+}
+
+/// The revision that a server enforces, as a client reads it.
+#[derive(Clone, Debug)]
+pub struct Enforced(pub(super) pb::WatchRevisionResponse);
+
+impl Enforced {
+    /// Returns the revision; empty before the first good load.
+    pub fn revision(&self) -> &str {
+        &self.0.revision
+    }
+
+    /// Returns the time at which it came into force.
+    pub fn since(&self) -> Option<Timestamp> {
+        time(self.0.in_force_since)
+    }
+
+    /// Returns whether the store on disk does not load.
+    pub fn is_stale(&self) -> bool {
+        self.0.stale
+    }
+
+    /// Writes it as proto3 JSON, on one line.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.0).unwrap_or_default()
     }
 }
 

@@ -155,6 +155,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "cli::simulate",
             "cli::status",
             "cli::validate",
+            "cli::wait",
         ],
         "the command runs its subcommands, which return its `Status`",
     ),

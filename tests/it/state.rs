@@ -1,14 +1,18 @@
-//! What a server tells of its store: `Status` and `iamd status`, by the real binary.
+//! What a server tells of its store: `Status`, `WatchRevision` and the commands that ask for them, by the real binary.
+
+use std::fs;
+use std::process::Child;
 
 use iamd::service::pb;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tonic::Code;
+use tempfile::TempDir;
+use tonic::{Code, Streaming};
 use tonic_types::StatusExt;
 
 use crate::support::{
-    Client, Finished, Server, allow, ann_asks, channel_to, eventually, iamd, revision, run,
-    store_allowing, user, write, write_by_rename, write_hole, write_store,
+    Client, Finished, PATIENCE, Server, allow, ann_asks, channel_to, eventually, iamd, revision,
+    run, store_allowing, user, write, write_by_rename, write_hole, write_store,
 };
 
 const GET: &str = "orders:Get";
@@ -181,4 +185,239 @@ fn a_server_that_cannot_be_asked_is_status_2() {
         assert_eq!(finished.stdout, "");
         assert!(finished.stderr.starts_with("error: "), "{finished:?}");
     }
+}
+
+/// A watch of the revision that a server enforces.
+struct Watch(Streaming<pb::WatchRevisionResponse>);
+
+impl Watch {
+    async fn of(client: &mut Client) -> Self {
+        let watch = client.watch_revision(pb::WatchRevisionRequest {}).await;
+        Self(watch.unwrap().into_inner())
+    }
+
+    /// Returns the next message, or `None` at the end of a stream that ends well.
+    async fn next(&mut self) -> Option<pb::WatchRevisionResponse> {
+        let next = tokio::time::timeout(PATIENCE, self.0.message()).await;
+        next.expect("a message or the end").unwrap()
+    }
+
+    /// Returns the revision of the next message, and whether it is stale.
+    async fn next_revision(&mut self) -> (String, bool) {
+        let next = self.next().await.expect("a message");
+        assert!(next.in_force_since.is_some());
+        (next.revision, next.stale)
+    }
+}
+
+#[tokio::test]
+async fn a_watch_tells_of_a_reload_and_a_break_and_holds_up_no_drain() {
+    let store = store_allowing(GET);
+    let first = revision(store.path());
+    let mut server = Server::start_with(
+        store.path(),
+        &["--listen", "127.0.0.1:0", "--drain-timeout", "1h"],
+    );
+    let mut client = server.client().await;
+    let mut watch = Watch::of(&mut client).await;
+    let now = watch.next().await.unwrap();
+    let expected = pb::WatchRevisionResponse {
+        revision: first.clone(),
+        in_force_since: status_of(&mut client).await.loaded_at,
+        stale: false,
+    };
+    assert_eq!(now, expected);
+
+    let ann = |action: &str| user("ann", &allow(action));
+    write_by_rename(store.path(), "users/ann.json", &ann(REFUND));
+    let second = revision(store.path());
+    assert_ne!(first, second);
+    assert_eq!(watch.next_revision().await, (second.clone(), false));
+    let answer = client.authorize(ann_asks(GET)).await.unwrap();
+    assert_eq!(answer.into_inner().revision, second, "never stale");
+    // A look that finds no change is no news.
+    server.signal("HUP");
+    write_by_rename(store.path(), "users/ann.json", "{");
+    assert_eq!(watch.next_revision().await, (second.clone(), true));
+    write_by_rename(store.path(), "users/ann.json", &ann(REFUND));
+    assert_eq!(watch.next_revision().await, (second, false));
+    write_by_rename(store.path(), "users/ann.json", &ann(GET));
+    assert_eq!(watch.next_revision().await, (first, false));
+
+    server.signal("TERM");
+    assert_eq!(watch.next().await, None, "it ends well");
+    assert_eq!(server.exit_status().code(), Some(0), "{:?}", server.log());
+}
+
+#[tokio::test]
+async fn a_watch_is_open_to_the_network_and_before_the_first_load() {
+    let store = store_allowing(GET);
+    let options = ["--listen", "0.0.0.0:0", "--insecure-plaintext"];
+    let server = Server::start_with(store.path(), &options);
+    let mut client = server.client().await;
+    let mut watch = Watch::of(&mut client).await;
+    let now = watch.next_revision().await;
+    assert_eq!(now, (revision(store.path()), false));
+
+    write_hole(store.path());
+    let loading = Server::start(store.path());
+    let mut client = Client::new(loading.channel());
+    let mut watch = Watch::of(&mut client).await;
+    let nothing = pb::WatchRevisionResponse::default();
+    assert_eq!(watch.next().await, Some(nothing));
+}
+
+/// Starts `iamd wait` with `options`.
+fn start_to_wait(address: &str, options: &[&str]) -> Child {
+    let mut command = iamd(["wait", "--server", address]);
+    command.args(options).spawn().unwrap()
+}
+
+/// Waits for its end.
+async fn end_of(mut waiting: Child) -> Finished {
+    let ended = eventually("the end", async || waiting.try_wait().unwrap());
+    let status = ended.await.code();
+    let output = waiting.wait_with_output().unwrap();
+    Finished {
+        status,
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Returns how many sockets the process has open.
+fn n_sockets(id: u32) -> usize {
+    let open = fs::read_dir(format!("/proc/{id}/fd")).unwrap();
+    let targets = open.flatten().flat_map(|entry| fs::read_link(entry.path()));
+    targets
+        .filter(|target| target.to_string_lossy().starts_with("socket:"))
+        .count()
+}
+
+#[tokio::test]
+async fn a_wait_ends_once_the_revision_is_in_force() {
+    let (store, next) = (store_allowing(GET), store_allowing(REFUND));
+    let server = Server::start(store.path());
+    let address = server.address();
+    let loaded = |line: &str| line.contains("the store is loaded").then_some(());
+    server.wait_for_log("the first revision", loaded);
+    let n_before = n_sockets(server.id());
+    let wanted = revision(next.path());
+    let directory = next.path().to_str().unwrap();
+    let waiting = [
+        start_to_wait(&address, &["--revision", &wanted]),
+        start_to_wait(&address, &["--store", directory, "--output", "json"]),
+    ];
+    eventually("both clients", async || {
+        (n_sockets(server.id()) >= n_before + 2).then_some(())
+    })
+    .await;
+    write_store(store.path(), REFUND);
+    let [by_revision, by_directory] = waiting;
+    let by_revision = end_of(by_revision).await;
+    let in_force = format!("{wanted} is in force\n");
+    assert_eq!(
+        (by_revision.status, by_revision.stdout),
+        (Some(0), in_force)
+    );
+    let by_directory = end_of(by_directory).await;
+    assert_eq!(by_directory.status, Some(0), "{by_directory:?}");
+    let mut told = json_of(&by_directory);
+    check_time(&mut told, "inForceSince", Timestamp::UNIX_EPOCH);
+    assert_eq!(
+        told,
+        json!({"revision": wanted, "inForceSince": true, "stale": false})
+    );
+    // It is in force already.
+    let again = ask("wait", &address, &["--revision", &wanted]);
+    assert_eq!((again.status, again.stderr.as_str()), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn a_server_that_starts_later_is_waited_for() {
+    let store = store_allowing(GET);
+    let sockets = TempDir::new().unwrap();
+    let address = format!("unix:{}", sockets.path().join("iamd.sock").display());
+    let wanted = revision(store.path());
+    let mut waiting = start_to_wait(&address, &["--revision", &wanted]);
+    // Once it runs, nobody answers it.
+    eventually("its threads", async || {
+        let names = fs::read_to_string(format!("/proc/{}/comm", waiting.id())).ok()?;
+        names.starts_with("iamd").then_some(())
+    })
+    .await;
+    assert!(waiting.try_wait().unwrap().is_none(), "it waits");
+    let _server = Server::start_with(store.path(), &["--listen", &address]);
+    let finished = end_of(waiting).await;
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_that_was_in_vain_says_what_is_in_force_instead_and_why() {
+    let store = store_allowing(GET);
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    let address = server.address();
+    let in_force = revision(store.path());
+    let wanted = "0123456789abcdef0123456789abcdef";
+    let briefly = ["--revision", wanted, "--timeout", "300ms"];
+    let finished = ask("wait", &address, &briefly);
+    assert_eq!((finished.status, finished.stdout.as_str()), (Some(1), ""));
+    let expected = format!(
+        "error: {wanted} is not in force after 300ms: `{address}` enforces {in_force} since 2"
+    );
+    assert!(finished.stderr.starts_with(&expected), "{finished:?}");
+    assert_eq!(finished.stderr.lines().count(), 1, "{finished:?}");
+
+    write_by_rename(store.path(), "users/ann.json", "{");
+    eventually("a stale store", async || {
+        status_of(&mut client).await.stale.then_some(())
+    })
+    .await;
+    let finished = ask("wait", &address, &briefly);
+    assert_eq!(finished.status, Some(1), "{finished:?}");
+    let lines: Vec<&str> = finished.stderr.lines().collect();
+    assert!(lines[0].starts_with(&expected), "{lines:#?}");
+    assert_eq!(lines[1], "error: the server's store does not load");
+    assert!(
+        lines[2].starts_with("users/ann.json:1:1: error[syntax]: "),
+        "{lines:#?}"
+    );
+
+    drop(server);
+    let finished = ask("wait", &address, &briefly);
+    assert_eq!(finished.status, Some(1), "{finished:?}");
+    let expected = format!("error: {wanted} is not in force after 300ms: cannot ask `{address}`: ");
+    assert!(finished.stderr.starts_with(&expected), "{finished:?}");
+    assert!(finished.stderr.contains("refused"), "{finished:?}");
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_status_2() {
+    let broken = store_allowing(GET);
+    write(broken.path(), "users/ann.json", "{");
+    let directory = broken.path().to_str().unwrap();
+    let finished = ask("wait", "127.0.0.1:1", &["--store", directory]);
+    assert_eq!((finished.status, finished.stdout.as_str()), (Some(2), ""));
+    assert!(
+        finished
+            .stderr
+            .starts_with("users/ann.json:1:1: error[syntax]: "),
+        "{finished:?}"
+    );
+    let revision = "0123456789abcdef0123456789abcdef";
+    for bad in [
+        &[][..],
+        &["--revision", ""],
+        &["--revision", "0123"],
+        &["--revision", "0123456789ABCDEF0123456789ABCDEF"],
+        &["--revision", revision, "--store", directory],
+        &["--revision", revision, "--timeout", "60"],
+    ] {
+        let finished = ask("wait", "127.0.0.1:1", bad);
+        assert_eq!(finished.status, Some(2), "{bad:?}: {finished:?}");
+        assert_eq!(finished.stdout, "", "{bad:?}");
+    }
+    let finished = ask("wait", "no address", &["--revision", revision]);
+    assert_eq!(finished.status, Some(2), "{finished:?}");
 }

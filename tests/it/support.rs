@@ -405,8 +405,8 @@ pub async fn within<T>(
         let left = limit.saturating_sub(begun.elapsed());
         match tokio::time::timeout(left, condition()).await {
             Ok(Some(found)) => return found,
-            Ok(None) => tokio::time::sleep(PACE).await,
-            Err(_) => panic!("{what} has not come in {limit:?}"),
+            Ok(None) if begun.elapsed() < limit => tokio::time::sleep(PACE).await,
+            _ => panic!("{what} has not come in {limit:?}"),
         }
     }
 }

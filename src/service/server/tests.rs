@@ -65,7 +65,7 @@ impl Running {
                     listeners,
                     authorizer,
                     state,
-                    &readiness,
+                    readiness,
                     &config,
                     &InFlight::default(),
                     stop,
