@@ -10,7 +10,7 @@ use std::{env, error::Error, fs};
 use prost::Message;
 use prost_types::{DescriptorProto, FileDescriptorSet};
 
-const PROTOS: &[&str] = &["iamd/v1/authorization.proto"];
+const PROTOS: &[&str] = &["iamd/v1/authorization.proto", "grpc/health/v1/health.proto"];
 
 /// The messages of explanations and of the server's state. They derive `Serialize`, since JSON is their only other form.
 const WRITTEN: &[&str] = &[

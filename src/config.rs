@@ -242,10 +242,22 @@ pub enum Source {
     Flag,
     /// The environment variable of this name.
     Variable(String),
-    /// The configuration file.
-    File,
+    /// The configuration file of this path.
+    File(String),
     /// The default, because no other source has a value.
     Default,
+}
+
+impl fmt::Display for Source {
+    /// Writes `flag`, `variable NAME`, `file PATH` or `default`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Flag => f.write_str("flag"),
+            Self::Variable(name) => write!(f, "variable {name}"),
+            Self::File(path) => write!(f, "file {path}"),
+            Self::Default => f.write_str("default"),
+        }
+    }
 }
 
 /// The texts of settings by key. A list has several texts.
@@ -256,6 +268,8 @@ pub type Layer = BTreeMap<String, Vec<String>>;
 pub struct Resolved {
     /// The settings.
     pub config: Config,
+    /// The texts that each setting was read from, one unless it is a list.
+    pub texts: BTreeMap<&'static str, Vec<String>>,
     /// The source of each setting.
     pub sources: BTreeMap<&'static str, Source>,
     /// Warnings about variables that look like settings and are not.
@@ -271,11 +285,13 @@ impl Config {
         file: Option<(&str, &str)>,
     ) -> anyhow::Result<Resolved> {
         let (variables, warnings) = variable_layer(variables);
-        let file = match file {
+        let (file_name, file) = match file {
             Some((name, text)) => {
-                file_layer(text).with_context(|| format!("the configuration file `{name}`"))?
+                let layer = file_layer(text);
+                let layer = layer.with_context(|| format!("the configuration file `{name}`"))?;
+                (name, layer)
             }
-            None => Layer::new(),
+            None => ("", Layer::new()),
         };
         let mut sources = BTreeMap::new();
         let mut texts = BTreeMap::new();
@@ -293,7 +309,7 @@ impl Config {
                     if is_list { split } else { vec![value.clone()] },
                 )
             } else if let Some(values) = file.get(setting.key) {
-                (Source::File, values.clone())
+                (Source::File(file_name.to_owned()), values.clone())
             } else {
                 (Source::Default, vec![setting.default.to_string()])
             };
@@ -307,8 +323,10 @@ impl Config {
         let mut config = texts.config()?;
         config.redact_keys = redact_keys(config.redact_keys);
         config.check()?;
+        let texts = texts.texts;
         Ok(Resolved {
             config,
+            texts,
             sources,
             warnings,
         })

@@ -6,10 +6,13 @@ mod answerer;
 mod ask;
 mod authorize;
 mod completions;
+mod config;
 pub mod explain;
 mod healthcheck;
 mod lines;
+mod revision;
 mod serve;
+mod settings;
 mod simulate;
 mod status;
 mod validate;
@@ -73,6 +76,8 @@ enum Command {
     Validate(validate::Args),
     Status(status::Args),
     Wait(wait::Args),
+    Revision(revision::Args),
+    Config(config::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
 }
@@ -106,6 +111,8 @@ pub fn main() -> ExitCode {
         Command::Validate(args) => validate::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),
         Command::Wait(args) => wait::run(&args, &common, &mut out),
+        Command::Revision(args) => revision::run(&args, &common, &mut out),
+        Command::Config(args) => config::run(args, &common, &mut out),
         Command::Healthcheck(args) => healthcheck::run(&args, &common, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),
     };

@@ -1,21 +1,20 @@
 //! `iamd serve`.
 
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use clap::{Arg, ArgAction, ArgMatches, FromArgMatches};
+use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::settings::Settings;
 use super::{Common, Status};
 use crate::authorizer::Authorizer;
 use crate::config::{
-    self, Config, DecisionCache, LOG_PATIENCE, LOG_PATIENCE_AT_START, Layer, RESERVED_DESCRIPTORS,
-    Resolved, SECOND_SIGNAL_AFTER, SETTINGS, Setting, Source,
+    Config, DecisionCache, LOG_PATIENCE, LOG_PATIENCE_AT_START, RESERVED_DESCRIPTORS,
+    SECOND_SIGNAL_AFTER,
 };
 use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
@@ -26,34 +25,23 @@ use crate::store::watch::Watcher;
 use crate::store::{Loaded, Loader, Refused};
 use crate::telemetry::{self, Logging, micros};
 
-/// The settings that were given as flags.
-#[derive(Debug)]
-pub(super) struct Args {
-    config: Option<PathBuf>,
-    settings: Layer,
-}
-
 /// How long tasks and threads that still run may take to stop after the drain.
 const FAREWELL: Duration = Duration::from_millis(100);
 
+/// Run the sidecar; without flags it serves ./policies on 127.0.0.1:50051
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Every flag --a-b has the variable IAMD_A_B and the key a_b of the configuration file: the flag wins \
+                  over the variable, the variable over the file. SIGHUP reads the store anew; SIGTERM ends the server \
+                  once the calls in flight are answered."
+)]
+pub(super) struct Args {
+    #[command(flatten)]
+    settings: Settings,
+}
+
 pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
-    let Args {
-        config: path,
-        mut settings,
-    } = args;
-    if let Some(store) = &common.store {
-        let store = store
-            .to_str()
-            .context("the path of the store is not UTF-8")?;
-        settings.insert("store".to_owned(), vec![store.to_owned()]);
-    }
-    let variables = variables()?;
-    let path = path.or_else(|| std::env::var_os("IAMD_CONFIG").map(PathBuf::from));
-    let file = path.map(|path| read(&path)).transpose()?;
-    let file = file
-        .as_ref()
-        .map(|(name, text)| (name.as_str(), text.as_str()));
-    let resolved = Config::resolve(&settings, variables, file)?;
+    let resolved = args.settings.resolve(common)?;
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     if let Some(n_threads) = resolved.config.worker_threads {
         runtime.worker_threads(n_threads);
@@ -68,7 +56,7 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
         let _context = runtime.enter();
         listen(SignalKind::from_raw(libc::SIGXFSZ))?
     };
-    telemetry::start(&logging(&resolved))?;
+    telemetry::start(&logging(&resolved.config))?;
     let version = env!("CARGO_PKG_VERSION");
     let (pid, store) = (std::process::id(), resolved.config.store.display());
     tracing::info!(version, pid, %store, "iamd starts");
@@ -117,42 +105,10 @@ fn keep_descriptors_back(config: &mut Config) {
     }
 }
 
-/// Returns the configuration file's name and text.
-fn read(path: &Path) -> anyhow::Result<(String, String)> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the configuration file `{name}`"))?;
-    Ok((name, text))
-}
-
-/// Returns the environment variables that may be settings.
-fn variables() -> anyhow::Result<Vec<(String, String)>> {
-    let mut variables = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        let Some(name) = name
-            .into_string()
-            .ok()
-            .filter(|name| name.starts_with("IAMD_"))
-        else {
-            continue;
-        };
-        let Ok(value) = value.into_string() else {
-            bail!("the variable `{name}` is not UTF-8")
-        };
-        variables.push((name, value));
-    }
-    Ok(variables)
-}
-
-/// Returns the settings of the log. `RUST_LOG` counts only if `log_level` has its default.
-fn logging(resolved: &Resolved) -> Logging {
-    let config = &resolved.config;
-    let is_default = resolved.sources.get("log_level") == Some(&Source::Default);
-    let rust_log = std::env::var("RUST_LOG")
-        .ok()
-        .filter(|filter| is_default && !filter.is_empty());
+/// Returns the settings of the log.
+fn logging(config: &Config) -> Logging {
     Logging {
-        filter: rust_log.unwrap_or_else(|| config.log_level.clone()),
+        filter: config.log_level.clone(),
         format: config.log_format,
         colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
     }
@@ -347,73 +303,4 @@ impl Stop {
 
 fn listen(kind: SignalKind) -> anyhow::Result<Signal> {
     signal(kind).context("signals cannot be caught")
-}
-
-impl FromArgMatches for Args {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut settings = Layer::new();
-        for setting in own_settings() {
-            if let Some(values) = matches.get_many::<String>(setting.key) {
-                settings.insert(setting.key.to_owned(), values.cloned().collect());
-            }
-        }
-        Ok(Self {
-            config: matches.get_one::<PathBuf>("config").cloned(),
-            settings,
-        })
-    }
-
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        *self = Self::from_arg_matches(matches)?;
-        Ok(())
-    }
-}
-
-/// The flags are made from the table of settings, so that no flag can be missing or differ from its setting.
-impl clap::Args for Args {
-    fn augment_args(command: clap::Command) -> clap::Command {
-        let file = Arg::new("config")
-            .long("config")
-            .value_name("FILE")
-            .value_parser(clap::value_parser!(PathBuf))
-            .help("A configuration file in YAML, with the keys of these flags [env: IAMD_CONFIG]");
-        command
-            .about("Run the sidecar; without flags it serves ./policies on 127.0.0.1:50051")
-            .after_help(
-                "Every flag --a-b has the variable IAMD_A_B and the key a_b of the configuration file: the flag wins \
-                 over the variable, the variable over the file. SIGHUP reads the store anew; SIGTERM ends the server \
-                 once the calls in flight are answered.",
-            )
-            .arg(file)
-            .args(own_settings().map(flag))
-    }
-
-    fn augment_args_for_update(command: clap::Command) -> clap::Command {
-        Self::augment_args(command)
-    }
-}
-
-/// Returns all settings except `store`, which every command has.
-fn own_settings() -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(|setting| setting.key != "store")
-}
-
-fn flag(setting: &'static Setting) -> Arg {
-    let variable = config::variable(setting.key);
-    let help = format!(
-        "{} [env: {variable}] [default: {}]",
-        setting.help, setting.default
-    );
-    let flag = Arg::new(setting.key)
-        .long(config::flag(setting.key))
-        .help(help);
-    match (setting.key, setting.value) {
-        (_, value) if setting.is_list() => flag.value_name(value).action(ArgAction::Append),
-        (_, "") => flag
-            .num_args(0..=1)
-            .require_equals(true)
-            .default_missing_value("true")
-            .value_name("true|false"),
-        (_, value) => flag.value_name(value),
-    }
 }

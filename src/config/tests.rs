@@ -60,7 +60,8 @@ fn a_flag_beats_a_variable_beats_the_file_beats_the_default() {
         resolved.sources.get("drain_timeout"),
         Some(&Source::Variable("IAMD_DRAIN_TIMEOUT".into()))
     );
-    assert_eq!(resolved.sources.get("log_format"), Some(&Source::File));
+    let file = Source::File("iamd.yaml".into());
+    assert_eq!(resolved.sources.get("log_format"), Some(&file));
     assert_eq!(resolved.sources.get("listen"), Some(&Source::Default));
 }
 

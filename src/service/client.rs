@@ -6,10 +6,10 @@ use anyhow::{Context as _, bail};
 use tokio::runtime::{Builder, Runtime};
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
-use tonic_health::pb::HealthCheckRequest;
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_client::HealthClient;
 
+use super::health_pb::HealthCheckRequest;
+use super::health_pb::health_check_response::ServingStatus;
+use super::health_pb::health_client::HealthClient;
 use super::json::NoAnswer;
 use super::pb::authorization_service_client::AuthorizationServiceClient;
 use super::status::{Enforced, ServerStatus};

@@ -1,7 +1,7 @@
 //! `grpc.health.v1`: whether iamd answers questions.
 //!
 //! This does not use tonic-health's service. Its watches never end, so every client that watches would hold up a drain
-//! until the drain is cut, and it refuses unknown names where the protocol asks for `SERVICE_UNKNOWN`.
+//! until the drain is cut, it refuses unknown names where the protocol asks for `SERVICE_UNKNOWN`, and it has no `List`.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -10,11 +10,14 @@ use tokio::sync::watch;
 use tokio_stream::Stream;
 use tokio_stream::wrappers::WatchStream;
 use tonic::{Request, Response, Status};
-use tonic_health::pb::health_check_response::ServingStatus;
-use tonic_health::pb::health_server::Health;
-use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::convert::brief;
+use super::health_pb::health_check_response::ServingStatus;
+use super::health_pb::health_list_response::StatusesEntry;
+use super::health_pb::health_server::Health;
+use super::health_pb::{
+    HealthCheckRequest, HealthCheckResponse, HealthListRequest, HealthListResponse,
+};
 use super::pb::authorization_service_server::SERVICE_NAME;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,9 +72,12 @@ impl Default for Readiness {
 #[derive(Debug)]
 pub(super) struct HealthService(watch::Receiver<State>);
 
-/// Returns whether `service` is a name that has a state. The empty name stands for the server as a whole.
+/// The names that have a state. The empty name stands for the server as a whole.
+const SERVICES: &[&str] = &["", SERVICE_NAME];
+
+/// Returns whether `service` is a name that has a state.
 fn is_known(service: &str) -> bool {
-    service.is_empty() || service == SERVICE_NAME
+    SERVICES.contains(&service)
 }
 
 fn status(state: State) -> ServingStatus {
@@ -96,6 +102,20 @@ impl Health for HealthService {
         }
         Ok(Response::new(HealthCheckResponse {
             status: status(*self.0.borrow()).into(),
+        }))
+    }
+
+    async fn list(
+        &self,
+        _request: Request<HealthListRequest>,
+    ) -> Result<Response<HealthListResponse>, Status> {
+        let status = status(*self.0.borrow()).into();
+        let entry = |name: &&str| StatusesEntry {
+            key: (*name).to_owned(),
+            value: Some(HealthCheckResponse { status }),
+        };
+        Ok(Response::new(HealthListResponse {
+            statuses: SERVICES.iter().map(entry).collect(),
         }))
     }
 
@@ -169,12 +189,22 @@ mod tests {
                     .into_inner()
                     .status()
             };
+            let list = async || {
+                let answer = service.list(Request::new(HealthListRequest {})).await;
+                let mut entries = answer.unwrap().into_inner().statuses.into_iter();
+                entries.find(|entry| entry.key == name).unwrap().value
+            };
+            let told = async || {
+                let status = check().await;
+                assert_eq!(list().await.unwrap().status(), status);
+                status
+            };
             readiness.0.send_replace(State::Loading);
-            assert_eq!(check().await, ServingStatus::NotServing);
+            assert_eq!(told().await, ServingStatus::NotServing);
             readiness.ready();
-            assert_eq!(check().await, ServingStatus::Serving);
+            assert_eq!(told().await, ServingStatus::Serving);
             readiness.draining();
-            assert_eq!(check().await, ServingStatus::NotServing);
+            assert_eq!(told().await, ServingStatus::NotServing);
         }
         assert_eq!(
             service

@@ -36,3 +36,14 @@ pub mod pb {
     pub const FILE_DESCRIPTOR_SET: &[u8] =
         include_bytes!(concat!(env!("OUT_DIR"), "/iamd.descriptors.bin"));
 }
+
+/// The types of `proto/grpc/health/v1/health.proto`, which documents them.
+#[expect(
+    missing_docs,
+    unused_qualifications,
+    clippy::allow_attributes,
+    reason = "generated; documented in the protocol"
+)]
+pub mod health_pb {
+    tonic::include_proto!("grpc.health.v1");
+}

@@ -7,11 +7,11 @@ use anyhow::Context as _;
 use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic_health::pb::health_server::HealthServer;
 
 use super::calls::{Bounds, Calls};
 use super::grpc::Grpc;
 pub use super::health::Readiness;
+use super::health_pb::health_server::HealthServer;
 use super::listen::{Drain, Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
@@ -119,7 +119,6 @@ fn routes(
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(pb::FILE_DESCRIPTOR_SET)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     Ok(Routes::new(authorization)
         .add_service(HealthServer::new(readiness.service()))

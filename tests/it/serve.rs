@@ -6,7 +6,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use iamd::service::pb;
+use iamd::service::{health_pb, pb};
 use pb::authorization_service_client::AuthorizationServiceClient;
 use prost::Message;
 use prost_types::FileDescriptorProto;
@@ -527,6 +527,14 @@ async fn health_knows_its_services() {
         health(&channel, "no.such.Service").await,
         Err(Code::NotFound)
     );
+    let mut client = health_pb::health_client::HealthClient::new(channel);
+    let listed = client.list(health_pb::HealthListRequest {}).await.unwrap();
+    let listed = listed.into_inner().statuses.into_iter();
+    let listed: Vec<_> = listed
+        .map(|entry| (entry.key, entry.value.unwrap().status()))
+        .collect();
+    let serving = health_pb::health_check_response::ServingStatus::Serving;
+    assert_eq!(listed, ["", SERVICE].map(|name| (name.to_owned(), serving)));
 
     let address = server.address();
     let serving = run(iamd(["healthcheck", "--server", &address]), "");

@@ -421,3 +421,149 @@ fn what_cannot_be_waited_for_is_status_2() {
     let finished = ask("wait", "no address", &["--revision", revision]);
     assert_eq!(finished.status, Some(2), "{finished:?}");
 }
+
+#[test]
+fn a_revision_is_that_of_the_content_and_the_one_that_a_server_has() {
+    let store = store_allowing(GET);
+    let print = |arguments: &[&str]| {
+        let mut command = iamd(["revision"]);
+        command.args(arguments);
+        command.env("IAMD_STORE", store.path());
+        run(command, "")
+    };
+    let directory = store.path().to_str().unwrap();
+    let first = revision(store.path());
+    for arguments in [&[][..], &[directory], &["--store", directory]] {
+        let finished = print(arguments);
+        let printed = (finished.status, finished.stdout.as_str(), &*finished.stderr);
+        assert_eq!(
+            printed,
+            (Some(0), format!("{first}\n").as_str(), ""),
+            "{arguments:?}"
+        );
+    }
+    let as_json = print(&["--output", "json"]);
+    assert_eq!(json_of(&as_json), json!({"revision": first}));
+    write_store(store.path(), REFUND);
+    let second = print(&[]).stdout;
+    assert_ne!(second.trim(), first);
+    write_store(store.path(), GET);
+    assert_eq!(print(&[]).stdout.trim(), first, "only the content counts");
+
+    write(store.path(), "users/ann.json", "{");
+    let refused = print(&[]);
+    assert_eq!((refused.status, refused.stdout.as_str()), (Some(2), ""));
+    let finding = "users/ann.json:1:1: error[syntax]: ";
+    assert!(refused.stderr.starts_with(finding), "{refused:?}");
+    let both = print(&[directory, "--store", directory]);
+    assert_eq!((both.status, both.stdout.as_str()), (Some(2), ""));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_has_the_revision_that_is_printed_for_its_directory() {
+    let store = store_allowing(GET);
+    let server = Server::start(store.path());
+    let mut client = server.client().await;
+    let mut command = iamd(["revision"]);
+    command.arg(store.path());
+    let printed = run(command, "").stdout;
+    assert_eq!(printed.trim(), status_of(&mut client).await.revision);
+}
+
+#[test]
+fn each_setting_is_shown_with_its_source() {
+    let folder = TempDir::new().unwrap();
+    write(
+        folder.path(),
+        "iamd.yaml",
+        "drain_timeout: 3s\nlog_level: debug\nlisten: ['127.0.0.1:1', 'unix:/x']\n",
+    );
+    let file = folder.path().join("iamd.yaml");
+    let file = file.to_str().unwrap();
+    let show = |options: &[&str]| {
+        let mut command = iamd(["config", "--config", file, "--log-level", "warn"]);
+        command
+            .env("IAMD_DRAIN_TIMEOUT", "2s")
+            .env("IAMD_STOR", "x");
+        command.args(options);
+        run(command, "")
+    };
+    let finished = show(&["--output", "json"]);
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    let warning = "warning: the variable `IAMD_STOR` is not a setting of iamd and is ignored: did you mean `IAMD_STORE`?\n";
+    assert_eq!(finished.stderr, warning);
+    let from_file = format!("file {file}");
+    let row = |key: &str, value: Value, source: &str| json!({"key": key, "value": value, "source": source});
+    let expected: Vec<Value> = iamd::config::SETTINGS
+        .iter()
+        .map(|setting| match setting.key {
+            "log_level" => row(setting.key, json!("warn"), "flag"),
+            "drain_timeout" => row(setting.key, json!("2s"), "variable IAMD_DRAIN_TIMEOUT"),
+            "listen" => row(setting.key, json!(["127.0.0.1:1", "unix:/x"]), &from_file),
+            key if setting.is_list() => row(key, json!([setting.default.to_string()]), "default"),
+            key => row(key, json!(setting.default.to_string()), "default"),
+        })
+        .collect();
+    assert_eq!(json_of(&finished), Value::Array(expected));
+
+    let text = show(&["--store", "elsewhere"]).stdout;
+    let cells = |key: &str| -> Vec<&str> {
+        let of_key = |line: &&str| line.split_whitespace().next() == Some(key);
+        let line = text.lines().find(of_key).unwrap();
+        line.split_whitespace().skip(1).collect()
+    };
+    assert_eq!(cells("store"), ["elsewhere", "flag"]);
+    assert_eq!(
+        cells("drain_timeout"),
+        ["2s", "variable", "IAMD_DRAIN_TIMEOUT"]
+    );
+    assert_eq!(cells("listen"), ["127.0.0.1:1,unix:/x", "file", file]);
+    assert_eq!(cells("socket_mode"), ["0660", "default"]);
+}
+
+/// The filter of the log may come from a variable of another name, which only beats the default.
+#[test]
+fn the_level_of_the_log_is_shown_as_it_takes_effect() {
+    let level = |options: &[&str]| {
+        let mut command = iamd(["config", "--output", "json"]);
+        command.env("RUST_LOG", "iamd=trace").args(options);
+        let rows = json_of(&run(command, ""));
+        let rows = rows.as_array().unwrap();
+        let row = rows.iter().find(|row| row["key"] == "log_level").unwrap();
+        (row["value"].clone(), row["source"].clone())
+    };
+    assert_eq!(
+        level(&[]),
+        (json!("iamd=trace"), json!("variable RUST_LOG"))
+    );
+    assert_eq!(
+        level(&["--log-level", "info"]),
+        (json!("info"), json!("flag"))
+    );
+}
+
+#[test]
+fn settings_that_serve_refuses_are_refused_alike() {
+    let folder = TempDir::new().unwrap();
+    write(folder.path(), "iamd.yaml", "drain_timeot: 1s\n");
+    let file = folder.path().join("iamd.yaml");
+    let file = file.to_str().unwrap();
+    for options in [
+        &["--drain-timeout", "5"][..],
+        &["--listen", "0.0.0.0:1"],
+        &["--config", file],
+        &["--config", "/nowhere/iamd.yaml"],
+    ] {
+        let said = ["config", "serve"].map(|command| {
+            let mut command = iamd([command]);
+            let finished = {
+                command.args(options);
+                run(command, "")
+            };
+            assert_eq!((finished.status, finished.stdout.as_str()), (Some(2), ""));
+            finished.stderr
+        });
+        assert_eq!(said[0], said[1], "{options:?}");
+        assert!(said[0].starts_with("error: "), "{said:?}");
+    }
+}
