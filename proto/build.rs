@@ -12,7 +12,7 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 
 const PROTOS: &[&str] = &["iamd/v1/authorization.proto", "grpc/health/v1/health.proto"];
 
-/// The messages of explanations and of the server's state. They derive `Serialize`, since JSON is their only other form.
+/// The messages of explanations, of lists and of the server's state. They derive `Serialize`, since JSON is their only other form.
 const WRITTEN: &[&str] = &[
     "ExplainResponse",
     "StatementRef",
@@ -29,6 +29,13 @@ const WRITTEN: &[&str] = &[
     "StatusResponse",
     "Finding",
     "WatchRevisionResponse",
+    "ListPermissionsResponse",
+    "Permission",
+    "Condition",
+    "ListPrincipalsResponse",
+    "PrincipalAccess",
+    "ListContextKeysResponse",
+    "ContextKeyUse",
 ];
 
 /// The fields of these messages that need a function to write them as JSON, with that function.
@@ -45,6 +52,7 @@ const WRITERS: &[(&str, &str)] = &[
     ("StatusResponse.started_at", "rfc3339"),
     ("StatusResponse.findings_left_out", "count"),
     ("Finding.severity", "severity_name"),
+    ("PrincipalAccess.access", "access_name"),
     ("WatchRevisionResponse.in_force_since", "rfc3339"),
 ];
 

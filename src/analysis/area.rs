@@ -237,9 +237,27 @@ impl Area {
             return false;
         }
         if self.meets(other) {
-            self.except.push(other.clone());
+            let mut part = other.clone();
+            part.narrow_to(self);
+            self.except.push(part);
         }
         true
+    }
+
+    /// Leaves out the patterns that have nothing in common with `whole`.
+    fn narrow_to(&mut self, whole: &Self) {
+        if let Some(theirs) = &whole.actions {
+            let meets = |one: &ActionPattern| theirs.iter().any(|other| actions_meet(one, other));
+            self.actions.iter_mut().for_each(|ours| ours.retain(meets));
+            self.not_actions.retain(meets);
+        }
+        if let Some(theirs) = &whole.resources {
+            let meets = |one: &ResourcePattern| theirs.iter().any(|other| can_meet(one, other));
+            self.resources
+                .iter_mut()
+                .for_each(|ours| ours.retain(meets));
+            self.not_resources.retain(meets);
+        }
     }
 
     /// Returns the area of what none of `areas` covers, as an exception.

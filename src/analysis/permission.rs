@@ -50,6 +50,12 @@ impl Permission {
         let resources = |all: &[ResourcePattern]| -> Vec<String> {
             all.iter().map(|one| one.as_str().to_owned()).collect()
         };
+        let mut statements: Vec<StatementName> = Vec::new();
+        for statement in area.statements.iter().map(StatementName::from) {
+            if !statements.contains(&statement) {
+                statements.push(statement);
+            }
+        }
         let conditions = area.conditions.iter();
         let except = area.except.iter();
         Self {
@@ -61,7 +67,7 @@ impl Permission {
                 .filter_map(|open| written(open, redacted))
                 .collect(),
             except: except.map(|area| Self::part(area, redacted)).collect(),
-            statements: area.statements.iter().map(StatementName::from).collect(),
+            statements,
         }
     }
 }

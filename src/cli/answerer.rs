@@ -3,7 +3,8 @@
 use jiff::Timestamp;
 
 use crate::authorizer::{
-    Answer, Authorizer, Explained, Question, Refusal, Simulated, Simulation, about_context,
+    Access, Answer, Authorizer, ContextKeyUse, Explained, Listed, Paging, Permission, Question,
+    Refusal, Simulated, Simulation, about_context,
 };
 use crate::engine::work::wanted;
 use crate::service::client::Client;
@@ -49,6 +50,50 @@ impl Answerer {
                 authorizer.explain(question, Timestamp::now(), &wanted())
             }),
             Self::Server(client) => client.explain(question),
+        }
+    }
+
+    /// Returns a page of what a principal may do.
+    pub(super) fn list_permissions(
+        &self,
+        question: &Question<'_>,
+        paging: Paging<'_>,
+    ) -> Result<Listed<Permission>, NoAnswer> {
+        match self {
+            Self::Store(authorizer) => refused(question, || {
+                check_size(question, authorizer.limits())?;
+                authorizer.list_permissions(question, paging, Timestamp::now(), &wanted())
+            }),
+            Self::Server(client) => client.list_permissions(question, paging),
+        }
+    }
+
+    /// Returns a page of who may do something.
+    pub(super) fn list_principals(
+        &self,
+        question: &Question<'_>,
+        paging: Paging<'_>,
+    ) -> Result<Listed<Access>, NoAnswer> {
+        match self {
+            Self::Store(authorizer) => refused(question, || {
+                check_size(question, authorizer.limits())?;
+                authorizer.list_principals(question, paging, Timestamp::now(), &wanted())
+            }),
+            Self::Server(client) => client.list_principals(question, paging),
+        }
+    }
+
+    /// Returns the context keys that count.
+    pub(super) fn list_context_keys(
+        &self,
+        question: &Question<'_>,
+    ) -> Result<Listed<ContextKeyUse>, NoAnswer> {
+        match self {
+            Self::Store(authorizer) => refused(question, || {
+                check_size(question, authorizer.limits())?;
+                authorizer.list_context_keys(question, Timestamp::now(), &wanted())
+            }),
+            Self::Server(client) => client.list_context_keys(question),
         }
     }
 

@@ -239,9 +239,7 @@ fn context_keys(
 }
 
 /// Returns all pages of a list as one.
-fn whole<T>(
-    page: impl Fn(Paging<'_>) -> Result<Listed<T>, NoAnswer>,
-) -> anyhow::Result<Listed<T>> {
+fn whole<T>(page: impl Fn(Paging<'_>) -> Result<Listed<T>, NoAnswer>) -> anyhow::Result<Listed<T>> {
     let mut all: Option<Listed<T>> = None;
     loop {
         let token = all.as_ref().map_or("", |all| &all.next_page_token);

@@ -10,6 +10,7 @@ mod config;
 pub mod explain;
 mod healthcheck;
 mod lines;
+mod list;
 mod revision;
 mod serve;
 mod settings;
@@ -73,6 +74,7 @@ enum Command {
     Authorize(authorize::Args),
     Simulate(Box<simulate::Args>),
     Explain(explain::Args),
+    List(list::Args),
     Validate(validate::Args),
     Status(status::Args),
     Wait(wait::Args),
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
         Command::Authorize(args) => authorize::run(args, &common, &mut out),
         Command::Simulate(args) => simulate::run(&args, &common, &mut out),
         Command::Explain(args) => explain::run(args, &common, &mut out),
+        Command::List(args) => list::run(&args, &common, &mut out),
         Command::Validate(args) => validate::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),
         Command::Wait(args) => wait::run(&args, &common, &mut out),

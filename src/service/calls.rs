@@ -87,7 +87,9 @@ impl Bounds {
                 max_bytes: self.max_question_bytes,
                 is_interactive: false,
             },
-            "Explain" => interactive(self.max_question_bytes),
+            "Explain" | "ListPermissions" | "ListPrincipals" | "ListContextKeys" => {
+                interactive(self.max_question_bytes)
+            }
             "Simulate" => interactive(MAX_SIMULATION_BYTES),
             _ => Rules {
                 deadline: AUXILIARY_DEADLINE,

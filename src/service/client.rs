@@ -13,8 +13,11 @@ use super::health_pb::health_client::HealthClient;
 use super::json::NoAnswer;
 use super::pb::authorization_service_client::AuthorizationServiceClient;
 use super::status::{Enforced, ServerStatus};
-use super::{convert, explain, pb, simulate};
-use crate::authorizer::{Answer, Explained, Question, Simulated, Simulation};
+use super::{convert, explain, lists, pb, simulate};
+use crate::authorizer::{
+    Access, Answer, ContextKeyUse, Explained, Listed, Paging, Permission, Question, Simulated,
+    Simulation,
+};
 use crate::config::{
     CLIENT_TIMEOUT, INTERACTIVE_DEADLINE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
 };
@@ -92,6 +95,55 @@ impl Client {
         explained.map_err(|unclear| NoAnswer::unclear(question.request_id, unclear))
     }
 
+    /// Asks what a principal may do: one page.
+    pub fn list_permissions(
+        &self,
+        question: &Question<'_>,
+        paging: Paging<'_>,
+    ) -> Result<Listed<Permission>, NoAnswer> {
+        let mut stub = self.lists();
+        let request = interactive(lists::permissions_message(question, paging));
+        let response = self
+            .runtime
+            .block_on(async { stub.list_permissions(request).await });
+        let response = response.map_err(|status| no_answer(question, &status))?;
+        Ok(lists::listed_permissions(response.into_inner()))
+    }
+
+    /// Asks who may do something: one page.
+    pub fn list_principals(
+        &self,
+        question: &Question<'_>,
+        paging: Paging<'_>,
+    ) -> Result<Listed<Access>, NoAnswer> {
+        let mut stub = self.lists();
+        let request = interactive(lists::principals_message(question, paging));
+        let response = self
+            .runtime
+            .block_on(async { stub.list_principals(request).await });
+        let response = response.map_err(|status| no_answer(question, &status))?;
+        Ok(lists::listed_principals(response.into_inner()))
+    }
+
+    /// Asks which context keys count.
+    pub fn list_context_keys(
+        &self,
+        question: &Question<'_>,
+    ) -> Result<Listed<ContextKeyUse>, NoAnswer> {
+        let mut stub = self.lists();
+        let request = interactive(lists::context_keys_message(question));
+        let response = self
+            .runtime
+            .block_on(async { stub.list_context_keys(request).await });
+        let response = response.map_err(|status| no_answer(question, &status))?;
+        Ok(lists::listed_context_keys(response.into_inner()))
+    }
+
+    fn lists(&self) -> AuthorizationServiceClient<Channel> {
+        let stub = AuthorizationServiceClient::new(self.channel.clone());
+        stub.max_decoding_message_size(MAX_EXPLANATION_BYTES)
+    }
+
     /// Returns the state of the server.
     pub fn status(&self) -> anyhow::Result<ServerStatus> {
         let stub = AuthorizationServiceClient::new(self.channel.clone());
@@ -157,6 +209,13 @@ fn because(status: &Status) -> String {
         Some(cause) => causes(cause),
         None => NoAnswer::by_server("", status).to_string(),
     }
+}
+
+/// Returns a request for a call that may take its time.
+fn interactive<M>(message: M) -> tonic::Request<M> {
+    let mut request = tonic::Request::new(message);
+    request.set_timeout(INTERACTIVE_DEADLINE);
+    request
 }
 
 fn no_answer(question: &Question<'_>, status: &Status) -> NoAnswer {

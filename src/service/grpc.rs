@@ -10,7 +10,7 @@ use super::calls::Place;
 use super::listen::Entrance;
 use super::pb::authorization_service_server::AuthorizationService;
 use super::status::{Reporter, RevisionWatch};
-use super::{convert, explain, pb, simulate};
+use super::{convert, explain, lists, pb, simulate};
 use crate::authorizer::{Authorizer, IsWanted, Refusal};
 
 /// The service: it passes each call's question to the authorizer.
@@ -56,6 +56,44 @@ impl AuthorizationService for Grpc {
             let question = explain::question(message, authorizer.limits())?;
             let explained = authorizer.explain(&question, Timestamp::now(), is_wanted)?;
             Ok(explain::response(explained))
+        })
+        .await
+    }
+
+    async fn list_permissions(
+        &self,
+        request: Request<pb::ListPermissionsRequest>,
+    ) -> Result<Response<pb::ListPermissionsResponse>, Status> {
+        self.answer_interactive(request, |authorizer, message, is_wanted| {
+            let (question, paging) = lists::of_permissions(message, authorizer.limits())?;
+            let now = Timestamp::now();
+            let listed = authorizer.list_permissions(&question, paging, now, is_wanted)?;
+            Ok(lists::permissions(listed))
+        })
+        .await
+    }
+
+    async fn list_principals(
+        &self,
+        request: Request<pb::ListPrincipalsRequest>,
+    ) -> Result<Response<pb::ListPrincipalsResponse>, Status> {
+        self.answer_interactive(request, |authorizer, message, is_wanted| {
+            let (question, paging) = lists::of_principals(message, authorizer.limits())?;
+            let now = Timestamp::now();
+            let listed = authorizer.list_principals(&question, paging, now, is_wanted)?;
+            Ok(lists::principals(listed))
+        })
+        .await
+    }
+
+    async fn list_context_keys(
+        &self,
+        request: Request<pb::ListContextKeysRequest>,
+    ) -> Result<Response<pb::ListContextKeysResponse>, Status> {
+        self.answer_interactive(request, |authorizer, message, is_wanted| {
+            let question = lists::of_context_keys(message, authorizer.limits())?;
+            let listed = authorizer.list_context_keys(&question, Timestamp::now(), is_wanted)?;
+            Ok(lists::context_keys(listed))
         })
         .await
     }

@@ -13,9 +13,9 @@ use crate::authorizer::{Overrides, Question, Refusal, SessionFacts, Simulation, 
 use crate::language::document::PolicyType;
 use crate::language::finding::did_you_mean;
 use crate::language::json::{self, Member, Node};
-pub use write::{NoAnswer, answer, explained, simulated};
+pub use write::{NoAnswer, answer, context_keys, explained, permissions, principals, simulated};
 pub(super) use write::{
-    count, decision_name, policy_type_name, reason_name, rfc3339, severity_name,
+    access_name, count, decision_name, policy_type_name, reason_name, rfc3339, severity_name,
 };
 
 /// The deepest nesting that is read. Every legal question fits; anything deeper is malformed anyway.

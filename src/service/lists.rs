@@ -162,7 +162,11 @@ fn permission(permission: Permission) -> pb::Permission {
                 values: condition.values,
             })
             .collect(),
-        except: permission.except.into_iter().map(self::permission).collect(),
+        except: permission
+            .except
+            .into_iter()
+            .map(self::permission)
+            .collect(),
         statements: convert::statement_refs(permission.statements),
     }
 }

@@ -15,6 +15,7 @@ mod grpc;
 mod health;
 pub mod json;
 mod listen;
+mod lists;
 pub mod server;
 mod simulate;
 pub mod status;

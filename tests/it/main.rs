@@ -20,6 +20,7 @@ mod hostile;
 mod incremental;
 mod indexes;
 mod laws;
+mod lists;
 mod matrix;
 mod modules;
 mod mutants;

@@ -7,10 +7,13 @@ use serde::{Serialize, Serializer};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-use crate::authorizer::{Answer, Explained, PairAnswer, Refusal, Simulated, StatementName};
+use crate::authorizer::{
+    Access, Answer, ContextKeyUse, Explained, Listed, PairAnswer, Permission, Refusal, Simulated,
+    StatementName,
+};
 use crate::engine::decision::Reason;
 use crate::language::document::PolicyType;
-use crate::service::{convert, explain, pb};
+use crate::service::{convert, explain, lists, pb};
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -146,6 +149,30 @@ pub fn simulated(simulated: &Simulated) -> String {
 /// Writes an `ExplainResponse` on several lines.
 pub fn explained(explained: Explained) -> String {
     serde_json::to_string_pretty(&explain::response(explained)).unwrap_or_default()
+}
+
+/// Writes a `ListPermissionsResponse` on several lines.
+pub fn permissions(listed: Listed<Permission>) -> String {
+    serde_json::to_string_pretty(&lists::permissions(listed)).unwrap_or_default()
+}
+
+/// Writes a `ListPrincipalsResponse` on several lines.
+pub fn principals(listed: Listed<Access>) -> String {
+    serde_json::to_string_pretty(&lists::principals(listed)).unwrap_or_default()
+}
+
+/// Writes a `ListContextKeysResponse` on several lines.
+pub fn context_keys(listed: Listed<ContextKeyUse>) -> String {
+    serde_json::to_string_pretty(&lists::context_keys(listed)).unwrap_or_default()
+}
+
+/// Writes the name of an access's number.
+pub(in crate::service) fn access_name<S: Serializer>(
+    number: &i32,
+    to: S,
+) -> Result<S::Ok, S::Error> {
+    let access = pb::Access::try_from(*number).unwrap_or_default();
+    to.serialize_str(access.as_str_name())
 }
 
 /// Writes the name of a decision's number. An unknown number becomes the name of `DECISION_UNSPECIFIED`.
