@@ -167,7 +167,7 @@ impl Listing<'_> {
             self.add(area, &special, owner);
         }
         let mut without = specials(SPECIAL.get(1..).unwrap_or_default())?;
-        if !Standing::of(&facts).is_at_home() {
+        if !Standing::of(&facts).is_in_own_account() {
             without.clone_from(&special);
         }
         if !flagged.is_empty() {

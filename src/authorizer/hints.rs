@@ -1,14 +1,18 @@
 //! Hints about typing errors in a question. `explain` and the command line show them; `Authorize` sends none.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::ControlFlow;
 
 use super::Question;
 use crate::compile::snapshot::Snapshot;
+use crate::context::ContextKey;
 use crate::engine::decision::Reason;
+use crate::engine::work::Work;
 use crate::language::condition::Condition;
-use crate::language::document::Statement;
+use crate::language::document::{Effect, Listed, Statement};
 use crate::language::finding::did_you_mean;
-use crate::name::{Arn, Principal};
+use crate::language::pattern::{ActionPattern, Substitute, Template, Variables};
+use crate::name::{Action, Arn, Principal, Resource};
 
 /// AWS's context keys that a caller may send, in the documented spelling.
 const SENT: &[&str] = &[
@@ -27,9 +31,9 @@ const SENT: &[&str] = &[
 
 /// The most users and roles whose names are compared. All these limits exist because a server gives hints too.
 const MAX_PRINCIPALS: usize = 10_000;
-/// The most statements that are read.
+/// The most statements that are read for context keys.
 const MAX_STATEMENTS: usize = 10_000;
-/// The most action patterns, and the most conditions, that are read in these statements.
+/// The most conditions that are read in these statements.
 const MAX_CONDITIONS: usize = 20_000;
 /// The most context keys that get a hint.
 const MAX_KEYS: usize = 8;
@@ -39,7 +43,17 @@ const MAX_TEXT_BYTES: usize = 256;
 /// Returns the hints about a question whose decision has this `reason`.
 pub(super) fn hints(question: &Question<'_>, snapshot: &Snapshot, reason: Reason) -> Vec<String> {
     let mut hints = Vec::new();
-    hints.extend(service(question.action, snapshot, reason.is_allow()));
+    let of_service = service(question.action, snapshot, reason.is_allow());
+    let is_service_known = of_service.is_none();
+    hints.extend(of_service);
+    if is_service_known
+        && matches!(
+            reason,
+            Reason::ImplicitDenyIdentity | Reason::ImplicitDenyResource
+        )
+    {
+        hints.extend(what_is_asked(question, snapshot));
+    }
     if reason == Reason::ImplicitDenyUnknownPrincipal {
         hints.extend(principal(question.principal, snapshot));
     }
@@ -64,17 +78,10 @@ fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String
     if asked.len() > MAX_TEXT_BYTES {
         return None;
     }
-    let (mut named, mut n_patterns) = (Vec::new(), 0);
-    for (index, statement) in statements(snapshot).enumerate() {
-        let patterns = statement.actions.entries();
-        n_patterns += patterns.len();
-        if index >= MAX_STATEMENTS || n_patterns > MAX_CONDITIONS {
-            return None; // what is not looked at may speak of the service
-        }
-        named.extend(patterns.iter().filter_map(|pattern| pattern.service()));
-    }
-    named.sort_unstable();
-    named.dedup();
+    let policies = snapshot.holders().policies().iter();
+    let statements = policies.flat_map(|policy| policy.statements.iter());
+    let patterns = statements.flat_map(|statement| statement.actions.entries());
+    let named: BTreeSet<&str> = patterns.filter_map(ActionPattern::service).collect();
     if named
         .iter()
         .any(|service| service.eq_ignore_ascii_case(asked))
@@ -87,6 +94,106 @@ fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String
         Some(guess) => Some(format!(
             "no statement mentions the service `{asked}`; {guess}"
         )),
+    }
+}
+
+/// Returns the hint about an action that no statement names, or else about a resource that differs in its shape from all
+/// that statements about the action cover.
+fn what_is_asked(question: &Question<'_>, snapshot: &Snapshot) -> Option<String> {
+    let action = Action::parse(question.action).ok()?;
+    if question.action.len() > MAX_TEXT_BYTES || question.resource.len() > MAX_TEXT_BYTES {
+        return None;
+    }
+    let (holders, work) = (snapshot.holders(), Work::ample());
+    if holders.names(&action, &work) {
+        return resource(question, &action, snapshot);
+    }
+    let asked = question.action;
+    let (service, _) = asked.split_once(':')?;
+    let policies = holders.policies().iter();
+    let statements = policies.flat_map(|policy| policy.statements.iter());
+    let patterns = statements.flat_map(|statement| statement.actions.entries());
+    let is_like = |pattern: &&ActionPattern| {
+        pattern
+            .service()
+            .is_some_and(|own| own.eq_ignore_ascii_case(service))
+            && !pattern.as_str().contains(['*', '?'])
+    };
+    let names: BTreeSet<&str> = patterns
+        .filter(is_like)
+        .map(ActionPattern::as_str)
+        .collect();
+    Some(match did_you_mean(asked, names) {
+        Some(guess) => format!("no statement names the action `{asked}`; {guess}"),
+        None => format!("no statement names the action `{asked}`"),
+    })
+}
+
+/// The names of an ARN's fields after `arn`.
+const FIELDS: [&str; 5] = ["partition", "service", "region", "account", "resource"];
+
+fn resource(question: &Question<'_>, action: &Action, snapshot: &Snapshot) -> Option<String> {
+    let Resource::Arn(arn) = Resource::parse(question.resource).ok()? else {
+        return None;
+    };
+    let (work, mut is_met, mut nearest) = (Work::ample(), false, None);
+    snapshot
+        .holders()
+        .each_statement(action, &work, |statement| {
+            if statement.effect == Effect::Deny {
+                return ControlFlow::Continue(());
+            }
+            let Some(Listed::Any(patterns)) = &statement.resources else {
+                is_met = true;
+                return ControlFlow::Break(());
+            };
+            for pattern in patterns {
+                let fields = pattern.fields();
+                let differs = |(index, field): (usize, &Template)| {
+                    // A variable may have the value that is asked for.
+                    let differs = field.matches(arn.field(1 + index), &NoValues) == Some(false);
+                    differs.then_some(*FIELDS.get(index)?)
+                };
+                let differing: Vec<&str> = fields.iter().enumerate().filter_map(differs).collect();
+                // Another order is no typing error, but another type of resource may be one.
+                let is_of_type = || type_of(pattern.as_str()) == type_of(arn.as_str());
+                let has_shape = differing.iter().all(|field| *field == "resource") && is_of_type();
+                if has_shape || pattern.is_short() || pattern.is_everything() {
+                    is_met = true;
+                    return ControlFlow::Break(());
+                }
+                let is_nearer = |(_, best): &(String, Vec<&str>)| differing.len() < best.len();
+                if nearest.as_ref().is_none_or(is_nearer) {
+                    nearest = Some((pattern.as_str().to_owned(), differing));
+                }
+            }
+            ControlFlow::Continue(())
+        });
+    let (pattern, differing) = nearest.filter(|_| !is_met)?;
+    let verb = if differing.len() == 1 {
+        "differs"
+    } else {
+        "differ"
+    };
+    Some(format!(
+        "no statement about `{}` covers the resource; the nearest is `{pattern}`, from which its {} {verb}",
+        question.action,
+        differing.join(" and ")
+    ))
+}
+
+/// Returns the type of an ARN's resource: `order` of `…:order/1001/1`.
+fn type_of(arn: &str) -> &str {
+    let resource = arn.splitn(6, ':').last().unwrap_or_default();
+    resource.split(['/', ':', '*']).next().unwrap_or_default()
+}
+
+/// Variables without values.
+struct NoValues;
+
+impl Variables for NoValues {
+    fn substitute(&self, _: &ContextKey) -> Substitute<'_> {
+        Substitute::Missing
     }
 }
 

@@ -19,7 +19,7 @@ use super::path::Path;
 use super::policy::Policy;
 use super::policy_set::{PolicySet, speaks_of};
 use super::rows::Ends;
-use crate::language::document::Effect;
+use crate::language::document::{Effect, Statement};
 use crate::language::pattern::{ActionPattern, Variables};
 use crate::name::{Action, Resource};
 
@@ -174,34 +174,57 @@ impl Holders {
         found
     }
 
+    /// Calls `visit` with every statement of the store that speaks of `action`, until it breaks. `meter` pays for patterns of
+    /// actions.
+    pub fn each_statement(
+        &self,
+        action: &Action,
+        meter: &impl Variables,
+        mut visit: impl FnMut(&Statement) -> ControlFlow<()>,
+    ) {
+        let mut speaking = |statement: &Statement| {
+            if speaks_of(statement, action, meter) {
+                visit(statement)?;
+            }
+            ControlFlow::Continue(())
+        };
+        let Some(path) = Path::of(&self.all, action) else {
+            let policies = self.all.policies().iter();
+            let mut statements = policies.flat_map(|policy| policy.statements.iter());
+            let _: ControlFlow<()> = statements.try_for_each(speaking);
+            return;
+        };
+        for effect in [Effect::Deny, Effect::Allow] {
+            let walk = path.walk(effect);
+            for candidates in walk {
+                let went_on = walk.all(candidates, |candidate| {
+                    let found = path.statement(candidate);
+                    found.map_or(ControlFlow::Continue(()), |(_, statement)| {
+                        speaking(statement)
+                    })
+                });
+                if went_on.is_break() {
+                    return;
+                }
+            }
+        }
+    }
+
     /// Returns whether any statement of the store names the action, by a pattern other than `*`.
     pub fn names(&self, action: &Action, meter: &impl Variables) -> bool {
         let names = |pattern: &ActionPattern| {
             pattern.service().is_some() && pattern.matches_paid(action, meter)
         };
-        let Some(path) = Path::of(&self.all, action) else {
-            return true; // it is too long to say
-        };
-        [Effect::Deny, Effect::Allow].into_iter().any(|effect| {
-            let walk = path.walk(effect);
-            let mut is_named = false;
-            for candidates in walk {
-                walk.all(candidates, |candidate| {
-                    let statement = path.statement(candidate);
-                    is_named = statement
-                        .is_none_or(|(_, statement)| statement.actions.entries().iter().any(names));
-                    if is_named {
-                        ControlFlow::Break(())
-                    } else {
-                        ControlFlow::Continue(())
-                    }
-                });
-                if is_named {
-                    break;
-                }
+        let mut is_named = false;
+        self.each_statement(action, meter, |statement| {
+            is_named = statement.actions.entries().iter().any(names);
+            if is_named {
+                ControlFlow::Break(())
+            } else {
+                ControlFlow::Continue(())
             }
-            is_named
-        })
+        });
+        is_named
     }
 
     /// Returns the policies of the store: those that differ in their type alone count as one.

@@ -235,13 +235,13 @@ impl<'s> Walk<'s> {
         &self,
         candidates: Candidates<'s>,
         mut one: impl FnMut(Candidate) -> ControlFlow<()>,
-    ) {
-        let _: ControlFlow<()> = match candidates {
+    ) -> ControlFlow<()> {
+        match candidates {
             Candidates::One(candidate) => one(candidate),
             Candidates::Few(several) | Candidates::Many(several, _) => {
                 several.iter().try_for_each(|listed| one(listed.candidate))
             }
-        };
+        }
     }
 
     /// Returns the filters of a node, or `None` if it was not visited often enough yet.

@@ -301,7 +301,7 @@ impl<'a> Plan<'a> {
 
 impl Standing {
     /// Returns whether the resource belongs to the principal's own account.
-    pub fn is_at_home(self) -> bool {
+    pub fn is_in_own_account(self) -> bool {
         matches!(self, Self::Insider(insider) if insider.same_account)
     }
 

@@ -50,8 +50,8 @@ fn an_action_of_a_service_that_no_statement_speaks_of_is_told() {
         told,
         "warning: no statement mentions the service `Warehouse`\n"
     );
-    // A denied question that statements mention has no typing error, and neither has other case in an action (M-2).
-    for action in ["orders:Refund", "orders:Get", "ORDERS:get"] {
+    // A question that statements mention has no typing error, and neither has other case in an action (M-2).
+    for action in ["orders:Get", "ORDERS:get"] {
         assert_eq!(warned(&store, ANN, action, &[]), "", "{action}");
     }
 }
@@ -262,4 +262,54 @@ fn a_server_gives_hints_with_an_explanation() {
     );
     let authorized = ask("authorize", &[]);
     assert_eq!(authorized.stderr, words[1], "{authorized:?}");
+}
+
+/// A denied question may name an action that no policy speaks of, or a resource that no policy can mean.
+#[test]
+fn an_action_or_a_resource_that_no_statement_can_mean_is_told() {
+    let store = TempDir::new().unwrap();
+    write(store.path(), "account.json", ACCOUNT);
+    let document = r#"{"Version": "2012-10-17", "Statement": [
+        {"Effect": "Allow", "Action": ["orders:Get", "orders:List*"], "Resource": "arn:app:orders:::order/1001/*"},
+        {"Effect": "Deny", "Action": "*", "Resource": "arn:app:orders:::vault/*"}]}"#;
+    write(store.path(), "users/ann.json", &user("ann", document));
+    let told = |action: &str, resource: &str| {
+        let mut command = iamd(["authorize", "--store"]);
+        command.arg(store.path()).args(["--principal", ANN]);
+        command.args(["--action", action, "--resource", resource]);
+        String::from_utf8(command.output().unwrap().stderr).unwrap()
+    };
+    let order = "arn:app:orders:::order/1001/1";
+    assert_eq!(told("orders:Get", order), "", "allowed");
+    assert_eq!(
+        told("orders:Gett", order),
+        "warning: no statement names the action `orders:Gett`; did you mean `orders:Get`?\n"
+    );
+    assert_eq!(
+        told("orders:Frobnicate", order),
+        "warning: no statement names the action `orders:Frobnicate`\n"
+    );
+    assert_eq!(
+        told("orders:ListAll", "arn:app:orders:::order/7/1"),
+        "",
+        "another order"
+    );
+    let nearest = "warning: no statement about `orders:Get` covers the resource; the nearest is `arn:app:orders:::order/1001/*`, from which its";
+    for (resource, differing) in [
+        (
+            "arn:app:orders::111111111111:order/1001/1",
+            "account differs",
+        ),
+        ("arn:app:orders:eu::order/1001/1", "region differs"),
+        (
+            "arn:app:order:::orders/1001/1",
+            "service and resource differ",
+        ),
+        ("arn:app:orders:::orders/1001/1", "resource differs"),
+    ] {
+        assert_eq!(
+            told("orders:Get", resource),
+            format!("{nearest} {differing}\n")
+        );
+    }
 }
