@@ -9,6 +9,7 @@ use anyhow::{Context, anyhow, ensure};
 use iamd::engine::cache::{Caching, Mode};
 use iamd::engine::live::Live;
 use iamd::engine::request::Request;
+use iamd::state::SharedState;
 use iamd::store::watch::Watcher;
 use iamd::store::{Loaded, Loader};
 

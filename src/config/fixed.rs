@@ -48,8 +48,8 @@ pub const LOG_PATIENCE: Duration = Duration::from_millis(250);
 /// The same if the server could not start: then the last log lines say why.
 pub const LOG_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 
-/// The default deadline of health checks and reflection. An Explain or Simulate call must also send its question within
-/// this time once the server reads it.
+/// The default deadline of health checks, reflection and Status; a stream only has to begin within it. An Explain or
+/// Simulate call must also send its question within this time once the server reads it.
 pub const AUXILIARY_DEADLINE: Duration = Duration::from_secs(5);
 
 /// The longest deadline that a client can set. The server keeps an unfinished question in memory until then.

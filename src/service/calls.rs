@@ -73,8 +73,8 @@ struct Rules {
 }
 
 impl Bounds {
-    /// Returns the rules of `method`. A method that is not named here, such as those of health and reflection, gets the
-    /// smallest limits.
+    /// Returns the rules of `method`. A method that is not named here, such as those of health and reflection, and Status
+    /// and WatchRevision, gets the smallest limits.
     fn of(&self, method: &str) -> Rules {
         let interactive = |max_bytes| Rules {
             deadline: INTERACTIVE_DEADLINE,
