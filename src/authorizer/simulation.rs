@@ -12,10 +12,12 @@ use super::{GivenPolicy, IsWanted, Overrides, Question, StatementName, in_words}
 use crate::analysis::simulate::{Evaluation, aggregate, evaluate};
 use crate::compile::snapshot::Snapshot;
 use crate::config::{
-    Limits, MAX_SIMULATED_DOCUMENT_BYTES, MAX_SIMULATED_PAIRS, MAX_SIMULATION_RESULT_BYTES,
+    Limits, MAX_SIMULATED_DOCUMENT_BYTES, MAX_SIMULATED_LEVELS, MAX_SIMULATED_PAIRS,
+    MAX_SIMULATION_RESULT_BYTES,
 };
 use crate::engine::decision::Reason;
 use crate::engine::error::RequestError;
+use crate::engine::question::LEVELS;
 use crate::engine::request::Request;
 use crate::engine::work::Work;
 use crate::name::{Action, Malformed, Resource};
@@ -155,9 +157,16 @@ fn check_n_pairs(n_pairs: usize) -> Result<(), RequestError> {
 fn check(simulation: &Simulation<'_>, limits: &Limits) -> Result<(), RequestError> {
     limits::check_strings(&simulation.actions, "actions", limits)?;
     limits::check_strings(&simulation.resources, "resources", limits)?;
+    let n_levels = simulation.overrides.n_levels;
+    if n_levels > MAX_SIMULATED_LEVELS {
+        let message = format!("has {n_levels} levels, the limit is {MAX_SIMULATED_LEVELS}");
+        return Err(too_large(LEVELS.to_owned(), message));
+    }
     let policies = &simulation.overrides.policies;
     for policy in policies {
-        let of_its_type = |other: &&GivenPolicy<'_>| other.policy_type == policy.policy_type;
+        let of_its_type = |other: &&GivenPolicy<'_>| {
+            (other.policy_type, other.level) == (policy.policy_type, policy.level)
+        };
         let n_policies = policies.iter().filter(of_its_type).count();
         let list = || {
             policy

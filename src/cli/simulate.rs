@@ -95,6 +95,13 @@ pub(super) struct Args {
         conflicts_with = "requests"
     )]
     service_control_policies: Vec<String>,
+    /// A further level of service control policies, which must allow too; repeatable, from the root down to the account
+    #[arg(
+        long = "organization-level",
+        value_name = "POLICY",
+        conflicts_with = "requests"
+    )]
+    organization_levels: Vec<String>,
     /// A resource control policy in addition to those of the resource's account; repeatable
     #[arg(
         long = "resource-control-policy",
@@ -213,6 +220,7 @@ fn with_simulation<R>(
         documents(args.permissions_boundary.as_slice())?,
         documents(args.trust_policy.as_slice())?,
     ];
+    let levels = documents(&args.organization_levels)?;
     let replace = args.replace.iter().map(|replaced| (*replaced).into());
     answer(&Simulation {
         question: Question {
@@ -235,7 +243,8 @@ fn with_simulation<R>(
                 .each_ref()
                 .map(|single| single.first().map_or("", String::as_str)),
             replace.collect(),
-        ),
+        )
+        .with_levels(levels.iter().map(|level| vec![level.as_str()])),
     })
 }
 

@@ -89,6 +89,9 @@ pub const MAX_SIMULATION_BYTES: usize = 4 * 1024 * 1024;
 /// The most pairs of an action and a resource in one simulation: as many as a batch has questions.
 pub const MAX_SIMULATED_PAIRS: usize = 10_000;
 
+/// The most levels of service control policies in one simulation. An organization of AWS has at most seven.
+pub const MAX_SIMULATED_LEVELS: usize = 16;
+
 /// The most bytes of all encoded results of one simulation: gRPC clients accept about this much by default.
 pub const MAX_SIMULATION_RESULT_BYTES: usize = 4 * 1024 * 1024 - 64 * 1024;
 

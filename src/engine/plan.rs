@@ -196,8 +196,15 @@ impl<'a> Plan<'a> {
         let membership = account.membership.as_ref();
         let stored = membership.and_then(|membership| membership.service_control.as_deref());
         let kept = stored.filter(|_| facts.keeps(policy_type));
+        let simulated = facts.request.simulated.as_ref();
+        let levels = simulated.map_or(&[][..], |simulated| simulated.levels());
+        let add_further = |plan: &mut Self| {
+            for level in levels {
+                plan.add(policy_type, Source::added(level));
+            }
+        };
         if kept.is_none() && facts.simulated(policy_type).is_empty() {
-            return;
+            return add_further(self);
         }
         // Where the store has nothing to add to, FullAWSAccess stands beside what is simulated.
         let otherwise = if stored.is_none() && facts.keeps(policy_type) {
@@ -206,6 +213,7 @@ impl<'a> Plan<'a> {
             Verdict::ImplicitDeny
         };
         self.add_levels(policy_type, kept, facts, otherwise);
+        add_further(self);
     }
 
     /// Adds a step for each level. Simulated policies are attached to the account, which is the last level.

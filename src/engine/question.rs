@@ -127,6 +127,8 @@ pub struct Overrides<'b> {
     pub policies: Vec<GivenPolicy<'b>>,
     /// The policy types for which the store's own policies do not count.
     pub replace: Vec<PolicyType>,
+    /// How many levels of service control policies follow those of the store. A level may have no policy.
+    pub n_levels: usize,
 }
 
 /// A policy of a simulation.
@@ -134,6 +136,8 @@ pub struct Overrides<'b> {
 pub struct GivenPolicy<'b> {
     /// The type that the policy counts as.
     pub policy_type: PolicyType,
+    /// The level of a service control policy, from 0. `None` for a policy that is added to those of its type.
+    pub level: Option<usize>,
     /// The path of the policy in the question, which is also its name: `identity_policies[0]`.
     pub field: String,
     /// The document, as JSON.
@@ -148,6 +152,9 @@ pub const LISTS: [(&str, PolicyType); 5] = [
     ("service_control_policies", PolicyType::ServiceControl),
     ("resource_control_policies", PolicyType::ResourceControl),
 ];
+
+/// The field of a simulation that lists levels of service control policies.
+pub const LEVELS: &str = "ordered_organization_policies";
 
 /// The fields of a simulation that are one document.
 pub const SINGLES: [(&str, PolicyType); 2] = [
@@ -164,6 +171,7 @@ impl<'b> Overrides<'b> {
             let list = list.into_iter().enumerate();
             policies.extend(list.map(|(index, text)| GivenPolicy {
                 policy_type,
+                level: None,
                 field: format!("{field}[{index}]"),
                 text,
             }));
@@ -172,9 +180,30 @@ impl<'b> Overrides<'b> {
         let singles = singles.filter(|(_, text)| !text.is_empty());
         policies.extend(singles.map(|((field, policy_type), text)| GivenPolicy {
             policy_type,
+            level: None,
             field: field.to_owned(),
             text,
         }));
-        Self { policies, replace }
+        Self {
+            policies,
+            replace,
+            n_levels: 0,
+        }
+    }
+
+    /// Adds levels of service control policies, from the root of the organization down to the account.
+    #[must_use]
+    pub fn with_levels(mut self, levels: impl IntoIterator<Item = Vec<&'b str>>) -> Self {
+        for (level, texts) in levels.into_iter().enumerate() {
+            self.n_levels = level + 1;
+            let texts = texts.into_iter().enumerate();
+            self.policies.extend(texts.map(|(index, text)| GivenPolicy {
+                policy_type: PolicyType::ServiceControl,
+                level: Some(level),
+                field: format!("{LEVELS}[{level}].service_control_policies[{index}]"),
+                text,
+            }));
+        }
+        self
     }
 }

@@ -27,6 +27,8 @@ pub struct Simulated {
     permissions_boundary: Vec<Arc<Policy>>,
     session: Vec<Arc<Policy>>,
     service_control: Vec<Arc<Policy>>,
+    /// Further levels of service control policies, from the root down.
+    levels: Vec<Vec<Arc<Policy>>>,
     resource_control: Vec<Arc<Policy>>,
     trust: Vec<Arc<Policy>>,
     replace: Vec<PolicyType>,
@@ -85,10 +87,12 @@ impl Request {
         let mut simulated = Simulated {
             absent: absent(question)?,
             replace: overrides.replace.clone(),
+            levels: vec![Vec::new(); overrides.n_levels],
             ..Simulated::default()
         };
         for GivenPolicy {
             policy_type,
+            level,
             field,
             text,
         } in &overrides.policies
@@ -107,7 +111,11 @@ impl Request {
                 file: "".into(),
                 rows: OwnRows::default(),
             };
-            simulated.policies_mut(*policy_type).push(Arc::new(policy));
+            let level = level.and_then(|level| simulated.levels.get_mut(level));
+            match level {
+                Some(level) => level.push(Arc::new(policy)),
+                None => simulated.policies_mut(*policy_type).push(Arc::new(policy)),
+            }
         }
         let unnamed;
         let mut question = question;
@@ -147,6 +155,11 @@ impl Simulated {
             PolicyType::ResourceControl => &self.resource_control,
             PolicyType::Trust => &self.trust,
         }
+    }
+
+    /// Returns the further levels of service control policies, from the root of the organization down. Each must allow.
+    pub fn levels(&self) -> &[Vec<Arc<Policy>>] {
+        &self.levels
     }
 
     fn policies_mut(&mut self, policy_type: PolicyType) -> &mut Vec<Arc<Policy>> {

@@ -33,12 +33,14 @@ impl Simulated {
     pub fn overrides(&self) -> Overrides<'_> {
         let policies = self.policies.iter().map(|document| GivenPolicy {
             policy_type: document.policy_type,
+            level: None,
             field: document.field.clone(),
             text: &document.text,
         });
         Overrides {
             policies: policies.collect(),
             replace: self.replace.clone(),
+            n_levels: 0,
         }
     }
 }

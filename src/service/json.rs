@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::{convert, pb};
 use crate::authorizer::{Overrides, Question, Refusal, SessionFacts, Simulation, Value, member};
+use crate::engine::question::LEVELS;
 use crate::language::document::PolicyType;
 use crate::language::finding::did_you_mean;
 use crate::language::json::{self, Member, Node};
@@ -87,6 +88,7 @@ impl<'t> Message<'t> {
             resource_control,
             boundary,
             trust,
+            levels,
         ] = members(&self.0, "", SIMULATION)?;
         let lists = [
             texts_of(identity, "identity_policies")?,
@@ -114,7 +116,8 @@ impl<'t> Message<'t> {
             actions: texts_of(actions, "actions")?,
             resources: texts_of(resources, "resources")?,
             evaluation_time: time_of(evaluation_time, "evaluation_time")?,
-            overrides: Overrides::new(lists, singles, replace.collect::<Result<_, _>>()?),
+            overrides: Overrides::new(lists, singles, replace.collect::<Result<_, _>>()?)
+                .with_levels(levels_of(levels)?),
         })
     }
 
@@ -141,7 +144,7 @@ const QUESTION: [(&str, &str); 7] = [
 ];
 
 /// The members of a `SimulateRequest`; its policies come in the order of [`Overrides::new`].
-const SIMULATION: [(&str, &str); 18] = [
+const SIMULATION: [(&str, &str); 19] = [
     ("principal", "principal"),
     ("action", "action"),
     ("resource", "resource"),
@@ -160,7 +163,26 @@ const SIMULATION: [(&str, &str); 18] = [
     ("resource_control_policies", "resourceControlPolicies"),
     ("permissions_boundary", "permissionsBoundary"),
     ("trust_policy", "trustPolicy"),
+    (LEVELS, "orderedOrganizationPolicies"),
 ];
+
+/// Returns the documents of each level of service control policies.
+fn levels_of<'n>(node: Option<&'n Node<'_>>) -> Result<Vec<Vec<&'n str>>, Refusal> {
+    let Some(node) = node else {
+        return Ok(Vec::new());
+    };
+    let json::Value::Array(levels) = &node.value else {
+        let message = format!("must be a list, not {}", node.kind());
+        return Err(Refusal::malformed(LEVELS, message));
+    };
+    let levels = levels.iter().enumerate().map(|(index, level)| {
+        let path = format!("{LEVELS}[{index}]");
+        let names = [("service_control_policies", "serviceControlPolicies")];
+        let [documents] = members(level, &path, names)?;
+        texts_of(documents, &format!("{path}.service_control_policies"))
+    });
+    levels.collect()
+}
 
 /// Returns the policy type called `POLICY_TYPE_…`.
 fn policy_type_of(name: &str, index: usize) -> Result<PolicyType, Refusal> {

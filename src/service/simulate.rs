@@ -43,6 +43,12 @@ pub(super) fn simulation<'b>(
             lists.map(|list| convert::texts(list)),
             [&message.permissions_boundary, &message.trust_policy],
             replace.collect::<Result<_, _>>()?,
+        )
+        .with_levels(
+            message
+                .ordered_organization_policies
+                .iter()
+                .map(|level| convert::texts(&level.service_control_policies)),
         ),
     })
 }
@@ -60,7 +66,9 @@ pub(super) fn message(simulation: &Simulation<'_>) -> pb::SimulateRequest {
     } = convert::message(&simulation.question);
     let policies = &simulation.overrides.policies;
     let of_type = |wanted: PolicyType| {
-        let of_type = policies.iter().filter(move |one| one.policy_type == wanted);
+        let of_type = policies
+            .iter()
+            .filter(move |one| one.policy_type == wanted && one.level.is_none());
         of_type.map(|one| one.text.to_owned())
     };
     let [
@@ -92,6 +100,15 @@ pub(super) fn message(simulation: &Simulation<'_>) -> pb::SimulateRequest {
         trust_policy: trust.unwrap_or_default(),
         replace: replace
             .map(|one| convert::policy_type(*one).into())
+            .collect(),
+        ordered_organization_policies: (0..simulation.overrides.n_levels)
+            .map(|level| pb::OrganizationPolicyLevel {
+                service_control_policies: policies
+                    .iter()
+                    .filter(|one| one.level == Some(level))
+                    .map(|one| one.text.to_owned())
+                    .collect(),
+            })
             .collect(),
     }
 }

@@ -750,3 +750,70 @@ fn a_result_lists_no_more_than_a_question_may() {
     assert_eq!(listed(1_024), (1_024, 1_024));
     assert_eq!(listed(1_100), (1_024, 1_024));
 }
+
+/// E-21: every level must allow, those of the store and those of the simulation.
+#[test]
+fn levels_of_service_control_policies_come_after_those_of_the_store() {
+    let level = |actions: &[&str]| {
+        let policies = actions.iter().map(|action| statement("Allow", action));
+        json!({"serviceControlPolicies": policies.collect::<Vec<_>>()})
+    };
+    let denying = json!({"serviceControlPolicies": [statement("Allow", "*"), statement("Deny", "orders:Get")]});
+    let replace = json!(["POLICY_TYPE_SERVICE_CONTROL"]);
+    for (levels, expected) in [
+        (
+            json!([level(&["*"]), level(&["orders:*"])]),
+            "allow_identity",
+        ),
+        (
+            json!([level(&["*"]), level(&["users:*", "orders:Get"])]),
+            "allow_identity",
+        ),
+        (
+            json!([level(&["users:*"]), level(&["*"])]),
+            "implicit_deny_service_control",
+        ),
+        (
+            json!([level(&["*"]), level(&[])]),
+            "implicit_deny_service_control",
+        ),
+        (
+            json!([level(&["*"]), denying]),
+            "explicit_deny_service_control",
+        ),
+        (json!([]), "allow_identity"),
+    ] {
+        let members = json!({"orderedOrganizationPolicies": levels});
+        assert_eq!(
+            reason(&SHOP, &alice("orders:Get", members)),
+            expected,
+            "{levels}"
+        );
+        // In place of the store's levels they mean the same here, since those allow it; without any, nothing does.
+        let members = json!({"orderedOrganizationPolicies": levels, "replace": replace});
+        let alone = reason(&SHOP, &alice("orders:Get", members));
+        let expected = if levels == json!([]) {
+            "allow_identity"
+        } else {
+            expected
+        };
+        assert_eq!(alone, expected, "{levels} alone");
+    }
+    let members = |levels: Value| json!({"orderedOrganizationPolicies": levels});
+    let many = vec![level(&["*"]); 17];
+    for (levels, field) in [
+        (json!(many), "ordered_organization_policies"),
+        (json!({}), "ordered_organization_policies"),
+        (
+            json!([{"serviceControlPolicies": ["{"]}]),
+            "ordered_organization_policies[0].service_control_policies[0]",
+        ),
+        (
+            json!([{"policies": []}]),
+            "ordered_organization_policies[0].policies",
+        ),
+    ] {
+        let found = reason(&SHOP, &alice("orders:Get", members(levels)));
+        assert_eq!(found, format!("error: {field}"));
+    }
+}

@@ -264,3 +264,36 @@ fn the_command_answers_lines_in_order() {
         Some(2)
     );
 }
+
+/// E-21: the options of the command line reach a server, one level each.
+#[tokio::test(flavor = "multi_thread")]
+async fn levels_of_an_organization_reach_a_server() {
+    let store = store_allowing("orders:Get");
+    let server = Server::start(store.path());
+    server.client().await;
+    let address = server.address();
+    let simulated = |source: [&str; 2], levels: &[String]| {
+        let mut command = crate::support::iamd(["simulate", "--action", "orders:Get"]);
+        command.args([
+            "--principal",
+            crate::support::ANN,
+            "--resource",
+            crate::support::ORDER,
+        ]);
+        command.args(source);
+        for level in levels {
+            command.args(["--organization-level", level]);
+        }
+        command.output().unwrap().status.code()
+    };
+    let root = store.path().to_str().unwrap();
+    let levels = |last: &str| [statement("Allow", "*"), statement("Allow", last)];
+    for source in [["--server", &address], ["--store", root]] {
+        assert_eq!(
+            simulated(source, &levels("orders:*")),
+            Some(0),
+            "{source:?}"
+        );
+        assert_eq!(simulated(source, &levels("users:*")), Some(1), "{source:?}");
+    }
+}
