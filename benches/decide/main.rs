@@ -4,7 +4,7 @@
 //! varies the size of the store, the number of attached statements, the candidates of one action, and the conditions.
 //! It also measures all policy types together, patterns that make careless matchers slow, questions that were never
 //! asked before, very many principals and actions, a client that asks for names that nobody knows, and the decision
-//! cache. The engine is compared with a plain scan over the same compiled statements and
+//! cache, and the lists of permissions and principals. The engine is compared with a plain scan over the same compiled statements and
 //! with a hash map of ready answers. Every answer is compared with the scan's before it is timed.
 //!
 //! `-- sizes attached` picks parts, `-- --check` fails if a figure is missed, and `-- --short` only shows that
@@ -39,6 +39,7 @@ mod candidates;
 mod cold;
 mod engines;
 mod greedy;
+mod lists;
 mod many;
 mod patterns;
 mod sizes;
@@ -49,7 +50,7 @@ use iamd::engine::request::Request;
 
 use measure::{Figures, Options};
 
-const PARTS: [&str; 10] = [
+const PARTS: [&str; 11] = [
     "sizes",
     "attached",
     "candidates",
@@ -60,6 +61,7 @@ const PARTS: [&str; 10] = [
     "many",
     "greedy",
     "cache",
+    "lists",
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -97,6 +99,9 @@ fn main() -> anyhow::Result<()> {
     }
     if options.wants("cache") {
         cache::measure(&options, &mut figures)?;
+    }
+    if options.wants("lists") {
+        lists::measure(&options, &mut figures)?;
     }
     measure::conditions("after")?;
     figures.conclude(options.is_checked)
