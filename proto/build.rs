@@ -2,13 +2,13 @@
 //!
 //! The descriptors are written unchanged, for reflection. The Rust types are made from a copy in which every `map<K,
 //! V>` is a repeated entry message, as it is on the wire. prost's maps silently keep the last of two equal keys, but
-//! iamd must refuse such a request (C-4).
+//! iamd must refuse such a request (C-4). In that copy, the calls with many questions take their messages as bytes.
 
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
 
 use prost::Message;
-use prost_types::{DescriptorProto, FileDescriptorSet};
+use prost_types::{DescriptorProto, FileDescriptorSet, ServiceDescriptorProto};
 
 const PROTOS: &[&str] = &["iamd/v1/authorization.proto", "grpc/health/v1/health.proto"];
 
@@ -80,6 +80,13 @@ const VALUE_MAPS: &[&str] = &[
     "SessionContext.AttributesEntry",
 ];
 
+/// The messages that calls take or give in their encoded form, so that iamd can read and write them piece by piece.
+const ENCODED: &[&str] = &[
+    ".iamd.v1.BatchAuthorizeRequest",
+    ".iamd.v1.BatchAuthorizeResponse",
+    ".iamd.v1.StreamAuthorizeRequest",
+];
+
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut compiler = protox::Compiler::new(["proto"])?;
@@ -95,6 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut generated = descriptors;
     for file in &mut generated.file {
         file.message_type.iter_mut().for_each(show_map_entries);
+        file.service.iter_mut().for_each(keep_encoded);
     }
     let mut build = tonic_prost_build::configure();
     for message in WRITTEN {
@@ -117,6 +125,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     build
         .extern_path(".google.rpc.Status", "::tonic_types::Status")
+        .extern_path(".iamd.v1.Encoded", "crate::service::Encoded")
         .compile_fds(generated)?;
     Ok(())
 }
@@ -128,5 +137,19 @@ fn show_map_entries(message: &mut DescriptorProto) {
             options.map_entry = None;
         }
         show_map_entries(nested);
+    }
+}
+
+/// Replaces the messages in [`ENCODED`] by one type that holds the bytes of any message. The bytes are the same.
+fn keep_encoded(service: &mut ServiceDescriptorProto) {
+    for method in &mut service.method {
+        for message in [&mut method.input_type, &mut method.output_type] {
+            if message
+                .as_deref()
+                .is_some_and(|name| ENCODED.contains(&name))
+            {
+                *message = Some(".iamd.v1.Encoded".to_owned());
+            }
+        }
     }
 }

@@ -214,6 +214,9 @@ settings! {
         redact_keys: Vec<String> = Many(read::text), "KEY", Written::Text(REDACT_KEYS),
             "Context key whose values explanations hide, or a prefix such as `aws:RequestTag/*`; may be repeated; `none` hides nothing",
             "the external id is a secret between an account and a third party (S-11).";
+        max_batch_questions: usize = One(read::count), "N", Written::Count(10_000),
+            "The most questions in one BatchAuthorize call; more get INVALID_ARGUMENT",
+            "so many usual questions fit into a message of 4 MiB, and with the longest that are allowed a batch still ends within seconds.";
         max_streams_per_connection: u32 = One(read::streams), "N", Written::Count(100),
             "The most calls in flight on one connection",
             "RFC 9113 recommends no fewer (section 6.5.2), so that calls side by side do not wait for each other.";

@@ -36,7 +36,8 @@ pub use crate::engine::error::member;
 use crate::engine::error::{RequestError, RequestErrorKind};
 pub use crate::engine::explain::Redacted;
 use crate::engine::explain::{Explanation, explain_within};
-use crate::engine::live::{Generation, Live};
+pub use crate::engine::live::Generation;
+use crate::engine::live::Live;
 pub use crate::engine::question::{GivenPolicy, Overrides, Question, SessionFacts, Value};
 use crate::engine::request::Request;
 use crate::engine::session_policy::SessionPolicies;
@@ -135,10 +136,37 @@ impl Authorizer {
         &self.limits
     }
 
-    /// Decides one question with one generation of the store. A panic fails only this question.
+    /// Decides one question by the generation of the store that is in force. A panic fails only this question.
     pub fn authorize<'q>(&self, question: &'q Question<'q>, at: Timestamp) -> Outcome<'q> {
         let began = Instant::now();
-        let generation = self.live.load();
+        self.decide(question, self.live.load(), at, began)
+    }
+
+    /// Returns the generation that is in force, to decide several questions by it.
+    pub fn in_force(&self) -> Result<Arc<Generation>, Refusal> {
+        self.live.load_full().ok_or_else(Refusal::not_ready)
+    }
+
+    /// Decides one question as [`authorize`](Self::authorize) does, but by `generation`. Questions that are decided by
+    /// the same generation see the same revision of the store, whatever is loaded meanwhile.
+    pub fn authorize_by<'q>(
+        &self,
+        generation: &Arc<Generation>,
+        question: &'q Question<'q>,
+        at: Timestamp,
+    ) -> Outcome<'q> {
+        let began = Instant::now();
+        let generation = Guard::from_inner(Some(Arc::clone(generation)));
+        self.decide(question, generation, at, began)
+    }
+
+    fn decide<'q>(
+        &self,
+        question: &'q Question<'q>,
+        generation: Guard<Option<Arc<Generation>>>,
+        at: Timestamp,
+        began: Instant,
+    ) -> Outcome<'q> {
         let answer = match generation.as_deref() {
             None => Err(Refusal::not_ready()),
             Some(generation) => guarded(|| {
@@ -167,7 +195,7 @@ impl Authorizer {
         at: Timestamp,
         is_wanted: &IsWanted,
     ) -> Result<Explained, Refusal> {
-        let generation = self.live.load_full().ok_or_else(Refusal::not_ready)?;
+        let generation = self.in_force()?;
         let snapshot = &generation.snapshot;
         guarded(|| {
             limits::check(question, &self.limits)?;
@@ -192,7 +220,7 @@ impl Authorizer {
         now: Timestamp,
         is_wanted: &IsWanted,
     ) -> Result<Simulated, Refusal> {
-        let generation = self.live.load_full().ok_or_else(Refusal::not_ready)?;
+        let generation = self.in_force()?;
         guarded(|| {
             simulation::simulate(
                 &generation.snapshot,

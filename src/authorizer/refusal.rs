@@ -44,6 +44,19 @@ impl Refusal {
         Self::too_large("", message)
     }
 
+    /// The refusal of more than `most` questions in one batch.
+    pub fn too_many_questions(most: usize) -> Self {
+        let message = format!("the batch has more than {most} questions, which is the limit");
+        Self::too_large("requests", message)
+    }
+
+    /// The refusal of a batch whose answers have more than `most` bytes together.
+    pub fn answers_too_large(most: usize) -> Self {
+        let message =
+            format!("the answers have more than {most} bytes: ask fewer questions at a time");
+        Self::too_large("requests", message)
+    }
+
     /// The refusal of a question before the first good load.
     pub(super) fn not_ready() -> Self {
         Self {

@@ -78,6 +78,28 @@ fn an_outcome_says_what_was_asked_and_by_which_revision_it_is_answered() {
     assert_eq!(answer.revision, outcome.revision());
 }
 
+/// Questions that are decided by one generation see its revision, whatever is loaded meanwhile, and each is heard.
+#[test]
+fn several_questions_are_decided_by_one_generation() {
+    let notes = Notes::default();
+    let authorizer = authorizer().observed_by(notes.clone());
+    let generation = authorizer.in_force().unwrap();
+    let question = question();
+    let before = authorizer.authorize(&question, NOW).revision().to_owned();
+    let without_root = r#"{"AccountId": "111111111111"}"#;
+    let Ok(loaded) = crate::store::load_texts([("account.json", without_root)]) else {
+        panic!("the store loads");
+    };
+    authorizer.live.publish(loaded.snapshot);
+    let by_old = authorizer.authorize_by(&generation, &question, NOW);
+    assert_eq!(by_old.revision(), before);
+    assert!(by_old.to_answer().unwrap().is_allowed);
+    let by_new = authorizer.authorize(&question, NOW);
+    assert_ne!(by_new.revision(), before);
+    assert!(!by_new.to_answer().unwrap().is_allowed);
+    assert_eq!(notes.0.lock().unwrap().len(), 3);
+}
+
 #[test]
 fn without_a_store_there_is_no_answer() {
     let authorizer = Authorizer {

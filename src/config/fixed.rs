@@ -55,13 +55,20 @@ pub const AUXILIARY_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest deadline that a client can set. The server keeps an unfinished question in memory until then.
 pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How long a call with many questions may work before it lets others go on. The question that it is at then is
+/// answered first, so a turn takes up to one decision longer.
+pub const TURN: Duration = Duration::from_micros(500);
+
+/// The most batches of one connection that are received or answered at once. The server reads nothing of further ones.
+pub const MAX_BATCHES_AT_ONCE: usize = 4;
+
 /// How many bytes of each call a client may send before the server reads them.
 pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
 /// The most bytes that HTTP/2 allows a client to send on a connection before the server reads them.
 pub const MAX_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
-/// How long a client may go without reading more of an explanation or a simulation.
+/// How long a client may go without reading more of an explanation, a simulation or the answers to a large batch.
 pub const TIME_TO_READ: Duration = Duration::from_secs(10);
 
 /// The longest policy document in a simulation: the same limit as for a file of the store.
@@ -109,7 +116,8 @@ pub const MAX_LISTED: usize = 1_000;
 /// About the most bytes of texts on one page of a list. A page has one item at least.
 pub const MAX_LIST_BYTES: usize = 1024 * 1024;
 
-/// The default and the longest deadline of an Explain, Simulate or List call.
+/// The default and the longest deadline of an Explain, Simulate or List call, and the default of a BatchAuthorize call: ten
+/// thousand of the most expensive questions take ten seconds of one thread.
 pub const INTERACTIVE_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The most findings that `Status` lists, and the most bytes of them. gRPC clients accept 4 MiB by default.

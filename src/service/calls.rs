@@ -12,25 +12,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::Bytes;
 use tonic::codegen::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
 
 use super::convert;
 use super::listen::{Call, Entrance};
-use crate::authorizer::Refusal;
 use crate::config::{
     AUXILIARY_DEADLINE, INTERACTIVE_DEADLINE, LONGEST_DEADLINE, MAX_AUXILIARY_BYTES,
-    MAX_SIMULATION_BYTES,
+    MAX_SIMULATION_BYTES, STREAM_WINDOW_BYTES,
 };
 use held::Held;
+use limited::Limited;
 
 mod held;
+mod limited;
 
 /// Applies the bounds above to the calls of `inner`.
 #[derive(Clone, Debug)]
@@ -39,12 +38,28 @@ pub(super) struct Calls<S> {
     pub(super) bounds: Bounds,
 }
 
-/// The permits of one Explain or Simulate call. While it holds them, its connection can run no other such call, and the
-/// server only a few. Every task that works for the call keeps a clone until it ends.
+/// The permits of one call whose messages may be long. While an Explain or Simulate call holds them, its connection can
+/// run no other such call, and the server only a few; a connection can run only a few BatchAuthorize calls. Every task
+/// that works for the call keeps a clone until it ends.
 #[derive(Clone, Debug)]
 pub(super) struct Place(
-    #[expect(dead_code, reason = "held, not read")] Arc<[OwnedSemaphorePermit; 2]>,
+    #[expect(dead_code, reason = "held, not read")] Arc<[OwnedSemaphorePermit]>,
 );
+
+/// The deadline that the client of a stream set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Until(pub(super) Instant);
+
+/// Whether an answer is so long that it must keep the permits of its call until it is read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct IsLarge(bool);
+
+impl IsLarge {
+    /// Returns whether an answer of `n_bytes` is. The HTTP library has buffers of this size for every call.
+    pub(super) fn of(n_bytes: usize) -> Self {
+        Self(n_bytes > STREAM_WINDOW_BYTES as usize)
+    }
+}
 
 /// The bounds of calls.
 #[derive(Clone, Debug)]
@@ -67,37 +82,54 @@ struct Rules {
     deadline: Duration,
     /// The longest message.
     max_bytes: usize,
-    /// Whether the method discloses policies and may take seconds. Then only clients on this machine may call it
-    /// (S-12), and only a few calls run at once.
-    is_interactive: bool,
+    kind: Kind,
+}
+
+/// What the calls of a method need besides a deadline and a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Nothing.
+    Plain,
+    /// The messages may be long, so only a few calls of one connection are received or answered at once.
+    Batch,
+    /// The call lasts as long as its client wants: only a deadline of the client ends it.
+    Stream,
+    /// The method discloses policies and may take seconds. So only clients on this machine may call it (S-12), and only
+    /// a few calls run at once.
+    Interactive,
 }
 
 impl Bounds {
     /// Returns the rules of `method`. A method that is not named here, such as those of health and reflection, and Status
     /// and WatchRevision, gets the smallest limits.
     fn of(&self, method: &str) -> Rules {
-        let interactive = |max_bytes| Rules {
-            deadline: INTERACTIVE_DEADLINE,
+        let rules = |deadline, max_bytes, kind| Rules {
+            deadline,
             max_bytes,
-            is_interactive: true,
+            kind,
         };
+        let of_question = self.max_question_bytes;
         match method {
-            "Authorize" => Rules {
-                deadline: self.default_deadline,
-                max_bytes: self.max_question_bytes,
-                is_interactive: false,
-            },
+            "Authorize" => rules(self.default_deadline, of_question, Kind::Plain),
+            "BatchAuthorize" => rules(INTERACTIVE_DEADLINE, self.max_message_bytes, Kind::Batch),
+            "StreamAuthorize" => rules(LONGEST_DEADLINE, in_a_field(of_question), Kind::Stream),
             "Explain" | "ListPermissions" | "ListPrincipals" | "ListContextKeys" => {
-                interactive(self.max_question_bytes)
+                rules(INTERACTIVE_DEADLINE, of_question, Kind::Interactive)
             }
-            "Simulate" => interactive(MAX_SIMULATION_BYTES),
-            _ => Rules {
-                deadline: AUXILIARY_DEADLINE,
-                max_bytes: MAX_AUXILIARY_BYTES,
-                is_interactive: false,
-            },
+            "Simulate" => rules(
+                INTERACTIVE_DEADLINE,
+                MAX_SIMULATION_BYTES,
+                Kind::Interactive,
+            ),
+            _ => rules(AUXILIARY_DEADLINE, MAX_AUXILIARY_BYTES, Kind::Plain),
         }
     }
+}
+
+/// Returns the length of a message of `n_bytes` with the key and the length that it has as a field of another message.
+fn in_a_field(n_bytes: usize) -> usize {
+    let head = 1 + prost::length_delimiter_len(n_bytes);
+    n_bytes.saturating_add(head)
 }
 
 impl<S> Service<Request<Body>> for Calls<S>
@@ -120,12 +152,11 @@ where
         }
         let method = request.uri().path().rsplit('/').next();
         let rules = self.bounds.of(method.unwrap_or_default());
-        let max_bytes = rules.max_bytes;
-        let deadline = match client_timeout(request.headers()) {
+        let given = match client_timeout(request.headers()) {
             Ok(Some(Duration::ZERO)) => {
                 return Box::pin(std::future::ready(Ok(deadline_exceeded())));
             }
-            Ok(given) => given.unwrap_or(rules.deadline).min(LONGEST_DEADLINE),
+            Ok(given) => given,
             Err(Malformed) => {
                 let status = Status::invalid_argument(
                     "the header `grpc-timeout` has at most eight digits and one of the units H, M, S, m, u and n",
@@ -133,31 +164,84 @@ where
                 return Box::pin(std::future::ready(Ok(status.into_http())));
             }
         };
-        let entrance = request.extensions().get::<Entrance>();
-        let call = entrance.map(|entrance| entrance.calls.begin());
-        let max_message_bytes = self.bounds.max_message_bytes;
-        let limited = move |body, is_late| {
-            Body::new(Limited {
-                body,
-                max_bytes,
-                max_message_bytes,
-                state: State::START,
-                is_late,
-            })
-        };
-        let Some(entrance) = entrance.filter(|_| rules.is_interactive) else {
-            let request = request.map(|body| limited(body, None));
-            return Box::pin(in_time(deadline, self.inner.call(request), call));
-        };
-        if !entrance.is_local {
-            // S-12: a client on another machine is refused before it can take a permit.
-            return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
+        let deadline = given.unwrap_or(rules.deadline).min(LONGEST_DEADLINE);
+        let entrance = request.extensions().get::<Entrance>().cloned();
+        let call = entrance.as_ref().map(|entrance| entrance.calls.begin());
+        match (rules.kind, entrance) {
+            (Kind::Batch, Some(entrance)) => Box::pin(in_time(
+                deadline,
+                self.batch(request, rules, entrance, call),
+                None,
+            )),
+            (Kind::Interactive, Some(entrance)) => {
+                if !entrance.is_local {
+                    // S-12: a client on another machine is refused before it can take a permit.
+                    return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
+                }
+                let deadline = deadline.min(INTERACTIVE_DEADLINE);
+                let answer = self.interactive(request, rules, entrance, call);
+                Box::pin(in_time(deadline, answer, None))
+            }
+            (kind, _) => {
+                let mut request = request.map(|body| self.limited(body, rules, None));
+                let until = given.and_then(|given| Instant::now().checked_add(given));
+                if let Some(until) = until.filter(|_| kind == Kind::Stream) {
+                    request.extensions_mut().insert(Until(until));
+                }
+                Box::pin(in_time(deadline, self.inner.call(request), call))
+            }
         }
-        let deadline = deadline.min(INTERACTIVE_DEADLINE);
+    }
+}
+
+impl<S> Calls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S: Clone + Send + 'static,
+    S::Future: Send + 'static,
+{
+    fn limited(&self, body: Body, rules: Rules, is_late: Option<Pin<Box<Sleep>>>) -> Body {
+        let most = self.bounds.max_message_bytes;
+        Body::new(Limited::new(body, rules.max_bytes, most, is_late))
+    }
+
+    /// Answers a call with many questions. It waits for its permit before it keeps any byte of them.
+    fn batch(
+        &self,
+        request: Request<Body>,
+        rules: Rules,
+        entrance: Entrance,
+        call: Option<Call>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<S> {
+        let request = request.map(|body| self.limited(body, rules, None));
+        let mut inner = self.inner.clone();
+        async move {
+            let Ok(place) = Arc::clone(&entrance.calls.batches).acquire_owned().await else {
+                return Ok(convert::internal().into_http()); // nobody closes the semaphore
+            };
+            let place = Place(Arc::new([place]));
+            let answer = inner.call(request).await?;
+            let is_large = answer.extensions().get::<IsLarge>();
+            if !is_large.is_some_and(|is_large| is_large.0) {
+                return Ok(answer);
+            }
+            // The client must also read a long answer in time.
+            Ok(answer.map(|body| Body::new(Held::of(body, place, call))))
+        }
+    }
+
+    /// Answers a call that may take seconds. It waits for its permits before it keeps any byte of the question.
+    fn interactive(
+        &self,
+        request: Request<Body>,
+        rules: Rules,
+        entrance: Entrance,
+        call: Option<Call>,
+    ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<S> {
         let own_place = Arc::clone(&entrance.calls.place);
-        let (places, mut inner) = (Arc::clone(&self.bounds.places), self.inner.clone());
-        let answer = async move {
-            // The call waits for its permits before it keeps any byte of the question.
+        let places = Arc::clone(&self.bounds.places);
+        let mut calls = Self::clone(self);
+        async move {
             let place = match (
                 own_place.acquire_owned().await,
                 places.acquire_owned().await,
@@ -167,13 +251,12 @@ where
             };
             // A client that holds permits must send its question in time.
             let is_late = Box::pin(tokio::time::sleep(AUXILIARY_DEADLINE));
-            let mut request = request.map(|body| limited(body, Some(is_late)));
+            let mut request = request.map(|body| calls.limited(body, rules, Some(is_late)));
             request.extensions_mut().insert(place.clone());
-            let answer = inner.call(request).await?;
+            let answer = calls.inner.call(request).await?;
             // The client must also read its answer in time.
             Ok(answer.map(|body| Body::new(Held::of(body, place, call))))
-        };
-        Box::pin(in_time(deadline, answer, None))
+        }
     }
 }
 
@@ -196,7 +279,7 @@ fn in_time(
 }
 
 fn deadline_exceeded() -> Response<Body> {
-    Status::deadline_exceeded("the call's deadline has passed").into_http()
+    convert::deadline_exceeded().into_http()
 }
 
 /// Returns the refusal of a request that is not a gRPC call. Its HTTP status is an error, so that the sender cannot
@@ -259,115 +342,12 @@ fn client_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
     }))
 }
 
-/// A request's body. It fails at the head of the first message that is too long.
-struct Limited {
-    body: Body,
-    max_bytes: usize,
-    max_message_bytes: usize,
-    state: State,
-    /// The time by which the whole body must have arrived.
-    is_late: Option<Pin<Box<Sleep>>>,
-}
-
-/// The position in a body, which is a sequence of messages: for each a flag, four bytes of length, and its bytes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum State {
-    /// How many bytes of a head have arrived, and the length that they say so far.
-    Head(u8, u32),
-    /// How many bytes of a message are still to come.
-    Message(u32),
-}
-
-impl State {
-    const START: Self = Self::Head(0, 0);
-    const HEAD_BYTES: u8 = 5;
-
-    /// Returns the position after `bytes`. The error is the length of the first message that is longer than `most`.
-    fn after(mut self, mut bytes: &[u8], most: usize) -> Result<Self, u32> {
-        while let Some((first, rest)) = bytes.split_first() {
-            match self {
-                Self::Head(n, length) => {
-                    bytes = rest;
-                    let length = if n == 0 {
-                        0
-                    } else {
-                        (length << 8) | u32::from(*first)
-                    };
-                    self = if n + 1 < Self::HEAD_BYTES {
-                        Self::Head(n + 1, length)
-                    } else if length as usize > most {
-                        return Err(length);
-                    } else {
-                        Self::message(length)
-                    };
-                }
-                Self::Message(left) => {
-                    let n = bytes.len().min(left as usize);
-                    bytes = bytes.get(n..).unwrap_or_default();
-                    // INVARIANT: no more than `left`, which is a `u32`.
-                    self = Self::message(left.saturating_sub(u32::try_from(n).unwrap_or(left)));
-                }
-            }
-        }
-        Ok(self)
-    }
-
-    fn message(left: u32) -> Self {
-        if left == 0 {
-            Self::START
-        } else {
-            Self::Message(left)
-        }
-    }
-}
-
-impl http_body::Body for Limited {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            let is_late = self.is_late.as_mut();
-            return match is_late.map(|is_late| is_late.as_mut().poll(cx)) {
-                Some(Poll::Ready(())) => {
-                    let status = Status::deadline_exceeded("the question did not arrive in time");
-                    Poll::Ready(Some(Err(status)))
-                }
-                _ => Poll::Pending,
-            };
-        };
-        if let Some(Ok(frame)) = &frame
-            && let Some(bytes) = frame.data_ref()
-        {
-            match self.state.after(bytes, self.max_bytes) {
-                Ok(state) => self.state = state,
-                // tonic refuses a message that is longer than any call allows.
-                Err(n_bytes) if n_bytes as usize <= self.max_message_bytes => {
-                    let refusal = Refusal::question_too_large(n_bytes as usize, self.max_bytes);
-                    let status = convert::status(&refusal);
-                    return Poll::Ready(Some(Err(status)));
-                }
-                Err(n_bytes) => self.state = State::message(n_bytes),
-            }
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use http_body::Frame;
+    use tonic::codegen::Bytes;
 
     use super::held::MAX_PIECE_BYTES;
     use super::*;
@@ -492,12 +472,12 @@ mod tests {
             inner: Never,
             bounds: bounds(),
         };
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let call = authorize().header("grpc-timeout", "99999999H");
         let answer = service.call(call.body(Body::empty()).unwrap()).await;
         assert_eq!(code(&answer.unwrap()), Some("4"));
         assert_eq!(start.elapsed(), LONGEST_DEADLINE);
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let answer = service.call(explain(&entrance(true), Body::empty())).await;
         assert_eq!(code(&answer.unwrap()), Some("4"));
         assert_eq!(start.elapsed(), INTERACTIVE_DEADLINE);
@@ -509,7 +489,7 @@ mod tests {
             inner: Answers(1),
             bounds: bounds(),
         };
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let unsent = service.call(explain(&entrance(true), Body::new(Sent(None))));
         let unsent = tokio::spawn(unsent);
         tokio::task::yield_now().await;
@@ -534,7 +514,7 @@ mod tests {
             let answer = service.call(explain(entrance, Body::empty())).await;
             answer.unwrap().into_body()
         };
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let mut unread = read(&entrance).await;
         let first = frame_of(&mut unread).await.unwrap().unwrap();
         assert_eq!(first.into_data().unwrap().len(), MAX_PIECE_BYTES);
@@ -560,7 +540,7 @@ mod tests {
             inner: Answers(100 * MAX_PIECE_BYTES),
             bounds: bounds(),
         };
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let answer = service.call(explain(&entrance(true), Body::empty())).await;
         let mut answer = answer.unwrap().into_body();
         while frame_of(&mut answer).await.unwrap().is_ok() {
@@ -576,7 +556,7 @@ mod tests {
             inner: Never,
             bounds: bounds(),
         };
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         let call = authorize();
         let answer = service
             .call(call.body(Body::empty()).unwrap())
@@ -597,7 +577,7 @@ mod tests {
         let call = authorize().header("grpc-timeout", "1S");
         let answer = service.call(call.body(Body::empty()).unwrap());
         tokio::time::advance(Duration::from_secs(1)).await;
-        let start = tokio::time::Instant::now();
+        let start = Instant::now();
         answer.await.unwrap();
         assert_eq!(
             start.elapsed(),
@@ -619,39 +599,30 @@ mod tests {
     fn each_call_has_rules_of_its_own() {
         let rules = |method: &str| {
             let rules = bounds().of(method);
-            (rules.deadline, rules.max_bytes, rules.is_interactive)
+            (rules.deadline, rules.max_bytes, rules.kind)
         };
-        let second = Duration::from_secs(1);
-        assert_eq!(rules("Authorize"), (second, 10, false));
-        assert_eq!(rules("Explain"), (INTERACTIVE_DEADLINE, 10, true));
-        let of_simulate = (INTERACTIVE_DEADLINE, MAX_SIMULATION_BYTES, true);
+        let of_authorize = (Duration::from_secs(1), 10, Kind::Plain);
+        assert_eq!(rules("Authorize"), of_authorize);
+        let of_batch = (INTERACTIVE_DEADLINE, 20, Kind::Batch);
+        assert_eq!(rules("BatchAuthorize"), of_batch);
+        // One byte for the key, and one for the length.
+        let of_stream = (LONGEST_DEADLINE, 12, Kind::Stream);
+        assert_eq!(rules("StreamAuthorize"), of_stream);
+        let of_explain = (INTERACTIVE_DEADLINE, 10, Kind::Interactive);
+        assert_eq!(rules("Explain"), of_explain);
+        let of_simulate = (
+            INTERACTIVE_DEADLINE,
+            MAX_SIMULATION_BYTES,
+            Kind::Interactive,
+        );
         assert_eq!(rules("Simulate"), of_simulate);
-        let of_auxiliary = (AUXILIARY_DEADLINE, MAX_AUXILIARY_BYTES, false);
+        let of_auxiliary = (AUXILIARY_DEADLINE, MAX_AUXILIARY_BYTES, Kind::Plain);
         assert_eq!(rules("Check"), of_auxiliary);
     }
 
     fn authorize() -> tonic::codegen::http::request::Builder {
         Request::post("/iamd.v1.AuthorizationService/Authorize")
             .header("content-type", "application/grpc")
-    }
-
-    #[test]
-    fn a_head_is_read_wherever_the_bytes_are_cut() {
-        // A message of 3 bytes, an empty message, and the head of a message of 300 bytes.
-        let sent = [0, 0, 0, 0, 3, 9, 9, 9, 1, 0, 0, 0, 0, 0, 0, 0, 1, 44];
-        for cut in 0..sent.len() {
-            let (first, second) = sent.split_at(cut);
-            let state = State::START.after(first, 299).unwrap();
-            assert_eq!(state.after(second, 299), Err(300), "cut at {cut}");
-            let state = State::START.after(first, 300).unwrap();
-            assert_eq!(
-                state.after(second, 300),
-                Ok(State::Message(300)),
-                "cut at {cut}"
-            );
-        }
-        let longest = [0, 255, 255, 255, 255];
-        assert_eq!(State::START.after(&longest, 20), Err(u32::MAX));
     }
 
     #[test]

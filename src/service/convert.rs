@@ -201,7 +201,7 @@ pub fn check_simulation_size(simulation: &Simulation<'_>) -> Result<(), Refusal>
     check_n_bytes(n_bytes, MAX_SIMULATION_BYTES)
 }
 
-fn check_n_bytes(n_bytes: usize, most: usize) -> Result<(), Refusal> {
+pub(super) fn check_n_bytes(n_bytes: usize, most: usize) -> Result<(), Refusal> {
     if n_bytes > most {
         return Err(Refusal::question_too_large(n_bytes, most));
     }
@@ -340,6 +340,20 @@ pub(super) fn status(refusal: &Refusal) -> Status {
     Status::with_error_details(code, message, details)
 }
 
+/// Returns the message that takes the place of an answer among others. It says what `status` says as the status of a
+/// call: the same code, message and details.
+pub(super) fn error(status: &Status) -> tonic_types::Status {
+    // The details of a status are this message. A status without details has only a code and a message.
+    match tonic_types::Status::decode(status.details()) {
+        Ok(error) if error.code != 0 => error,
+        _ => tonic_types::Status {
+            code: status.code().into(),
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        },
+    }
+}
+
 /// Returns the status code for a kind of refusal.
 pub(super) fn code(kind: RefusalKind) -> Code {
     match kind {
@@ -369,6 +383,17 @@ pub(super) fn brief(text: &str) -> Cow<'_, str> {
     let mut ends = (0..=MAX_STATUS_TEXT_BYTES).rev();
     let kept = ends.find_map(|end| text.get(..end)); // between two characters
     format!("{}…", kept.unwrap_or_default()).into()
+}
+
+/// Returns `DEADLINE_EXCEEDED`, for a call that ends at its deadline.
+pub(super) fn deadline_exceeded() -> Status {
+    Status::deadline_exceeded("the call's deadline has passed")
+}
+
+/// Returns `UNAVAILABLE`, for a stream that ends because the server drains.
+pub(super) fn draining() -> Status {
+    let message = "iamd is shutting down: ask the questions without an answer elsewhere";
+    Status::with_error_details(Code::Unavailable, message, error_info("NOT_READY"))
 }
 
 /// Returns `PERMISSION_DENIED`, for a call that discloses policies and comes from another machine (S-12).

@@ -1,25 +1,32 @@
 //! The gRPC protocol: `iamd.v1.AuthorizationService`.
 
+use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, Streaming};
 
-use super::calls::Place;
+use super::answer::answer;
+use super::batch::{BatchBounds, answer_batch};
+use super::calls::{IsLarge, Place, Until};
+use super::encoded::Encoded;
 use super::listen::Entrance;
 use super::pb::authorization_service_server::AuthorizationService;
 use super::status::{Reporter, RevisionWatch};
+use super::stream::Answers;
 use super::{convert, explain, lists, pb, simulate};
 use crate::authorizer::{Authorizer, IsWanted, Refusal};
+use crate::config::{Config, MAX_SIMULATIONS_AT_ONCE};
 
 /// The service: it passes each call's question to the authorizer.
 #[derive(Debug)]
 pub(super) struct Grpc {
-    pub(super) authorizer: Arc<Authorizer>,
+    authorizer: Arc<Authorizer>,
     /// The permits for simulations and explanations that run at the same time.
-    pub(super) places: Arc<Semaphore>,
-    pub(super) reporter: Reporter,
+    places: Arc<Semaphore>,
+    batch: BatchBounds,
+    reporter: Reporter,
 }
 
 #[tonic::async_trait]
@@ -28,12 +35,30 @@ impl AuthorizationService for Grpc {
         &self,
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
-        let message = request.get_ref();
-        let limits = self.authorizer.limits();
-        let question =
-            convert::question(message, limits).map_err(|refusal| convert::status(&refusal))?;
-        let outcome = self.authorizer.authorize(&question, Timestamp::now());
-        convert::response(&outcome).map(Response::new)
+        answer(&self.authorizer, None, request.get_ref()).map(Response::new)
+    }
+
+    async fn batch_authorize(
+        &self,
+        request: Request<Encoded>,
+    ) -> Result<Response<Encoded>, Status> {
+        let answers = answer_batch(&self.authorizer, request.get_ref(), self.batch).await?;
+        let is_large = IsLarge::of(answers.bytes().len());
+        let mut response = Response::new(answers);
+        response.extensions_mut().insert(is_large);
+        Ok(response)
+    }
+
+    type StreamAuthorizeStream = Answers;
+
+    async fn stream_authorize(
+        &self,
+        request: Request<Streaming<Encoded>>,
+    ) -> Result<Response<Answers>, Status> {
+        let end = Box::pin(end_of_stream(&request));
+        let authorizer = Arc::clone(&self.authorizer);
+        let answers = Answers::new(authorizer, request.into_inner(), end);
+        Ok(Response::new(answers))
     }
 
     async fn simulate(
@@ -117,6 +142,18 @@ impl AuthorizationService for Grpc {
 }
 
 impl Grpc {
+    pub(super) fn new(authorizer: Arc<Authorizer>, reporter: Reporter, config: &Config) -> Self {
+        Self {
+            authorizer,
+            reporter,
+            places: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
+            batch: BatchBounds {
+                max_questions: config.max_batch_questions,
+                max_answer_bytes: config.max_message_bytes,
+            },
+        }
+    }
+
     /// Answers a call that discloses policies and may take seconds. Only clients on this machine may make it (S-12).
     /// Only a few run at once, each on a thread of its own, and a call stops when its client no longer waits.
     async fn answer_interactive<M: Send + 'static, A: Send + 'static>(
@@ -142,6 +179,31 @@ impl Grpc {
         answered
             .map(Response::new)
             .map_err(|refusal| convert::status(&refusal))
+    }
+}
+
+/// Completes when the stream of `request` must end although its client would go on: when the server drains, or at the
+/// deadline of the client.
+fn end_of_stream<T>(request: &Request<T>) -> impl Future<Output = Status> + Send + use<T> {
+    let until = request.extensions().get::<Until>().copied();
+    let entrance = request.extensions().get::<Entrance>().cloned();
+    async move {
+        let deadline = async {
+            match until {
+                Some(Until(time)) => tokio::time::sleep_until(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        let drain = async {
+            match entrance {
+                Some(entrance) => entrance.calls.drain_begins().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = drain => convert::draining(),
+            () = deadline => convert::deadline_exceeded(),
+        }
     }
 }
 
@@ -177,7 +239,7 @@ mod tests {
     use super::super::health::Readiness;
     use super::super::pb::authorization_service_server::AuthorizationServiceServer;
     use super::*;
-    use crate::config::{Config, Layer};
+    use crate::config::Layer;
     use crate::state::SharedState;
 
     /// Returns a call with an empty message, on a connection of its own.
@@ -219,10 +281,14 @@ mod tests {
     async fn an_interactive_call_waits_for_its_turn_within_its_own_deadline() {
         let simulations = Arc::new(Semaphore::new(1));
         let config = Config::resolve(&Layer::new(), [], None).unwrap().config;
+        let authorizer = Arc::new(Authorizer::new(Arc::default(), &config));
         let grpc = Grpc {
-            authorizer: Arc::new(Authorizer::new(Arc::default(), &config)),
             places: Arc::clone(&simulations),
-            reporter: Reporter::new(Arc::default(), Arc::default(), &config),
+            ..Grpc::new(
+                authorizer,
+                Reporter::new(Arc::default(), Arc::default(), &config),
+                &config,
+            )
         };
         let mut calls = Calls {
             inner: AuthorizationServiceServer::new(grpc),
@@ -261,11 +327,9 @@ mod tests {
         let config = Config::resolve(&Layer::new(), [], None).unwrap().config;
         let (state, readiness) = (Arc::new(SharedState::new()), Arc::new(Readiness::new()));
         let (own_state, own_readiness) = (Arc::clone(&state), Arc::clone(&readiness));
-        let grpc = Grpc {
-            authorizer: Arc::new(Authorizer::new(Arc::default(), &config)),
-            places: Arc::new(Semaphore::new(1)),
-            reporter: Reporter::new(own_state, own_readiness, &config),
-        };
+        let authorizer = Arc::new(Authorizer::new(Arc::default(), &config));
+        let reporter = Reporter::new(own_state, own_readiness, &config);
+        let grpc = Grpc::new(authorizer, reporter, &config);
         let mut calls = Calls {
             inner: AuthorizationServiceServer::new(grpc),
             bounds: Bounds {

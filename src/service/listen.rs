@@ -12,12 +12,14 @@ use std::task::{Context, Poll};
 use anyhow::{Context as _, bail};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
-use crate::config::{ACCEPT_BACK_OFF, Address, FAREWELL_TO_IDLE, PREFACE_TIMEOUT};
+use crate::config::{
+    ACCEPT_BACK_OFF, Address, FAREWELL_TO_IDLE, MAX_BATCHES_AT_ONCE, PREFACE_TIMEOUT,
+};
 
 /// A bound socket.
 #[derive(Debug)]
@@ -214,6 +216,9 @@ fn is_the_peers(error: &io::Error) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Drain {
     begun: AtomicBool,
+    /// Wakes those who wait for the drain. `begun` alone says whether it has begun: every read of a connection looks
+    /// there, and a flag costs the least.
+    begins: Notify,
     n_calls: AtomicUsize,
 }
 
@@ -221,6 +226,7 @@ impl Drain {
     /// Begins the drain: from now on connections without a call are closed.
     pub(super) fn begin(&self) {
         self.begun.store(true, Ordering::Release);
+        self.begins.notify_waiters();
     }
 
     /// Returns how many calls are in flight.
@@ -337,6 +343,8 @@ pub(super) struct OpenCalls {
     /// The one permit for the connection's Explain and Simulate calls, which may take seconds. A client that sends many
     /// such calls on one connection delays only its own.
     pub(super) place: Arc<Semaphore>,
+    /// The permits for the connection's BatchAuthorize calls, whose messages may be long.
+    pub(super) batches: Arc<Semaphore>,
 }
 
 impl Default for OpenCalls {
@@ -346,6 +354,7 @@ impl Default for OpenCalls {
             n_open: AtomicUsize::new(0),
             n_begun: AtomicUsize::new(0),
             place: Arc::new(Semaphore::new(1)),
+            batches: Arc::new(Semaphore::new(MAX_BATCHES_AT_ONCE)),
         }
     }
 }
@@ -361,6 +370,15 @@ impl OpenCalls {
         self.n_open.fetch_add(1, Ordering::Relaxed);
         self.drain.n_calls.fetch_add(1, Ordering::Relaxed);
         Call(Arc::clone(self))
+    }
+
+    /// Completes when the server drains.
+    pub(super) async fn drain_begins(&self) {
+        // INVARIANT: who begins to wait before the flag is set is woken, even if it was not polled until then.
+        let begins = self.drain.begins.notified();
+        if !self.drain.begun.load(Ordering::Acquire) {
+            begins.await;
+        }
     }
 
     /// Returns how many are in flight.

@@ -7,9 +7,12 @@
 //! ```
 //! The types generated from the protocol stay in this module.
 
+mod answer;
+pub mod batch;
 mod calls;
 pub mod client;
 mod convert;
+mod encoded;
 mod explain;
 mod grpc;
 mod health;
@@ -19,8 +22,10 @@ mod lists;
 pub mod server;
 mod simulate;
 pub mod status;
+mod stream;
 
 pub use convert::{check_simulation_size, check_size};
+pub use encoded::Encoded;
 
 /// The types of `proto/iamd/v1/authorization.proto`, which documents them. Maps are lists of their entries, so that
 /// repeated keys stay visible (C-4).

@@ -19,8 +19,7 @@ use super::status::Reporter;
 use crate::authorizer::Authorizer;
 use crate::config::{
     Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
-    MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_AT_ONCE, MAX_SIMULATIONS_RECEIVED, MAX_WINDOW_BYTES,
-    STREAM_WINDOW_BYTES,
+    MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_RECEIVED, MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES,
 };
 use crate::state::SharedState;
 
@@ -109,11 +108,8 @@ fn routes(
     readiness: Arc<Readiness>,
     config: &Config,
 ) -> anyhow::Result<Routes> {
-    let grpc = Grpc {
-        authorizer,
-        places: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
-        reporter: Reporter::new(state, Arc::clone(&readiness), config),
-    };
+    let reporter = Reporter::new(state, Arc::clone(&readiness), config);
+    let grpc = Grpc::new(authorizer, reporter, config);
     let authorization =
         AuthorizationServiceServer::new(grpc).max_decoding_message_size(config.max_message_bytes);
     let reflection = || {

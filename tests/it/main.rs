@@ -21,6 +21,7 @@ mod incremental;
 mod indexes;
 mod laws;
 mod lists;
+mod many;
 mod matrix;
 mod modules;
 mod mutants;

@@ -1,4 +1,8 @@
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test may fail by panicking"
+)]
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,9 +12,10 @@ use h2::{RecvStream, SendStream};
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Code as StatusCode;
 use tonic::codegen::Bytes;
 use tonic::codegen::http;
@@ -26,7 +31,9 @@ use crate::compile::snapshot::{Revision, Snapshot};
 use crate::config::Layer;
 use crate::engine::live::Live;
 use crate::language::finding::{Code, Finding, Location};
+use crate::service::Encoded;
 use crate::service::pb::authorization_service_client::AuthorizationServiceClient;
+use crate::service::pb::stream_authorize_response::Result as AnswerOrError;
 use crate::state::StoreState;
 
 /// A server on a Unix socket, in this process.
@@ -138,6 +145,38 @@ fn reason_of(status: &tonic::Status) -> String {
     let info = details.error_info().unwrap();
     assert_eq!(info.domain, "iamd");
     info.reason.clone()
+}
+
+/// A batch has no answer before there is a store. A stream waits for one: until then, each question has the error.
+#[tokio::test]
+async fn before_the_first_snapshot_a_batch_is_unavailable_and_a_stream_goes_on() {
+    let running = Running::start().await;
+    let mut stub = AuthorizationServiceClient::new(running.channel.clone());
+    let batch = Encoded::of(&pb::BatchAuthorizeRequest {
+        requests: vec![question()],
+    });
+    let status = stub.batch_authorize(batch.clone()).await.unwrap_err();
+    assert_eq!(status.code(), StatusCode::Unavailable);
+    assert_eq!(reason_of(&status), "NOT_READY");
+    let (ask, asked) = mpsc::unbounded_channel();
+    let asked = UnboundedReceiverStream::new(asked);
+    let mut answers = stub.stream_authorize(asked).await.unwrap().into_inner();
+    let question = Encoded::of(&pb::StreamAuthorizeRequest {
+        request: Some(question()),
+    });
+    ask.send(question.clone()).unwrap();
+    let first = answers.message().await.unwrap().unwrap();
+    let Some(AnswerOrError::Error(error)) = first.result else {
+        panic!("{first:?}")
+    };
+    assert_eq!(error.code, i32::from(StatusCode::Unavailable));
+    running.load_an_empty_store();
+    ask.send(question).unwrap();
+    let second = answers.message().await.unwrap().unwrap();
+    assert!(matches!(second.result, Some(AnswerOrError::Response(_))));
+    let answered = stub.batch_authorize(batch).await.unwrap().into_inner();
+    let answered: pb::BatchAuthorizeResponse = answered.decoded().unwrap();
+    assert_eq!((answered.results.len(), &*answered.revision), (1, "0123"));
 }
 
 #[tokio::test]

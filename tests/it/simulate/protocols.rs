@@ -273,13 +273,8 @@ async fn levels_of_an_organization_reach_a_server() {
     server.client().await;
     let address = server.address();
     let simulated = |source: [&str; 2], levels: &[String]| {
-        let mut command = crate::support::iamd(["simulate", "--action", "orders:Get"]);
-        command.args([
-            "--principal",
-            crate::support::ANN,
-            "--resource",
-            crate::support::ORDER,
-        ]);
+        let mut command = iamd(["simulate", "--action", "orders:Get"]);
+        command.args(["--principal", ANN, "--resource", ORDER]);
         command.args(source);
         for level in levels {
             command.args(["--organization-level", level]);
