@@ -14,6 +14,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 BINARY = os.environ["IAMD_BIN"]
 TOOLS = ROOT / "target" / "tools"
 
+# tests/peers/go, which tests/peers/run builds.
+GO_CLIENT = ROOT / "target" / "peers" / "many"
+
 ALICE = "arn:aws:iam::111122223333:user/alice"
 ORDER = "arn:app:orders:::order/1234"
 
@@ -140,11 +143,10 @@ def healthcheck(address):
 
 
 def run(*command, **options):
-    """Runs a program to its end and returns its status, stdout and stderr as text."""
+    """Runs a program to its end, with the text `input` if any, and returns its status, stdout and stderr as text."""
     options.setdefault("timeout", 4 * PATIENCE_S)
-    return subprocess.run(
-        [str(part) for part in command], stdin=subprocess.DEVNULL, capture_output=True, text=True, **options
-    )
+    options.setdefault("input", "")
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, **options)
 
 
 class ServedTest(unittest.TestCase):

@@ -47,8 +47,8 @@ class PythonClient(unittest.TestCase):
         (program,) = blocks("python")
         with open(os.path.join(cls.directory, "client.py"), "w", encoding="utf-8") as file:
             file.write(program)
-        # Only what the README itself generates is there to import.
-        path = f"{TOOLS / 'python' / 'bin'}{os.pathsep}{os.environ['PATH']}"
+        # Only what the README itself installs and generates is there to import.
+        path = f"{TOOLS / 'readme' / 'bin'}{os.pathsep}{os.environ['PATH']}"
         cls.environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"} | {"PATH": path}
         (generate,) = commands("grpc_tools.protoc")
         result = run("sh", "-c", generate, cwd=cls.directory, env=cls.environment)
