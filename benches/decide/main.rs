@@ -3,9 +3,10 @@
 //! `cargo bench --bench decide` measures from the parsed request to the decision, in process and on one thread. It
 //! varies the size of the store, the number of attached statements, the candidates of one action, and the conditions.
 //! It also measures all policy types together, patterns that make careless matchers slow, questions that were never
-//! asked before, very many principals and actions, a client that asks for names that nobody knows, and the decision
-//! cache, and the lists of permissions and principals. The engine is compared with a plain scan over the same compiled statements and
-//! with a hash map of ready answers. Every answer is compared with the scan's before it is timed.
+//! asked before, very many principals and actions, a client that asks for names that nobody knows, the decision
+//! cache, the lists of permissions and principals, and a batch of questions with the conversion of its messages. The
+//! engine is compared with a plain scan over the same compiled statements and with a hash map of ready answers. Every
+//! answer is compared with the scan's before it is timed.
 //!
 //! `-- sizes attached` picks parts, `-- --check` fails if a figure is missed, and `-- --short` only shows that
 //! everything runs.
@@ -34,6 +35,7 @@ mod measure;
 mod worlds;
 
 mod attached;
+mod batch;
 mod cache;
 mod candidates;
 mod cold;
@@ -50,7 +52,7 @@ use iamd::engine::request::Request;
 
 use measure::{Figures, Options};
 
-const PARTS: [&str; 11] = [
+const PARTS: [&str; 12] = [
     "sizes",
     "attached",
     "candidates",
@@ -62,6 +64,7 @@ const PARTS: [&str; 11] = [
     "greedy",
     "cache",
     "lists",
+    "batch",
 ];
 
 fn main() -> anyhow::Result<()> {
@@ -102,6 +105,9 @@ fn main() -> anyhow::Result<()> {
     }
     if options.wants("lists") {
         lists::measure(&options, &mut figures)?;
+    }
+    if options.wants("batch") {
+        batch::measure(&options)?;
     }
     measure::conditions("after")?;
     figures.conclude(options.is_checked)
