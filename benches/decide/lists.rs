@@ -77,7 +77,8 @@ fn who(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     let race = Race::run(contenders, options.effort())?;
     head(
         &format!(
-            "Who may do one action on one resource, of {} principals",
+            "Who may do one action on one resource: {} of {} principals",
+            list(&snapshot, &question)?,
             names.len()
         ),
         &["how", "time"],

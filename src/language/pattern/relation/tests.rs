@@ -131,3 +131,114 @@ fn patterns_that_cover_the_same_resource_can_meet() {
     }
     assert!(n_apart > 100, "some are apart: {n_apart}");
 }
+
+/// Returns actions that tell the patterns below apart.
+fn actions() -> Vec<crate::name::Action> {
+    let texts = [
+        "s:a", "s:ab", "s:abc", "s:b", "s:ba", "s:bab", "t:a", "t:ab",
+    ];
+    let actions = texts
+        .iter()
+        .map(|text| crate::name::Action::parse(text).unwrap());
+    actions.collect()
+}
+
+#[test]
+fn actions_meet_and_include_each_other_as_their_matches_do() {
+    let texts = [
+        "*", "s:*", "S:A", "s:a*", "s:ab", "s:*b", "s:?", "s:a?", "s:a*b", "s:?b*", "s:b*", "t:a",
+        "t:*", "s:abc*",
+    ];
+    let patterns: Vec<ActionPattern> = texts
+        .iter()
+        .map(|text| ActionPattern::parse(text).unwrap())
+        .collect();
+    let actions = actions();
+    let (mut n_including, mut n_apart) = (0, 0);
+    for one in &patterns {
+        for other in &patterns {
+            let both = |action: &&crate::name::Action| one.matches(action) && other.matches(action);
+            let what = format!("{} {}", one.as_str(), other.as_str());
+            if actions.iter().any(|action| both(&action)) {
+                assert!(actions_meet(one, other), "{what}");
+            }
+            if !actions_meet(one, other) {
+                n_apart += 1;
+            }
+            if action_includes(one, other) {
+                n_including += 1;
+                let all = actions.iter().filter(|action| other.matches(action));
+                assert!(all.clone().all(|action| one.matches(action)), "{what}");
+            }
+        }
+    }
+    // A relation that never holds would be sound and of no use.
+    assert_eq!((n_including, n_apart), (50, 82));
+}
+
+#[test]
+fn a_pattern_of_resources_includes_only_what_it_covers() {
+    let syntax = Syntax {
+        wildcards: true,
+        variables: true,
+    };
+    let texts = [
+        "*",
+        "arn:a:s:::x",
+        "arn:a:s:::x*",
+        "arn:a:s:::x/*",
+        "arn:a:s:::*",
+        "arn:a:s*",
+        "arn:a:s:*:*:x",
+        "arn:a:s:?::x",
+        "arn:a:*",
+        "arn:a:s:::${aws:username}",
+        "arn:a:s:::${aws:username}/*",
+        "arn:a:s:r*:1:x/?",
+        "arn:a:s",
+    ];
+    let patterns: Vec<ResourcePattern> = texts
+        .iter()
+        .map(|text| ResourcePattern::parse(text, syntax).unwrap())
+        .collect();
+    let resources = [
+        "arn:a:s:::x",
+        "arn:a:s:::xy",
+        "arn:a:s:::x/y",
+        "arn:a:s:r:1:x",
+        "arn:a:s:r:1:x/y",
+        "arn:a:s2:r:1:a:b",
+        "arn:a:s:::ann",
+        "arn:a:s:::ann/x",
+        "arn:a:s:r:r:1:x",
+    ];
+    let resources: Vec<Resource> = resources
+        .iter()
+        .map(|text| Resource::parse(text).unwrap())
+        .collect();
+    struct Ann;
+    impl Variables for Ann {
+        fn substitute(&self, _: &ContextKey) -> Substitute<'_> {
+            Substitute::Value("ann".into())
+        }
+    }
+    let covers = |one: &ResourcePattern, resource: &Resource| {
+        one.matches(resource, Reach::Narrow, &Ann) == Some(true)
+    };
+    let mut n_including = 0;
+    for one in &patterns {
+        for other in &patterns {
+            if includes(one, other) {
+                n_including += 1;
+                let mut covered = resources.iter().filter(|resource| covers(other, resource));
+                assert!(
+                    covered.all(|resource| covers(one, resource)),
+                    "{} {}",
+                    one.as_str(),
+                    other.as_str()
+                );
+            }
+        }
+    }
+    assert_eq!(n_including, 53);
+}
