@@ -154,13 +154,14 @@ impl Area {
                 .any(|one| theirs.iter().any(|other| actions_meet(one, other))),
             _ => true,
         };
-        let resources = match (&self.resources, &other.resources) {
+        // PERF: most statements are about other actions.
+        let resources = || match (&self.resources, &other.resources) {
             (Some(ours), Some(theirs)) => ours
                 .iter()
                 .any(|one| theirs.iter().any(|other| can_meet(one, other))),
             _ => true,
         };
-        actions && resources && !self.avoids(other) && !other.avoids(self)
+        actions && resources() && !self.avoids(other) && !other.avoids(self)
     }
 
     /// Returns whether its `not_actions` or `not_resources` leave nothing of `other`.

@@ -1,17 +1,25 @@
 //! The relation of two patterns, independent of any text.
 
+use std::mem;
+
 use super::{ActionForm, ActionPattern, Piece, ResourcePattern, Template, Variable};
 
 /// Returns whether both patterns could cover the same ARN if every wildcard crossed colons and every variable were `*`.
 /// Patterns never cover more than this, so `false` is certain and `true` is not.
 pub fn can_meet(one: &ResourcePattern, other: &ResourcePattern) -> bool {
     // PERF: most patterns of a store begin differently.
-    let (ours, theirs) = (one.beginning(), other.beginning());
-    let n_both = ours.len().min(theirs.len());
+    let begin_alike = || {
+        let (ours, theirs) = (one.beginning().as_bytes(), other.beginning().as_bytes());
+        ours.iter().zip(theirs).all(|(ours, theirs)| ours == theirs)
+    };
+    let end_alike = || {
+        let (ours, theirs) = (one.ending().as_bytes(), other.ending().as_bytes());
+        let mut both = ours.iter().rev().zip(theirs.iter().rev());
+        both.all(|(ours, theirs)| ours == theirs)
+    };
     one.is_everything()
         || other.is_everything()
-        || ours.as_bytes().get(..n_both) == theirs.as_bytes().get(..n_both)
-            && intersect(&symbols(one), &symbols(other))
+        || begin_alike() && end_alike() && intersect(&symbols(one), &symbols(other))
 }
 
 /// Returns whether `one` surely covers every resource that `other` covers, both in the NARROW reach (M-12). `false` says
@@ -191,8 +199,9 @@ fn intersect(one: &[Symbol], other: &[Symbol]) -> bool {
     // Each row tells whether the rest of `one` from that row meets the rest of `other` from each position. It works
     // backwards from the end.
     let mut below = vec![false; other.len() + 1];
+    let mut here = below.clone();
     for row in (0..=one.len()).rev() {
-        let mut here = vec![false; other.len() + 1];
+        here.fill(false);
         for column in (0..=other.len()).rev() {
             let (a, b) = (one.get(row).copied(), other.get(column).copied());
             let down = below.get(column).copied().unwrap_or(false);
@@ -213,7 +222,7 @@ fn intersect(one: &[Symbol], other: &[Symbol]) -> bool {
                 *place = meets;
             }
         }
-        below = here;
+        mem::swap(&mut below, &mut here);
     }
     below.first().copied().unwrap_or(false)
 }
