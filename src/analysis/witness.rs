@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use smol_str::SmolStr;
 
@@ -255,12 +257,7 @@ fn values_of(operand: &Operand, facts: &Facts<'_>) -> Vec<String> {
                 .collect()
         }
         Operand::Bool(_) => vec!["true".to_owned(), "false".to_owned()],
-        Operand::Binary(all) => {
-            use base64::Engine as _;
-            let encode =
-                |bytes: &Box<[u8]>| base64::engine::general_purpose::STANDARD.encode(bytes);
-            all.iter().map(encode).collect()
-        }
+        Operand::Binary(all) => all.iter().map(|bytes| STANDARD.encode(bytes)).collect(),
         Operand::IpAddress(networks) => {
             let own = networks.iter().map(|network| network.addr().to_string());
             own.chain(["192.0.2.1".to_owned(), "2001:db8::1".to_owned()])
