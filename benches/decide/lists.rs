@@ -8,6 +8,7 @@ use iamd::analysis::permissions::{Narrowing, permissions};
 use iamd::analysis::principals::principals;
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::authorize;
+use iamd::engine::explain::Redacted;
 use iamd::engine::question::Question as Asked;
 use iamd::engine::request::Request;
 use iamd::engine::work::Work;
@@ -124,7 +125,15 @@ fn what(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     let narrowing = Narrowing::default();
     let list = || {
         let (at, work) = (Timestamp::UNIX_EPOCH, Work::ample());
-        permissions(&snapshot, &asked, &narrowing, at, &work).map_err(anyhow::Error::from)
+        permissions(
+            &snapshot,
+            &asked,
+            &narrowing,
+            &Redacted::default(),
+            at,
+            &work,
+        )
+        .map_err(anyhow::Error::from)
     };
     let found = list()?;
     ensure!(found.len() > n_attached / 4, "{} permissions", found.len());

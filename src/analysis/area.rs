@@ -28,7 +28,7 @@ pub struct Area {
     /// Conditions, all of which must hold.
     pub conditions: Vec<Open>,
     /// Areas that are taken away.
-    pub except: Vec<Area>,
+    pub except: Vec<Arc<Area>>,
     /// The statements that it comes from.
     pub statements: Vec<StatementRef>,
 }
@@ -233,38 +233,49 @@ impl Area {
     }
 
     /// Takes `other` away from the area. Returns whether anything can be left.
-    pub fn take_away(&mut self, other: &Self) -> bool {
+    pub fn take_away(&mut self, other: &Arc<Self>) -> bool {
         if other.includes(self) {
             return false;
         }
         if self.meets(other) {
-            let mut part = other.clone();
-            part.narrow_to(self);
-            self.except.push(part);
+            self.except.push(other.narrowed_to(self));
         }
         true
     }
 
-    /// Leaves out the patterns that have nothing in common with `whole`.
-    fn narrow_to(&mut self, whole: &Self) {
+    /// Returns the area without the patterns that have nothing in common with `whole`. Most often there are none.
+    fn narrowed_to(self: &Arc<Self>, whole: &Self) -> Arc<Self> {
+        let mut narrowed = Self::clone(self);
+        let n_before = narrowed.n_patterns();
         if let Some(theirs) = &whole.actions {
             let meets = |one: &ActionPattern| theirs.iter().any(|other| actions_meet(one, other));
-            self.actions.iter_mut().for_each(|ours| ours.retain(meets));
-            self.not_actions.retain(meets);
+            let actions = &mut narrowed.actions;
+            actions.iter_mut().for_each(|ours| ours.retain(meets));
+            narrowed.not_actions.retain(meets);
         }
         if let Some(theirs) = &whole.resources {
             let meets = |one: &ResourcePattern| theirs.iter().any(|other| can_meet(one, other));
-            self.resources
-                .iter_mut()
-                .for_each(|ours| ours.retain(meets));
-            self.not_resources.retain(meets);
+            let resources = &mut narrowed.resources;
+            resources.iter_mut().for_each(|ours| ours.retain(meets));
+            narrowed.not_resources.retain(meets);
         }
+        if narrowed.n_patterns() == n_before {
+            return Arc::clone(self);
+        }
+        Arc::new(narrowed)
+    }
+
+    /// Returns how many patterns it has, without those of its exceptions.
+    pub fn n_patterns(&self) -> usize {
+        let actions = self.actions.as_ref().map_or(0, Vec::len) + self.not_actions.len();
+        let resources = self.resources.as_ref().map_or(0, Vec::len) + self.not_resources.len();
+        actions + resources
     }
 
     /// Returns the area of what none of `areas` covers, as an exception.
     pub fn outside(areas: Vec<Self>) -> Self {
         Self {
-            except: areas,
+            except: areas.into_iter().map(Arc::new).collect(),
             ..Self::default()
         }
     }
@@ -278,7 +289,7 @@ impl Area {
         64 + actions.map(|one| one.as_str().len() + 4).sum::<usize>()
             + resources.map(|one| one.as_str().len() + 4).sum::<usize>()
             + conditions.map(Condition::n_bytes).sum::<usize>()
-            + self.except.iter().map(Self::n_bytes).sum::<usize>()
+            + self.except.iter().map(|area| area.n_bytes()).sum::<usize>()
             + statements
                 .map(|one| one.policy.name.len() + one.policy.file.len() + 32)
                 .sum::<usize>()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::area::Open;
+use crate::compile::oidc_issuer;
 use crate::compile::policy_set::speaks_of;
 use crate::compile::snapshot::{Policy, Snapshot};
 use crate::context::{ContextKey, KeyKind};
@@ -228,12 +229,25 @@ impl Reading<'_> {
 
     fn note(&mut self, key: &ContextKey) -> &mut ContextKeyUse {
         let snapshot = self.snapshot;
+        let is_service = matches!(
+            Principal::parse(self.question.principal),
+            Ok(Principal::Service(_))
+        );
+        let session = self.question.session.as_ref();
+        let own_issuer = session.and_then(|session| oidc_issuer(session.federated_provider));
+        let is_own_claim = own_issuer.is_some_and(|issuer| {
+            let claim = key.folded().strip_prefix(&*issuer.to_ascii_lowercase());
+            claim.is_some_and(|rest| rest.starts_with(':'))
+        });
+        // K-1, K-9: the session has the claims of its own provider, and only services send keys about a source.
+        let is_of_others = is_own_claim || key.kind() == KeyKind::ServiceSource && !is_service;
         self.keys
             .entry(key.clone())
             .or_insert_with(|| ContextKeyUse {
                 key: key.folded().to_owned(),
                 derived: key.is_reserved()
                     || key.kind() == KeyKind::Credential
+                    || is_of_others
                     || is_claim(key, snapshot),
                 ..ContextKeyUse::default()
             })

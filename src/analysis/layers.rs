@@ -12,6 +12,7 @@ use crate::engine::known::Scope;
 use crate::engine::layer::{Source, Verdict, strength_of};
 use crate::engine::plan::{Insider, Plan, Standing};
 use crate::engine::principal::{Strength, cannot_assume};
+use crate::engine::work::Work;
 use crate::language::condition::operator::Truth;
 use crate::language::document::{Effect, Listed, PolicyType, Statement};
 use crate::language::pattern::{ActionPattern, Reach, Resolved, ResourcePattern, Syntax};
@@ -28,7 +29,7 @@ pub struct Layers {
     permissions_boundary: Option<Allowed>,
     session: Option<Allowed>,
     /// What any of them denies.
-    denied: Vec<Area>,
+    denied: Vec<Arc<Area>>,
 }
 
 /// What one layer allows.
@@ -49,11 +50,13 @@ struct Need {
 
 /// The most areas that one area becomes beside a further layer. Beyond, the layer becomes an exception.
 const MAX_PARTS: usize = 16;
+/// The most areas that all areas together become beside a further layer. Each layer multiplies them.
+const MAX_AREAS: usize = 1_024;
 
 impl Layers {
     /// Returns what the policies in play for the question of `facts` say. If the scope is many resources, the policies
     /// attached to them are left out; [`Self::attach`] adds them.
-    pub fn of(facts: &Facts<'_>, scope: Scope) -> Self {
+    pub fn of(facts: &Facts<'_>, scope: Scope<'_>) -> Self {
         let mut layers = Self {
             levels: Vec::new(),
             resource: Vec::new(),
@@ -112,7 +115,7 @@ impl Layers {
         policy: &Arc<Policy>,
         scopes: &[ResourcePattern],
         facts: &Facts<'_>,
-        scope: Scope,
+        scope: Scope<'_>,
     ) {
         let attached = Area {
             resources: Some(scopes.to_vec()),
@@ -124,10 +127,10 @@ impl Layers {
                 Common::Area(area) => vec![*area],
                 Common::Unwritable => {
                     let mut area = area;
-                    area.except.push(Area {
+                    area.except.push(Arc::new(Area {
                         not_resources: scopes.to_vec(),
                         ..Area::default()
-                    });
+                    }));
                     vec![area]
                 }
             }
@@ -139,12 +142,15 @@ impl Layers {
         policy: &Arc<Policy>,
         counts: bool,
         facts: &Facts<'_>,
-        scope: Scope,
+        scope: Scope<'_>,
         confined: impl Fn(Area) -> Vec<Area>,
     ) {
         for (effect, strength, area) in areas(policy, facts, scope) {
             match effect {
-                Effect::Deny => self.denied.extend(confined(area)),
+                Effect::Deny => {
+                    let areas = confined(area).into_iter();
+                    self.denied.extend(areas.map(Arc::new));
+                }
                 Effect::Allow if counts => {
                     let areas = confined(area).into_iter();
                     self.resource.extend(areas.map(|area| (strength, area)));
@@ -155,12 +161,12 @@ impl Layers {
     }
 
     /// Returns what a source allows, and notes what it denies.
-    fn allowed(&mut self, source: &Source<'_>, facts: &Facts<'_>, scope: Scope) -> Allowed {
+    fn allowed(&mut self, source: &Source<'_>, facts: &Facts<'_>, scope: Scope<'_>) -> Allowed {
         let mut allowed = Vec::new();
         for policy in source.policies() {
             for (effect, _, area) in areas(policy, facts, scope) {
                 match effect {
-                    Effect::Deny => self.denied.push(area),
+                    Effect::Deny => self.denied.push(Arc::new(area)),
                     Effect::Allow => allowed.push(area),
                 }
             }
@@ -182,7 +188,7 @@ impl Layers {
         };
         let mut granted = Granted::default();
         for need in self.needs(standing) {
-            let areas = self.fulfilling(need);
+            let areas = self.fulfilling(need, facts.work);
             match need.resource {
                 Some(_) => granted.by_resource.extend(areas),
                 None => granted.by_identity.extend(areas),
@@ -247,7 +253,8 @@ impl Layers {
         }
     }
 
-    fn fulfilling(&self, need: Need) -> Vec<Area> {
+    /// E-1: if it is too much work, areas are missing, and there will be no answer.
+    fn fulfilling(&self, need: Need, work: &Work) -> Vec<Area> {
         let mut others: Vec<&Allowed> = Vec::new();
         let mut areas: Vec<Area> = match (need.resource, &self.identity) {
             (Some(least), _) => {
@@ -268,9 +275,12 @@ impl Layers {
         others.extend(self.session.as_ref().filter(|_| need.session));
         others.extend(&self.levels);
         for other in others {
-            areas = within(areas, other);
+            areas = within(areas, other, work);
         }
-        areas.retain_mut(|area| self.denied.iter().all(|denied| area.take_away(denied)));
+        areas.retain_mut(|area| {
+            let mut denied = self.denied.iter();
+            denied.all(|denied| work.spend(pairs(area, denied)) && area.take_away(denied))
+        });
         areas
     }
 }
@@ -303,15 +313,23 @@ fn join(layer: &mut Option<Allowed>, more: Allowed) {
     });
 }
 
+/// Returns the units for comparing two areas.
+fn pairs(one: &Area, other: &Area) -> usize {
+    2 + one.n_patterns() * other.n_patterns() / 4
+}
+
 /// Returns what of `areas` a further layer allows too.
-fn within(areas: Vec<Area>, layer: &Allowed) -> Vec<Area> {
+fn within(areas: Vec<Area>, layer: &Allowed, work: &Work) -> Vec<Area> {
     let Allowed::Areas(allowed) = layer else {
         return areas;
     };
     let mut found = Vec::new();
-    for area in areas {
+    for mut area in areas {
+        let units = allowed.iter().map(|one| pairs(&area, one)).sum();
+        if !work.spend(units) {
+            break;
+        }
         if let Some(whole) = allowed.iter().find(|one| one.includes(&area)) {
-            let mut area = area;
             area.statements.extend(whole.statements.iter().cloned());
             found.push(area);
             continue;
@@ -319,6 +337,7 @@ fn within(areas: Vec<Area>, layer: &Allowed) -> Vec<Area> {
         let meeting: Vec<&Area> = allowed.iter().filter(|one| one.meets(&area)).collect();
         let mut parts = Vec::new();
         let is_written = meeting.len() <= MAX_PARTS
+            && (meeting.len() < 2 || found.len() + meeting.len() <= MAX_AREAS)
             && meeting.iter().all(|one| match area.common(one) {
                 Common::Nothing => true,
                 Common::Area(part) => {
@@ -330,9 +349,8 @@ fn within(areas: Vec<Area>, layer: &Allowed) -> Vec<Area> {
         if is_written {
             found.extend(parts);
         } else {
-            let mut area = area;
             let meeting = meeting.into_iter().cloned().collect();
-            area.except.push(Area::outside(meeting));
+            area.except.push(Arc::new(Area::outside(meeting)));
             found.push(area);
         }
     }
@@ -343,7 +361,7 @@ fn within(areas: Vec<Area>, layer: &Allowed) -> Vec<Area> {
 fn areas<'p>(
     policy: &'p Arc<Policy>,
     facts: &'p Facts<'_>,
-    scope: Scope,
+    scope: Scope<'p>,
 ) -> impl Iterator<Item = (Effect, Strength, Area)> + 'p {
     let statements = policy.statements.iter().enumerate();
     statements.filter_map(move |(index, statement)| {
@@ -371,7 +389,7 @@ fn areas<'p>(
 }
 
 /// Adds the actions of a statement. Returns whether there are any.
-fn add_actions(area: &mut Area, statement: &Statement, scope: Scope) -> bool {
+fn add_actions(area: &mut Area, statement: &Statement, scope: Scope<'_>) -> bool {
     if scope.one_resource {
         return true; // there is one action, of which it speaks
     }
@@ -393,7 +411,7 @@ fn add_resources(
     area: &mut Area,
     statement: &Statement,
     facts: &Facts<'_>,
-    scope: Scope,
+    scope: Scope<'_>,
 ) -> Option<bool> {
     let is_allow = statement.effect == Effect::Allow;
     let Some(listed) = &statement.resources else {
@@ -426,7 +444,9 @@ fn add_resources(
             continue;
         }
         match pattern.resolved(facts) {
-            Resolved::Text(text) => patterns.extend(rewritten(&text)),
+            Resolved::Text(text) => {
+                patterns.push(rewritten(&text).unwrap_or_else(|| pattern.clone()));
+            }
             Resolved::Nothing => {}
             Resolved::LacksValue if is_not && is_allow => return None,
             Resolved::LacksValue => {}
@@ -454,7 +474,12 @@ fn rewritten(text: &str) -> Option<ResourcePattern> {
 }
 
 /// Adds the conditions that only a question can decide. Returns whether the others hold (C-3).
-fn add_conditions(area: &mut Area, statement: &Statement, facts: &Facts<'_>, scope: Scope) -> bool {
+fn add_conditions(
+    area: &mut Area,
+    statement: &Statement,
+    facts: &Facts<'_>,
+    scope: Scope<'_>,
+) -> bool {
     let conditions = &statement.conditions;
     for (index, condition) in conditions.iter().enumerate() {
         let units = 4 + condition.operand.n_steps();

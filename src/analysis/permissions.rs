@@ -15,6 +15,7 @@ use crate::compile::attachments::Attachment;
 use crate::compile::snapshot::{Account, Snapshot};
 use crate::context::ContextKey;
 use crate::engine::error::{RequestError, RequestErrorKind};
+use crate::engine::explain::Redacted;
 use crate::engine::facts::{Early, Facts};
 use crate::engine::known::Scope;
 use crate::engine::layer::strength_of;
@@ -49,13 +50,10 @@ const SPECIAL: [&str; 8] = [
     "sts:AssumeRoot",
 ];
 
-const MANY: Scope = Scope {
-    any_session: false,
-    one_resource: false,
-};
-const ONE: Scope = Scope {
+const ONE: Scope<'_> = Scope {
     any_session: false,
     one_resource: true,
+    hidden: None,
 };
 
 /// Returns what the principal of `question` may do. Its action and its resource are not read; its context and its session
@@ -64,10 +62,16 @@ pub fn permissions(
     snapshot: &Snapshot,
     question: &Question<'_>,
     narrowing: &Narrowing,
+    redacted: &Redacted,
     at: Timestamp,
     work: &Work,
 ) -> Result<Vec<Area>, RequestError> {
     let mut listing = Listing {
+        scope: Scope {
+            any_session: false,
+            one_resource: false,
+            hidden: Some(redacted),
+        },
         snapshot,
         question,
         narrowing,
@@ -76,6 +80,7 @@ pub fn permissions(
         found: Vec::new(),
     };
     let principal = Principal::parse(question.principal);
+    listing.request("sts:AssumeRole", "arn:any:any:::any")?; // what is malformed is so for all questions
     // E-2: a provider asks for the sessions of roles, and for nothing else.
     if !matches!(principal, Ok(Principal::Provider(_))) {
         for account in snapshot.accounts() {
@@ -91,7 +96,7 @@ pub fn permissions(
 fn of_one(
     snapshot: &Snapshot,
     request: &Request,
-    scope: Scope,
+    scope: Scope<'_>,
     work: &Work,
 ) -> Result<Vec<Area>, RequestError> {
     let facts = match Facts::find(snapshot, request, work) {
@@ -105,7 +110,7 @@ fn of_one(
 }
 
 /// Returns the areas of the one question of `facts`, whose action and resource are left out.
-pub fn of_facts(facts: &Facts<'_>, scope: Scope) -> Vec<Area> {
+pub fn of_facts(facts: &Facts<'_>, scope: Scope<'_>) -> Vec<Area> {
     if facts.authorized_by_idp() == Some(Some(false)) {
         return Vec::new(); // T-25
     }
@@ -120,6 +125,8 @@ struct Listing<'q> {
     snapshot: &'q Snapshot,
     question: &'q Question<'q>,
     narrowing: &'q Narrowing,
+    /// The questions that have the same policies in play.
+    scope: Scope<'q>,
     at: Timestamp,
     work: &'q Work,
     found: Vec<Area>,
@@ -151,11 +158,11 @@ impl Listing<'_> {
         };
         let files = self.snapshot.attachments().iter();
         let files: Vec<&Attachment> = files.filter(|file| file.account == owner.id).collect();
-        let mut layers = Layers::of(&facts, MANY);
+        let mut layers = Layers::of(&facts, self.scope);
         for file in &files {
             if let Some(set) = file.policy.and_then(|id| self.snapshot.set(id)) {
                 for policy in set.policies() {
-                    layers.attach(policy, file.scopes(), &facts, MANY);
+                    layers.attach(policy, file.scopes(), &facts, self.scope);
                 }
             }
         }
@@ -171,14 +178,14 @@ impl Listing<'_> {
             without.clone_from(&special);
         }
         if !flagged.is_empty() {
-            without.push(Area {
+            without.push(Arc::new(Area {
                 resources: Some(flagged),
                 not_actions: specials(SPECIAL.get(..1).unwrap_or_default())?
                     .into_iter()
-                    .flat_map(|area| area.actions.unwrap_or_default())
+                    .flat_map(|area| area.actions.clone().unwrap_or_default())
                     .collect(),
                 ..Area::default()
-            });
+            }));
         }
         for area in layers.granted(&facts, false).by_identity {
             self.add(area, &without, owner);
@@ -192,10 +199,13 @@ impl Listing<'_> {
             if !self.asks_for(action) {
                 continue;
             }
-            let request = self.request(action, "arn:aws:iam::any:role/any")?;
-            if !request.action.kind().is_of_trust() {
-                continue;
-            }
+            let request = match self.request(action, "arn:aws:iam::any:role/any") {
+                Ok(request) if request.action.kind().is_of_trust() => request,
+                // The context says something of the resource that is true of no role.
+                Err(error) if error.kind == RequestErrorKind::Invalid => continue,
+                Ok(_) => continue,
+                Err(error) => return Err(error),
+            };
             let facts = match Facts::find(self.snapshot, &request, self.work) {
                 Ok(facts) => facts,
                 Err(Early::Denied(_)) => continue,
@@ -252,28 +262,34 @@ impl Listing<'_> {
     }
 
     fn add_one(&mut self, action: &str, resource: &str) -> Result<(), RequestError> {
-        let request = self.request(action, resource)?;
-        let areas = match of_one(self.snapshot, &request, ONE, self.work) {
+        let request = self.request(action, resource);
+        let areas = request.and_then(|request| of_one(self.snapshot, &request, ONE, self.work));
+        let areas = match areas {
             Ok(areas) => areas,
             // A parameter in the context does not suit this role (T-31): no such question is allowed.
             Err(error) if error.kind == RequestErrorKind::Invalid => return Ok(()),
             Err(error) => return Err(error),
         };
-        for area in areas {
-            self.push(Area {
+        for mut area in areas {
+            let open = area.resources.take();
+            area = Area {
                 actions: Some(vec![action_of(action)?]),
-                resources: Some(match area.resources {
-                    // Its variables are open, and it covers this resource or not.
-                    Some(open) => open,
-                    None => vec![resource_of(resource)?],
-                }),
+                resources: Some(vec![resource_of(resource)?]),
                 ..area
-            });
+            };
+            if let Some(open) = open {
+                // Their variables are open, so they cover this resource or not.
+                area.except.push(Arc::new(Area {
+                    not_resources: open,
+                    ..Area::default()
+                }));
+            }
+            self.push(area);
         }
         Ok(())
     }
 
-    fn add(&mut self, area: Area, without: &[Area], owner: &Account) {
+    fn add(&mut self, area: Area, without: &[Arc<Area>], owner: &Account) {
         let Some(mut area) = self.confined(area, owner) else {
             return;
         };
@@ -385,12 +401,12 @@ fn is_owned_by(owner: &Account) -> Open {
     Open::of(&all, 0)
 }
 
-fn specials(actions: &[&str]) -> Result<Vec<Area>, RequestError> {
+fn specials(actions: &[&str]) -> Result<Vec<Arc<Area>>, RequestError> {
     let patterns: Result<_, _> = actions.iter().map(|action| action_of(action)).collect();
-    Ok(vec![Area {
+    Ok(vec![Arc::new(Area {
         actions: Some(patterns?),
         ..Area::default()
-    }])
+    })])
 }
 
 fn action_of(action: &str) -> Result<ActionPattern, RequestError> {

@@ -1,5 +1,6 @@
 //! Who may do an action on a resource: every user and role that could be allowed.
 
+use std::ptr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -38,10 +39,14 @@ pub struct Page {
     pub has_more: bool,
 }
 
-const ANY_SESSION: Scope = Scope {
+const ANY_SESSION: Scope<'_> = Scope {
     any_session: true,
     one_resource: true,
+    hidden: None,
 };
+
+/// The name of a session that no policy names. It is never shown.
+const NAMED_NOWHERE: &str = "a-session-that-no-policy-names";
 
 /// How many candidates are sorted at a time, for each principal that fits on the page.
 const SORTED_AT_ONCE: usize = 4;
@@ -68,6 +73,8 @@ pub fn principals(
     work.conclude()?;
     let mut left: Vec<&Entity> = candidates;
     left.retain(|entity| entity.arn.as_str() > after);
+    left.sort_unstable_by_key(|entity| ptr::from_ref(*entity).addr());
+    left.dedup_by(|a, b| ptr::eq(*a, *b));
     let mut page = Page::default();
     while !left.is_empty() && page.principals.len() < most {
         // Only what is looked at has to be in order.
@@ -77,14 +84,17 @@ pub fn principals(
         }
         let mut first: Vec<&Entity> = left.drain(..n).collect();
         first.sort_unstable_by(|a, b| a.arn.as_str().cmp(b.arn.as_str()));
-        first.dedup_by(|a, b| a.arn == b.arn);
         for (index, entity) in first.iter().enumerate() {
             if page.principals.len() == most {
                 page.has_more = index < first.len() || !left.is_empty();
                 return Ok(page);
             }
-            page.principals
-                .extend(asked.access(entity, &sessions, &mut request)?);
+            // A candidate may be there as two values of one snapshot.
+            let is_listed = last_of(&page) == Some(entity.arn.as_str());
+            if !is_listed {
+                page.principals
+                    .extend(asked.access(entity, &sessions, &mut request)?);
+            }
         }
     }
     page.has_more = !left.is_empty();
@@ -121,7 +131,7 @@ impl<'q> Asked<'q> {
         let holders = snapshot.holders();
         let found = holders.of_question(&request.action, &request.resource, self.work);
         let mut found: Vec<&Entity> = found.into_iter().map(|entity| &**entity).collect();
-        let mut sessions = Vec::new();
+        let (mut sessions, mut is_everybody) = (Vec::new(), false);
         let attached = snapshot.attachments_to(&request.resource, self.work);
         let attached = attached.filter_map(|file| snapshot.set(file.policy?));
         let role = match &request.resource {
@@ -134,13 +144,14 @@ impl<'q> Asked<'q> {
             .flat_map(|set| set.policies())
             .collect();
         for statement in policies.iter().flat_map(|policy| policy.statements.iter()) {
-            if statement.effect == Effect::Deny || !speaks_of(statement, &request.action, self.work)
-            {
-                continue;
-            }
             let Some(element) = &statement.principal else {
                 continue;
             };
+            if !self.work.spend(1 + element.entries.len())
+                || !speaks_of(statement, &request.action, self.work)
+            {
+                continue;
+            }
             for entry in &element.entries {
                 match entry {
                     PrincipalEntry::Entity(arn) => match Principal::parse(arn.as_str()) {
@@ -155,8 +166,7 @@ impl<'q> Asked<'q> {
                         _ => found.extend(snapshot.entity(arn)),
                     },
                     PrincipalEntry::Everyone | PrincipalEntry::EveryAws | PrincipalEntry::Id(_) => {
-                        found.clear();
-                        found.extend(snapshot.principals().filter(|entity| !entity.disabled));
+                        is_everybody |= statement.effect == Effect::Allow
                     }
                     // They need an Allow of an identity policy too (E-43, X-1).
                     PrincipalEntry::Account { .. } | PrincipalEntry::CanonicalUser(_) => {}
@@ -164,6 +174,12 @@ impl<'q> Asked<'q> {
                 }
             }
         }
+        if is_everybody {
+            found = snapshot.principals().collect();
+            found.retain(|entity| !entity.disabled);
+        }
+        sessions.sort_by(|a, b| a.session.cmp(&b.session));
+        sessions.dedup_by(|a, b| a.session == b.session);
         (found, sessions)
     }
 
@@ -174,26 +190,36 @@ impl<'q> Asked<'q> {
         sessions: &[Named<'_>],
         request: &mut Request,
     ) -> Result<Option<PrincipalAccess>, RequestError> {
-        let mut access = PrincipalAccess {
-            principal: entity.arn.as_str().to_owned(),
-            is_conditional: true,
-            areas: Vec::new(),
-        };
-        match self.of_principal(entity.arn.as_str(), request)? {
-            Some((areas, is_conditional)) => {
-                access.areas = areas;
-                access.is_conditional = is_conditional;
-            }
-            None => {
-                for named in sessions.iter().filter(|named| named.role.arn == entity.arn) {
-                    let found = self.of_principal(&named.session, request)?;
-                    access
-                        .areas
-                        .extend(found.into_iter().flat_map(|(areas, _)| areas));
+        let arn = &entity.arn;
+        let mut names = vec![arn.as_str().to_owned()];
+        if entity.role.is_some() {
+            // A statement may name sessions, or all but some (P-8), so a role is asked about as itself, as each session that
+            // is named, and as one that no policy names.
+            let (partition, account, name) = (arn.partition(), arn.account(), &entity.name);
+            names.push(format!(
+                "arn:{partition}:sts::{account}:assumed-role/{name}/{NAMED_NOWHERE}"
+            ));
+            self.work.spend(1 + sessions.len() / 8);
+            let own = sessions.iter().filter(|named| named.role.arn == *arn);
+            names.extend(own.map(|named| named.session.clone()));
+        }
+        let (mut is_conditional, mut areas) = (false, Vec::new());
+        for name in &names {
+            match self.of_principal(name, request)? {
+                Some((found, hangs_on_it)) => {
+                    is_conditional |= hangs_on_it;
+                    if areas.is_empty() {
+                        areas = found;
+                    }
                 }
+                None => is_conditional = true,
             }
         }
-        Ok((!access.areas.is_empty()).then_some(access))
+        Ok((!areas.is_empty()).then(|| PrincipalAccess {
+            principal: arn.as_str().to_owned(),
+            is_conditional,
+            areas,
+        }))
     }
 
     /// Returns under which conditions a principal is allowed, and whether there are any; `None` if it never is.

@@ -50,7 +50,7 @@ struct Choices {
 }
 
 /// Looks for values with which one of `areas` covers the question of `facts`.
-pub fn witness(areas: &[Area], facts: &Facts<'_>, scope: Scope) -> Witness {
+pub fn witness(areas: &[Area], facts: &Facts<'_>, scope: Scope<'_>) -> Witness {
     let mut choices = Choices {
         are_all: true,
         ..Choices::default()
@@ -60,9 +60,11 @@ pub fn witness(areas: &[Area], facts: &Facts<'_>, scope: Scope) -> Witness {
     }
     choices.complete(facts);
     let keys: Vec<(&ContextKey, &Vec<Choice>)> = choices.keys.iter().collect();
+    let n_conditions: usize = areas.iter().map(n_conditions).sum();
+    let units = n_conditions * (4 + keys.len() / 8);
     let mut at = vec![0usize; keys.len()];
     for _ in 0..MAX_TRIES {
-        if !facts.work.spend(4 * areas.len()) {
+        if !facts.work.spend(units) {
             return Witness::Unknown; // E-1: there will be no answer
         }
         let given: Vec<(&ContextKey, &[SmolStr])> = keys
@@ -98,8 +100,15 @@ pub fn witness(areas: &[Area], facts: &Facts<'_>, scope: Scope) -> Witness {
     Witness::Unknown
 }
 
+/// Returns how many conditions and patterns an area has, including those of its exceptions.
+fn n_conditions(area: &Area) -> usize {
+    let patterns = area.resources.as_ref().map_or(0, Vec::len) + area.not_resources.len();
+    let except: usize = area.except.iter().map(|area| n_conditions(area)).sum();
+    1 + area.conditions.len() + patterns + except
+}
+
 impl Choices {
-    fn add(&mut self, area: &Area, facts: &Facts<'_>, scope: Scope) {
+    fn add(&mut self, area: &Area, facts: &Facts<'_>, scope: Scope<'_>) {
         for condition in area.conditions.iter().filter_map(Open::condition) {
             self.add_condition(condition, facts, scope);
         }
@@ -112,14 +121,14 @@ impl Choices {
         }
     }
 
-    fn add_variable(&mut self, key: &ContextKey, facts: &Facts<'_>, scope: Scope) {
+    fn add_variable(&mut self, key: &ContextKey, facts: &Facts<'_>, scope: Scope<'_>) {
         if !facts.is_known(key, scope) {
             self.are_all = false;
             self.keys.entry(key.clone()).or_default();
         }
     }
 
-    fn add_condition(&mut self, condition: &Condition, facts: &Facts<'_>, scope: Scope) {
+    fn add_condition(&mut self, condition: &Condition, facts: &Facts<'_>, scope: Scope<'_>) {
         for variable in condition.operand.variables() {
             self.add_variable(&variable.key, facts, scope);
         }
@@ -132,9 +141,14 @@ impl Choices {
         let choices = self.keys.entry(condition.key.clone()).or_default();
         for value in values_of(&condition.operand, facts) {
             let choice = vec![SmolStr::from(value)];
-            if choices.len() < MAX_VALUES && !choices.contains(&choice) {
-                choices.push(choice);
+            if choices.contains(&choice) {
+                continue;
             }
+            if choices.len() == MAX_VALUES {
+                self.are_all = false;
+                break;
+            }
+            choices.push(choice);
         }
     }
 
@@ -155,7 +169,7 @@ impl Choices {
                 .map(|pair| pair.concat())
                 .chain((choices.len() > 2).then(|| choices.concat()))
                 .collect();
-            choices.push(vec![SmolStr::from("other")]);
+            choices.push(vec![other(key, facts)]);
             choices.push(vec![SmolStr::default()]); // C-60
             choices.extend(several);
             choices.insert(0, Choice::new());
@@ -164,6 +178,15 @@ impl Choices {
                 choices.push(Choice::new());
             }
         }
+    }
+}
+
+/// Returns a value of a key that no policy names.
+fn other(key: &ContextKey, facts: &Facts<'_>) -> SmolStr {
+    let entity = facts.caller.entity;
+    match entity.and_then(|entity| entity.unique_id.as_deref()) {
+        Some(id) if key.kind() == KeyKind::Userid => SmolStr::from(format!("{id}:other")),
+        _ => SmolStr::from("other"),
     }
 }
 

@@ -158,7 +158,11 @@ fn resource(question: &Question<'_>, action: &Action, snapshot: &Snapshot) -> Op
                 // Another order is no typing error, but another type of resource may be one.
                 let is_of_type = || type_of(pattern.as_str()) == type_of(arn.as_str());
                 let has_shape = differing.iter().all(|field| *field == "resource") && is_of_type();
-                if has_shape || pattern.is_short() || pattern.is_everything() {
+                if has_shape
+                    || differing.is_empty()
+                    || pattern.is_short()
+                    || pattern.is_everything()
+                {
                     is_met = true;
                     return ControlFlow::Break(());
                 }

@@ -71,7 +71,14 @@ impl Lister<'_> {
             .position
             .map_or(Ok(0), |position| position.parse().map_err(|_| unreadable()))?;
         let narrowing = narrowing(question)?;
-        let all = permissions(self.snapshot, question, &narrowing, self.at, &self.work())?;
+        let all = permissions(
+            self.snapshot,
+            question,
+            &narrowing,
+            self.redacted,
+            self.at,
+            &self.work(),
+        )?;
         let mut n_bytes = 0;
         let shown = all.iter().skip(skipped).take(start.most);
         let shown = shown.take_while(|area| {

@@ -4,6 +4,7 @@
 //! the context that the request gives; all else stays open, and stays in the list as conditions.
 
 use super::derived::is_of;
+use super::explain::Redacted;
 use super::facts::Facts;
 use crate::context::{ContextKey, KeyKind};
 use crate::language::condition::Condition;
@@ -12,17 +13,19 @@ use crate::language::pattern::ResourcePattern;
 use crate::name::Principal;
 
 /// What the questions have in common for which keys are decided.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scope {
+#[derive(Clone, Copy, Debug)]
+pub struct Scope<'r> {
     /// Whether the principal stands for all of its sessions.
     pub any_session: bool,
     /// Whether all questions are about one action and one resource.
     pub one_resource: bool,
+    /// The keys whose values must not show in patterns.
+    pub hidden: Option<&'r Redacted>,
 }
 
 impl Facts<'_> {
     /// Returns whether `key` has the same values in every question of `scope` that repeats what this one says.
-    pub fn is_known(&self, key: &ContextKey, scope: Scope) -> bool {
+    pub fn is_known(&self, key: &ContextKey, scope: Scope<'_>) -> bool {
         use KeyKind as K;
         let entries = self.request.context.entries();
         let is_given = |asked: &ContextKey| entries.iter().any(|entry| entry.key == *asked);
@@ -43,18 +46,22 @@ impl Facts<'_> {
             | K::ResourceOrgPaths => true,
             K::CurrentTime | K::EpochTime => false,
             K::MultiFactorAuthAge => is_of_session && self.values(key) == Values::Absent,
-            K::Userid | K::PrincipalTag => is_of_session || !self.caller.is_role(),
+            K::Userid => is_of_session || !self.caller.is_role(),
             K::TokenIssueTime
             | K::MultiFactorAuthPresent
             | K::SourceIdentity
             | K::FederatedProvider
             | K::Saml
-            | K::Credential => is_of_session,
+            | K::Credential
+            | K::PrincipalTag => is_of_session, // T-38: tags of the session overlay those of the store
             K::RoleAuthorizedByIdp => scope.one_resource,
             K::ResourceTag | K::ServiceResourceTag => {
                 // T-8: a session may pass on another value of the tag. The store's value wins over the caller's.
                 let is_passed_on = scope.any_session && self.request.action.kind().is_of_trust();
-                let has_value = || self.values(key) != Values::Absent || is_given(key);
+                let has_value = || {
+                    let is_open = matches!(self.values(key), Values::Absent | Values::Uncertain);
+                    !is_open || is_given(key)
+                };
                 scope.one_resource && !is_passed_on && has_value()
             }
             // K-9: nobody else may send it.
@@ -74,7 +81,7 @@ impl Facts<'_> {
     }
 
     /// Returns the truth of a condition if it is the same in every question of `scope`.
-    pub fn decided(&self, condition: &Condition, scope: Scope) -> Option<Truth> {
+    pub fn decided(&self, condition: &Condition, scope: Scope<'_>) -> Option<Truth> {
         let is_open = |key: &ContextKey| !self.is_known(key, scope);
         if is_open(&condition.key)
             || condition
@@ -87,8 +94,13 @@ impl Facts<'_> {
     }
 
     /// Returns whether the variables of a resource pattern have the same values in every question of `scope`.
-    pub fn is_settled(&self, pattern: &ResourcePattern, scope: Scope) -> bool {
+    pub fn is_settled(&self, pattern: &ResourcePattern, scope: Scope<'_>) -> bool {
+        // With one resource, the value is compared and not shown.
+        let hidden = scope.hidden.filter(|_| !scope.one_resource);
         let mut variables = pattern.variables();
-        variables.all(|variable| self.is_known(&variable.key, scope))
+        variables.all(|variable| {
+            self.is_known(&variable.key, scope)
+                && !hidden.is_some_and(|hidden| hidden.hides(&variable.key))
+        })
     }
 }

@@ -324,3 +324,359 @@ fn values_of_hidden_keys_do_not_show() {
         );
     }
 }
+
+/// A store of one account with these files.
+fn store(files: &[(&str, Value)]) -> TempDir {
+    let root = TempDir::new().unwrap();
+    write(
+        root.path(),
+        "account.json",
+        r#"{"AccountId": "111122223333"}"#,
+    );
+    for (path, json) in files {
+        write(root.path(), path, &json.to_string());
+    }
+    root
+}
+
+fn document(statements: Value) -> Value {
+    json!({"Version": "2012-10-17", "Statement": statements})
+}
+
+/// A user or role with these statements and further members.
+fn entity(statements: Value, members: Value) -> Value {
+    let policies = json!([{"PolicyName": "p", "PolicyDocument": document(statements)}]);
+    let mut entity = members;
+    let list = if entity.get("AssumeRolePolicyDocument").is_some() {
+        "RolePolicyList"
+    } else {
+        "UserPolicyList"
+    };
+    entity[list] = policies;
+    entity
+}
+
+fn trusting(principal: &str, condition: Value) -> Value {
+    json!({"AssumeRolePolicyDocument": document(json!([{
+        "Effect": "Allow", "Principal": {"AWS": principal}, "Action": "sts:AssumeRole", "Condition": condition,
+    }]))})
+}
+
+fn json_of(root: &TempDir, arguments: &[&str]) -> Value {
+    let mut command = iamd(["list", "--output", "json", "--store"]);
+    let output = command.arg(root.path()).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{arguments:?}: {output:?}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+const ANN: &str = "arn:aws:iam::111122223333:user/ann";
+
+fn role(name: &str) -> String {
+    format!("arn:aws:iam::111122223333:role/{name}")
+}
+
+/// T-1: each role is listed for itself, whatever its identity policy leaves open.
+#[test]
+fn a_variable_that_is_open_leads_to_no_role_that_does_not_trust() {
+    let assume = json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role("${aws:RequestTag/x}")}]);
+    let other = "arn:aws:iam::111122223333:root";
+    let root = store(&[
+        ("users/ann.json", entity(assume, json!({}))),
+        ("roles/good.json", trusting(other, json!({}))),
+        (
+            "roles/evil.json",
+            trusting(other, json!({"StringEquals": {"aws:username": "eve"}})),
+        ),
+    ]);
+    let found = json_of(&root, &["permissions", "--principal", ANN]);
+    let permissions = found["permissions"].as_array().unwrap();
+    assert_eq!(permissions.len(), 1, "{found}");
+    assert_eq!(permissions[0]["resources"], json!([role("good")]));
+    assert_eq!(
+        permissions[0]["except"][0]["notResources"],
+        json!([role("${aws:requesttag/x}")])
+    );
+}
+
+/// V-8, V-12: a value is literal, whatever stands before and in it.
+#[test]
+fn the_value_of_a_variable_never_becomes_a_variable() {
+    let pattern = "arn:app:orders:::order/$${aws:PrincipalTag/t}";
+    let tagged = |tag: &str| json!({"Tags": [{"Key": "t", "Value": tag}]});
+    let root = store(&[
+        (
+            "users/ann.json",
+            entity(
+                json!([
+                    {"Effect": "Allow", "Action": "orders:*", "Resource": "arn:app:orders:::order/*"},
+                    {"Effect": "Deny", "Action": "orders:Get", "Resource": pattern},
+                ]),
+                tagged("{foo bar}"),
+            ),
+        ),
+        (
+            "users/bob.json",
+            entity(
+                json!([
+                    {"Effect": "Allow", "Action": "orders:*", "Resource": pattern},
+                ]),
+                tagged("{aws:RequestTag/x}"),
+            ),
+        ),
+    ]);
+    let ann = json_of(&root, &["permissions", "--principal", ANN]);
+    let except = &ann["permissions"][0]["except"][0]["resources"];
+    assert_eq!(*except, json!(["arn:app:orders:::order/${$}{foo bar}"]));
+    let bob = json_of(
+        &root,
+        &[
+            "permissions",
+            "--principal",
+            "arn:aws:iam::111122223333:user/bob",
+        ],
+    );
+    let resources = &bob["permissions"][0]["resources"];
+    assert_eq!(
+        *resources,
+        json!(["arn:app:orders:::order/${$}{aws:RequestTag/x}"])
+    );
+}
+
+/// T-8: the tag of a role that has none may be given, also in role chaining.
+#[test]
+fn a_tag_that_a_session_passes_on_may_still_be_given() {
+    let all = json!([{"Effect": "Allow", "Action": "sts:*", "Resource": "*"}]);
+    let root = store(&[
+        ("roles/chain.json", entity(all, trusting("*", json!({})))),
+        (
+            "roles/target.json",
+            trusting(
+                &role("chain"),
+                json!({"StringEquals": {"aws:ResourceTag/team": "blue"}}),
+            ),
+        ),
+    ]);
+    let session = r#"{"tags": {"team": "blue"}, "transitiveTagKeys": ["team"]}"#;
+    let arguments = [
+        "permissions",
+        "--principal",
+        "arn:aws:sts::111122223333:assumed-role/chain/s1",
+        "--action",
+        "sts:AssumeRole",
+        "--resource",
+        &role("target"),
+        "--session",
+        session,
+    ];
+    let found = json_of(&root, &arguments);
+    assert_eq!(
+        found["permissions"][1]["resources"],
+        json!([role("target")]),
+        "{found}"
+    );
+}
+
+/// Returns whether each listed principal has no conditions, by the end of its ARN.
+fn access(root: &TempDir, action: &str, resource: &str) -> Vec<(String, bool)> {
+    let found = json_of(
+        root,
+        &["principals", "--action", action, "--resource", resource],
+    );
+    let found = found["principals"].as_array().unwrap().iter();
+    found
+        .map(|one| {
+            let arn = one["principal"].as_str().unwrap();
+            let name = arn.rsplit('/').next().unwrap().to_owned();
+            (name, one["access"] == "ACCESS_ALLOWED")
+        })
+        .collect()
+}
+
+/// T-38: the tags of a session overlay those of a user, too.
+#[test]
+fn a_user_stands_for_the_tags_that_its_sessions_may_have() {
+    let get = |effect: &str, tag: &str| {
+        json!({"Effect": effect, "Action": "docs:Get", "Resource": "*",
+        "Condition": {"StringEquals": {"aws:PrincipalTag/t": tag}}})
+    };
+    let allow = json!({"Effect": "Allow", "Action": "docs:Get", "Resource": "*"});
+    let root = store(&[
+        (
+            "users/ann.json",
+            entity(json!([allow, get("Deny", "bad")]), json!({})),
+        ),
+        (
+            "users/bob.json",
+            entity(json!([get("Allow", "good")]), json!({})),
+        ),
+        (
+            "users/cem.json",
+            entity(
+                json!([get("Allow", "good"), get("Deny", "good")]),
+                json!({}),
+            ),
+        ),
+        ("users/dot.json", entity(json!([allow]), json!({}))),
+    ]);
+    let expected = [("ann", false), ("bob", false), ("dot", true)];
+    let expected = expected.map(|(name, is_plain)| (name.to_owned(), is_plain));
+    assert_eq!(access(&root, "docs:Get", "arn:app:docs:::1"), expected);
+}
+
+/// P-8: a statement may name a session of a role, or all but some.
+#[test]
+fn a_role_is_allowed_if_all_of_its_sessions_are() {
+    let allow = json!([{"Effect": "Allow", "Action": "docs:*", "Resource": "*"}]);
+    let session = "arn:aws:sts::111122223333:assumed-role/r/s1";
+    let root_user = "arn:aws:iam::111122223333:root";
+    let deny = |action: &str, principal: Value| {
+        let mut statement = json!({"Effect": "Deny", "Action": action, "Resource": "*"});
+        statement
+            .as_object_mut()
+            .unwrap()
+            .extend(principal.as_object().unwrap().clone());
+        statement
+    };
+    let policy = document(json!([
+        deny("docs:Get", json!({"Principal": {"AWS": session}})),
+        deny(
+            "docs:Put",
+            json!({"NotPrincipal": {"AWS": [root_user, role("r")]}})
+        ),
+    ]));
+    let root = store(&[
+        ("roles/r.json", entity(allow, trusting("*", json!({})))),
+        (
+            "resource-policies/docs.json",
+            json!({"Resource": "arn:app:docs:::*", "Policy": policy}),
+        ),
+    ]);
+    for (action, is_plain) in [
+        ("docs:Get", false),
+        ("docs:Put", false),
+        ("docs:List", true),
+    ] {
+        let found = access(&root, action, "arn:app:docs:::1");
+        assert_eq!(found, [("r".to_owned(), is_plain)], "{action}");
+    }
+}
+
+/// A search that leaves values out must not say that there are none.
+#[test]
+fn whoever_may_be_allowed_by_one_of_many_values_is_listed() {
+    let values = |n: usize| {
+        (0..n)
+            .map(|number| format!("v{number:03}"))
+            .collect::<Vec<_>>()
+    };
+    let when = |effect: &str, n: usize| {
+        json!({"Effect": effect, "Action": "docs:Get", "Resource": "*",
+        "Condition": {"StringEquals": {"x:k": values(n)}}})
+    };
+    let of_session = json!([{"Effect": "Allow", "Action": "docs:Get", "Resource": "*", "Condition": {
+        "Null": {"aws:userid": "false"}, "StringNotEquals": {"aws:userid": "AROAEXAMPLEEXAMPLE12:admin"}}}]);
+    let mut members = trusting("*", json!({}));
+    members["RoleId"] = json!("AROAEXAMPLEEXAMPLE12");
+    let root = store(&[
+        (
+            "users/big.json",
+            entity(json!([when("Allow", 100), when("Deny", 70)]), json!({})),
+        ),
+        (
+            "users/none.json",
+            entity(json!([when("Allow", 20), when("Deny", 20)]), json!({})),
+        ),
+        ("roles/app.json", entity(of_session, members)),
+    ]);
+    let expected = [("app".to_owned(), false), ("big".to_owned(), false)];
+    assert_eq!(access(&root, "docs:Get", "arn:app:docs:::1"), expected);
+}
+
+/// Each layer could multiply the permissions by the number of its statements.
+#[test]
+fn layers_do_not_multiply_without_bound() {
+    let statement = |level: usize, number: usize| {
+        json!({"Effect": "Allow", "Action": "*", "Resource": "*",
+        "Condition": {"StringEquals": {format!("x:l{level}k{number}"): "v"}}})
+    };
+    let mut files = vec![(
+        "users/ann.json".to_owned(),
+        entity(
+            json!([{"Effect": "Allow", "Action": "docs:Get", "Resource": "*"}]),
+            json!({}),
+        ),
+    )];
+    let mut node = json!({"Id": "111122223333", "ServiceControlPolicies": ["level6"]});
+    for level in 0..7 {
+        let statements: Vec<Value> = (0..16).map(|number| statement(level, number)).collect();
+        let path = format!("service-control-policies/level{level}.json");
+        files.push((path, document(json!(statements))));
+    }
+    node = json!({"Accounts": [node]});
+    for level in (1..6).rev() {
+        node["Id"] = json!(format!("ou-abcd-1111111{level}"));
+        node["ServiceControlPolicies"] = json!([format!("level{level}")]);
+        node = json!({"OrganizationalUnits": [node]});
+    }
+    node["Id"] = json!("r-abcd");
+    node["ServiceControlPolicies"] = json!(["level0"]);
+    files.push((
+        "organization.json".to_owned(),
+        json!({"Id": "o-abcdefghij", "ManagementAccountId": "999999999999", "Root": node}),
+    ));
+    let files: Vec<(&str, Value)> = files
+        .iter()
+        .map(|(path, json)| (&**path, json.clone()))
+        .collect();
+    let root = store(&files);
+    let found = json_of(&root, &["permissions", "--principal", ANN]);
+    let n = found["permissions"].as_array().unwrap().len();
+    // 16 to the power of 7 would be 268 million.
+    assert!((1..=7 * 1_024).contains(&n), "{n}");
+}
+
+/// S-11: the value of a hidden key does not show in a pattern either.
+#[test]
+fn the_value_of_a_hidden_variable_does_not_show() {
+    let get = json!([{"Effect": "Allow", "Action": "docs:Get", "Resource": "arn:app:docs:::${aws:PrincipalTag/t}/*"}]);
+    let tags = json!({"Tags": [{"Key": "t", "Value": "hush"}]});
+    let root = store(&[("users/ann.json", entity(get, tags))]);
+    let shown = |hidden: &str| {
+        let arguments = ["permissions", "--principal", ANN, "--redact-keys", hidden];
+        json_of(&root, &arguments)["permissions"][0]["resources"][0].clone()
+    };
+    assert_eq!(shown("none"), "arn:app:docs:::hush/*");
+    assert_eq!(
+        shown("aws:PrincipalTag/*"),
+        "arn:app:docs:::${aws:principaltag/t}/*"
+    );
+}
+
+/// K-1, K-9: what the session says or a service sends is not for the context.
+#[test]
+fn keys_that_must_not_be_sent_are_told() {
+    let get = json!([{"Effect": "Allow", "Action": "docs:Get", "Resource": "*", "Condition": {
+        "StringEquals": {"login.example.com:sub": "1", "aws:SourceArn": "arn:app:x:::y", "x:given": "1"}}}]);
+    let root = store(&[("roles/web.json", entity(get, trusting("*", json!({}))))]);
+    let session = r#"{"federatedProvider": "login.example.com"}"#;
+    let arguments = [
+        "context-keys",
+        "--principal",
+        "arn:aws:sts::111122223333:assumed-role/web/s1",
+        "--session",
+        session,
+    ];
+    let found = json_of(&root, &arguments);
+    let found = found["keys"].as_array().unwrap().iter();
+    let found: Vec<(&str, bool)> = found
+        .map(|one| (one["key"].as_str().unwrap(), one["derived"] == true))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("aws:sourcearn", true),
+            ("login.example.com:sub", true),
+            ("x:given", false)
+        ]
+    );
+}

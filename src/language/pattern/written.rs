@@ -42,7 +42,8 @@ fn push_literal(text: &mut String, literal: &str, wildcards: bool) {
     while let Some(character) = rest.next() {
         match character {
             '*' | '?' if wildcards => text.extend(['$', '{', character, '}']),
-            '$' if rest.peek() == Some(&'{') => text.push_str("${$}"),
+            // What follows the literal may begin with a brace.
+            '$' if matches!(rest.peek(), None | Some('{')) => text.push_str("${$}"),
             other => text.push(other),
         }
     }

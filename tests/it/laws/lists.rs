@@ -94,15 +94,10 @@ fn listed(case: &Case, question: &Question, random: &mut Random) -> Option<Vec<P
     let percent = *random.pick(&[0, 50, 100]);
     asked.context.retain(|_| random.chance(percent));
     let at = Timestamp::from_second(question.at).unwrap();
-    let found = permissions(
-        &case.snapshot,
-        &asked,
-        &Narrowing::default(),
-        at,
-        &Work::ample(),
-    );
-    let found = found.ok()?;
     let redacted = Redacted::default();
+    let (narrowing, work) = (Narrowing::default(), Work::ample());
+    let found = permissions(&case.snapshot, &asked, &narrowing, &redacted, at, &work);
+    let found = found.ok()?;
     Some(
         found
             .iter()
