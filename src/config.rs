@@ -177,6 +177,15 @@ settings! {
         insecure_plaintext: bool = One(read::switch), "", Written::Text("false"),
             "Listen without encryption beyond loopback and Unix sockets: anyone on the network path can read and change answers",
             "nobody should open the answers to a network by accident.";
+        tls_certificate: Option<PathBuf> = One(read::optional_path), "FILE", Written::Text("none"),
+            "The server's certificate chain in PEM, its own certificate first; TCP listeners speak TLS with it",
+            "a sidecar's clients are on its machine, where TLS protects from nobody, and no certificate is right for everyone.";
+        tls_key: Option<PathBuf> = One(read::optional_path), "FILE", Written::Text("none"),
+            "The private key of `--tls-certificate` in PEM",
+            "it goes with the certificate.";
+        tls_client_ca: Option<PathBuf> = One(read::optional_path), "FILE", Written::Text("none"),
+            "The authorities of client certificates in PEM; with it every TCP client must have such a certificate (mTLS)",
+            "most operators of a sidecar issue no certificates to its clients.";
         drain_timeout: Duration = One(duration), "DURATION", Written::Text("5s"),
             "How long calls in flight may take after SIGTERM",
             "it is several times the default deadline, and short beside the 30 s that Kubernetes gives a pod to end.";
@@ -337,13 +346,25 @@ impl Config {
 
     /// Checks what depends on several settings.
     fn check(&self) -> anyhow::Result<()> {
+        match (&self.tls_certificate, &self.tls_key) {
+            (Some(_), None) => bail!("`--tls-certificate` needs its key: give `--tls-key`, too"),
+            (None, Some(_)) => {
+                bail!("`--tls-key` needs its certificate: give `--tls-certificate`, too")
+            }
+            (None, None) if self.tls_client_ca.is_some() => {
+                bail!("`--tls-client-ca` needs TLS: give `--tls-certificate` and `--tls-key`, too")
+            }
+            _ => {}
+        }
         let open = self.listen.iter().find(|address| !address.is_local());
         if let Some(address) = open
+            && self.tls_certificate.is_none()
             && !self.insecure_plaintext
         {
             bail!(
-                "cannot listen on `{address}` without encryption: listen on loopback or a Unix socket, or write \
-                 `--insecure-plaintext` to accept that anybody on the path can read and change answers"
+                "cannot listen on `{address}` without encryption: give `--tls-certificate` and `--tls-key`, listen on \
+                 loopback or a Unix socket, or write `--insecure-plaintext` to accept that anybody on the path can read \
+                 and change answers"
             );
         }
         Ok(())

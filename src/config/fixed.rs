@@ -34,6 +34,12 @@ pub const MAX_MAX_CONNECTIONS: usize = 1 << 20;
 /// without this limit a silent one would count towards the most connections for ever.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long the TLS handshake of a new connection may take. It needs two ways across the network.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The longest file with certificates or a key, in bytes. The authorities of a whole operating system take a fifth of it.
+pub const MAX_TLS_FILE_BYTES: u64 = 1 << 20;
+
 /// How long a connection without a call may stay open once the server drains. It is long enough for a client to send a
 /// call that it has just begun, and to learn that the server drains.
 pub const FAREWELL_TO_IDLE: Duration = Duration::from_millis(200);

@@ -103,6 +103,15 @@ pub(super) fn path(text: &str) -> anyhow::Result<PathBuf> {
     Ok(PathBuf::from(text))
 }
 
+/// Reads the path of a file that need not be given; `None` for `none`.
+pub(super) fn optional_path(text: &str) -> anyhow::Result<Option<PathBuf>> {
+    match text {
+        "" => bail!("must be the path of a file, or `none`"),
+        "none" => Ok(None),
+        _ => path(text).map(Some),
+    }
+}
+
 /// Reads any text.
 pub(super) fn text(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())

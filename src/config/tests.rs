@@ -151,11 +151,16 @@ fn beyond_loopback_needs_a_written_out_word() {
             error(&flags(&[("listen", open)]), None).contains("--insecure-plaintext"),
             "{open}"
         );
-        let accepted = flags(&[("listen", open), ("insecure_plaintext", "true")]);
-        assert!(
-            Config::resolve(&accepted, variables(&[]), None).is_ok(),
-            "{open}"
-        );
+        for also in [
+            &[("insecure_plaintext", "true")][..],
+            &[("tls_certificate", "a"), ("tls_key", "b")],
+        ] {
+            let accepted = flags(&[&[("listen", open)], also].concat());
+            assert!(
+                Config::resolve(&accepted, variables(&[]), None).is_ok(),
+                "{open}"
+            );
+        }
     }
     for local in [
         "127.0.0.1:0",
@@ -181,6 +186,19 @@ fn beyond_loopback_needs_a_written_out_word() {
     ] {
         assert!(Address::from_str(bad).is_err(), "{bad}");
     }
+}
+
+#[test]
+fn a_certificate_comes_with_its_key() {
+    for (given, missing) in [
+        (&[("tls_certificate", "a")][..], "`--tls-key`"),
+        (&[("tls_key", "a")], "`--tls-certificate`"),
+        (&[("tls_client_ca", "a")], "`--tls-certificate`"),
+    ] {
+        let error = error(&flags(given), None);
+        assert!(error.contains(missing), "{given:?}: {error}");
+    }
+    assert!(error(&flags(&[("tls_key", "")]), None).contains("`none`"));
 }
 
 #[test]

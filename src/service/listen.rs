@@ -17,6 +17,8 @@ use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use super::socket::Socket;
+use super::tls::Tls;
 use crate::config::{
     ACCEPT_BACK_OFF, Address, FAREWELL_TO_IDLE, MAX_BATCHES_AT_ONCE, PREFACE_TIMEOUT,
 };
@@ -24,7 +26,11 @@ use crate::config::{
 /// A bound socket.
 #[derive(Debug)]
 pub(super) enum Listener {
-    Tcp(TcpListener),
+    Tcp {
+        listener: TcpListener,
+        /// Without it, the listener speaks plaintext.
+        tls: Option<Arc<Tls>>,
+    },
     Unix {
         listener: UnixListener,
         _file: SocketFile,
@@ -63,14 +69,19 @@ impl Drop for SocketFile {
 
 impl Listener {
     /// Binds `address` and logs the bound address, because the system chooses a port for port 0. `socket_mode` says who
-    /// may connect to a Unix socket.
-    pub(super) async fn bind(address: &Address, socket_mode: u32) -> anyhow::Result<Self> {
+    /// may connect to a Unix socket. With `tls`, TCP sockets speak TLS.
+    pub(super) async fn bind(
+        address: &Address,
+        socket_mode: u32,
+        tls: Option<&Arc<Tls>>,
+    ) -> anyhow::Result<Self> {
         let failed = || format!("cannot listen on `{address}`");
         let (listener, bound) = match address {
             Address::Tcp(tcp) => {
                 let listener = TcpListener::bind(tcp).await.with_context(failed)?;
                 let bound = Address::Tcp(listener.local_addr().with_context(failed)?);
-                (Self::Tcp(listener), bound)
+                let tls = tls.cloned();
+                (Self::Tcp { listener, tls }, bound)
             }
             Address::Unix(path) => {
                 remove_stale_socket(path).await.with_context(failed)?;
@@ -81,28 +92,36 @@ impl Listener {
                 (Self::Unix { listener, _file }, address.clone())
             }
         };
-        tracing::info!(address = %bound, "listening for gRPC");
+        let tls = matches!(&listener, Self::Tcp { tls: Some(_), .. });
+        tracing::info!(address = %bound, tls, "listening for gRPC");
         Ok(listener)
     }
 
     /// Returns whether only this machine can reach it, as far as its address says.
     fn is_local(&self) -> bool {
         match self {
-            Self::Tcp(listener) => listener
+            Self::Tcp { listener, .. } => listener
                 .local_addr()
                 .is_ok_and(|address| address.ip().to_canonical().is_loopback()),
             Self::Unix { .. } => true,
         }
     }
 
-    async fn accept(&self) -> io::Result<Io> {
+    fn tls(&self) -> Option<Arc<Tls>> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp { tls, .. } => tls.clone(),
+            Self::Unix { .. } => None,
+        }
+    }
+
+    async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?; // answers are small and awaited
-                Ok(Io::Tcp(stream))
+                Ok(Socket::Tcp(stream))
             }
-            Self::Unix { listener, .. } => Ok(Io::Unix(listener.accept().await?.0)),
+            Self::Unix { listener, .. } => Ok(Socket::Unix(listener.accept().await?.0)),
         }
     }
 }
@@ -167,12 +186,12 @@ async fn accept_one_by_one(
     let mut was_full = false;
     let is_local = listener.is_local();
     loop {
-        let io = tokio::select! {
+        let socket = tokio::select! {
             () = accepted.closed() => return,
-            io = listener.accept() => io,
+            socket = listener.accept() => socket,
         };
-        match io {
-            Ok(io) => {
+        match socket {
+            Ok(socket) => {
                 let place = Arc::clone(&places).try_acquire_owned();
                 let is_full = place.is_err();
                 if is_full && !was_full {
@@ -181,13 +200,21 @@ async fn accept_one_by_one(
                     );
                 }
                 was_full = is_full;
-                if let Ok(place) = place
-                    && accepted
-                        .send(Ok(Connection::new(io, is_local, place, Arc::clone(&drain))))
-                        .await
-                        .is_err()
-                {
-                    return;
+                let Ok(place) = place else { continue };
+                let new = New {
+                    is_local,
+                    place,
+                    drain: Arc::clone(&drain),
+                };
+                match (socket, listener.tls()) {
+                    (Socket::Tcp(stream), Some(tls)) => {
+                        tokio::spawn(greet(stream, tls, new, accepted.clone()));
+                    }
+                    (socket, _) => {
+                        if accepted.send(Ok(new.connection(socket))).await.is_err() {
+                            return;
+                        }
+                    }
                 }
             }
             Err(error) if is_the_peers(&error) => {}
@@ -196,6 +223,41 @@ async fn accept_one_by_one(
                 tokio::time::sleep(ACCEPT_BACK_OFF).await;
             }
         }
+    }
+}
+
+/// Does the TLS handshake of one client, beside those of others. The client already takes a place, so there are never
+/// more handshakes than connections. The drain ends it.
+async fn greet(
+    stream: TcpStream,
+    tls: Arc<Tls>,
+    new: New,
+    accepted: mpsc::Sender<io::Result<Connection>>,
+) {
+    let drain = Arc::clone(&new.drain);
+    let met = tokio::select! {
+        () = drain.has_begun() => return,
+        met = tls.handshake(stream) => met,
+    };
+    match met {
+        Ok(stream) => {
+            let connection = new.connection(Socket::Tls(Box::new(stream)));
+            let _ = accepted.send(Ok(connection)).await; // an error means that the server has ended
+        }
+        Err(unmet) => unmet.log(),
+    }
+}
+
+/// What a connection has besides its socket.
+struct New {
+    is_local: bool,
+    place: OwnedSemaphorePermit,
+    drain: Arc<Drain>,
+}
+
+impl New {
+    fn connection(self, socket: Socket) -> Connection {
+        Connection::new(socket, self.is_local, self.place, self.drain)
     }
 }
 
@@ -229,6 +291,15 @@ impl Drain {
         self.begins.notify_waiters();
     }
 
+    /// Completes when the drain has begun.
+    async fn has_begun(&self) {
+        // INVARIANT: who begins to wait before the flag is set is woken, even if it was not polled until then.
+        let begins = self.begins.notified();
+        if !self.begun.load(Ordering::Acquire) {
+            begins.await;
+        }
+    }
+
     /// Returns how many calls are in flight.
     pub(super) fn n_calls(&self) -> usize {
         self.n_calls.load(Ordering::Relaxed)
@@ -238,7 +309,7 @@ impl Drain {
 /// An accepted connection. It counts towards the limit of connections until it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
-    io: Io,
+    socket: Socket,
     entrance: Entrance,
     /// The bytes of the preface that are still to come, and the time limit for them; `None` once it has been read.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
@@ -251,10 +322,10 @@ pub(super) struct Connection {
 const PREFACE_BYTES: usize = 24;
 
 impl Connection {
-    fn new(io: Io, is_local: bool, place: OwnedSemaphorePermit, drain: Arc<Drain>) -> Self {
+    fn new(socket: Socket, is_local: bool, place: OwnedSemaphorePermit, drain: Arc<Drain>) -> Self {
         let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
         Self {
-            io,
+            socket,
             entrance: Entrance {
                 is_local,
                 calls: Arc::new(OpenCalls {
@@ -293,7 +364,7 @@ impl Connection {
     fn look_at_answer(&self, bytes: &[u8]) {
         const PROTOCOL_ERROR: u32 = 1;
         let calls = &self.entrance.calls;
-        if matches!(self.io, Io::Tcp(_))
+        if !matches!(self.socket, Socket::Unix(_))
             || calls.n_begun.load(Ordering::Relaxed) > 0
             || !has_reset(bytes, PROTOCOL_ERROR)
         {
@@ -317,12 +388,6 @@ impl Connection {
         }
         timeout.as_mut().poll(cx).is_ready()
     }
-}
-
-#[derive(Debug)]
-enum Io {
-    Tcp(TcpStream),
-    Unix(UnixStream),
 }
 
 /// The facts about a connection that its calls need.
@@ -374,11 +439,7 @@ impl OpenCalls {
 
     /// Completes when the server drains.
     pub(super) async fn drain_begins(&self) {
-        // INVARIANT: who begins to wait before the flag is set is woken, even if it was not polled until then.
-        let begins = self.drain.begins.notified();
-        if !self.drain.begun.load(Ordering::Acquire) {
-            begins.await;
-        }
+        self.drain.has_begun().await;
     }
 
     /// Returns how many are in flight.
@@ -427,10 +488,7 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let n_before = buf.filled().len();
-        let read = match &mut self.io {
-            Io::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
-            Io::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
         let n_bytes = buf.filled().len().saturating_sub(n_before);
         if n_bytes > 0 {
             self.farewell = None; // the bytes may begin a call
@@ -455,10 +513,7 @@ impl AsyncWrite for Connection {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.look_at_answer(bytes);
-        match &mut self.io {
-            Io::Tcp(stream) => Pin::new(stream).poll_write(cx, bytes),
-            Io::Unix(stream) => Pin::new(stream).poll_write(cx, bytes),
-        }
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
     }
 
     fn poll_write_vectored(
@@ -469,28 +524,19 @@ impl AsyncWrite for Connection {
         if let Some(first) = slices.first() {
             self.look_at_answer(first);
         }
-        match &mut self.io {
-            Io::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-            Io::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
-        }
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
     }
 
     fn is_write_vectored(&self) -> bool {
-        true // both kinds of socket are
+        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Tcp(stream) => Pin::new(stream).poll_flush(cx),
-            Io::Unix(stream) => Pin::new(stream).poll_flush(cx),
-        }
+        Pin::new(&mut self.socket).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut self.io {
-            Io::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
-            Io::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
-        }
+        Pin::new(&mut self.socket).poll_shutdown(cx)
     }
 }
 
@@ -510,12 +556,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("iamd.sock");
         let address = Address::Unix(path.clone());
-        let first = Listener::bind(&address, 0o620).await.unwrap();
+        let first = Listener::bind(&address, 0o620, None).await.unwrap();
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o620
         );
-        let in_use = Listener::bind(&address, 0o660).await.unwrap_err();
+        let in_use = Listener::bind(&address, 0o660, None).await.unwrap_err();
         assert!(
             format!("{in_use:#}").contains("another process"),
             "{in_use:#}"
@@ -524,9 +570,9 @@ mod tests {
         assert!(!path.exists(), "a server takes its socket along");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        assert!(Listener::bind(&address, 0o660).await.is_ok(), "stale");
+        assert!(Listener::bind(&address, 0o660, None).await.is_ok(), "stale");
         std::fs::write(&path, "precious").unwrap();
-        assert!(Listener::bind(&address, 0o660).await.is_err());
+        assert!(Listener::bind(&address, 0o660, None).await.is_err());
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 
@@ -546,9 +592,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("iamd.sock");
         let address = Address::Unix(path.clone());
-        let old = Listener::bind(&address, 0o660).await.unwrap();
+        let old = Listener::bind(&address, 0o660, None).await.unwrap();
         std::fs::remove_file(&path).unwrap();
-        let _new = Listener::bind(&address, 0o660).await.unwrap();
+        let _new = Listener::bind(&address, 0o660, None).await.unwrap();
         drop(old);
         assert!(path.exists(), "it is not the one that was bound here");
     }
@@ -559,7 +605,7 @@ mod tests {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let places = Arc::new(Semaphore::new(1));
             let place = Arc::clone(&places).try_acquire_owned().unwrap();
-            let mut connection = Connection::new(Io::Unix(ours), true, place, Arc::default());
+            let mut connection = Connection::new(Socket::Unix(ours), true, place, Arc::default());
             theirs.try_write(sent).unwrap();
             let read = async {
                 let mut bytes = [0; 64];
@@ -582,7 +628,8 @@ mod tests {
             let places = Arc::new(Semaphore::new(1));
             let place = places.try_acquire_owned().unwrap();
             let drain = Arc::new(Drain::default());
-            let mut connection = Connection::new(Io::Unix(ours), true, place, Arc::clone(&drain));
+            let mut connection =
+                Connection::new(Socket::Unix(ours), true, place, Arc::clone(&drain));
             theirs.try_write(&vec![b'x'; sent]).unwrap();
             let mut bytes = [0; 64];
             if sent > 0 {
@@ -632,7 +679,11 @@ mod tests {
     async fn a_connection_too_many_is_closed_at_once() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut connections = accept_all(vec![Listener::Tcp(listener)], 1, &Arc::default());
+        let listener = Listener::Tcp {
+            listener,
+            tls: None,
+        };
+        let mut connections = accept_all(vec![listener], 1, &Arc::default());
         let _first = TcpStream::connect(address).await.unwrap();
         let held = connections.next().await.unwrap().unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();

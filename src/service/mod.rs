@@ -21,8 +21,10 @@ mod listen;
 mod lists;
 pub mod server;
 mod simulate;
+mod socket;
 pub mod status;
 mod stream;
+mod tls;
 
 pub use convert::{check_simulation_size, check_size};
 pub use encoded::Encoded;

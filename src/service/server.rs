@@ -16,6 +16,7 @@ use super::listen::{Drain, Listener, accept_all};
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use super::status::Reporter;
+use super::tls::Tls;
 use crate::authorizer::Authorizer;
 use crate::config::{
     Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
@@ -28,11 +29,13 @@ use crate::state::SharedState;
 pub struct Listeners(Vec<Listener>);
 
 impl Listeners {
-    /// Binds every address of the configuration. If one fails, no socket stays bound.
+    /// Reads the certificate of the configuration, if it has one, and binds every address. If one fails, no socket stays
+    /// bound.
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let tls = Tls::of(config)?.map(Arc::new);
         let mut listeners = Vec::with_capacity(config.listen.len());
         for address in &config.listen {
-            listeners.push(Listener::bind(address, config.socket_mode).await?);
+            listeners.push(Listener::bind(address, config.socket_mode, tls.as_ref()).await?);
         }
         Ok(Self(listeners))
     }

@@ -34,5 +34,6 @@ mod serve;
 mod simulate;
 mod state;
 mod support;
+mod tls;
 mod work;
 mod worlds;
