@@ -32,7 +32,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Every flag --a-b has the variable IAMD_A_B and the key a_b of the configuration file: the flag wins \
-                  over the variable, the variable over the file. SIGHUP reads the store anew; SIGTERM ends the server \
+                  over the variable, the variable over the file. SIGHUP reads the store and the certificates anew; SIGTERM ends the server \
                   once the calls in flight are answered."
 )]
 pub(super) struct Args {
@@ -119,6 +119,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     // The handlers come first, because a signal during the load must not kill the process.
     let (mut stop_signals, mut hang_up) = (Stop::new()?, listen(SignalKind::hangup())?);
     let listeners = Listeners::bind(&config).await?;
+    let certificates = listeners.certificates();
     let live = Arc::new(Live::new(caching(&config)));
     let state = Arc::new(SharedState::new());
     let readiness = Arc::new(Readiness::new());
@@ -156,7 +157,10 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
 
     loop {
         tokio::select! {
-            _ = hang_up.recv() => watcher.request_reload(),
+            _ = hang_up.recv() => {
+                watcher.request_reload();
+                certificates.request_look();
+            }
             () = stop_signals.signal() => break,
             ended = &mut serving => return ended.context("the server failed")?.map(|()| Status::Fine),
         }

@@ -37,6 +37,9 @@ pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the TLS handshake of a new connection may take. It needs two ways across the network.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How often the files with certificates and keys are looked at: as often as a store from which no events come.
+pub const TLS_CHECK: Duration = Duration::from_secs(5);
+
 /// The longest file with certificates or a key, in bytes. The authorities of a whole operating system take a fifth of it.
 pub const MAX_TLS_FILE_BYTES: u64 = 1 << 20;
 

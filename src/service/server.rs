@@ -26,7 +26,23 @@ use crate::state::SharedState;
 
 /// Bound sockets. The system keeps connections waiting until they are served.
 #[derive(Debug)]
-pub struct Listeners(Vec<Listener>);
+pub struct Listeners {
+    listeners: Vec<Listener>,
+    certificates: Certificates,
+}
+
+/// The files with the certificates of a server, which are read again when they change.
+#[derive(Clone, Debug)]
+pub struct Certificates(Option<Arc<Tls>>);
+
+impl Certificates {
+    /// Asks for a look at the files now. Does nothing without TLS.
+    pub fn request_look(&self) {
+        if let Some(tls) = &self.0 {
+            tls.request_look();
+        }
+    }
+}
 
 impl Listeners {
     /// Reads the certificate of the configuration, if it has one, and binds every address. If one fails, no socket stays
@@ -37,7 +53,15 @@ impl Listeners {
         for address in &config.listen {
             listeners.push(Listener::bind(address, config.socket_mode, tls.as_ref()).await?);
         }
-        Ok(Self(listeners))
+        Ok(Self {
+            listeners,
+            certificates: Certificates(tls),
+        })
+    }
+
+    /// Returns the certificates of the TCP sockets.
+    pub fn certificates(&self) -> Certificates {
+        self.certificates.clone()
     }
 }
 
@@ -64,13 +88,16 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
     let drain = &in_flight.0;
+    if let Certificates(Some(tls)) = listeners.certificates {
+        tokio::spawn(tls.watch());
+    }
     let stop = async {
         stop.await;
         drain.begin();
     };
     let routes = routes(authorizer, state, readiness, config)?;
     let (keepalive_interval, keepalive_timeout) = KEEPALIVE;
-    let connections = accept_all(listeners.0, config.max_connections, drain);
+    let connections = accept_all(listeners.listeners, config.max_connections, drain);
     Server::builder()
         .max_concurrent_streams(config.max_streams_per_connection)
         // The window has space for all calls of a connection, so calls that wait do not stop others from being read.

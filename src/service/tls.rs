@@ -1,29 +1,39 @@
-//! TLS for the TCP listeners: the certificate, its key and the authorities of clients, read from files.
+//! TLS for the TCP listeners: the certificate, its key and the authorities of clients, read from files that may change.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
+use arc_swap::ArcSwap;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{AlertDescription, CertificateError, RootCertStore, ServerConfig};
+use sha2::{Digest as _, Sha256};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::config::{Config, HANDSHAKE_TIMEOUT, MAX_TLS_FILE_BYTES};
+use crate::config::{Config, HANDSHAKE_TIMEOUT, MAX_TLS_FILE_BYTES, TLS_CHECK};
 
 /// The protocol that a client must offer in its handshake: gRPC is HTTP/2.
 const ALPN: &[u8] = b"h2";
 
 /// What the TCP listeners prove themselves with, and whom they believe.
 #[derive(Debug)]
-pub(super) struct Tls(Arc<ServerConfig>);
+pub(super) struct Tls {
+    files: Files,
+    /// What each new connection uses. Those that are open go on with what they began with.
+    in_force: ArcSwap<ServerConfig>,
+    /// What the last look at the files found, whether it could be used or not.
+    seen: Mutex<Seen>,
+    look: Notify,
+}
 
 impl Tls {
     /// Reads the files that the settings name; `None` if there is no certificate. An error names the file, and says
@@ -32,14 +42,58 @@ impl Tls {
         let Some(files) = Files::of(config) else {
             return Ok(None);
         };
-        let server = server_config(&files, &files.read()?)?;
-        Ok(Some(Self(Arc::new(server))))
+        let contents = files.read()?;
+        Ok(Some(Self {
+            in_force: ArcSwap::from_pointee(server_config(&files, &contents)?),
+            seen: Mutex::new(Seen::Contents(contents.digest())),
+            look: Notify::new(),
+            files,
+        }))
+    }
+
+    /// Asks for a look at the files now (SIGHUP).
+    pub(super) fn request_look(&self) {
+        self.look.notify_one();
+    }
+
+    /// Looks at the files every [`TLS_CHECK`], and whenever it is asked to. It never ends.
+    pub(super) async fn watch(self: Arc<Self>) {
+        loop {
+            let asked = tokio::time::timeout(TLS_CHECK, self.look.notified()).await;
+            let tls = Arc::clone(&self);
+            // A panic has been logged. The next look may go better.
+            let _ = tokio::task::spawn_blocking(move || tls.look(asked.is_ok())).await;
+        }
+    }
+
+    /// Reads the files, and puts them in force if they have changed and can be used together. Otherwise those before
+    /// stay, and the log says why, once for each change and whenever somebody asked.
+    fn look(&self, is_asked: bool) {
+        let contents = self.files.read();
+        let found = match &contents {
+            Ok(contents) => Seen::Contents(contents.digest()),
+            Err(error) => Seen::Unreadable(format!("{error:#}")),
+        };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == found && !is_asked {
+            return;
+        }
+        *seen = found;
+        match contents.and_then(|contents| server_config(&self.files, &contents)) {
+            Ok(config) => {
+                self.in_force.store(Arc::new(config));
+                tracing::info!("the TLS files are read anew: new connections use them");
+            }
+            Err(error) => tracing::error!(
+                "the TLS files cannot be used, and those before stay in force: {error:#}"
+            ),
+        }
     }
 
     /// Does the handshake with a client. It may take [`HANDSHAKE_TIMEOUT`]. A client that does not agree to HTTP/2 is
     /// refused.
     pub(super) async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Unmet> {
-        let acceptor = TlsAcceptor::from(Arc::clone(&self.0));
+        let acceptor = TlsAcceptor::from(self.in_force.load_full());
         let handshake = async {
             let mut stream = acceptor
                 .accept(stream)
@@ -117,11 +171,33 @@ struct Files {
     client_ca: Option<PathBuf>,
 }
 
+/// What a look at the files found.
+#[derive(Debug, PartialEq, Eq)]
+enum Seen {
+    /// The digest of their contents. The key itself is not kept.
+    Contents([u8; 32]),
+    /// Why one of them could not be read.
+    Unreadable(String),
+}
+
 /// What the files hold.
 struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
+}
+
+impl Contents {
+    fn digest(&self) -> [u8; 32] {
+        let mut digest = Sha256::new();
+        for part in [&self.certificate, &self.key]
+            .into_iter()
+            .chain(&self.client_ca)
+        {
+            digest.update(Sha256::digest(part));
+        }
+        digest.finalize().into()
+    }
 }
 
 impl Files {

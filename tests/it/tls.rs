@@ -26,6 +26,7 @@ use crate::support::{
 use authority::{Authority, Files, Pair};
 
 mod authority;
+mod rotation;
 
 const GET: &str = "orders:Get";
 
@@ -36,6 +37,7 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 struct Served {
     server: Server,
     authority: Authority,
+    files: Files,
     _folders: [TempDir; 2],
 }
 
@@ -56,6 +58,7 @@ impl Served {
         Self {
             server,
             authority,
+            files,
             _folders: [store, pem],
         }
     }
