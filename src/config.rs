@@ -20,10 +20,12 @@ use serde::de::{Deserialize, Deserializer, Error as _, SeqAccess, Visitor};
 use crate::language::finding::did_you_mean;
 
 mod address;
+mod callers;
 mod fixed;
 mod read;
 
 pub use address::Address;
+pub use callers::{Caller, Rights, Who};
 pub use fixed::*;
 pub use read::{duration, redact_keys};
 
@@ -57,12 +59,14 @@ enum Takes {
     One,
     /// Several values: a repeated flag, commas in the variable, a list in the file.
     Many,
+    /// The same, with commas in the flag and in the file, too.
+    List,
 }
 
 impl Setting {
     /// Returns whether it takes several values: a repeated flag, commas in the variable, a list in the file.
     pub fn is_list(&self) -> bool {
-        self.takes == Takes::Many
+        self.takes != Takes::One
     }
 }
 
@@ -101,7 +105,7 @@ impl fmt::Display for Written {
 }
 
 /// Makes from one entry per setting everything that must agree about it: its field of [`Config`] or [`Limits`], its
-/// line in [`SETTINGS`], and the call of its parser. An entry is `key: type = One or Many(parser), placeholder,
+/// line in [`SETTINGS`], and the call of its parser. An entry is `key: type = One, Many or List(parser), placeholder,
 /// default, help, reason;`. The reason says why the default is what it is. A setting with an empty placeholder is a
 /// switch.
 macro_rules! settings {
@@ -163,6 +167,7 @@ macro_rules! settings {
         }
     };
     (@read $texts:expr, $key:ident, One, $read:expr) => { $texts.read(stringify!($key), $read)? };
+    (@read $texts:expr, $key:ident, List, $read:expr) => { $texts.read_all(stringify!($key), $read)? };
     (@read $texts:expr, $key:ident, Many, $read:expr) => { $texts.read_all(stringify!($key), $read)? };
 }
 
@@ -186,6 +191,9 @@ settings! {
         tls_client_ca: Option<PathBuf> = One(read::optional_path), "FILE", Written::Text("none"),
             "The authorities of client certificates in PEM; with it every TCP client must have such a certificate (mTLS)",
             "most operators of a sidecar issue no certificates to its clients.";
+        callers: Vec<Caller> = List(Caller::from_str), "LIST", Written::Text("anyone"),
+            "Who may ask: a SPIFFE id or a DNS name of the client certificate, or uid:N or gid:N at a Unix socket, each with =authorize (the default) or =disclose (also calls that disclose policies, from anywhere); with commas, or repeated",
+            "whoever reaches a sidecar is on its machine, and the listeners say who reaches it.";
         drain_timeout: Duration = One(duration), "DURATION", Written::Text("5s"),
             "How long calls in flight may take after SIGTERM",
             "it is several times the default deadline, and short beside the 30 s that Kubernetes gives a pod to end.";
@@ -312,18 +320,20 @@ impl Config {
                 (Source::Flag, values.clone())
             } else if let Some((name, value)) = variables.get(setting.key) {
                 let is_list = setting.is_list();
-                let split = value
-                    .split(',')
-                    .map(|part| part.trim().to_owned())
-                    .collect();
-                (
-                    Source::Variable(name.clone()),
-                    if is_list { split } else { vec![value.clone()] },
-                )
+                let values = if is_list {
+                    split(value).collect()
+                } else {
+                    vec![value.clone()]
+                };
+                (Source::Variable(name.clone()), values)
             } else if let Some(values) = file.get(setting.key) {
                 (Source::File(file_name.to_owned()), values.clone())
             } else {
                 (Source::Default, vec![setting.default.to_string()])
+            };
+            let values = match setting.takes {
+                Takes::List => values.iter().flat_map(|text| split(text)).collect(),
+                Takes::One | Takes::Many => values,
             };
             sources.insert(setting.key, source);
             texts.insert(setting.key, values);
@@ -356,6 +366,14 @@ impl Config {
             }
             _ => {}
         }
+        let mut callers = self.callers.iter().map(|caller| &caller.who);
+        if self.tls_client_ca.is_none()
+            && let Some(who) = callers.find(|who| who.needs_certificate())
+        {
+            bail!(
+                "`--callers` names `{who}`, which only a client certificate can show: give `--tls-client-ca`, too"
+            );
+        }
         let open = self.listen.iter().find(|address| !address.is_local());
         if let Some(address) = open
             && self.tls_certificate.is_none()
@@ -369,6 +387,11 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Returns the values of a list that is written with commas.
+fn split(list: &str) -> impl Iterator<Item = String> {
+    list.split(',').map(|part| part.trim().to_owned())
 }
 
 /// Returns the variable of a setting: `IAMD_DRAIN_TIMEOUT` for `drain_timeout`.

@@ -202,6 +202,59 @@ fn a_certificate_comes_with_its_key() {
 }
 
 #[test]
+fn callers_are_named_in_a_few_ways() {
+    let read = |list: &str| {
+        let flags = flags(&[("callers", list), ("tls_client_ca", "a")]);
+        let also = self::flags(&[("tls_certificate", "b"), ("tls_key", "c")]);
+        let flags = flags.into_iter().chain(also).collect();
+        Config::resolve(&flags, [], None).map(|resolved| resolved.config.callers)
+    };
+    let callers =
+        read("spiffe://example.org/a, WEB.example=disclose,uid:0=authorize,gid:7").unwrap();
+    let shown: Vec<_> = callers
+        .iter()
+        .map(|caller| (caller.who.to_string(), caller.rights))
+        .collect();
+    let expected = [
+        ("spiffe://example.org/a", Rights::Authorize),
+        ("web.example", Rights::Disclose),
+        ("uid:0", Rights::Authorize),
+        ("gid:7", Rights::Authorize),
+    ];
+    assert_eq!(
+        shown,
+        expected.map(|(who, rights)| (who.to_owned(), rights))
+    );
+    for bad in [
+        "",
+        "a,",
+        "a=",
+        "a=admin",
+        "a=disclose=disclose",
+        "=disclose",
+        "uid:",
+        "uid:-1",
+        "uid:root",
+        "gid:4294967296",
+        "https://example.org/a",
+        "spiffe://example.org/a/",
+        "spiffe://example.org/*",
+        "*.example",
+        "a b",
+        "anyone=disclose",
+    ] {
+        assert!(read(bad).is_err(), "{bad}");
+    }
+    for needs in ["spiffe://example.org/a", "uid:0,web.example=disclose"] {
+        let error = error(&flags(&[("callers", needs)]), None);
+        assert!(error.contains("--tls-client-ca"), "{needs}: {error}");
+    }
+    let file = Some(("iamd.yaml", "callers: ['uid:0', 'gid:0,gid:1=disclose']"));
+    let of_file = Config::resolve(&Layer::new(), [], file).unwrap().config;
+    assert_eq!(of_file.callers.len(), 3);
+}
+
+#[test]
 fn sizes_and_durations_have_units_and_levels_have_names() {
     assert_eq!(size("64KiB").unwrap(), 65_536);
     assert_eq!(size("12").unwrap(), 12);

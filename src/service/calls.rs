@@ -19,6 +19,7 @@ use tonic::body::Body;
 use tonic::codegen::http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use tower_service::Service;
 
+use super::callers::May;
 use super::convert;
 use super::listen::{Call, Entrance};
 use crate::config::{
@@ -30,6 +31,9 @@ use limited::Limited;
 
 mod held;
 mod limited;
+
+/// The beginning of the paths of health checks, which everybody may make.
+const HEALTH: &str = "/grpc.health.v1.Health/";
 
 /// Applies the bounds above to the calls of `inner`.
 #[derive(Clone, Debug)]
@@ -94,8 +98,8 @@ enum Kind {
     Batch,
     /// The call lasts as long as its client wants: only a deadline of the client ends it.
     Stream,
-    /// The method discloses policies and may take seconds. So only clients on this machine may call it (S-12), and only
-    /// a few calls run at once.
+    /// The method discloses policies and may take seconds. So only some callers may call it (S-12), and only a few calls
+    /// run at once.
     Interactive,
 }
 
@@ -150,7 +154,15 @@ where
         if let Some(refusal) = no_call(&request) {
             return Box::pin(std::future::ready(Ok(refusal)));
         }
-        let method = request.uri().path().rsplit('/').next();
+        let entrance = request.extensions().get::<Entrance>().cloned();
+        let may = entrance.as_ref().map(|entrance| entrance.may);
+        let path = request.uri().path();
+        if may == Some(May::Nothing) && !path.starts_with(HEALTH) {
+            return Box::pin(std::future::ready(
+                Ok(convert::unknown_caller().into_http()),
+            ));
+        }
+        let method = path.rsplit('/').next();
         let rules = self.bounds.of(method.unwrap_or_default());
         let given = match client_timeout(request.headers()) {
             Ok(Some(Duration::ZERO)) => {
@@ -165,7 +177,6 @@ where
             }
         };
         let deadline = given.unwrap_or(rules.deadline).min(LONGEST_DEADLINE);
-        let entrance = request.extensions().get::<Entrance>().cloned();
         let call = entrance.as_ref().map(|entrance| entrance.calls.begin());
         match (rules.kind, entrance) {
             (Kind::Batch, Some(entrance)) => Box::pin(in_time(
@@ -174,8 +185,8 @@ where
                 None,
             )),
             (Kind::Interactive, Some(entrance)) => {
-                if !entrance.is_local {
-                    // S-12: a client on another machine is refused before it can take a permit.
+                if entrance.may < May::Disclose {
+                    // S-12: a caller who may not make the call is refused before it can take a permit.
                     return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
                 }
                 let deadline = deadline.min(INTERACTIVE_DEADLINE);
@@ -454,9 +465,9 @@ mod tests {
             .unwrap()
     }
 
-    fn entrance(is_local: bool) -> Entrance {
+    fn entrance(may: May) -> Entrance {
         Entrance {
-            is_local,
+            may,
             calls: Arc::default(),
         }
     }
@@ -478,7 +489,9 @@ mod tests {
         assert_eq!(code(&answer.unwrap()), Some("4"));
         assert_eq!(start.elapsed(), LONGEST_DEADLINE);
         let start = Instant::now();
-        let answer = service.call(explain(&entrance(true), Body::empty())).await;
+        let answer = service
+            .call(explain(&entrance(May::Disclose), Body::empty()))
+            .await;
         assert_eq!(code(&answer.unwrap()), Some("4"));
         assert_eq!(start.elapsed(), INTERACTIVE_DEADLINE);
     }
@@ -490,14 +503,16 @@ mod tests {
             bounds: bounds(),
         };
         let start = Instant::now();
-        let unsent = service.call(explain(&entrance(true), Body::new(Sent(None))));
+        let unsent = service.call(explain(&entrance(May::Disclose), Body::new(Sent(None))));
         let unsent = tokio::spawn(unsent);
         tokio::task::yield_now().await;
-        // S-12: a client on another machine neither waits for the permit nor takes it.
-        let stranger = service.call(explain(&entrance(false), Body::new(Sent(None))));
+        // S-12: a caller who may only authorize neither waits for the permit nor takes it.
+        let stranger = service.call(explain(&entrance(May::Authorize), Body::new(Sent(None))));
         assert_eq!(code(&stranger.await.unwrap()), Some("7"));
         assert_eq!(start.elapsed(), Duration::ZERO);
-        let next = service.call(explain(&entrance(true), Body::empty())).await;
+        let next = service
+            .call(explain(&entrance(May::Disclose), Body::empty()))
+            .await;
         assert_eq!(code(&next.unwrap()), None, "an answer");
         assert_eq!(start.elapsed(), AUXILIARY_DEADLINE);
         assert_eq!(code(&unsent.await.unwrap().unwrap()), Some("4"));
@@ -509,7 +524,7 @@ mod tests {
             inner: Answers(2 * MAX_PIECE_BYTES + 1),
             bounds: bounds(),
         };
-        let entrance = entrance(true);
+        let entrance = entrance(May::Disclose);
         let mut read = async |entrance: &Entrance| {
             let answer = service.call(explain(entrance, Body::empty())).await;
             answer.unwrap().into_body()
@@ -541,7 +556,9 @@ mod tests {
             bounds: bounds(),
         };
         let start = Instant::now();
-        let answer = service.call(explain(&entrance(true), Body::empty())).await;
+        let answer = service
+            .call(explain(&entrance(May::Disclose), Body::empty()))
+            .await;
         let mut answer = answer.unwrap().into_body();
         while frame_of(&mut answer).await.unwrap().is_ok() {
             tokio::time::sleep(TIME_TO_READ - Duration::from_secs(1)).await;

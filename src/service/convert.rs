@@ -396,9 +396,16 @@ pub(super) fn draining() -> Status {
     Status::with_error_details(Code::Unavailable, message, error_info("NOT_READY"))
 }
 
-/// Returns `PERMISSION_DENIED`, for a call that discloses policies and comes from another machine (S-12).
+/// Returns `PERMISSION_DENIED`, for a call that discloses policies and whose caller may not make it (S-12).
 pub(super) fn not_permitted() -> Status {
-    let message = "this call discloses policies: it is available on loopback and Unix sockets only";
+    let message = "this call discloses policies: it is available to callers with `=disclose` in `callers`, and without \
+                   that setting on loopback and Unix sockets only";
+    Status::with_error_details(Code::PermissionDenied, message, error_info("NOT_PERMITTED"))
+}
+
+/// Returns `PERMISSION_DENIED`, for a call of somebody whom `callers` does not name.
+pub(super) fn unknown_caller() -> Status {
+    let message = "the setting `callers` of this server does not name this caller";
     Status::with_error_details(Code::PermissionDenied, message, error_info("NOT_PERMITTED"))
 }
 

@@ -9,6 +9,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::answer;
 use super::batch::{BatchBounds, answer_batch};
+use super::callers::May;
 use super::calls::{IsLarge, Place, Until};
 use super::encoded::Encoded;
 use super::listen::Entrance;
@@ -127,7 +128,7 @@ impl AuthorizationService for Grpc {
         &self,
         request: Request<pb::StatusRequest>,
     ) -> Result<Response<pb::StatusResponse>, Status> {
-        check_local(&request)?;
+        check_discloses(&request)?;
         Ok(Response::new(self.reporter.status()))
     }
 
@@ -154,14 +155,13 @@ impl Grpc {
         }
     }
 
-    /// Answers a call that discloses policies and may take seconds. Only clients on this machine may make it (S-12).
-    /// Only a few run at once, each on a thread of its own, and a call stops when its client no longer waits.
+    /// Answers a call that discloses policies (S-12) and may take seconds. Only a few run at once, each on a thread of its own, and a call stops when its client no longer waits.
     async fn answer_interactive<M: Send + 'static, A: Send + 'static>(
         &self,
         request: Request<M>,
         answer: fn(&Authorizer, &M, &IsWanted) -> Result<A, Refusal>,
     ) -> Result<Response<A>, Status> {
-        check_local(&request)?;
+        check_discloses(&request)?;
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| convert::internal())?; // nobody closes the semaphore
         let places = (place, own_place(&request));
@@ -212,10 +212,10 @@ fn own_place<T>(request: &Request<T>) -> Option<Place> {
     request.extensions().get::<Place>().cloned()
 }
 
-/// Refuses a call that discloses policies unless the client is on this machine (S-12).
-fn check_local<T>(request: &Request<T>) -> Result<(), Status> {
+/// Refuses a call that discloses policies unless its caller may make it (S-12).
+fn check_discloses<T>(request: &Request<T>) -> Result<(), Status> {
     let entrance = request.extensions().get::<Entrance>();
-    if entrance.is_some_and(|entrance| entrance.is_local) {
+    if entrance.is_some_and(|entrance| entrance.may == May::Disclose) {
         Ok(())
     } else {
         Err(convert::not_permitted())
@@ -245,7 +245,7 @@ mod tests {
     /// Returns a call with an empty message, on a connection of its own.
     fn call(method: &str, timeout: &str) -> http::Request<Body> {
         let entrance = Entrance {
-            is_local: true,
+            may: May::Disclose,
             calls: Arc::default(),
         };
         http::Request::post(format!("/iamd.v1.AuthorizationService/{method}"))

@@ -17,10 +17,11 @@ use tokio::time::Sleep;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::Connected;
 
+use super::callers::{May, may};
 use super::socket::Socket;
 use super::tls::Tls;
 use crate::config::{
-    ACCEPT_BACK_OFF, Address, FAREWELL_TO_IDLE, MAX_BATCHES_AT_ONCE, PREFACE_TIMEOUT,
+    ACCEPT_BACK_OFF, Address, Caller, FAREWELL_TO_IDLE, MAX_BATCHES_AT_ONCE, PREFACE_TIMEOUT,
 };
 
 /// A bound socket.
@@ -107,13 +108,6 @@ impl Listener {
         }
     }
 
-    fn tls(&self) -> Option<Arc<Tls>> {
-        match self {
-            Self::Tcp { tls, .. } => tls.clone(),
-            Self::Unix { .. } => None,
-        }
-    }
-
     async fn accept(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp { listener, .. } => {
@@ -162,13 +156,16 @@ async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
 pub(super) fn accept_all(
     listeners: Vec<Listener>,
     max_connections: usize,
+    callers: &[Caller],
     drain: &Arc<Drain>,
 ) -> ReceiverStream<io::Result<Connection>> {
     let places = Arc::new(Semaphore::new(max_connections));
+    let callers: Arc<[Caller]> = callers.into();
     let (accepted, connections) = mpsc::channel(1);
     for listener in listeners {
         tokio::spawn(accept_one_by_one(
             listener,
+            Arc::clone(&callers),
             Arc::clone(&places),
             accepted.clone(),
             Arc::clone(drain),
@@ -179,6 +176,7 @@ pub(super) fn accept_all(
 
 async fn accept_one_by_one(
     listener: Listener,
+    callers: Arc<[Caller]>,
     places: Arc<Semaphore>,
     accepted: mpsc::Sender<io::Result<Connection>>,
     drain: Arc<Drain>,
@@ -203,12 +201,13 @@ async fn accept_one_by_one(
                 let Ok(place) = place else { continue };
                 let new = New {
                     is_local,
+                    callers: Arc::clone(&callers),
                     place,
                     drain: Arc::clone(&drain),
                 };
-                match (socket, listener.tls()) {
-                    (Socket::Tcp(stream), Some(tls)) => {
-                        tokio::spawn(greet(stream, tls, new, accepted.clone()));
+                match (socket, &listener) {
+                    (Socket::Tcp(stream), Listener::Tcp { tls: Some(tls), .. }) => {
+                        tokio::spawn(greet(stream, Arc::clone(tls), new, accepted.clone()));
                     }
                     (socket, _) => {
                         if accepted.send(Ok(new.connection(socket))).await.is_err() {
@@ -251,13 +250,15 @@ async fn greet(
 /// What a connection has besides its socket.
 struct New {
     is_local: bool,
+    callers: Arc<[Caller]>,
     place: OwnedSemaphorePermit,
     drain: Arc<Drain>,
 }
 
 impl New {
     fn connection(self, socket: Socket) -> Connection {
-        Connection::new(socket, self.is_local, self.place, self.drain)
+        let may = may(&self.callers, &socket, self.is_local);
+        Connection::new(socket, may, self.place, self.drain)
     }
 }
 
@@ -322,12 +323,12 @@ pub(super) struct Connection {
 const PREFACE_BYTES: usize = 24;
 
 impl Connection {
-    fn new(socket: Socket, is_local: bool, place: OwnedSemaphorePermit, drain: Arc<Drain>) -> Self {
+    fn new(socket: Socket, may: May, place: OwnedSemaphorePermit, drain: Arc<Drain>) -> Self {
         let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
         Self {
             socket,
             entrance: Entrance {
-                is_local,
+                may,
                 calls: Arc::new(OpenCalls {
                     drain,
                     ..OpenCalls::default()
@@ -393,8 +394,8 @@ impl Connection {
 /// The facts about a connection that its calls need.
 #[derive(Clone, Debug)]
 pub(super) struct Entrance {
-    /// Whether the listener is on loopback or a Unix socket, which only this machine can reach.
-    pub(super) is_local: bool,
+    /// What the caller may do, which was found out when the connection was made.
+    pub(super) may: May,
     /// The calls of the connection.
     pub(super) calls: Arc<OpenCalls>,
 }
@@ -605,7 +606,8 @@ mod tests {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let places = Arc::new(Semaphore::new(1));
             let place = Arc::clone(&places).try_acquire_owned().unwrap();
-            let mut connection = Connection::new(Socket::Unix(ours), true, place, Arc::default());
+            let mut connection =
+                Connection::new(Socket::Unix(ours), May::Disclose, place, Arc::default());
             theirs.try_write(sent).unwrap();
             let read = async {
                 let mut bytes = [0; 64];
@@ -629,7 +631,7 @@ mod tests {
             let place = places.try_acquire_owned().unwrap();
             let drain = Arc::new(Drain::default());
             let mut connection =
-                Connection::new(Socket::Unix(ours), true, place, Arc::clone(&drain));
+                Connection::new(Socket::Unix(ours), May::Disclose, place, Arc::clone(&drain));
             theirs.try_write(&vec![b'x'; sent]).unwrap();
             let mut bytes = [0; 64];
             if sent > 0 {
@@ -683,7 +685,7 @@ mod tests {
             listener,
             tls: None,
         };
-        let mut connections = accept_all(vec![listener], 1, &Arc::default());
+        let mut connections = accept_all(vec![listener], 1, &[], &Arc::default());
         let _first = TcpStream::connect(address).await.unwrap();
         let held = connections.next().await.unwrap().unwrap();
         let mut second = TcpStream::connect(address).await.unwrap();

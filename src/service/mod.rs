@@ -9,6 +9,7 @@
 
 mod answer;
 pub mod batch;
+mod callers;
 mod calls;
 pub mod client;
 mod convert;

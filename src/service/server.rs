@@ -97,7 +97,12 @@ pub async fn serve(
     };
     let routes = routes(authorizer, state, readiness, config)?;
     let (keepalive_interval, keepalive_timeout) = KEEPALIVE;
-    let connections = accept_all(listeners.listeners, config.max_connections, drain);
+    let connections = accept_all(
+        listeners.listeners,
+        config.max_connections,
+        &config.callers,
+        drain,
+    );
     Server::builder()
         .max_concurrent_streams(config.max_streams_per_connection)
         // The window has space for all calls of a connection, so calls that wait do not stop others from being read.

@@ -26,6 +26,7 @@ use crate::support::{
 use authority::{Authority, Files, Pair};
 
 mod authority;
+mod callers;
 mod rotation;
 
 const GET: &str = "orders:Get";
