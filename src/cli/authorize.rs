@@ -9,6 +9,7 @@ use anyhow::{Context as _, bail};
 use super::answerer::Answerer;
 use super::ask::{self, Ask};
 use super::lines::{Line, Lines};
+use super::tls::Tls;
 use super::{Common, Output, Status, load, report};
 use crate::authorizer::Authorizer;
 use crate::config::MAX_MESSAGE_BYTES;
@@ -26,21 +27,23 @@ pub(super) struct Args {
     /// Answer JSON Lines of AuthorizeRequest from a file or from stdin (`-`), with one line of output for each, in order
     #[arg(long, value_name = "FILE|-", conflicts_with_all = ask::OPTIONS)]
     requests: Option<PathBuf>,
-    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
+    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`, `https://host:50051`
     #[arg(long, value_name = "ADDR", conflicts_with = "store")]
     server: Option<String>,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
     if let Some(path) = &args.requests {
         let input = open(path)?;
-        let Some(answerer) = answerer(args.server.as_deref(), common)? else {
+        let Some(answerer) = answerer(args.server.as_deref(), &args.tls, common)? else {
             return Ok(Status::Refused);
         };
         return answer_lines(input, out, |line| authorize_line(&answerer, line));
     }
     args.ask.with(|question| {
-        let Some(answerer) = answerer(args.server.as_deref(), common)? else {
+        let Some(answerer) = answerer(args.server.as_deref(), &args.tls, common)? else {
             return Ok(Status::Refused);
         };
         let (answer, hints) = match answerer.authorize_with_hints(question) {
@@ -73,9 +76,16 @@ pub(super) fn parse_line(line: &str) -> Result<Message<'_>, NoAnswer> {
 }
 
 /// Returns the server, if one is named, or else the store; `None` if the store does not load, which has been reported.
-pub(super) fn answerer(server: Option<&str>, common: &Common) -> anyhow::Result<Option<Answerer>> {
+pub(super) fn answerer(
+    server: Option<&str>,
+    tls: &Tls,
+    common: &Common,
+) -> anyhow::Result<Option<Answerer>> {
     if let Some(address) = server {
-        return Ok(Some(Answerer::Server(Client::connect(address)?)));
+        return Ok(Some(Answerer::Server(Client::connect(
+            address,
+            tls.read()?.as_ref(),
+        )?)));
     }
     let snapshot = load(&common.store());
     Ok(snapshot.map(|snapshot| Answerer::Store(Box::new(Authorizer::of(snapshot)))))

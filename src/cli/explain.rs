@@ -9,6 +9,7 @@ use anyhow::bail;
 use super::answerer::Answerer;
 use super::ask::Ask;
 use super::authorize::answerer;
+use super::tls::Tls;
 use super::{Common, Output, Status, report};
 use crate::authorizer::Redacted;
 use crate::config::{REDACT_KEYS, redact_keys};
@@ -28,14 +29,16 @@ pub(super) struct Args {
     /// uses its own setting
     #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = REDACT_KEYS, conflicts_with = "server")]
     redact_keys: Vec<String>,
-    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
+    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`, `https://host:50051`
     #[arg(long, value_name = "ADDR", conflicts_with = "store")]
     server: Option<String>,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
     args.ask.with(|question| {
-        let answerer = match answerer(args.server.as_deref(), common)? {
+        let answerer = match answerer(args.server.as_deref(), &args.tls, common)? {
             None => return Ok(Status::Refused),
             Some(Answerer::Store(authorizer)) => {
                 let hidden = redact_keys(args.redact_keys);

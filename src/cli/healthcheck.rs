@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::tls::Tls;
 use super::{Common, Output, Status, report};
 use crate::config::DEFAULT_SERVER;
 use crate::service::client::Client;
@@ -9,9 +10,11 @@ use crate::service::client::Client;
 /// Ask a running server whether it is serving: exits with 0 if it is, otherwise with 1
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The server: `127.0.0.1:50051`, `unix:/path`
+    /// The server: `127.0.0.1:50051`, `unix:/path`, `https://host:50051`
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_SERVER)]
     server: String,
+    #[command(flatten)]
+    tls: Tls,
     /// The gRPC service to ask about; empty means the server as a whole
     #[arg(
         long,
@@ -23,7 +26,10 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
-    let asked = Client::connect(&args.server).and_then(|client| client.is_serving(&args.service));
+    let asked = args.tls.read().and_then(|pem| {
+        let client = Client::connect(&args.server, pem.as_ref())?;
+        client.is_serving(&args.service)
+    });
     let is_serving = asked.unwrap_or_else(|error| {
         report(format_args!("error: {error:#}"));
         false

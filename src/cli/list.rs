@@ -7,6 +7,7 @@ use anyhow::bail;
 use super::answerer::Answerer;
 use super::ask::{Facts, text};
 use super::authorize::answerer;
+use super::tls::Tls;
 use super::{Common, Output, Status};
 use crate::authorizer::{Listed, Paging, Permission, Question, Redacted};
 use crate::config::{REDACT_KEYS, redact_keys};
@@ -37,9 +38,11 @@ struct Source {
     /// server uses its own setting
     #[arg(long, value_name = "KEY", value_delimiter = ',', default_value = REDACT_KEYS, conflicts_with = "server")]
     redact_keys: Vec<String>,
-    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
+    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`, `https://host:50051`
     #[arg(long, value_name = "ADDR", conflicts_with = "store")]
     server: Option<String>,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 /// List what a principal may do
@@ -118,7 +121,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow:
 
 impl Source {
     fn answerer(&self, common: &Common) -> anyhow::Result<Option<Answerer>> {
-        Ok(match answerer(self.server.as_deref(), common)? {
+        Ok(match answerer(self.server.as_deref(), &self.tls, common)? {
             Some(Answerer::Store(authorizer)) => {
                 let hidden = redact_keys(self.redact_keys.clone());
                 let hidden = Redacted::new(hidden.iter().map(String::as_str));

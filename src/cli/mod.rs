@@ -16,6 +16,7 @@ mod serve;
 mod settings;
 mod simulate;
 mod status;
+mod tls;
 mod validate;
 mod wait;
 

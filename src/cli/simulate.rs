@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::answerer::Answerer;
 use super::ask::{Facts, json_or_file, text};
 use super::authorize::{answer_lines, open, parse_line};
+use super::tls::Tls;
 use super::{Common, Output, Status};
 use crate::authorizer::{Authorizer, Overrides, Question, Simulation};
 use crate::compile::compile;
@@ -119,9 +120,11 @@ pub(super) struct Args {
     /// Simulate JSON Lines of SimulateRequest from a file or from stdin (`-`), with one line of output for each, in order
     #[arg(long, value_name = "FILE|-")]
     requests: Option<PathBuf>,
-    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`
+    /// Ask this running server instead of reading a store: `127.0.0.1:50051`, `unix:/path`, `https://host:50051`
     #[arg(long, value_name = "ADDR", conflicts_with = "store")]
     server: Option<String>,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 /// The policy types, as the command line calls them.
@@ -196,7 +199,7 @@ fn answerer(args: &Args, common: &Common) -> anyhow::Result<Option<Answerer>> {
         let snapshot = compile(&World::default(), Revision::new(""));
         return Ok(Some(Answerer::Store(Box::new(Authorizer::of(snapshot)))));
     }
-    super::authorize::answerer(args.server.as_deref(), common)
+    super::authorize::answerer(args.server.as_deref(), &args.tls, common)
 }
 
 /// Calls `answer` with the simulation. Reads the files of its session and its policies first.

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::tls::Tls;
 use super::{Common, Output, Status};
 use crate::config::DEFAULT_SERVER;
 use crate::language::finding::Escaped;
@@ -14,13 +15,15 @@ use crate::service::status::ServerStatus;
 /// store has been loaded yet, and with 2 if the server cannot be asked.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// The server: `127.0.0.1:50051`, `unix:/path`
+    /// The server: `127.0.0.1:50051`, `unix:/path`, `https://host:50051`
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_SERVER)]
     server: String,
+    #[command(flatten)]
+    tls: Tls,
 }
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
-    let status = Client::connect(&args.server)?.status()?;
+    let status = Client::connect(&args.server, args.tls.read()?.as_ref())?.status()?;
     match common.output {
         Output::Text => write_text(&status, out)?,
         Output::Json => writeln!(out, "{}", status.to_json())?,

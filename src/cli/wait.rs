@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
+use super::tls::Tls;
 use super::{Common, Output, Status, load, report};
 use crate::config::{self, DEFAULT_SERVER, RETRY_PAUSE};
 use crate::service::client::Client;
@@ -20,9 +21,11 @@ pub(super) struct Args {
     /// The revision: 32 hexadecimal digits
     #[arg(long, value_name = "REVISION", value_parser = revision)]
     revision: Option<String>,
-    /// The server: `127.0.0.1:50051`, `unix:/path`
+    /// The server: `127.0.0.1:50051`, `unix:/path`, `https://host:50051`
     #[arg(long, value_name = "ADDR", default_value = DEFAULT_SERVER)]
     server: String,
+    #[command(flatten)]
+    tls: Tls,
     /// How long to wait
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = config::duration)]
     timeout: Duration,
@@ -48,7 +51,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow:
         (Some(_), Some(_)) => bail!("`--revision` and `--store` exclude each other"),
         (None, None) => bail!("say what to wait for: `--revision REVISION` or `--store DIR`"),
     };
-    let client = Client::lazy(&args.server)?;
+    let client = Client::lazy(&args.server, args.tls.read()?.as_ref())?;
     let left = || args.timeout.saturating_sub(began.elapsed());
     // What the server said last, or why it says nothing.
     let mut said = Err("it has not answered".to_owned());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use tokio::runtime::{Builder, Runtime};
 use tonic::Status;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
 use super::health_pb::HealthCheckRequest;
 use super::health_pb::health_check_response::ServingStatus;
@@ -22,6 +22,15 @@ use crate::config::{
     CLIENT_TIMEOUT, INTERACTIVE_DEADLINE, MAX_EXPLANATION_BYTES, MAX_MESSAGE_BYTES,
 };
 
+/// What a client needs for TLS, as PEM.
+#[derive(Clone)]
+pub struct Pem {
+    /// The authorities of the server's certificate.
+    pub authorities: Vec<u8>,
+    /// The client's own certificate chain and its key, if it has one.
+    pub own: Option<(Vec<u8>, Vec<u8>)>,
+}
+
 /// A connection to a server. Every call has a deadline, and no call is retried.
 #[derive(Debug)]
 pub struct Client {
@@ -30,9 +39,9 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to `127.0.0.1:50051`, `http://host:port` or `unix:/path`.
-    pub fn connect(address: &str) -> anyhow::Result<Self> {
-        let endpoint = endpoint(address)?;
+    /// Connects to `127.0.0.1:50051`, `http://host:port`, `unix:/path`, or with `pem` to `https://host:port`.
+    pub fn connect(address: &str, pem: Option<&Pem>) -> anyhow::Result<Self> {
+        let endpoint = endpoint(address, pem)?;
         let runtime = runtime()?;
         let connecting = async { tokio::time::timeout(CLIENT_TIMEOUT, endpoint.connect()).await };
         let channel = match runtime.block_on(connecting) {
@@ -47,8 +56,8 @@ impl Client {
     }
 
     /// Returns a client that connects to `address` with each call, if it is not connected.
-    pub fn lazy(address: &str) -> anyhow::Result<Self> {
-        let endpoint = endpoint(address)?;
+    pub fn lazy(address: &str, pem: Option<&Pem>) -> anyhow::Result<Self> {
+        let endpoint = endpoint(address, pem)?;
         let runtime = runtime()?;
         let channel = {
             let _context = runtime.enter();
@@ -222,11 +231,18 @@ fn no_answer(question: &Question<'_>, status: &Status) -> NoAnswer {
     NoAnswer::by_server(question.request_id, status)
 }
 
-fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
-    if address.starts_with("https:") {
-        bail!("cannot connect to `{address}`: this version of iamd does not support TLS");
+fn endpoint(address: &str, pem: Option<&Pem>) -> anyhow::Result<Endpoint> {
+    let is_tls = address.starts_with("https:");
+    match pem {
+        None if is_tls => bail!(
+            "cannot connect to `{address}`: give the authorities of its certificate with `--tls-ca FILE`"
+        ),
+        Some(_) if !is_tls => {
+            bail!("`--tls-ca` is for TLS, and `{address}` is not: write `https://host:port`")
+        }
+        _ => {}
     }
-    let uri = if address.starts_with("unix:") || address.starts_with("http:") {
+    let uri = if is_tls || address.starts_with("unix:") || address.starts_with("http:") {
         address.to_owned()
     } else {
         format!("http://{address}")
@@ -234,7 +250,17 @@ fn endpoint(address: &str) -> anyhow::Result<Endpoint> {
     let endpoint = Endpoint::from_shared(uri).ok().with_context(|| {
         format!("`{address}` is not an address: write `127.0.0.1:50051` or `unix:/path`")
     })?;
-    Ok(endpoint.connect_timeout(CLIENT_TIMEOUT).tcp_nodelay(true))
+    let endpoint = endpoint.connect_timeout(CLIENT_TIMEOUT).tcp_nodelay(true);
+    let Some(Pem { authorities, own }) = pem else {
+        return Ok(endpoint);
+    };
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(authorities));
+    let tls = match own {
+        Some((certificate, key)) => tls.identity(Identity::from_pem(certificate, key)),
+        None => tls,
+    };
+    let endpoint = endpoint.tls_config(tls);
+    endpoint.map_err(|error| anyhow::anyhow!("the TLS files cannot be used: {}", causes(&error)))
 }
 
 /// Joins an error and its causes with colons. A cause that only repeats the one before is left out.

@@ -773,7 +773,7 @@ async fn what_a_server_explains_reads_as_what_is_explained_here() {
         let address = server.address();
         let compare = move || {
             let snapshot = store::load(&root).unwrap().snapshot;
-            let client = Client::connect(&address).unwrap();
+            let client = Client::connect(&address, None).unwrap();
             for question in questions {
                 let question = question.to_string();
                 let message = Message::parse(&question, "").unwrap();

@@ -23,10 +23,11 @@ use crate::support::{
     PATIENCE, Server, ann_asks, channel_to, iamd, log_field, ready, run_until_it_serves,
     store_allowing,
 };
-use authority::{Authority, Files, Pair};
+use authority::{Authority, ClientFiles, Files, Pair};
 
 mod authority;
 mod callers;
+mod commands;
 mod rotation;
 
 const GET: &str = "orders:Get";
@@ -39,7 +40,8 @@ struct Served {
     server: Server,
     authority: Authority,
     files: Files,
-    _folders: [TempDir; 2],
+    store: TempDir,
+    pem: TempDir,
 }
 
 impl Served {
@@ -60,12 +62,23 @@ impl Served {
             server,
             authority,
             files,
-            _folders: [store, pem],
+            store,
+            pem,
         }
     }
 
     fn channel(&self, own: Option<&Pair>) -> Channel {
         self.authority.channel(&self.server.address(), own)
+    }
+
+    fn store(&self) -> &str {
+        self.store.path().to_str().unwrap()
+    }
+
+    /// Writes the files that a command needs beside those of the server.
+    fn client_files(&self) -> ClientFiles {
+        let own = self.authority.client(&["client.example"]);
+        ClientFiles::write(self.pem.path(), &self.authority.pem, &own)
     }
 
     fn complaints(&self) -> Vec<String> {

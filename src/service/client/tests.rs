@@ -26,7 +26,7 @@ fn waits<T>(client: &Client, call: impl FnOnce(&Client) -> T) -> (T, Duration) {
 #[test]
 fn a_server_that_does_not_answer_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
-    let client = Client::connect(&silent.local_addr().unwrap().to_string()).unwrap();
+    let client = Client::connect(&silent.local_addr().unwrap().to_string(), None).unwrap();
     client.runtime.block_on(async { tokio::time::pause() });
     let assert_given_up = |no_answer: NoAnswer, what: &str| {
         let told = format!("{no_answer}");

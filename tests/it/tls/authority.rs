@@ -127,3 +127,23 @@ impl Files {
         options
     }
 }
+
+/// The files of a client, in a folder: the authority that it believes, its certificate and its key.
+pub struct ClientFiles([PathBuf; 3]);
+
+impl ClientFiles {
+    /// Writes `authority` and `own` into `folder`.
+    pub fn write(folder: &Path, authority: &str, own: &Pair) -> Self {
+        let names = ["ca.pem", "client.pem", "client.key"];
+        let files = names.map(|name| folder.join(name));
+        for (path, text) in files.iter().zip([authority, &own.certificate, &own.key]) {
+            std::fs::write(path, text).unwrap();
+        }
+        Self(files)
+    }
+
+    /// Returns their paths.
+    pub fn paths(&self) -> [&str; 3] {
+        self.0.each_ref().map(|path| path.to_str().unwrap())
+    }
+}
