@@ -1,6 +1,8 @@
 // A Go client: sends messages, one per line of standard input in Base64, and prints what comes back likewise.
 //
-// Usage: many TARGET BatchAuthorize|StreamAuthorize
+// Usage: many TARGET BatchAuthorize|StreamAuthorize [CA [CERTIFICATE KEY]]
+//
+// With the file of an authority it uses TLS, and with a certificate and its key mTLS.
 //
 // BatchAuthorize takes one message. StreamAuthorize sends all of them before it reads an answer, as far as flow control
 // lets it: one goroutine sends and another one reads, because a Send waits while nobody reads.
@@ -9,6 +11,8 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -16,6 +20,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/mem"
@@ -40,20 +45,47 @@ func (raw) Name() string { return "proto" }
 var _ encoding.CodecV2 = raw{}
 
 func main() {
-	if err := run(os.Args[1], os.Args[2]); err != nil {
+	if err := run(os.Args[1], os.Args[2], os.Args[3:]); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 }
 
-func run(target, method string) error {
+// security returns how to reach a server whose authority and own certificate are in these files.
+func security(files []string) (credentials.TransportCredentials, error) {
+	if len(files) == 0 {
+		return insecure.NewCredentials(), nil
+	}
+	authority, err := os.ReadFile(files[0])
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	if !config.RootCAs.AppendCertsFromPEM(authority) {
+		return nil, fmt.Errorf("%s has no certificate", files[0])
+	}
+	if len(files) == 3 {
+		own, err := tls.LoadX509KeyPair(files[1], files[2])
+		if err != nil {
+			return nil, err
+		}
+		config.Certificates = []tls.Certificate{own}
+	}
+	return credentials.NewTLS(config), nil
+}
+
+func run(target, method string, files []string) error {
+	transport, err := security(files)
+	if err != nil {
+		return err
+	}
 	messages, err := read(os.Stdin)
 	if err != nil {
 		return err
 	}
 	connection, err := grpc.NewClient(
 		target,
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(transport),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw{})),
 	)
 	if err != nil {

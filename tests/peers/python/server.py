@@ -60,12 +60,16 @@ def write_store(directory, files=None):
 
 
 class Server:
-    """`iamd serve` over one store. Ready when the constructor returns; call `stop` at the end."""
+    """`iamd serve` over one store. Ready when the constructor returns; call `stop` at the end.
 
-    def __init__(self, store, listen="127.0.0.1:0"):
+    `options` are more options of it, and `client_options` what a command needs to ask it over TLS.
+    """
+
+    def __init__(self, store, listen="127.0.0.1:0", options=(), client_options=()):
         self.stderr = []
+        self.client_options = client_options
         self.process = subprocess.Popen(
-            [BINARY, "serve", "--store", str(store), "--listen", listen],
+            [BINARY, "serve", "--store", str(store), "--listen", listen, *map(str, options)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -97,7 +101,8 @@ class Server:
             self.process.stderr.close()
 
     def healthcheck(self):
-        return healthcheck(self.address)
+        scheme = "https://" if self.client_options else ""
+        return healthcheck(scheme + self.address, *self.client_options)
 
     def _read_stderr(self):
         for line in self.process.stderr:
@@ -131,10 +136,10 @@ class Server:
                 self._changed.wait(0.02)
 
 
-def healthcheck(address):
+def healthcheck(address, *options):
     """The exit status of `iamd healthcheck`."""
     return subprocess.run(
-        [BINARY, "healthcheck", "--server", address],
+        [BINARY, "healthcheck", "--server", address, *map(str, options)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
