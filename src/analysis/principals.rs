@@ -84,13 +84,14 @@ pub fn principals(
         }
         let mut first: Vec<&Entity> = left.drain(..n).collect();
         first.sort_unstable_by(|a, b| a.arn.as_str().cmp(b.arn.as_str()));
-        for (index, entity) in first.iter().enumerate() {
+        for entity in first {
             if page.principals.len() == most {
-                page.has_more = index < first.len() || !left.is_empty();
+                page.has_more = true;
                 return Ok(page);
             }
-            // A candidate may be there as two values of one snapshot.
-            let is_listed = last_of(&page) == Some(entity.arn.as_str());
+            // The tables of entities and of roles may hold one role at two addresses.
+            let last = page.principals.last();
+            let is_listed = last.is_some_and(|last| last.principal == entity.arn.as_str());
             if !is_listed {
                 page.principals
                     .extend(asked.access(entity, &sessions, &mut request)?);
@@ -257,9 +258,4 @@ impl<'q> Asked<'q> {
         self.work.conclude()?;
         Ok(found)
     }
-}
-
-/// Returns the ARN of a page's last principal, behind which the next page begins.
-pub fn last_of(page: &Page) -> Option<&str> {
-    page.principals.last().map(|last| last.principal.as_str())
 }
