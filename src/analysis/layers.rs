@@ -52,6 +52,8 @@ struct Need {
 const MAX_PARTS: usize = 16;
 /// The most areas that all areas together become beside a further layer. Each layer multiplies them.
 const MAX_AREAS: usize = 1_024;
+/// The units for an exception. They bound the memory of a list: an exception takes some hundred bytes.
+const EXCEPTION: usize = 64;
 
 impl Layers {
     /// Returns what the policies in play for the question of `facts` say. If the scope is many resources, the policies
@@ -279,7 +281,11 @@ impl Layers {
         }
         areas.retain_mut(|area| {
             let mut denied = self.denied.iter();
-            denied.all(|denied| work.spend(pairs(area, denied)) && area.take_away(denied))
+            denied.all(|denied| {
+                let n_before = area.except.len();
+                let is_left = work.spend(pairs(area, denied)) && area.take_away(denied);
+                is_left && (area.except.len() == n_before || work.spend(EXCEPTION))
+            })
         });
         areas
     }
