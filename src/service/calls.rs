@@ -21,7 +21,7 @@ use tower_service::Service;
 
 use super::callers::May;
 use super::convert;
-use super::listen::{Call, Entrance};
+use super::drain::{Call, Entrance};
 use crate::config::{
     AUXILIARY_DEADLINE, INTERACTIVE_DEADLINE, LONGEST_DEADLINE, MAX_AUXILIARY_BYTES,
     MAX_SIMULATION_BYTES, STREAM_WINDOW_BYTES,

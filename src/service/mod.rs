@@ -9,10 +9,13 @@
 
 mod answer;
 pub mod batch;
+mod bind;
 mod callers;
 mod calls;
 pub mod client;
+mod connection;
 mod convert;
+mod drain;
 mod encoded;
 mod explain;
 mod grpc;

@@ -8,11 +8,13 @@ use tokio::sync::Semaphore;
 use tonic::service::Routes;
 use tonic::transport::Server;
 
+use super::bind::Listener;
 use super::calls::{Bounds, Calls};
+use super::drain::Drain;
 use super::grpc::Grpc;
 pub use super::health::Readiness;
 use super::health_pb::health_server::HealthServer;
-use super::listen::{Drain, Listener, accept_all};
+use super::listen::accept_all;
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use super::status::Reporter;

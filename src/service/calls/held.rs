@@ -12,7 +12,7 @@ use tonic::codegen::Bytes;
 
 use super::Place;
 use crate::config::{LONGEST_DEADLINE, TIME_TO_READ};
-use crate::service::listen::Call;
+use crate::service::drain::Call;
 
 /// An answer that keeps its permits until it is read, so there are never more unread answers than permits. An answer
 /// that is not read in time is dropped. A task of its own watches the time, because nobody polls the body of an answer

@@ -1,0 +1,194 @@
+//! Sockets: this module binds them, and removes those that a server left behind.
+
+use std::io;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
+
+use super::socket::Socket;
+use super::tls::Tls;
+use crate::config::Address;
+
+/// A bound socket.
+#[derive(Debug)]
+pub(super) enum Listener {
+    Tcp {
+        listener: TcpListener,
+        /// Without it, the listener speaks plaintext.
+        tls: Option<Arc<Tls>>,
+    },
+    Unix {
+        listener: UnixListener,
+        _file: SocketFile,
+    },
+}
+
+/// A socket's file. Dropping this removes it.
+#[derive(Debug)]
+pub(super) struct SocketFile {
+    path: PathBuf,
+    /// The file's device and inode. Another process may have put a socket of its own in its place.
+    identity: Option<(u64, u64)>,
+}
+
+impl SocketFile {
+    fn of(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            identity: identity(path),
+        }
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    let metadata = std::fs::symlink_metadata(path).ok()?;
+    Some((metadata.dev(), metadata.ino()))
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        if self.identity.is_some() && identity(&self.path) == self.identity {
+            let _ = std::fs::remove_file(&self.path); // an error means that the file is gone already
+        }
+    }
+}
+
+impl Listener {
+    /// Binds `address` and logs the bound address, because the system chooses a port for port 0. `socket_mode` says who
+    /// may connect to a Unix socket. With `tls`, TCP sockets speak TLS.
+    pub(super) async fn bind(
+        address: &Address,
+        socket_mode: u32,
+        tls: Option<&Arc<Tls>>,
+    ) -> anyhow::Result<Self> {
+        let failed = || format!("cannot listen on `{address}`");
+        let (listener, bound) = match address {
+            Address::Tcp(tcp) => {
+                let listener = TcpListener::bind(tcp).await.with_context(failed)?;
+                let bound = Address::Tcp(listener.local_addr().with_context(failed)?);
+                let tls = tls.cloned();
+                (Self::Tcp { listener, tls }, bound)
+            }
+            Address::Unix(path) => {
+                remove_stale_socket(path).await.with_context(failed)?;
+                let listener = bind_unix(path, socket_mode).with_context(failed)?;
+                let _file = SocketFile::of(path);
+                std::fs::set_permissions(path, PermissionsExt::from_mode(socket_mode))
+                    .with_context(failed)?;
+                (Self::Unix { listener, _file }, address.clone())
+            }
+        };
+        let tls = matches!(&listener, Self::Tcp { tls: Some(_), .. });
+        tracing::info!(address = %bound, tls, "listening for gRPC");
+        Ok(listener)
+    }
+
+    /// Returns whether only this machine can reach it, as far as its address says.
+    pub(super) fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp { listener, .. } => listener
+                .local_addr()
+                .is_ok_and(|address| address.ip().to_canonical().is_loopback()),
+            Self::Unix { .. } => true,
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Socket> {
+        match self {
+            Self::Tcp { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?; // answers are small and awaited
+                Ok(Socket::Tcp(stream))
+            }
+            Self::Unix { listener, .. } => Ok(Socket::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+/// Binds a socket that never has a wider mode than `mode`, not even before its mode is set. A new socket's mode follows
+/// the umask of the process, which may be 0.
+fn bind_unix(path: &Path, mode: u32) -> io::Result<UnixListener> {
+    use rustix::fs::Mode;
+    use rustix::process::umask;
+    let masked = Mode::from_raw_mode((!mode & 0o777) as rustix::fs::RawMode);
+    let before = umask(masked);
+    let listener = UnixListener::bind(path);
+    umask(before);
+    listener
+}
+
+/// Removes a socket that a server left behind. Refuses to touch a socket that is in use or any other file.
+async fn remove_stale_socket(path: &Path) -> anyhow::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error.into()),
+        Ok(found) if !found.file_type().is_socket() => {
+            bail!("a file exists there, and it is not a socket")
+        }
+        Ok(_) => {}
+    }
+    match UnixStream::connect(path).await {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            Ok(std::fs::remove_file(path)?)
+        }
+        Err(error) => Err(error.into()),
+        Ok(_) => bail!("another process listens there"),
+    }
+}
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_stale_socket_is_replaced_and_anything_else_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("iamd.sock");
+        let address = Address::Unix(path.clone());
+        let first = Listener::bind(&address, 0o620, None).await.unwrap();
+        assert_eq!(
+            std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o620
+        );
+        let in_use = Listener::bind(&address, 0o660, None).await.unwrap_err();
+        assert!(
+            format!("{in_use:#}").contains("another process"),
+            "{in_use:#}"
+        );
+        drop(first);
+        assert!(!path.exists(), "a server takes its socket along");
+        drop(UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        assert!(Listener::bind(&address, 0o660, None).await.is_ok(), "stale");
+        std::fs::write(&path, "precious").unwrap();
+        assert!(Listener::bind(&address, 0o660, None).await.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[tokio::test]
+    async fn a_socket_begins_with_no_more_than_its_mode() {
+        let folder = tempfile::tempdir().unwrap();
+        for mode in [0o600, 0o620, 0o660] {
+            let path = folder.path().join(format!("{mode:o}.sock"));
+            let _listener = bind_unix(&path, mode).unwrap();
+            let begins = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+            assert_eq!(begins & !mode, 0, "{begins:o} before it is {mode:o}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_another_server_put_in_its_place_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("iamd.sock");
+        let address = Address::Unix(path.clone());
+        let old = Listener::bind(&address, 0o660, None).await.unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let _new = Listener::bind(&address, 0o660, None).await.unwrap();
+        drop(old);
+        assert!(path.exists(), "it is not the one that was bound here");
+    }
+}

@@ -1,0 +1,279 @@
+//! A connection: its socket, and the time limits that hold for it as a whole.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Sleep;
+use tonic::transport::server::Connected;
+
+use super::callers::May;
+use super::drain::{Drain, Entrance, OpenCalls};
+use super::socket::Socket;
+use crate::config::{FAREWELL_TO_IDLE, PREFACE_TIMEOUT};
+
+/// An accepted connection. It counts towards the limit of connections until it is dropped.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: Socket,
+    entrance: Entrance,
+    /// The bytes of the preface that are still to come, and the time limit for them; `None` once it has been read.
+    preface: Option<(usize, Pin<Box<Sleep>>)>,
+    /// The time by which the peer must begin a call once the server drains; `None` before.
+    farewell: Option<Pin<Box<Sleep>>>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The length of the preface, `PRI * HTTP/2.0…`, with which every client begins.
+const PREFACE_BYTES: usize = 24;
+
+impl Connection {
+    pub(super) fn new(
+        socket: Socket,
+        may: May,
+        place: OwnedSemaphorePermit,
+        drain: Arc<Drain>,
+    ) -> Self {
+        let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
+        Self {
+            socket,
+            entrance: Entrance {
+                may,
+                calls: Arc::new(OpenCalls {
+                    drain,
+                    ..OpenCalls::default()
+                }),
+            },
+            preface: Some((PREFACE_BYTES, timeout)),
+            farewell: None,
+            _place: place,
+        }
+    }
+
+    /// Returns whether the server drains and the peer neither has a call in flight nor begins one. This is checked when
+    /// a read finds no bytes. HTTP/2 tells every connection of the drain, so every connection is read once it begins.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let calls = &self.entrance.calls;
+        if !calls.drain.begun.load(Ordering::Acquire) {
+            return false;
+        }
+        if self.preface.is_some() {
+            return true; // the peer has not even sent the preface
+        }
+        if calls.n_open.load(Ordering::Relaxed) > 0 {
+            self.farewell = None;
+            return false;
+        }
+        let end = || Box::pin(tokio::time::sleep(FAREWELL_TO_IDLE));
+        let farewell = self.farewell.get_or_insert_with(end);
+        farewell.as_mut().poll(cx).is_ready()
+    }
+
+    /// Looks at what is sent on a Unix socket before the first call, and warns of a stream that is reset as a protocol
+    /// error. Its cause is nearly always a client that sends the socket's path as `:authority`, which the HTTP library
+    /// refuses without a message.
+    fn look_at_answer(&self, bytes: &[u8]) {
+        const PROTOCOL_ERROR: u32 = 1;
+        let calls = &self.entrance.calls;
+        if !matches!(self.socket, Socket::Unix(_))
+            || calls.n_begun.load(Ordering::Relaxed) > 0
+            || !has_reset(bytes, PROTOCOL_ERROR)
+        {
+            return;
+        }
+        tracing::warn!(
+            "a call on a Unix socket was refused before it could be read: if the client sends the socket's path as \
+             `:authority`, as some do, set its option `grpc.default_authority` to `localhost`"
+        );
+    }
+
+    /// Counts `n_bytes` more of the preface, and returns whether it is late.
+    fn is_late(&mut self, n_bytes: usize, cx: &mut Context<'_>) -> bool {
+        let Some((left, timeout)) = &mut self.preface else {
+            return false;
+        };
+        *left = left.saturating_sub(n_bytes);
+        if *left == 0 {
+            self.preface = None;
+            return false;
+        }
+        timeout.as_mut().poll(cx).is_ready()
+    }
+}
+/// Returns whether an HTTP/2 frame in `bytes` resets a stream for this `reason`. `bytes` begins with a frame's head.
+fn has_reset(bytes: &[u8], reason: u32) -> bool {
+    const RST_STREAM: u8 = 3;
+    let mut rest = bytes;
+    while let Some(([a, b, c, kind, _flags, _s0, _s1, _s2, _s3], behind)) =
+        rest.split_first_chunk::<9>()
+    {
+        let n_bytes = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let payload = behind.get(..n_bytes).unwrap_or_default();
+        if *kind == RST_STREAM && payload == reason.to_be_bytes() {
+            return true;
+        }
+        rest = behind.get(n_bytes..).unwrap_or_default();
+    }
+    false
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Entrance;
+
+    fn connect_info(&self) -> Self::ConnectInfo {
+        self.entrance.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let n_before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let n_bytes = buf.filled().len().saturating_sub(n_before);
+        if n_bytes > 0 {
+            self.farewell = None; // the bytes may begin a call
+        }
+        match read {
+            Poll::Pending if self.is_over(cx) => Poll::Ready(Ok(())), // no bytes: as if the peer had closed it
+            Poll::Pending if self.is_late(0, cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            Poll::Ready(Ok(())) if self.is_late(n_bytes, cx) => {
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+            read => read,
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.look_at_answer(bytes);
+        Pin::new(&mut self.socket).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if let Some(first) = slices.first() {
+            self.look_at_answer(first);
+        }
+        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(cx)
+    }
+}
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt;
+    use tokio::net::UnixStream;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_a_preface_ends() {
+        for (sent, is_cut) in [(&b""[..], true), (b"PRI *", true), (&[b'x'; 24], false)] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let places = Arc::new(Semaphore::new(1));
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            let mut connection =
+                Connection::new(Socket::Unix(ours), May::Disclose, place, Arc::default());
+            theirs.try_write(sent).unwrap();
+            let read = async {
+                let mut bytes = [0; 64];
+                while connection.read(&mut bytes).await? > 0 {}
+                io::Result::Ok(())
+            };
+            let ended = tokio::time::timeout(2 * PREFACE_TIMEOUT, read).await;
+            match ended {
+                Ok(Err(error)) => assert!(is_cut && error.kind() == io::ErrorKind::TimedOut),
+                Ok(Ok(())) => unreachable!("the peer is still there"),
+                Err(_) => assert!(!is_cut, "{sent:?}"),
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_drain_ends_a_connection_that_asks_nothing_and_no_other() {
+        for (sent, is_asking) in [(0, false), (PREFACE_BYTES, false), (PREFACE_BYTES, true)] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let places = Arc::new(Semaphore::new(1));
+            let place = places.try_acquire_owned().unwrap();
+            let drain = Arc::new(Drain::default());
+            let mut connection =
+                Connection::new(Socket::Unix(ours), May::Disclose, place, Arc::clone(&drain));
+            theirs.try_write(&vec![b'x'; sent]).unwrap();
+            let mut bytes = [0; 64];
+            if sent > 0 {
+                let mut preface = vec![0; sent];
+                connection.read_exact(&mut preface).await.unwrap();
+            }
+            let call = is_asking.then(|| connection.entrance.calls.begin());
+            assert_eq!(drain.n_calls(), usize::from(is_asking));
+            drain.begin();
+            let begun = tokio::time::Instant::now();
+            let read = connection.read(&mut bytes);
+            let ended = tokio::time::timeout(10 * FAREWELL_TO_IDLE, read).await;
+            assert_eq!(ended.is_err(), is_asking, "{sent} bytes");
+            if !is_asking {
+                assert_eq!(ended.unwrap().unwrap(), 0);
+                let at_once = if sent == 0 {
+                    Duration::ZERO
+                } else {
+                    FAREWELL_TO_IDLE
+                };
+                assert!(begun.elapsed() <= at_once + Duration::from_millis(1));
+            }
+            drop(call);
+            assert_eq!(drain.n_calls(), 0);
+            assert_eq!(
+                connection.read(&mut bytes).await.unwrap(),
+                0,
+                "its call is over"
+            );
+        }
+    }
+
+    #[test]
+    fn a_reset_is_found_among_the_frames_that_are_sent() {
+        let settings = [0, 0, 0, 4, 1, 0, 0, 0, 0];
+        let reset = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 1];
+        let refused = [0, 0, 4, 3, 0, 0, 0, 0, 1, 0, 0, 0, 7];
+        assert!(has_reset(&[&settings[..], &reset].concat(), 1));
+        assert!(!has_reset(&[&settings[..], &refused].concat(), 1));
+        assert!(!has_reset(&settings, 1) && !has_reset(&[], 1) && !has_reset(&reset[..12], 1));
+        // Bytes inside another frame that look like a reset do not count.
+        let data = [&[0, 0, 13, 0, 0, 0, 0, 0, 1][..], &reset].concat();
+        assert!(!has_reset(&data, 1));
+    }
+}

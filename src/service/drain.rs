@@ -1,0 +1,106 @@
+//! The drain of the server, and the calls in flight that it waits for.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::callers::May;
+use crate::config::MAX_BATCHES_AT_ONCE;
+
+/// Whether the server drains, and how many calls it still waits for.
+#[derive(Debug, Default)]
+pub(super) struct Drain {
+    pub(super) begun: AtomicBool,
+    /// Wakes those who wait for the drain. `begun` alone says whether it has begun: every read of a connection looks
+    /// there, and a flag costs the least.
+    begins: Notify,
+    n_calls: AtomicUsize,
+}
+
+impl Drain {
+    /// Begins the drain: from now on connections without a call are closed.
+    pub(super) fn begin(&self) {
+        self.begun.store(true, Ordering::Release);
+        self.begins.notify_waiters();
+    }
+
+    /// Completes when the drain has begun.
+    pub(super) async fn has_begun(&self) {
+        // INVARIANT: who begins to wait before the flag is set is woken, even if it was not polled until then.
+        let begins = self.begins.notified();
+        if !self.begun.load(Ordering::Acquire) {
+            begins.await;
+        }
+    }
+
+    /// Returns how many calls are in flight.
+    pub(super) fn n_calls(&self) -> usize {
+        self.n_calls.load(Ordering::Relaxed)
+    }
+}
+/// The facts about a connection that its calls need.
+#[derive(Clone, Debug)]
+pub(super) struct Entrance {
+    /// What the caller may do, which was found out when the connection was made.
+    pub(super) may: May,
+    /// The calls of the connection.
+    pub(super) calls: Arc<OpenCalls>,
+}
+
+/// The calls of one connection.
+#[derive(Debug)]
+pub(super) struct OpenCalls {
+    pub(super) drain: Arc<Drain>,
+    pub(super) n_open: AtomicUsize,
+    pub(super) n_begun: AtomicUsize,
+    /// The one permit for the connection's Explain and Simulate calls, which may take seconds. A client that sends many
+    /// such calls on one connection delays only its own.
+    pub(super) place: Arc<Semaphore>,
+    /// The permits for the connection's BatchAuthorize calls, whose messages may be long.
+    pub(super) batches: Arc<Semaphore>,
+}
+
+impl Default for OpenCalls {
+    fn default() -> Self {
+        Self {
+            drain: Arc::default(),
+            n_open: AtomicUsize::new(0),
+            n_begun: AtomicUsize::new(0),
+            place: Arc::new(Semaphore::new(1)),
+            batches: Arc::new(Semaphore::new(MAX_BATCHES_AT_ONCE)),
+        }
+    }
+}
+
+/// A call in flight. Dropping this ends it.
+#[derive(Debug)]
+pub(super) struct Call(Arc<OpenCalls>);
+
+impl OpenCalls {
+    /// Counts a new call.
+    pub(super) fn begin(self: &Arc<Self>) -> Call {
+        self.n_begun.fetch_add(1, Ordering::Relaxed);
+        self.n_open.fetch_add(1, Ordering::Relaxed);
+        self.drain.n_calls.fetch_add(1, Ordering::Relaxed);
+        Call(Arc::clone(self))
+    }
+
+    /// Completes when the server drains.
+    pub(super) async fn drain_begins(&self) {
+        self.drain.has_begun().await;
+    }
+
+    /// Returns how many are in flight.
+    #[cfg(test)]
+    pub(super) fn n_open(&self) -> usize {
+        self.n_open.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.n_open.fetch_sub(1, Ordering::Relaxed);
+        self.0.drain.n_calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
