@@ -85,6 +85,7 @@ const ENCODED: &[&str] = &[
     ".iamd.v1.BatchAuthorizeRequest",
     ".iamd.v1.BatchAuthorizeResponse",
     ".iamd.v1.StreamAuthorizeRequest",
+    ".iamd.v1.StreamAuthorizeResponse",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -140,6 +140,19 @@ const KINDS: &[(&str, KeyKind)] = &[
     ("sts:durationseconds", KeyKind::DurationSeconds),
 ];
 
+/// The services of these keys.
+const SERVICES: &[&str] = &[
+    "aws",
+    "codebuild",
+    "ec2",
+    "glue",
+    "identitycenter",
+    "identitystore",
+    "lambda",
+    "ssm",
+    "sts",
+];
+
 /// The text after the service in the name of a service's own key for resource tags, folded.
 const SERVICE_TAG: &str = ":resourcetag/";
 
@@ -153,21 +166,19 @@ impl ContextKey {
     /// Folds `text` and looks up its kind. Any text is accepted, because the parser checks which keys a policy may name
     /// (G-22).
     pub fn new(text: &str) -> Self {
-        let folded = text.to_ascii_lowercase_smolstr();
-        let family = TAG_FAMILIES
-            .iter()
-            .find(|(prefix, _)| folded.starts_with(prefix) && folded.len() > prefix.len());
-        let kind = match family.or_else(|| KINDS.iter().find(|(name, _)| *name == folded)) {
-            Some((_, kind)) => *kind,
-            None if folded.starts_with("saml:") => KeyKind::Saml,
-            None if is_service_tag(&folded) => KeyKind::ServiceResourceTag,
-            None => KeyKind::Given,
+        let folded = if text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            text.to_ascii_lowercase_smolstr()
+        } else {
+            SmolStr::new(text)
         };
+        // PERF: keys are short, so a loop over their bytes is quicker than the search of the standard library.
+        let place = |wanted: u8| folded.bytes().position(|byte| byte == wanted);
+        let service = place(b':').and_then(|colon| folded.get(..colon));
+        let service = service.unwrap_or(&folded);
+        let kind = kind_of(&folded, service);
         let tag_at = match kind {
-            KeyKind::ServiceResourceTag => {
-                folded.find(SERVICE_TAG).map(|at| at + SERVICE_TAG.len())
-            }
-            _ => folded.find('/').map(|slash| slash + 1),
+            KeyKind::ServiceResourceTag => Some(service.len() + SERVICE_TAG.len()),
+            _ => place(b'/').map(|slash| slash + 1),
         };
         let tag_at = tag_at.unwrap_or(folded.len());
         Self {
@@ -223,12 +234,29 @@ impl ContextKey {
     }
 }
 
-/// Returns whether it is `SERVICE:ResourceTag/KEY`. The key of `aws` has a kind of its own.
-fn is_service_tag(folded: &str) -> bool {
-    let parts = folded.split_once(SERVICE_TAG);
-    parts.is_some_and(|(service, key)| {
-        !service.is_empty() && !service.contains(':') && !key.is_empty()
-    })
+/// Returns the kind of the key `folded`, whose first part is `service`.
+fn kind_of(folded: &str, service: &str) -> KeyKind {
+    // PERF: most keys are the caller's own, of a service that is not named here.
+    if SERVICES.contains(&service) {
+        let is_of_family =
+            |(prefix, _): &&(&str, _)| folded.starts_with(prefix) && folded.len() > prefix.len();
+        let family = TAG_FAMILIES.iter().find(is_of_family);
+        let kind = family.or_else(|| KINDS.iter().find(|(name, _)| *name == folded));
+        if let Some((_, kind)) = kind {
+            return *kind;
+        }
+    }
+    if service == "saml" && folded.len() > service.len() {
+        return KeyKind::Saml;
+    }
+    // The key of `aws` has a kind of its own.
+    let tag = folded
+        .get(service.len()..)
+        .and_then(|rest| rest.strip_prefix(SERVICE_TAG));
+    match tag {
+        Some(key) if !service.is_empty() && !key.is_empty() => KeyKind::ServiceResourceTag,
+        _ => KeyKind::Given,
+    }
 }
 
 impl fmt::Debug for ContextKey {
@@ -392,6 +420,17 @@ mod tests {
 
     fn text(value: &ContextValue) -> &str {
         value.values().first().map_or("", |text| text)
+    }
+
+    #[test]
+    fn the_services_are_those_of_the_keys() {
+        let named = KINDS.iter().chain(TAG_FAMILIES);
+        let mut services: Vec<&str> = named
+            .map(|(name, _)| name.split(':').next().unwrap())
+            .collect();
+        services.sort_unstable();
+        services.dedup();
+        assert_eq!(services, SERVICES);
     }
 
     #[test]

@@ -42,13 +42,18 @@ pub struct AccountId(Arc<str>);
 impl AccountId {
     /// Parses an account, which has 1 to 64 allowed characters.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
-        if text.is_empty() || text.len() > 64 || !text.bytes().all(fits) {
+        if !Self::is_one(text) {
             return Err(Malformed::because(format!(
                 "account id `{text}` must be 12 digits or a name of letters, digits, `_` and `-`"
             )));
         }
         Ok(Self(text.into()))
+    }
+
+    /// Returns whether `text` is an account.
+    fn is_one(text: &str) -> bool {
+        let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+        (1..=64).contains(&text.len()) && text.bytes().all(fits)
     }
 
     /// Returns the pseudo-account that owns AWS-managed policies (`arn:aws:iam::aws:policy/…`).
@@ -103,24 +108,24 @@ impl Arn {
             ))
         };
         let mut colons = [0u32; 5];
-        let mut found = text.bytes().enumerate().filter(|(_, byte)| *byte == b':');
+        let mut found = memchr::memchr_iter(b':', text.as_bytes());
         for colon in &mut colons {
-            let (at, _) = found.next().ok_or_else(malformed)?;
+            let at = found.next().ok_or_else(malformed)?;
             *colon = u32::try_from(at).map_err(|_| malformed())?;
+        }
+        let [arn, partition, service, _, account] = colons;
+        let is_well_formed = text.starts_with("arn:")
+            && partition - arn > 1
+            && service - partition > 1
+            && (account as usize) + 1 < text.len();
+        if !is_well_formed {
+            return Err(malformed());
         }
         let arn = Self {
             hash: hash_of(text),
             text: text.into(),
             colons,
         };
-        let [_, partition, service, _, _, resource] = arn.fields();
-        if !text.starts_with("arn:")
-            || partition.is_empty()
-            || service.is_empty()
-            || resource.is_empty()
-        {
-            return Err(malformed());
-        }
         Ok(arn)
     }
 
@@ -279,7 +284,7 @@ impl Principal {
                 "the principal is empty: give an ARN, a service principal, or `*`",
             )),
             "*" => Ok(Self::Anonymous),
-            _ if text.contains(':') => Self::parse_arn(text),
+            _ if text.bytes().any(|byte| byte == b':') => Self::parse_arn(text),
             _ if is_service_principal(text) => Ok(Self::Service(text.into())),
             _ => Err(Malformed::because(format!(
                 "principal `{text}` is neither an ARN, nor a service principal (a dotted name), nor `*`"
@@ -297,7 +302,9 @@ impl Principal {
         if !arn.partition().bytes().all(fits) {
             return Err(malformed("has no valid partition"));
         }
-        AccountId::parse(arn.account()).map_err(|_| malformed("has no valid account id"))?;
+        if !AccountId::is_one(arn.account()) {
+            return Err(malformed("has no valid account id"));
+        }
         let (kind, rest) = arn
             .resource()
             .split_once('/')

@@ -42,11 +42,8 @@ pub(super) struct Args {
 
 pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
     let resolved = args.settings.resolve(common)?;
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(n_threads) = resolved.config.worker_threads {
-        runtime.worker_threads(n_threads);
-    }
-    let runtime = runtime
+    // Connections have threads of their own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("the threads cannot be started")?;

@@ -4,27 +4,90 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use prost::Message;
-use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
+use prost::bytes::BufMut;
+use prost::encoding::{DecodeContext, WireType, decode_key, encode_varint, skip_field};
 use tonic::Status;
 
-use super::{convert, pb};
-use crate::authorizer::{Authorizer, Generation};
+use super::wire::{Answer, Scratch, n_bytes_delimited};
+use super::{convert, pb, wire};
+use crate::authorizer::{Authorizer, Generation, Outcome, Question};
 
-/// Answers the question in `message` by `generation`, or by the generation in force if there is none. The status says
-/// why the question has no answer.
-pub(super) fn answer(
+/// Answers the question in `message` by the generation in force. The status says why the question has no answer.
+pub(super) fn answer_message(
     authorizer: &Authorizer,
-    generation: Option<&Arc<Generation>>,
     message: &pb::AuthorizeRequest,
 ) -> Result<pb::AuthorizeResponse, Status> {
     let question = convert::question(message, authorizer.limits());
     let question = question.map_err(|refusal| convert::status(&refusal))?;
+    convert::response(&decide(authorizer, None, &question))
+}
+
+/// Answers the encoded question in `bytes` by `generation`, or by the generation in force if there is none, and gives the
+/// answer to `write`. The status says why the question has no answer.
+pub(super) fn answer<W>(
+    authorizer: &Authorizer,
+    generation: Option<&Arc<Generation>>,
+    bytes: &[u8],
+    scratch: &mut Scratch,
+    write: impl FnOnce(&Answer<'_>) -> W,
+) -> Result<W, Status> {
+    let limits = authorizer.limits();
+    if let Some(question) = wire::question(bytes, limits.max_context_entries, scratch) {
+        let answered = written(&decide(authorizer, generation, &question), write);
+        scratch.keep(question.context);
+        return answered;
+    }
+    let message = pb::AuthorizeRequest::decode(bytes).map_err(|_| convert::undecodable())?;
+    let question = convert::question(&message, limits);
+    let question = question.map_err(|refusal| convert::status(&refusal))?;
+    written(&decide(authorizer, generation, &question), write)
+}
+
+fn written<W>(outcome: &Outcome<'_>, write: impl FnOnce(&Answer<'_>) -> W) -> Result<W, Status> {
+    let decision = outcome.answer.as_ref().map_err(convert::status)?;
+    Ok(write(&Answer::of(outcome, decision)))
+}
+
+fn decide<'q>(
+    authorizer: &Authorizer,
+    generation: Option<&Arc<Generation>>,
+    question: &'q Question<'q>,
+) -> Outcome<'q> {
     let now = Timestamp::now();
-    let outcome = match generation {
-        Some(generation) => authorizer.authorize_by(generation, &question, now),
-        None => authorizer.authorize(&question, now),
-    };
-    convert::response(&outcome)
+    match generation {
+        Some(generation) => authorizer.authorize_by(generation, question, now),
+        None => authorizer.authorize(question, now),
+    }
+}
+
+/// Answers the encoded question in `bytes` as [`answer`] does, and appends the answer or the error to `out` as a
+/// `BatchAuthorizeResult` or a `StreamAuthorizeResponse`, which have the same form. `before` gets its length first.
+pub(super) fn put_result<B: BufMut>(
+    authorizer: &Authorizer,
+    generation: Option<&Arc<Generation>>,
+    bytes: Result<&[u8], Status>,
+    scratch: &mut Scratch,
+    out: &mut B,
+    before: impl Fn(usize, &mut B),
+) {
+    const RESPONSE: u8 = 1 << 3 | 2;
+    const ERROR: u8 = 2 << 3 | 2;
+    let answered = bytes.and_then(|bytes| {
+        answer(authorizer, generation, bytes, scratch, |answer| {
+            let n_bytes = answer.n_bytes();
+            before(n_bytes_delimited(n_bytes), out);
+            out.put_u8(RESPONSE);
+            encode_varint(n_bytes as u64, out);
+            answer.put(out);
+        })
+    });
+    if let Err(status) = answered {
+        let error = convert::error(&status).encode_to_vec();
+        before(n_bytes_delimited(error.len()), out);
+        out.put_u8(ERROR);
+        encode_varint(error.len() as u64, out);
+        out.put_slice(&error);
+    }
 }
 
 /// The encoded questions of a `BatchAuthorizeRequest` or a `StreamAuthorizeRequest`, in their order. Both have them in
@@ -74,21 +137,5 @@ impl<'b> Questions<'b> {
                 Ok(Some(Field::Unknown))
             }
         }
-    }
-}
-
-/// Reads an encoded question into `message`, in addition to what is there.
-pub(super) fn read(message: &mut pb::AuthorizeRequest, question: &[u8]) -> Result<(), Status> {
-    message.merge(question).map_err(|_| convert::undecodable())
-}
-
-/// Empties `message`, which was read from `n_bytes`, for the next question. Its memory serves that one too, unless the
-/// question was unusually long: an empty entry has two bytes on the wire and many more in memory.
-pub(super) fn empty(message: &mut pb::AuthorizeRequest, n_bytes: usize) {
-    const USUAL_BYTES: usize = 2 * 1024;
-    if n_bytes > USUAL_BYTES {
-        *message = pb::AuthorizeRequest::default();
-    } else {
-        message.clear();
     }
 }

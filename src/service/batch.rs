@@ -5,17 +5,17 @@
 //! next one is looked at. After each [`TURN`] the other calls of the same thread go on, and a call that its client has
 //! given up is dropped there.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use prost::Message;
+use prost::encoding::encode_varint;
 use tonic::Status;
 
-use super::answer::{Field, Questions, answer, empty, read};
+use super::answer::{Field, Questions, put_result};
 use super::encoded::Encoded;
-use super::pb::batch_authorize_result::Result as AnswerOrError;
+use super::wire::Scratch;
 use super::{convert, pb};
-use crate::authorizer::{Authorizer, Generation, Refusal};
+use crate::authorizer::{Authorizer, Refusal};
 use crate::config::TURN;
 
 /// The bounds of one batch.
@@ -58,18 +58,29 @@ pub async fn answer_batch(
         .saturating_sub(revision.encoded_len());
     let usual = n_questions.saturating_mul(USUAL_RESULT_BYTES);
     let mut results = Vec::with_capacity(usual.min(max_bytes));
-    // The memory of one message serves all questions.
-    let mut message = pb::AuthorizeRequest::default();
+    // The memory of one question serves all.
+    let mut scratch = Scratch::default();
+    let most = authorizer.limits().max_question_bytes;
     let mut questions = Questions::of(request.bytes());
     while let Some(field) = questions.next_field()? {
         let Field::Question(question) = field else {
             continue;
         };
-        let result = result(authorizer, &generation, question, &mut message);
-        results.push(RESULT);
-        result
-            .encode_length_delimited(&mut results)
-            .map_err(|_| convert::internal())?; // a `Vec` has room
+        let question = convert::check_n_bytes(question.len(), most)
+            .map(|()| question)
+            .map_err(refused);
+        let generation = Some(&generation);
+        put_result(
+            authorizer,
+            generation,
+            question,
+            &mut scratch,
+            &mut results,
+            |n_bytes, results| {
+                results.push(RESULT);
+                encode_varint(n_bytes as u64, results);
+            },
+        );
         if results.len() > max_bytes {
             return Err(refused(Refusal::answers_too_large(bounds.max_answer_bytes)));
         }
@@ -99,28 +110,6 @@ async fn count(request: &Encoded, most: usize, turn: &mut Turn) -> Result<usize,
         }
     }
     Ok(n_questions)
-}
-
-/// Returns the result of one question: its answer, or the status that a call of its own would have.
-fn result(
-    authorizer: &Authorizer,
-    generation: &Arc<Generation>,
-    question: &[u8],
-    message: &mut pb::AuthorizeRequest,
-) -> pb::BatchAuthorizeResult {
-    let most = authorizer.limits().max_question_bytes;
-    let answered = convert::check_n_bytes(question.len(), most)
-        .map_err(|refusal| convert::status(&refusal))
-        .and_then(|()| read(message, question))
-        .and_then(|()| answer(authorizer, Some(generation), message));
-    empty(message, question.len());
-    let result = match answered {
-        Ok(response) => AnswerOrError::Response(response),
-        Err(status) => AnswerOrError::Error(convert::error(&status)),
-    };
-    pb::BatchAuthorizeResult {
-        result: Some(result),
-    }
 }
 
 /// The time for which this call has kept its thread.

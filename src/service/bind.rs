@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 
-use super::socket::Socket;
+use super::socket::NewSocket;
 use super::tls::Tls;
 use crate::config::Address;
 
@@ -86,6 +86,14 @@ impl Listener {
         Ok(listener)
     }
 
+    /// Returns what the connections speak TLS with, if they do.
+    pub(super) fn tls(&self) -> Option<Arc<Tls>> {
+        match self {
+            Self::Tcp { tls, .. } => tls.clone(),
+            Self::Unix { .. } => None,
+        }
+    }
+
     /// Returns whether only this machine can reach it, as far as its address says.
     pub(super) fn is_local(&self) -> bool {
         match self {
@@ -96,14 +104,17 @@ impl Listener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Socket> {
+    pub(super) async fn accept(&self) -> io::Result<NewSocket> {
         match self {
             Self::Tcp { listener, .. } => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?; // answers are small and awaited
-                Ok(Socket::Tcp(stream))
+                Ok(NewSocket::Tcp(stream.into_std()?))
             }
-            Self::Unix { listener, .. } => Ok(Socket::Unix(listener.accept().await?.0)),
+            Self::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                Ok(NewSocket::Unix(stream.into_std()?))
+            }
         }
     }
 }

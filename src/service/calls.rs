@@ -1,9 +1,8 @@
 //! The layer that every call passes before a service sees it. It refuses requests that are not gRPC calls, sets the
 //! call's deadline, limits the length of its messages, and counts the call on its connection.
 //!
-//! tonic has a layer of its own for `grpc-timeout`, but that layer answers CANCELLED, and its default would shorten the
-//! deadlines that clients set. This layer runs inside tonic's, so its deadline always comes first. tonic also has only
-//! one message limit for all calls; this layer holds each call to its own limit before it keeps any bytes.
+//! tonic's services have only one message limit for all calls; this layer holds each call to its own limit before it
+//! keeps any bytes.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -277,8 +276,7 @@ fn in_time(
     answer: impl Future<Output = Result<Response<Body>, Infallible>>,
     call: Option<Call>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
-    // The clock starts here and not at the first poll. tonic's clock starts right after this function returns. If ours
-    // started later, tonic's could end first and answer CANCELLED.
+    // The clock starts here and not at the first poll.
     let answer = tokio::time::timeout(deadline, answer);
     async move {
         let _call = call;
@@ -328,10 +326,10 @@ fn readable(answer: Response<Body>) -> Response<Body> {
 
 /// The error of a malformed `grpc-timeout`.
 #[derive(Debug, PartialEq)]
-struct Malformed;
+pub(super) struct Malformed;
 
 /// Reads the header `grpc-timeout`: at most eight digits and a unit.
-fn client_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
+pub(super) fn client_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Malformed> {
     let Some(text) = headers.get("grpc-timeout") else {
         return Ok(None);
     };

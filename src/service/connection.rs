@@ -10,7 +10,6 @@ use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
-use tonic::transport::server::Connected;
 
 use super::callers::May;
 use super::drain::{Drain, Entrance, OpenCalls};
@@ -53,6 +52,11 @@ impl Connection {
             farewell: None,
             _place: place,
         }
+    }
+
+    /// Returns the facts that the calls of the connection need.
+    pub(super) fn entrance(&self) -> &Entrance {
+        &self.entrance
     }
 
     /// Returns whether the server drains and the peer neither has a call in flight nor begins one. This is checked when
@@ -122,14 +126,6 @@ fn has_reset(bytes: &[u8], reason: u32) -> bool {
     false
 }
 
-impl Connected for Connection {
-    type ConnectInfo = Entrance;
-
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.entrance.clone()
-    }
-}
-
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -163,21 +159,6 @@ impl AsyncWrite for Connection {
     ) -> Poll<io::Result<usize>> {
         self.look_at_answer(bytes);
         Pin::new(&mut self.socket).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if let Some(first) = slices.first() {
-            self.look_at_answer(first);
-        }
-        Pin::new(&mut self.socket).poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

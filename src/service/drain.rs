@@ -78,9 +78,13 @@ impl Default for OpenCalls {
 pub(super) struct Call(Arc<OpenCalls>);
 
 impl OpenCalls {
-    /// Counts a new call.
-    pub(super) fn begin(self: &Arc<Self>) -> Call {
+    /// Notes that the connection has brought a call.
+    pub(super) fn note(&self) {
         self.n_begun.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts a call that is not answered at once.
+    pub(super) fn begin(self: &Arc<Self>) -> Call {
         self.n_open.fetch_add(1, Ordering::Relaxed);
         self.drain.n_calls.fetch_add(1, Ordering::Relaxed);
         Call(Arc::clone(self))

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::answer::answer;
+use super::answer::answer_message;
 use super::batch::{BatchBounds, answer_batch};
 use super::callers::May;
 use super::calls::{IsLarge, Place, Until};
@@ -36,7 +36,7 @@ impl AuthorizationService for Grpc {
         &self,
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
-        answer(&self.authorizer, None, request.get_ref()).map(Response::new)
+        answer_message(&self.authorizer, request.get_ref()).map(Response::new)
     }
 
     async fn batch_authorize(

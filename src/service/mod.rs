@@ -8,6 +8,7 @@
 //! The types generated from the protocol stay in this module.
 
 mod answer;
+mod at_once;
 pub mod batch;
 mod bind;
 mod callers;
@@ -20,15 +21,19 @@ mod encoded;
 mod explain;
 mod grpc;
 mod health;
+mod http2;
 pub mod json;
 mod listen;
 mod lists;
+mod relay;
 pub mod server;
 mod simulate;
 mod socket;
 pub mod status;
 mod stream;
 mod tls;
+mod wire;
+mod workers;
 
 pub use convert::{check_simulation_size, check_size};
 pub use encoded::Encoded;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tonic::service::Routes;
-use tonic::transport::Server;
 
 use super::bind::Listener;
 use super::calls::{Bounds, Calls};
@@ -14,16 +14,15 @@ use super::drain::Drain;
 use super::grpc::Grpc;
 pub use super::health::Readiness;
 use super::health_pb::health_server::HealthServer;
-use super::listen::accept_all;
+use super::http2::Http2;
+use super::listen::Acceptor;
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use super::status::Reporter;
 use super::tls::Tls;
+use super::workers::Workers;
 use crate::authorizer::Authorizer;
-use crate::config::{
-    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
-    MAX_PENDING_RESET_STREAMS, MAX_SIMULATIONS_RECEIVED, MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES,
-};
+use crate::config::{Config, MAX_SIMULATIONS_RECEIVED};
 use crate::state::SharedState;
 
 /// Bound sockets. The system keeps connections waiting until they are served.
@@ -93,49 +92,42 @@ pub async fn serve(
     if let Certificates(Some(tls)) = listeners.certificates {
         tokio::spawn(tls.watch());
     }
-    let stop = async {
-        stop.await;
-        drain.begin();
+    let calls = Calls {
+        inner: routes(Arc::clone(&authorizer), state, readiness, config)?.prepare(),
+        bounds: Bounds {
+            places: Arc::new(Semaphore::new(MAX_SIMULATIONS_RECEIVED)),
+            default_deadline: config.default_deadline,
+            max_question_bytes: config.limits.max_question_bytes,
+            max_message_bytes: config.max_message_bytes,
+        },
     };
-    let routes = routes(authorizer, state, readiness, config)?;
-    let (keepalive_interval, keepalive_timeout) = KEEPALIVE;
-    let connections = accept_all(
-        listeners.listeners,
-        config.max_connections,
-        &config.callers,
-        drain,
-    );
-    Server::builder()
-        .max_concurrent_streams(config.max_streams_per_connection)
-        // The window has space for all calls of a connection, so calls that wait do not stop others from being read.
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(
-            config
-                .max_streams_per_connection
-                .saturating_add(1)
-                .saturating_mul(STREAM_WINDOW_BYTES)
-                .min(MAX_WINDOW_BYTES),
-        )
-        .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
-        .http2_max_pending_accept_reset_streams(Some(MAX_PENDING_RESET_STREAMS))
-        .http2_max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESET_STREAMS))
-        .http2_keepalive_interval(Some(keepalive_interval))
-        .http2_keepalive_timeout(Some(keepalive_timeout))
-        .serve_with_incoming_shutdown(
-            Calls {
-                inner: routes.prepare(),
-                bounds: Bounds {
-                    places: Arc::new(Semaphore::new(MAX_SIMULATIONS_RECEIVED)),
-                    default_deadline: config.default_deadline,
-                    max_question_bytes: config.limits.max_question_bytes,
-                    max_message_bytes: config.max_message_bytes,
-                },
-            },
-            connections,
-            stop,
-        )
-        .await
-        .context("the server stopped")
+    let workers = Arc::new(Workers::start(n_threads(config))?);
+    let acceptor = Arc::new(Acceptor {
+        http2: Http2::new(config, authorizer, calls),
+        callers: config.callers.as_slice().into(),
+        places: Arc::new(Semaphore::new(config.max_connections)),
+        drain: Arc::clone(drain),
+        workers: Arc::clone(&workers),
+    });
+    let mut accepting = JoinSet::new();
+    for listener in listeners.listeners {
+        let acceptor = Arc::clone(&acceptor);
+        accepting.spawn(async move { acceptor.accept_all(&listener).await });
+    }
+    drop(acceptor);
+    stop.await;
+    drain.begin();
+    accepting.shutdown().await;
+    if let Some(workers) = Arc::into_inner(workers) {
+        workers.finish().await;
+    }
+    Ok(())
+}
+
+/// Returns how many threads serve connections.
+fn n_threads(config: &Config) -> usize {
+    let available = || std::thread::available_parallelism().map_or(1, usize::from);
+    config.worker_threads.unwrap_or_else(available)
 }
 
 /// Returns the services of a server.

@@ -17,6 +17,13 @@ pub(super) enum Socket {
     Unix(UnixStream),
 }
 
+/// A socket that has been accepted and belongs to no thread yet.
+#[derive(Debug)]
+pub(super) enum NewSocket {
+    Tcp(std::net::TcpStream),
+    Unix(std::os::unix::net::UnixStream),
+}
+
 /// What all kinds can do.
 trait Stream: AsyncRead + AsyncWrite + Unpin {}
 
@@ -49,18 +56,6 @@ impl AsyncWrite for Socket {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.stream().poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.stream().poll_write_vectored(cx, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true // all kinds are
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

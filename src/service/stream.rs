@@ -14,10 +14,10 @@ use std::time::{Duration, Instant};
 use tokio_stream::Stream;
 use tonic::{Code, Status, Streaming};
 
-use super::answer::{Field, Questions, answer, empty, read};
+use super::answer::{Field, Questions, put_result};
+use super::convert;
 use super::encoded::Encoded;
-use super::pb::stream_authorize_response::Result as AnswerOrError;
-use super::{convert, pb};
+use super::wire::Scratch;
 use crate::authorizer::{Authorizer, Refusal};
 use crate::config::TURN;
 
@@ -29,8 +29,8 @@ pub(super) struct Answers {
     authorizer: Arc<Authorizer>,
     questions: Streaming<Encoded>,
     end: End,
-    /// An empty message, whose memory serves the next question.
-    message: pb::AuthorizeRequest,
+    /// The memory of a question, which serves the next one.
+    scratch: Scratch,
     /// How long this call has worked since it last let others go on.
     busy: Duration,
     /// The pause that this call makes, if it does.
@@ -48,43 +48,38 @@ impl Answers {
             authorizer,
             questions,
             end,
-            message: pb::AuthorizeRequest::default(),
+            scratch: Scratch::default(),
             busy: Duration::ZERO,
             pause: None,
             has_ended: false,
         }
     }
 
-    /// Answers one question by the generation that is in force.
-    fn answer(&mut self, request: &Encoded) -> Result<pb::AuthorizeResponse, Status> {
-        let mut is_there = false;
-        let mut questions = Questions::of(request.bytes());
-        while let Some(field) = questions.next_field()? {
-            if let Field::Question(question) = field {
-                // A field that is there twice counts as one message with the fields of both.
-                read(&mut self.message, question)?;
-                is_there = true;
-            }
-        }
-        if !is_there {
-            let absent = Refusal::malformed("request", "is missing");
-            return Err(convert::status(&absent));
-        }
-        answer(&self.authorizer, None, &self.message)
+    /// Answers one question by the generation that is in force: returns an encoded `StreamAuthorizeResponse`.
+    fn answer(&mut self, request: &Encoded) -> Encoded {
+        let mut joined = Vec::new();
+        let question = question(request, &mut joined);
+        let mut out = Vec::new();
+        put_result(
+            &self.authorizer,
+            None,
+            question,
+            &mut self.scratch,
+            &mut out,
+            |n_bytes, out| out.reserve_exact(n_bytes),
+        );
+        out.into()
     }
 
     /// Ends the stream with `status`.
-    fn end_with(
-        &mut self,
-        status: Status,
-    ) -> Poll<Option<Result<pb::StreamAuthorizeResponse, Status>>> {
+    fn end_with(&mut self, status: Status) -> Poll<Option<Result<Encoded, Status>>> {
         self.has_ended = true;
         Poll::Ready(Some(Err(status)))
     }
 }
 
 impl Stream for Answers {
-    type Item = Result<pb::StreamAuthorizeResponse, Status>;
+    type Item = Result<Encoded, Status>;
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -120,20 +115,41 @@ impl Stream for Answers {
             }
         };
         let began = Instant::now();
-        let answered = this.answer(&request);
-        empty(&mut this.message, request.bytes().len());
-        let result = match answered {
-            Ok(response) => AnswerOrError::Response(response),
-            Err(status) => AnswerOrError::Error(convert::error(&status)),
-        };
+        let answer = this.answer(&request);
         this.busy += began.elapsed();
         if this.busy >= TURN {
             this.busy = Duration::ZERO;
             this.pause = Some(Pause::begin(cx.waker()));
         }
-        Poll::Ready(Some(Ok(pb::StreamAuthorizeResponse {
-            result: Some(result),
-        })))
+        Poll::Ready(Some(Ok(answer)))
+    }
+}
+
+/// Returns the encoded question in an encoded `StreamAuthorizeRequest`. `joined` has the memory for it if it is needed.
+fn question<'b>(request: &'b Encoded, joined: &'b mut Vec<u8>) -> Result<&'b [u8], Status> {
+    let mut fields = Questions::of(request.bytes());
+    let mut found = None;
+    while let Some(field) = fields.next_field()? {
+        if let Field::Question(question) = field {
+            match found {
+                None => found = Some(question),
+                // A field that is there twice counts as one message with the fields of both.
+                Some(first) => {
+                    if joined.is_empty() {
+                        joined.extend_from_slice(first);
+                    }
+                    joined.extend_from_slice(question);
+                }
+            }
+        }
+    }
+    match found {
+        None => Err(convert::status(&Refusal::malformed(
+            "request",
+            "is missing",
+        ))),
+        Some(question) if joined.is_empty() => Ok(question),
+        Some(_) => Ok(joined),
     }
 }
 

@@ -28,7 +28,7 @@ use tonic_types::StatusExt;
 
 use super::*;
 use crate::compile::snapshot::{Revision, Snapshot};
-use crate::config::Layer;
+use crate::config::{KEEPALIVE, Layer, STREAM_WINDOW_BYTES};
 use crate::engine::live::Live;
 use crate::language::finding::{Code, Finding, Location};
 use crate::service::Encoded;
@@ -50,12 +50,22 @@ struct Running {
 
 impl Running {
     async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    async fn start_with(more: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("iamd.sock");
         let address = format!("unix:{}", socket.display());
-        let flags = [("listen", address.as_str()), ("max_message_bytes", "70KiB")];
+        // With one thread, the server shares the clock of the test.
+        let flags = [
+            ("listen", address.as_str()),
+            ("max_message_bytes", "70KiB"),
+            ("worker_threads", "1"),
+        ];
         let flags: Layer = flags
             .into_iter()
+            .chain(more.iter().copied())
             .map(|(key, value)| (key.to_owned(), vec![value.to_owned()]))
             .collect();
         let config = Config::resolve(&flags, [], None).unwrap().config;
@@ -166,6 +176,7 @@ async fn before_the_first_snapshot_a_batch_is_unavailable_and_a_stream_goes_on()
     });
     ask.send(question.clone()).unwrap();
     let first = answers.message().await.unwrap().unwrap();
+    let first: pb::StreamAuthorizeResponse = first.decoded().unwrap();
     let Some(AnswerOrError::Error(error)) = first.result else {
         panic!("{first:?}")
     };
@@ -173,6 +184,7 @@ async fn before_the_first_snapshot_a_batch_is_unavailable_and_a_stream_goes_on()
     running.load_an_empty_store();
     ask.send(question).unwrap();
     let second = answers.message().await.unwrap().unwrap();
+    let second: pb::StreamAuthorizeResponse = second.decoded().unwrap();
     assert!(matches!(second.result, Some(AnswerOrError::Response(_))));
     let answered = stub.batch_authorize(batch).await.unwrap().into_inner();
     let answered: pb::BatchAuthorizeResponse = answered.decoded().unwrap();
@@ -537,4 +549,64 @@ async fn few_interactive_calls_are_received_at_once() {
     assert_eq!(code(answer).await, "0");
     assert_eq!(waits.await.unwrap(), "0");
     assert_about(start.elapsed(), Duration::from_secs(2));
+}
+
+#[tokio::test]
+async fn a_connection_too_many_is_closed_at_once() {
+    let running = Running::start_with(&[("max_connections", "2")]).await;
+    let held = UnixStream::connect(&running.socket).await.unwrap();
+    let mut closed = UnixStream::connect(&running.socket).await.unwrap();
+    assert_eq!(closed.read(&mut [0; 1]).await.unwrap(), 0);
+    drop(held);
+    // Its place is free again once the server has noticed. Then the server says its settings.
+    loop {
+        let mut next = UnixStream::connect(&running.socket).await.unwrap();
+        if next.read(&mut [0; 1]).await.unwrap() > 0 {
+            break;
+        }
+    }
+}
+
+/// Connects without a library for gRPC. `window` is how many bytes of an answer the server may send.
+async fn raw(running: &Running, window: u32) -> SendRequest<Bytes> {
+    let socket = UnixStream::connect(&running.socket).await.unwrap();
+    let mut builder = h2::client::Builder::new();
+    let (requests, connection) = builder
+        .initial_window_size(window)
+        .handshake(socket)
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    requests.ready().await.unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_whose_bytes_do_not_come_ends_at_its_deadline() {
+    let running = Running::start().await;
+    running.load_an_empty_store();
+    let mut requests = raw(&running, 1 << 16).await;
+    let begun = Instant::now();
+    let (response, mut body) = begin(&mut requests, "Authorize", "3S");
+    body.send_data(Bytes::from_static(&[0, 0, 0]), false)
+        .unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.headers()["grpc-status"], "4");
+    // The services count its time only after it has waited on its connection.
+    let took = begun.elapsed();
+    let range = Duration::from_secs(3)..Duration::from_millis(3100);
+    assert!(range.contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_reads_ends_at_its_deadline() {
+    let running = Running::start().await;
+    running.load_an_empty_store();
+    let mut requests = raw(&running, 0).await;
+    let begun = Instant::now();
+    let (response, mut body) = begin(&mut requests, "Authorize", "3S");
+    body.send_data(framed(&question()), true).unwrap();
+    let mut answer = response.await.unwrap().into_body();
+    let error = answer.data().await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+    assert_eq!(begun.elapsed().as_secs(), 3);
 }

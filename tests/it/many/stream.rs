@@ -20,8 +20,6 @@ use crate::support::{Client, PATIENCE, Server, ann_asks, eventually, store_allow
 /// A server without anything to wait for must end within this time.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-type Response = pb::StreamAuthorizeResponse;
-
 fn encoded(question: &pb::AuthorizeRequest) -> Encoded {
     Encoded::of(&pb::StreamAuthorizeRequest {
         request: Some(question.clone()),
@@ -31,7 +29,7 @@ fn encoded(question: &pb::AuthorizeRequest) -> Encoded {
 /// A call whose questions are sent one by one.
 pub(super) struct Call {
     pub(super) questions: mpsc::UnboundedSender<Encoded>,
-    pub(super) answers: Streaming<Response>,
+    pub(super) answers: Streaming<Encoded>,
 }
 
 impl Call {
@@ -51,10 +49,15 @@ impl Call {
     }
 }
 
-pub(super) fn answer(response: Response) -> pb::AuthorizeResponse {
-    match response.result {
-        Some(AnswerOrError::Response(answer)) => answer,
-        other => panic!("{other:?}"),
+fn result(response: Encoded) -> AnswerOrError {
+    let response: pb::StreamAuthorizeResponse = response.decoded().unwrap();
+    response.result.unwrap()
+}
+
+pub(super) fn answer(response: Encoded) -> pb::AuthorizeResponse {
+    match result(response) {
+        AnswerOrError::Response(answer) => answer,
+        AnswerOrError::Error(error) => panic!("{error:?}"),
     }
 }
 
@@ -114,12 +117,8 @@ async fn an_error_of_a_stream_takes_the_place_of_one_answer() {
         call.ask(&good);
     }
     for ((what, _), expected) in refused.iter().zip(alone) {
-        let response = call.answers.message().await.unwrap().unwrap();
-        assert_eq!(
-            response.result,
-            Some(AnswerOrError::Error(expected)),
-            "{what}"
-        );
+        let response = result(call.answers.message().await.unwrap().unwrap());
+        assert_eq!(response, AnswerOrError::Error(expected), "{what}");
         assert_eq!(call.answer().await.decision(), pb::Decision::Allow);
     }
 
@@ -130,8 +129,8 @@ async fn an_error_of_a_stream_takes_the_place_of_one_answer() {
     ] {
         call.questions.send(Encoded::from(message)).unwrap();
         call.ask(&good);
-        let response = call.answers.message().await.unwrap().unwrap();
-        let Some(AnswerOrError::Error(error)) = response.result else {
+        let response = result(call.answers.message().await.unwrap().unwrap());
+        let AnswerOrError::Error(error) = response else {
             panic!("{response:?}")
         };
         assert_eq!(error.code, i32::from(Code::InvalidArgument));

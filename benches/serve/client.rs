@@ -1,0 +1,236 @@
+//! The client: it keeps a number of calls in flight and checks every answer. It speaks HTTP/2 by the `h2` crate, with
+//! bytes that were made before, so that it takes as little of the machine as it can.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use anyhow::{Context, bail, ensure};
+use h2::client::SendRequest;
+use h2::{RecvStream, SendStream};
+use prost::bytes::{Buf, BytesMut};
+use tokio::net::TcpStream;
+use tokio::task::LocalSet;
+use tonic::codegen::{Bytes, http};
+
+use crate::load::{Load, Questions, framed, in_a_field};
+
+/// Makes `n_calls` decisions under `load`, and checks the answers: those of the questions, or the floor's.
+pub fn run(
+    address: &str,
+    questions: &Questions,
+    load: Load,
+    n_calls: usize,
+    is_floor: bool,
+) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async {
+        match load {
+            Load::Unary {
+                n_connections,
+                n_in_flight,
+            } => {
+                let asked: Vec<Bytes> = questions.asked.iter().map(|q| framed(q)).collect();
+                let expected: Vec<Bytes> = (0..asked.len())
+                    .map(|i| match is_floor {
+                        true => framed(&questions.floor_bytes),
+                        false => framed(questions.answers.get(i).map_or(&[], Vec::as_slice)),
+                    })
+                    .collect();
+                let pairs: Rc<Vec<_>> = Rc::new(asked.into_iter().zip(expected).collect());
+                let next = Rc::new(Cell::new(0));
+                let mut slots = Vec::new();
+                for _ in 0..n_connections {
+                    let requests = connect(address).await?;
+                    for _ in 0..n_in_flight {
+                        let (requests, pairs, next) =
+                            (requests.clone(), Rc::clone(&pairs), Rc::clone(&next));
+                        slots.push(tokio::task::spawn_local(unary(
+                            requests, pairs, next, n_calls,
+                        )));
+                    }
+                }
+                for slot in slots {
+                    slot.await??;
+                }
+                Ok(())
+            }
+            Load::Stream { depth } => stream(address, questions, depth, n_calls).await,
+            Load::Batch { size } => batch(address, questions, size, n_calls).await,
+        }
+    })
+}
+
+async fn connect(address: &str) -> anyhow::Result<SendRequest<Bytes>> {
+    let socket = TcpStream::connect(address).await?;
+    socket.set_nodelay(true)?;
+    let (requests, connection) = h2::client::Builder::new()
+        .initial_window_size(1 << 20)
+        .initial_connection_window_size(1 << 24)
+        .handshake(socket)
+        .await?;
+    tokio::task::spawn_local(connection);
+    Ok(requests)
+}
+
+async fn begin(
+    requests: &mut SendRequest<Bytes>,
+    method: &str,
+) -> anyhow::Result<(h2::client::ResponseFuture, SendStream<Bytes>)> {
+    let request = http::Request::post(format!(
+        "http://localhost/iamd.v1.AuthorizationService/{method}"
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+    .header("grpc-timeout", "5S")
+    .header("user-agent", "grpc-rust-bench/1.0")
+    .body(())?;
+    *requests = requests.clone().ready().await?;
+    Ok(requests.send_request(request, false)?)
+}
+
+/// Makes calls until `n_calls` were begun by all together.
+async fn unary(
+    mut requests: SendRequest<Bytes>,
+    pairs: Rc<Vec<(Bytes, Bytes)>>,
+    next: Rc<Cell<usize>>,
+    n_calls: usize,
+) -> anyhow::Result<()> {
+    while next.get() < n_calls {
+        let index = next.get();
+        next.set(index + 1);
+        let (question, expected) = pairs.get(index % pairs.len()).context("there are pairs")?;
+        let (response, mut sender) = begin(&mut requests, "Authorize").await?;
+        sender.send_data(question.clone(), true)?;
+        let mut body = response.await?.into_body();
+        let mut answer = BytesMut::new();
+        while let Some(bytes) = data(&mut body).await? {
+            answer.extend_from_slice(&bytes);
+        }
+        ensure!(
+            answer == expected,
+            "the answer to question {index} is wrong"
+        );
+        end(&mut body).await?;
+    }
+    Ok(())
+}
+
+async fn data(body: &mut RecvStream) -> anyhow::Result<Option<Bytes>> {
+    let Some(bytes) = body.data().await.transpose()? else {
+        return Ok(None);
+    };
+    body.flow_control().release_capacity(bytes.len())?;
+    Ok(Some(bytes))
+}
+
+/// Checks that the call succeeded.
+async fn end(body: &mut RecvStream) -> anyhow::Result<()> {
+    let trailers = body.trailers().await?.context("there are no trailers")?;
+    ensure!(
+        trailers.get("grpc-status").is_some_and(|code| code == "0"),
+        "{trailers:?}"
+    );
+    Ok(())
+}
+
+/// Asks over one stream with `depth` unanswered questions.
+async fn stream(
+    address: &str,
+    questions: &Questions,
+    depth: usize,
+    n_calls: usize,
+) -> anyhow::Result<()> {
+    let asked: Vec<Bytes> = questions
+        .asked
+        .iter()
+        .map(|q| framed(&in_a_field(q)))
+        .collect();
+    let expected: Vec<Bytes> = questions
+        .answers
+        .iter()
+        .map(|a| framed(&in_a_field(a)))
+        .collect();
+    let mut requests = connect(address).await?;
+    let (response, mut sender) = begin(&mut requests, "StreamAuthorize").await?;
+    let mut n_asked = 0;
+    let ask = |sender: &mut SendStream<Bytes>, n_asked: &mut usize| -> anyhow::Result<()> {
+        let question = asked
+            .get(*n_asked % asked.len())
+            .context("there are questions")?;
+        *n_asked += 1;
+        Ok(sender.send_data(question.clone(), *n_asked == n_calls)?)
+    };
+    for _ in 0..depth.min(n_calls) {
+        ask(&mut sender, &mut n_asked)?;
+    }
+    let mut body = response.await?.into_body();
+    let mut pending = BytesMut::new();
+    let mut n_answered = 0;
+    while let Some(bytes) = data(&mut body).await? {
+        pending.extend_from_slice(&bytes);
+        loop {
+            let expected = expected
+                .get(n_answered % expected.len())
+                .context("there are answers")?;
+            if pending.len() < expected.len() {
+                break;
+            }
+            ensure!(
+                pending.starts_with(expected),
+                "answer {n_answered} is wrong"
+            );
+            pending.advance(expected.len());
+            n_answered += 1;
+            if n_asked < n_calls {
+                ask(&mut sender, &mut n_asked)?;
+            }
+            if n_answered == n_calls {
+                break;
+            }
+        }
+    }
+    ensure!(n_answered == n_calls, "{n_answered} of {n_calls} answers");
+    end(&mut body).await
+}
+
+/// Asks batches of `size`, one after the other.
+async fn batch(
+    address: &str,
+    questions: &Questions,
+    size: usize,
+    n_calls: usize,
+) -> anyhow::Result<()> {
+    let mut requests = connect(address).await?;
+    let of = |parts: &[Vec<u8>]| -> Vec<u8> {
+        parts
+            .iter()
+            .cycle()
+            .take(size)
+            .flat_map(|part| in_a_field(part))
+            .collect()
+    };
+    let question = framed(&of(&questions.asked));
+    let results: Vec<Vec<u8>> = questions.answers.iter().map(|a| in_a_field(a)).collect();
+    let expected = of(&results);
+    for _ in 0..n_calls.div_ceil(size) {
+        let (response, mut sender) = begin(&mut requests, "BatchAuthorize").await?;
+        sender.send_data(question.clone(), true)?;
+        let mut body = response.await?.into_body();
+        let mut answer = BytesMut::new();
+        while let Some(bytes) = data(&mut body).await? {
+            answer.extend_from_slice(&bytes);
+        }
+        let Some((_, answer)) = answer.split_first_chunk::<5>() else {
+            bail!("a batch has no answer");
+        };
+        ensure!(
+            answer.starts_with(&expected),
+            "the answers to a batch are wrong"
+        );
+        end(&mut body).await?;
+    }
+    Ok(())
+}

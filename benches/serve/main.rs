@@ -1,0 +1,207 @@
+//! Measures what a call costs the server: its CPU time, its instructions and its memory, beside a server that does
+//! nothing.
+//!
+//! The server that does nothing is the floor: a stock service of tonic on one thread that takes the same questions and
+//! gives the same bytes. Both run as processes of their own, and one client asks them in turns within one run and checks
+//! every answer. CPU time is the system's count for the process, so the client's own cost does not matter.
+//!
+//! `cargo bench --bench serve` measures everything; `-- cpu`, `-- instructions` and `-- start` measure a part. The part
+//! `instructions` needs valgrind. `--check` fails if a figure is missed.
+
+#[expect(
+    clippy::allow_attributes,
+    reason = "no benchmark uses all of what they share"
+)]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "no benchmark uses all of what they share"
+)]
+#[path = "../measure/mod.rs"]
+mod measure;
+#[expect(
+    clippy::allow_attributes,
+    reason = "no benchmark uses all of what they share"
+)]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "no benchmark uses all of what they share"
+)]
+#[path = "../worlds/mod.rs"]
+mod worlds;
+
+mod client;
+mod floor;
+mod load;
+mod process;
+
+use anyhow::Context;
+
+use load::{Load, Questions};
+use measure::{Figures, Options, head, median, row};
+use process::{Process, Which};
+
+/// The policies of the store.
+const N_POLICIES: usize = 1_000;
+/// The questions that are asked in turn.
+const N_QUESTIONS: usize = 64;
+
+fn main() -> anyhow::Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, answer] = arguments.as_slice()
+        && flag == floor::FLAG
+    {
+        return floor::serve(answer);
+    }
+    let Some(options) = Options::read(&["cpu", "instructions", "start"])? else {
+        return Ok(());
+    };
+    let store = tempfile::tempdir()?;
+    let sized = worlds::by_size(N_POLICIES);
+    sized.world.write(store.path())?;
+    let snapshot = worlds::load(&sized.world)?.snapshot;
+    let mut random = worlds::Random::new(worlds::SEED);
+    let hot = &sized.hot;
+    let asked = worlds::balanced(&snapshot, &sized.world, hot, N_QUESTIONS, &mut random)?;
+    let questions = Questions::new(store.path(), &asked)?;
+    let mut figures = Figures::default();
+    if options.wants("cpu") {
+        cpu(&questions, &options, &mut figures)?;
+    }
+    if options.wants("instructions") {
+        instructions(&questions, &options, &mut figures)?;
+    }
+    if options.wants("start") {
+        start(&questions, &options, &mut figures)?;
+    }
+    figures.conclude(options.is_checked)
+}
+
+/// Compares the CPU time of a call.
+fn cpu(questions: &Questions, options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
+    let iamd = Process::start(Which::Iamd, questions, 1)?;
+    let idle = Process::start(Which::Floor, questions, 1)?;
+    let (n_rounds, n_calls) = options.pick((20, 8_000), (2, 256));
+    head(
+        "CPU time of the server for each decision, in microseconds; in brackets the share of the floor's unary call at the same load",
+        &["load", "floor", "iamd", "ratio"],
+    );
+    let mut unary = None;
+    for (load, most) in [
+        (Load::unary(1, 64), 0.60),
+        (Load::unary(1, 8), 0.80),
+        (Load::unary(16, 1), 0.80),
+        (Load::unary(1, 1), 0.80),
+    ] {
+        let (mut of_floor, mut of_iamd, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+        for round in 0..=n_rounds {
+            let floor = idle.cost(questions, load, n_calls)?;
+            let iamd = iamd.cost(questions, load, n_calls)?;
+            if round > 0 {
+                // The first round warms both up.
+                of_floor.push(floor);
+                of_iamd.push(iamd);
+                ratios.push(iamd / floor);
+            }
+        }
+        let (floor, ratio) = (median(of_floor), median(ratios));
+        unary.get_or_insert(floor);
+        row(&[
+            load.to_string(),
+            format!("{floor:.2}"),
+            format!("{:.2}", median(of_iamd)),
+            format!("{ratio:.2}"),
+        ]);
+        figures.at_most("1", format!("CPU, {load}"), ratio, most);
+    }
+    let floor = unary.context("it was measured")?;
+    for load in [Load::Stream { depth: 16 }, Load::Batch { size: 50 }] {
+        let mut costs = Vec::new();
+        for round in 0..=n_rounds {
+            let cost = iamd.cost(questions, load, n_calls)?;
+            if round > 0 {
+                costs.push(cost);
+            }
+        }
+        let cost = median(costs);
+        let ratio = cost / floor;
+        row(&[
+            load.to_string(),
+            "-".to_owned(),
+            format!("{cost:.2}"),
+            format!("{ratio:.3}"),
+        ]);
+        figures.at_most("2", format!("CPU, {load}"), ratio, 0.15);
+    }
+    println!(
+        "\nMemory after this: iamd {} KiB, floor {} KiB",
+        iamd.memory_kib()?,
+        idle.memory_kib()?
+    );
+    figures.at_most("5", "RSS, KiB", iamd.memory_kib()? as f64, 16.0 * 1024.0);
+    Ok(())
+}
+
+/// Compares the instructions of a call.
+fn instructions(
+    questions: &Questions,
+    options: &Options,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let n_calls = options.pick(8_192, 256);
+    head(
+        "Instructions and heap allocations of the server for each call",
+        &["load", "server", "instructions", "allocations"],
+    );
+    for load in [
+        Load::unary(1, 64),
+        Load::unary(1, 1),
+        Load::Stream { depth: 16 },
+        Load::Batch { size: 50 },
+    ] {
+        let count = |which: Which| -> anyhow::Result<f64> {
+            let once = process::counted(which, questions, load, n_calls)?;
+            let twice = process::counted(which, questions, load, 2 * n_calls)?;
+            let of_each = |twice: f64, once: f64| (twice - once) / n_calls as f64;
+            let instructions = of_each(twice.n_instructions, once.n_instructions);
+            row(&[
+                load.to_string(),
+                which.to_string(),
+                format!("{instructions:.0}"),
+                format!("{:.1}", of_each(twice.n_allocations, once.n_allocations)),
+            ]);
+            Ok(instructions)
+        };
+        let iamd = count(Which::Iamd)?;
+        if !matches!(load, Load::Unary { .. }) {
+            continue;
+        }
+        let floor = count(Which::Floor)?;
+        figures.at_most("4", format!("instructions, {load}"), iamd / floor, 0.68);
+    }
+    Ok(())
+}
+
+/// Measures the CPU time from the start to the first right answer.
+fn start(questions: &Questions, options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
+    let mut times = Vec::new();
+    let mut memory = Vec::new();
+    for _ in 0..options.pick(10, 1) {
+        let process = Process::start(Which::Iamd, questions, 1)?;
+        times.push(process.cpu()?.as_secs_f64() * 1e3);
+        memory.push(process.memory_kib()? as f64);
+    }
+    let (time, memory) = (median(times), median(memory));
+    head("Start", &["what", "figure"]);
+    row(&[
+        "CPU time to the first answer, ms".to_owned(),
+        format!("{time:.1}"),
+    ]);
+    row(&[
+        "RSS at the first answer, KiB".to_owned(),
+        format!("{memory:.0}"),
+    ]);
+    figures.at_most("5", "CPU to the first answer, ms", time, 30.0);
+    Ok(())
+}

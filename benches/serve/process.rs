@@ -1,0 +1,216 @@
+//! The measured servers, as processes.
+
+use std::fmt;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+
+use crate::client;
+use crate::floor;
+use crate::load::{Load, Questions};
+
+/// Which server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    Iamd,
+    Floor,
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Iamd => "iamd",
+            Self::Floor => "floor",
+        })
+    }
+}
+
+/// A server that runs. Dropping this ends it.
+pub struct Process {
+    which: Which,
+    child: Child,
+    address: String,
+}
+
+/// What a run under callgrind has counted.
+pub struct Counted {
+    pub n_instructions: f64,
+    pub n_allocations: f64,
+}
+
+impl Process {
+    /// Starts a server and waits for its first right answers.
+    pub fn start(which: Which, questions: &Questions, n_threads: usize) -> anyhow::Result<Self> {
+        Self::spawn(which, questions, n_threads, None)
+    }
+
+    fn spawn(
+        which: Which,
+        questions: &Questions,
+        n_threads: usize,
+        callgrind: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let program = match which {
+            Which::Iamd => env!("CARGO_BIN_EXE_iamd").into(),
+            Which::Floor => std::env::current_exe()?,
+        };
+        let mut command = match callgrind {
+            None => Command::new(&program),
+            Some(out) => {
+                let mut command = Command::new("valgrind");
+                command
+                    .args(["--tool=callgrind", "--quiet", "--compress-strings=no"])
+                    // The one thread that serves is the first. Others look at the store now and then.
+                    .arg("--separate-threads=yes")
+                    .args(["--compress-pos=no", "--dump-line=no"])
+                    .arg(format!("--callgrind-out-file={}", out.display()))
+                    .arg(&program);
+                command
+            }
+        };
+        match which {
+            Which::Iamd => command
+                .args(["serve", "--listen", "127.0.0.1:0", "--worker-threads"])
+                .arg(n_threads.to_string())
+                .arg("--store")
+                .arg(&questions.store),
+            Which::Floor => command.arg(floor::FLAG).arg(&questions.floor_answer),
+        };
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let stderr = child.stderr.take().context("stderr is piped")?;
+        let mut lines = BufReader::new(stderr).lines();
+        let is_ready = |line: &str| match which {
+            Which::Iamd => line.contains("the store is loaded"),
+            Which::Floor => line.contains("listening"),
+        };
+        let mut address = None;
+        loop {
+            let line = lines.next().context("the server ended")??;
+            if line.contains("listening for gRPC") {
+                let found = line
+                    .split(|char: char| char.is_whitespace() || "\"=,".contains(char))
+                    .find(|word| word.starts_with("127.0.0.1:"));
+                address = Some(found.context("the line has an address")?.to_owned());
+            }
+            if is_ready(&line) {
+                break;
+            }
+        }
+        thread::spawn(move || lines.for_each(drop)); // the log never blocks the server
+        let process = Self {
+            which,
+            child,
+            address: address.context("the server listens")?,
+        };
+        process.ask(questions, Load::unary(1, 1), 1)?;
+        Ok(process)
+    }
+
+    fn ask(&self, questions: &Questions, load: Load, n_calls: usize) -> anyhow::Result<()> {
+        let is_floor = self.which == Which::Floor;
+        client::run(&self.address, questions, load, n_calls, is_floor)
+            .with_context(|| format!("{}: {load}", self.which))
+    }
+
+    /// Returns the CPU time of one decision under `load`, in microseconds.
+    pub fn cost(&self, questions: &Questions, load: Load, n_calls: usize) -> anyhow::Result<f64> {
+        let before = self.cpu()?;
+        self.ask(questions, load, n_calls)?;
+        let used = self.cpu()?.saturating_sub(before);
+        Ok(used.as_secs_f64() * 1e6 / n_calls as f64)
+    }
+
+    /// Returns the CPU time that all threads of the process have used.
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
+        let mut nanoseconds = 0;
+        for thread in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let path = thread?.path().join("schedstat");
+            // A thread that has ended meanwhile had nothing to do with the calls.
+            let Ok(text) = fs::read_to_string(path) else {
+                continue;
+            };
+            let first = text.split(' ').next().unwrap_or_default();
+            nanoseconds += first.parse::<u64>().unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
+    /// Returns the memory of the process that is in use, in KiB.
+    pub fn memory_kib(&self) -> anyhow::Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let text = line.context("there is no VmRSS")?.trim();
+        Ok(text.split(' ').next().unwrap_or_default().parse()?)
+    }
+
+    /// Ends the server and waits until it has.
+    fn end(&mut self) -> anyhow::Result<()> {
+        let id = self.child.id().to_string();
+        Command::new("kill").arg(&id).status()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill(); // it may have ended
+        let _ = self.child.wait();
+    }
+}
+
+/// Runs a server under callgrind for `n_calls` decisions, and counts.
+pub fn counted(
+    which: Which,
+    questions: &Questions,
+    load: Load,
+    n_calls: usize,
+) -> anyhow::Result<Counted> {
+    let directory = tempfile::tempdir()?;
+    let out = directory.path().join("out");
+    let mut process = Process::spawn(which, questions, 1, Some(&out))?;
+    process.ask(questions, load, n_calls)?;
+    process.end()?;
+    let out = directory.path().join("out-01");
+    let text = fs::read_to_string(&out).context("callgrind wrote nothing")?;
+    if let Some(kept) = std::env::var_os("IAMD_KEEP_CALLGRIND") {
+        fs::create_dir_all(&kept)?;
+        fs::copy(
+            &out,
+            Path::new(&kept).join(format!("{which}-{load}-{n_calls}").replace(' ', "_")),
+        )?;
+    }
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    let n_instructions = total.context("callgrind wrote no totals")?.trim().parse()?;
+    let (mut called, mut n_allocations) = ("", 0.0);
+    for line in text.lines() {
+        if let Some(name) = line.strip_prefix("cfn=") {
+            called = name;
+        } else if let Some(calls) = line.strip_prefix("calls=") {
+            let allocates = [
+                "malloc",
+                "calloc",
+                "realloc",
+                "aligned_alloc",
+                "posix_memalign",
+            ];
+            if allocates.contains(&called.split('\'').next().unwrap_or_default()) {
+                n_allocations += calls.split(' ').next().unwrap_or_default().parse::<f64>()?;
+            }
+        }
+    }
+    ensure!(n_instructions > 0.0, "callgrind counted nothing");
+    Ok(Counted {
+        n_instructions,
+        n_allocations,
+    })
+}

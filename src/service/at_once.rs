@@ -1,0 +1,236 @@
+//! The ordinary question, answered at once: from the bytes of an `Authorize` call that is wholly there to the bytes of
+//! its answer, without a task, a timer or a message in between.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use prost::bytes::{BufMut, BytesMut};
+use tonic::Status;
+use tonic::codegen::Bytes;
+use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+
+use super::answer::answer;
+use super::callers::May;
+use super::calls::client_timeout;
+use super::convert;
+use super::relay::send_bytes;
+use super::wire::Scratch;
+use crate::authorizer::Authorizer;
+
+const PATH: &str = "/iamd.v1.AuthorizationService/Authorize";
+
+/// The head of a message of gRPC: whether the message is compressed, and its length.
+const HEAD_BYTES: usize = 5;
+
+/// How many bytes of answers are allocated together.
+const ANSWERS_BYTES: usize = 4 * 1024;
+
+/// Answers the calls of one connection.
+pub(super) struct AtOnce {
+    authorizer: Arc<Authorizer>,
+    default_deadline: Duration,
+    head: HeaderMap,
+    trailers: HeaderMap,
+    scratch: Scratch,
+    answers: BytesMut,
+}
+
+/// A call that has been accepted.
+pub(super) struct Call {
+    pub(super) request: Request<RecvStream>,
+    pub(super) respond: SendResponse<Bytes>,
+    /// The bytes of the request that were taken from it.
+    pub(super) first: Option<Bytes>,
+    /// How long the call may take, if it is an ordinary one.
+    deadline: Option<Duration>,
+}
+
+/// What must be done with a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing yet: its bytes have not all come.
+    Nothing,
+    /// It may be answered at once.
+    Answer,
+    /// The services must answer it.
+    PassOn,
+}
+
+impl Call {
+    /// Takes the bytes that have come, and returns what must be done now.
+    pub(super) fn due(&mut self) -> Due {
+        if self.deadline.is_none() {
+            return Due::PassOn;
+        }
+        // Whoever waits for more bytes looks again after each read of the connection, so nobody must be woken.
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            let stream = self.request.body_mut();
+            if self.first.is_some() && stream.is_end_stream() {
+                return Due::Answer;
+            }
+            match stream.poll_data(&mut cx) {
+                Poll::Pending => return Due::Nothing,
+                Poll::Ready(Some(Ok(bytes))) => {
+                    let _ = stream.flow_control().release_capacity(bytes.len()); // fails only if the stream has ended
+                    if self.first.as_ref().is_none_or(Bytes::is_empty) {
+                        self.first = Some(bytes);
+                    } else if !bytes.is_empty() {
+                        let first = self.first.take().unwrap_or_default();
+                        self.first = Some([first, bytes].concat().into());
+                        return Due::PassOn; // it is long
+                    }
+                }
+                // It ended without a question, or it was given up.
+                Poll::Ready(Some(Err(_)) | None) => return Due::PassOn,
+            }
+        }
+    }
+}
+
+impl AtOnce {
+    pub(super) fn new(authorizer: Arc<Authorizer>, default_deadline: Duration) -> Self {
+        let content_type = HeaderValue::from_static("application/grpc");
+        let ok = HeaderValue::from_static("0");
+        Self {
+            authorizer,
+            default_deadline,
+            head: HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]),
+            trailers: HeaderMap::from_iter([(Status::GRPC_STATUS.clone(), ok)]),
+            scratch: Scratch::default(),
+            answers: BytesMut::new(),
+        }
+    }
+
+    /// Returns `request` as a call. It is an ordinary one if it asks for `Authorize` in the ordinary form, and its caller
+    /// may make it.
+    pub(super) fn call(
+        &self,
+        request: Request<RecvStream>,
+        respond: SendResponse<Bytes>,
+        may: May,
+    ) -> Call {
+        let deadline = match may {
+            May::Nothing => None,
+            May::Authorize | May::Disclose => self.ordinary(&request),
+        };
+        Call {
+            request,
+            respond,
+            first: None,
+            deadline,
+        }
+    }
+
+    /// Returns how long an ordinary call may take; `None` for any other call.
+    fn ordinary(&self, request: &Request<RecvStream>) -> Option<Duration> {
+        let headers = request.headers();
+        let content_type = headers.get(header::CONTENT_TYPE)?.as_bytes();
+        let encoding = headers.get("grpc-encoding");
+        let is_ordinary = request.uri().path() == PATH
+            && request.method() == Method::POST
+            && matches!(
+                content_type,
+                b"application/grpc" | b"application/grpc+proto"
+            )
+            && encoding.is_none_or(|encoding| encoding == "identity");
+        if !is_ordinary {
+            return None;
+        }
+        let deadline = client_timeout(headers)
+            .ok()?
+            .unwrap_or(self.default_deadline);
+        (!deadline.is_zero()).then_some(deadline)
+    }
+
+    /// Answers a call for which [`Due::Answer`] was said. Gives it back if its message is not in the ordinary form.
+    pub(super) fn answer(&mut self, call: Call) -> Result<(), Call> {
+        if let (Some(deadline), Some(bytes)) = (call.deadline, &call.first)
+            && let Some(question) = self.question(bytes)
+        {
+            self.answer_question(question, deadline, call.respond);
+            return Ok(());
+        }
+        Err(call)
+    }
+
+    /// Returns the question in the one message of a call; `None` if it is too long, compressed or not alone.
+    fn question<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
+        let (head, question) = bytes.split_first_chunk::<HEAD_BYTES>()?;
+        let [is_compressed, length @ ..] = head;
+        let is_whole = u32::from_be_bytes(*length) as usize == question.len();
+        let is_ordinary = *is_compressed == 0 && is_whole;
+        let most = self.authorizer.limits().max_question_bytes;
+        (is_ordinary && question.len() <= most).then_some(question)
+    }
+
+    fn answer_question(
+        &mut self,
+        question: &[u8],
+        deadline: Duration,
+        mut respond: SendResponse<Bytes>,
+    ) {
+        let (answers, scratch) = (&mut self.answers, &mut self.scratch);
+        answers.clear(); // a panic may have left a part of an answer
+        let answered = catch_unwind(AssertUnwindSafe(|| {
+            answer(&self.authorizer, None, question, scratch, |answer| {
+                let n_bytes = answer.n_bytes();
+                if answers.capacity() < HEAD_BYTES + n_bytes {
+                    answers.reserve(ANSWERS_BYTES.max(HEAD_BYTES + n_bytes));
+                }
+                answers.put_u8(0);
+                answers.put_u32(u32::try_from(n_bytes).unwrap_or(u32::MAX));
+                answer.put(answers);
+            })
+        }));
+        // A panic fails only this call, and the panic hook has already logged it.
+        let status = match answered {
+            Ok(Ok(())) => {
+                let answer = self.answers.split().freeze();
+                return self.send(answer, deadline, respond);
+            }
+            Ok(Err(status)) => status,
+            Err(_) => convert::internal(),
+        };
+        let _ = respond.send_response(status.into_http(), true); // an error means that the client has gone
+    }
+
+    /// Sends an answer: at once if the client has left space for it, else as soon as it has.
+    fn send(&self, answer: Bytes, deadline: Duration, mut respond: SendResponse<Bytes>) {
+        let mut head = Response::new(());
+        *head.headers_mut() = self.head.clone();
+        let trailers = self.trailers.clone();
+        let Ok(mut stream) = respond.send_response(head, false) else {
+            return; // the client has gone
+        };
+        stream.reserve_capacity(answer.len());
+        if stream.capacity() < answer.len() {
+            tokio::spawn(send_slowly(stream, answer, trailers, deadline));
+            return;
+        }
+        // An error means that the client has gone.
+        let _ = stream
+            .send_data(answer, false)
+            .and_then(|()| stream.send_trailers(trailers));
+    }
+}
+
+/// Sends an answer to a client that has not left space for it, until the deadline.
+async fn send_slowly(
+    mut stream: SendStream<Bytes>,
+    answer: Bytes,
+    trailers: HeaderMap,
+    deadline: Duration,
+) {
+    match tokio::time::timeout(deadline, send_bytes(&mut stream, answer)).await {
+        Ok(Some(())) => {
+            let _ = stream.send_trailers(trailers); // an error means that the client has gone
+        }
+        Ok(None) => {}
+        Err(_) => stream.send_reset(Reason::CANCEL),
+    }
+}

@@ -1,0 +1,269 @@
+//! HTTP/2 on one connection: calls are accepted as they come, the ordinary question is answered at once, and every other
+//! call is passed on to the services.
+//!
+//! ```text
+//!             ┌──▶ at_once ────────────────────▶ bytes of the answer
+//! frames ──▶ calls
+//!             └──▶ relay ──▶ Calls ──▶ services ──▶ frames of the answer
+//! ```
+//! All calls that have come are accepted before the first is answered, and all are answered before anything is sent. So
+//! many calls of one client cost one read and one write, and none of the ordinary ones a task.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use h2::server::{Builder, Connection as Http2Connection};
+use h2::{Ping, PingPong};
+use tokio::time::{Sleep, sleep};
+use tonic::body::Body;
+use tonic::codegen::Bytes;
+use tonic::service::Routes;
+use tower_service::Service as _;
+
+use super::at_once::{AtOnce, Call, Due};
+use super::calls::Calls;
+use super::connection::Connection;
+use super::drain::Entrance;
+use super::relay::{Received, relay};
+use crate::authorizer::Authorizer;
+use crate::config::{
+    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
+    MAX_PENDING_RESET_STREAMS, MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES, TURN,
+};
+
+/// What all connections of a server have in common.
+#[derive(Clone)]
+pub(super) struct Http2 {
+    builder: Builder,
+    authorizer: Arc<Authorizer>,
+    default_deadline: Duration,
+    calls: Calls<Routes>,
+}
+
+/// A connection that is served.
+struct Serving {
+    entrance: Entrance,
+    at_once: AtOnce,
+    calls: Calls<Routes>,
+    /// The calls that are neither answered nor passed on.
+    open: Vec<(Call, Due)>,
+    /// Ends when those of them whose bytes have not come must not wait any longer.
+    patience: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long an ordinary call at most waits for its bytes without a task of its own. Clients send them right after its head, but
+/// some send the heads of all their calls first.
+const PATIENCE: Duration = Duration::from_millis(20);
+
+impl Http2 {
+    pub(super) fn new(config: &Config, authorizer: Arc<Authorizer>, calls: Calls<Routes>) -> Self {
+        let max_streams = config.max_streams_per_connection;
+        let mut builder = Builder::new();
+        builder
+            .max_concurrent_streams(max_streams)
+            // The window has space for all calls of a connection, so calls that wait do not stop others from being read.
+            .initial_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(
+                max_streams
+                    .saturating_add(1)
+                    .saturating_mul(STREAM_WINDOW_BYTES)
+                    .min(MAX_WINDOW_BYTES),
+            )
+            .max_header_list_size(MAX_HEADER_LIST_BYTES)
+            .max_pending_accept_reset_streams(MAX_PENDING_RESET_STREAMS)
+            .max_local_error_reset_streams(Some(MAX_LOCAL_ERROR_RESET_STREAMS));
+        Self {
+            builder,
+            authorizer,
+            default_deadline: config.default_deadline,
+            calls,
+        }
+    }
+
+    /// Serves `connection` until it is closed.
+    pub(super) async fn serve(self, connection: Connection) {
+        let entrance = connection.entrance().clone();
+        let drain = Arc::clone(&entrance.calls.drain);
+        let greeted = tokio::select! {
+            () = drain.has_begun() => return,
+            greeted = self.builder.handshake(connection) => greeted,
+        };
+        // An error is the client's: it speaks something else, has gone, or is too slow.
+        let Ok(mut http2) = greeted else { return };
+        let mut serving = Serving {
+            entrance,
+            at_once: AtOnce::new(self.authorizer, self.default_deadline),
+            calls: self.calls,
+            open: Vec::new(),
+            patience: None,
+        };
+        let mut keepalive = http2.ping_pong().map(Keepalive::new);
+        let mut drain_begins = pin!(drain.has_begun());
+        let mut is_draining = false;
+        loop {
+            let goes_on = poll_fn(|cx| {
+                if !is_draining && drain_begins.as_mut().poll(cx).is_ready() {
+                    http2.graceful_shutdown();
+                    is_draining = true;
+                }
+                let is_lost = |keepalive: &mut Keepalive| keepalive.is_lost(cx);
+                if keepalive.as_mut().is_some_and(is_lost) {
+                    return Poll::Ready(false);
+                }
+                serving.accept(&mut http2, cx)
+            });
+            let goes_on = goes_on.await;
+            serving.answer().await;
+            if !goes_on {
+                return;
+            }
+        }
+    }
+}
+
+impl Serving {
+    /// Accepts all calls that have come. Returns whether the connection goes on, or `Pending` while there is nothing to
+    /// do.
+    fn accept(
+        &mut self,
+        http2: &mut Http2Connection<Connection, Bytes>,
+        cx: &mut Context<'_>,
+    ) -> Poll<bool> {
+        loop {
+            match pin!(http2.accept()).poll(cx) {
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.entrance.calls.note();
+                    let call = self.at_once.call(request, respond, self.entrance.may);
+                    self.open.push((call, Due::Nothing));
+                }
+                // The connection is closed, or the client broke the protocol and was told so.
+                Poll::Ready(Some(Err(_)) | None) => return Poll::Ready(false),
+                Poll::Pending => break,
+            }
+        }
+        let mut is_due = false;
+        for (call, due) in &mut self.open {
+            *due = call.due();
+            is_due |= *due != Due::Nothing;
+        }
+        if is_due || self.is_impatient(cx) {
+            return Poll::Ready(true);
+        }
+        Poll::Pending
+    }
+
+    /// Returns whether calls have waited for their bytes for long enough. Then the services take them, which count their
+    /// time.
+    fn is_impatient(&mut self, cx: &mut Context<'_>) -> bool {
+        let has_ended = match &mut self.patience {
+            // PERF: the timer runs on when nothing waits any more. So it is set once in a while and not for each call.
+            Some(timer) => timer.is_elapsed(),
+            None if self.open.is_empty() => false,
+            None => {
+                let timer = self.patience.insert(Box::pin(sleep(PATIENCE)));
+                timer.as_mut().poll(cx).is_ready()
+            }
+        };
+        if !has_ended {
+            return false;
+        }
+        self.patience = None;
+        for (_, due) in &mut self.open {
+            *due = Due::PassOn;
+        }
+        !self.open.is_empty()
+    }
+
+    /// Answers the calls that are due, or lets tasks do so. After each turn the other connections of the thread go on.
+    async fn answer(&mut self) {
+        let mut began = None;
+        for (call, due) in std::mem::take(&mut self.open) {
+            let unanswered = match due {
+                Due::Nothing => {
+                    self.open.push((call, due));
+                    continue;
+                }
+                Due::Answer => self.at_once.answer(call),
+                Due::PassOn => Err(call),
+            };
+            if let Err(call) = unanswered {
+                self.pass_on(call);
+            }
+            let began = began.get_or_insert_with(Instant::now);
+            if began.elapsed() >= TURN {
+                tokio::task::yield_now().await;
+                *began = Instant::now();
+            }
+        }
+    }
+
+    /// Lets the services answer a call, in a task of its own.
+    fn pass_on(&mut self, call: Call) {
+        let Call {
+            request,
+            first,
+            respond,
+            ..
+        } = call;
+        let mut request = request.map(|stream| Body::new(Received { first, stream }));
+        request.extensions_mut().insert(self.entrance.clone());
+        let answering = self.calls.call(request);
+        tokio::spawn(relay(answering, respond));
+    }
+}
+
+/// The pings that show whether the other end is still there.
+struct Keepalive {
+    pings: PingPong,
+    /// Ends when the next ping is due, or when the answer to the last one is overdue.
+    timer: Pin<Box<Sleep>>,
+    is_registered: bool,
+    is_waiting: bool,
+}
+
+impl Keepalive {
+    fn new(pings: PingPong) -> Self {
+        Self {
+            pings,
+            timer: Box::pin(sleep(KEEPALIVE.0)),
+            is_registered: false,
+            is_waiting: false,
+        }
+    }
+
+    /// Sends a ping if one is due. Returns whether the answer to one is overdue.
+    fn is_lost(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.is_waiting && self.pings.poll_pong(cx).is_ready() {
+            self.is_waiting = false;
+            self.set(KEEPALIVE.0);
+        }
+        // The timer is registered once: the task that polls it is always the same.
+        if self.is_registered && !self.timer.is_elapsed() {
+            return false;
+        }
+        self.is_registered = true;
+        if self.timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        if self.is_waiting {
+            return true;
+        }
+        // An error means that the connection ends.
+        self.is_waiting = self.pings.send_ping(Ping::opaque()).is_ok();
+        self.set(KEEPALIVE.1);
+        let _ = self.timer.as_mut().poll(cx);
+        let _ = self.pings.poll_pong(cx);
+        self.is_registered = true;
+        false
+    }
+
+    fn set(&mut self, after: Duration) {
+        self.timer
+            .as_mut()
+            .reset(tokio::time::Instant::now() + after);
+        self.is_registered = false;
+    }
+}
