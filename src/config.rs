@@ -10,6 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -179,6 +180,9 @@ settings! {
         listen: Vec<Address> = Many(Address::from_str), "ADDR", Written::Text(DEFAULT_SERVER),
             "Address for gRPC: IP:PORT (port 0: chosen by the system and logged) or unix:/path; may be repeated",
             "the clients of a sidecar are on its machine, and most examples of gRPC use this port.";
+        health_listen: Option<SocketAddr> = One(read::optional_address), "ADDR", Written::Text("none"),
+            "Address for health checks alone, in plaintext: IP:PORT, for a kubelet that asks the pod's IP",
+            "without Kubernetes nobody needs it; the listeners for gRPC answer health checks, too.";
         insecure_plaintext: bool = One(read::switch), "", Written::Text("false"),
             "Listen without encryption beyond loopback and Unix sockets: anyone on the network path can read and change answers",
             "nobody should open the answers to a network by accident.";
@@ -194,6 +198,9 @@ settings! {
         callers: Vec<Caller> = List(Caller::from_str), "LIST", Written::Text("anyone"),
             "Who may ask: a SPIFFE id or a DNS name of the client certificate, or uid:N or gid:N at a Unix socket, each with =authorize (the default) or =disclose (also calls that disclose policies, from anywhere); with commas, or repeated",
             "whoever reaches a sidecar is on its machine, and the listeners say who reaches it.";
+        pre_stop_delay: Duration = One(duration), "DURATION", Written::Text("0s"),
+            "How long calls are still taken after SIGTERM, while health checks say that the server does not serve",
+            "the clients of a sidecar are in its pod and find it without a load balancer, which would need time to notice.";
         drain_timeout: Duration = One(duration), "DURATION", Written::Text("5s"),
             "How long calls in flight may take after SIGTERM",
             "it is several times the default deadline, and short beside the 30 s that Kubernetes gives a pod to end.";
@@ -240,6 +247,21 @@ settings! {
         max_connections: usize = One(read::connections), "N", Written::Count(1024),
             "The most open connections; further ones are closed at once",
             "a sidecar has few clients with a connection or two each; this leaves room for pools, and bounds the memory of connections that do nothing.";
+        max_questions_in_flight: usize = One(read::count), "N", Written::Count(1024),
+            "The most calls with questions in flight; further ones get RESOURCE_EXHAUSTED",
+            "an ordinary question is answered when it is read and never waits; so many others are more than a sidecar's clients have.";
+        max_unfinished_bytes: usize = One(read::size), "SIZE", Written::Bytes(64 * 1024 * 1024),
+            "Memory for messages that have not come whole; beyond it, calls get RESOURCE_EXHAUSTED",
+            "sixteen of the longest messages fit in, and it bounds the memory that slow clients can hold together.";
+        max_connection_age: Duration = One(duration), "DURATION", Written::Text("1h"),
+            "The age, give or take a tenth, at which a connection is told to begin no more calls; 0s: any age",
+            "a certificate that is revoked ends with its connections, and clients connect anew without a failed call.";
+        max_connection_age_grace: Duration = One(duration), "DURATION", Written::Text("30s"),
+            "How long the calls of a connection may take once it has reached its age",
+            "it is the longest deadline of a call that does not last as long as its client wants.";
+        max_connection_idle: Duration = One(duration), "DURATION", Written::Text("30m"),
+            "How long a connection may stay open without a call; 0s: any time",
+            "clients that keep a connection for the next call lose little, and those that have forgotten theirs free its place.";
         socket_mode: u32 = One(read::mode), "MODE", Written::Text("0660"),
             "Who may connect to a Unix socket: the octal mode of its file",
             "the group may connect, because containers of a pod share a group (`fsGroup`) and not a user; nobody else may.";

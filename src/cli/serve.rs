@@ -163,6 +163,12 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         }
     }
     readiness.draining();
+    if !config.pre_stop_delay.is_zero() {
+        let delay = config.pre_stop_delay;
+        tracing::info!(delay_ms = delay.as_millis(), "calls are still taken");
+        // A second signal ends the delay.
+        let _ = tokio::time::timeout(delay, stop_signals.second_signal()).await;
+    }
     end_at_the_latest(config.drain_timeout.saturating_add(FAREWELL));
     tracing::info!("draining");
     let _ = stop.send(()); // fails only if the server has ended by itself
@@ -184,15 +190,6 @@ async fn drain(
     timeout: Duration,
     in_flight: &InFlight,
 ) {
-    let second_signal = async {
-        let first = Instant::now();
-        loop {
-            stop_signals.signal().await;
-            if first.elapsed() >= SECOND_SIGNAL_AFTER {
-                return;
-            }
-        }
-    };
     tokio::select! {
         _ = serving => tracing::info!("drained"),
         () = tokio::time::sleep(timeout) => match in_flight.n_calls() {
@@ -201,7 +198,7 @@ async fn drain(
                 tracing::warn!(n_calls, "calls were still in flight when the drain timeout was over");
             }
         },
-        () = second_signal => tracing::warn!("stopped by a second signal"),
+        () = stop_signals.second_signal() => tracing::warn!("stopped by a second signal"),
     }
 }
 
@@ -291,6 +288,17 @@ impl Stop {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
         })
+    }
+
+    /// Waits for another signal after the first, which has just come.
+    async fn second_signal(&mut self) {
+        let first = Instant::now();
+        loop {
+            self.signal().await;
+            if first.elapsed() >= SECOND_SIGNAL_AFTER {
+                return;
+            }
+        }
     }
 
     /// Waits for the next of these signals.

@@ -34,6 +34,13 @@ pub const MAX_MAX_CONNECTIONS: usize = 1 << 20;
 /// without this limit a silent one would count towards the most connections for ever.
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The most connections for health checks alone. They count apart, so that clients which hold all other connections
+/// keep no kubelet away.
+pub const MAX_HEALTH_CONNECTIONS: usize = 16;
+
+/// After which time a client should retry a call that was refused because the server is overloaded.
+pub const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
+
 /// How long the TLS handshake of a new connection may take. It needs two ways across the network.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -1,10 +1,12 @@
 //! The parsers of settings.
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use super::address::Address;
 use super::fixed::{MAX_MAX_CONNECTIONS, MAX_WORKER_THREADS};
 
 /// Reads `true` or `false`.
@@ -109,6 +111,17 @@ pub(super) fn optional_path(text: &str) -> anyhow::Result<Option<PathBuf>> {
         "" => bail!("must be the path of a file, or `none`"),
         "none" => Ok(None),
         _ => path(text).map(Some),
+    }
+}
+
+/// Reads a TCP address that need not be given; `None` for `none`.
+pub(super) fn optional_address(text: &str) -> anyhow::Result<Option<SocketAddr>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.parse()? {
+        Address::Unix(_) => bail!("must be IP:PORT, which a kubelet can reach, or `none`"),
+        Address::Tcp(address) => Ok(Some(address)),
     }
 }
 

@@ -115,7 +115,7 @@ impl AtOnce {
         may: May,
     ) -> Call {
         let deadline = match may {
-            May::Nothing => None,
+            May::CheckHealth | May::Nothing => None,
             May::Authorize | May::Disclose => self.ordinary(&request),
         };
         Call {

@@ -1,6 +1,7 @@
 //! Sockets: this module binds them, and removes those that a server left behind.
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,6 +20,8 @@ pub(super) enum Listener {
         listener: TcpListener,
         /// Without it, the listener speaks plaintext.
         tls: Option<Arc<Tls>>,
+        /// Whether it is for health checks alone.
+        is_for_health: bool,
     },
     Unix {
         listener: UnixListener,
@@ -70,7 +73,15 @@ impl Listener {
                 let listener = TcpListener::bind(tcp).await.with_context(failed)?;
                 let bound = Address::Tcp(listener.local_addr().with_context(failed)?);
                 let tls = tls.cloned();
-                (Self::Tcp { listener, tls }, bound)
+                let is_for_health = false;
+                (
+                    Self::Tcp {
+                        listener,
+                        tls,
+                        is_for_health,
+                    },
+                    bound,
+                )
             }
             Address::Unix(path) => {
                 remove_stale_socket(path).await.with_context(failed)?;
@@ -84,6 +95,30 @@ impl Listener {
         let tls = matches!(&listener, Self::Tcp { tls: Some(_), .. });
         tracing::info!(address = %bound, tls, "listening for gRPC");
         Ok(listener)
+    }
+
+    /// Binds `address` for health checks alone. They are in plaintext.
+    pub(super) async fn bind_for_health(address: SocketAddr) -> anyhow::Result<Self> {
+        let failed = || format!("cannot listen on `{address}` for health checks");
+        let listener = TcpListener::bind(address).await.with_context(failed)?;
+        let bound = listener.local_addr().with_context(failed)?;
+        tracing::info!(address = %bound, "listening for health checks");
+        Ok(Self::Tcp {
+            listener,
+            tls: None,
+            is_for_health: true,
+        })
+    }
+
+    /// Returns whether it is for health checks alone.
+    pub(super) fn is_for_health(&self) -> bool {
+        matches!(
+            self,
+            Self::Tcp {
+                is_for_health: true,
+                ..
+            }
+        )
     }
 
     /// Returns what the connections speak TLS with, if they do.

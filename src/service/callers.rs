@@ -10,6 +10,8 @@ use crate::config::{Caller, Rights, Who};
 /// What the calls of a connection may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum May {
+    /// Health checks only, since the listener serves nothing else.
+    CheckHealth,
     /// Health checks only.
     Nothing,
     /// All calls but those that disclose policies (S-12).

@@ -1,5 +1,5 @@
 //! The layer that every call passes before a service sees it. It refuses requests that are not gRPC calls, sets the
-//! call's deadline, limits the length of its messages, and counts the call on its connection.
+//! call's deadline, and limits the length of its messages.
 //!
 //! tonic's services have only one message limit for all calls; this layer holds each call to its own limit before it
 //! keeps any bytes.
@@ -20,13 +20,14 @@ use tower_service::Service;
 
 use super::callers::May;
 use super::convert;
-use super::drain::{Call, Entrance};
+use super::drain::Entrance;
 use crate::config::{
     AUXILIARY_DEADLINE, INTERACTIVE_DEADLINE, LONGEST_DEADLINE, MAX_AUXILIARY_BYTES,
     MAX_SIMULATION_BYTES, STREAM_WINDOW_BYTES,
 };
 use held::Held;
 use limited::Limited;
+pub(super) use limited::Unfinished;
 
 mod held;
 mod limited;
@@ -75,6 +76,10 @@ pub(super) struct Bounds {
     pub(super) max_question_bytes: usize,
     /// The longest message of any call. tonic answers OUT_OF_RANGE to a longer one.
     pub(super) max_message_bytes: usize,
+    /// The most calls in flight; beyond it, calls with questions are refused.
+    pub(super) max_in_flight: usize,
+    /// The memory for messages that have not come whole.
+    pub(super) unfinished: Arc<Unfinished>,
 }
 
 /// The bounds of the calls of one method.
@@ -86,6 +91,8 @@ struct Rules {
     /// The longest message.
     max_bytes: usize,
     kind: Kind,
+    /// Whether it asks for decisions. Such calls are refused first when there are too many.
+    is_question: bool,
 }
 
 /// What the calls of a method need besides a deadline and a limit.
@@ -110,6 +117,7 @@ impl Bounds {
             deadline,
             max_bytes,
             kind,
+            is_question: matches!(method, "Authorize" | "BatchAuthorize" | "StreamAuthorize"),
         };
         let of_question = self.max_question_bytes;
         match method {
@@ -156,13 +164,26 @@ where
         let entrance = request.extensions().get::<Entrance>().cloned();
         let may = entrance.as_ref().map(|entrance| entrance.may);
         let path = request.uri().path();
-        if may == Some(May::Nothing) && !path.starts_with(HEALTH) {
-            return Box::pin(std::future::ready(
-                Ok(convert::unknown_caller().into_http()),
-            ));
+        if !path.starts_with(HEALTH) {
+            let refusal = match may {
+                Some(May::CheckHealth) => Some(convert::only_health()),
+                Some(May::Nothing) => Some(convert::unknown_caller()),
+                _ => None,
+            };
+            if let Some(refusal) = refusal {
+                return Box::pin(std::future::ready(Ok(refusal.into_http())));
+            }
         }
         let method = path.rsplit('/').next();
         let rules = self.bounds.of(method.unwrap_or_default());
+        let n_in_flight = |entrance: &Entrance| entrance.calls.drain.n_calls();
+        if rules.is_question && entrance.as_ref().map_or(0, n_in_flight) > self.bounds.max_in_flight
+        {
+            return Box::pin(std::future::ready(Ok(convert::overloaded(
+                "too many questions are in flight",
+            )
+            .into_http())));
+        }
         let given = match client_timeout(request.headers()) {
             Ok(Some(Duration::ZERO)) => {
                 return Box::pin(std::future::ready(Ok(deadline_exceeded())));
@@ -176,21 +197,18 @@ where
             }
         };
         let deadline = given.unwrap_or(rules.deadline).min(LONGEST_DEADLINE);
-        let call = entrance.as_ref().map(|entrance| entrance.calls.begin());
         match (rules.kind, entrance) {
-            (Kind::Batch, Some(entrance)) => Box::pin(in_time(
-                deadline,
-                self.batch(request, rules, entrance, call),
-                None,
-            )),
+            (Kind::Batch, Some(entrance)) => {
+                Box::pin(in_time(deadline, self.batch(request, rules, entrance)))
+            }
             (Kind::Interactive, Some(entrance)) => {
                 if entrance.may < May::Disclose {
                     // S-12: a caller who may not make the call is refused before it can take a permit.
                     return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
                 }
                 let deadline = deadline.min(INTERACTIVE_DEADLINE);
-                let answer = self.interactive(request, rules, entrance, call);
-                Box::pin(in_time(deadline, answer, None))
+                let answer = self.interactive(request, rules, entrance);
+                Box::pin(in_time(deadline, answer))
             }
             (kind, _) => {
                 let mut request = request.map(|body| self.limited(body, rules, None));
@@ -198,7 +216,7 @@ where
                 if let Some(until) = until.filter(|_| kind == Kind::Stream) {
                     request.extensions_mut().insert(Until(until));
                 }
-                Box::pin(in_time(deadline, self.inner.call(request), call))
+                Box::pin(in_time(deadline, self.inner.call(request)))
             }
         }
     }
@@ -212,7 +230,14 @@ where
 {
     fn limited(&self, body: Body, rules: Rules, is_late: Option<Pin<Box<Sleep>>>) -> Body {
         let most = self.bounds.max_message_bytes;
-        Body::new(Limited::new(body, rules.max_bytes, most, is_late))
+        let unfinished = Arc::clone(&self.bounds.unfinished);
+        Body::new(Limited::new(
+            body,
+            rules.max_bytes,
+            most,
+            unfinished,
+            is_late,
+        ))
     }
 
     /// Answers a call with many questions. It waits for its permit before it keeps any byte of them.
@@ -221,7 +246,6 @@ where
         request: Request<Body>,
         rules: Rules,
         entrance: Entrance,
-        call: Option<Call>,
     ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<S> {
         let request = request.map(|body| self.limited(body, rules, None));
         let mut inner = self.inner.clone();
@@ -236,7 +260,7 @@ where
                 return Ok(answer);
             }
             // The client must also read a long answer in time.
-            Ok(answer.map(|body| Body::new(Held::of(body, place, call))))
+            Ok(answer.map(|body| Body::new(Held::of(body, place))))
         }
     }
 
@@ -246,7 +270,6 @@ where
         request: Request<Body>,
         rules: Rules,
         entrance: Entrance,
-        call: Option<Call>,
     ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<S> {
         let own_place = Arc::clone(&entrance.calls.place);
         let places = Arc::clone(&self.bounds.places);
@@ -265,21 +288,19 @@ where
             request.extensions_mut().insert(place.clone());
             let answer = calls.inner.call(request).await?;
             // The client must also read its answer in time.
-            Ok(answer.map(|body| Body::new(Held::of(body, place, call))))
+            Ok(answer.map(|body| Body::new(Held::of(body, place))))
         }
     }
 }
 
-/// Returns `answer` if it comes before the deadline, else DEADLINE_EXCEEDED. The call counts as in flight until then.
+/// Returns `answer` if it comes before the deadline, else DEADLINE_EXCEEDED.
 fn in_time(
     deadline: Duration,
     answer: impl Future<Output = Result<Response<Body>, Infallible>>,
-    call: Option<Call>,
 ) -> impl Future<Output = Result<Response<Body>, Infallible>> {
     // The clock starts here and not at the first poll.
     let answer = tokio::time::timeout(deadline, answer);
     async move {
-        let _call = call;
         match answer.await {
             Ok(answer) => answer.map(readable),
             Err(_) => Ok(deadline_exceeded()),
@@ -352,321 +373,4 @@ pub(super) fn client_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Ma
 }
 
 #[cfg(test)]
-mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
-
-    use http_body::Frame;
-    use tonic::codegen::Bytes;
-
-    use super::held::MAX_PIECE_BYTES;
-    use super::*;
-    use crate::config::TIME_TO_READ;
-
-    fn timeout(text: &str) -> Result<Option<Duration>, Malformed> {
-        client_timeout(&HeaderMap::from_iter([(
-            "grpc-timeout".parse().unwrap(),
-            text.parse().unwrap(),
-        )]))
-    }
-
-    #[test]
-    fn timeouts_are_read_as_grpc_writes_them() {
-        assert_eq!(timeout("3S"), Ok(Some(Duration::from_secs(3))));
-        assert_eq!(
-            timeout("99999999H"),
-            Ok(Some(Duration::from_secs(99_999_999 * 3600)))
-        );
-        assert_eq!(timeout("82f"), Err(Malformed));
-        for malformed in ["", "S", "3", "-3S", "123456789S", "3s", "3 S", "+3S"] {
-            assert_eq!(timeout(malformed), Err(Malformed), "{malformed}");
-        }
-        assert_eq!(timeout("500u"), Ok(Some(Duration::from_micros(500))));
-        assert_eq!(timeout("500m"), Ok(Some(Duration::from_millis(500))));
-        assert_eq!(client_timeout(&HeaderMap::new()), Ok(None));
-    }
-
-    /// Never answers.
-    #[derive(Clone)]
-    struct Never;
-
-    impl Service<Request<Body>> for Never {
-        type Response = Response<Body>;
-        type Error = Infallible;
-        type Future = std::future::Pending<Result<Response<Body>, Infallible>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, _: Request<Body>) -> Self::Future {
-            std::future::pending()
-        }
-    }
-
-    /// Reads the question and answers with this many bytes.
-    #[derive(Clone)]
-    struct Answers(usize);
-
-    impl Service<Request<Body>> for Answers {
-        type Response = Response<Body>;
-        type Error = Infallible;
-        type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-        fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn call(&mut self, request: Request<Body>) -> Self::Future {
-            let n_bytes = self.0;
-            Box::pin(async move {
-                let mut question = request.into_body();
-                while let Some(frame) = frame_of(&mut question).await {
-                    if let Err(status) = frame {
-                        return Ok(status.into_http());
-                    }
-                }
-                let answer = Some(Bytes::from(vec![7; n_bytes]));
-                Ok(Response::new(Body::new(Sent(answer))))
-            })
-        }
-    }
-
-    /// A body of one piece. Without the piece, the body never ends.
-    struct Sent(Option<Bytes>);
-
-    impl http_body::Body for Sent {
-        type Data = Bytes;
-        type Error = Status;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-            match self.0.as_mut() {
-                None => Poll::Pending,
-                Some(bytes) if bytes.is_empty() => Poll::Ready(None),
-                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
-            }
-        }
-    }
-
-    async fn frame_of(body: &mut Body) -> Option<Result<Frame<Bytes>, Status>> {
-        std::future::poll_fn(|cx| http_body::Body::poll_frame(Pin::new(&mut *body), cx)).await
-    }
-
-    fn explain(entrance: &Entrance, question: Body) -> Request<Body> {
-        Request::post("/iamd.v1.AuthorizationService/Explain")
-            .header("content-type", "application/grpc")
-            .header("grpc-timeout", "99999999H")
-            .extension(entrance.clone())
-            .body(question)
-            .unwrap()
-    }
-
-    fn entrance(may: May) -> Entrance {
-        Entrance {
-            may,
-            calls: Arc::default(),
-        }
-    }
-
-    fn code(answer: &Response<Body>) -> Option<&str> {
-        let code = answer.headers().get("grpc-status");
-        code.map(|code| code.to_str().unwrap())
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn no_client_sets_a_deadline_of_years() {
-        let mut service = Calls {
-            inner: Never,
-            bounds: bounds(),
-        };
-        let start = Instant::now();
-        let call = authorize().header("grpc-timeout", "99999999H");
-        let answer = service.call(call.body(Body::empty()).unwrap()).await;
-        assert_eq!(code(&answer.unwrap()), Some("4"));
-        assert_eq!(start.elapsed(), LONGEST_DEADLINE);
-        let start = Instant::now();
-        let answer = service
-            .call(explain(&entrance(May::Disclose), Body::empty()))
-            .await;
-        assert_eq!(code(&answer.unwrap()), Some("4"));
-        assert_eq!(start.elapsed(), INTERACTIVE_DEADLINE);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_holds_permits_must_send_its_question() {
-        let mut service = Calls {
-            inner: Answers(1),
-            bounds: bounds(),
-        };
-        let start = Instant::now();
-        let unsent = service.call(explain(&entrance(May::Disclose), Body::new(Sent(None))));
-        let unsent = tokio::spawn(unsent);
-        tokio::task::yield_now().await;
-        // S-12: a caller who may only authorize neither waits for the permit nor takes it.
-        let stranger = service.call(explain(&entrance(May::Authorize), Body::new(Sent(None))));
-        assert_eq!(code(&stranger.await.unwrap()), Some("7"));
-        assert_eq!(start.elapsed(), Duration::ZERO);
-        let next = service
-            .call(explain(&entrance(May::Disclose), Body::empty()))
-            .await;
-        assert_eq!(code(&next.unwrap()), None, "an answer");
-        assert_eq!(start.elapsed(), AUXILIARY_DEADLINE);
-        assert_eq!(code(&unsent.await.unwrap().unwrap()), Some("4"));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_client_that_holds_permits_must_read_its_answer() {
-        let mut service = Calls {
-            inner: Answers(2 * MAX_PIECE_BYTES + 1),
-            bounds: bounds(),
-        };
-        let entrance = entrance(May::Disclose);
-        let mut read = async |entrance: &Entrance| {
-            let answer = service.call(explain(entrance, Body::empty())).await;
-            answer.unwrap().into_body()
-        };
-        let start = Instant::now();
-        let mut unread = read(&entrance).await;
-        let first = frame_of(&mut unread).await.unwrap().unwrap();
-        assert_eq!(first.into_data().unwrap().len(), MAX_PIECE_BYTES);
-        assert_eq!(entrance.calls.n_open(), 1, "a drain waits for it");
-        let mut next = read(&entrance).await;
-        assert_eq!(start.elapsed(), TIME_TO_READ, "there is one place");
-        let left = frame_of(&mut unread).await.unwrap();
-        assert_eq!(left.unwrap_err().code(), tonic::Code::DeadlineExceeded);
-        let mut lengths = Vec::new();
-        while let Some(frame) = frame_of(&mut next).await {
-            lengths.push(frame.unwrap().into_data().unwrap().len());
-        }
-        assert_eq!(lengths, [MAX_PIECE_BYTES, MAX_PIECE_BYTES, 1]);
-        drop(next);
-        assert_eq!(entrance.calls.n_open(), 0);
-        read(&entrance).await;
-        assert_eq!(start.elapsed(), TIME_TO_READ, "what is read keeps nothing");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_gets_the_whole_answer_unless_it_takes_too_long() {
-        let mut service = Calls {
-            inner: Answers(100 * MAX_PIECE_BYTES),
-            bounds: bounds(),
-        };
-        let start = Instant::now();
-        let answer = service
-            .call(explain(&entrance(May::Disclose), Body::empty()))
-            .await;
-        let mut answer = answer.unwrap().into_body();
-        while frame_of(&mut answer).await.unwrap().is_ok() {
-            tokio::time::sleep(TIME_TO_READ - Duration::from_secs(1)).await;
-        }
-        let took = start.elapsed();
-        assert!(took >= LONGEST_DEADLINE && took < LONGEST_DEADLINE + TIME_TO_READ);
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_takes_too_long_is_deadline_exceeded() {
-        let mut service = Calls {
-            inner: Never,
-            bounds: bounds(),
-        };
-        let start = Instant::now();
-        let call = authorize();
-        let answer = service
-            .call(call.body(Body::empty()).unwrap())
-            .await
-            .unwrap();
-        assert_eq!(answer.headers().get("grpc-status").unwrap(), "4");
-        assert!(start.elapsed() < Duration::from_secs(2));
-        let call = authorize().header("grpc-timeout", "5S");
-        let answer = service
-            .call(call.body(Body::empty()).unwrap())
-            .await
-            .unwrap();
-        assert_eq!(answer.headers().get("grpc-status").unwrap(), "4");
-        assert!(
-            start.elapsed() >= Duration::from_secs(6),
-            "the client's own deadline is not shortened"
-        );
-        let call = authorize().header("grpc-timeout", "1S");
-        let answer = service.call(call.body(Body::empty()).unwrap());
-        tokio::time::advance(Duration::from_secs(1)).await;
-        let start = Instant::now();
-        answer.await.unwrap();
-        assert_eq!(
-            start.elapsed(),
-            Duration::ZERO,
-            "the clock starts with the call"
-        );
-    }
-
-    fn bounds() -> Bounds {
-        Bounds {
-            places: Arc::new(Semaphore::new(1)),
-            default_deadline: Duration::from_secs(1),
-            max_question_bytes: 10,
-            max_message_bytes: 20,
-        }
-    }
-
-    #[test]
-    fn each_call_has_rules_of_its_own() {
-        let rules = |method: &str| {
-            let rules = bounds().of(method);
-            (rules.deadline, rules.max_bytes, rules.kind)
-        };
-        let of_authorize = (Duration::from_secs(1), 10, Kind::Plain);
-        assert_eq!(rules("Authorize"), of_authorize);
-        let of_batch = (INTERACTIVE_DEADLINE, 20, Kind::Batch);
-        assert_eq!(rules("BatchAuthorize"), of_batch);
-        // One byte for the key, and one for the length.
-        let of_stream = (LONGEST_DEADLINE, 12, Kind::Stream);
-        assert_eq!(rules("StreamAuthorize"), of_stream);
-        let of_explain = (INTERACTIVE_DEADLINE, 10, Kind::Interactive);
-        assert_eq!(rules("Explain"), of_explain);
-        let of_simulate = (
-            INTERACTIVE_DEADLINE,
-            MAX_SIMULATION_BYTES,
-            Kind::Interactive,
-        );
-        assert_eq!(rules("Simulate"), of_simulate);
-        let of_auxiliary = (AUXILIARY_DEADLINE, MAX_AUXILIARY_BYTES, Kind::Plain);
-        assert_eq!(rules("Check"), of_auxiliary);
-    }
-
-    fn authorize() -> tonic::codegen::http::request::Builder {
-        Request::post("/iamd.v1.AuthorizationService/Authorize")
-            .header("content-type", "application/grpc")
-    }
-
-    #[test]
-    fn only_a_grpc_call_is_one() {
-        let ask = |method: Method, content_type: &str| {
-            let request = Request::builder()
-                .method(method)
-                .header("content-type", content_type);
-            let refusal = no_call(&request.body(Body::empty()).unwrap());
-            refusal.map(|refusal| refusal.status().as_u16())
-        };
-        for fine in [
-            "application/grpc",
-            "application/grpc+proto",
-            "application/grpc;x",
-        ] {
-            assert_eq!(ask(Method::POST, fine), None, "{fine}");
-        }
-        for odd in [
-            "text/plain",
-            "application/grpc-web",
-            "application/grpc-web+proto",
-            "",
-            "application/grpcx",
-        ] {
-            assert_eq!(ask(Method::POST, odd), Some(415), "{odd}");
-        }
-        assert_eq!(ask(Method::GET, "application/grpc"), Some(405));
-        let without = Request::post("/").body(Body::empty()).unwrap();
-        assert_eq!(no_call(&without).unwrap().status(), 415);
-    }
-}
+mod tests;

@@ -15,7 +15,7 @@ use crate::authorizer::{
     self, Answer, Outcome, Question, Refusal, RefusalKind, SessionFacts, Simulation, StatementName,
     Value,
 };
-use crate::config::{Limits, MAX_SIMULATION_BYTES, NOT_READY_RETRY};
+use crate::config::{Limits, MAX_SIMULATION_BYTES, NOT_READY_RETRY, OVERLOADED_RETRY};
 use crate::engine::decision::Reason;
 use crate::language::document::PolicyType;
 
@@ -407,6 +407,18 @@ pub(super) fn not_permitted() -> Status {
 pub(super) fn unknown_caller() -> Status {
     let message = "the setting `callers` of this server does not name this caller";
     Status::with_error_details(Code::PermissionDenied, message, error_info("NOT_PERMITTED"))
+}
+
+/// Returns `UNIMPLEMENTED`, for any other call on a listener for health checks.
+pub(super) fn only_health() -> Status {
+    Status::unimplemented("this address serves health checks alone: ask at an address of `listen`")
+}
+
+/// Returns `RESOURCE_EXHAUSTED`, for a call that is refused since the server has too much to do. `why` says of what.
+pub(super) fn overloaded(why: &str) -> Status {
+    let mut details = error_info("OVERLOADED");
+    details.set_retry_info(Some(OVERLOADED_RETRY));
+    Status::with_error_details(Code::ResourceExhausted, why, details)
 }
 
 /// Returns `INTERNAL`, for a fault of iamd. The log says what went wrong; the answer does not.

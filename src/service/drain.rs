@@ -95,8 +95,12 @@ impl OpenCalls {
         self.drain.has_begun().await;
     }
 
-    /// Returns how many are in flight.
-    #[cfg(test)]
+    /// Returns how many the connection has brought.
+    pub(super) fn n_begun(&self) -> usize {
+        self.n_begun.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many are in flight and were not answered at once.
     pub(super) fn n_open(&self) -> usize {
         self.n_open.load(Ordering::Relaxed)
     }

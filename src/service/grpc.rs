@@ -235,7 +235,7 @@ mod tests {
 
     use http_body::Body as _;
 
-    use super::super::calls::{Bounds, Calls};
+    use super::super::calls::{Bounds, Calls, Unfinished};
     use super::super::health::Readiness;
     use super::super::pb::authorization_service_server::AuthorizationServiceServer;
     use super::*;
@@ -297,6 +297,8 @@ mod tests {
                 default_deadline: Duration::from_secs(1),
                 max_question_bytes: 10,
                 max_message_bytes: 20,
+                max_in_flight: 100,
+                unfinished: Arc::new(Unfinished::new(1 << 20)),
             },
         };
         for method in ["Explain", "Simulate"] {
@@ -337,6 +339,8 @@ mod tests {
                 default_deadline: Duration::from_secs(1),
                 max_question_bytes: 10,
                 max_message_bytes: 20,
+                max_in_flight: 100,
+                unfinished: Arc::new(Unfinished::new(1 << 20)),
             },
         };
         let mut call = call("WatchRevision", "1S");

@@ -16,7 +16,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use h2::server::{Builder, Connection as Http2Connection};
-use h2::{Ping, PingPong};
 use tokio::time::{Sleep, sleep};
 use tonic::body::Body;
 use tonic::codegen::Bytes;
@@ -27,11 +26,12 @@ use super::at_once::{AtOnce, Call, Due};
 use super::calls::Calls;
 use super::connection::Connection;
 use super::drain::Entrance;
+use super::life::{Ages, Life, Stage};
 use super::relay::{Received, relay};
 use crate::authorizer::Authorizer;
 use crate::config::{
-    Config, KEEPALIVE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
-    MAX_PENDING_RESET_STREAMS, MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES, TURN,
+    Config, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS, MAX_PENDING_RESET_STREAMS,
+    MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES, TURN,
 };
 
 /// What all connections of a server have in common.
@@ -40,6 +40,7 @@ pub(super) struct Http2 {
     builder: Builder,
     authorizer: Arc<Authorizer>,
     default_deadline: Duration,
+    ages: Ages,
     calls: Calls<Routes>,
 }
 
@@ -79,6 +80,7 @@ impl Http2 {
             builder,
             authorizer,
             default_deadline: config.default_deadline,
+            ages: Ages::of(config),
             calls,
         }
     }
@@ -100,7 +102,7 @@ impl Http2 {
             open: Vec::new(),
             patience: None,
         };
-        let mut keepalive = http2.ping_pong().map(Keepalive::new);
+        let mut life = Life::new(http2.ping_pong(), self.ages);
         let mut drain_begins = pin!(drain.has_begun());
         let mut is_draining = false;
         loop {
@@ -109,9 +111,14 @@ impl Http2 {
                     http2.graceful_shutdown();
                     is_draining = true;
                 }
-                let is_lost = |keepalive: &mut Keepalive| keepalive.is_lost(cx);
-                if keepalive.as_mut().is_some_and(is_lost) {
-                    return Poll::Ready(false);
+                match life.stage(cx, &serving.entrance.calls) {
+                    Stage::Open => {}
+                    Stage::Over if is_draining => {}
+                    Stage::Over => {
+                        http2.graceful_shutdown();
+                        is_draining = true;
+                    }
+                    Stage::Cut => return Poll::Ready(false),
                 }
                 serving.accept(&mut http2, cx)
             });
@@ -210,60 +217,12 @@ impl Serving {
         } = call;
         let mut request = request.map(|stream| Body::new(Received { first, stream }));
         request.extensions_mut().insert(self.entrance.clone());
+        // It is in flight until the client has its answer.
+        let in_flight = self.entrance.calls.begin();
         let answering = self.calls.call(request);
-        tokio::spawn(relay(answering, respond));
-    }
-}
-
-/// The pings that show whether the other end is still there.
-struct Keepalive {
-    pings: PingPong,
-    /// Ends when the next ping is due, or when the answer to the last one is overdue.
-    timer: Pin<Box<Sleep>>,
-    is_registered: bool,
-    is_waiting: bool,
-}
-
-impl Keepalive {
-    fn new(pings: PingPong) -> Self {
-        Self {
-            pings,
-            timer: Box::pin(sleep(KEEPALIVE.0)),
-            is_registered: false,
-            is_waiting: false,
-        }
-    }
-
-    /// Sends a ping if one is due. Returns whether the answer to one is overdue.
-    fn is_lost(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.is_waiting && self.pings.poll_pong(cx).is_ready() {
-            self.is_waiting = false;
-            self.set(KEEPALIVE.0);
-        }
-        // The timer is registered once: the task that polls it is always the same.
-        if self.is_registered && !self.timer.is_elapsed() {
-            return false;
-        }
-        self.is_registered = true;
-        if self.timer.as_mut().poll(cx).is_pending() {
-            return false;
-        }
-        if self.is_waiting {
-            return true;
-        }
-        // An error means that the connection ends.
-        self.is_waiting = self.pings.send_ping(Ping::opaque()).is_ok();
-        self.set(KEEPALIVE.1);
-        let _ = self.timer.as_mut().poll(cx);
-        let _ = self.pings.poll_pong(cx);
-        self.is_registered = true;
-        false
-    }
-
-    fn set(&mut self, after: Duration) {
-        self.timer
-            .as_mut()
-            .reset(tokio::time::Instant::now() + after);
-        self.is_registered = false;
+        tokio::spawn(async move {
+            let _in_flight = in_flight;
+            relay(answering, respond).await;
+        });
     }
 }

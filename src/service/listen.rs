@@ -7,7 +7,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::bind::Listener;
-use super::callers::may;
+use super::callers::{May, may};
 use super::connection::Connection;
 use super::drain::Drain;
 use super::http2::Http2;
@@ -22,6 +22,8 @@ pub(super) struct Acceptor {
     pub(super) callers: Arc<[Caller]>,
     /// One permit for each connection that may be open.
     pub(super) places: Arc<Semaphore>,
+    /// The same for health checks.
+    pub(super) health_places: Arc<Semaphore>,
     pub(super) drain: Arc<Drain>,
     pub(super) workers: Arc<Workers>,
 }
@@ -32,10 +34,16 @@ impl Acceptor {
     pub(super) async fn accept_all(&self, listener: &Listener) {
         let mut was_full = false;
         let is_local = listener.is_local();
+        let is_for_health = listener.is_for_health();
+        let places = if is_for_health {
+            &self.health_places
+        } else {
+            &self.places
+        };
         loop {
             match listener.accept().await {
                 Ok(socket) => {
-                    let place = Arc::clone(&self.places).try_acquire_owned();
+                    let place = Arc::clone(places).try_acquire_owned();
                     let is_full = place.is_err();
                     if is_full && !was_full {
                         tracing::warn!(
@@ -46,6 +54,7 @@ impl Acceptor {
                     let Ok(place) = place else { continue };
                     let new = New {
                         is_local,
+                        is_for_health,
                         callers: Arc::clone(&self.callers),
                         place,
                         drain: Arc::clone(&self.drain),
@@ -71,6 +80,7 @@ impl Acceptor {
 /// What a connection has besides its socket.
 struct New {
     is_local: bool,
+    is_for_health: bool,
     callers: Arc<[Caller]>,
     place: OwnedSemaphorePermit,
     drain: Arc<Drain>,
@@ -101,7 +111,11 @@ impl New {
                 return None;
             }
         };
-        let may = may(&self.callers, &socket, self.is_local);
+        let may = if self.is_for_health {
+            May::CheckHealth
+        } else {
+            may(&self.callers, &socket, self.is_local)
+        };
         Some(Connection::new(socket, may, self.place, self.drain))
     }
 }

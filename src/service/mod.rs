@@ -23,6 +23,7 @@ mod grpc;
 mod health;
 mod http2;
 pub mod json;
+mod life;
 mod listen;
 mod lists;
 mod relay;

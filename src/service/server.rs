@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 
 use super::bind::Listener;
-use super::calls::{Bounds, Calls};
+use super::calls::{Bounds, Calls, Unfinished};
 use super::drain::Drain;
 use super::grpc::Grpc;
 pub use super::health::Readiness;
@@ -22,7 +22,7 @@ use super::status::Reporter;
 use super::tls::Tls;
 use super::workers::Workers;
 use crate::authorizer::Authorizer;
-use crate::config::{Config, MAX_SIMULATIONS_RECEIVED};
+use crate::config::{Config, MAX_HEALTH_CONNECTIONS, MAX_SIMULATIONS_RECEIVED};
 use crate::state::SharedState;
 
 /// Bound sockets. The system keeps connections waiting until they are served.
@@ -53,6 +53,9 @@ impl Listeners {
         let mut listeners = Vec::with_capacity(config.listen.len());
         for address in &config.listen {
             listeners.push(Listener::bind(address, config.socket_mode, tls.as_ref()).await?);
+        }
+        if let Some(address) = config.health_listen {
+            listeners.push(Listener::bind_for_health(address).await?);
         }
         Ok(Self {
             listeners,
@@ -99,6 +102,8 @@ pub async fn serve(
             default_deadline: config.default_deadline,
             max_question_bytes: config.limits.max_question_bytes,
             max_message_bytes: config.max_message_bytes,
+            max_in_flight: config.max_questions_in_flight,
+            unfinished: Arc::new(Unfinished::new(config.max_unfinished_bytes)),
         },
     };
     let workers = Arc::new(Workers::start(n_threads(config))?);
@@ -106,6 +111,7 @@ pub async fn serve(
         http2: Http2::new(config, authorizer, calls),
         callers: config.callers.as_slice().into(),
         places: Arc::new(Semaphore::new(config.max_connections)),
+        health_places: Arc::new(Semaphore::new(MAX_HEALTH_CONNECTIONS)),
         drain: Arc::clone(drain),
         workers: Arc::clone(&workers),
     });

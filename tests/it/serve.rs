@@ -21,8 +21,8 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt;
 
 use crate::support::{
-    ANN, ORDER, Server, allow, ann_asks, eventually, health, iamd, log_field, ready, revision, run,
-    run_until_it_serves, store_allowing, user, write, write_store,
+    ANN, Client, ORDER, Server, allow, ann_asks, channel_to, eventually, health, iamd, log_field,
+    ready, revision, run, run_until_it_serves, store_allowing, user, write, write_store,
 };
 
 const SERVICE: &str = "iamd.v1.AuthorizationService";
@@ -873,6 +873,69 @@ async fn sigterm_drains_and_ends_well() {
         client.authorize(ann_asks("orders:Get")).await.is_err(),
         "and nobody answers"
     );
+}
+
+/// A load balancer needs time to notice that a server ends. Until then it sends calls.
+#[tokio::test]
+async fn calls_are_taken_until_the_pre_stop_delay_is_over() {
+    let store = store_allowing("orders:Get");
+    let delay = Duration::from_secs(2);
+    let mut server = Server::start_with(
+        store.path(),
+        &["--listen", "127.0.0.1:0", "--pre-stop-delay", "2s"],
+    );
+    server.client().await;
+    let began = Instant::now();
+    server.signal("TERM");
+    let channel = server.channel();
+    eventually("a health check says that it does not serve", async || {
+        let status = health(&channel, "").await.unwrap();
+        (status == ServingStatus::NotServing).then_some(())
+    })
+    .await;
+    let mut late = Client::new(server.channel()); // a connection of its own
+    late.authorize(ann_asks("orders:Get")).await.unwrap();
+    assert!(began.elapsed() < delay, "the machine is too slow");
+    assert_eq!(server.exit_status().code(), Some(0), "{:?}", server.log());
+    assert!(began.elapsed() >= delay, "{:?}", began.elapsed());
+}
+
+/// A kubelet asks the pod's IP, in plaintext. Nothing else may be had there, and other clients keep no kubelet away.
+#[tokio::test]
+async fn the_address_for_health_serves_nothing_else() {
+    let store = store_allowing("orders:Get");
+    let server = Server::start_with(
+        store.path(),
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--health-listen",
+            "0.0.0.0:0",
+            "--max-connections",
+            "1",
+        ],
+    );
+    let address = server.wait_for_log("listening for health checks", |line| {
+        line.contains("listening for health checks")
+            .then(|| log_field(line, "address").unwrap())
+    });
+    let address = address.replace("0.0.0.0", "127.0.0.1");
+    let mut client = server.client().await;
+    client.authorize(ann_asks("orders:Get")).await.unwrap();
+    let channel = channel_to(&address);
+    assert_eq!(health(&channel, "").await, Ok(ServingStatus::Serving));
+    let mut refused = Client::new(channel.clone());
+    let question = ann_asks("orders:Get");
+    let status = refused.authorize(question).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+    let status = refused.status(pb::StatusRequest {}).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unimplemented, "{status:?}");
+    let mut reflection =
+        tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient::new(channel);
+    let nothing = reflection
+        .server_reflection_info(tokio_stream::empty())
+        .await;
+    assert_eq!(nothing.unwrap_err().code(), Code::Unimplemented);
 }
 
 #[tokio::test]

@@ -12,7 +12,6 @@ use tonic::codegen::Bytes;
 
 use super::Place;
 use crate::config::{LONGEST_DEADLINE, TIME_TO_READ};
-use crate::service::drain::Call;
 
 /// An answer that keeps its permits until it is read, so there are never more unread answers than permits. An answer
 /// that is not read in time is dropped. A task of its own watches the time, because nobody polls the body of an answer
@@ -27,21 +26,18 @@ struct Unread {
     _place: Place,
     /// The time at which the peer last took a piece.
     taken_at: Instant,
-    /// Keeps the call in flight until the answer is read.
-    _call: Option<Call>,
 }
 
 /// The most bytes of an answer that are passed on at once. The HTTP library buffers all that it gets, read or not.
 pub(super) const MAX_PIECE_BYTES: usize = 16 * 1024;
 
 impl Held {
-    pub(super) fn of(body: Body, place: Place, call: Option<Call>) -> Self {
+    pub(super) fn of(body: Body, place: Place) -> Self {
         let held = Arc::new(Mutex::new(Some(Unread {
             body,
             rest: Bytes::new(),
             _place: place,
             taken_at: Instant::now(),
-            _call: call,
         })));
         let given_up = Arc::downgrade(&held);
         tokio::spawn(async move {

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use http_body::{Frame, SizeHint};
@@ -13,6 +15,37 @@ use tonic::codegen::Bytes;
 use crate::authorizer::Refusal;
 use crate::service::convert;
 
+/// The bytes of messages that have not come whole, over all calls of a server.
+#[derive(Debug)]
+pub(in crate::service) struct Unfinished {
+    most: usize,
+    n_bytes: AtomicUsize,
+}
+
+impl Unfinished {
+    /// Makes space for `most` bytes.
+    pub(in crate::service) fn new(most: usize) -> Self {
+        Self {
+            most,
+            n_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// Takes space for `n_bytes`. Returns whether there is as much.
+    fn take(&self, n_bytes: usize) -> bool {
+        let before = self.n_bytes.fetch_add(n_bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(n_bytes) <= self.most;
+        if !fits {
+            self.give_back(n_bytes);
+        }
+        fits
+    }
+
+    fn give_back(&self, n_bytes: usize) {
+        self.n_bytes.fetch_sub(n_bytes, Ordering::Relaxed);
+    }
+}
+
 /// A request's body. It fails at the head of the first message that is too long, behind all messages before it.
 pub(super) struct Limited {
     body: Body,
@@ -21,8 +54,17 @@ pub(super) struct Limited {
     state: State,
     /// The refusal of the message that comes next, once the messages before it have been passed on.
     refusal: Option<Status>,
+    unfinished: Arc<Unfinished>,
+    /// How many bytes of the message that is coming were passed on. Whoever reads the messages keeps them.
+    n_kept: usize,
     /// The time by which the whole body must have arrived.
     is_late: Option<Pin<Box<Sleep>>>,
+}
+
+impl Drop for Limited {
+    fn drop(&mut self) {
+        self.unfinished.give_back(self.n_kept);
+    }
 }
 
 impl Limited {
@@ -32,6 +74,7 @@ impl Limited {
         body: Body,
         max_bytes: usize,
         max_message_bytes: usize,
+        unfinished: Arc<Unfinished>,
         is_late: Option<Pin<Box<Sleep>>>,
     ) -> Self {
         Self {
@@ -40,6 +83,8 @@ impl Limited {
             max_message_bytes,
             state: State::START,
             refusal: None,
+            unfinished,
+            n_kept: 0,
             is_late,
         }
     }
@@ -58,6 +103,21 @@ impl Limited {
                 self.refusal = Some(convert::status(&refusal));
                 bytes.truncate(too_long.begins_at);
             }
+        }
+        self.keep(bytes)
+    }
+
+    /// Takes the space for `bytes`, or gives back that of a message that is whole now. Returns the bytes to pass on.
+    fn keep(&mut self, bytes: Bytes) -> Bytes {
+        if self.state == State::START {
+            self.unfinished.give_back(std::mem::take(&mut self.n_kept));
+        } else if self.unfinished.take(bytes.len()) {
+            self.n_kept += bytes.len();
+        } else {
+            self.refusal = Some(convert::overloaded(
+                "too many bytes of messages have come that are not whole",
+            ));
+            return Bytes::new();
         }
         bytes
     }

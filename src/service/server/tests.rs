@@ -36,6 +36,8 @@ use crate::service::pb::authorization_service_client::AuthorizationServiceClient
 use crate::service::pb::stream_authorize_response::Result as AnswerOrError;
 use crate::state::StoreState;
 
+mod lives;
+
 /// A server on a Unix socket, in this process.
 struct Running {
     channel: Channel,
@@ -549,64 +551,4 @@ async fn few_interactive_calls_are_received_at_once() {
     assert_eq!(code(answer).await, "0");
     assert_eq!(waits.await.unwrap(), "0");
     assert_about(start.elapsed(), Duration::from_secs(2));
-}
-
-#[tokio::test]
-async fn a_connection_too_many_is_closed_at_once() {
-    let running = Running::start_with(&[("max_connections", "2")]).await;
-    let held = UnixStream::connect(&running.socket).await.unwrap();
-    let mut closed = UnixStream::connect(&running.socket).await.unwrap();
-    assert_eq!(closed.read(&mut [0; 1]).await.unwrap(), 0);
-    drop(held);
-    // Its place is free again once the server has noticed. Then the server says its settings.
-    loop {
-        let mut next = UnixStream::connect(&running.socket).await.unwrap();
-        if next.read(&mut [0; 1]).await.unwrap() > 0 {
-            break;
-        }
-    }
-}
-
-/// Connects without a library for gRPC. `window` is how many bytes of an answer the server may send.
-async fn raw(running: &Running, window: u32) -> SendRequest<Bytes> {
-    let socket = UnixStream::connect(&running.socket).await.unwrap();
-    let mut builder = h2::client::Builder::new();
-    let (requests, connection) = builder
-        .initial_window_size(window)
-        .handshake(socket)
-        .await
-        .unwrap();
-    tokio::spawn(connection);
-    requests.ready().await.unwrap()
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_question_whose_bytes_do_not_come_ends_at_its_deadline() {
-    let running = Running::start().await;
-    running.load_an_empty_store();
-    let mut requests = raw(&running, 1 << 16).await;
-    let begun = Instant::now();
-    let (response, mut body) = begin(&mut requests, "Authorize", "3S");
-    body.send_data(Bytes::from_static(&[0, 0, 0]), false)
-        .unwrap();
-    let response = response.await.unwrap();
-    assert_eq!(response.headers()["grpc-status"], "4");
-    // The services count its time only after it has waited on its connection.
-    let took = begun.elapsed();
-    let range = Duration::from_secs(3)..Duration::from_millis(3100);
-    assert!(range.contains(&took), "{took:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_that_nobody_reads_ends_at_its_deadline() {
-    let running = Running::start().await;
-    running.load_an_empty_store();
-    let mut requests = raw(&running, 0).await;
-    let begun = Instant::now();
-    let (response, mut body) = begin(&mut requests, "Authorize", "3S");
-    body.send_data(framed(&question()), true).unwrap();
-    let mut answer = response.await.unwrap().into_body();
-    let error = answer.data().await.unwrap().unwrap_err();
-    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
-    assert_eq!(begun.elapsed().as_secs(), 3);
 }
