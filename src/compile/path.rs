@@ -2,7 +2,6 @@
 
 use std::iter;
 use std::ops::ControlFlow;
-use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -128,12 +127,9 @@ impl<'s> Path<'s> {
         ControlFlow::Continue(())
     }
 
-    /// Returns a number that differs between the first nodes of paths.
-    pub fn address(self) -> usize {
-        match self.nodes().next() {
-            Some((_, node)) => ptr::from_ref(node).addr(),
-            None => ptr::from_ref(self.set).addr(),
-        }
+    /// Returns the number of the first node in the trie of its set.
+    pub fn first_node(self) -> u32 {
+        self.first
     }
 
     /// Returns the nodes from the first to the root, with their numbers.

@@ -11,7 +11,7 @@
 //!                  worth a try here? ──no──▶ evaluate             (Tally: where nothing repeats, the cache rests)
 //!                              │ yes
 //!                              ▼
-//!               key ─▶ asked before? ──no──▶ evaluate, note it    (Doorkeeper)
+//!               key ─▶ asked before? ──no──▶ evaluate, note it    (Doorkeeper, or kept)
 //!                              │ yes
 //!                              ▼
 //!                             kept? ──no──▶ evaluate, keep it      (unless that was little work)
@@ -263,13 +263,16 @@ impl DecisionCache {
         path: Path<'_>,
         key: &mut Key,
     ) -> Consulted<'_> {
-        let tally = self.caching.tallies.of(path);
+        let Caching { tallies, seed, .. } = &self.caching;
+        let Some(tally) = tallies.of(&facts.caller, path, *seed) else {
+            return Consulted::Passed;
+        };
         let is_auto = self.caching.mode == Mode::Auto;
         if is_auto && tally.rests() {
             tally.bypassed();
             return Consulted::Passed;
         }
-        if brings_policies(facts.request) || !key.fill(facts, plan, self.caching.seed) {
+        if brings_policies(facts.request) || !key.fill(facts, plan, *seed) {
             tally.bypassed();
             tally.disappointed();
             return Consulted::Passed;
@@ -278,15 +281,18 @@ impl DecisionCache {
             doorkeeper,
             decisions,
         } = self.kept();
-        let was_asked = !is_auto || doorkeeper.lets_in(key.hash());
+        // Whoever asks for a lot makes the doorkeeper forget the others, but what is kept for them stays.
+        let was_asked =
+            !is_auto || doorkeeper.lets_in(key.hash()) || decisions.contains_key(key.bytes());
         if !was_asked {
             tally.missed();
             tally.disappointed();
             return Consulted::Passed;
         }
-        tally.encouraged();
         match decisions.get(key.bytes()) {
             Some(decision) => {
+                // A question that is asked twice and never again is no reason to go on: keeping it helped nobody.
+                tally.encouraged();
                 tally.hit();
                 Consulted::Known(decision)
             }

@@ -1,19 +1,23 @@
 //! How often the cache helped, and where it is worth asking.
 //!
-//! Cores that count in one place get in each other's way, so there are several, by the set and the action. Each is also where
-//! the cache learns whether questions of its kind repeat. While they do it is asked every time. Where they don't, it rests for
-//! [`REST`] questions and then tries [`TRIAL`]: so questions that never repeat pay for one key in
-//! `(REST + TRIAL) / TRIAL`, and those that begin to are noticed all the same.
+//! Cores that count in one place get in each other's way, so there are several: by the caller and the place of the action in the trie. Each
+//! is also where the cache learns whether questions of its kind repeat. While they do it is asked every time. Where they
+//! don't, it rests for [`REST`] questions and then tries [`TRIAL`]: so questions that never repeat pay for one key in
+//! `(REST + TRIAL) / TRIAL`, and those that begin to are noticed all the same. One caller whose questions never repeat does
+//! not make the cache rest for the others, but for those few that share its tally.
 
+use std::hash::{DefaultHasher, Hasher};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::compile::path::Path;
+use crate::engine::caller::Caller;
+use crate::name::{Arn, Principal};
 
-/// The number of tallies, a power of two.
-const N_TALLIES: usize = 64;
+/// The number of tallies, a power of two. They take 64 KiB.
+const N_TALLIES: usize = 512;
 /// The patience at the start, which is also the most.
 const PATIENCE: i32 = 1_024;
-/// The patience that a repeated question adds. So one question in five must repeat.
+/// The patience that a hit adds. So one question in five must be answered from memory.
 const ENCOURAGEMENT: i32 = 4;
 /// The patience that is lost if a decision turns out to be cheap although its statements are expensive.
 const LET_DOWN: i32 = 8;
@@ -38,11 +42,11 @@ pub struct Counts {
 
 /// All tallies.
 #[derive(Debug)]
-pub(super) struct Tallies([Tally; N_TALLIES]);
+pub(super) struct Tallies(Box<[Tally]>);
 
 impl Default for Tallies {
     fn default() -> Self {
-        Self(std::array::from_fn(|_| Tally::new()))
+        Self((0..N_TALLIES).map(|_| Tally::new()).collect())
     }
 }
 
@@ -71,15 +75,14 @@ impl Tally {
 }
 
 impl Tallies {
-    /// Returns the tally for questions that the statements of `path` make expensive.
-    pub(super) fn of(&self, path: Path<'_>) -> &Tally {
-        // Addresses differ in their middle bits: multiplied, in their highest.
-        let mixed = (path.address() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        #[expect(
-            clippy::indexing_slicing,
-            reason = "a number of six bits is an index of 64"
-        )]
-        &self.0[(mixed >> (u64::BITS - N_TALLIES.ilog2())) as usize]
+    /// Returns the tally for questions of `caller` that the statements of `path` make expensive. All sessions of a role are
+    /// one caller. Who does not know the `seed` cannot choose a name that shares the tally of another.
+    pub(super) fn of(&self, caller: &Caller<'_>, path: Path<'_>, seed: u64) -> Option<&Tally> {
+        let mut hasher = DefaultHasher::new();
+        hasher.write_u64(seed);
+        hasher.write(name_of(caller).as_bytes());
+        hasher.write_u32(path.first_node());
+        self.0.get(hasher.finish() as usize % N_TALLIES)
     }
 
     pub(super) fn counts(&self) -> Counts {
@@ -96,6 +99,14 @@ impl Tallies {
     }
 }
 
+fn name_of<'c>(caller: &Caller<'c>) -> &'c str {
+    match (caller.entity, caller.principal) {
+        (Some(entity), _) => entity.arn.as_str(),
+        (None, Principal::Service(name)) => name,
+        (None, principal) => principal.arn().map_or("", Arn::as_str),
+    }
+}
+
 impl Tally {
     /// Returns whether the cache is not to be asked this time. Concurrent threads may lose each other's steps, which makes
     /// the rest or the trial a little longer.
@@ -109,7 +120,7 @@ impl Tally {
         true
     }
 
-    /// Counts a question that was asked before.
+    /// Counts a question that was answered from memory.
     pub(super) fn encouraged(&self) {
         let patience = self.patience.load(Ordering::Relaxed);
         if (1..PATIENCE).contains(&patience) {
@@ -185,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn the_cache_is_asked_as_long_as_one_question_in_five_repeats() {
+    fn the_cache_is_asked_as_long_as_it_answers_one_question_in_five() {
         let tally = Tally::new();
         for _ in 0..100_000 {
             assert!(!tally.rests());
