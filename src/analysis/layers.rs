@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::area::{Area, Common, Open};
-use crate::compile::policy_set::speaks_of;
 use crate::compile::snapshot::Policy;
 use crate::engine::decide::{Verdicts, combine};
 use crate::engine::decision::StatementRef;
@@ -85,9 +84,9 @@ impl Layers {
                         {
                             layers.resource.push((strength, Area::default()));
                         }
-                        for policy in source.policies() {
-                            layers.add_resource(policy, counts, facts, scope, |area| vec![area]);
-                        }
+                        each_area(source, facts, scope, |found| {
+                            layers.add_resource(found, counts, |area| vec![area]);
+                        });
                     }
                     PolicyType::Identity => {
                         layers.identity = match layers.allowed(source, facts, scope) {
@@ -123,56 +122,49 @@ impl Layers {
             resources: Some(scopes.to_vec()),
             ..Area::default()
         };
-        self.add_resource(policy, true, facts, scope, |area| {
-            match area.common(&attached) {
-                Common::Nothing => Vec::new(),
-                Common::Area(area) => vec![*area],
-                Common::Unwritable => {
-                    let mut area = area;
-                    area.except.push(Arc::new(Area {
-                        not_resources: scopes.to_vec(),
-                        ..Area::default()
-                    }));
-                    vec![area]
-                }
+        let confined = |area: Area| match area.common(&attached) {
+            Common::Nothing => Vec::new(),
+            Common::Area(area) => vec![*area],
+            Common::Unwritable => {
+                let mut area = area;
+                area.except.push(Arc::new(Area {
+                    not_resources: scopes.to_vec(),
+                    ..Area::default()
+                }));
+                vec![area]
             }
-        });
+        };
+        for (index, statement) in policy.statements.iter().enumerate() {
+            if facts.work.spend(2)
+                && let Some(found) = area_of(policy, index, statement, facts, scope)
+            {
+                self.add_resource(found, true, confined);
+            }
+        }
     }
 
-    fn add_resource(
-        &mut self,
-        policy: &Arc<Policy>,
-        counts: bool,
-        facts: &Facts<'_>,
-        scope: Scope<'_>,
-        confined: impl Fn(Area) -> Vec<Area>,
-    ) {
-        for (effect, strength, area) in areas(policy, facts, scope) {
-            match effect {
-                Effect::Deny => {
-                    let areas = confined(area).into_iter();
-                    self.denied.extend(areas.map(Arc::new));
-                }
-                Effect::Allow if counts => {
-                    let areas = confined(area).into_iter();
-                    self.resource.extend(areas.map(|area| (strength, area)));
-                }
-                Effect::Allow => {}
+    fn add_resource(&mut self, found: Found, counts: bool, confined: impl Fn(Area) -> Vec<Area>) {
+        let (effect, strength, area) = found;
+        match effect {
+            Effect::Deny => {
+                let areas = confined(area).into_iter();
+                self.denied.extend(areas.map(Arc::new));
             }
+            Effect::Allow if counts => {
+                let areas = confined(area).into_iter();
+                self.resource.extend(areas.map(|area| (strength, area)));
+            }
+            Effect::Allow => {}
         }
     }
 
     /// Returns what a source allows, and notes what it denies.
     fn allowed(&mut self, source: &Source<'_>, facts: &Facts<'_>, scope: Scope<'_>) -> Allowed {
         let mut allowed = Vec::new();
-        for policy in source.policies() {
-            for (effect, _, area) in areas(policy, facts, scope) {
-                match effect {
-                    Effect::Deny => self.denied.push(Arc::new(area)),
-                    Effect::Allow => allowed.push(area),
-                }
-            }
-        }
+        each_area(source, facts, scope, |(effect, _, area)| match effect {
+            Effect::Deny => self.denied.push(Arc::new(area)),
+            Effect::Allow => allowed.push(area),
+        });
         match source.verdict_otherwise() {
             Verdict::Allow(_) => Allowed::Everything,
             _ => Allowed::Areas(allowed),
@@ -207,8 +199,14 @@ impl Layers {
             Some(Strength::Entity),
             Some(Strength::Direct),
         ];
+        // PERF: most resources have no policy, and then nothing comes of what needs one.
+        let n_strengths = if self.resource.is_empty() {
+            1
+        } else {
+            strengths.len()
+        };
         let mut sufficient: Vec<Need> = Vec::new();
-        for resource in strengths {
+        for resource in strengths.into_iter().take(n_strengths) {
             for bits in 0..8u8 {
                 let need = Need {
                     resource,
@@ -363,35 +361,58 @@ fn within(areas: Vec<Area>, layer: &Allowed, work: &Work) -> Vec<Area> {
     found
 }
 
-/// Returns what each statement of a policy covers, as far as it can apply to the caller.
-fn areas<'p>(
-    policy: &'p Arc<Policy>,
-    facts: &'p Facts<'_>,
-    scope: Scope<'p>,
-) -> impl Iterator<Item = (Effect, Strength, Area)> + 'p {
-    let statements = policy.statements.iter().enumerate();
-    statements.filter_map(move |(index, statement)| {
-        // PERF: of one action most statements say nothing.
-        let is_spoken_of = facts.work.spend(2)
-            && (!scope.one_resource || speaks_of(statement, &facts.request.action, facts.work));
-        if !is_spoken_of {
-            return None;
-        }
-        let strength = strength_of(statement, facts)?;
-        let mut area = Area::default();
-        let can_apply = add_actions(&mut area, statement, scope)
-            && add_resources(&mut area, statement, facts, scope)?
-            && add_conditions(&mut area, statement, facts, scope)
-            && area.tidy();
-        if !can_apply {
-            return None;
-        }
-        area.statements.push(StatementRef {
-            policy: Arc::clone(policy),
-            index,
+/// What a statement covers: its effect, how strongly it names the caller, and the questions.
+type Found = (Effect, Strength, Area);
+
+/// Calls `visit` with what each statement of a source covers, as far as it can apply to the caller.
+fn each_area(
+    source: &Source<'_>,
+    facts: &Facts<'_>,
+    scope: Scope<'_>,
+    mut visit: impl FnMut(Found),
+) {
+    if scope.one_resource {
+        // PERF: of one action and one resource most statements say nothing.
+        source.each_candidate(facts, |policy, index, statement| {
+            area_of(policy, index, statement, facts, scope)
+                .into_iter()
+                .for_each(&mut visit);
         });
-        Some((statement.effect, strength, area))
-    })
+        return;
+    }
+    for policy in source.policies() {
+        for (index, statement) in policy.statements.iter().enumerate() {
+            if facts.work.spend(2) {
+                area_of(policy, index, statement, facts, scope)
+                    .into_iter()
+                    .for_each(&mut visit);
+            }
+        }
+    }
+}
+
+/// Returns what a statement covers. If the scope is one resource, it speaks of the action.
+fn area_of(
+    policy: &Arc<Policy>,
+    index: usize,
+    statement: &Statement,
+    facts: &Facts<'_>,
+    scope: Scope<'_>,
+) -> Option<Found> {
+    let strength = strength_of(statement, facts)?;
+    let mut area = Area::default();
+    let can_apply = add_actions(&mut area, statement, scope)
+        && add_resources(&mut area, statement, facts, scope)?
+        && add_conditions(&mut area, statement, facts, scope)
+        && area.tidy();
+    if !can_apply {
+        return None;
+    }
+    area.statements.push(StatementRef {
+        policy: Arc::clone(policy),
+        index,
+    });
+    Some((statement.effect, strength, area))
 }
 
 /// Adds the actions of a statement. Returns whether there are any.

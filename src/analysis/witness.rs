@@ -59,45 +59,18 @@ pub fn witness(areas: &[Area], facts: &Facts<'_>, scope: Scope<'_>) -> Witness {
         choices.add(area, facts, scope);
     }
     choices.complete(facts);
-    let keys: Vec<(&ContextKey, &Vec<Choice>)> = choices.keys.iter().collect();
-    let n_conditions: usize = areas.iter().map(n_conditions).sum();
-    let units = n_conditions * (4 + keys.len() / 8);
-    let mut at = vec![0usize; keys.len()];
-    for _ in 0..MAX_TRIES {
-        if !facts.work.spend(units) {
-            return Witness::Unknown; // E-1: there will be no answer
-        }
-        let given: Vec<(&ContextKey, &[SmolStr])> = keys
-            .iter()
-            .zip(&at)
-            .filter_map(|((key, choices), at)| Some((*key, &**choices.get(*at)?)))
-            .collect();
-        let supposed = Supposed { facts, given };
-        if areas
-            .iter()
-            .any(|area| supposed.covers(area, Effect::Allow))
-        {
-            return Witness::Found;
-        }
-        // The next combination, counted like a number whose digits are the choices.
-        let mut is_last = true;
-        for (digit, (_, choices)) in at.iter_mut().zip(&keys) {
-            *digit += 1;
-            if *digit < choices.len() {
-                is_last = false;
-                break;
-            }
-            *digit = 0;
-        }
-        if is_last {
-            return if choices.are_all {
-                Witness::None
-            } else {
-                Witness::Unknown
-            };
+    let mut n_left = MAX_TRIES;
+    for area in areas {
+        match choices.try_area(area, facts, scope, &mut n_left) {
+            Witness::None => {}
+            found => return found,
         }
     }
-    Witness::Unknown
+    if choices.are_all {
+        Witness::None
+    } else {
+        Witness::Unknown
+    }
 }
 
 /// Returns how many conditions and patterns an area has, including those of its exceptions.
@@ -107,7 +80,100 @@ fn n_conditions(area: &Area) -> usize {
     1 + area.conditions.len() + patterns + except
 }
 
+/// Calls `visit` with each key that an area reads, also in its exceptions. Some may come twice.
+fn each_key<'a>(area: &'a Area, visit: &mut impl FnMut(&'a ContextKey)) {
+    for condition in area.conditions.iter().filter_map(Open::condition) {
+        visit(&condition.key);
+        let variables = condition.operand.variables().into_iter();
+        variables.for_each(|variable| visit(&variable.key));
+    }
+    let resources = area.resources.iter().flatten().chain(&area.not_resources);
+    let variables = resources.flat_map(ResourcePattern::variables);
+    variables.for_each(|variable| visit(&variable.key));
+    for area in &area.except {
+        each_key(area, visit);
+    }
+}
+
 impl Choices {
+    /// Tries the choices of the keys that an area reads. Returns [`Witness::None`] if none of them makes it cover the
+    /// question.
+    ///
+    /// PERF: a condition of the area itself must hold whatever the other keys are, so each key keeps only the choices with
+    /// which its own conditions hold. The product of the others is what takes long.
+    fn try_area(
+        &self,
+        area: &Area,
+        facts: &Facts<'_>,
+        scope: Scope<'_>,
+        n_left: &mut usize,
+    ) -> Witness {
+        let mut names: Vec<&ContextKey> = Vec::new();
+        each_key(area, &mut |key| names.push(key));
+        names.sort_unstable();
+        names.dedup();
+        let mut keys: Vec<(&ContextKey, Vec<&[SmolStr]>)> = Vec::new();
+        for name in names {
+            let Some((key, choices)) = self.keys.get_key_value(name) else {
+                continue; // its value is known
+            };
+            let own = area.conditions.iter().filter_map(Open::condition);
+            let own: Vec<&Condition> = own
+                .filter(|condition| condition.key == *key)
+                .filter(|condition| {
+                    !condition
+                        .operand
+                        .any_variable(|variable| !facts.is_known(&variable.key, scope))
+                })
+                .collect();
+            let units: usize = own.iter().map(|one| 4 + one.operand.n_steps()).sum();
+            if !facts.work.spend(units * choices.len()) {
+                return Witness::Unknown; // E-1: there will be no answer
+            }
+            let holds = |choice: &&[SmolStr]| {
+                own.iter()
+                    .all(|one| evaluate(one, &Values::list(choice), facts) == Truth::True)
+            };
+            let left: Vec<&[SmolStr]> = choices.iter().map(|one| &**one).filter(holds).collect();
+            if left.is_empty() {
+                return Witness::None;
+            }
+            keys.push((key, left));
+        }
+        let units = n_conditions(area) * (4 + keys.len() / 8);
+        let mut at = vec![0usize; keys.len()];
+        let mut supposed = Supposed {
+            facts,
+            given: Vec::with_capacity(keys.len()),
+        };
+        loop {
+            if *n_left == 0 || !facts.work.spend(units) {
+                return Witness::Unknown; // E-1: if the work is spent, there will be no answer
+            }
+            *n_left -= 1;
+            supposed.given.clear();
+            let given = keys.iter().zip(&at);
+            let given = given.filter_map(|((key, choices), at)| Some((*key, *choices.get(*at)?)));
+            supposed.given.extend(given);
+            if supposed.covers(area, Effect::Allow) {
+                return Witness::Found;
+            }
+            // The next combination, counted like a number whose digits are the choices.
+            let mut is_last = true;
+            for (digit, (_, choices)) in at.iter_mut().zip(&keys) {
+                *digit += 1;
+                if *digit < choices.len() {
+                    is_last = false;
+                    break;
+                }
+                *digit = 0;
+            }
+            if is_last {
+                return Witness::None;
+            }
+        }
+    }
+
     fn add(&mut self, area: &Area, facts: &Facts<'_>, scope: Scope<'_>) {
         for condition in area.conditions.iter().filter_map(Open::condition) {
             self.add_condition(condition, facts, scope);

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::decision::StatementRef;
 use super::facts::Facts;
 use super::lost::Lost;
@@ -158,6 +160,54 @@ impl<'a> Source<'a> {
     pub fn policies(&self) -> impl Iterator<Item = &'a Arc<Policy>> {
         let stored = self.stored.map_or(&[][..], PolicySet::policies);
         stored.iter().chain(self.added)
+    }
+
+    /// Calls `visit` with each statement that speaks of the action and may cover the resource, with its policy and its
+    /// position there, in the order of the policies. It uses the index if decisions have made one.
+    pub fn each_candidate(
+        &self,
+        facts: &Facts<'_>,
+        mut visit: impl FnMut(&'a Arc<Policy>, usize, &'a Statement),
+    ) {
+        let (action, resource) = (&facts.request.action, &facts.request.resource);
+        let indexed = self.stored.filter(|_| self.added.is_empty());
+        let indexed = indexed.filter(|set| set.trie().is_some());
+        let Some(path) = indexed.and_then(|set| Path::of(set, action)) else {
+            for policy in self.policies() {
+                for (index, statement) in policy.statements.iter().enumerate() {
+                    if facts.work.spend(2) && speaks_of(statement, action, facts.work) {
+                        visit(policy, index, statement);
+                    }
+                }
+            }
+            return;
+        };
+        let mut found: SmallVec<[Candidate; 16]> = SmallVec::new();
+        for effect in [Effect::Deny, Effect::Allow] {
+            let walk = path.walk(effect);
+            for candidates in walk {
+                walk.each(candidates, resource, |candidate| {
+                    if walk.look(candidate, resource, &facts.ends).is_some() {
+                        found.push(candidate);
+                    }
+                    ControlFlow::Continue(())
+                });
+            }
+        }
+        found.sort_unstable();
+        // A statement with several actions may stand at several nodes.
+        found.dedup_by_key(|candidate| (candidate.policy(), candidate.statement()));
+        for candidate in found {
+            let Some((policy, statement)) = statement_of(path, candidate, facts) else {
+                return; // there will be no answer
+            };
+            let is_checked = Candidate::is_checked(candidate);
+            let is_action =
+                facts.work.spend(2) && (!is_checked || speaks_of(statement, action, facts.work));
+            if is_action {
+                visit(policy, candidate.statement() as usize, statement);
+            }
+        }
     }
 
     /// Returns the verdict where none of their statements applies.
