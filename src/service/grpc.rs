@@ -16,7 +16,7 @@ use super::encoded::Encoded;
 use super::pb::authorization_service_server::AuthorizationService;
 use super::status::{Reporter, RevisionWatch};
 use super::stream::Answers;
-use super::{convert, explain, lists, pb, simulate};
+use super::{convert, explain, interactive, lists, pb, simulate};
 use crate::authorizer::{Authorizer, IsWanted, Refusal};
 use crate::config::{Config, MAX_SIMULATIONS_AT_ONCE};
 
@@ -155,7 +155,8 @@ impl Grpc {
         }
     }
 
-    /// Answers a call that discloses policies (S-12) and may take seconds. Only a few run at once, each on a thread of its own, and a call stops when its client no longer waits.
+    /// Answers a call that discloses policies (S-12) and may take seconds. Only a few run at once, each on a
+    /// thread of its own that gives way to the others, and a call stops when its client no longer waits.
     async fn answer_interactive<M: Send + 'static, A: Send + 'static>(
         &self,
         request: Request<M>,
@@ -169,12 +170,12 @@ impl Grpc {
         // `awaited` is dropped when the client cancels the call.
         let awaited = Arc::new(());
         let is_awaited = Arc::downgrade(&awaited);
-        let answering = tokio::task::spawn_blocking(move || {
+        let answering = interactive::run(move || {
             let _places = places;
             let is_wanted: IsWanted = Arc::new(move || is_awaited.strong_count() > 0);
             answer(&authorizer, request.get_ref(), &is_wanted)
         });
-        let answered = answering.await.map_err(|_| convert::internal())?;
+        let answered = answering.await.ok_or_else(convert::internal)?;
         drop(awaited);
         answered
             .map(Response::new)

@@ -22,6 +22,7 @@ mod explain;
 mod grpc;
 mod health;
 mod http2;
+mod interactive;
 pub mod json;
 mod life;
 mod listen;
