@@ -8,9 +8,12 @@
 )]
 
 mod allocations;
+mod api;
 mod cached;
 mod cli;
 mod corpus;
+mod docs;
+mod drawing;
 mod edits;
 mod explain;
 mod faults;
