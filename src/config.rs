@@ -36,6 +36,9 @@ pub const DEFAULT_STORE: &str = "policies";
 /// The default address of the server, for `serve` and for its clients.
 pub const DEFAULT_SERVER: &str = "127.0.0.1:50051";
 
+/// The default address of the HTTP listener.
+pub const DEFAULT_HTTP_LISTEN: &str = "127.0.0.1:9464";
+
 /// The keys whose values explanations hide by default: the external id is a secret between an account and a third party
 /// (S-11).
 pub const REDACT_KEYS: &str = "sts:ExternalId";
@@ -183,6 +186,9 @@ settings! {
         health_listen: Option<SocketAddr> = One(read::optional_address), "ADDR", Written::Text("none"),
             "Address for health checks alone, in plaintext: IP:PORT, for a kubelet that asks the pod's IP",
             "without Kubernetes nobody needs it; the listeners for gRPC answer health checks, too.";
+        http_listen: Option<SocketAddr> = One(read::http_address), "ADDR", Written::Text(DEFAULT_HTTP_LISTEN),
+            "Address for HTTP: /metrics, /livez, /readyz and /statusz, at IP:PORT (port 0: chosen by the system and logged); `none` turns it off",
+            "monitoring runs on the machine or in the pod, and OpenTelemetry's exporters for Prometheus use this port.";
         insecure_plaintext: bool = One(read::switch), "", Written::Text("false"),
             "Listen without encryption beyond loopback and Unix sockets: anyone on the network path can read and change answers",
             "nobody should open the answers to a network by accident.";
@@ -396,8 +402,9 @@ impl Config {
                 "`--callers` names `{who}`, which only a client certificate can show: give `--tls-client-ca`, too"
             );
         }
-        let open = self.listen.iter().find(|address| !address.is_local());
-        if let Some(address) = open
+        let http = self.http_listen.map(Address::Tcp);
+        let mut addresses = self.listen.iter().chain(&http);
+        if let Some(address) = addresses.find(|address| !address.is_local())
             && self.tls_certificate.is_none()
             && !self.insecure_plaintext
         {

@@ -1,19 +1,40 @@
-//! The log. It goes to stderr, as text on a terminal and as JSON lines elsewhere.
+//! What a server tells of itself while it runs: its log, metrics and traces.
 //!
-//! Logging neither fails nor blocks, even if stderr is full, closed or not read: `queue.rs` says how.
+//! The log goes to stderr, as text on a terminal and as JSON lines elsewhere. Logging neither fails nor blocks, even if stderr is full, closed or not read: `queue.rs` says how.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tracing_subscriber::EnvFilter;
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
 
 use self::queue::Queue;
 use crate::config::LogFormat;
 
+mod calls;
+mod counters;
+mod environment;
+mod methods;
+mod metrics;
+mod otlp;
 mod queue;
+mod recent;
 mod repeats;
+mod replay;
+
+pub use calls::{Call, decided};
+pub use counters::{Counters, DecisionLogCounters, Histogram, Protocol, counters};
+pub use environment::Environment;
+pub use methods::RpcMethod;
+pub use metrics::{Metrics, Sources};
+pub use otlp::{Exporters, exported};
+pub use recent::Recent;
 
 /// The settings of the log.
 #[derive(Clone, Debug)]
@@ -29,12 +50,23 @@ pub struct Logging {
 /// The queue of this process, once logging has started.
 static QUEUE: OnceLock<Queue> = OnceLock::new();
 
+/// The level of the log, once logging has started.
+static LEVEL: OnceLock<Level> = OnceLock::new();
+
+/// Which lines are logged, and how that is changed.
+#[derive(Debug)]
+struct Level {
+    handle: reload::Handle<EnvFilter, Registry>,
+    /// What the setting says.
+    configured: String,
+    is_debug: AtomicBool,
+}
+
 /// Starts logging, for the rest of the process. A JSON line has `timestamp` (RFC 3339, UTC), `level`, `target`,
-/// `message` and the event's own fields. It also has `repeated` if it stands for several equal lines.
-pub fn start(logging: &Logging) -> anyhow::Result<()> {
-    let filter = EnvFilter::builder()
-        .parse(directives(&logging.filter))
-        .with_context(|| format!("`{}` is neither a log level nor a filter", logging.filter))?;
+/// `message` and the event's own fields. It also has `repeated` if it stands for several equal lines. The lines of iamd
+/// itself also go to `exporters`, if those export them.
+pub fn start(logging: &Logging, exporters: &Exporters) -> anyhow::Result<()> {
+    let (filter, handle) = reload::Layer::new(filter(&logging.filter)?);
     let on_terminal = std::io::stderr().is_terminal();
     let is_json = match logging.format {
         LogFormat::Json => true,
@@ -43,24 +75,64 @@ pub fn start(logging: &Logging) -> anyhow::Result<()> {
     };
     let queue = Queue::start(is_json).context("logging cannot start")?;
     // The writer adds the time, so that equal lines are equal bytes here and repeats are found.
-    let lines = tracing_subscriber::fmt()
-        .with_writer(queue.clone())
-        .with_env_filter(filter)
-        .without_time();
-    let started = if is_json {
+    let lines = fmt::layer().with_writer(queue.clone()).without_time();
+    let lines = if is_json {
         lines
             .json()
             .flatten_event(true)
             .with_current_span(false)
             .with_span_list(false)
-            .try_init()
+            .boxed()
     } else {
-        lines.with_ansi(on_terminal && logging.colour).try_init()
+        lines.with_ansi(on_terminal && logging.colour).boxed()
     };
-    started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))?;
+    // Lines about the export itself are not exported, or each failure would make the next one.
+    let exported = exporters.logs().map(|logs| {
+        let is_own = filter_fn(|line| line.target().starts_with("iamd"));
+        OpenTelemetryTracingBridge::new(logs).with_filter(is_own)
+    });
+    let subscriber = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
+        .with(exported);
+    subscriber.try_init().context("logging cannot start")?;
     log_panics(queue.clone(), is_json);
-    let _ = QUEUE.set(queue); // this cannot be the second queue: `try_init` fails on a second start
+    // These cannot be the second ones: `try_init` fails on a second start.
+    let _ = QUEUE.set(queue);
+    let _ = LEVEL.set(Level {
+        handle,
+        configured: logging.filter.clone(),
+        is_debug: AtomicBool::new(false),
+    });
     Ok(())
+}
+
+/// Raises the level of the log to `debug`, or restores the setting if it was raised.
+pub fn toggle_debug() {
+    let Some(level) = LEVEL.get() else { return };
+    let is_debug = !level.is_debug.fetch_xor(true, Ordering::Relaxed);
+    let wanted = if is_debug { "debug" } else { &level.configured };
+    let changed = filter(wanted).and_then(|filter| Ok(level.handle.reload(filter)?));
+    match changed {
+        Ok(()) => tracing::info!(log_level = wanted, "the log level is changed"),
+        Err(error) => tracing::warn!(id = "setting-ignored", "the log level stays: {error:#}"),
+    }
+}
+
+/// Returns the level of the log, or the filter, as it is now; the empty text before logging has started.
+pub fn log_level() -> &'static str {
+    match LEVEL.get() {
+        Some(level) if level.is_debug.load(Ordering::Relaxed) => "debug",
+        Some(level) => &level.configured,
+        None => "",
+    }
+}
+
+/// Returns the filter of a setting.
+fn filter(setting: &str) -> anyhow::Result<EnvFilter> {
+    EnvFilter::builder()
+        .parse(directives(setting))
+        .with_context(|| format!("`{setting}` is neither a log level nor a filter"))
 }
 
 /// Waits until all log lines are written, for `patience` at most.
@@ -104,13 +176,13 @@ fn log_panics(queue: Queue, is_json: bool) {
             .unwrap_or_default();
         let line = if is_json {
             format!(
-                "{{\"level\":\"ERROR\",\"target\":\"iamd::telemetry\",\"message\":{},\"place\":{}}}\n",
+                "{{\"level\":\"ERROR\",\"target\":\"iamd::telemetry\",\"id\":\"internal-error\",\"message\":{},\"place\":{}}}\n",
                 quoted(&message),
                 quoted(&place)
             )
         } else {
             format!(
-                "ERROR iamd::telemetry: {} place={place}\n",
+                "ERROR iamd::telemetry: {} id=\"internal-error\" place={place}\n",
                 message.escape_debug()
             )
         };

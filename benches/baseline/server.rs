@@ -32,6 +32,7 @@ impl Server {
         let mut process = Command::new(env!("CARGO_BIN_EXE_iamd"))
             .args(["serve", "--listen", "127.0.0.1:0", "--store"])
             .arg(store)
+            .args(["--http-listen", "127.0.0.1:0"])
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())

@@ -80,6 +80,8 @@ pub struct Outcome<'q> {
     pub at: Timestamp,
     /// The time from the question to the answer.
     pub took: Duration,
+    /// Whether the decision cache had the decision.
+    pub is_cached: bool,
 }
 
 /// A decision with all that led to it, in plain data: made here or by a server, it is the same.
@@ -167,12 +169,13 @@ impl Authorizer {
         at: Timestamp,
         began: Instant,
     ) -> Outcome<'q> {
+        let mut is_cached = false;
         let answer = match generation.as_deref() {
             None => Err(Refusal::not_ready()),
             Some(generation) => guarded(|| {
                 limits::check(question, &self.limits)?;
                 let request = Request::parse_with(question, at, &self.session_policies)?;
-                generation.authorize(&request)
+                generation.authorize_noting(&request, &mut is_cached)
             }),
         };
         let outcome = Outcome {
@@ -181,6 +184,7 @@ impl Authorizer {
             answer,
             at,
             took: began.elapsed(),
+            is_cached,
         };
         for observer in &self.observers {
             observer.hear(&outcome);
@@ -327,7 +331,7 @@ fn guarded<A>(decide: impl FnOnce() -> Result<A, RequestError>) -> Result<A, Ref
                 error.kind,
                 RequestErrorKind::TooMuchWork | RequestErrorKind::Lost
             ) {
-                tracing::error!(%error, "a question was given up");
+                tracing::error!(id = "question-given-up", %error, "a question was given up");
             }
             Err(error.into())
         }

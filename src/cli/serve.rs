@@ -13,17 +13,18 @@ use super::settings::Settings;
 use super::{Common, Status};
 use crate::authorizer::Authorizer;
 use crate::config::{
-    Config, DecisionCache, LOG_PATIENCE, LOG_PATIENCE_AT_START, RESERVED_DESCRIPTORS,
-    SECOND_SIGNAL_AFTER,
+    Config, DecisionCache, EXPORT_PATIENCE, LOG_PATIENCE, LOG_PATIENCE_AT_START,
+    RESERVED_DESCRIPTORS, SECOND_SIGNAL_AFTER,
 };
 use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
-use crate::service::server::{self, InFlight, Listeners, Readiness};
+use crate::service::http::{self, HttpListener, Pages};
+use crate::service::server::{self, Certificates, InFlight, Listeners, Readiness};
 use crate::state::SharedState;
 use crate::store::finding_log::FindingLog;
 use crate::store::watch::Watcher;
 use crate::store::{Loaded, Loader, Refused};
-use crate::telemetry::{self, Logging, micros};
+use crate::telemetry::{self, Environment, Exporters, Logging, Sources, micros};
 
 /// How long tasks and threads that still run may take to stop after the drain.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -32,7 +33,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Every flag --a-b has the variable IAMD_A_B and the key a_b of the configuration file: the flag wins \
-                  over the variable, the variable over the file. SIGHUP reads the store and the certificates anew; SIGTERM ends the server \
+                  over the variable, the variable over the file. SIGHUP reads the store and the certificates anew; SIGUSR2 raises the log level to debug, and back; SIGTERM ends the server \
                   once the calls in flight are answered."
 )]
 pub(super) struct Args {
@@ -53,19 +54,22 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
         let _context = runtime.enter();
         listen(SignalKind::from_raw(libc::SIGXFSZ))?
     };
-    telemetry::start(&logging(&resolved.config))?;
+    let mut exporters = Exporters::start(Environment::read(variables()))?;
+    telemetry::start(&logging(&resolved.config), &exporters)?;
     let version = env!("CARGO_PKG_VERSION");
     let (pid, store) = (std::process::id(), resolved.config.store.display());
     tracing::info!(version, pid, %store, "iamd starts");
     for warning in &resolved.warnings {
-        tracing::warn!("{warning}");
+        tracing::warn!(id = "setting-ignored", "{warning}");
     }
+    exporters.log();
     let mut config = resolved.config;
     keep_descriptors_back(&mut config);
-    let served = runtime.block_on(serve(Arc::new(config)));
+    let served = runtime.block_on(serve(Arc::new(config), &mut exporters));
+    exporters.stop(EXPORT_PATIENCE);
     runtime.shutdown_timeout(FAREWELL); // without a limit, a load that still runs would delay the end
     let status = served.unwrap_or_else(|error| {
-        tracing::error!("{error:#}");
+        tracing::error!(id = "start-failed", "{error:#}");
         Status::Refused
     });
     telemetry::flush(match status {
@@ -93,6 +97,7 @@ fn keep_descriptors_back(config: &mut Config) {
     if config.max_connections > most {
         let max_connections = config.max_connections;
         tracing::warn!(
+            id = "connections-capped",
             max_connections,
             limit,
             capped_to = most,
@@ -112,15 +117,23 @@ fn logging(config: &Config) -> Logging {
 }
 
 /// Binds the sockets, loads the store, serves and drains.
-async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
+async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result<Status> {
     // The handlers come first, because a signal during the load must not kill the process.
     let (mut stop_signals, mut hang_up) = (Stop::new()?, listen(SignalKind::hangup())?);
+    let mut change_level = listen(SignalKind::user_defined2())?;
     let listeners = Listeners::bind(&config).await?;
     let certificates = listeners.certificates();
+    let mut addresses = listeners.addresses();
+    let http_listener = HttpListener::bind(&config, &certificates).await?;
+    addresses.extend(http_listener.as_ref().map(HttpListener::address));
     let live = Arc::new(Live::new(caching(&config)));
     let state = Arc::new(SharedState::new());
     let readiness = Arc::new(Readiness::new());
     let in_flight = InFlight::default();
+    let sources = sources(&live, &state, &in_flight, &certificates);
+    exporters.start_metrics(&sources);
+    let pages = Pages::new(sources, Arc::clone(&readiness), &config)?;
+    let pages = HttpServing::start(http_listener, pages);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn({
         let authorizer = Arc::new(Authorizer::new(Arc::clone(&live), &config));
@@ -147,10 +160,11 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         loaded = loading => loaded.context("loading the store failed")?,
         () = stop_signals.signal() => return Ok(Status::Fine),
     };
-    let Some(watcher) = begin(&config, loader, loaded, &live, state)? else {
+    let Some(watcher) = begin(&config, loader, loaded, &live, Arc::clone(&state))? else {
         return Ok(Status::Refused);
     };
     readiness.ready();
+    log_readiness(&config, &state, &addresses);
 
     loop {
         tokio::select! {
@@ -158,6 +172,7 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
                 watcher.request_reload();
                 certificates.request_look();
             }
+            _ = change_level.recv() => telemetry::toggle_debug(),
             () = stop_signals.signal() => break,
             ended = &mut serving => return ended.context("the server failed")?.map(|()| Status::Fine),
         }
@@ -173,6 +188,12 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
     tracing::info!("draining");
     let _ = stop.send(()); // fails only if the server has ended by itself
     drain(serving, &mut stop_signals, config.drain_timeout, &in_flight).await;
+    pages.stop().await;
+    log_cache(&live);
+    Ok(Status::Fine)
+}
+
+fn log_cache(live: &Live) {
     let Counts {
         hits,
         misses,
@@ -180,7 +201,72 @@ async fn serve(config: Arc<Config>) -> anyhow::Result<Status> {
         insertions,
     } = live.cache_counts();
     tracing::debug!(hits, misses, bypasses, insertions, "the decision cache");
-    Ok(Status::Fine)
+}
+
+/// Returns what the metrics read.
+fn sources(
+    live: &Arc<Live>,
+    state: &Arc<SharedState>,
+    in_flight: &InFlight,
+    certificates: &Certificates,
+) -> Sources {
+    let (in_flight, certificates) = (in_flight.clone(), certificates.clone());
+    Sources {
+        live: Arc::clone(live),
+        state: Arc::clone(state),
+        in_flight: Arc::new(move || in_flight.n_calls()),
+        certificate_expiry: Arc::new(move || certificates.expiry()),
+    }
+}
+
+/// The HTTP listener at work. It goes on while the server drains, and says so.
+struct HttpServing(Option<(oneshot::Sender<()>, JoinHandle<()>)>);
+
+impl HttpServing {
+    /// Starts to serve `pages`. Does nothing without a listener.
+    fn start(listener: Option<HttpListener>, pages: Pages) -> Self {
+        Self(listener.map(|listener| {
+            let (stop, stopped) = oneshot::channel::<()>();
+            let stopped = async {
+                let _ = stopped.await; // a dropped sender means stop, too
+            };
+            let serving = tokio::spawn(http::serve(listener, Arc::new(pages), stopped));
+            (stop, serving)
+        }))
+    }
+
+    /// Lets the requests in flight end, for a moment.
+    async fn stop(self) {
+        if let Some((stop, serving)) = self.0 {
+            let _ = stop.send(()); // fails only if it has ended by itself
+            let _ = tokio::time::timeout(FAREWELL, serving).await;
+        }
+    }
+}
+
+/// Logs in one line what runs now, and within which limits.
+fn log_readiness(config: &Config, state: &SharedState, addresses: &[String]) {
+    let (version, pid) = (env!("CARGO_PKG_VERSION"), std::process::id());
+    tracing::info!(
+        version,
+        pid,
+        store = %config.store.display(),
+        revision = state.now().revision(),
+        listeners = addresses.join(" "),
+        max_connections = config.max_connections,
+        max_streams_per_connection = config.max_streams_per_connection,
+        max_message_bytes = config.max_message_bytes,
+        max_question_bytes = config.limits.max_question_bytes,
+        default_deadline_ms = micros(config.default_deadline) / 1_000,
+        drain_timeout_ms = micros(config.drain_timeout) / 1_000,
+        "iamd is ready"
+    );
+}
+
+/// Returns the variables of this process that are text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 /// Waits until `serving` has ended, until `timeout` is over or until a second signal comes.
@@ -193,12 +279,12 @@ async fn drain(
     tokio::select! {
         _ = serving => tracing::info!("drained"),
         () = tokio::time::sleep(timeout) => match in_flight.n_calls() {
-            0 => tracing::warn!("connections were still open when the drain timeout was over"),
+            0 => tracing::warn!(id = "drain-cut", "connections were still open when the drain timeout was over"),
             n_calls => {
-                tracing::warn!(n_calls, "calls were still in flight when the drain timeout was over");
+                tracing::warn!(id = "drain-cut", n_calls, "calls were still in flight when the drain timeout was over");
             }
         },
-        () = stop_signals.second_signal() => tracing::warn!("stopped by a second signal"),
+        () = stop_signals.second_signal() => tracing::warn!(id = "drain-cut", "stopped by a second signal"),
     }
 }
 
@@ -213,7 +299,10 @@ fn end_at_the_latest(patience: Duration) {
         .name("end".to_owned())
         .spawn(end)
     {
-        tracing::warn!("the shutdown has no time limit: {error}");
+        tracing::warn!(
+            id = "drain-unbounded",
+            "the shutdown has no time limit: {error}"
+        );
     }
 }
 
@@ -235,7 +324,7 @@ fn begin(
                 .filter(|finding| finding.is_error())
                 .count();
             let store = config.store.display();
-            tracing::error!(%store, n_errors, "the store does not load");
+            tracing::error!(id = "store-refused", %store, n_errors, "the store does not load");
             state.change(|state| state.findings = refused.findings.into());
             return Ok(None);
         }

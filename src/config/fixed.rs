@@ -44,6 +44,21 @@ pub const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
 /// How long the TLS handshake of a new connection may take. It needs two ways across the network.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The most open connections of the HTTP listener; further ones are closed at once. Monitoring needs a few.
+pub const MAX_HTTP_CONNECTIONS: usize = 32;
+
+/// How long a client of the HTTP listener may take to send the head of a request, or be idle between two.
+pub const HTTP_HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a connection of the HTTP listener may live. A client that does not read its answer ends with it.
+pub const HTTP_CONNECTION_TIME: Duration = Duration::from_secs(60);
+
+/// The longest head of a request to the HTTP listener, in bytes, and the most headers in it.
+pub const MAX_HTTP_HEAD: (usize, usize) = (16 * 1024, 64);
+
+/// How often the latencies of decisions are noted, of which `/statusz` shows those of the last minute.
+pub const LATENCY_SAMPLE: Duration = Duration::from_secs(5);
+
 /// How often the files with certificates and keys are looked at: as often as a store from which no events come.
 pub const TLS_CHECK: Duration = Duration::from_secs(5);
 
@@ -57,6 +72,9 @@ pub const FAREWELL_TO_IDLE: Duration = Duration::from_millis(200);
 /// After the first signal to end, a second one counts only if it comes this much later. Tools that end a whole group of
 /// processes often send two signals at once.
 pub const SECOND_SIGNAL_AFTER: Duration = Duration::from_secs(1);
+
+/// How long the process waits at its end until what is left is exported.
+pub const EXPORT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long the process waits at its end until the last log lines are written.
 pub const LOG_PATIENCE: Duration = Duration::from_millis(250);

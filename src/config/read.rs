@@ -125,6 +125,15 @@ pub(super) fn optional_address(text: &str) -> anyhow::Result<Option<SocketAddr>>
     }
 }
 
+/// Reads the address of the HTTP listener; `None` for `none`.
+pub(super) fn http_address(text: &str) -> anyhow::Result<Option<SocketAddr>> {
+    match text.parse() {
+        _ if text == "none" => Ok(None),
+        Ok(Address::Tcp(address)) => Ok(Some(address)),
+        _ => bail!("must be IP:PORT, such as `127.0.0.1:9464`, or `none`"),
+    }
+}
+
 /// Reads any text.
 pub(super) fn text(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())

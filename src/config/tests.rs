@@ -175,6 +175,16 @@ fn beyond_loopback_needs_a_written_out_word() {
             "{local}"
         );
     }
+    let http = |text: &str| {
+        let resolved = Config::resolve(&flags(&[("http_listen", text)]), variables(&[]), None);
+        resolved.map(|resolved| resolved.config.http_listen)
+    };
+    assert_eq!(http("none").unwrap(), None);
+    assert_eq!(http("127.0.0.1:1").unwrap(), "127.0.0.1:1".parse().ok());
+    assert!(error(&flags(&[("http_listen", "0.0.0.0:1")]), None).contains("--insecure-plaintext"));
+    for bad in ["", "off", "9464", "unix:/x"] {
+        assert!(http(bad).is_err(), "{bad}");
+    }
     for bad in [
         "",
         "50051",

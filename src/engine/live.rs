@@ -35,6 +35,15 @@ impl Generation {
     /// Checks `request` against the store and decides it as [`authorize`](super::authorize()) does. If evaluating is
     /// expensive, an earlier decision of the same question is used (K-45).
     pub fn authorize(&self, request: &Request) -> Result<Decision, RequestError> {
+        self.authorize_noting(request, &mut false)
+    }
+
+    /// Does the same, and sets `is_cached` if an earlier decision is used.
+    pub fn authorize_noting(
+        &self,
+        request: &Request,
+        is_cached: &mut bool,
+    ) -> Result<Decision, RequestError> {
         let work = request.remaining_work();
         let facts = match Facts::find(&self.snapshot, request, &work) {
             Ok(facts) => facts,
@@ -45,6 +54,7 @@ impl Generation {
             let consulted = self.cache.consult(&facts, plan, &mut key);
             if let Consulted::Known(decision) = consulted {
                 work.conclude()?;
+                *is_cached = true;
                 return Ok(decision);
             }
             let decision = decide(&facts, plan, &mut Silent);

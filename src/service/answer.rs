@@ -11,6 +11,7 @@ use tonic::Status;
 use super::wire::{Answer, Scratch, n_bytes_delimited};
 use super::{convert, pb, wire};
 use crate::authorizer::{Authorizer, Generation, Outcome, Question};
+use crate::telemetry::{Protocol, decided};
 
 /// Answers the question in `message` by the generation in force. The status says why the question has no answer.
 pub(super) fn answer_message(
@@ -54,10 +55,16 @@ fn decide<'q>(
     question: &'q Question<'q>,
 ) -> Outcome<'q> {
     let now = Timestamp::now();
-    match generation {
+    let outcome = match generation {
         Some(generation) => authorizer.authorize_by(generation, question, now),
         None => authorizer.authorize(question, now),
+    };
+    if let Ok(decision) = &outcome.answer {
+        let (took, is_cached) = (outcome.took, outcome.is_cached);
+        let (reason, revision) = (decision.reason(), outcome.revision());
+        decided(Protocol::Grpc, reason, took, revision, is_cached);
     }
+    outcome
 }
 
 /// Answers the encoded question in `bytes` as [`answer`] does, and appends the answer or the error to `out` as a

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
+use opentelemetry_http::HeaderExtractor;
 use prost::bytes::{BufMut, BytesMut};
-use tonic::Status;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use tonic::{Code, Status};
 
 use super::answer::answer;
 use super::callers::May;
@@ -20,6 +21,7 @@ use super::convert;
 use super::relay::send_bytes;
 use super::wire::Scratch;
 use crate::authorizer::Authorizer;
+use crate::telemetry;
 
 const PATH: &str = "/iamd.v1.AuthorizationService/Authorize";
 
@@ -152,7 +154,12 @@ impl AtOnce {
         if let (Some(deadline), Some(bytes)) = (call.deadline, &call.first)
             && let Some(question) = self.question(bytes)
         {
-            self.answer_question(question, deadline, call.respond);
+            let headers = HeaderExtractor(call.request.headers());
+            let observed = telemetry::Call::begin(PATH, &headers);
+            let entered = observed.enter();
+            let code = self.answer_question(question, deadline, call.respond);
+            drop(entered);
+            observed.end(code as usize);
             return Ok(());
         }
         Err(call)
@@ -168,12 +175,13 @@ impl AtOnce {
         (is_ordinary && question.len() <= most).then_some(question)
     }
 
+    /// Sends the answer to `question`, or why it has none. Returns the status of the call.
     fn answer_question(
         &mut self,
         question: &[u8],
         deadline: Duration,
         mut respond: SendResponse<Bytes>,
-    ) {
+    ) -> Code {
         let (answers, scratch) = (&mut self.answers, &mut self.scratch);
         answers.clear(); // a panic may have left a part of an answer
         let answered = catch_unwind(AssertUnwindSafe(|| {
@@ -191,12 +199,15 @@ impl AtOnce {
         let status = match answered {
             Ok(Ok(())) => {
                 let answer = self.answers.split().freeze();
-                return self.send(answer, deadline, respond);
+                self.send(answer, deadline, respond);
+                return Code::Ok;
             }
             Ok(Err(status)) => status,
             Err(_) => convert::internal(),
         };
+        let code = status.code();
         let _ = respond.send_response(status.into_http(), true); // an error means that the client has gone
+        code
     }
 
     /// Sends an answer: at once if the client has left space for it, else as soon as it has.

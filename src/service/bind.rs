@@ -18,6 +18,7 @@ use crate::config::Address;
 pub(super) enum Listener {
     Tcp {
         listener: TcpListener,
+        address: SocketAddr,
         /// Without it, the listener speaks plaintext.
         tls: Option<Arc<Tls>>,
         /// Whether it is for health checks alone.
@@ -25,7 +26,7 @@ pub(super) enum Listener {
     },
     Unix {
         listener: UnixListener,
-        _file: SocketFile,
+        file: SocketFile,
     },
 }
 
@@ -68,32 +69,28 @@ impl Listener {
         tls: Option<&Arc<Tls>>,
     ) -> anyhow::Result<Self> {
         let failed = || format!("cannot listen on `{address}`");
-        let (listener, bound) = match address {
+        let listener = match address {
             Address::Tcp(tcp) => {
                 let listener = TcpListener::bind(tcp).await.with_context(failed)?;
-                let bound = Address::Tcp(listener.local_addr().with_context(failed)?);
-                let tls = tls.cloned();
-                let is_for_health = false;
-                (
-                    Self::Tcp {
-                        listener,
-                        tls,
-                        is_for_health,
-                    },
-                    bound,
-                )
+                let address = listener.local_addr().with_context(failed)?;
+                Self::Tcp {
+                    listener,
+                    address,
+                    tls: tls.cloned(),
+                    is_for_health: false,
+                }
             }
             Address::Unix(path) => {
                 remove_stale_socket(path).await.with_context(failed)?;
                 let listener = bind_unix(path, socket_mode).with_context(failed)?;
-                let _file = SocketFile::of(path);
+                let file = SocketFile::of(path);
                 std::fs::set_permissions(path, PermissionsExt::from_mode(socket_mode))
                     .with_context(failed)?;
-                (Self::Unix { listener, _file }, address.clone())
+                Self::Unix { listener, file }
             }
         };
         let tls = matches!(&listener, Self::Tcp { tls: Some(_), .. });
-        tracing::info!(address = %bound, tls, "listening for gRPC");
+        tracing::info!(address = %listener.address(), tls, "listening for gRPC");
         Ok(listener)
     }
 
@@ -101,13 +98,22 @@ impl Listener {
     pub(super) async fn bind_for_health(address: SocketAddr) -> anyhow::Result<Self> {
         let failed = || format!("cannot listen on `{address}` for health checks");
         let listener = TcpListener::bind(address).await.with_context(failed)?;
-        let bound = listener.local_addr().with_context(failed)?;
-        tracing::info!(address = %bound, "listening for health checks");
+        let address = listener.local_addr().with_context(failed)?;
+        tracing::info!(%address, "listening for health checks");
         Ok(Self::Tcp {
             listener,
+            address,
             tls: None,
             is_for_health: true,
         })
+    }
+
+    /// Returns the bound address.
+    pub(super) fn address(&self) -> Address {
+        match self {
+            Self::Tcp { address, .. } => Address::Tcp(*address),
+            Self::Unix { file, .. } => Address::Unix(file.path.clone()),
+        }
     }
 
     /// Returns whether it is for health checks alone.
@@ -132,9 +138,7 @@ impl Listener {
     /// Returns whether only this machine can reach it, as far as its address says.
     pub(super) fn is_local(&self) -> bool {
         match self {
-            Self::Tcp { listener, .. } => listener
-                .local_addr()
-                .is_ok_and(|address| address.ip().to_canonical().is_loopback()),
+            Self::Tcp { address, .. } => address.ip().to_canonical().is_loopback(),
             Self::Unix { .. } => true,
         }
     }

@@ -91,6 +91,7 @@ impl Connection {
             return;
         }
         tracing::warn!(
+            id = "unix-authority",
             "a call on a Unix socket was refused before it could be read: if the client sends the socket's path as \
              `:authority`, as some do, set its option `grpc.default_authority` to `localhost`"
         );

@@ -48,6 +48,15 @@ impl Readiness {
         self.0.send_replace(State::Draining);
     }
 
+    /// Returns `loading`, `ready` or `draining`.
+    pub(super) fn in_words(&self) -> &'static str {
+        match *self.0.borrow() {
+            State::Loading => "loading",
+            State::Ready => "ready",
+            State::Draining => "draining",
+        }
+    }
+
     /// Waits until the server drains.
     pub(super) fn drain(&self) -> impl Future<Output = ()> + Send + use<> {
         let mut states = self.0.subscribe();

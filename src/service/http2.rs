@@ -27,6 +27,7 @@ use super::calls::Calls;
 use super::connection::Connection;
 use super::drain::Entrance;
 use super::life::{Ages, Life, Stage};
+use super::observed::Observed;
 use super::relay::{Received, relay};
 use crate::authorizer::Authorizer;
 use crate::config::{
@@ -41,14 +42,14 @@ pub(super) struct Http2 {
     authorizer: Arc<Authorizer>,
     default_deadline: Duration,
     ages: Ages,
-    calls: Calls<Routes>,
+    calls: Observed<Calls<Routes>>,
 }
 
 /// A connection that is served.
 struct Serving {
     entrance: Entrance,
     at_once: AtOnce,
-    calls: Calls<Routes>,
+    calls: Observed<Calls<Routes>>,
     /// The calls that are neither answered nor passed on.
     open: Vec<(Call, Due)>,
     /// Ends when those of them whose bytes have not come must not wait any longer.
@@ -60,7 +61,11 @@ struct Serving {
 const PATIENCE: Duration = Duration::from_millis(20);
 
 impl Http2 {
-    pub(super) fn new(config: &Config, authorizer: Arc<Authorizer>, calls: Calls<Routes>) -> Self {
+    pub(super) fn new(
+        config: &Config,
+        authorizer: Arc<Authorizer>,
+        calls: Observed<Calls<Routes>>,
+    ) -> Self {
         let max_streams = config.max_streams_per_connection;
         let mut builder = Builder::new();
         builder

@@ -11,6 +11,7 @@ use super::callers::{May, may};
 use super::connection::Connection;
 use super::drain::Drain;
 use super::http2::Http2;
+use super::observed::shed_connection;
 use super::socket::{NewSocket, Socket};
 use super::tls::Tls;
 use super::workers::Workers;
@@ -43,15 +44,11 @@ impl Acceptor {
         loop {
             match listener.accept().await {
                 Ok(socket) => {
-                    let place = Arc::clone(places).try_acquire_owned();
-                    let is_full = place.is_err();
-                    if is_full && !was_full {
-                        tracing::warn!(
-                            "the limit of open connections is reached: further ones are closed at once"
-                        );
-                    }
-                    was_full = is_full;
-                    let Ok(place) = place else { continue };
+                    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+                        shed_connection(&mut was_full);
+                        continue;
+                    };
+                    was_full = false;
                     let new = New {
                         is_local,
                         is_for_health,
@@ -69,7 +66,7 @@ impl Acceptor {
                 }
                 Err(error) if is_the_peers(&error) => {}
                 Err(error) => {
-                    tracing::warn!("cannot accept a connection: {error}");
+                    tracing::warn!(id = "accept-failed", "cannot accept a connection: {error}");
                     tokio::time::sleep(ACCEPT_BACK_OFF).await;
                 }
             }
@@ -107,7 +104,7 @@ impl New {
             }
             (Ok(socket), _) => socket,
             (Err(error), _) => {
-                tracing::warn!("cannot serve a connection: {error}");
+                tracing::warn!(id = "accept-failed", "cannot serve a connection: {error}");
                 return None;
             }
         };

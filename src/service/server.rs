@@ -16,6 +16,7 @@ pub use super::health::Readiness;
 use super::health_pb::health_server::HealthServer;
 use super::http2::Http2;
 use super::listen::Acceptor;
+use super::observed::Observed;
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
 use super::status::Reporter;
@@ -34,9 +35,14 @@ pub struct Listeners {
 
 /// The files with the certificates of a server, which are read again when they change.
 #[derive(Clone, Debug)]
-pub struct Certificates(Option<Arc<Tls>>);
+pub struct Certificates(pub(super) Option<Arc<Tls>>);
 
 impl Certificates {
+    /// Returns the time at which the server's certificate expires, in seconds since 1970; 0 without TLS.
+    pub fn expiry(&self) -> i64 {
+        self.0.as_ref().map_or(0, |tls| tls.expiry())
+    }
+
     /// Asks for a look at the files now. Does nothing without TLS.
     pub fn request_look(&self) {
         if let Some(tls) = &self.0 {
@@ -61,6 +67,12 @@ impl Listeners {
             listeners,
             certificates: Certificates(tls),
         })
+    }
+
+    /// Returns the bound addresses.
+    pub fn addresses(&self) -> Vec<String> {
+        let listeners = self.listeners.iter();
+        listeners.map(|one| one.address().to_string()).collect()
     }
 
     /// Returns the certificates of the TCP sockets.
@@ -95,7 +107,7 @@ pub async fn serve(
     if let Certificates(Some(tls)) = listeners.certificates {
         tokio::spawn(tls.watch());
     }
-    let calls = Calls {
+    let calls = Observed(Calls {
         inner: routes(Arc::clone(&authorizer), state, readiness, config)?.prepare(),
         bounds: Bounds {
             places: Arc::new(Semaphore::new(MAX_SIMULATIONS_RECEIVED)),
@@ -105,7 +117,7 @@ pub async fn serve(
             max_in_flight: config.max_questions_in_flight,
             unfinished: Arc::new(Unfinished::new(config.max_unfinished_bytes)),
         },
-    };
+    });
     let workers = Arc::new(Workers::start(n_threads(config))?);
     let acceptor = Arc::new(Acceptor {
         http2: Http2::new(config, authorizer, calls),

@@ -18,6 +18,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::prelude::FromDer as _;
 
 use crate::config::{Config, HANDSHAKE_TIMEOUT, MAX_TLS_FILE_BYTES, TLS_CHECK};
 
@@ -29,10 +31,43 @@ const ALPN: &[u8] = b"h2";
 pub(super) struct Tls {
     files: Files,
     /// What each new connection uses. Those that are open go on with what they began with.
-    in_force: ArcSwap<ServerConfig>,
+    in_force: ArcSwap<InForce>,
     /// What the last look at the files found, whether it could be used or not.
     seen: Mutex<Seen>,
     look: Notify,
+}
+
+/// What follows from the files.
+#[derive(Debug)]
+struct InForce {
+    /// For gRPC, which is HTTP/2.
+    grpc: Arc<ServerConfig>,
+    /// The same for the pages of the HTTP listener, which are HTTP/1.1.
+    http: Arc<ServerConfig>,
+    /// The time at which the first certificate of the chain expires, in seconds since 1970.
+    expiry: i64,
+}
+
+impl InForce {
+    fn of(files: &Files, contents: &Contents) -> anyhow::Result<Self> {
+        let grpc = server_config(files, contents)?;
+        let mut http = grpc.clone();
+        http.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self {
+            grpc: Arc::new(grpc),
+            http: Arc::new(http),
+            expiry: expiry(&certificates(&contents.certificate)?),
+        })
+    }
+}
+
+/// Returns the time at which the first of the certificates expires, in seconds since 1970; 0 if none of them can be read.
+fn expiry(chain: &[CertificateDer<'_>]) -> i64 {
+    let times = chain.iter().filter_map(|der| {
+        let (_, certificate) = X509Certificate::from_der(der).ok()?;
+        Some(certificate.validity().not_after.timestamp())
+    });
+    times.min().unwrap_or(0)
 }
 
 impl Tls {
@@ -44,11 +79,16 @@ impl Tls {
         };
         let contents = files.read()?;
         Ok(Some(Self {
-            in_force: ArcSwap::from_pointee(server_config(&files, &contents)?),
+            in_force: ArcSwap::from_pointee(InForce::of(&files, &contents)?),
             seen: Mutex::new(Seen::Contents(contents.digest())),
             look: Notify::new(),
             files,
         }))
+    }
+
+    /// Returns the time at which the certificate in force expires, in seconds since 1970.
+    pub(super) fn expiry(&self) -> i64 {
+        self.in_force.load().expiry
     }
 
     /// Asks for a look at the files now (SIGHUP).
@@ -79,12 +119,13 @@ impl Tls {
             return;
         }
         *seen = found;
-        match contents.and_then(|contents| server_config(&self.files, &contents)) {
-            Ok(config) => {
-                self.in_force.store(Arc::new(config));
+        match contents.and_then(|contents| InForce::of(&self.files, &contents)) {
+            Ok(in_force) => {
+                self.in_force.store(Arc::new(in_force));
                 tracing::info!("the TLS files are read anew: new connections use them");
             }
             Err(error) => tracing::error!(
+                id = "certificate-refused",
                 "the TLS files cannot be used, and those before stay in force: {error:#}"
             ),
         }
@@ -93,7 +134,7 @@ impl Tls {
     /// Does the handshake with a client. It may take [`HANDSHAKE_TIMEOUT`]. A client that does not agree to HTTP/2 is
     /// refused.
     pub(super) async fn handshake(&self, stream: TcpStream) -> Result<TlsStream<TcpStream>, Unmet> {
-        let acceptor = TlsAcceptor::from(self.in_force.load_full());
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.in_force.load().grpc));
         let handshake = async {
             let mut stream = acceptor
                 .accept(stream)
@@ -106,9 +147,26 @@ impl Tls {
             let _ = stream.shutdown().await; // it may have gone already
             Err(Unmet::Because(NO_HTTP2))
         };
-        let within = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
-        within.unwrap_or(Err(Unmet::Because("the client took too long")))
+        in_time(handshake).await
     }
+
+    /// Does the handshake with a client of the HTTP listener, within the same time.
+    pub(super) async fn handshake_for_http(
+        &self,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, Unmet> {
+        let acceptor = TlsAcceptor::from(Arc::clone(&self.in_force.load().http));
+        let handshake = async {
+            let accepted = acceptor.accept(stream).await;
+            accepted.map_err(|error| Unmet::of(&error))
+        };
+        in_time(handshake).await
+    }
+}
+
+async fn in_time<T>(handshake: impl Future<Output = Result<T, Unmet>>) -> Result<T, Unmet> {
+    let within = tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await;
+    within.unwrap_or(Err(Unmet::Because("the client took too long")))
 }
 
 const NO_HTTP2: &str = "the client does not offer HTTP/2 (the protocol `h2` of ALPN)";
@@ -157,7 +215,9 @@ impl Unmet {
     pub(super) fn log(&self) {
         match self {
             Self::Gone => tracing::debug!("a TLS handshake ended early: the client has gone"),
-            Self::Because(cause) => tracing::warn!("a TLS handshake failed: {cause}"),
+            Self::Because(cause) => {
+                tracing::warn!(id = "handshake-failed", "a TLS handshake failed: {cause}")
+            }
         }
     }
 }

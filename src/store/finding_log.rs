@@ -68,6 +68,7 @@ impl FindingLog {
         for (file, n_more) in left_out.into_iter().take(MAX_OF_FILE) {
             let file = clipped(file);
             tracing::warn!(
+                id = "store-finding",
                 file,
                 n_more,
                 "more findings of this file: `iamd validate` lists them"
@@ -75,6 +76,7 @@ impl FindingLog {
         }
         if others > 0 {
             tracing::warn!(
+                id = "store-finding",
                 n_more = others,
                 "more findings of other files: `iamd validate` lists them"
             );
@@ -91,10 +93,26 @@ fn tell(finding: &Finding) {
     let text = clipped(&text);
     match finding.severity {
         Severity::Error => {
-            tracing::error!(finding = text, code, file, line, column, "in the store");
+            tracing::error!(
+                id = "store-finding",
+                finding = text,
+                code,
+                file,
+                line,
+                column,
+                "in the store"
+            );
         }
         Severity::Warning => {
-            tracing::warn!(finding = text, code, file, line, column, "in the store");
+            tracing::warn!(
+                id = "store-finding",
+                finding = text,
+                code,
+                file,
+                line,
+                column,
+                "in the store"
+            );
         }
     }
 }

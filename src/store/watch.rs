@@ -32,7 +32,7 @@ use crate::compile::snapshot::Snapshot;
 use crate::engine::live::{Generation, Live};
 use crate::language::finding::{Code, Finding};
 use crate::state::{InForce, SharedState};
-use crate::telemetry::micros;
+use crate::telemetry::{counters, micros};
 
 /// How long the store must be quiet before a change counts as finished.
 const QUIET: Duration = Duration::from_millis(20);
@@ -216,6 +216,7 @@ impl Reloader {
     fn check_safely(&mut self, reason: Reason) {
         if catch_unwind(AssertUnwindSafe(|| self.check(reason))).is_err() {
             error!(
+                id = "store-check-failed",
                 "the store could not be checked because of an internal error; the last good revision stays"
             );
             self.state.change(|state| {
@@ -257,10 +258,14 @@ impl Reloader {
         let scan = self.loader.scan(source, Some(survey), trust);
         if self.loader.has_seen(&scan) {
             self.loader.note_unchanged(scan);
+            // Our own second look at very new files is not a reload that anyone requested.
+            let is_requested = must_digest || !is_untouched;
+            if is_requested {
+                counters().reloaded(begun.elapsed());
+            }
             self.state.change(|state| {
                 state.last_attempt = Some(Timestamp::now());
-                // Our own second look at very new files is not a reload that anyone requested.
-                state.reloads.unchanged += u64::from(must_digest || !is_untouched);
+                state.reloads.unchanged += u64::from(is_requested);
             });
             if is_poll || must_digest {
                 self.note_good_look();
@@ -348,6 +353,7 @@ impl Reloader {
             self.live.publish(snapshot)
         };
         let took = begun.elapsed();
+        counters().reloaded(took);
         // The revision is announced once it answers, so nobody who reads of it gets an answer from an older one.
         self.state.change(|state| {
             state.last_success = Some(since);
@@ -380,11 +386,13 @@ impl Reloader {
         let n_errors = findings.iter().filter(|finding| finding.is_error()).count();
         let revision = self.state.now().revision().to_owned();
         error!(
-            revision,
-            n_errors, "the store does not load: the last good revision stays in force"
+            id = "store-refused",
+            revision, n_errors, "the store does not load: the last good revision stays in force"
         );
+        let took = begun.elapsed();
+        counters().reloaded(took);
         self.state.change(|state| {
-            state.last_duration = begun.elapsed();
+            state.last_duration = took;
             state.is_stale = true;
             state.findings = findings.into();
             state.reloads.refused += 1;
@@ -426,7 +434,7 @@ impl Reloader {
                 self.n_retries = 0;
                 if self.can_watch {
                     let seconds = POLL.as_secs();
-                    warn!(%cause, "the store cannot be watched: it may take {seconds} seconds to notice a change");
+                    warn!(id = "watch-failed", %cause, "the store cannot be watched: it may take {seconds} seconds to notice a change");
                 }
                 self.can_watch = false;
             }
@@ -589,7 +597,7 @@ fn watch(places: &Places, signals: &Arc<Signals>) -> notify::Result<RecommendedW
                 if is_gone(&cause) {
                     debug!(%cause, "a watched folder has gone");
                 } else {
-                    warn!(%cause, "watching the store failed");
+                    warn!(id = "watch-failed", %cause, "watching the store failed");
                 }
                 signals.must_rewatch.store(true, Ordering::Release);
                 signals.wake();

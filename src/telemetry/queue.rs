@@ -157,10 +157,10 @@ impl<W: Write> Writer<W> {
             let text = "log lines were dropped";
             let line = if self.is_json {
                 format!(
-                    "{{\"level\":\"WARN\",\"target\":\"iamd::telemetry\",\"message\":\"{text}\"}}\n"
+                    "{{\"level\":\"WARN\",\"target\":\"iamd::telemetry\",\"id\":\"log-dropped\",\"message\":\"{text}\"}}\n"
                 )
             } else {
-                format!(" WARN iamd::telemetry: {text}\n")
+                format!(" WARN iamd::telemetry: {text} id=\"log-dropped\"\n")
             };
             let is_written = self.write(
                 SystemTime::now(),

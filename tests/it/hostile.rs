@@ -365,6 +365,7 @@ fn what_cannot_be_read_is_named() {
         let mut command = Command::new(&program);
         command.args(["serve", "--listen", "127.0.0.1:0", "--store"]);
         command.arg(&root).env_clear();
+        command.env("IAMD_HTTP_LISTEN", "127.0.0.1:0");
         command.stderr(std::process::Stdio::piped());
         if is_superuser {
             command.uid(65_534).gid(65_534);

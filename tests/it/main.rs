@@ -28,6 +28,7 @@ mod many;
 mod matrix;
 mod modules;
 mod mutants;
+mod observe;
 mod oracle;
 mod refusals;
 mod reload;

@@ -32,8 +32,8 @@ const MODULES: &[(&str, &[&str])] = &[
         &["name", "context", "language", "engine", "analysis"],
     ),
     ("config", &["language"]),
-    ("telemetry", &["config"]),
     ("state", &["language", "compile"]),
+    ("telemetry", &["language", "engine", "config", "state"]),
     (
         "authorizer",
         &[

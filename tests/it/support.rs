@@ -151,9 +151,20 @@ pub fn iamd(arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_iamd"));
     for (name, _) in std::env::vars_os() {
         let name_text = name.to_string_lossy();
-        if name_text.starts_with("IAMD_") || matches!(&*name_text, "RUST_LOG" | "NO_COLOR") {
+        if name_text.starts_with("IAMD_")
+            || name_text.starts_with("OTEL_")
+            || matches!(&*name_text, "RUST_LOG" | "NO_COLOR")
+        {
             command.env_remove(&name);
         }
+    }
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    if arguments
+        .first()
+        .is_some_and(|first| first.as_ref() == "serve")
+    {
+        // Servers of other tests run at the same time, and only one of them could have the default port.
+        command.env("IAMD_HTTP_LISTEN", "127.0.0.1:0");
     }
     command
         .args(arguments)

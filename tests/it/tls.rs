@@ -28,6 +28,7 @@ use authority::{Authority, ClientFiles, Files, Pair};
 mod authority;
 mod callers;
 mod commands;
+mod pages;
 mod rotation;
 
 const GET: &str = "orders:Get";

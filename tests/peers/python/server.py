@@ -62,10 +62,11 @@ def write_store(directory, files=None):
 class Server:
     """`iamd serve` over one store. Ready when the constructor returns; call `stop` at the end.
 
-    `options` are more options of it, and `client_options` what a command needs to ask it over TLS.
+    `options` are more options of it, `variables` more variables, and `client_options` what a command needs to ask it over
+    TLS.
     """
 
-    def __init__(self, store, listen="127.0.0.1:0", options=(), client_options=()):
+    def __init__(self, store, listen="127.0.0.1:0", options=(), client_options=(), variables=None):
         self.stderr = []
         self.client_options = client_options
         self.process = subprocess.Popen(
@@ -74,6 +75,8 @@ class Server:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            # Several servers run at once, and only one of them could have the default port.
+            env={"IAMD_HTTP_LISTEN": "127.0.0.1:0", **os.environ, **(variables or {})},
         )
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
@@ -110,14 +113,18 @@ class Server:
                 self.stderr.append(line)
                 self._changed.notify_all()
 
-    def _listening(self):
+    def http_address(self):
+        """The address of its pages."""
+        return self._wait_for(lambda: self._listening("listening for HTTP"), "the address of its pages")
+
+    def _listening(self, message="listening for gRPC"):
         for line in self.stderr:
             try:
                 record = json.loads(line)
             except ValueError:
                 continue
             fields = {**record, **record.get("fields", {})}
-            if "listening" in str(fields.get("message", "")):
+            if message in str(fields.get("message", "")):
                 return fields.get("address")
         return None
 

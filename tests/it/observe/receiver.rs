@@ -1,0 +1,249 @@
+//! A receiver of OTLP that keeps what it gets: over gRPC, or over HTTP on a thread of its own.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use opentelemetry_proto::tonic::collector::logs::v1 as logs;
+use opentelemetry_proto::tonic::collector::metrics::v1 as metrics;
+use opentelemetry_proto::tonic::collector::trace::v1 as trace;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message;
+use tonic::codec::CompressionEncoding;
+use tonic::{Request, Response, Status};
+
+/// What came.
+#[derive(Debug, Default)]
+pub struct Received {
+    pub spans: Vec<(Resource, Span)>,
+    /// The last value of each series.
+    pub metrics: Vec<Metric>,
+    /// The messages of log lines, each with its attributes.
+    pub lines: Vec<(String, Vec<KeyValue>)>,
+    /// The header `x-key` and the encoding of each request.
+    pub requests: Vec<(Option<String>, Option<String>)>,
+}
+
+/// A receiver. Over gRPC it needs the runtime of the test.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    pub endpoint: String,
+    received: Arc<Mutex<Received>>,
+}
+
+impl Receiver {
+    pub async fn over_grpc() -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let receiver = Self {
+            endpoint: format!("http://{}", listener.local_addr().unwrap()),
+            received: Arc::default(),
+        };
+        let gzip = CompressionEncoding::Gzip;
+        let of_traces = trace::trace_service_server::TraceServiceServer::new(receiver.clone());
+        let of_metrics =
+            metrics::metrics_service_server::MetricsServiceServer::new(receiver.clone());
+        let of_logs = logs::logs_service_server::LogsServiceServer::new(receiver.clone());
+        let server = tonic::transport::Server::builder()
+            .add_service(of_traces.accept_compressed(gzip))
+            .add_service(of_metrics.accept_compressed(gzip))
+            .add_service(of_logs.accept_compressed(gzip));
+        let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
+        tokio::spawn(server.serve_with_incoming(incoming));
+        receiver
+    }
+
+    pub fn over_http() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let receiver = Self {
+            endpoint: format!("http://{}", listener.local_addr().unwrap()),
+            received: Arc::default(),
+        };
+        let keeper = receiver.clone();
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let keeper = keeper.clone();
+                thread::spawn(move || keeper.answer(stream.unwrap()));
+            }
+        });
+        receiver
+    }
+
+    /// Looks at what has come so far.
+    pub fn look<T>(&self, look: impl FnOnce(&Received) -> T) -> T {
+        look(&self.received.lock().unwrap())
+    }
+
+    /// Answers the requests of one connection.
+    fn answer(&self, stream: TcpStream) {
+        let mut writer = stream.try_clone().unwrap();
+        let mut reader = BufReader::new(stream);
+        loop {
+            let mut head = Vec::new();
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                    return;
+                }
+                if line == "\r\n" {
+                    break;
+                }
+                head.push(line.trim_end().to_owned());
+            }
+            let header = |name: &str| {
+                let mut lines = head.iter().filter_map(|line| line.split_once(": "));
+                let found = lines.find(|(found, _)| found.eq_ignore_ascii_case(name))?;
+                Some(found.1.to_owned())
+            };
+            let length = header("content-length").unwrap().parse().unwrap();
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            let encoding = header("content-encoding");
+            if encoding.as_deref() == Some("gzip") {
+                let mut plain = Vec::new();
+                flate2::read::GzDecoder::new(body.as_slice())
+                    .read_to_end(&mut plain)
+                    .unwrap();
+                body = plain;
+            }
+            self.note(header("x-key"), encoding);
+            let path = head[0].split(' ').nth(1).unwrap();
+            match path {
+                "/v1/traces" => self.keep_spans(Message::decode(body.as_slice()).unwrap()),
+                "/v1/metrics" => self.keep_metrics(Message::decode(body.as_slice()).unwrap()),
+                "/v1/logs" => self.keep_lines(Message::decode(body.as_slice()).unwrap()),
+                other => panic!("{other}"),
+            }
+            let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+            if writer.write_all(answer.as_bytes()).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn note(&self, key: Option<String>, encoding: Option<String>) {
+        self.received.lock().unwrap().requests.push((key, encoding));
+    }
+
+    fn note_grpc<T>(&self, request: &Request<T>) {
+        let header = |name: &str| {
+            let value = request.metadata().get(name)?;
+            Some(value.to_str().unwrap().to_owned())
+        };
+        self.note(header("x-key"), header("grpc-encoding"));
+    }
+
+    fn keep_spans(&self, request: trace::ExportTraceServiceRequest) {
+        let spans = &mut self.received.lock().unwrap().spans;
+        for of_resource in request.resource_spans {
+            let resource = of_resource.resource.unwrap();
+            for scope in of_resource.scope_spans {
+                spans.extend(scope.spans.into_iter().map(|span| (resource.clone(), span)));
+            }
+        }
+    }
+
+    fn keep_metrics(&self, request: metrics::ExportMetricsServiceRequest) {
+        let scopes = request
+            .resource_metrics
+            .into_iter()
+            .flat_map(|of| of.scope_metrics);
+        self.received.lock().unwrap().metrics = scopes.flat_map(|scope| scope.metrics).collect();
+    }
+
+    fn keep_lines(&self, request: logs::ExportLogsServiceRequest) {
+        let lines = &mut self.received.lock().unwrap().lines;
+        let scopes = request
+            .resource_logs
+            .into_iter()
+            .flat_map(|of| of.scope_logs);
+        for record in scopes.flat_map(|scope| scope.log_records) {
+            let Some(Value::StringValue(message)) = record.body.and_then(|body| body.value) else {
+                continue;
+            };
+            lines.push((message, record.attributes));
+        }
+    }
+}
+
+#[tonic::async_trait]
+impl trace::trace_service_server::TraceService for Receiver {
+    async fn export(
+        &self,
+        request: Request<trace::ExportTraceServiceRequest>,
+    ) -> Result<Response<trace::ExportTraceServiceResponse>, Status> {
+        self.note_grpc(&request);
+        self.keep_spans(request.into_inner());
+        Ok(Response::new(trace::ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl metrics::metrics_service_server::MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<metrics::ExportMetricsServiceRequest>,
+    ) -> Result<Response<metrics::ExportMetricsServiceResponse>, Status> {
+        self.note_grpc(&request);
+        self.keep_metrics(request.into_inner());
+        Ok(Response::new(
+            metrics::ExportMetricsServiceResponse::default(),
+        ))
+    }
+}
+
+#[tonic::async_trait]
+impl logs::logs_service_server::LogsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<logs::ExportLogsServiceRequest>,
+    ) -> Result<Response<logs::ExportLogsServiceResponse>, Status> {
+        self.note_grpc(&request);
+        self.keep_lines(request.into_inner());
+        Ok(Response::new(logs::ExportLogsServiceResponse::default()))
+    }
+}
+
+/// Returns the value of an attribute, as text.
+pub fn attribute(attributes: &[KeyValue], name: &str) -> Option<String> {
+    let found = attributes.iter().find(|attribute| attribute.key == name)?;
+    Some(match found.value.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => text.clone(),
+        Value::BoolValue(is_true) => is_true.to_string(),
+        Value::IntValue(number) => number.to_string(),
+        other => format!("{other:?}"),
+    })
+}
+
+impl Received {
+    /// Returns the sum of the points of a counter that have this attribute.
+    pub fn counter(&self, name: &str, (key, value): (&str, &str)) -> Option<i64> {
+        let metric = self.metrics.iter().find(|metric| metric.name == name)?;
+        let Some(Data::Sum(sum)) = &metric.data else {
+            panic!("{metric:?}");
+        };
+        assert!(sum.is_monotonic, "{name}");
+        let points = sum.data_points.iter();
+        let points = points
+            .filter(|point| attribute(&point.attributes, key).as_deref() == Some(value))
+            .map(|point| match point.value {
+                Some(number_data_point::Value::AsInt(number)) => number,
+                ref other => panic!("{other:?}"),
+            });
+        Some(points.sum())
+    }
+
+    /// Returns the number of values and the sum of a histogram's points.
+    pub fn histogram(&self, name: &str) -> Option<(u64, f64)> {
+        let metric = self.metrics.iter().find(|metric| metric.name == name)?;
+        let Some(Data::Histogram(histogram)) = &metric.data else {
+            panic!("{metric:?}");
+        };
+        let points = &histogram.data_points;
+        let count = points.iter().map(|point| point.count).sum();
+        Some((count, points.iter().filter_map(|point| point.sum).sum()))
+    }
+}
