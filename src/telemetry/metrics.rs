@@ -128,7 +128,8 @@ fn decisions(meter: &Meter) {
 }
 
 fn cache(meter: &Meter, live: &Arc<Live>) {
-    let counts: [(_, _, fn(&Live) -> u64); 3] = [
+    type Count = fn(&Live) -> u64;
+    let counts: [(_, _, Count); 3] = [
         (
             "iamd_cache_hits_total",
             "Questions whose decision the decision cache had.",

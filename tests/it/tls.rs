@@ -25,7 +25,7 @@ use crate::support::{
 };
 use authority::{Authority, ClientFiles, Files, Pair};
 
-mod authority;
+pub mod authority;
 mod callers;
 mod commands;
 mod pages;

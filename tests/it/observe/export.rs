@@ -4,6 +4,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use iamd::service::pb;
+use opentelemetry_proto::tonic::metrics::v1::AggregationTemporality;
+use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use tonic::Request;
 
 use super::receiver::{Receiver, attribute};
@@ -11,6 +13,7 @@ use super::{Scrape, get, http_address};
 use crate::support::{
     ACCOUNT, Client, Server, ann_asks, eventually, iamd, log_field, revision, store_allowing,
 };
+use crate::tls::authority::{Authority, ClientFiles};
 
 /// Returns a command that serves `store` with these variables, and exports soon.
 fn command(store: &tempfile::TempDir, variables: &[(&str, &str)]) -> Command {
@@ -180,6 +183,14 @@ async fn a_receiver_over_http_gets_metrics_traces_and_logs() {
 /// What is left is exported at the end, so a short life shows how many spans there were.
 async fn spans_of_a_short_life(variables: &[(&str, &str)], is_sampled: bool) -> Vec<String> {
     let receiver = Receiver::over_http();
+    spans_sent_to(&receiver, variables, is_sampled).await
+}
+
+async fn spans_sent_to(
+    receiver: &Receiver,
+    variables: &[(&str, &str)],
+    is_sampled: bool,
+) -> Vec<String> {
     let store = store_allowing("orders:Get");
     let endpoint = ("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.endpoint.as_str());
     let mut server = Server::spawn(command(&store, &[&[endpoint], variables].concat()));
@@ -208,8 +219,94 @@ async fn the_caller_decides_whether_its_trace_is_sampled_unless_a_variable_does(
     ] {
         assert_eq!(spans_of_a_short_life(&[off], true).await, none, "{off:?}");
     }
+    for (ratio, spans) in [("0", &[][..]), ("1", &[TRACE])] {
+        let sampler = [
+            ("OTEL_TRACES_SAMPLER", "traceidratio"),
+            ("OTEL_TRACES_SAMPLER_ARG", ratio),
+        ];
+        assert_eq!(
+            spans_of_a_short_life(&sampler, true).await,
+            spans,
+            "{ratio}"
+        );
+    }
     let alone = spans_of_a_short_life(&[("OTEL_PROPAGATORS", "none")], true).await;
     assert!(alone.len() == 1 && alone[0] != TRACE, "{alone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_signal_may_go_to_a_receiver_of_its_own() {
+    let (of_traces, of_metrics) = (Receiver::over_http(), Receiver::over_grpc().await);
+    let store = store_allowing("orders:Get");
+    let traces = format!("{}/v1/traces", of_traces.endpoint);
+    let mut server = Server::spawn(command(
+        &store,
+        &[
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", traces.as_str()),
+            ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &of_metrics.endpoint),
+            ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+            ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "delta"),
+            ("OTEL_EXPORTER_OTLP_METRICS_HEADERS", "x-key=of-metrics"),
+        ],
+    ));
+    let mut client = server.client().await;
+    ask(&mut client, "orders:Get", true).await;
+    eventually("the metrics", async || {
+        of_metrics.look(|received| {
+            let metric = received
+                .metrics
+                .iter()
+                .find(|one| one.name == "iamd_decisions_total")?;
+            let Some(Data::Sum(sum)) = &metric.data else {
+                panic!("{metric:?}");
+            };
+            let delta = AggregationTemporality::Delta as i32;
+            assert_eq!(sum.aggregation_temporality, delta);
+            Some(())
+        })
+    })
+    .await;
+    server.signal("TERM");
+    assert!(server.exit_status().success());
+    of_traces.look(|received| {
+        assert!(!received.spans.is_empty());
+        assert!(received.metrics.is_empty() && received.lines.is_empty());
+        assert!(received.requests.iter().all(|(key, _)| key.is_none()));
+    });
+    of_metrics.look(|received| {
+        assert!(received.spans.is_empty() && received.lines.is_empty());
+        let mut keys = received.requests.iter().map(|(key, _)| key.as_deref());
+        assert!(keys.all(|key| key == Some("of-metrics")));
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_over_tls_is_known_by_its_authority_and_knows_iamd_by_its_certificate() {
+    let authority = Authority::new("receiver");
+    let folder = tempfile::tempdir().unwrap();
+    let own = authority.client(&["iamd.example"]);
+    let files = ClientFiles::write(folder.path(), &authority.pem, &own);
+    let [trusted, certificate, key] = files.paths();
+    let other = folder.path().join("other.pem");
+    std::fs::write(&other, Authority::new("another").pem).unwrap();
+    let proof = [
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", key),
+    ];
+    let trust = |path| ("OTEL_EXPORTER_OTLP_CERTIFICATE", path);
+    for (receiver, protocol) in [
+        (Receiver::over_http_with_tls(&authority), "http/protobuf"),
+        (Receiver::over_grpc_with_tls(&authority).await, "grpc"),
+    ] {
+        let protocol = [("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)];
+        let none: [&str; 0] = [];
+        let unproven = [&protocol[..], &[trust(trusted)]].concat();
+        assert_eq!(spans_sent_to(&receiver, &unproven, true).await, none);
+        let untrusted = [&protocol[..], &[trust(other.to_str().unwrap())], &proof].concat();
+        assert_eq!(spans_sent_to(&receiver, &untrusted, true).await, none);
+        let both = [&protocol[..], &[trust(trusted)], &proof].concat();
+        assert_eq!(spans_sent_to(&receiver, &both, true).await, [TRACE]);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use iamd::service::pb;
+use iamd::service::{Encoded, pb};
 use prost::Message as _;
+use tokio_stream::StreamExt as _;
 
 use super::{Scrape, serve};
 use crate::support::{
@@ -72,18 +73,26 @@ async fn every_metric_is_there_at_zero_and_counts_each_question_once() {
     let batch = pb::BatchAuthorizeRequest {
         requests: vec![ann_asks("orders:Get"), stranger, malformed],
     };
-    let batch = iamd::service::Encoded::from(batch.encode_to_vec());
+    let batch = Encoded::from(batch.encode_to_vec());
     client.batch_authorize(batch).await.unwrap();
+    let questions = ["orders:Get", "orders:Put"].map(|action| {
+        Encoded::of(&pb::StreamAuthorizeRequest {
+            request: Some(ann_asks(action)),
+        })
+    });
+    let answers = client.stream_authorize(tokio_stream::iter(questions)).await;
+    let answers: Vec<_> = answers.unwrap().into_inner().collect().await;
+    assert_eq!(answers.len(), 2);
 
     let after = Scrape::of(&address);
     let expected = BTreeMap::from([
         (
             r#"{decision="allow",protocol="grpc",reason="allow_identity"}"#,
-            4.0,
+            5.0,
         ),
         (
             r#"{decision="deny",protocol="grpc",reason="implicit_deny_identity"}"#,
-            1.0,
+            2.0,
         ),
         (
             r#"{decision="deny",protocol="grpc",reason="implicit_deny_unknown_principal"}"#,
@@ -91,13 +100,13 @@ async fn every_metric_is_there_at_zero_and_counts_each_question_once() {
         ),
     ]);
     assert_eq!(after.others_than_zero("iamd_decisions_total"), expected);
-    assert_eq!(after.value("iamd_decision_duration_seconds_count"), 7.0);
+    assert_eq!(after.value("iamd_decision_duration_seconds_count"), 9.0);
     assert_eq!(
         after.value(r#"iamd_decision_duration_seconds_bucket{le="+Inf"}"#),
-        7.0
+        9.0
     );
     let sum = after.value("iamd_decision_duration_seconds_sum");
-    assert!(sum > 1e-7 && sum < 10.0, "{sum} s for seven decisions");
+    assert!(sum > 1e-7 && sum < 10.0, "{sum} s for nine decisions");
 
     let calls = after.others_than_zero("rpc_server_call_duration_seconds_count");
     let of = |method: &str, status: &str| {
@@ -111,6 +120,8 @@ async fn every_metric_is_there_at_zero_and_counts_each_question_once() {
     assert_eq!(of(authorize, "INVALID_ARGUMENT"), 1.0, "{calls:?}");
     let batch = "iamd.v1.AuthorizationService/BatchAuthorize";
     assert_eq!(of(batch, "OK"), 1.0, "{calls:?}");
+    let stream = "iamd.v1.AuthorizationService/StreamAuthorize";
+    assert_eq!(of(stream, "OK"), 1.0, "{calls:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

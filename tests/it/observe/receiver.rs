@@ -13,8 +13,15 @@ use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 use tonic::codec::CompressionEncoding;
+use tonic::transport::{Certificate, Identity, ServerTlsConfig};
 use tonic::{Request, Response, Status};
+
+use crate::tls::authority::Authority;
 
 /// What came.
 #[derive(Debug, Default)]
@@ -28,6 +35,11 @@ pub struct Received {
     pub requests: Vec<(Option<String>, Option<String>)>,
 }
 
+/// What can be read and written.
+trait Duplex: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Duplex for S {}
+
 /// A receiver. Over gRPC it needs the runtime of the test.
 #[derive(Clone, Debug)]
 pub struct Receiver {
@@ -37,9 +49,23 @@ pub struct Receiver {
 
 impl Receiver {
     pub async fn over_grpc() -> Self {
+        Self::of_grpc("http", tonic::transport::Server::builder()).await
+    }
+
+    /// Its clients need a certificate of the authority whose server it is.
+    pub async fn over_grpc_with_tls(authority: &Authority) -> Self {
+        let own = authority.server();
+        let tls = ServerTlsConfig::new()
+            .identity(Identity::from_pem(&own.certificate, &own.key))
+            .client_ca_root(Certificate::from_pem(&authority.pem));
+        let server = tonic::transport::Server::builder().tls_config(tls).unwrap();
+        Self::of_grpc("https", server).await
+    }
+
+    async fn of_grpc(scheme: &str, mut server: tonic::transport::Server) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let receiver = Self {
-            endpoint: format!("http://{}", listener.local_addr().unwrap()),
+            endpoint: format!("{scheme}://{}", listener.local_addr().unwrap()),
             received: Arc::default(),
         };
         let gzip = CompressionEncoding::Gzip;
@@ -47,7 +73,7 @@ impl Receiver {
         let of_metrics =
             metrics::metrics_service_server::MetricsServiceServer::new(receiver.clone());
         let of_logs = logs::logs_service_server::LogsServiceServer::new(receiver.clone());
-        let server = tonic::transport::Server::builder()
+        let server = server
             .add_service(of_traces.accept_compressed(gzip))
             .add_service(of_metrics.accept_compressed(gzip))
             .add_service(of_logs.accept_compressed(gzip));
@@ -57,16 +83,48 @@ impl Receiver {
     }
 
     pub fn over_http() -> Self {
+        Self::of_http("http", |stream| Box::new(stream))
+    }
+
+    /// Its clients need a certificate of the authority whose server it is.
+    pub fn over_http_with_tls(authority: &Authority) -> Self {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(authority.pem.as_bytes()).unwrap();
+        roots.add(root).unwrap();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(roots.into(), Arc::clone(&provider));
+        let own = authority.server();
+        let chain = CertificateDer::pem_slice_iter(own.certificate.as_bytes());
+        let chain = chain.collect::<Result<Vec<_>, _>>().unwrap();
+        let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).unwrap();
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_client_cert_verifier(verifier.build().unwrap())
+            .with_single_cert(chain, key)
+            .unwrap();
+        let config = Arc::new(config);
+        Self::of_http("https", move |stream| {
+            let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+            Box::new(StreamOwned::new(connection, stream))
+        })
+    }
+
+    fn of_http(
+        scheme: &str,
+        wrap: impl Fn(TcpStream) -> Box<dyn Duplex> + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let receiver = Self {
-            endpoint: format!("http://{}", listener.local_addr().unwrap()),
+            endpoint: format!("{scheme}://{}", listener.local_addr().unwrap()),
             received: Arc::default(),
         };
         let keeper = receiver.clone();
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let keeper = keeper.clone();
-                thread::spawn(move || keeper.answer(stream.unwrap()));
+                let (keeper, stream) = (keeper.clone(), wrap(stream.unwrap()));
+                thread::spawn(move || keeper.answer(stream));
             }
         });
         receiver
@@ -78,8 +136,7 @@ impl Receiver {
     }
 
     /// Answers the requests of one connection.
-    fn answer(&self, stream: TcpStream) {
-        let mut writer = stream.try_clone().unwrap();
+    fn answer(&self, stream: Box<dyn Duplex>) {
         let mut reader = BufReader::new(stream);
         loop {
             let mut head = Vec::new();
@@ -118,7 +175,7 @@ impl Receiver {
                 other => panic!("{other}"),
             }
             let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
-            if writer.write_all(answer.as_bytes()).is_err() {
+            if reader.get_mut().write_all(answer.as_bytes()).is_err() {
                 return;
             }
         }
