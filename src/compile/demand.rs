@@ -99,7 +99,7 @@ impl Demand {
 }
 
 /// Returns the keys that a statement may read. Some may appear twice.
-fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
+pub(super) fn keys_of(statement: &Statement) -> impl Iterator<Item = &ContextKey> {
     let resources = statement.resources.iter();
     let in_resources = resources
         .flat_map(|listed| listed.entries())

@@ -74,6 +74,7 @@ impl Tables {
             accounts: Arc::clone(&self.accounts),
             whole: Arc::clone(&self.whole),
             holders: Arc::default(),
+            named_keys: Arc::default(),
         }
     }
 
