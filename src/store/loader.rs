@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::contents::Contents;
 use super::file::{Content, File};
+use super::keep::Keeper;
 use super::place::{Kind, Place};
 use super::read::{self, Files, Known};
 use super::shape::{self, Memory, Parsed, Shaped};
@@ -38,6 +39,9 @@ pub struct Loader {
     compiler: Compiler,
     /// The results for `seen`, if it loaded. Then the compiler holds the tables made from it.
     good: Option<Good>,
+    keeper: Option<Keeper>,
+    /// Whether each snapshot collects the context keys that its policies name before it is put in force.
+    names_keys: bool,
 }
 
 /// The results of a load that succeeded.
@@ -92,6 +96,31 @@ impl Loader {
     /// Returns a loader that has loaded nothing yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Keeps the files of the revisions that are put in force.
+    pub fn keeping(self, keeper: Keeper) -> Self {
+        Self {
+            keeper: Some(keeper),
+            ..self
+        }
+    }
+
+    /// Has each snapshot collect the context keys that its policies name, so that no question has to wait for that.
+    pub fn naming_keys(self) -> Self {
+        Self {
+            names_keys: true,
+            ..self
+        }
+    }
+
+    /// Keeps the files of the last load, which is in force, unless they are kept. Does nothing without a keeper.
+    pub(super) fn keep(&mut self, root: &Path) {
+        if let (Some(keeper), Some(revision), true) =
+            (&mut self.keeper, &self.seen.revision, self.good.is_some())
+        {
+            keeper.keep(root, revision, &self.seen.contents);
+        }
     }
 
     /// Loads the store at `root`.
@@ -208,7 +237,18 @@ impl Loader {
     }
 
     /// Makes a snapshot of the files that `scan` found in `source`.
-    pub(super) fn make(&mut self, mut scan: Scan, source: Source<'_>) -> Result<Loaded, Refused> {
+    pub(super) fn make(&mut self, scan: Scan, source: Source<'_>) -> Result<Loaded, Refused> {
+        if let Some(keeper) = &mut self.keeper {
+            keeper.note(&scan.read);
+        }
+        let loaded = self.made(scan, source)?;
+        if self.names_keys {
+            loaded.snapshot.named_keys();
+        }
+        Ok(loaded)
+    }
+
+    fn made(&mut self, mut scan: Scan, source: Source<'_>) -> Result<Loaded, Refused> {
         let begun = Instant::now();
         // The state is taken out while it is changed, so that nothing builds on half of it if this function panics.
         let good = self.good.take();

@@ -15,6 +15,7 @@ mod busy;
 mod contents;
 mod file;
 pub mod finding_log;
+mod keep;
 mod loader;
 mod moment;
 mod place;
@@ -29,6 +30,7 @@ mod validate;
 mod walk;
 pub mod watch;
 
+pub use keep::{Keeper, load_kept};
 pub use loader::{Loader, Origin};
 pub use validate::{validate, validate_file, validate_stream};
 

@@ -186,6 +186,7 @@ impl Reloader {
     }
 
     fn run(mut self, woken: &Receiver<()>) {
+        self.loader.keep(&self.root);
         self.watch();
         self.check_safely(Reason::Event);
         let mut next_poll = Instant::now() + POLL;
@@ -209,6 +210,7 @@ impl Reloader {
             }
             self.watch();
             self.check_safely(reason);
+            self.loader.keep(&self.root);
         }
     }
 

@@ -142,8 +142,8 @@ const CIRCLES: &[(&[&str], &str)] = &[
         "a simulation consists of converted questions, and its message determines its size limit",
     ),
     (
-        &["store", "store::loader", "store::validate"],
-        "the root of the module is its first file, and defines what both others load",
+        &["store", "store::keep", "store::loader", "store::validate"],
+        "the root of the module is its first file, and defines what the others load",
     ),
     (
         &[
