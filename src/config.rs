@@ -22,11 +22,13 @@ use crate::language::finding::did_you_mean;
 
 mod address;
 mod callers;
+mod decision_log;
 mod fixed;
 mod read;
 
 pub use address::Address;
 pub use callers::{Caller, Rights, Who};
+pub use decision_log::{DecisionLogFile, DecisionLogMode, Fsync, Mask, MaskRule, MaskedField};
 pub use fixed::*;
 pub use read::{duration, redact_keys};
 
@@ -280,6 +282,42 @@ settings! {
         decision_cache_bytes: usize = One(read::size), "SIZE", Written::Bytes(8 * 1024 * 1024),
             "Memory for cached decisions",
             "about ten thousand decisions fit in, and it at most doubles the memory of a small server.";
+        decision_log: DecisionLogMode = One(DecisionLogMode::from_str), "MODE", Written::Text("off"),
+            "off, best_effort (records that cannot be written are lost and counted) or required (a record is handed to the system before its answer leaves)",
+            "records name principals and resources, so keeping them is a choice of the operator.";
+        decision_log_file: DecisionLogFile = One(DecisionLogFile::from_str), "PATH|-", Written::Text("-"),
+            "Where the records of decisions go; - is the standard output",
+            "nothing else is written to the standard output, and containers collect it.";
+        decision_log_fsync: Fsync = One(Fsync::from_str), "WHEN", Written::Text("never"),
+            "When records are put on the disk: never (the system does it by itself), always, or a duration after which they are at the latest",
+            "records survive the end of the process anyway, and waiting for a disk takes a thousand times longer than a decision.";
+        decision_log_max_bytes: usize = One(read::size), "SIZE", Written::Bytes(100 * 1024 * 1024),
+            "The size at which a new file of records begins",
+            "about a hundred thousand records fit in, which is still quick to search.";
+        decision_log_max_age: Option<Duration> = One(decision_log::optional_duration), "DURATION", Written::Text("none"),
+            "The age at which a new file of records begins, or none",
+            "the size alone bounds the disk.";
+        decision_log_keep: usize = One(read::count), "N", Written::Count(10),
+            "How many full files of records are kept besides the current one; older ones are removed",
+            "with the default size they take 1 GiB, which a disk of a sidecar has.";
+        decision_log_queue_bytes: usize = One(read::size), "SIZE", Written::Bytes(4 * 1024 * 1024),
+            "The most bytes of records that wait to be written in the mode best_effort; further ones are lost and counted",
+            "thousands of records fit in, so a disk may pause for a moment, and memory stays small when it fails.";
+        decision_log_mask: Vec<Option<MaskRule>> = List(decision_log::mask), "RULES", Written::Text("none"),
+            "What records hide: MEMBER=drop, =hash or =last:N, such as context.aws:SourceIp=hash or session.tags=drop; with commas, or repeated",
+            "a record without all facts cannot be asked again.";
+        decision_log_mask_key: Option<PathBuf> = One(read::optional_path), "FILE", Written::Text("none"),
+            "The file with the key for =hash, at least 16 bytes",
+            "only rules with =hash need a key, and it must be secret.";
+        decision_log_sample: f64 = One(decision_log::share), "SHARE", Written::Text("1"),
+            "The share of allows that are recorded, such as 0.1; denials are always recorded",
+            "an audit wants every decision.";
+        keep_revisions: Option<PathBuf> = One(read::optional_path), "DIR", Written::Text("none"),
+            "Keep the files of the last revisions in this folder, so that past decisions can be explained",
+            "the files of a store are usually in version control already.";
+        keep_revisions_count: usize = One(read::count), "N", Written::Count(100),
+            "How many revisions are kept; files that they share are kept once",
+            "most stores change a few times a day, so this covers weeks.";
     }
 }
 
@@ -393,6 +431,12 @@ impl Config {
                 bail!("`--tls-client-ca` needs TLS: give `--tls-certificate` and `--tls-key`, too")
             }
             _ => {}
+        }
+        let mut masks = self.decision_log_mask.iter().flatten();
+        if self.decision_log_mask_key.is_none() && masks.any(|rule| rule.mask == Mask::Hash) {
+            bail!(
+                "`--decision-log-mask` hashes, which needs a secret: give `--decision-log-mask-key`, too"
+            );
         }
         let mut callers = self.callers.iter().map(|caller| &caller.who);
         if self.tls_client_ca.is_none()

@@ -40,6 +40,7 @@ pub mod cli;
 pub mod compile;
 pub mod config;
 pub mod context;
+pub mod decision_log;
 pub mod engine;
 pub mod language;
 pub mod limits;

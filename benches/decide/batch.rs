@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::{Context, ensure};
-use iamd::authorizer::Authorizer;
+use iamd::authorizer::{Asker, Authorizer, CallerFacts, Protocol};
 use iamd::service::batch::{BatchBounds, answer_batch};
 use iamd::service::{Encoded, pb};
 use jiff::Timestamp;
@@ -96,7 +96,13 @@ fn answered(
     authorizer: &Authorizer,
     batch: &Encoded,
 ) -> anyhow::Result<Encoded> {
-    let answers = answer_batch(authorizer, black_box(batch), BOUNDS);
+    let caller = CallerFacts::default();
+    let asker = Asker {
+        protocol: Protocol::Grpc,
+        caller: &caller,
+        trace_id: "",
+    };
+    let answers = answer_batch(authorizer, black_box(batch), BOUNDS, &asker);
     Ok(black_box(runtime.block_on(answers))?)
 }
 

@@ -71,6 +71,7 @@ impl Questions {
         let loaded = loader.load(store);
         let loaded = loaded.map_err(|_| anyhow::anyhow!("the store does not load"))?;
         let authorizer = iamd::authorizer::Authorizer::of(loaded.snapshot);
+        let caller = iamd::authorizer::CallerFacts::default();
         let (mut asked, mut answers) = (Vec::new(), Vec::new());
         for question in questions {
             let message = message(question);
@@ -81,7 +82,12 @@ impl Questions {
                 max_questions: 1,
                 max_answer_bytes: 1 << 20,
             };
-            let answered = iamd::service::batch::answer_batch(&authorizer, &batch, bounds);
+            let asker = iamd::authorizer::Asker {
+                protocol: iamd::authorizer::Protocol::Grpc,
+                caller: &caller,
+                trace_id: "",
+            };
+            let answered = iamd::service::batch::answer_batch(&authorizer, &batch, bounds, &asker);
             let answered = futures_ready(answered).context("a small batch makes no pause")??;
             let mut answered: pb::BatchAuthorizeResponse = answered.decoded()?;
             let result = answered.results.pop().and_then(|result| result.result);

@@ -75,7 +75,14 @@ impl Process {
         };
         match which {
             Which::Iamd => command
-                .args(["serve", "--listen", "127.0.0.1:0", "--worker-threads"])
+                .args([
+                    "serve",
+                    "--listen",
+                    "127.0.0.1:0",
+                    "--http-listen",
+                    "127.0.0.1:0",
+                ])
+                .arg("--worker-threads")
                 .arg(n_threads.to_string())
                 .arg("--store")
                 .arg(&questions.store),

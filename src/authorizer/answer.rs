@@ -19,6 +19,8 @@ pub struct Answer {
     pub revision: String,
     /// The question's own id.
     pub request_id: String,
+    /// The id of the record in the server's decision log; empty if there is none.
+    pub decision_id: String,
 }
 
 impl Answer {
@@ -30,6 +32,7 @@ impl Answer {
             determining: names(decision.determining()),
             revision: revision.to_owned(),
             request_id: question.request_id.to_owned(),
+            decision_id: String::new(),
         }
     }
 }
@@ -51,7 +54,11 @@ impl fmt::Display for Answer {
             }
             writeln!(f)?;
         }
-        write!(f, "  revision {}", self.revision)
+        write!(f, "  revision {}", self.revision)?;
+        if !self.decision_id.is_empty() {
+            write!(f, "\n  record {}", Escaped(&self.decision_id))?;
+        }
+        Ok(())
     }
 }
 

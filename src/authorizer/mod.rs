@@ -7,12 +7,14 @@
 //! ```
 //! A protocol (gRPC, or the command line) fills a [`Question`] from its bytes and turns an [`Outcome`] or a [`Refusal`]
 //! into its bytes. Stores, limits, caches and budgets are handled here, once for all protocols. A component that needs
-//! to see every decision, such as metrics or a decision log, is an [`Observer`].
+//! to see every decision, such as metrics, is an [`Observer`]. The decision log is a [`Recorder`], because it names its
+//! record to the protocol and may refuse the answer.
 
 mod answer;
 mod hints;
 mod limits;
 mod listing;
+mod recorder;
 mod refusal;
 mod simulation;
 #[cfg(test)]
@@ -48,6 +50,7 @@ pub use hints::about_context;
 pub use limits::check_n_entries;
 use listing::Lister;
 pub use listing::{Access, Listed, Paging};
+pub use recorder::{Asker, CallerFacts, Protocol, Recorder};
 pub use refusal::{Refusal, RefusalKind};
 pub use simulation::{PairAnswer, Simulated, Simulation};
 
@@ -59,6 +62,7 @@ pub struct Authorizer {
     /// The context keys whose values explanations hide.
     redacted: Redacted,
     observers: Vec<Box<dyn Observer>>,
+    recorder: Option<Arc<dyn Recorder>>,
 }
 
 /// An observer sees every decision and every refused question. It does not see explanations and simulations, because
@@ -105,6 +109,7 @@ impl Authorizer {
             session_policies: SessionPolicies::remembering(config.session_policy_cache_bytes),
             redacted: Redacted::new(hidden),
             observers: Vec::new(),
+            recorder: None,
         }
     }
 
@@ -119,6 +124,7 @@ impl Authorizer {
             session_policies: SessionPolicies::forgetting(),
             redacted: Redacted::default(),
             observers: Vec::new(),
+            recorder: None,
         }
     }
 
@@ -127,10 +133,37 @@ impl Authorizer {
         Self { redacted, ..self }
     }
 
+    /// Removes the limits of questions. It is for questions that a server with limits of its own has answered before.
+    pub fn without_limits(self) -> Self {
+        const NONE: usize = usize::MAX;
+        let limits = Limits {
+            max_question_bytes: NONE,
+            max_context_entries: NONE,
+            max_list_values: NONE,
+            max_string_bytes: NONE,
+        };
+        Self { limits, ..self }
+    }
+
     /// Adds an observer.
     pub fn observed_by(mut self, observer: impl Observer + 'static) -> Self {
         self.observers.push(Box::new(observer));
         self
+    }
+
+    /// Has every decision that a protocol asks for recorded.
+    pub fn recorded_by(mut self, recorder: Arc<dyn Recorder>) -> Self {
+        self.recorder = Some(recorder);
+        self
+    }
+
+    /// Records an outcome for `asker`, and returns the id of its record; empty if there is none. A refusal means that the
+    /// answer must not leave. A protocol calls this right before it sends the answer.
+    pub fn record(&self, outcome: &Outcome<'_>, asker: &Asker<'_>) -> Result<String, Refusal> {
+        match &self.recorder {
+            Some(recorder) => recorder.record(outcome, asker),
+            None => Ok(String::new()),
+        }
     }
 
     /// Returns the limits of questions.

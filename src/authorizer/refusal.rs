@@ -17,6 +17,8 @@ pub enum RefusalKind {
     TooLarge,
     /// No store has been loaded yet.
     NotReady,
+    /// The decision could not be recorded, and no answer may leave without a record.
+    Unrecorded,
     /// The client no longer waits for the answer.
     Unwanted,
     /// A fault of iamd, or a spent work budget (E-1).
@@ -63,6 +65,16 @@ impl Refusal {
             kind: RefusalKind::NotReady,
             field: String::new(),
             message: "no policy store has been loaded yet".to_owned(),
+        }
+    }
+
+    /// The refusal of a question whose decision could not be recorded.
+    pub fn unrecorded() -> Self {
+        Self {
+            kind: RefusalKind::Unrecorded,
+            field: String::new(),
+            message: "the decision log cannot be written, and no answer leaves without a record"
+                .to_owned(),
         }
     }
 

@@ -1,5 +1,6 @@
 //! `iamd explain`.
 
+mod past;
 mod text;
 
 use std::io::{self, IsTerminal, Write};
@@ -7,20 +8,21 @@ use std::io::{self, IsTerminal, Write};
 use anyhow::bail;
 
 use super::answerer::Answerer;
-use super::ask::Ask;
+use super::ask::{Ask, OPTIONS};
 use super::authorize::answerer;
 use super::tls::Tls;
 use super::{Common, Output, Status, report};
 use crate::authorizer::Redacted;
 use crate::config::{REDACT_KEYS, redact_keys};
 use crate::service::json;
+use past::{Past, Shown};
 pub use text::{Colour, text};
 
 /// Explain the decision about a question
 ///
 /// Shows the verdict of each policy type with its statements, compares the values of the policies with those of the
-/// question, and lists the missing context keys and what would have to change for an allow. Exits with 0 for an allow
-/// and with 1 for a deny.
+/// question, and lists the missing context keys and what would have to change for an allow. With `--decision` it explains a
+/// past decision by the policies of its time. Exits with 0 for an allow and with 1 for a deny.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     #[command(flatten)]
@@ -34,9 +36,22 @@ pub(super) struct Args {
     server: Option<String>,
     #[command(flatten)]
     tls: Tls,
+    #[command(flatten)]
+    past: Past,
 }
 
 pub(super) fn run(args: Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
+    if let Some(id) = &args.past.decision {
+        let hidden = redact_keys(args.redact_keys);
+        let hidden = Redacted::new(hidden.iter().map(String::as_str));
+        let shown = Shown {
+            output: common.output,
+            colour: colour(),
+        };
+        let today = common.store();
+        let was_allowed = past::explain(&args.past, id, &today, &hidden, &shown, out)?;
+        return Ok(was_allowed.map_or(Status::Refused, Status::of_decision));
+    }
     args.ask.with(|question| {
         let answerer = match answerer(args.server.as_deref(), &args.tls, common)? {
             None => return Ok(Status::Refused),

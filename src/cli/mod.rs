@@ -7,10 +7,12 @@ mod ask;
 mod authorize;
 mod completions;
 mod config;
+mod decisions;
 pub mod explain;
 mod healthcheck;
 mod lines;
 mod list;
+mod replay;
 mod revision;
 mod serve;
 mod settings;
@@ -76,6 +78,7 @@ enum Command {
     Simulate(Box<simulate::Args>),
     Explain(explain::Args),
     List(list::Args),
+    Replay(replay::Args),
     Validate(validate::Args),
     Status(status::Args),
     Wait(wait::Args),
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Simulate(args) => simulate::run(&args, &common, &mut out),
         Command::Explain(args) => explain::run(args, &common, &mut out),
         Command::List(args) => list::run(&args, &common, &mut out),
+        Command::Replay(args) => replay::run(&args, &common, &mut out),
         Command::Validate(args) => validate::run(&args, &common, &mut out),
         Command::Status(args) => status::run(&args, &common, &mut out),
         Command::Wait(args) => wait::run(&args, &common, &mut out),

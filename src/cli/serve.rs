@@ -11,11 +11,12 @@ use tokio::task::JoinHandle;
 
 use super::settings::Settings;
 use super::{Common, Status};
-use crate::authorizer::Authorizer;
+use crate::authorizer::{Authorizer, Recorder};
 use crate::config::{
-    Config, DecisionCache, EXPORT_PATIENCE, LOG_PATIENCE, LOG_PATIENCE_AT_START,
-    RESERVED_DESCRIPTORS, SECOND_SIGNAL_AFTER,
+    Config, DECISION_LOG_PATIENCE, DecisionCache, DecisionLogMode, EXPORT_PATIENCE, LOG_PATIENCE,
+    LOG_PATIENCE_AT_START, RESERVED_DESCRIPTORS, SECOND_SIGNAL_AFTER,
 };
+use crate::decision_log::DecisionLog;
 use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
 use crate::service::http::{self, HttpListener, Pages};
@@ -23,7 +24,7 @@ use crate::service::server::{self, Certificates, InFlight, Listeners, Readiness}
 use crate::state::SharedState;
 use crate::store::finding_log::FindingLog;
 use crate::store::watch::Watcher;
-use crate::store::{Loaded, Loader, Refused};
+use crate::store::{Keeper, Loaded, Loader, Refused};
 use crate::telemetry::{self, Environment, Exporters, Logging, Sources, micros};
 
 /// How long tasks and threads that still run may take to stop after the drain.
@@ -33,7 +34,7 @@ const FAREWELL: Duration = Duration::from_millis(100);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Every flag --a-b has the variable IAMD_A_B and the key a_b of the configuration file: the flag wins \
-                  over the variable, the variable over the file. SIGHUP reads the store and the certificates anew; SIGUSR2 raises the log level to debug, and back; SIGTERM ends the server \
+                  over the variable, the variable over the file. SIGHUP reads the store and the certificates anew and opens the decision log again; SIGUSR2 raises the log level to debug, and back; SIGTERM ends the server \
                   once the calls in flight are answered."
 )]
 pub(super) struct Args {
@@ -126,6 +127,7 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
     let mut addresses = listeners.addresses();
     let http_listener = HttpListener::bind(&config, &certificates).await?;
     addresses.extend(http_listener.as_ref().map(HttpListener::address));
+    let decision_log = DecisionLog::start(&config)?.map(Arc::new);
     let live = Arc::new(Live::new(caching(&config)));
     let state = Arc::new(SharedState::new());
     let readiness = Arc::new(Readiness::new());
@@ -136,7 +138,7 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
     let pages = HttpServing::start(http_listener, pages);
     let (stop, stopped) = oneshot::channel::<()>();
     let mut serving = tokio::spawn({
-        let authorizer = Arc::new(Authorizer::new(Arc::clone(&live), &config));
+        let authorizer = Arc::new(authorizer(&live, &config, decision_log.as_ref()));
         let (state, readiness) = (Arc::clone(&state), Arc::clone(&readiness));
         let (config, in_flight) = (Arc::clone(&config), in_flight.clone());
         async move {
@@ -151,8 +153,8 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
     });
 
     let root = config.store.clone();
+    let mut loader = loader(&config)?;
     let loading = tokio::task::spawn_blocking(move || {
-        let mut loader = Loader::new();
         let loaded = loader.load(&root);
         (loader, loaded)
     });
@@ -171,6 +173,7 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
             _ = hang_up.recv() => {
                 watcher.request_reload();
                 certificates.request_look();
+                decision_log.iter().for_each(|log| log.request_reopen());
             }
             _ = change_level.recv() => telemetry::toggle_debug(),
             () = stop_signals.signal() => break,
@@ -184,10 +187,13 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
         // A second signal ends the delay.
         let _ = tokio::time::timeout(delay, stop_signals.second_signal()).await;
     }
-    end_at_the_latest(config.drain_timeout.saturating_add(FAREWELL));
+    let log = decision_log.as_ref();
+    let farewell = log.map_or(FAREWELL, |_| DECISION_LOG_PATIENCE);
+    end_at_the_latest(config.drain_timeout.saturating_add(farewell));
     tracing::info!("draining");
     let _ = stop.send(()); // fails only if the server has ended by itself
     drain(serving, &mut stop_signals, config.drain_timeout, &in_flight).await;
+    decision_log.iter().for_each(|log| log.finish());
     pages.stop().await;
     log_cache(&live);
     Ok(Status::Fine)
@@ -351,6 +357,30 @@ fn begin(
         "the store is loaded"
     );
     Ok(Some(watcher))
+}
+
+/// Returns what answers from the store in force, and has each decision recorded if there is a log.
+fn authorizer(live: &Arc<Live>, config: &Config, log: Option<&Arc<DecisionLog>>) -> Authorizer {
+    let authorizer = Authorizer::new(Arc::clone(live), config);
+    match log {
+        Some(log) => {
+            let recorder: Arc<dyn Recorder> = Arc::<DecisionLog>::clone(log);
+            authorizer.recorded_by(recorder)
+        }
+        None => authorizer,
+    }
+}
+
+/// Returns a loader that does what this configuration needs besides loading.
+fn loader(config: &Config) -> anyhow::Result<Loader> {
+    let mut loader = Loader::new();
+    if let Some(folder) = &config.keep_revisions {
+        loader = loader.keeping(Keeper::new(folder, config.keep_revisions_count)?);
+    }
+    if config.decision_log != DecisionLogMode::Off {
+        loader = loader.naming_keys();
+    }
+    Ok(loader)
 }
 
 /// Returns the settings of the decision cache.

@@ -82,6 +82,9 @@ pub const LOG_PATIENCE: Duration = Duration::from_millis(250);
 /// The same if the server could not start: then the last log lines say why.
 pub const LOG_PATIENCE_AT_START: Duration = Duration::from_secs(3);
 
+/// How long the process waits at its end until the last records of the decision log are written.
+pub const DECISION_LOG_PATIENCE: Duration = Duration::from_secs(1);
+
 /// The default deadline of health checks, reflection and Status; a stream only has to begin within it. An Explain or
 /// Simulate call must also send its question within this time once the server reads it.
 pub const AUXILIARY_DEADLINE: Duration = Duration::from_secs(5);

@@ -10,43 +10,67 @@ use tonic::Status;
 
 use super::wire::{Answer, Scratch, n_bytes_delimited};
 use super::{convert, pb, wire};
-use crate::authorizer::{Authorizer, Generation, Outcome, Question};
+use crate::authorizer::{Asker, Authorizer, Generation, Outcome, Question};
 use crate::telemetry::{Protocol, decided};
 
-/// Answers the question in `message` by the generation in force. The status says why the question has no answer.
+/// Answers the question in `message` by the generation in force. The status says why the question has no answer. The
+/// decision is recorded for `asker` before this returns.
 pub(super) fn answer_message(
     authorizer: &Authorizer,
     message: &pb::AuthorizeRequest,
+    asker: &Asker<'_>,
 ) -> Result<pb::AuthorizeResponse, Status> {
     let question = convert::question(message, authorizer.limits());
     let question = question.map_err(|refusal| convert::status(&refusal))?;
-    convert::response(&decide(authorizer, None, &question))
+    let outcome = decide(authorizer, None, &question);
+    let mut response = convert::response(&outcome)?;
+    response.decision_id = recorded(authorizer, &outcome, asker)?;
+    Ok(response)
 }
 
 /// Answers the encoded question in `bytes` by `generation`, or by the generation in force if there is none, and gives the
-/// answer to `write`. The status says why the question has no answer.
+/// answer to `write`. The status says why the question has no answer. The decision is recorded for `asker` first.
 pub(super) fn answer<W>(
     authorizer: &Authorizer,
     generation: Option<&Arc<Generation>>,
     bytes: &[u8],
+    asker: &Asker<'_>,
     scratch: &mut Scratch,
     write: impl FnOnce(&Answer<'_>) -> W,
 ) -> Result<W, Status> {
     let limits = authorizer.limits();
     if let Some(question) = wire::question(bytes, limits.max_context_entries, scratch) {
-        let answered = written(&decide(authorizer, generation, &question), write);
+        let outcome = decide(authorizer, generation, &question);
+        let answered = written(authorizer, &outcome, asker, write);
         scratch.keep(question.context);
         return answered;
     }
     let message = pb::AuthorizeRequest::decode(bytes).map_err(|_| convert::undecodable())?;
     let question = convert::question(&message, limits);
     let question = question.map_err(|refusal| convert::status(&refusal))?;
-    written(&decide(authorizer, generation, &question), write)
+    let outcome = decide(authorizer, generation, &question);
+    written(authorizer, &outcome, asker, write)
 }
 
-fn written<W>(outcome: &Outcome<'_>, write: impl FnOnce(&Answer<'_>) -> W) -> Result<W, Status> {
+fn written<W>(
+    authorizer: &Authorizer,
+    outcome: &Outcome<'_>,
+    asker: &Asker<'_>,
+    write: impl FnOnce(&Answer<'_>) -> W,
+) -> Result<W, Status> {
     let decision = outcome.answer.as_ref().map_err(convert::status)?;
-    Ok(write(&Answer::of(outcome, decision)))
+    let decision_id = recorded(authorizer, outcome, asker)?;
+    Ok(write(&Answer::of(outcome, decision, &decision_id)))
+}
+
+/// Records an outcome, and returns the id of its record.
+fn recorded(
+    authorizer: &Authorizer,
+    outcome: &Outcome<'_>,
+    asker: &Asker<'_>,
+) -> Result<String, Status> {
+    let recorded = authorizer.record(outcome, asker);
+    recorded.map_err(|refusal| convert::status(&refusal))
 }
 
 fn decide<'q>(
@@ -73,6 +97,7 @@ pub(super) fn put_result<B: BufMut>(
     authorizer: &Authorizer,
     generation: Option<&Arc<Generation>>,
     bytes: Result<&[u8], Status>,
+    asker: &Asker<'_>,
     scratch: &mut Scratch,
     out: &mut B,
     before: impl Fn(usize, &mut B),
@@ -80,7 +105,7 @@ pub(super) fn put_result<B: BufMut>(
     const RESPONSE: u8 = 1 << 3 | 2;
     const ERROR: u8 = 2 << 3 | 2;
     let answered = bytes.and_then(|bytes| {
-        answer(authorizer, generation, bytes, scratch, |answer| {
+        answer(authorizer, generation, bytes, asker, scratch, |answer| {
             let n_bytes = answer.n_bytes();
             before(n_bytes_delimited(n_bytes), out);
             out.put_u8(RESPONSE);

@@ -18,9 +18,10 @@ use super::answer::answer;
 use super::callers::May;
 use super::calls::client_timeout;
 use super::convert;
+use super::grpc::asker;
 use super::relay::send_bytes;
 use super::wire::Scratch;
-use crate::authorizer::Authorizer;
+use crate::authorizer::{Authorizer, CallerFacts};
 use crate::telemetry;
 
 const PATH: &str = "/iamd.v1.AuthorizationService/Authorize";
@@ -34,6 +35,7 @@ const ANSWERS_BYTES: usize = 4 * 1024;
 /// Answers the calls of one connection.
 pub(super) struct AtOnce {
     authorizer: Arc<Authorizer>,
+    caller: CallerFacts,
     default_deadline: Duration,
     head: HeaderMap,
     trailers: HeaderMap,
@@ -95,11 +97,16 @@ impl Call {
 }
 
 impl AtOnce {
-    pub(super) fn new(authorizer: Arc<Authorizer>, default_deadline: Duration) -> Self {
+    pub(super) fn new(
+        authorizer: Arc<Authorizer>,
+        caller: CallerFacts,
+        default_deadline: Duration,
+    ) -> Self {
         let content_type = HeaderValue::from_static("application/grpc");
         let ok = HeaderValue::from_static("0");
         Self {
             authorizer,
+            caller,
             default_deadline,
             head: HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]),
             trailers: HeaderMap::from_iter([(Status::GRPC_STATUS.clone(), ok)]),
@@ -183,17 +190,25 @@ impl AtOnce {
         mut respond: SendResponse<Bytes>,
     ) -> Code {
         let (answers, scratch) = (&mut self.answers, &mut self.scratch);
+        let asker = asker(&self.caller);
         answers.clear(); // a panic may have left a part of an answer
         let answered = catch_unwind(AssertUnwindSafe(|| {
-            answer(&self.authorizer, None, question, scratch, |answer| {
-                let n_bytes = answer.n_bytes();
-                if answers.capacity() < HEAD_BYTES + n_bytes {
-                    answers.reserve(ANSWERS_BYTES.max(HEAD_BYTES + n_bytes));
-                }
-                answers.put_u8(0);
-                answers.put_u32(u32::try_from(n_bytes).unwrap_or(u32::MAX));
-                answer.put(answers);
-            })
+            answer(
+                &self.authorizer,
+                None,
+                question,
+                &asker,
+                scratch,
+                |answer| {
+                    let n_bytes = answer.n_bytes();
+                    if answers.capacity() < HEAD_BYTES + n_bytes {
+                        answers.reserve(ANSWERS_BYTES.max(HEAD_BYTES + n_bytes));
+                    }
+                    answers.put_u8(0);
+                    answers.put_u32(u32::try_from(n_bytes).unwrap_or(u32::MAX));
+                    answer.put(answers);
+                },
+            )
         }));
         // A panic fails only this call, and the panic hook has already logged it.
         let status = match answered {

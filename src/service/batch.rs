@@ -15,7 +15,7 @@ use super::answer::{Field, Questions, put_result};
 use super::encoded::Encoded;
 use super::wire::Scratch;
 use super::{convert, pb};
-use crate::authorizer::{Authorizer, Refusal};
+use crate::authorizer::{Asker, Authorizer, Refusal};
 use crate::config::TURN;
 
 /// The bounds of one batch.
@@ -43,6 +43,7 @@ pub async fn answer_batch(
     authorizer: &Authorizer,
     request: &Encoded,
     bounds: BatchBounds,
+    asker: &Asker<'_>,
 ) -> Result<Encoded, Status> {
     let refused = |refusal: Refusal| convert::status(&refusal);
     let mut turn = Turn::new();
@@ -74,6 +75,7 @@ pub async fn answer_batch(
             authorizer,
             generation,
             question,
+            asker,
             &mut scratch,
             &mut results,
             |n_bytes, results| {

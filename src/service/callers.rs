@@ -5,6 +5,7 @@ use spiffe::SpiffeId;
 use webpki::EndEntityCert;
 
 use super::socket::Socket;
+use crate::authorizer::CallerFacts;
 use crate::config::{Caller, Rights, Who};
 
 /// What the calls of a connection may be.
@@ -40,6 +41,34 @@ pub(super) fn may(callers: &[Caller], socket: &Socket, is_local: bool) -> May {
         (_, Rights::Disclose) => May::Disclose,
     });
     may.max().unwrap_or(May::Nothing)
+}
+
+/// Returns what is known of the other end of `socket`, as the decision log records it.
+pub(super) fn caller_at(socket: &Socket) -> CallerFacts {
+    let transport = match socket {
+        Socket::Tcp(_) => "tcp",
+        Socket::Tls(_) => "tls",
+        Socket::Unix(_) => "unix",
+    };
+    let Peer {
+        spiffe,
+        dns,
+        user_and_group,
+    } = Peer::of(socket);
+    let mut facts = serde_json::json!({ "transport": transport });
+    if let Some(facts) = facts.as_object_mut() {
+        if let Some(id) = spiffe {
+            facts.insert("spiffe".to_owned(), id.to_string().into());
+        }
+        if !dns.is_empty() {
+            facts.insert("dns".to_owned(), dns.into());
+        }
+        if let Some((user, group)) = user_and_group {
+            facts.insert("uid".to_owned(), user.into());
+            facts.insert("gid".to_owned(), group.into());
+        }
+    }
+    CallerFacts::of_json(&facts.to_string())
 }
 
 impl Peer {

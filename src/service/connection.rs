@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
-use super::callers::May;
+use super::callers::{May, caller_at};
 use super::drain::{Drain, Entrance, OpenCalls};
 use super::socket::Socket;
 use crate::config::{FAREWELL_TO_IDLE, PREFACE_TIMEOUT};
@@ -39,12 +39,14 @@ impl Connection {
         drain: Arc<Drain>,
     ) -> Self {
         let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
+        let caller = caller_at(&socket);
         Self {
             socket,
             entrance: Entrance {
                 may,
                 calls: Arc::new(OpenCalls {
                     drain,
+                    caller,
                     ..OpenCalls::default()
                 }),
             },

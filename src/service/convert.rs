@@ -216,6 +216,7 @@ pub(super) fn answer(response: pb::AuthorizeResponse) -> Option<Answer> {
         determining: names(response.determining_statements),
         revision: response.revision,
         request_id: response.request_id,
+        decision_id: response.decision_id,
     })
 }
 
@@ -255,6 +256,7 @@ pub(super) fn response(outcome: &Outcome<'_>) -> Result<pb::AuthorizeResponse, S
             .collect(),
         revision: outcome.revision().to_owned(),
         request_id: outcome.question.request_id.to_owned(),
+        decision_id: String::new(),
     })
 }
 
@@ -320,7 +322,7 @@ pub(super) fn status(refusal: &Refusal) -> Status {
         RefusalKind::Malformed => "INVALID_REQUEST",
         RefusalKind::ReservedContextKey => "RESERVED_CONTEXT_KEY",
         RefusalKind::TooLarge => "TOO_LARGE",
-        RefusalKind::NotReady => "NOT_READY",
+        RefusalKind::NotReady | RefusalKind::Unrecorded => "NOT_READY",
         RefusalKind::Internal => "INTERNAL_ERROR",
         RefusalKind::Unwanted => return Status::cancelled(refusal.message.clone()),
     };
@@ -330,7 +332,10 @@ pub(super) fn status(refusal: &Refusal) -> Status {
     if code == Code::InvalidArgument {
         details.add_bad_request_violation(&*field, &*message);
     }
-    if refusal.kind == RefusalKind::NotReady {
+    if matches!(
+        refusal.kind,
+        RefusalKind::NotReady | RefusalKind::Unrecorded
+    ) {
         details.set_retry_info(Some(NOT_READY_RETRY));
     }
     let message = match &*field {
@@ -360,7 +365,7 @@ pub(super) fn code(kind: RefusalKind) -> Code {
         RefusalKind::Malformed | RefusalKind::ReservedContextKey | RefusalKind::TooLarge => {
             Code::InvalidArgument
         }
-        RefusalKind::NotReady => Code::Unavailable,
+        RefusalKind::NotReady | RefusalKind::Unrecorded => Code::Unavailable,
         RefusalKind::Unwanted => Code::Cancelled,
         RefusalKind::Internal => Code::Internal,
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use tokio::sync::{Notify, Semaphore};
 
 use super::callers::May;
+use crate::authorizer::CallerFacts;
 use crate::config::MAX_BATCHES_AT_ONCE;
 
 /// Whether the server drains, and how many calls it still waits for.
@@ -52,6 +53,8 @@ pub(super) struct Entrance {
 #[derive(Debug)]
 pub(super) struct OpenCalls {
     pub(super) drain: Arc<Drain>,
+    /// What is known of the other end.
+    pub(super) caller: CallerFacts,
     pub(super) n_open: AtomicUsize,
     pub(super) n_begun: AtomicUsize,
     /// The one permit for the connection's Explain and Simulate calls, which may take seconds. A client that sends many
@@ -65,6 +68,7 @@ impl Default for OpenCalls {
     fn default() -> Self {
         Self {
             drain: Arc::default(),
+            caller: CallerFacts::default(),
             n_open: AtomicUsize::new(0),
             n_begun: AtomicUsize::new(0),
             place: Arc::new(Semaphore::new(1)),

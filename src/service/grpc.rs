@@ -17,7 +17,7 @@ use super::pb::authorization_service_server::AuthorizationService;
 use super::status::{Reporter, RevisionWatch};
 use super::stream::Answers;
 use super::{convert, explain, interactive, lists, pb, simulate};
-use crate::authorizer::{Authorizer, IsWanted, Refusal};
+use crate::authorizer::{Asker, Authorizer, CallerFacts, IsWanted, Protocol, Refusal};
 use crate::config::{Config, MAX_SIMULATIONS_AT_ONCE};
 
 /// The service: it passes each call's question to the authorizer.
@@ -36,14 +36,18 @@ impl AuthorizationService for Grpc {
         &self,
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
-        answer_message(&self.authorizer, request.get_ref()).map(Response::new)
+        let caller = caller_of(&request);
+        answer_message(&self.authorizer, request.get_ref(), &asker(&caller)).map(Response::new)
     }
 
     async fn batch_authorize(
         &self,
         request: Request<Encoded>,
     ) -> Result<Response<Encoded>, Status> {
-        let answers = answer_batch(&self.authorizer, request.get_ref(), self.batch).await?;
+        let caller = caller_of(&request);
+        let asker = asker(&caller);
+        let answering = answer_batch(&self.authorizer, request.get_ref(), self.batch, &asker);
+        let answers = answering.await?;
         let is_large = IsLarge::of(answers.bytes().len());
         let mut response = Response::new(answers);
         response.extensions_mut().insert(is_large);
@@ -58,7 +62,8 @@ impl AuthorizationService for Grpc {
     ) -> Result<Response<Answers>, Status> {
         let end = Box::pin(end_of_stream(&request));
         let authorizer = Arc::clone(&self.authorizer);
-        let answers = Answers::new(authorizer, request.into_inner(), end);
+        let caller = caller_of(&request);
+        let answers = Answers::new(authorizer, caller, request.into_inner(), end);
         Ok(Response::new(answers))
     }
 
@@ -205,6 +210,23 @@ fn end_of_stream<T>(request: &Request<T>) -> impl Future<Output = Status> + Send
             () = drain => convert::draining(),
             () = deadline => convert::deadline_exceeded(),
         }
+    }
+}
+
+/// Returns what is known of the other end of the call's connection.
+fn caller_of<T>(request: &Request<T>) -> CallerFacts {
+    let entrance = request.extensions().get::<Entrance>();
+    entrance
+        .map(|entrance| entrance.calls.caller.clone())
+        .unwrap_or_default()
+}
+
+/// Returns who asks a question over gRPC.
+pub(super) fn asker(caller: &CallerFacts) -> Asker<'_> {
+    Asker {
+        protocol: Protocol::Grpc,
+        caller,
+        trace_id: "",
     }
 }
 

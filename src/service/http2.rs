@@ -101,8 +101,12 @@ impl Http2 {
         // An error is the client's: it speaks something else, has gone, or is too slow.
         let Ok(mut http2) = greeted else { return };
         let mut serving = Serving {
+            at_once: AtOnce::new(
+                self.authorizer,
+                entrance.calls.caller.clone(),
+                self.default_deadline,
+            ),
             entrance,
-            at_once: AtOnce::new(self.authorizer, self.default_deadline),
             calls: self.calls,
             open: Vec::new(),
             patience: None,

@@ -4,6 +4,7 @@
 //! members are malformed. A null member counts as absent, as in proto3 JSON. A null value in a map or a list stays
 //! visible and is malformed. Names are read in lowerCamelCase and in snake_case and written in lowerCamelCase.
 
+mod record;
 mod write;
 
 use jiff::Timestamp;
@@ -14,6 +15,7 @@ use crate::engine::question::LEVELS;
 use crate::language::document::PolicyType;
 use crate::language::finding::did_you_mean;
 use crate::language::json::{self, Member, Node};
+pub use record::{Mark, Record, Recorded};
 pub use write::{NoAnswer, answer, context_keys, explained, permissions, principals, simulated};
 pub(super) use write::{
     access_name, count, decision_name, policy_type_name, reason_name, rfc3339, severity_name,

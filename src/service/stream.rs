@@ -18,7 +18,7 @@ use super::answer::{Field, Questions, put_result};
 use super::convert;
 use super::encoded::Encoded;
 use super::wire::Scratch;
-use crate::authorizer::{Authorizer, Refusal};
+use crate::authorizer::{Asker, Authorizer, CallerFacts, Protocol, Refusal};
 use crate::config::TURN;
 
 /// Completes when a stream must end although its client would go on, with the status of the end.
@@ -27,6 +27,7 @@ pub(super) type End = Pin<Box<dyn Future<Output = Status> + Send>>;
 /// The answers of one call.
 pub(super) struct Answers {
     authorizer: Arc<Authorizer>,
+    caller: CallerFacts,
     questions: Streaming<Encoded>,
     end: End,
     /// The memory of a question, which serves the next one.
@@ -41,11 +42,13 @@ pub(super) struct Answers {
 impl Answers {
     pub(super) fn new(
         authorizer: Arc<Authorizer>,
+        caller: CallerFacts,
         questions: Streaming<Encoded>,
         end: End,
     ) -> Self {
         Self {
             authorizer,
+            caller,
             questions,
             end,
             scratch: Scratch::default(),
@@ -60,10 +63,16 @@ impl Answers {
         let mut joined = Vec::new();
         let question = question(request, &mut joined);
         let mut out = Vec::new();
+        let asker = Asker {
+            protocol: Protocol::Grpc,
+            caller: &self.caller,
+            trace_id: "",
+        };
         put_result(
             &self.authorizer,
             None,
             question,
+            &asker,
             &mut self.scratch,
             &mut out,
             |n_bytes, out| out.reserve_exact(n_bytes),

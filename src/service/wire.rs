@@ -40,6 +40,7 @@ mod key {
     pub(super) const STATEMENT: u8 = 3 << 3 | LENGTH;
     pub(super) const REVISION: u8 = 4 << 3 | LENGTH;
     pub(super) const ANSWERED_REQUEST_ID: u8 = 5 << 3 | LENGTH;
+    pub(super) const DECISION_ID: u8 = 6 << 3 | LENGTH;
 
     pub(super) const POLICY: u8 = 1 << 3 | LENGTH;
     pub(super) const SID: u8 = 2 << 3 | LENGTH;
@@ -217,12 +218,21 @@ impl<'b> Fields<'b> {
 pub(super) struct Answer<'o> {
     outcome: &'o Outcome<'o>,
     decision: &'o Decision,
+    decision_id: &'o str,
 }
 
 impl<'o> Answer<'o> {
-    /// Returns the answer of `outcome`, whose decision is `decision`.
-    pub(super) fn of(outcome: &'o Outcome<'o>, decision: &'o Decision) -> Self {
-        Self { outcome, decision }
+    /// Returns the answer of `outcome`, whose decision is `decision` and whose record has the id `decision_id`.
+    pub(super) fn of(
+        outcome: &'o Outcome<'o>,
+        decision: &'o Decision,
+        decision_id: &'o str,
+    ) -> Self {
+        Self {
+            outcome,
+            decision,
+            decision_id,
+        }
     }
 
     /// Returns how many bytes the answer has.
@@ -236,6 +246,7 @@ impl<'o> Answer<'o> {
             + statements
             + n_bytes_of_text(self.outcome.revision())
             + n_bytes_of_text(self.outcome.question.request_id)
+            + n_bytes_of_text(self.decision_id)
     }
 
     /// Writes the answer.
@@ -263,6 +274,7 @@ impl<'o> Answer<'o> {
             self.outcome.question.request_id,
             out,
         );
+        put_text(key::DECISION_ID, self.decision_id, out);
     }
 }
 

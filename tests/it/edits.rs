@@ -532,6 +532,7 @@ fn expected(loaded: &Loaded, question: &pb::AuthorizeRequest) -> pb::AuthorizeRe
             .collect(),
         revision: loaded.snapshot.revision.to_string(),
         request_id: question.request_id.clone(),
+        decision_id: String::new(),
     }
 }
 

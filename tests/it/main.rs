@@ -12,6 +12,7 @@ mod api;
 mod cached;
 mod cli;
 mod corpus;
+mod decision_log;
 mod docs;
 mod drawing;
 mod edits;

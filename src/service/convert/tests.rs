@@ -207,3 +207,13 @@ fn a_status_never_outgrows_what_clients_take() {
         assert!(violation.field.starts_with("context[") && !violation.description.is_empty());
     }
 }
+
+#[test]
+fn records_call_policy_types_as_the_protocol_does() {
+    use crate::decision_log::policy_type_name;
+    let types = (1..).map_while(policy_type_of);
+    let n_types = types
+        .inspect(|of| assert_eq!(policy_type_name(*of), policy_type(*of).as_str_name()))
+        .count();
+    assert_eq!(n_types, 7);
+}

@@ -48,6 +48,7 @@ pub(in crate::service) fn explained(response: pb::ExplainResponse) -> Result<Exp
             determining: convert::names(response.determining_statements),
             revision: response.revision,
             request_id: response.request_id,
+            decision_id: String::new(),
         },
         explanation: Explanation {
             at,

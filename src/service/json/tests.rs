@@ -172,6 +172,7 @@ fn a_response_has_all_its_members_on_one_line() {
         determining: vec![statement],
         revision: "r".into(),
         request_id: "line\nbreak".into(),
+        decision_id: String::new(),
     };
     assert_eq!(
         answer(&full),
@@ -180,6 +181,7 @@ fn a_response_has_all_its_members_on_one_line() {
     let of_another_version = Answer {
         is_allowed: false,
         reason: None,
+        decision_id: "4f1c-9".into(),
         ..full
     };
     let json = answer(&of_another_version);
@@ -187,6 +189,7 @@ fn a_response_has_all_its_members_on_one_line() {
         json.starts_with(r#"{"decision":"DECISION_DENY","reason":"REASON_UNSPECIFIED","#),
         "{json}"
     );
+    assert!(json.ends_with(r#","decisionId":"4f1c-9"}"#), "{json}");
 }
 
 #[test]

@@ -23,6 +23,8 @@ struct Response<'r> {
     determining_statements: Vec<Statement<'r>>,
     revision: &'r str,
     request_id: &'r str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    decision_id: &'r str,
 }
 
 #[derive(Serialize)]
@@ -68,6 +70,7 @@ pub fn answer(answer: &Answer) -> String {
         determining_statements: statements(&answer.determining),
         revision: &answer.revision,
         request_id: &answer.request_id,
+        decision_id: &answer.decision_id,
     })
 }
 

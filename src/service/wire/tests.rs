@@ -1,6 +1,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 use std::path::Path;
+use std::sync::LazyLock;
 
 use jiff::Timestamp;
 use prost::Message;
@@ -9,7 +10,7 @@ use prost_types::{ListValue, Struct, Value as WireValue};
 use tonic::Status;
 
 use super::*;
-use crate::authorizer::Authorizer;
+use crate::authorizer::{Asker, Authorizer, CallerFacts, Protocol};
 use crate::config::Limits;
 use crate::service::answer::{answer, answer_message};
 use crate::service::{convert, pb};
@@ -19,6 +20,15 @@ use crate::store::Loader;
 fn authorizer() -> Authorizer {
     let store = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     Authorizer::of(Loader::new().load(&store).unwrap().snapshot)
+}
+
+fn asker() -> Asker<'static> {
+    static NOBODY: LazyLock<CallerFacts> = LazyLock::new(CallerFacts::default);
+    Asker {
+        protocol: Protocol::Grpc,
+        caller: &NOBODY,
+        trace_id: "",
+    }
 }
 
 /// Pseudo-random numbers: splitmix64.
@@ -117,7 +127,7 @@ impl Random {
 /// Returns the answer through the generated reader and writer.
 fn by_messages(authorizer: &Authorizer, bytes: &[u8]) -> Result<Vec<u8>, Status> {
     let message = pb::AuthorizeRequest::decode(bytes).map_err(|_| convert::undecodable())?;
-    Ok(answer_message(authorizer, &message)?.encode_to_vec())
+    Ok(answer_message(authorizer, &message, &asker())?.encode_to_vec())
 }
 
 /// Returns the answer from bytes to bytes.
@@ -126,7 +136,7 @@ fn by_bytes(
     bytes: &[u8],
     scratch: &mut Scratch,
 ) -> Result<Vec<u8>, Status> {
-    answer(authorizer, None, bytes, scratch, |answer| {
+    answer(authorizer, None, bytes, &asker(), scratch, |answer| {
         let mut out = Vec::new();
         answer.put(&mut out);
         assert_eq!(out.len(), answer.n_bytes());
@@ -200,8 +210,9 @@ fn an_answer_is_written_as_the_generated_writer_writes_it() {
                 continue;
             };
             let mut out = Vec::new();
-            Answer::of(&outcome, decision).put(&mut out);
-            let message = convert::response(&outcome).unwrap();
+            Answer::of(&outcome, decision, "d-1").put(&mut out);
+            let mut message = convert::response(&outcome).unwrap();
+            message.decision_id = "d-1".to_owned();
             assert_eq!(out, message.encode_to_vec(), "{message:?}");
             n_with_statements += usize::from(!message.determining_statements.is_empty());
         }

@@ -1,0 +1,286 @@
+//! The mode `best_effort`: a queue between the answering threads and a thread that writes.
+//!
+//! The queue is a piece of memory to which lines are appended. The thread takes it whole and leaves an empty one. If the
+//! sink fails, the thread keeps what it has taken and tries again, while the queue fills up; what does not fit is lost.
+//! Numbers are given in the order of the lines, so a reader sees each loss as a gap.
+
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use jiff::Timestamp;
+
+use super::instance::{Counters, Instance};
+use super::record::{self, Lost, n_decisions};
+use super::sink::{Failed, Sink, sync};
+
+/// How long the thread waits for more lines once there is one.
+const GATHER: Duration = Duration::from_millis(2);
+/// How often the thread looks what is due while no lines come.
+const TICK: Duration = Duration::from_millis(250);
+/// How long the thread waits after a write that failed.
+const RETRY: Duration = Duration::from_millis(100);
+/// About the most bytes of a line's head.
+const HEAD_BYTES: usize = 160;
+
+pub(super) struct Queue {
+    shared: Arc<Shared>,
+    has_ended: Mutex<Receiver<()>>,
+}
+
+struct Shared {
+    pending: Mutex<Pending>,
+    wake: Condvar,
+    max_bytes: usize,
+    instance: Instance,
+    counters: Arc<Counters>,
+}
+
+/// The lines that nobody has taken yet.
+#[derive(Default)]
+struct Pending {
+    bytes: Vec<u8>,
+    last_sequence: u64,
+    /// The last decisions, if their records did not fit.
+    lost: Option<Lost>,
+    must_look: bool,
+    /// When the thread must end at the latest.
+    end_by: Option<Instant>,
+}
+
+impl Queue {
+    pub(super) fn start(
+        sink: Sink,
+        instance: Instance,
+        start: Vec<u8>,
+        max_bytes: usize,
+        counters: Arc<Counters>,
+    ) -> anyhow::Result<Self> {
+        let shared = Arc::new(Shared {
+            pending: Mutex::new(Pending {
+                bytes: start,
+                ..Pending::default()
+            }),
+            wake: Condvar::new(),
+            max_bytes,
+            instance,
+            counters,
+        });
+        let (end, has_ended) = sync_channel(1);
+        let mut writer = Writer {
+            shared: Arc::clone(&shared),
+            sink,
+            batch: Vec::new(),
+            n_written: 0,
+            is_failing: false,
+        };
+        std::thread::Builder::new()
+            .name("decision-log".to_owned())
+            .spawn(move || writer.run(&end))
+            .context("the thread of the decision log")?;
+        Ok(Self {
+            shared,
+            has_ended: Mutex::new(has_ended),
+        })
+    }
+
+    /// Appends the record with this body if there is space, and returns the decision's id. Never waits for a disk.
+    pub(super) fn push(&self, body: &[u8]) -> String {
+        let Shared {
+            instance,
+            counters,
+            max_bytes,
+            ..
+        } = &*self.shared;
+        let mut pending = self.shared.lock();
+        let was_empty = pending.bytes.is_empty();
+        let sequence = pending.last_sequence + 1;
+        pending.last_sequence = sequence;
+        let n_bytes = pending.bytes.len() + body.len() + HEAD_BYTES;
+        if n_bytes > *max_bytes || pending.end_by.is_some() {
+            pending.lose(sequence);
+            counters.lost.fetch_add(1, Ordering::Relaxed);
+        } else {
+            pending.tell_lost(instance);
+            record::line(&mut pending.bytes, instance, sequence, body);
+            counters.queued.fetch_add(1, Ordering::Relaxed);
+            if was_empty {
+                self.shared.wake.notify_one();
+            }
+        }
+        drop(pending);
+        instance.decision_id(sequence)
+    }
+
+    pub(super) fn request_reopen(&self) {
+        self.shared.lock().must_look = true;
+        self.shared.wake.notify_one();
+    }
+
+    pub(super) fn finish(&self, patience: Duration) {
+        let mut pending = self.shared.lock();
+        if pending.end_by.is_none() {
+            pending.end_by = Some(Instant::now() + patience);
+        }
+        drop(pending);
+        self.shared.wake.notify_one();
+        let has_ended = self
+            .has_ended
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let _ = has_ended.recv_timeout(patience); // a disk that hangs must not delay the end
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        // A panic leaves at most one line that is not whole.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until there are lines, something is asked for or the time is over.
+    fn wait(&self, time: Duration) -> MutexGuard<'_, Pending> {
+        let is_idle = |pending: &mut Pending| {
+            pending.bytes.is_empty() && !pending.must_look && pending.end_by.is_none()
+        };
+        let waited = self.wake.wait_timeout_while(self.lock(), time, is_idle);
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+impl Pending {
+    fn lose(&mut self, sequence: u64) {
+        let lost = self.lost.get_or_insert(Lost {
+            first: sequence,
+            last: sequence,
+        });
+        lost.last = sequence;
+    }
+
+    /// Appends the record of what was lost right before.
+    fn tell_lost(&mut self, instance: &Instance) {
+        if let Some(lost) = self.lost.take() {
+            record::lost(&mut self.bytes, instance, lost, Timestamp::now());
+        }
+    }
+}
+
+/// The thread that writes.
+struct Writer {
+    shared: Arc<Shared>,
+    sink: Sink,
+    /// The lines that were taken, of which the first bytes are written.
+    batch: Vec<u8>,
+    n_written: usize,
+    is_failing: bool,
+}
+
+impl Writer {
+    fn run(&mut self, end: &SyncSender<()>) {
+        let end_by = loop {
+            if let Some(end_by) = self.turn() {
+                break end_by;
+            }
+        };
+        while !self.write() && Instant::now() < end_by {
+            std::thread::sleep(RETRY.min(end_by.saturating_duration_since(Instant::now())));
+        }
+        let n_lost = n_decisions(self.batch.get(self.n_written..).unwrap_or_default());
+        if n_lost > 0 {
+            let counters = &self.shared.counters;
+            counters.lost.fetch_add(n_lost, Ordering::Relaxed);
+            tracing::error!(n_lost, "the last records are not in the decision log");
+        }
+        if let Some(file) = self.sink.unsynced(true) {
+            self.sync(&file);
+        }
+        let _ = end.try_send(()); // fails if nobody waits for the end
+    }
+
+    /// Takes the lines there are and writes them. Returns the time by which the thread must end, if it must.
+    fn turn(&mut self) -> Option<Instant> {
+        let has_rest = !self.batch.is_empty();
+        let mut pending = self.shared.wait(if has_rest { RETRY } else { TICK });
+        let mut end_by = pending.end_by;
+        if !has_rest && end_by.is_none() && !pending.bytes.is_empty() {
+            drop(pending);
+            // While lines come all the time, one write takes many of them, and nobody has to wake this thread.
+            std::thread::sleep(GATHER);
+            pending = self.shared.lock();
+            end_by = pending.end_by;
+        }
+        if std::mem::take(&mut pending.must_look) {
+            self.sink.request_look();
+        }
+        if end_by.is_some() {
+            let instance = &self.shared.instance;
+            pending.tell_lost(instance);
+            let last = pending.last_sequence;
+            record::end(&mut pending.bytes, instance, last, Timestamp::now());
+            self.batch.append(&mut pending.bytes);
+        } else if !has_rest {
+            std::mem::swap(&mut self.batch, &mut pending.bytes);
+        }
+        drop(pending);
+        if end_by.is_some() {
+            return end_by;
+        }
+        if has_rest && !self.write() {
+            // `wait` returns at once while there are lines, so the pause is here.
+            std::thread::sleep(RETRY);
+        } else if !has_rest {
+            self.write();
+        }
+        self.sink.tend();
+        if let Some(file) = self.sink.unsynced(false) {
+            self.sync(&file);
+        }
+        None
+    }
+
+    /// Writes the batch, or as much of it as the sink takes. Returns whether nothing is left.
+    fn write(&mut self) -> bool {
+        let rest = self.batch.get(self.n_written..).unwrap_or_default();
+        if rest.is_empty() {
+            self.batch.clear();
+            self.n_written = 0;
+            return true;
+        }
+        let (n_bytes, error) = match self.sink.write(rest) {
+            Ok(()) => (rest.len(), None),
+            Err(Failed { n_written, error }) => (n_written, Some(error)),
+        };
+        let n_records = n_decisions(rest.get(..n_bytes).unwrap_or_default());
+        let counters = &self.shared.counters;
+        counters.written.fetch_add(n_records, Ordering::Relaxed);
+        counters.queued.fetch_sub(n_records, Ordering::Relaxed);
+        self.n_written += n_bytes;
+        match error {
+            None => {
+                self.batch.clear();
+                self.n_written = 0;
+                if std::mem::take(&mut self.is_failing) {
+                    tracing::info!("the decision log is written again");
+                }
+                true
+            }
+            Some(error) => {
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    let file = self.sink.name();
+                    tracing::error!(
+                        "the decision log cannot be written to {file}, and records are lost once its queue is full: {error}"
+                    );
+                }
+                false
+            }
+        }
+    }
+
+    fn sync(&self, file: &std::fs::File) {
+        if let Err(error) = sync(file) {
+            tracing::warn!("the decision log cannot be put on the disk: {error}");
+        }
+    }
+}

@@ -1,0 +1,419 @@
+//! Writes records. A record of a decision has the members of `AuthorizeRequest` and `AuthorizeResponse` in proto3 JSON,
+//! with members about the record itself before them.
+//!
+//! ```text
+//! {"version":1,"type":"decision","sequence":7,"decisionId":"…-7","instance":"…", │ "time":…, … ,"latencyNs":3100}
+//!  └───────── the head, written once the number is known ──────────────────────┘   └── the body, written before ──┘
+//! ```
+
+use std::fmt::Display;
+use std::io::Write as _;
+
+use jiff::Timestamp;
+
+use super::instance::Instance;
+use super::masking::Masking;
+use crate::authorizer::{Asker, Outcome, Question, SessionFacts, Value};
+use crate::config::{Config, MaskedField};
+use crate::engine::decision::{Decision, StatementRef};
+use crate::language::document::PolicyType;
+
+/// The version of the records. A reader must refuse records of a version that it does not know, and ignore members that
+/// it does not know.
+pub const VERSION: u32 = 1;
+
+/// Buffers above this size are given back after use, because few records are so long.
+pub(super) const USUAL_BYTES: usize = 64 * 1024;
+
+/// How every line with a decision begins.
+pub(super) const DECISION: &str = r#"{"version":1,"type":"decision","#;
+
+/// Returns how many of these lines are records of decisions.
+pub(super) fn n_decisions(lines: &[u8]) -> u64 {
+    let mut n_decisions = 0;
+    let mut rest = lines;
+    while !rest.is_empty() {
+        n_decisions += u64::from(rest.starts_with(DECISION.as_bytes()));
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
+        rest = rest.get(end..).unwrap_or_default();
+    }
+    n_decisions
+}
+
+/// Writes a whole line: the head with `sequence`, then `body`.
+pub(super) fn line(out: &mut Vec<u8>, instance: &Instance, sequence: u64, body: &[u8]) {
+    let id = instance.as_str();
+    raw(out, DECISION);
+    shown(
+        out,
+        format_args!(r#""sequence":{sequence},"decisionId":"{id}-{sequence}","instance":"{id}","#),
+    );
+    out.extend_from_slice(body);
+    out.push(b'\n');
+}
+
+/// Writes the record with which a run of the server begins.
+pub(super) fn start(out: &mut Vec<u8>, instance: &Instance, config: &Config, at: Timestamp) {
+    let program = env!("CARGO_PKG_VERSION");
+    let (id, mode, sample) = (
+        &instance.as_str(),
+        config.decision_log,
+        config.decision_log_sample,
+    );
+    shown(
+        out,
+        format_args!(
+            r#"{{"version":{VERSION},"type":"start","instance":"{id}","time":"{at}","nextSequence":1,"program":"iamd {program}","mode":"{mode}","sample":{sample}}}"#
+        ),
+    );
+    out.push(b'\n');
+}
+
+/// Writes the record with which a run of the server ends. Without it, the last records of the run may be missing.
+pub(super) fn end(out: &mut Vec<u8>, instance: &Instance, last_sequence: u64, at: Timestamp) {
+    let id = instance.as_str();
+    shown(
+        out,
+        format_args!(
+            r#"{{"version":{VERSION},"type":"end","instance":"{id}","time":"{at}","lastSequence":{last_sequence}}}"#
+        ),
+    );
+    out.push(b'\n');
+}
+
+/// The decisions in a row whose records were lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Lost {
+    pub(super) first: u64,
+    pub(super) last: u64,
+}
+
+/// Writes the record of lost records.
+pub(super) fn lost(out: &mut Vec<u8>, instance: &Instance, lost: Lost, at: Timestamp) {
+    let id = instance.as_str();
+    let Lost { first, last } = lost;
+    let count = last.saturating_sub(first).saturating_add(1);
+    shown(
+        out,
+        format_args!(
+            r#"{{"version":{VERSION},"type":"lost","instance":"{id}","time":"{at}","firstSequence":{first},"lastSequence":{last},"count":{count}}}"#
+        ),
+    );
+    out.push(b'\n');
+}
+
+/// Writes all of a decision's record but its head and the line break.
+pub(super) fn body(
+    out: &mut Vec<u8>,
+    outcome: &Outcome<'_>,
+    decision: &Decision,
+    asker: &Asker<'_>,
+    masking: &Masking,
+) {
+    let mut masked = Masked {
+        masking,
+        names: Vec::new(),
+    };
+    shown(out, format_args!(r#""time":"{}""#, outcome.at));
+    let question = outcome.question;
+    masked.text(
+        out,
+        "requestId",
+        MaskedField::RequestId,
+        question.request_id,
+    );
+    member(out, "traceId", asker.trace_id);
+    member(out, "protocol", asker.protocol.name());
+    raw(out, r#","caller":"#);
+    raw(out, asker.caller.as_json());
+    masked.text(out, "principal", MaskedField::Principal, question.principal);
+    member(out, "action", question.action);
+    masked.text(out, "resource", MaskedField::Resource, question.resource);
+    if !question.resource_account.is_empty() {
+        member(out, "resourceAccount", question.resource_account);
+    }
+    context(out, outcome, &mut masked);
+    if let Some(facts) = question.session.as_deref() {
+        session(out, facts, &mut masked);
+    }
+    answer(out, outcome, decision);
+    shown(
+        out,
+        format_args!(r#","latencyNs":{}"#, outcome.took.as_nanos()),
+    );
+    if !masked.names.is_empty() {
+        raw(out, r#","masked":"#);
+        list(out, &masked.names, |out, name| text(out, name));
+    }
+    out.push(b'}');
+}
+
+/// Writes the entries of the context that a policy can read.
+fn context(out: &mut Vec<u8>, outcome: &Outcome<'_>, masked: &mut Masked<'_>) {
+    let question = outcome.question;
+    let named = outcome.generation.as_deref();
+    let named = named.map(|generation| generation.snapshot.named_keys());
+    // Policies that come with the question may name any key.
+    let reads_all = has_policies(question) || named.is_none();
+    let is_read = |key: &str| {
+        reads_all || named.is_some_and(|named| named.contains(key)) || is_read_by_rules(key)
+    };
+    let read = question.context.iter().filter(|(key, _)| is_read(key));
+    masked.map(out, "context", MaskedField::Context, read);
+}
+
+fn has_policies(question: &Question<'_>) -> bool {
+    let session = question.session.as_deref();
+    session.is_some_and(|session| !session.policies.is_empty())
+}
+
+/// Returns whether a rule of the semantics reads the key, besides the policies: tags of the request and of the resource
+/// (`aws:RequestTag/…`), the list of tag keys, the chain of calls, and what belongs to a call of STS.
+fn is_read_by_rules(key: &str) -> bool {
+    let begins = |beginning: &str| {
+        let own = key.get(..beginning.len());
+        own.is_some_and(|own| own.eq_ignore_ascii_case(beginning))
+    };
+    begins("aws:TagKeys")
+        || begins("aws:CalledVia")
+        || begins("sts:")
+        || memchr::memchr(b'/', key.as_bytes()).is_some()
+}
+
+fn session(out: &mut Vec<u8>, facts: &SessionFacts<'_>, masked: &mut Masked<'_>) {
+    raw(out, r#","session":{"#);
+    let began = out.len();
+    if !facts.policies.is_empty() {
+        masked.texts(
+            out,
+            "policies",
+            MaskedField::SessionPolicies,
+            &facts.policies,
+        );
+    }
+    if !facts.policy_arns.is_empty() {
+        name(out, "policyArns");
+        list(out, &facts.policy_arns, |out, arn| text(out, arn));
+    }
+    if !facts.tags.is_empty() {
+        let tags = facts.tags.iter();
+        let tags: Vec<_> = tags.map(|(key, tag)| (*key, Value::Text(tag))).collect();
+        masked.map(out, "tags", MaskedField::SessionTags, tags.iter());
+    }
+    if !facts.source_identity.is_empty() {
+        let field = MaskedField::SessionSourceIdentity;
+        masked.text(out, "sourceIdentity", field, facts.source_identity);
+    }
+    let times = [
+        ("issuedAt", facts.issued_at),
+        ("expiresAt", facts.expires_at),
+        ("mfaAt", facts.mfa_at),
+    ];
+    for (member, time) in times {
+        if let Some(time) = time {
+            name(out, member);
+            shown(out, format_args!(r#""{time}""#));
+        }
+    }
+    if !facts.transitive_tag_keys.is_empty() {
+        name(out, "transitiveTagKeys");
+        list(out, &facts.transitive_tag_keys, |out, key| text(out, key));
+    }
+    if !facts.claims.is_empty() {
+        masked.map(
+            out,
+            "claims",
+            MaskedField::SessionClaims,
+            facts.claims.iter(),
+        );
+    }
+    if !facts.federated_provider.is_empty() {
+        member(out, "federatedProvider", facts.federated_provider);
+    }
+    if !facts.parent.is_empty() {
+        masked.text(out, "parent", MaskedField::SessionParent, facts.parent);
+    }
+    if !facts.attributes.is_empty() {
+        let field = MaskedField::SessionAttributes;
+        masked.map(out, "attributes", field, facts.attributes.iter());
+    }
+    if out.get(began) == Some(&b',') {
+        out.remove(began);
+    }
+    out.push(b'}');
+}
+
+fn answer(out: &mut Vec<u8>, outcome: &Outcome<'_>, decision: &Decision) {
+    let allow_or_deny = if decision.is_allowed() {
+        "DECISION_ALLOW"
+    } else {
+        "DECISION_DENY"
+    };
+    let reason = decision.reason().label();
+    shown(
+        out,
+        format_args!(
+            r#","decision":"{allow_or_deny}","reason":"REASON_{reason}","determiningStatements":"#
+        ),
+    );
+    list(out, decision.determining(), statement);
+    member(out, "revision", outcome.revision());
+}
+
+fn statement(out: &mut Vec<u8>, statement: &StatementRef) {
+    let policy = &statement.policy;
+    raw(out, r#"{"policy":"#);
+    text(out, &policy.name);
+    member(out, "sid", statement.sid());
+    shown(out, format_args!(r#","index":{}"#, statement.index));
+    member(out, "type", policy_type_name(policy.policy_type));
+    member(out, "file", &policy.file);
+    out.push(b'}');
+}
+
+/// Returns the name of a policy type in the protocol.
+pub fn policy_type_name(policy_type: PolicyType) -> &'static str {
+    match policy_type {
+        PolicyType::Identity => "POLICY_TYPE_IDENTITY",
+        PolicyType::Resource => "POLICY_TYPE_RESOURCE",
+        PolicyType::PermissionsBoundary => "POLICY_TYPE_PERMISSIONS_BOUNDARY",
+        PolicyType::Session => "POLICY_TYPE_SESSION",
+        PolicyType::ServiceControl => "POLICY_TYPE_SERVICE_CONTROL",
+        PolicyType::ResourceControl => "POLICY_TYPE_RESOURCE_CONTROL",
+        PolicyType::Trust => "POLICY_TYPE_TRUST",
+    }
+}
+
+/// The members that may be masked, and the names of those that were.
+struct Masked<'m> {
+    masking: &'m Masking,
+    names: Vec<String>,
+}
+
+impl Masked<'_> {
+    /// Writes a member with a text, unless a rule drops it.
+    fn text(&mut self, out: &mut Vec<u8>, member_name: &str, field: MaskedField, value: &str) {
+        let Some(mask) = self.masking.mask(field, "") else {
+            return member(out, member_name, value);
+        };
+        self.names.push(field.name().to_owned());
+        if let Some(hidden) = self.masking.hidden(mask, value) {
+            member(out, member_name, &hidden);
+        }
+    }
+
+    /// Writes a member with a list of texts, unless a rule drops it.
+    fn texts(&mut self, out: &mut Vec<u8>, member: &str, field: MaskedField, values: &[&str]) {
+        let Some(mask) = self.masking.mask(field, "") else {
+            name(out, member);
+            return list(out, values, |out, value| text(out, value));
+        };
+        self.names.push(field.name().to_owned());
+        let hidden = values.iter();
+        let hidden = hidden.map(|value| self.masking.hidden(mask, value));
+        if let Some(hidden) = hidden.collect::<Option<Vec<_>>>() {
+            name(out, member);
+            list(out, &hidden, |out, value| text(out, value));
+        }
+    }
+
+    /// Writes a member with a map, without the entries that rules drop.
+    fn map<'e>(
+        &mut self,
+        out: &mut Vec<u8>,
+        member: &str,
+        field: MaskedField,
+        entries: impl Iterator<Item = &'e (&'e str, Value<'e>)>,
+    ) {
+        name(out, member);
+        out.push(b'{');
+        let mut is_first = true;
+        for (key, value) in entries {
+            let mask = self.masking.mask(field, key);
+            let hidden = match mask {
+                None => None,
+                Some(mask) => {
+                    self.names.push(format!("{}.{key}", field.name()));
+                    match self.masking.hidden(mask, &as_text(value)) {
+                        None => continue,
+                        hidden => hidden,
+                    }
+                }
+            };
+            if !is_first {
+                out.push(b',');
+            }
+            is_first = false;
+            text(out, key);
+            out.push(b':');
+            match hidden {
+                Some(hidden) => text(out, &hidden),
+                None => self::value(out, value),
+            }
+        }
+        out.push(b'}');
+    }
+}
+
+/// Returns the text of a value that a mask hides: a string as it is, any other value as JSON.
+fn as_text<'v>(value: &Value<'v>) -> std::borrow::Cow<'v, str> {
+    match value {
+        Value::Text(text) => (*text).into(),
+        other => {
+            let mut json = Vec::new();
+            self::value(&mut json, other);
+            String::from_utf8(json).unwrap_or_default().into()
+        }
+    }
+}
+
+fn value(out: &mut Vec<u8>, value: &Value<'_>) {
+    match value {
+        Value::Unset | Value::Null => raw(out, "null"),
+        Value::Bool(true) => raw(out, "true"),
+        Value::Bool(false) => raw(out, "false"),
+        Value::Number(number) => {
+            let _ = serde_json::to_writer(out, number); // writing to memory does not fail
+        }
+        Value::Text(value) => text(out, value),
+        Value::List(elements) => list(out, elements, self::value),
+        // Its contents are not kept, and no rule reads them (T-22).
+        Value::Object => raw(out, "{}"),
+    }
+}
+
+fn list<T>(out: &mut Vec<u8>, elements: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+    out.push(b'[');
+    for (index, element) in elements.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
+        }
+        write(out, element);
+    }
+    out.push(b']');
+}
+
+/// Writes a member with a text, after another member.
+fn member(out: &mut Vec<u8>, member: &str, value: &str) {
+    name(out, member);
+    text(out, value);
+}
+
+/// Writes the name of a member, after another member.
+fn name(out: &mut Vec<u8>, member: &str) {
+    raw(out, ",\"");
+    raw(out, member);
+    raw(out, "\":");
+}
+
+fn text(out: &mut Vec<u8>, text: &str) {
+    let _ = serde_json::to_writer(out, text); // writing to memory does not fail
+}
+
+fn raw(out: &mut Vec<u8>, text: &str) {
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn shown(out: &mut Vec<u8>, shown: impl Display) {
+    let _ = write!(out, "{shown}"); // writing to memory does not fail
+}
