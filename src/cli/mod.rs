@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod decisions;
 pub mod explain;
+mod export;
 mod healthcheck;
 mod lines;
 mod list;
@@ -31,7 +32,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::compile::snapshot::Snapshot;
 use crate::config::DEFAULT_STORE;
 use crate::language::finding::Escaped;
-use crate::store;
+use crate::store::{self, Refused};
 
 /// AWS-IAM-style authorization for your own services, as a sidecar
 #[derive(Debug, Parser)]
@@ -83,6 +84,7 @@ enum Command {
     Status(status::Args),
     Wait(wait::Args),
     Revision(revision::Args),
+    Export(export::Args),
     Config(config::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
@@ -120,6 +122,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args, &common, &mut out),
         Command::Wait(args) => wait::run(&args, &common, &mut out),
         Command::Revision(args) => revision::run(&args, &common, &mut out),
+        Command::Export(args) => export::run(&args, &common, &mut out),
         Command::Config(args) => config::run(args, &common, &mut out),
         Command::Healthcheck(args) => healthcheck::run(&args, &common, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),
@@ -163,16 +166,21 @@ fn load(root: &Path) -> Option<Snapshot> {
     match store::load(root) {
         Ok(loaded) => Some(loaded.snapshot),
         Err(refused) => {
-            for finding in &refused.findings {
-                report(format_args!("{finding}"));
-            }
-            report(format_args!(
-                "error: the store `{}` does not load",
-                root.display()
-            ));
+            report_refused(root, &refused);
             None
         }
     }
+}
+
+/// Reports that the store at `root` does not load, with all of its findings.
+fn report_refused(root: &Path, refused: &Refused) {
+    for finding in &refused.findings {
+        report(format_args!("{finding}"));
+    }
+    report(format_args!(
+        "error: the store `{}` does not load",
+        root.display()
+    ));
 }
 
 #[cfg(test)]

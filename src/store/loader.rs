@@ -19,7 +19,7 @@ use super::read::{self, Files, Known};
 use super::shape::{self, Memory, Parsed, Shaped};
 use super::stamp::Stamp;
 use super::survey::{Listing, Survey};
-use super::{Loaded, Refused, Took};
+use super::{Loaded, Refused, Took, WithTexts};
 use crate::compile::incremental::{Compiler, Edit};
 use crate::compile::snapshot::Revision;
 use crate::language::finding::Finding;
@@ -139,6 +139,21 @@ impl Loader {
         let source = Source::Texts(&texts);
         let scan = self.scan(source, None, Trust::Stamps);
         self.make(scan, source)
+    }
+
+    /// Loads the store at `root` as if nothing were known, and returns the texts of its files too.
+    pub fn load_with_texts(root: &Path) -> Result<WithTexts, Refused> {
+        let mut loader = Self::default();
+        let source = Source::Folder(root);
+        let scan = loader.scan(source, None, Trust::Nothing);
+        // Nothing is lost, because a store with a file that is not UTF-8 does not load.
+        let text = |file: &File| {
+            let text = String::from_utf8_lossy(&file.text);
+            (Arc::clone(&file.path), Arc::from(&*text))
+        };
+        let texts = scan.read.iter().map(text).collect();
+        let loaded = loader.make(scan, source)?;
+        Ok(WithTexts { loaded, texts })
     }
 
     /// Returns the files that were last read.

@@ -6,6 +6,7 @@
 //! ```
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::compile::snapshot::Snapshot;
@@ -63,6 +64,15 @@ pub struct Took {
     pub compile: Duration,
 }
 
+/// A store that loads, with the files that it was loaded from.
+#[derive(Debug)]
+pub struct WithTexts {
+    /// The result of the load.
+    pub loaded: Loaded,
+    /// The path below the root and the text of each file, sorted by path. The revision is theirs.
+    pub texts: Vec<(Arc<str>, Arc<str>)>,
+}
+
 /// A store that does not load: at least one of the findings is an error.
 #[derive(Debug)]
 pub struct Refused {
@@ -73,6 +83,11 @@ pub struct Refused {
 /// Reads the store at `root` as a whole and compiles it.
 pub fn load(root: &Path) -> Result<Loaded, Refused> {
     Loader::new().load(root)
+}
+
+/// Reads the store at `root` as a whole and compiles it, and returns the files too.
+pub fn load_with_texts(root: &Path) -> Result<WithTexts, Refused> {
+    Loader::load_with_texts(root)
 }
 
 /// Compiles the store whose files are `texts`, which maps paths below the root to contents. No disk is used.

@@ -33,7 +33,7 @@ use crate::support::{Client, PATIENCE, Server, errors_in, eventually};
 use random::Random;
 use tree::Tree;
 
-mod random;
+pub mod random;
 mod tree;
 
 /// The number of sequences, unless `IAMD_TEST_EDITS` says otherwise.

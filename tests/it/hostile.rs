@@ -383,7 +383,7 @@ fn what_cannot_be_read_is_named() {
 
 /// Builds a library for `LD_PRELOAD` that makes one system call fail. A machine that builds Rust programs has the
 /// compiler for it.
-fn library_that_refuses(call: &str, why: &str, folder: &Path) -> PathBuf {
+pub fn library_that_refuses(call: &str, why: &str, folder: &Path) -> PathBuf {
     let (source, library) = (folder.join("refuse.c"), folder.join("refuse.so"));
     let text = format!("#include <errno.h>\nint {call}() {{ errno = {why}; return -1; }}\n");
     fs::write(&source, text).unwrap();

@@ -23,6 +23,7 @@ mod findings;
 mod hostile;
 mod incremental;
 mod indexes;
+mod kubelet;
 mod laws;
 mod lists;
 mod many;
