@@ -24,7 +24,7 @@ use crate::service::server::{self, Certificates, InFlight, Listeners, Readiness}
 use crate::state::SharedState;
 use crate::store::finding_log::FindingLog;
 use crate::store::watch::Watcher;
-use crate::store::{Keeper, Loaded, Loader, Refused};
+use crate::store::{Keeper, Loaded, Loader, Refused, mounts};
 use crate::telemetry::{self, Environment, Exporters, Logging, Sources, micros};
 
 /// How long tasks and threads that still run may take to stop after the drain.
@@ -65,6 +65,7 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
     }
     exporters.log();
     let mut config = resolved.config;
+    mounts::warn_of_frozen(&config.store);
     keep_descriptors_back(&mut config);
     let served = runtime.block_on(serve(Arc::new(config), &mut exporters));
     exporters.stop(EXPORT_PATIENCE);

@@ -19,6 +19,7 @@ pub mod finding_log;
 mod keep;
 mod loader;
 mod moment;
+pub mod mounts;
 mod place;
 mod progress;
 mod read;
