@@ -13,6 +13,7 @@ mod export;
 mod healthcheck;
 mod lines;
 mod list;
+mod man;
 mod replay;
 mod revision;
 mod serve;
@@ -88,6 +89,7 @@ enum Command {
     Config(config::Args),
     Healthcheck(healthcheck::Args),
     Completions(completions::Args),
+    Man(man::Args),
 }
 
 /// The result of a command. Its number is the exit status.
@@ -126,6 +128,7 @@ pub fn main() -> ExitCode {
         Command::Config(args) => config::run(args, &common, &mut out),
         Command::Healthcheck(args) => healthcheck::run(&args, &common, &mut out),
         Command::Completions(args) => completions::run(&args, &mut out),
+        Command::Man(args) => man::run(&args, &mut out),
     };
     let ran = ran.and_then(|status| Ok(out.flush().map(|()| status)?));
     let status = ran.unwrap_or_else(|error| {

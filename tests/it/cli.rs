@@ -739,3 +739,28 @@ fn it_says_what_it_is() {
         assert!(serve.contains(option), "{option} in {serve}");
     }
 }
+
+#[test]
+fn the_manual_has_a_page_for_each_command() {
+    let folder = TempDir::new().unwrap();
+    let directory = folder.path().join("man1");
+    let mut command = iamd(["man"]);
+    command.arg(&directory);
+    let finished = run(command, "");
+    assert_eq!(finished.status, Some(0), "{finished:?}");
+    let written = fs::read_dir(&directory).unwrap();
+    assert_eq!(written.count(), finished.stdout.lines().count());
+    // The help of the program names its commands, and so does the list of pages.
+    let help = run(iamd(["--help"]), "").stdout;
+    let commands = help.split("Commands:\n").nth(1).unwrap();
+    for line in commands.lines().take_while(|line| !line.is_empty()) {
+        let command = line.split_whitespace().next().unwrap();
+        let path = directory.join(format!("iamd-{command}.1"));
+        if command != "help" {
+            let page = fs::read_to_string(&path).unwrap();
+            assert!(page.contains(&format!("iamd\\-{command}")), "{page}");
+        }
+    }
+    let page = fs::read_to_string(directory.join("iamd-serve.1")).unwrap();
+    assert!(page.contains("\\-\\-listen"), "{page}");
+}

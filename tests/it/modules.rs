@@ -172,6 +172,7 @@ const CIRCLES: &[(&[&str], &str)] = &[
             "cli::export",
             "cli::healthcheck",
             "cli::list",
+            "cli::man",
             "cli::replay",
             "cli::revision",
             "cli::serve",
