@@ -1,18 +1,45 @@
-# One static binary in an empty image. The policies are mounted at /policies; see README.md.
-FROM rust:1.95-slim-bookworm AS build
+# One static binary in an empty image. The policies are mounted at /policies; deploy/README.md shows how.
+#
+# RUST_IMAGE is the image that builds, so that a mirror can stand in for the registry.
+ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm
+
+FROM ${RUST_IMAGE} AS build
 WORKDIR /build
-COPY . .
-# A named target keeps `crt-static` away from build scripts and procedural macros, which cannot be static.
-RUN target="$(rustc -vV | sed -n 's/^host: //p')" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --bin iamd --target "$target" \
-    && cp "target/$target/release/iamd" /iamd
+# The C library is linked into the binary, and finds names of hosts all the same (tests/image). A named target keeps the
+# option away from build scripts and procedural macros, which cannot be static.
+ENV RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/build=. --remap-path-prefix=/usr/local/cargo=cargo"
+# The dependencies have a layer of their own, which changes with these files alone.
+COPY Cargo.toml Cargo.lock ./
+COPY proto proto
+RUN mkdir src \
+    && echo 'fn main() {}' >src/main.rs \
+    && touch src/lib.rs \
+    && target="$(rustc --print host-tuple)" \
+    && cargo build --locked --release --bin iamd --target "$target"
+COPY LICENSE README.md ./
+COPY docs docs
+COPY src src
+# What has just been built must look older than the sources, whatever times they were copied with.
+RUN touch src/main.rs src/lib.rs \
+    && target="$(rustc --print host-tuple)" \
+    && cargo build --locked --release --bin iamd --target "$target" \
+    && install -D --strip "target/$target/release/iamd" /out/iamd \
+    && install -m 0644 LICENSE /out/LICENSE \
+    && install -m 0644 /etc/ssl/certs/ca-certificates.crt /out/ca-certificates.crt
 
 FROM scratch
+ARG VERSION=0.1.0
+ARG REVISION=unknown
 LABEL org.opencontainers.image.title="iamd" \
     org.opencontainers.image.description="The IAM decision daemon: AWS-IAM-style authorization for your own services" \
-    org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /build/LICENSE /LICENSE
-COPY --from=build /iamd /iamd
+    org.opencontainers.image.licenses="Apache-2.0" \
+    org.opencontainers.image.version="${VERSION}" \
+    org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /out/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
+COPY --from=build /out/LICENSE /LICENSE
+COPY --from=build /out/iamd /iamd
 USER 65532:65532
+# It asks the default address. Give the address to a server that listens elsewhere: in Kubernetes, probes do that.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/iamd", "healthcheck"]
 ENTRYPOINT ["/iamd"]
 CMD ["serve"]
