@@ -14,7 +14,6 @@ use tonic_health::pb::health_client::HealthClient;
 use pb::authorization_service_client::AuthorizationServiceClient;
 
 /// The messages of the protocol.
-#[expect(clippy::large_enum_variant, reason = "generated")]
 mod pb {
     tonic::include_proto!("iamd.v1");
 }
