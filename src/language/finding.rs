@@ -139,6 +139,8 @@ codes! {
     DENY_LIST_STYLE = "deny-list-style";
     /// An Allow that names a List action but no `*` resource (M-11).
     ALLOW_LIST_STYLE = "allow-list-style";
+    /// A statement that another one of the same policy covers wholly (E-14).
+    SHADOWED_STATEMENT = "shadowed-statement";
     /// A `NotPrincipal` that does not list the whole chain (P-8).
     NOTPRINCIPAL_INCOMPLETE = "notprincipal-incomplete";
     /// `NotPrincipal: "*"`, which exempts everyone (P-10).

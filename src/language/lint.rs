@@ -21,6 +21,7 @@ use super::report::Report;
 use crate::context::{ContextKey, KeyKind};
 use crate::name::{Action, Arn, Principal};
 
+mod shadowed;
 mod web_identity;
 
 /// The keys whose values a client writes into its own request, folded.
@@ -64,6 +65,7 @@ pub fn lint(
     report: &mut Report<'_>,
 ) {
     size(policy_type, node, report);
+    shadowed::lint(document, statements_of(node), report);
     for (statement, node) in document.statements.iter().zip(statements_of(node)) {
         let at = Place { node };
         conditions(statement, policy_type, &at, report);

@@ -206,10 +206,12 @@ fn texts() -> Vec<Example> {
 
 fn grammar() -> Vec<Example> {
     let sids = |effect: &str| {
-        let one = format!(
-            r#"{{"Sid": "A", "Effect": "{effect}", "Principal": "*", "Action": "orders:Get"}}"#
-        );
-        format!("{one},\n    {one}")
+        let one = |action: &str| {
+            format!(
+                r#"{{"Sid": "A", "Effect": "{effect}", "Principal": "*", "Action": "{action}"}}"#
+            )
+        };
+        format!("{},\n    {}", one("orders:Get"), one("orders:Put"))
     };
     let named = r#"{"Sid": "A", "Effect": "Allow", "Action": "orders:Get", "Resource": "*"}"#;
     let twice = format!(r#"{{"Version": "2012-10-17", "Statement": [{named}, {named}]}}"#);
@@ -416,6 +418,12 @@ fn lints() -> Vec<Example> {
         statement("wildcard-in-service", &resource("arn:app:ord*:::order/1")),
         statement("deny-list-style", &list("Deny")),
         statement("allow-list-style", &list("Allow")),
+        document(
+            "shadowed-statement",
+            r#"{"Version": "2012-10-17", "Statement": [
+                {"Sid": "AllOrders", "Effect": "Allow", "Action": "orders:*", "Resource": "*"},
+                {"Effect": "Allow", "Action": "orders:Get", "Resource": "arn:app:orders:::order/*"}]}"#,
+        ),
         beside(
             statement(
                 "case-mismatch",
