@@ -95,6 +95,13 @@ fn each_key<'a>(area: &'a Area, visit: &mut impl FnMut(&'a ContextKey)) {
     }
 }
 
+/// Returns whether the values of the policy hang on a key that is not known.
+fn has_open_variable(condition: &Condition, facts: &Facts<'_>, scope: Scope<'_>) -> bool {
+    condition
+        .operand
+        .any_variable(|variable| !facts.is_known(&variable.key, scope))
+}
+
 impl Choices {
     /// Tries the choices of the keys that an area reads. Returns [`Witness::None`] if none of them makes it cover the
     /// question.
@@ -120,11 +127,7 @@ impl Choices {
             let own = area.conditions.iter().filter_map(Open::condition);
             let own: Vec<&Condition> = own
                 .filter(|condition| condition.key == *key)
-                .filter(|condition| {
-                    !condition
-                        .operand
-                        .any_variable(|variable| !facts.is_known(&variable.key, scope))
-                })
+                .filter(|condition| !has_open_variable(condition, facts, scope))
                 .collect();
             let units: usize = own.iter().map(|one| 4 + one.operand.n_steps()).sum();
             if !facts.work.spend(units * choices.len()) {
