@@ -739,6 +739,7 @@ async fn several_listeners_give_the_same_answers() {
         let found: Vec<String> = server
             .log()
             .iter()
+            .filter(|line| line.contains("listening for gRPC"))
             .filter_map(|line| log_field(line, "address"))
             .collect();
         (found.len() == 3).then_some(found)
