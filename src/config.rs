@@ -5,6 +5,8 @@
 //! ```text
 //! flag ──▶ variable ──▶ file ──▶ default
 //! ```
+//! The file is long because each setting stands there with its reason.
+//!
 //! All four are texts until [`Config::resolve`] reads them, so each setting has one parser, and an error can name the
 //! place that the text came from. No setting can change a decision: everything that can is in the store.
 

@@ -128,7 +128,7 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
     let mut addresses = listeners.addresses();
     let http_listener = HttpListener::bind(&config, &certificates).await?;
     addresses.extend(http_listener.as_ref().map(HttpListener::address));
-    let decision_log = DecisionLog::start(&config)?.map(Arc::new);
+    let decision_log = start_decision_log(&config)?;
     let live = Arc::new(Live::new(caching(&config)));
     let state = Arc::new(SharedState::new());
     let readiness = Arc::new(Readiness::new());
@@ -153,14 +153,8 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
         }
     });
 
-    let root = config.store.clone();
-    let mut loader = loader(&config)?;
-    let loading = tokio::task::spawn_blocking(move || {
-        let loaded = loader.load(&root);
-        (loader, loaded)
-    });
     let (loader, loaded) = tokio::select! {
-        loaded = loading => loaded.context("loading the store failed")?,
+        loaded = load(&config) => loaded?,
         () = stop_signals.signal() => return Ok(Status::Fine),
     };
     let Some(watcher) = begin(&config, loader, loaded, &live, Arc::clone(&state))? else {
@@ -182,12 +176,7 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
         }
     }
     readiness.draining();
-    if !config.pre_stop_delay.is_zero() {
-        let delay = config.pre_stop_delay;
-        tracing::info!(delay_ms = delay.as_millis(), "calls are still taken");
-        // A second signal ends the delay.
-        let _ = tokio::time::timeout(delay, stop_signals.second_signal()).await;
-    }
+    wait_before_drain(config.pre_stop_delay, &mut stop_signals).await;
     let log = decision_log.as_ref();
     let farewell = log.map_or(FAREWELL, |_| DECISION_LOG_PATIENCE);
     end_at_the_latest(config.drain_timeout.saturating_add(farewell));
@@ -198,6 +187,34 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
     pages.stop().await;
     log_cache(&live);
     Ok(Status::Fine)
+}
+
+/// Starts the decision log, if the settings want one.
+fn start_decision_log(config: &Config) -> anyhow::Result<Option<Arc<DecisionLog>>> {
+    let log = DecisionLog::start(config)?.map(Arc::new);
+    if let Some(log) = &log {
+        telemetry::counters().show_decision_log(log.counters());
+    }
+    Ok(log)
+}
+
+/// Loads the store for the first time.
+async fn load(config: &Config) -> anyhow::Result<(Loader, Result<Loaded, Refused>)> {
+    let root = config.store.clone();
+    let mut loader = loader(config)?;
+    let loading = tokio::task::spawn_blocking(move || {
+        let loaded = loader.load(&root);
+        (loader, loaded)
+    });
+    loading.await.context("loading the store failed")
+}
+
+/// Lets calls come for `delay` more, or until a second signal.
+async fn wait_before_drain(delay: Duration, stop_signals: &mut Stop) {
+    if !delay.is_zero() {
+        tracing::info!(delay_ms = micros(delay) / 1_000, "calls are still taken");
+        let _ = tokio::time::timeout(delay, stop_signals.second_signal()).await;
+    }
 }
 
 fn log_cache(live: &Live) {

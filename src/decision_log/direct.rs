@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::instance::{Counters, Instance};
+use super::instance::Instance;
 use super::record::{self, USUAL_BYTES};
 use super::sink::{Sink, sync};
 use crate::authorizer::Refusal;
+use crate::telemetry::DecisionLogCounters as Counters;
 
 /// How often the thread looks what is due.
 const TICK: Duration = Duration::from_millis(250);
@@ -111,7 +112,10 @@ impl Direct {
             Timestamp::now(),
         );
         if line.sink.write(&end).is_err() {
-            tracing::warn!("the record of the end is not in the decision log");
+            tracing::warn!(
+                id = "decision-log-failed",
+                "the record of the end is not in the decision log"
+            );
         }
         line.has_ended = true;
         let unsynced = line.sink.unsynced(true);
@@ -148,7 +152,10 @@ impl Shared {
             if let Some(file) = unsynced
                 && let Err(error) = sync(&file)
             {
-                tracing::warn!("the decision log cannot be put on the disk: {error}");
+                tracing::warn!(
+                    id = "decision-log-failed",
+                    "the decision log cannot be put on the disk: {error}"
+                );
             }
         }
     }
@@ -208,6 +215,7 @@ impl Line {
                 if !std::mem::replace(&mut self.is_failing, true) {
                     let (file, error) = (self.sink.name(), failed.error);
                     tracing::error!(
+                        id = "decision-log-failed",
                         "the decision log cannot be written to {file}, so no question is answered: {error}"
                     );
                 }

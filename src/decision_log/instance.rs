@@ -1,25 +1,8 @@
-//! One run of a server: its name, and what its decision log has done.
+//! The name of one run of a server.
 
 use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::AtomicU64;
 
 use jiff::Timestamp;
-
-/// What the decision log has done since the start.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// The records of decisions that were handed to the system.
-    pub written: AtomicU64,
-    /// The decisions that were answered and whose records were lost. There are none in the mode `required`.
-    pub lost: AtomicU64,
-    /// The decisions that were not answered, because their records could not be written. There are some in the mode
-    /// `required` only.
-    pub refused: AtomicU64,
-    /// The allows that sampling left out.
-    pub left_out: AtomicU64,
-    /// The records that wait to be written now.
-    pub queued: AtomicU64,
-}
 
 /// The name of one run of a server: 16 hexadecimal digits, different for each run.
 #[derive(Clone, Debug)]

@@ -27,8 +27,8 @@ use jiff::Timestamp;
 
 use crate::authorizer::{Asker, Outcome, Recorder, Refusal};
 use crate::config::{Config, DECISION_LOG_PATIENCE, DecisionLogMode};
+pub use crate::telemetry::DecisionLogCounters as Counters;
 use direct::Direct;
-pub use instance::Counters;
 use instance::Instance;
 use masking::Masking;
 use queue::Queue;

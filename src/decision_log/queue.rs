@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use jiff::Timestamp;
 
-use super::instance::{Counters, Instance};
+use super::instance::Instance;
 use super::record::{self, Lost, n_decisions};
 use super::sink::{Failed, Sink, sync};
+use crate::telemetry::DecisionLogCounters as Counters;
 
 /// How long the thread waits for more lines once there is one.
 const GATHER: Duration = Duration::from_millis(2);
@@ -191,7 +192,11 @@ impl Writer {
         if n_lost > 0 {
             let counters = &self.shared.counters;
             counters.lost.fetch_add(n_lost, Ordering::Relaxed);
-            tracing::error!(n_lost, "the last records are not in the decision log");
+            tracing::error!(
+                id = "decision-log-failed",
+                n_lost,
+                "the last records are not in the decision log"
+            );
         }
         if let Some(file) = self.sink.unsynced(true) {
             self.sync(&file);
@@ -270,6 +275,7 @@ impl Writer {
                 if !std::mem::replace(&mut self.is_failing, true) {
                     let file = self.sink.name();
                     tracing::error!(
+                        id = "decision-log-failed",
                         "the decision log cannot be written to {file}, and records are lost once its queue is full: {error}"
                     );
                 }
@@ -280,7 +286,10 @@ impl Writer {
 
     fn sync(&self, file: &std::fs::File) {
         if let Err(error) = sync(file) {
-            tracing::warn!("the decision log cannot be put on the disk: {error}");
+            tracing::warn!(
+                id = "decision-log-failed",
+                "the decision log cannot be put on the disk: {error}"
+            );
         }
     }
 }

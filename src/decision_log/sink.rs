@@ -263,7 +263,7 @@ impl Sink {
                 tracing::info!(file = %path.display(), "the decision log is opened again");
             }
             Err(error) => {
-                tracing::warn!(file = %path.display(), "the decision log cannot be opened again: {error}");
+                tracing::warn!(id = "decision-log-failed", file = %path.display(), "the decision log cannot be opened again: {error}");
                 if own.is_none_or(|own| own.nlink() == 0) {
                     self.open = None;
                 }
@@ -290,14 +290,17 @@ impl Sink {
                 if let Some(full) = full.filter(|_| self.unsynced_since.take().is_some())
                     && let Err(error) = sync(&full.file)
                 {
-                    tracing::warn!("the decision log cannot be put on the disk: {error}");
+                    tracing::warn!(
+                        id = "decision-log-failed",
+                        "the decision log cannot be put on the disk: {error}"
+                    );
                 }
                 self.no_rotation_before = None;
                 remove_oldest(&path, self.bounds.n_kept);
                 true
             }
             Err(error) => {
-                tracing::warn!(file = %path.display(), "the decision log cannot begin a new file: {error}");
+                tracing::warn!(id = "decision-log-failed", file = %path.display(), "the decision log cannot begin a new file: {error}");
                 self.no_rotation_before = Instant::now().checked_add(ROTATION_PAUSE);
                 false
             }
@@ -486,7 +489,7 @@ fn remove_oldest(path: &Path, n_kept: usize) {
                 tracing::info!(file = %path.display(), "the oldest file of the decision log is removed")
             }
             Err(error) => {
-                tracing::warn!(file = %path.display(), "the oldest file of the decision log cannot be removed: {error}");
+                tracing::warn!(id = "decision-log-failed", file = %path.display(), "the oldest file of the decision log cannot be removed: {error}");
             }
         }
     }

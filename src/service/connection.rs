@@ -71,7 +71,7 @@ impl Connection {
         if self.preface.is_some() {
             return true; // the peer has not even sent the preface
         }
-        if calls.n_open.load(Ordering::Relaxed) > 0 {
+        if calls.delay_the_end() {
             self.farewell = None;
             return false;
         }
@@ -222,7 +222,7 @@ mod tests {
                 let mut preface = vec![0; sent];
                 connection.read_exact(&mut preface).await.unwrap();
             }
-            let call = is_asking.then(|| connection.entrance.calls.begin());
+            let call = is_asking.then(|| connection.entrance.calls.begin(false));
             assert_eq!(drain.n_calls(), usize::from(is_asking));
             drain.begin();
             let begun = tokio::time::Instant::now();

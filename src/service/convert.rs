@@ -18,6 +18,7 @@ use crate::authorizer::{
 use crate::config::{Limits, MAX_SIMULATION_BYTES, NOT_READY_RETRY, OVERLOADED_RETRY};
 use crate::engine::decision::Reason;
 use crate::language::document::PolicyType;
+use crate::telemetry::counters;
 
 /// The domain of every `ErrorInfo`.
 const DOMAIN: &str = "iamd";
@@ -421,6 +422,7 @@ pub(super) fn only_health() -> Status {
 
 /// Returns `RESOURCE_EXHAUSTED`, for a call that is refused since the server has too much to do. `why` says of what.
 pub(super) fn overloaded(why: &str) -> Status {
+    counters().shed();
     let mut details = error_info("OVERLOADED");
     details.set_retry_info(Some(OVERLOADED_RETRY));
     Status::with_error_details(Code::ResourceExhausted, why, details)

@@ -56,6 +56,8 @@ pub(super) struct OpenCalls {
     /// What is known of the other end.
     pub(super) caller: CallerFacts,
     pub(super) n_open: AtomicUsize,
+    /// How many of them are streams, which end by the drain themselves.
+    pub(super) n_streams: AtomicUsize,
     pub(super) n_begun: AtomicUsize,
     /// The one permit for the connection's Explain and Simulate calls, which may take seconds. A client that sends many
     /// such calls on one connection delays only its own.
@@ -70,6 +72,7 @@ impl Default for OpenCalls {
             drain: Arc::default(),
             caller: CallerFacts::default(),
             n_open: AtomicUsize::new(0),
+            n_streams: AtomicUsize::new(0),
             n_begun: AtomicUsize::new(0),
             place: Arc::new(Semaphore::new(1)),
             batches: Arc::new(Semaphore::new(MAX_BATCHES_AT_ONCE)),
@@ -79,7 +82,10 @@ impl Default for OpenCalls {
 
 /// A call in flight. Dropping this ends it.
 #[derive(Debug)]
-pub(super) struct Call(Arc<OpenCalls>);
+pub(super) struct Call {
+    calls: Arc<OpenCalls>,
+    is_stream: bool,
+}
 
 impl OpenCalls {
     /// Notes that the connection has brought a call.
@@ -88,10 +94,21 @@ impl OpenCalls {
     }
 
     /// Counts a call that is not answered at once.
-    pub(super) fn begin(self: &Arc<Self>) -> Call {
+    pub(super) fn begin(self: &Arc<Self>, is_stream: bool) -> Call {
         self.n_open.fetch_add(1, Ordering::Relaxed);
+        self.n_streams
+            .fetch_add(usize::from(is_stream), Ordering::Relaxed);
         self.drain.n_calls.fetch_add(1, Ordering::Relaxed);
-        Call(Arc::clone(self))
+        Call {
+            calls: Arc::clone(self),
+            is_stream,
+        }
+    }
+
+    /// Returns whether calls are in flight that a drain must wait for. It does not wait for streams: they end by
+    /// themselves, unless their clients do not read.
+    pub(super) fn delay_the_end(&self) -> bool {
+        self.n_open() > self.n_streams.load(Ordering::Relaxed)
     }
 
     /// Completes when the server drains.
@@ -112,7 +129,10 @@ impl OpenCalls {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.0.n_open.fetch_sub(1, Ordering::Relaxed);
-        self.0.drain.n_calls.fetch_sub(1, Ordering::Relaxed);
+        self.calls.n_open.fetch_sub(1, Ordering::Relaxed);
+        self.calls
+            .n_streams
+            .fetch_sub(usize::from(self.is_stream), Ordering::Relaxed);
+        self.calls.drain.n_calls.fetch_sub(1, Ordering::Relaxed);
     }
 }

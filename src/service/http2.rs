@@ -27,7 +27,7 @@ use super::calls::Calls;
 use super::connection::Connection;
 use super::drain::Entrance;
 use super::life::{Ages, Life, Stage};
-use super::observed::Observed;
+use super::observed::{Observed, is_stream};
 use super::relay::{Received, relay};
 use crate::authorizer::Authorizer;
 use crate::config::{
@@ -227,7 +227,7 @@ impl Serving {
         let mut request = request.map(|stream| Body::new(Received { first, stream }));
         request.extensions_mut().insert(self.entrance.clone());
         // It is in flight until the client has its answer.
-        let in_flight = self.entrance.calls.begin();
+        let in_flight = self.entrance.calls.begin(is_stream(request.uri().path()));
         let answering = self.calls.call(request);
         tokio::spawn(async move {
             let _in_flight = in_flight;

@@ -1,26 +1,20 @@
 //! Threads for calls that people wait for, which may take long and must not delay the others.
 
-use std::thread;
-
 /// How far these threads give way to those that answer `Authorize`, as `nice` counts. While others have work for every
 /// processor, they still get about a tenth of what one of the others gets.
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
-/// Runs `work` on a thread of its own with a low priority. Returns `None` if there is no thread, or if `work` panics.
+/// Runs `work` on a thread of the runtime for work that blocks, with a low priority. Returns `None` if `work` panics.
 ///
-/// The thread ends with `work`, because its priority cannot be raised again. So it is none of the runtime's, which are used
-/// again; one of those waits for it.
+/// The thread keeps that priority, because it cannot be raised again. Such threads of a server do nothing else, once the
+/// store has been read for the first time.
 pub(super) async fn run<A: Send + 'static>(work: impl FnOnce() -> A + Send + 'static) -> Option<A> {
-    let waiting = tokio::task::spawn_blocking(move || {
-        let thread = thread::Builder::new().name("interactive".to_owned());
-        let begun = thread.spawn(move || {
-            give_way();
-            work()
-        });
-        begun.ok()?.join().ok()
+    let working = tokio::task::spawn_blocking(move || {
+        give_way();
+        work()
     });
-    waiting.await.ok().flatten()
+    working.await.ok() // an error means that it has panicked, and the panic hook has logged it
 }
 
 /// Lowers the priority of this thread. If that fails, it goes on with the one that it has.

@@ -60,7 +60,7 @@ where
 }
 
 /// Returns whether the answers of a method are streams.
-fn is_stream(path: &str) -> bool {
+pub(super) fn is_stream(path: &str) -> bool {
     let method = path.rsplit('/').next().unwrap_or_default();
     matches!(
         method,

@@ -1,7 +1,6 @@
 //! The page `/statusz`: what an operator wants to know of a running server, as text and as JSON.
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -69,7 +68,7 @@ pub(super) fn json(shown: &Shown) -> String {
     };
     let (allows, denies) = decided();
     let reloads = shown.store.reloads;
-    let [written, lost, queue] = decision_log();
+    let [written, lost, queue] = counters().decision_log();
     let exports = exported().iter();
     let exports = exports.map(|(signal, to)| json!({"signal": signal, "endpoint": to}));
     let more = [
@@ -127,12 +126,6 @@ fn latency_json(latency: &Histogram) -> Value {
         })
         .collect();
     json!({"count": latency.count(), "seconds": quantiles})
-}
-
-/// Returns how many records of the decision log were written, were lost and wait.
-fn decision_log() -> [u64; 3] {
-    let log = &counters().decision_log;
-    [&log.written, &log.lost, &log.queue].map(|count| count.load(Ordering::Relaxed))
 }
 
 /// Writes the page as text, one fact a line.
@@ -196,7 +189,7 @@ fn of_store(shown: &Shown, status: &ServerStatus) -> Vec<(&'static str, String)>
 fn of_process(shown: &Shown) -> Vec<(&'static str, String)> {
     let (allows, denies) = decided();
     let (n_in_flight, n_shed) = (shown.n_in_flight, counters().n_shed());
-    let [written, lost, queue] = decision_log();
+    let [written, lost, queue] = counters().decision_log();
     let n_cached = shown.n_cached;
     let Counts {
         hits,

@@ -98,7 +98,7 @@ impl Keeper {
             Err(error) => {
                 if !std::mem::replace(&mut self.is_failing, true) {
                     tracing::error!(
-                        %revision,
+                        id = "revision-not-kept", %revision,
                         "the revision cannot be kept, so its decisions cannot be explained later: {error:#}"
                     );
                 }
@@ -135,7 +135,10 @@ impl Keeper {
         write_whole(&path, &serde_json::to_vec(&list)?)?;
         self.unkept.clear();
         if let Err(error) = self.remove_oldest() {
-            tracing::warn!("old revisions cannot be removed: {error:#}");
+            tracing::warn!(
+                id = "revision-not-kept",
+                "old revisions cannot be removed: {error:#}"
+            );
         }
         Ok(())
     }

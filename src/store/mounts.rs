@@ -25,6 +25,7 @@ pub fn warn_of_frozen(root: &Path) {
         return;
     };
     warn!(
+        id = "store-frozen",
         path = %first.display(),
         n_mounts = frozen.len(),
         "a part of the store is mounted by itself, as with `subPath`: changes do not reach it until the process starts \

@@ -677,7 +677,8 @@ fn resources_that_differ_from_the_stores_in_case_alone_are_said() {
     ] {
         let root = root(resource);
         warned(&root, Code::CASE_MISMATCH, "managed-policies/p.json");
-        let findings = findings(root.path());
+        let mut findings = findings(root.path());
+        findings.retain(|finding| finding.code == Code::CASE_MISMATCH);
         let [found] = findings.as_slice() else {
             panic!("{findings:?}")
         };
@@ -690,7 +691,9 @@ fn resources_that_differ_from_the_stores_in_case_alone_are_said() {
         "arn:app:orders:::order/*",
         "arn:app:orders:::Order/1",
     ] {
-        assert_eq!(findings(root(resource).path()), [], "{resource}");
+        let mut findings = findings(root(resource).path());
+        findings.retain(|finding| finding.code != Code::SHADOWED_STATEMENT);
+        assert_eq!(findings, [], "{resource}");
     }
 }
 

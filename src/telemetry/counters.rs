@@ -11,6 +11,7 @@
 
 use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::methods::{N_CODES, N_METHODS, RpcMethod};
@@ -230,29 +231,24 @@ pub struct Counters {
     shards: [Shard; N_SHARDS],
     /// Reloads are few, so they need no shards.
     reload_durations: Buckets<{ RELOAD_BOUNDS.len() + 1 }>,
-    /// What the decision log counts.
-    pub decision_log: DecisionLogCounters,
+    /// What the decision log counts, once there is one.
+    decision_log: OnceLock<Arc<DecisionLogCounters>>,
 }
 
-/// The counters of the decision log, which its writer keeps.
+/// What the decision log has done since the start. Its writers count.
 #[derive(Debug, Default)]
 pub struct DecisionLogCounters {
-    /// The records that were written.
+    /// The records of decisions that were handed to the system.
     pub written: AtomicU64,
-    /// The records that were lost.
+    /// The decisions that were answered and whose records were lost. There are none in the mode `required`.
     pub lost: AtomicU64,
-    /// The records that wait to be written.
-    pub queue: AtomicU64,
-}
-
-impl DecisionLogCounters {
-    const fn new() -> Self {
-        Self {
-            written: AtomicU64::new(0),
-            lost: AtomicU64::new(0),
-            queue: AtomicU64::new(0),
-        }
-    }
+    /// The decisions that were not answered, because their records could not be written. There are some in the mode
+    /// `required` only.
+    pub refused: AtomicU64,
+    /// The allows that sampling left out.
+    pub left_out: AtomicU64,
+    /// The records that wait to be written now.
+    pub queued: AtomicU64,
 }
 
 static COUNTERS: Counters = Counters::new();
@@ -287,8 +283,21 @@ impl Counters {
         Self {
             shards: [const { Shard::new() }; N_SHARDS],
             reload_durations: Buckets::new(),
-            decision_log: DecisionLogCounters::new(),
+            decision_log: OnceLock::new(),
         }
+    }
+
+    /// Lets the metrics show what a decision log counts. A process has one log.
+    pub fn show_decision_log(&self, log: &Arc<DecisionLogCounters>) {
+        let _ = self.decision_log.set(Arc::clone(log));
+    }
+
+    /// Returns how many records of the decision log were written, were lost and wait; zeros without a log.
+    pub fn decision_log(&self) -> [u64; 3] {
+        let Some(log) = self.decision_log.get() else {
+            return [0; 3];
+        };
+        [&log.written, &log.lost, &log.queued].map(|count| count.load(Ordering::Relaxed))
     }
 
     /// Counts a decision that took so long.

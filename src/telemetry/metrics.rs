@@ -10,7 +10,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use anyhow::Context as _;
 use opentelemetry::KeyValue;
@@ -320,31 +319,34 @@ fn requests(meter: &Meter, sources: &Sources) {
 }
 
 fn decision_log(meter: &Meter) {
-    let log = &counters().decision_log;
-    for (name, help, count) in [
+    for (name, help, at) in [
         (
             "iamd_decision_log_written_total",
             "Records of the decision log that were written.",
-            &log.written,
+            0,
         ),
         (
             "iamd_decision_log_lost_total",
             "Records of the decision log that were lost.",
-            &log.lost,
+            1,
         ),
     ] {
+        let count = move || counters().decision_log().get(at).copied().unwrap_or(0);
         meter
             .u64_observable_counter(name)
             .with_unit("{record}")
             .with_description(help)
-            .with_callback(|observer| observer.observe(count.load(Ordering::Relaxed), &[]))
+            .with_callback(move |observer| observer.observe(count(), &[]))
             .build();
     }
     meter
         .u64_observable_gauge("iamd_decision_log_queue")
         .with_unit("{record}")
         .with_description("Records of the decision log that wait to be written.")
-        .with_callback(|observer| observer.observe(log.queue.load(Ordering::Relaxed), &[]))
+        .with_callback(|observer| {
+            let [_, _, queued] = counters().decision_log();
+            observer.observe(queued, &[]);
+        })
         .build();
 }
 

@@ -44,7 +44,7 @@ const MODULES: &[(&str, &[&str])] = &[
     ),
     (
         "decision_log",
-        &["language", "engine", "authorizer", "config"],
+        &["language", "engine", "authorizer", "config", "telemetry"],
     ),
     (
         "store",

@@ -105,7 +105,8 @@ async fn a_connection_ends_by_its_age_and_its_calls_by_the_grace() {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_calls_ends_when_it_has_been_idle() {
-    let running = Running::start_with(&[("max_connection_idle", "10m")]).await;
+    let flags = [("max_connection_idle", "10m"), ("max_connection_age", "0s")];
+    let running = Running::start_with(&flags).await;
     running.load_an_empty_store();
     let (mut requests, connection) = connected(&running).await;
     let begun = Instant::now();
