@@ -157,7 +157,7 @@ impl AtOnce {
     }
 
     /// Answers a call for which [`Due::Answer`] was said. Gives it back if its message is not in the ordinary form.
-    pub(super) fn answer(&mut self, call: Call) -> Result<(), Call> {
+    pub(super) fn answer(&mut self, call: Call) -> Option<Call> {
         if let (Some(deadline), Some(bytes)) = (call.deadline, &call.first)
             && let Some(question) = self.question(bytes)
         {
@@ -167,9 +167,9 @@ impl AtOnce {
             let code = self.answer_question(question, deadline, call.respond);
             drop(entered);
             observed.end(code as usize);
-            return Ok(());
+            return None;
         }
-        Err(call)
+        Some(call)
     }
 
     /// Returns the question in the one message of a call; `None` if it is too long, compressed or not alone.

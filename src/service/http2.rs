@@ -203,9 +203,9 @@ impl Serving {
                     continue;
                 }
                 Due::Answer => self.at_once.answer(call),
-                Due::PassOn => Err(call),
+                Due::PassOn => Some(call),
             };
-            if let Err(call) = unanswered {
+            if let Some(call) = unanswered {
                 self.pass_on(call);
             }
             let began = began.get_or_insert_with(Instant::now);
