@@ -18,10 +18,12 @@ use super::answer::answer;
 use super::callers::May;
 use super::calls::client_timeout;
 use super::convert;
+use super::drain::OpenCalls;
 use super::grpc::asker;
 use super::relay::send_bytes;
 use super::wire::Scratch;
-use crate::authorizer::{Authorizer, CallerFacts};
+use crate::authorizer::Authorizer;
+use crate::config::LONGEST_DEADLINE;
 use crate::telemetry;
 
 const PATH: &str = "/iamd.v1.AuthorizationService/Authorize";
@@ -35,7 +37,7 @@ const ANSWERS_BYTES: usize = 4 * 1024;
 /// Answers the calls of one connection.
 pub(super) struct AtOnce {
     authorizer: Arc<Authorizer>,
-    caller: CallerFacts,
+    calls: Arc<OpenCalls>,
     default_deadline: Duration,
     head: HeaderMap,
     trailers: HeaderMap,
@@ -99,14 +101,14 @@ impl Call {
 impl AtOnce {
     pub(super) fn new(
         authorizer: Arc<Authorizer>,
-        caller: CallerFacts,
+        calls: Arc<OpenCalls>,
         default_deadline: Duration,
     ) -> Self {
         let content_type = HeaderValue::from_static("application/grpc");
         let ok = HeaderValue::from_static("0");
         Self {
             authorizer,
-            caller,
+            calls,
             default_deadline,
             head: HeaderMap::from_iter([(header::CONTENT_TYPE, content_type)]),
             trailers: HeaderMap::from_iter([(Status::GRPC_STATUS.clone(), ok)]),
@@ -152,7 +154,8 @@ impl AtOnce {
         }
         let deadline = client_timeout(headers)
             .ok()?
-            .unwrap_or(self.default_deadline);
+            .unwrap_or(self.default_deadline)
+            .min(LONGEST_DEADLINE);
         (!deadline.is_zero()).then_some(deadline)
     }
 
@@ -190,7 +193,7 @@ impl AtOnce {
         mut respond: SendResponse<Bytes>,
     ) -> Code {
         let (answers, scratch) = (&mut self.answers, &mut self.scratch);
-        let asker = asker(&self.caller);
+        let asker = asker(&self.calls.caller);
         answers.clear(); // a panic may have left a part of an answer
         let answered = catch_unwind(AssertUnwindSafe(|| {
             answer(
@@ -235,7 +238,11 @@ impl AtOnce {
         };
         stream.reserve_capacity(answer.len());
         if stream.capacity() < answer.len() {
-            tokio::spawn(send_slowly(stream, answer, trailers, deadline));
+            let in_flight = self.calls.begin(false, true);
+            tokio::spawn(async move {
+                let _in_flight = in_flight;
+                send_slowly(stream, answer, trailers, deadline).await;
+            });
             return;
         }
         // An error means that the client has gone.

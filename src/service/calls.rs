@@ -76,7 +76,7 @@ pub(super) struct Bounds {
     pub(super) max_question_bytes: usize,
     /// The longest message of any call. tonic answers OUT_OF_RANGE to a longer one.
     pub(super) max_message_bytes: usize,
-    /// The most calls in flight; beyond it, calls with questions are refused.
+    /// The most calls with questions in flight; beyond it, they are refused.
     pub(super) max_in_flight: usize,
     /// The memory for messages that have not come whole.
     pub(super) unfinished: Arc<Unfinished>,
@@ -117,7 +117,7 @@ impl Bounds {
             deadline,
             max_bytes,
             kind,
-            is_question: matches!(method, "Authorize" | "BatchAuthorize" | "StreamAuthorize"),
+            is_question: asks(method),
         };
         let of_question = self.max_question_bytes;
         match method {
@@ -135,6 +135,15 @@ impl Bounds {
             _ => rules(AUXILIARY_DEADLINE, MAX_AUXILIARY_BYTES, Kind::Plain),
         }
     }
+}
+
+/// Returns whether the calls at `path` ask for decisions.
+pub(super) fn is_question(path: &str) -> bool {
+    asks(path.rsplit('/').next().unwrap_or_default())
+}
+
+fn asks(method: &str) -> bool {
+    matches!(method, "Authorize" | "BatchAuthorize" | "StreamAuthorize")
 }
 
 /// Returns the length of a message of `n_bytes` with the key and the length that it has as a field of another message.
@@ -176,7 +185,7 @@ where
         }
         let method = path.rsplit('/').next();
         let rules = self.bounds.of(method.unwrap_or_default());
-        let n_in_flight = |entrance: &Entrance| entrance.calls.drain.n_calls();
+        let n_in_flight = |entrance: &Entrance| entrance.calls.drain.n_questions();
         if rules.is_question && entrance.as_ref().map_or(0, n_in_flight) > self.bounds.max_in_flight
         {
             return Box::pin(std::future::ready(Ok(convert::overloaded(

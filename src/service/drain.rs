@@ -17,6 +17,8 @@ pub(super) struct Drain {
     /// there, and a flag costs the least.
     begins: Notify,
     n_calls: AtomicUsize,
+    /// How many of them ask for decisions.
+    n_questions: AtomicUsize,
 }
 
 impl Drain {
@@ -33,6 +35,11 @@ impl Drain {
         if !self.begun.load(Ordering::Acquire) {
             begins.await;
         }
+    }
+
+    /// Returns how many calls that ask for decisions are in flight.
+    pub(super) fn n_questions(&self) -> usize {
+        self.n_questions.load(Ordering::Relaxed)
     }
 
     /// Returns how many calls are in flight.
@@ -85,6 +92,7 @@ impl Default for OpenCalls {
 pub(super) struct Call {
     calls: Arc<OpenCalls>,
     is_stream: bool,
+    is_question: bool,
 }
 
 impl OpenCalls {
@@ -94,14 +102,18 @@ impl OpenCalls {
     }
 
     /// Counts a call that is not answered at once.
-    pub(super) fn begin(self: &Arc<Self>, is_stream: bool) -> Call {
+    pub(super) fn begin(self: &Arc<Self>, is_stream: bool, is_question: bool) -> Call {
         self.n_open.fetch_add(1, Ordering::Relaxed);
         self.n_streams
             .fetch_add(usize::from(is_stream), Ordering::Relaxed);
         self.drain.n_calls.fetch_add(1, Ordering::Relaxed);
+        self.drain
+            .n_questions
+            .fetch_add(usize::from(is_question), Ordering::Relaxed);
         Call {
             calls: Arc::clone(self),
             is_stream,
+            is_question,
         }
     }
 
@@ -134,5 +146,9 @@ impl Drop for Call {
             .n_streams
             .fetch_sub(usize::from(self.is_stream), Ordering::Relaxed);
         self.calls.drain.n_calls.fetch_sub(1, Ordering::Relaxed);
+        self.calls
+            .drain
+            .n_questions
+            .fetch_sub(usize::from(self.is_question), Ordering::Relaxed);
     }
 }

@@ -10,29 +10,29 @@
 //! many calls of one client cost one read and one write, and none of the ordinary ones a task.
 
 use std::future::{Future, poll_fn};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use h2::server::{Builder, Connection as Http2Connection};
-use tokio::time::{Sleep, sleep};
+use tokio::time::sleep;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::at_once::{AtOnce, Call, Due};
-use super::calls::Calls;
+use super::calls::{Calls, is_question};
 use super::connection::Connection;
-use super::drain::Entrance;
-use super::life::{Ages, Life, Stage};
+use super::drain::{Drain, Entrance};
+use super::life::{Ages, Life, Stage, Timer};
 use super::observed::{Observed, is_stream};
 use super::relay::{Received, relay};
 use crate::authorizer::Authorizer;
 use crate::config::{
-    Config, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS, MAX_PENDING_RESET_STREAMS,
-    MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES, TURN,
+    Config, FAREWELL_TO_IDLE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
+    MAX_PENDING_RESET_STREAMS, MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES, TURN,
 };
 
 /// What all connections of a server have in common.
@@ -53,7 +53,7 @@ struct Serving {
     /// The calls that are neither answered nor passed on.
     open: Vec<(Call, Due)>,
     /// Ends when those of them whose bytes have not come must not wait any longer.
-    patience: Option<Pin<Box<Sleep>>>,
+    patience: Option<Timer>,
 }
 
 /// How long an ordinary call at most waits for its bytes without a task of its own. Clients send them right after its head, but
@@ -95,7 +95,7 @@ impl Http2 {
         let entrance = connection.entrance().clone();
         let drain = Arc::clone(&entrance.calls.drain);
         let greeted = tokio::select! {
-            () = drain.has_begun() => return,
+            () = late(&drain) => return,
             greeted = self.builder.handshake(connection) => greeted,
         };
         // An error is the client's: it speaks something else, has gone, or is too slow.
@@ -103,7 +103,7 @@ impl Http2 {
         let mut serving = Serving {
             at_once: AtOnce::new(
                 self.authorizer,
-                entrance.calls.caller.clone(),
+                Arc::clone(&entrance.calls),
                 self.default_deadline,
             ),
             entrance,
@@ -140,6 +140,12 @@ impl Http2 {
     }
 }
 
+/// Completes when the server drains and a client that has just connected has had the time to send its call.
+async fn late(drain: &Drain) {
+    drain.has_begun().await;
+    sleep(FAREWELL_TO_IDLE).await;
+}
+
 impl Serving {
     /// Accepts all calls that have come. Returns whether the connection goes on, or `Pending` while there is nothing to
     /// do.
@@ -165,7 +171,8 @@ impl Serving {
             *due = call.due();
             is_due |= *due != Due::Nothing;
         }
-        if is_due || self.is_impatient(cx) {
+        let is_impatient = self.is_impatient(cx);
+        if is_due || is_impatient {
             return Poll::Ready(true);
         }
         Poll::Pending
@@ -176,12 +183,9 @@ impl Serving {
     fn is_impatient(&mut self, cx: &mut Context<'_>) -> bool {
         let has_ended = match &mut self.patience {
             // PERF: the timer runs on when nothing waits any more. So it is set once in a while and not for each call.
-            Some(timer) => timer.is_elapsed(),
+            Some(timer) => timer.has_ended(cx),
             None if self.open.is_empty() => false,
-            None => {
-                let timer = self.patience.insert(Box::pin(sleep(PATIENCE)));
-                timer.as_mut().poll(cx).is_ready()
-            }
+            None => self.patience.insert(Timer::new(PATIENCE)).has_ended(cx),
         };
         if !has_ended {
             return false;
@@ -227,11 +231,13 @@ impl Serving {
         let mut request = request.map(|stream| Body::new(Received { first, stream }));
         request.extensions_mut().insert(self.entrance.clone());
         // It is in flight until the client has its answer.
-        let in_flight = self.entrance.calls.begin(is_stream(request.uri().path()));
+        let path = request.uri().path();
+        let is_stream = is_stream(path);
+        let in_flight = self.entrance.calls.begin(is_stream, is_question(path));
         let answering = self.calls.call(request);
         tokio::spawn(async move {
             let _in_flight = in_flight;
-            relay(answering, respond).await;
+            relay(answering, respond, is_stream).await;
         });
     }
 }

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use h2::{Ping, PingPong};
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::drain::OpenCalls;
@@ -164,13 +165,13 @@ fn about(time: Duration) -> Duration {
 /// A timer of one task.
 ///
 /// PERF: it is polled once, and after that only looked at, since the same task looks each time.
-struct Timer {
+pub(super) struct Timer {
     sleep: Pin<Box<Sleep>>,
     is_registered: bool,
 }
 
 impl Timer {
-    fn new(after: Duration) -> Self {
+    pub(super) fn new(after: Duration) -> Self {
         Self {
             sleep: Box::pin(sleep_until(Instant::now() + after)),
             is_registered: false,
@@ -182,12 +183,47 @@ impl Timer {
         self.is_registered = false;
     }
 
-    fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn has_ended(&mut self, cx: &mut Context<'_>) -> bool {
         if self.is_registered {
             return self.sleep.is_elapsed();
         }
-        self.is_registered = true;
+        // A task that has done enough for now gets no timer. Then it is polled again soon.
+        self.is_registered = has_budget_remaining();
         let polled: Poll<()> = self.sleep.as_mut().poll(cx);
         polled.is_ready()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::pin::pin;
+
+    use tokio::task::consume_budget;
+
+    use super::*;
+
+    /// A connection that reads many frames at once has no budget left when it sets the timer of the calls that wait.
+    #[tokio::test(start_paused = true)]
+    async fn a_timer_ends_although_its_task_had_done_enough_when_it_was_set() {
+        let after = Duration::from_secs(1);
+        let mut timer = Timer::new(after);
+        let set = Instant::now();
+        let mut is_first = true;
+        let ended = poll_fn(|cx| {
+            if std::mem::take(&mut is_first) {
+                while has_budget_remaining() {
+                    let _ = pin!(consume_budget()).poll(cx);
+                }
+            }
+            if timer.has_ended(cx) {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        });
+        let ended = tokio::time::timeout(10 * after, ended).await;
+        assert!(ended.is_ok());
+        assert!((after..2 * after).contains(&set.elapsed()));
     }
 }

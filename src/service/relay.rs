@@ -8,13 +8,14 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use h2::server::SendResponse;
-use h2::{RecvStream, SendStream};
+use h2::{Reason, RecvStream, SendStream};
 use http_body::{Body as _, Frame};
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::Response;
 
 use super::convert;
+use crate::config::TIME_TO_READ;
 
 /// The bytes of a request.
 #[derive(Debug)]
@@ -59,6 +60,7 @@ impl http_body::Body for Received {
 pub(super) async fn relay(
     answering: impl Future<Output = Result<Response<Body>, Infallible>>,
     mut respond: SendResponse<Bytes>,
+    is_stream: bool,
 ) {
     let mut answering = pin!(answering);
     let answer = poll_fn(|cx| {
@@ -81,12 +83,12 @@ pub(super) async fn relay(
     if let Ok(stream) = respond.send_response(head, is_end)
         && !is_end
     {
-        send(body, stream).await;
+        send(body, stream, is_stream).await;
     }
 }
 
 /// Sends the frames of `body`.
-async fn send(body: Body, mut stream: SendStream<Bytes>) {
+async fn send(body: Body, mut stream: SendStream<Bytes>, is_stream: bool) {
     let mut body = pin!(body);
     loop {
         let frame = poll_fn(|cx| {
@@ -100,7 +102,16 @@ async fn send(body: Body, mut stream: SendStream<Bytes>) {
             None => break,
             Some(Err(_)) => break,
             Some(Ok(frame)) => match frame.into_data() {
-                Ok(bytes) => send_bytes(&mut stream, bytes).await,
+                // A client may leave a stream unread for as long as it likes, which costs only its own stream.
+                Ok(bytes) if is_stream => send_bytes(&mut stream, bytes).await,
+                Ok(bytes) => {
+                    let sending = send_bytes(&mut stream, bytes);
+                    let Ok(sent) = tokio::time::timeout(TIME_TO_READ, sending).await else {
+                        stream.send_reset(Reason::CANCEL);
+                        return;
+                    };
+                    sent
+                }
                 Err(frame) => match frame.into_trailers() {
                     // The trailers end the stream.
                     Ok(trailers) => {
@@ -115,7 +126,7 @@ async fn send(body: Body, mut stream: SendStream<Bytes>) {
             return;
         }
     }
-    stream.send_reset(h2::Reason::INTERNAL_ERROR); // does nothing if the client has reset it
+    stream.send_reset(Reason::INTERNAL_ERROR); // does nothing if the client has reset it
 }
 
 /// Sends `bytes` as fast as the client reads. Returns `None` if the stream has ended.

@@ -194,3 +194,38 @@ async fn too_many_questions_in_flight_are_refused_and_health_is_not() {
     drop(held);
     while stub.batch_authorize(batch.clone()).await.is_err() {}
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_of_the_services_that_nobody_reads_is_given_up() {
+    let running = Running::start().await;
+    running.load_an_empty_store();
+    let mut requests = raw(&running, 0).await;
+    let batch = pb::BatchAuthorizeRequest {
+        requests: vec![question()],
+    };
+    let (response, mut body) = begin(&mut requests, "BatchAuthorize", "3S");
+    body.send_data(framed(&batch), true).unwrap();
+    let mut answer = response.await.unwrap().into_body();
+    let begun = Instant::now();
+    let error = answer.data().await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
+    assert_about(begun.elapsed(), crate::config::TIME_TO_READ);
+}
+
+/// Those who only watch take no place of those who ask.
+#[tokio::test]
+async fn watches_are_no_questions_in_flight() {
+    let running = Running::start_with(&[("max_questions_in_flight", "1")]).await;
+    running.load_an_empty_store();
+    let mut health = HealthClient::new(running.channel.clone());
+    let mut held = Vec::new();
+    for _ in 0..5 {
+        let request = HealthCheckRequest {
+            service: String::new(),
+        };
+        held.push(health.watch(request).await.unwrap());
+    }
+    let mut stub = AuthorizationServiceClient::new(running.channel.clone());
+    let batch = Encoded::of(&pb::BatchAuthorizeRequest::default());
+    assert!(stub.batch_authorize(batch).await.is_ok());
+}
