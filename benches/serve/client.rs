@@ -84,7 +84,7 @@ async fn begin(
     ))
     .header("content-type", "application/grpc")
     .header("te", "trailers")
-    .header("grpc-timeout", "5S")
+    .header("grpc-timeout", "1M")
     .header("user-agent", "grpc-rust-bench/1.0")
     .body(())?;
     *requests = requests.clone().ready().await?;

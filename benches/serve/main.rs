@@ -84,7 +84,7 @@ fn cpu(questions: &Questions, options: &Options, figures: &mut Figures) -> anyho
     let idle = Process::start(Which::Floor, questions, 1)?;
     let (n_rounds, n_calls) = options.pick((20, 8_000), (2, 256));
     head(
-        "CPU time of the server for each decision, in microseconds; in brackets the share of the floor's unary call at the same load",
+        "CPU time of the server for each decision, in microseconds. The ratio of a stream and of a batch is to the floor's single call at 64 in flight",
         &["load", "floor", "iamd", "ratio"],
     );
     let mut unary = None;
