@@ -55,7 +55,7 @@ pub(super) struct Limited {
     /// The refusal of the message that comes next, once the messages before it have been passed on.
     refusal: Option<Status>,
     unfinished: Arc<Unfinished>,
-    /// How many bytes of the message that is coming were passed on. Whoever reads the messages keeps them.
+    /// The space that this body has taken: for the message that is coming, whose bytes the reader of messages keeps.
     n_kept: usize,
     /// The time by which the whole body must have arrived.
     is_late: Option<Pin<Box<Sleep>>>,
@@ -95,7 +95,7 @@ impl Limited {
             Ok(state) => self.state = state,
             // tonic refuses a message that is longer than any call allows.
             Err(too_long) if too_long.n_bytes as usize > self.max_message_bytes => {
-                self.state = State::message(too_long.n_bytes);
+                self.state = State::message(too_long.n_bytes, too_long.n_bytes);
             }
             Err(too_long) => {
                 let n_bytes = too_long.n_bytes as usize;
@@ -107,18 +107,21 @@ impl Limited {
         self.keep(bytes)
     }
 
-    /// Takes the space for `bytes`, or gives back that of a message that is whole now. Returns the bytes to pass on.
+    /// Takes the space for the message that is not whole after `bytes`, and gives back that of messages which are whole
+    /// now. Returns the bytes to pass on.
     fn keep(&mut self, bytes: Bytes) -> Bytes {
-        if self.state == State::START {
-            self.unfinished.give_back(std::mem::take(&mut self.n_kept));
-        } else if self.unfinished.take(bytes.len()) {
-            self.n_kept += bytes.len();
-        } else {
+        let n_kept = self.state.n_come();
+        if let Some(n_more) = n_kept.checked_sub(self.n_kept)
+            && !self.unfinished.take(n_more)
+        {
             self.refusal = Some(convert::overloaded(
                 "too many bytes of messages have come that are not whole",
             ));
             return Bytes::new();
         }
+        self.unfinished
+            .give_back(self.n_kept.saturating_sub(n_kept));
+        self.n_kept = n_kept;
         bytes
     }
 }
@@ -128,8 +131,8 @@ impl Limited {
 enum State {
     /// How many bytes of a head have arrived, and the length that they say so far.
     Head(u8, u32),
-    /// How many bytes of a message are still to come.
-    Message(u32),
+    /// How many bytes of a message are still to come, and its length.
+    Message(u32, u32),
 }
 
 /// A message that is longer than allowed.
@@ -165,25 +168,36 @@ impl State {
                             begins_at: ends_at.saturating_sub(Self::HEAD_BYTES.into()),
                         });
                     } else {
-                        Self::message(length)
+                        Self::message(length, length)
                     };
                 }
-                Self::Message(left) => {
+                Self::Message(left, length) => {
                     let n = bytes.len().min(left as usize);
                     bytes = bytes.get(n..).unwrap_or_default();
                     // INVARIANT: no more than `left`, which is a `u32`.
-                    self = Self::message(left.saturating_sub(u32::try_from(n).unwrap_or(left)));
+                    let left = left.saturating_sub(u32::try_from(n).unwrap_or(left));
+                    self = Self::message(left, length);
                 }
             }
         }
         Ok(self)
     }
 
-    fn message(left: u32) -> Self {
+    fn message(left: u32, length: u32) -> Self {
         if left == 0 {
             Self::START
         } else {
-            Self::Message(left)
+            Self::Message(left, length)
+        }
+    }
+
+    /// Returns how many bytes of the message that is coming have come, with its head.
+    fn n_come(self) -> usize {
+        match self {
+            Self::Head(n, _) => n.into(),
+            Self::Message(left, length) => {
+                usize::from(Self::HEAD_BYTES) + length.saturating_sub(left) as usize
+            }
         }
     }
 }
@@ -253,12 +267,31 @@ mod tests {
             let state = State::START.after(first, 300).unwrap();
             assert_eq!(
                 state.after(second, 300),
-                Ok(State::Message(300)),
+                Ok(State::Message(300, 300)),
                 "cut at {cut}"
             );
         }
         let longest = [0, 255, 255, 255, 255];
         let too_long = State::START.after(&longest, 20).unwrap_err();
         assert_eq!(too_long.n_bytes, u32::MAX);
+    }
+
+    /// A stream may have sent any number of messages, in frames that end in the middle of one. Only the bytes of that one
+    /// are kept.
+    #[test]
+    fn only_the_message_that_is_not_whole_takes_space() {
+        let unfinished = Arc::new(Unfinished::new(1000));
+        let body = Body::empty();
+        let mut limited = Limited::new(body, 100, 100, Arc::clone(&unfinished), None);
+        let message = [&[0, 0, 0, 0, 100][..], &[7; 100]].concat();
+        let sent = Bytes::from(message.repeat(70));
+        let n_taken = || unfinished.n_bytes.load(Ordering::Relaxed);
+        for n_sent in (71..sent.len()).step_by(71) {
+            let frame = sent.slice(n_sent - 71..n_sent);
+            assert_eq!(limited.checked(frame).len(), 71, "after {n_sent}");
+            assert_eq!(n_taken(), n_sent % message.len(), "after {n_sent}");
+        }
+        drop(limited);
+        assert_eq!(n_taken(), 0);
     }
 }
