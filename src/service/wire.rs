@@ -1,9 +1,9 @@
 //! Questions and answers in the bytes of the protocol, without a message in between.
 //!
 //! A question is read in place: its texts are borrowed from the bytes that came. This reads the ordinary form alone.
-//! Anything else, such as a session, a field that is there twice or a field that this version does not know, is left to
-//! the generated reader (`pb::AuthorizeRequest`), which knows every form. So both read the same question or one of them
-//! none, and tests hold them to that.
+//! Anything else, such as a session, the value `null` or a field that this version does not know, is left to the generated
+//! reader (`pb::AuthorizeRequest`), which knows every form. What is read here is the same question that the generated
+//! reader would read, and a test holds it to that.
 
 use prost::bytes::BufMut;
 use prost::encoding::{encode_varint, encoded_len_varint};
@@ -214,7 +214,7 @@ impl<'b> Fields<'b> {
     }
 }
 
-/// An answer that can be written: a `AuthorizeResponse` of the protocol.
+/// An answer that can be written: an `AuthorizeResponse` of the protocol.
 pub(super) struct Answer<'o> {
     outcome: &'o Outcome<'o>,
     decision: &'o Decision,
