@@ -1,11 +1,13 @@
 //! The context of a request: context keys and their values.
 
+use std::cell::RefCell;
+use std::convert::Infallible;
 use std::fmt;
 
 use smallvec::{SmallVec, smallvec};
 use smol_str::{SmolStr, StrExt};
 
-use crate::name::Malformed;
+use crate::name::{Malformed, Remembered};
 
 /// The name of a context key, compared ignoring ASCII case (C-4, V-10).
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -259,6 +261,11 @@ fn kind_of(folded: &str, service: &str) -> KeyKind {
     }
 }
 
+thread_local! {
+    /// The keys of the questions that this thread has read.
+    static REMEMBERED: RefCell<Remembered<ContextKey>> = const { RefCell::new(Remembered::NOTHING) };
+}
+
 impl fmt::Debug for ContextKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ContextKey({})", self.folded)
@@ -328,7 +335,7 @@ pub struct ContextEntry {
 }
 
 /// The context of a request, sorted by key. No two keys are equal after folding (C-4).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Context {
     entries: Vec<ContextEntry>,
     /// The fingerprints of the keys, in the order of the entries. Empty if there are more than [`MAX_COMPARED`].
@@ -336,21 +343,36 @@ pub struct Context {
     /// PERF: they are stored together, because most keys that are looked up are absent, and nearly all keys differ in
     /// this number.
     fingerprints: SmallVec<[u32; 8]>,
+    /// Whether no key has a kind of its own.
+    is_plain: bool,
 }
 
 impl Context {
-    /// Sorts `entries`. Fails with the spelling of a key that is given twice.
-    pub fn from_entries<K: AsRef<str>>(
-        entries: impl IntoIterator<Item = (K, ContextValue)>,
-    ) -> Result<Self, DuplicateKey> {
-        let mut sorted: Vec<ContextEntry> = entries
-            .into_iter()
-            .map(|(spelled, value)| ContextEntry {
-                key: ContextKey::new(spelled.as_ref()),
-                spelled: spelled.as_ref().into(),
-                value,
-            })
-            .collect();
+    /// Returns a context without entries, with space for `n_entries`.
+    pub fn with_capacity(n_entries: usize) -> Self {
+        Self {
+            entries: Vec::with_capacity(n_entries),
+            fingerprints: SmallVec::new(),
+            is_plain: true,
+        }
+    }
+
+    /// Adds an entry whose key is spelled `spelled`. After the last one, [`sort`](Self::sort) must be called.
+    pub fn push(&mut self, spelled: &str, value: ContextValue) {
+        let Ok((spelled, key)) = REMEMBERED.with_borrow_mut(|remembered| {
+            remembered.get(spelled, |text| Ok::<_, Infallible>(ContextKey::new(text)))
+        });
+        self.is_plain &= key.kind == KeyKind::Given;
+        self.entries.push(ContextEntry {
+            key,
+            spelled,
+            value,
+        });
+    }
+
+    /// Sorts the entries. Fails with the spelling of a key that is given twice.
+    pub fn sort(mut self) -> Result<Self, DuplicateKey> {
+        let sorted = &mut self.entries;
         sorted.sort_by(|a, b| a.key.folded.cmp(&b.key.folded));
         for pair in sorted.windows(2) {
             if let [first, second] = pair
@@ -359,14 +381,11 @@ impl Context {
                 return Err(DuplicateKey(second.spelled.to_string()));
             }
         }
-        let fingerprints = match sorted.len() {
-            0..=MAX_COMPARED => sorted.iter().map(|entry| entry.key.fingerprint).collect(),
-            _ => SmallVec::new(),
-        };
-        Ok(Self {
-            fingerprints,
-            entries: sorted,
-        })
+        if sorted.len() <= MAX_COMPARED {
+            let fingerprints = sorted.iter().map(|entry| entry.key.fingerprint);
+            self.fingerprints.extend(fingerprints);
+        }
+        Ok(self)
     }
 
     /// Returns the value of `key`, if the caller gave one. Returns `None` for the empty list (C-7).
@@ -402,6 +421,11 @@ impl Context {
         })
     }
 
+    /// Returns whether every key is [`KeyKind::Given`].
+    pub fn is_plain(&self) -> bool {
+        self.is_plain
+    }
+
     /// Returns all entries, sorted by folded key.
     pub fn entries(&self) -> &[ContextEntry] {
         &self.entries
@@ -417,6 +441,16 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
     use super::*;
+
+    fn context<'k>(
+        entries: impl IntoIterator<Item = (&'k str, ContextValue)>,
+    ) -> Result<Context, DuplicateKey> {
+        let mut context = Context::with_capacity(0);
+        for (key, value) in entries {
+            context.push(key, value);
+        }
+        context.sort()
+    }
 
     fn text(value: &ContextValue) -> &str {
         value.values().first().map_or("", |text| text)
@@ -464,12 +498,11 @@ mod tests {
     #[test]
     fn keys_that_differ_only_in_case_are_one_key() {
         let twice = [
-            ("app:x".to_owned(), ContextValue::string("1")),
-            ("APP:X".to_owned(), ContextValue::string("2")),
+            ("app:x", ContextValue::string("1")),
+            ("APP:X", ContextValue::string("2")),
         ];
-        assert!(Context::from_entries(twice).is_err(), "C-4");
-        let context =
-            Context::from_entries([("App:X".to_owned(), ContextValue::string("1"))]).unwrap();
+        assert!(context(twice).is_err(), "C-4");
+        let context = context([("App:X", ContextValue::string("1"))]).unwrap();
         assert_eq!(
             context.get(&ContextKey::new("APP:x")).map(text),
             Some("1"),
@@ -488,8 +521,9 @@ mod tests {
                 .collect();
             for left_out in 0..keys.len().min(6) {
                 let given = keys.iter().enumerate().filter(|(at, _)| *at != left_out);
-                let entry = |(_, key): (_, &String)| (key.clone(), ContextValue::string(&**key));
-                let context = Context::from_entries(given.map(entry)).unwrap();
+                let entry = |(_, key)| (key, ContextValue::string(key));
+                let given = given.map(|(at, key)| (at, key.as_str()));
+                let context = context(given.map(entry)).unwrap();
                 for (at, key) in keys.iter().enumerate() {
                     let found = context.get(&ContextKey::new(key)).map(text);
                     let expected = (at != left_out).then_some(&**key);

@@ -9,28 +9,22 @@ use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
-use smol_str::{SmolStr, StrExt};
+
+mod action;
+mod remembered;
+mod text;
+
+pub(crate) use action::action_fingerprint;
+pub use action::{Action, ActionKind};
+pub(crate) use remembered::Remembered;
+pub use text::Malformed;
+use text::at_first;
+pub(crate) use text::{is_action_character, is_service_prefix};
 
 /// Returns the hash of `key` in all tables of a store. The keys of a table are names that administrators chose. A
 /// caller can only look for names, and so cannot fill a table with keys of one hash.
 pub fn hash_of<K: Hash + ?Sized>(key: &K) -> u64 {
     FixedState::with_seed(0).hash_one(key)
-}
-
-/// The error of a text that breaks the rules of its type. The message is for the author of the text.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed(pub String);
-
-impl Malformed {
-    pub(crate) fn because(message: impl Into<String>) -> Self {
-        Self(message.into())
-    }
-}
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 impl std::error::Error for Malformed {}
@@ -107,12 +101,7 @@ impl Arn {
                 "`{text}` is not an ARN of the form `arn:partition:service:region:account:resource`"
             ))
         };
-        let mut colons = [0u32; 5];
-        let mut found = memchr::memchr_iter(b':', text.as_bytes());
-        for colon in &mut colons {
-            let at = found.next().ok_or_else(malformed)?;
-            *colon = u32::try_from(at).map_err(|_| malformed())?;
-        }
+        let colons = first_colons(text).ok_or_else(malformed)?;
         let [arn, partition, service, _, account] = colons;
         let is_well_formed = text.starts_with("arn:")
             && partition - arn > 1
@@ -305,10 +294,7 @@ impl Principal {
         if !AccountId::is_one(arn.account()) {
             return Err(malformed("has no valid account id"));
         }
-        let (kind, rest) = arn
-            .resource()
-            .split_once('/')
-            .unwrap_or((arn.resource(), ""));
+        let (kind, rest) = at_first(b'/', arn.resource()).unwrap_or((arn.resource(), ""));
         match (arn.service(), kind) {
             ("iam", "root") if arn.resource() == "root" => Ok(Self::Root(arn)),
             ("iam", "user" | "role") if rest.is_empty() || rest.ends_with('/') => {
@@ -321,8 +307,7 @@ impl Principal {
                 Ok(Self::Provider(arn))
             }
             ("sts", "assumed-role") => {
-                let (role, session) = rest
-                    .split_once('/')
+                let (role, session) = at_first(b'/', rest)
                     .ok_or_else(|| malformed("must end in `assumed-role/ROLE/SESSION`"))?;
                 if !is_entity_name(role) {
                     return Err(malformed("has no valid role name"));
@@ -365,144 +350,6 @@ impl fmt::Display for Principal {
     }
 }
 
-/// The actions that the rules of evaluation name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActionKind {
-    /// `iam:PassRole` (T-50).
-    PassRole,
-    /// `sts:AssumeRole`.
-    AssumeRole,
-    /// `sts:AssumeRoleWithWebIdentity` (T-20).
-    AssumeRoleWithWebIdentity,
-    /// `sts:AssumeRoleWithSAML` (T-20).
-    AssumeRoleWithSaml,
-    /// `sts:TagSession` (T-35).
-    TagSession,
-    /// `sts:SetSourceIdentity` (T-39).
-    SetSourceIdentity,
-    /// `sts:SetContext` (T-10).
-    SetContext,
-    /// `sts:AssumeRoot` (T-11).
-    AssumeRoot,
-    /// Any other action.
-    Other,
-}
-
-impl ActionKind {
-    fn of(folded: &str) -> Self {
-        match folded {
-            "iam:passrole" => Self::PassRole,
-            "sts:assumerole" => Self::AssumeRole,
-            "sts:assumerolewithwebidentity" => Self::AssumeRoleWithWebIdentity,
-            "sts:assumerolewithsaml" => Self::AssumeRoleWithSaml,
-            "sts:tagsession" => Self::TagSession,
-            "sts:setsourceidentity" => Self::SetSourceIdentity,
-            "sts:setcontext" => Self::SetContext,
-            "sts:assumeroot" => Self::AssumeRoot,
-            _ => Self::Other,
-        }
-    }
-
-    /// Returns whether a role's trust policy decides about it (T-1, T-6).
-    pub fn is_of_trust(self) -> bool {
-        !matches!(self, Self::PassRole | Self::AssumeRoot | Self::Other)
-    }
-
-    /// Returns whether it requests credentials, by T-6 or T-11.
-    pub fn is_issuing(self) -> bool {
-        self.is_of_trust() || self == Self::AssumeRoot
-    }
-}
-
-/// A concrete action, `service:name` (M-1), lower-cased because case never matters (M-2).
-#[derive(Clone, Debug, Eq)]
-pub struct Action {
-    folded: SmolStr,
-    /// The hash of `folded`.
-    hash: u64,
-    /// The kind of `folded`.
-    kind: ActionKind,
-    /// INVARIANT: the offset of the only colon.
-    colon: usize,
-}
-
-impl Action {
-    /// Parses an action of the characters of G-27, without wildcards.
-    pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let concrete = text.split_once(':').filter(|(service, name)| {
-            is_service_prefix(service) && !name.is_empty() && name.bytes().all(is_action_character)
-        });
-        let Some((service, _)) = concrete else {
-            return Err(Malformed::because(format!(
-                "action `{text}` must be `service:Name` of letters, digits and `._/-`, without wildcards"
-            )));
-        };
-        let folded = text.to_ascii_lowercase_smolstr();
-        Ok(Self {
-            colon: service.len(),
-            hash: fnv1a(folded.as_bytes()),
-            kind: ActionKind::of(&folded),
-            folded,
-        })
-    }
-
-    /// Returns a hash of the whole text, computed once for all tables. It is the same in every process, so no table may
-    /// rely on it being unpredictable.
-    pub fn fingerprint(&self) -> u64 {
-        self.hash
-    }
-
-    /// Returns which of the named actions it is.
-    pub fn kind(&self) -> ActionKind {
-        self.kind
-    }
-
-    /// Returns the service prefix, lower-cased.
-    pub fn service(&self) -> &str {
-        self.folded.get(..self.colon).unwrap_or("")
-    }
-
-    /// Returns the name after the colon, lower-cased.
-    pub fn name(&self) -> &str {
-        self.folded.get(self.colon + 1..).unwrap_or("")
-    }
-
-    /// Returns the whole text, lower-cased.
-    pub fn as_str(&self) -> &str {
-        &self.folded
-    }
-}
-
-impl PartialEq for Action {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.folded == other.folded
-    }
-}
-
-impl Hash for Action {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// Returns the fingerprint of the action with this text in lower case.
-pub(crate) fn action_fingerprint(folded: &[u8]) -> u64 {
-    fnv1a(folded)
-}
-
-/// Computes FNV-1a, 64 bits. The upper half is mixed into the lower one, because tables use the low bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
-    hash ^ (hash >> 32)
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.folded)
-    }
-}
-
 /// The resource of a request (M-7): one ARN, or `*` for an action without a specific resource.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
@@ -539,17 +386,33 @@ impl fmt::Display for Resource {
     }
 }
 
-/// Returns whether an action's name may contain the character (G-27), not counting wildcards.
-pub(crate) fn is_action_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'-')
-}
-
-/// Returns whether the text is a service prefix: `[A-Za-z0-9][A-Za-z0-9._-]*` (G-27).
-pub(crate) fn is_service_prefix(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+/// Returns the offsets of the first five colons of `text`, if it has as many.
+///
+/// PERF: the fields of ARNs are so short that looking at eight bytes at a time is twice as quick as five searches.
+fn first_colons(text: &str) -> Option<[u32; 5]> {
+    const HIGHEST_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    const COLONS: u64 = u64::from_le_bytes([b':'; 8]);
+    let (eights, rest) = text.as_bytes().as_chunks::<8>();
+    let mut last = [0; 8];
+    last.get_mut(..rest.len())?.copy_from_slice(rest);
+    let mut colons = [0; 5];
+    let mut wanted = 0;
+    let mut begin = 0;
+    for eight in eights.iter().chain([&last]) {
+        let differs = u64::from_le_bytes(*eight) ^ COLONS;
+        // The highest bit of each byte of `differs` that is zero, and no other bit.
+        let mut found = !(((differs & !HIGHEST_BITS) + !HIGHEST_BITS) | differs) & HIGHEST_BITS;
+        while found != 0 {
+            *colons.get_mut(wanted)? = begin + found.trailing_zeros() / 8;
+            wanted += 1;
+            if wanted == colons.len() {
+                return Some(colons);
+            }
+            found &= found - 1;
+        }
+        begin = begin.checked_add(8)?;
+    }
+    None
 }
 
 /// Returns whether the text is a service principal: a dotted name such as `ec2.amazonaws.com` (G-26).
@@ -602,6 +465,17 @@ mod tests {
             ["arn", "app", "orders", "", "", "table:orders:2024"],
             "M-8"
         );
+        for text in [
+            "arn:a:b:::x",
+            "arn:a:b:c:d:e:f:g:h",
+            "arn:a:bbbbbbbbbbbbbbbbb:ccccccc:dddddddddddddddddddddddddd:e",
+            "arn:é:ü::ñ:ß:",
+            "arn:a:b:c:d:…………………:",
+        ] {
+            let expected: Vec<usize> = text.match_indices(':').map(|(at, _)| at).collect();
+            let arn = Arn::parse(text).unwrap();
+            assert!(arn.colons().eq(expected.into_iter().take(5)), "M-8: {text}");
+        }
         for short in [
             "",
             "arn",
@@ -670,29 +544,6 @@ mod tests {
             "a..b",
         ] {
             assert!(Principal::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_action_is_concrete_and_has_one_colon() {
-        assert_eq!(
-            Action::parse("Orders:Refund/v1.x").unwrap().as_str(),
-            "orders:refund/v1.x",
-            "M-1, M-2"
-        );
-        for bad in [
-            "",
-            "orders",
-            "orders:",
-            ":Get",
-            "orders:Get*",
-            "orders:G?t",
-            "a:b:c",
-            "orders: Get",
-            "*",
-            "ord ers:Get",
-        ] {
-            assert!(Action::parse(bad).is_err(), "M-1: {bad}");
         }
     }
 }

@@ -1,0 +1,40 @@
+//! What the texts of all names have in common.
+
+use std::fmt;
+
+/// The error of a text that breaks the rules of its type. The message is for the author of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Malformed(pub String);
+
+impl Malformed {
+    pub(crate) fn because(message: impl Into<String>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Splits `text` at its first `byte`, which is ASCII.
+///
+/// PERF: names are short, so a loop over their bytes is quicker than the search of the standard library.
+pub(super) fn at_first(byte: u8, text: &str) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|found| found == byte)?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// Returns whether an action's name may contain the character (G-27), not counting wildcards.
+pub(crate) fn is_action_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'-')
+}
+
+/// Returns whether the text is a service prefix: `[A-Za-z0-9][A-Za-z0-9._-]*` (G-27).
+pub(crate) fn is_service_prefix(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
