@@ -260,6 +260,9 @@ settings! {
         max_questions_in_flight: usize = One(read::count), "N", Written::Count(1024),
             "The most calls with questions in flight; further ones get RESOURCE_EXHAUSTED",
             "an ordinary question is answered when it is read and never waits; so many others are more than a sidecar's clients have.";
+        max_queueing_delay: Duration = One(duration), "DURATION", Written::Text("10ms"),
+            "How long a question may wait for its turn while a thread has more to do than it can; then it gets RESOURCE_EXHAUSTED; 0s: any time",
+            "a thread answers several hundred questions in this time, and an answer that comes later is worth less than an early refusal.";
         max_unfinished_bytes: usize = One(read::size), "SIZE", Written::Bytes(64 * 1024 * 1024),
             "Memory for messages that have not come whole; beyond it, calls get RESOURCE_EXHAUSTED",
             "sixteen of the longest messages fit in, and it bounds the memory that slow clients can hold together.";

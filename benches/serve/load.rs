@@ -72,6 +72,7 @@ impl Questions {
         let loaded = loaded.map_err(|_| anyhow::anyhow!("the store does not load"))?;
         let authorizer = iamd::authorizer::Authorizer::of(loaded.snapshot);
         let caller = iamd::authorizer::CallerFacts::default();
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let (mut asked, mut answers) = (Vec::new(), Vec::new());
         for question in questions {
             let message = message(question);
@@ -87,9 +88,16 @@ impl Questions {
                 caller: &caller,
                 trace_id: "",
             };
-            let answered = iamd::service::batch::answer_batch(&authorizer, &batch, bounds, &asker);
-            let answered = futures_ready(answered).context("a small batch makes no pause")??;
-            let mut answered: pb::BatchAuthorizeResponse = answered.decoded()?;
+            let mut answered = Vec::new();
+            let answering = iamd::service::batch::answer_batch(
+                &authorizer,
+                batch.bytes(),
+                bounds,
+                &asker,
+                &mut answered,
+            );
+            runtime.block_on(answering)?;
+            let mut answered = pb::BatchAuthorizeResponse::decode(answered.as_slice())?;
             let result = answered.results.pop().and_then(|result| result.result);
             let Some(pb::batch_authorize_result::Result::Response(answer)) = result else {
                 anyhow::bail!("{question:?} has no answer");
@@ -107,14 +115,6 @@ impl Questions {
             floor_bytes,
             answers,
         })
-    }
-}
-
-fn futures_ready<F: Future>(future: F) -> Option<F::Output> {
-    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    match std::pin::pin!(future).poll(&mut context) {
-        std::task::Poll::Ready(output) => Some(output),
-        std::task::Poll::Pending => None,
     }
 }
 

@@ -2,14 +2,14 @@
 //! its answer, without a task, a timer or a message in between.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use opentelemetry_http::HeaderExtractor;
-use prost::bytes::{BufMut, BytesMut};
+use prost::bytes::BytesMut;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use tonic::{Code, Status};
@@ -20,11 +20,12 @@ use super::calls::client_timeout;
 use super::convert;
 use super::drain::OpenCalls;
 use super::grpc::asker;
+use super::messages::put_head;
 use super::relay::send_bytes;
 use super::wire::Scratch;
 use crate::authorizer::Authorizer;
 use crate::config::LONGEST_DEADLINE;
-use crate::telemetry;
+use crate::telemetry::{self, counters};
 
 const PATH: &str = "/iamd.v1.AuthorizationService/Authorize";
 
@@ -53,6 +54,8 @@ pub(super) struct Call {
     pub(super) first: Option<Bytes>,
     /// How long the call may take, if it is an ordinary one.
     deadline: Option<Duration>,
+    /// Whether it was there already when somebody last looked for calls that wait too long.
+    pub(super) is_old: bool,
 }
 
 /// What must be done with a call.
@@ -67,6 +70,10 @@ pub(super) enum Due {
 }
 
 impl Call {
+    pub(super) fn path(&self) -> &str {
+        self.request.uri().path()
+    }
+
     /// Takes the bytes that have come, and returns what must be done now.
     pub(super) fn due(&mut self) -> Due {
         if self.deadline.is_none() {
@@ -134,6 +141,7 @@ impl AtOnce {
             respond,
             first: None,
             deadline,
+            is_old: false,
         }
     }
 
@@ -175,6 +183,20 @@ impl AtOnce {
         Some(call)
     }
 
+    /// Refuses a question that has waited for too long.
+    pub(super) fn refuse(&self, mut call: Call) {
+        // PERF: refusing must cost little, so the answer is made once.
+        static TOO_LATE: LazyLock<Response<()>> = LazyLock::new(|| {
+            convert::overload("the question has waited too long behind others").into_http()
+        });
+        let observed =
+            telemetry::Call::begin(call.path(), &HeaderExtractor(call.request.headers()));
+        counters().shed();
+        // An error means that the client has gone.
+        let _ = call.respond.send_response(TOO_LATE.clone(), true);
+        observed.end(Code::ResourceExhausted as usize);
+    }
+
     /// Returns the question in the one message of a call; `None` if it is too long, compressed or not alone.
     fn question<'b>(&self, bytes: &'b [u8]) -> Option<&'b [u8]> {
         let (head, question) = bytes.split_first_chunk::<HEAD_BYTES>()?;
@@ -207,8 +229,7 @@ impl AtOnce {
                     if answers.capacity() < HEAD_BYTES + n_bytes {
                         answers.reserve(ANSWERS_BYTES.max(HEAD_BYTES + n_bytes));
                     }
-                    answers.put_u8(0);
-                    answers.put_u32(u32::try_from(n_bytes).unwrap_or(u32::MAX));
+                    put_head(n_bytes, answers);
                     answer.put(answers);
                 },
             )

@@ -12,7 +12,6 @@ use prost::encoding::encode_varint;
 use tonic::Status;
 
 use super::answer::{Field, Questions, put_result};
-use super::encoded::Encoded;
 use super::wire::Scratch;
 use super::{convert, pb};
 use crate::authorizer::{Asker, Authorizer, Refusal};
@@ -36,18 +35,18 @@ const USUAL_RESULT_BYTES: usize = 256;
 /// After how many fields the time is looked at while questions are only counted.
 const COUNTED_AT_ONCE: usize = 1024;
 
-/// Answers all questions of `request`, which is an encoded `BatchAuthorizeRequest`, by the generation in force. Returns
-/// the encoded `BatchAuthorizeResponse`. The status is that of the whole call; a question without an answer has its own
-/// among the results.
+/// Answers all questions of `request`, which is an encoded `BatchAuthorizeRequest`, by the generation in force, and
+/// appends the encoded `BatchAuthorizeResponse` to `results`. The status is that of the whole call; a question without an
+/// answer has its own among the results.
 pub async fn answer_batch(
     authorizer: &Authorizer,
-    request: &Encoded,
+    request: &[u8],
     bounds: BatchBounds,
     asker: &Asker<'_>,
-) -> Result<Encoded, Status> {
+    results: &mut Vec<u8>,
+) -> Result<(), Status> {
     let refused = |refusal: Refusal| convert::status(&refusal);
-    let mut turn = Turn::new();
-    let n_questions = count(request, bounds.max_questions, &mut turn).await?;
+    let n_questions = count(request, bounds.max_questions).await?;
     let generation = authorizer.in_force().map_err(refused)?;
     // Encoded messages that follow each other are one message with the fields of all. So the revision may come last.
     let revision = pb::BatchAuthorizeResponse {
@@ -58,11 +57,12 @@ pub async fn answer_batch(
         .max_answer_bytes
         .saturating_sub(revision.encoded_len());
     let usual = n_questions.saturating_mul(USUAL_RESULT_BYTES);
-    let mut results = Vec::with_capacity(usual.min(max_bytes));
+    results.reserve(usual.min(max_bytes));
+    let n_before = results.len();
     // The memory of one question serves all.
     let mut scratch = Scratch::default();
     let most = authorizer.limits().max_question_bytes;
-    let mut questions = Questions::of(request.bytes());
+    let mut questions = Questions::of(request);
     while let Some(field) = questions.next_field()? {
         let Field::Question(question) = field else {
             continue;
@@ -77,26 +77,26 @@ pub async fn answer_batch(
             question,
             asker,
             &mut scratch,
-            &mut results,
+            results,
             |n_bytes, results| {
                 results.push(RESULT);
                 encode_varint(n_bytes as u64, results);
             },
         );
-        if results.len() > max_bytes {
+        if results.len().saturating_sub(n_before) > max_bytes {
             return Err(refused(Refusal::answers_too_large(bounds.max_answer_bytes)));
         }
-        turn.end_if_over().await;
+        if scratch.ends_turn() {
+            tokio::task::yield_now().await;
+        }
     }
-    revision
-        .encode(&mut results)
-        .map_err(|_| convert::internal())?; // a `Vec` has room
-    Ok(results.into())
+    revision.encode(results).map_err(|_| convert::internal()) // a `Vec` has room
 }
 
 /// Returns the number of questions, unless there are more than `most`.
-async fn count(request: &Encoded, most: usize, turn: &mut Turn) -> Result<usize, Status> {
-    let mut questions = Questions::of(request.bytes());
+async fn count(request: &[u8], most: usize) -> Result<usize, Status> {
+    let mut began = Instant::now();
+    let mut questions = Questions::of(request);
     let mut n_questions: usize = 0;
     for n_fields in 1.. {
         match questions.next_field()? {
@@ -107,30 +107,10 @@ async fn count(request: &Encoded, most: usize, turn: &mut Turn) -> Result<usize,
         if n_questions > most {
             return Err(convert::status(&Refusal::too_many_questions(most)));
         }
-        if n_fields % COUNTED_AT_ONCE == 0 {
-            turn.end_if_over().await;
+        if n_fields % COUNTED_AT_ONCE == 0 && began.elapsed() >= TURN {
+            tokio::task::yield_now().await;
+            began = Instant::now();
         }
     }
     Ok(n_questions)
-}
-
-/// The time for which this call has kept its thread.
-struct Turn {
-    began: Instant,
-}
-
-impl Turn {
-    fn new() -> Self {
-        Self {
-            began: Instant::now(),
-        }
-    }
-
-    /// Lets the other tasks of the thread go on if the turn has taken long enough.
-    async fn end_if_over(&mut self) {
-        if self.began.elapsed() >= TURN {
-            tokio::task::yield_now().await;
-            *self = Self::new();
-        }
-    }
 }

@@ -421,8 +421,14 @@ pub(super) fn only_health() -> Status {
 }
 
 /// Returns `RESOURCE_EXHAUSTED`, for a call that is refused since the server has too much to do. `why` says of what.
+/// The call counts as shed.
 pub(super) fn overloaded(why: &str) -> Status {
     counters().shed();
+    overload(why)
+}
+
+/// Returns the same status, for one more use of it.
+pub(super) fn overload(why: &str) -> Status {
     let mut details = error_info("OVERLOADED");
     details.set_retry_info(Some(OVERLOADED_RETRY));
     Status::with_error_details(Code::ResourceExhausted, why, details)

@@ -1,6 +1,5 @@
 //! The gRPC protocol: `iamd.v1.AuthorizationService`.
 
-use std::future::Future;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,17 +7,15 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::answer_message;
-use super::batch::{BatchBounds, answer_batch};
 use super::callers::May;
-use super::calls::{IsLarge, Place, Until};
+use super::calls::Place;
 use super::drain::Entrance;
 use super::encoded::Encoded;
 use super::pb::authorization_service_server::AuthorizationService;
 use super::status::{Reporter, RevisionWatch};
-use super::stream::Answers;
 use super::{convert, explain, interactive, lists, pb, simulate};
 use crate::authorizer::{Asker, Authorizer, CallerFacts, IsWanted, Protocol, Refusal};
-use crate::config::{Config, MAX_SIMULATIONS_AT_ONCE};
+use crate::config::MAX_SIMULATIONS_AT_ONCE;
 
 /// The service: it passes each call's question to the authorizer.
 #[derive(Debug)]
@@ -26,7 +23,6 @@ pub(super) struct Grpc {
     authorizer: Arc<Authorizer>,
     /// The permits for simulations and explanations that run at the same time.
     places: Arc<Semaphore>,
-    batch: BatchBounds,
     reporter: Reporter,
 }
 
@@ -40,31 +36,22 @@ impl AuthorizationService for Grpc {
         answer_message(&self.authorizer, request.get_ref(), &asker(&caller)).map(Response::new)
     }
 
+    /// Is never called: the layer above answers the call (see `framed`).
     async fn batch_authorize(
         &self,
-        request: Request<Encoded>,
+        _request: Request<Encoded>,
     ) -> Result<Response<Encoded>, Status> {
-        let caller = caller_of(&request);
-        let asker = asker(&caller);
-        let answering = answer_batch(&self.authorizer, request.get_ref(), self.batch, &asker);
-        let answers = answering.await?;
-        let is_large = IsLarge::of(answers.bytes().len());
-        let mut response = Response::new(answers);
-        response.extensions_mut().insert(is_large);
-        Ok(response)
+        Err(convert::internal())
     }
 
-    type StreamAuthorizeStream = Answers;
+    type StreamAuthorizeStream = tokio_stream::Empty<Result<Encoded, Status>>;
 
+    /// Is never called: the layer above answers the call (see `framed`).
     async fn stream_authorize(
         &self,
-        request: Request<Streaming<Encoded>>,
-    ) -> Result<Response<Answers>, Status> {
-        let end = Box::pin(end_of_stream(&request));
-        let authorizer = Arc::clone(&self.authorizer);
-        let caller = caller_of(&request);
-        let answers = Answers::new(authorizer, caller, request.into_inner(), end);
-        Ok(Response::new(answers))
+        _request: Request<Streaming<Encoded>>,
+    ) -> Result<Response<Self::StreamAuthorizeStream>, Status> {
+        Err(convert::internal())
     }
 
     async fn simulate(
@@ -148,15 +135,11 @@ impl AuthorizationService for Grpc {
 }
 
 impl Grpc {
-    pub(super) fn new(authorizer: Arc<Authorizer>, reporter: Reporter, config: &Config) -> Self {
+    pub(super) fn new(authorizer: Arc<Authorizer>, reporter: Reporter) -> Self {
         Self {
             authorizer,
             reporter,
             places: Arc::new(Semaphore::new(MAX_SIMULATIONS_AT_ONCE)),
-            batch: BatchBounds {
-                max_questions: config.max_batch_questions,
-                max_answer_bytes: config.max_message_bytes,
-            },
         }
     }
 
@@ -185,31 +168,6 @@ impl Grpc {
         answered
             .map(Response::new)
             .map_err(|refusal| convert::status(&refusal))
-    }
-}
-
-/// Completes when the stream of `request` must end although its client would go on: when the server drains, or at the
-/// deadline of the client.
-fn end_of_stream<T>(request: &Request<T>) -> impl Future<Output = Status> + Send + use<T> {
-    let until = request.extensions().get::<Until>().copied();
-    let entrance = request.extensions().get::<Entrance>().cloned();
-    async move {
-        let deadline = async {
-            match until {
-                Some(Until(time)) => tokio::time::sleep_until(time).await,
-                None => std::future::pending().await,
-            }
-        };
-        let drain = async {
-            match entrance {
-                Some(entrance) => entrance.calls.drain_begins().await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = drain => convert::draining(),
-            () = deadline => convert::deadline_exceeded(),
-        }
     }
 }
 
@@ -262,7 +220,7 @@ mod tests {
     use super::super::health::Readiness;
     use super::super::pb::authorization_service_server::AuthorizationServiceServer;
     use super::*;
-    use crate::config::Layer;
+    use crate::config::{Config, Layer};
     use crate::state::SharedState;
 
     /// Returns a call with an empty message, on a connection of its own.
@@ -310,7 +268,6 @@ mod tests {
             ..Grpc::new(
                 authorizer,
                 Reporter::new(Arc::default(), Arc::default(), &config),
-                &config,
             )
         };
         let mut calls = Calls {
@@ -354,7 +311,7 @@ mod tests {
         let (own_state, own_readiness) = (Arc::clone(&state), Arc::clone(&readiness));
         let authorizer = Arc::new(Authorizer::new(Arc::default(), &config));
         let reporter = Reporter::new(own_state, own_readiness, &config);
-        let grpc = Grpc::new(authorizer, reporter, &config);
+        let grpc = Grpc::new(authorizer, reporter);
         let mut calls = Calls {
             inner: AuthorizationServiceServer::new(grpc),
             bounds: Bounds {

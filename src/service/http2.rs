@@ -26,8 +26,10 @@ use super::at_once::{AtOnce, Call, Due};
 use super::calls::{Calls, is_question};
 use super::connection::Connection;
 use super::drain::{Drain, Entrance};
+use super::framed::Framed;
 use super::life::{Ages, Life, Stage, Timer};
 use super::observed::{Observed, is_stream};
+use super::overload::{self, Moment};
 use super::relay::{Received, relay};
 use crate::authorizer::Authorizer;
 use crate::config::{
@@ -41,30 +43,35 @@ pub(super) struct Http2 {
     builder: Builder,
     authorizer: Arc<Authorizer>,
     default_deadline: Duration,
+    max_queueing_delay: Duration,
     ages: Ages,
-    calls: Observed<Calls<Routes>>,
+    calls: Observed<Calls<Framed<Routes>>>,
 }
 
 /// A connection that is served.
 struct Serving {
     entrance: Entrance,
     at_once: AtOnce,
-    calls: Observed<Calls<Routes>>,
+    calls: Observed<Calls<Framed<Routes>>>,
     /// The calls that are neither answered nor passed on.
     open: Vec<(Call, Due)>,
+    /// How long one of them may wait behind others while the thread has too much to do.
+    max_queueing_delay: Duration,
+    /// When the calls were read of which some were refused, if they are the ones before these.
+    refused_at: Option<Moment>,
     /// Ends when those of them whose bytes have not come must not wait any longer.
     patience: Option<Timer>,
 }
 
-/// How long an ordinary call at most waits for its bytes without a task of its own. Clients send them right after its head, but
-/// some send the heads of all their calls first.
+/// How long an ordinary call waits at least for its bytes without a task of its own, and at most twice as long. Clients send
+/// them right after its head, but some send the heads of all their calls first.
 const PATIENCE: Duration = Duration::from_millis(20);
 
 impl Http2 {
     pub(super) fn new(
         config: &Config,
         authorizer: Arc<Authorizer>,
-        calls: Observed<Calls<Routes>>,
+        calls: Observed<Calls<Framed<Routes>>>,
     ) -> Self {
         let max_streams = config.max_streams_per_connection;
         let mut builder = Builder::new();
@@ -85,6 +92,7 @@ impl Http2 {
             builder,
             authorizer,
             default_deadline: config.default_deadline,
+            max_queueing_delay: config.max_queueing_delay,
             ages: Ages::of(config),
             calls,
         }
@@ -109,6 +117,8 @@ impl Http2 {
             entrance,
             calls: self.calls,
             open: Vec::new(),
+            max_queueing_delay: self.max_queueing_delay,
+            refused_at: None,
             patience: None,
         };
         let mut life = Life::new(http2.ping_pong(), self.ages);
@@ -178,33 +188,49 @@ impl Serving {
         Poll::Pending
     }
 
-    /// Returns whether calls have waited for their bytes for long enough. Then the services take them, which count their
-    /// time.
+    /// Returns whether a call has waited for its bytes for long enough. Then the services take it, which count its time.
     fn is_impatient(&mut self, cx: &mut Context<'_>) -> bool {
-        let has_ended = match &mut self.patience {
-            // PERF: the timer runs on when nothing waits any more. So it is set once in a while and not for each call.
-            Some(timer) => timer.has_ended(cx),
-            None if self.open.is_empty() => false,
-            None => self.patience.insert(Timer::new(PATIENCE)).has_ended(cx),
-        };
-        if !has_ended {
-            return false;
+        let mut is_impatient = false;
+        loop {
+            let has_ended = match &mut self.patience {
+                // PERF: the timer runs on when nothing waits any more. So it is set once in a while and not for each call.
+                Some(timer) => timer.has_ended(cx),
+                None if self.open.is_empty() => false,
+                None => self.patience.insert(Timer::new(PATIENCE)).has_ended(cx),
+            };
+            if !has_ended {
+                return is_impatient;
+            }
+            self.patience = None;
+            for (call, due) in &mut self.open {
+                // The timer may have been set long before the call came.
+                let is_old = std::mem::replace(&mut call.is_old, true);
+                if is_old && *due == Due::Nothing {
+                    *due = Due::PassOn;
+                    is_impatient = true;
+                }
+            }
         }
-        self.patience = None;
-        for (_, due) in &mut self.open {
-            *due = Due::PassOn;
-        }
-        !self.open.is_empty()
     }
 
     /// Answers the calls that are due, or lets tasks do so. After each turn the other connections of the thread go on.
     async fn answer(&mut self) {
-        let mut began = None;
+        let read_at = overload::now();
+        // The questions of a client that was just refused some have come since then.
+        let since = self.refused_at.take().unwrap_or(read_at);
+        let mut now = Instant::now();
+        let mut began = now;
         for (call, due) in std::mem::take(&mut self.open) {
+            let is_late = overload::is_too_late(since, self.max_queueing_delay);
             let unanswered = match due {
                 Due::Nothing => {
                     self.open.push((call, due));
                     continue;
+                }
+                Due::Answer | Due::PassOn if is_late && is_question(call.path()) => {
+                    self.at_once.refuse(call);
+                    self.refused_at = Some(read_at);
+                    None
                 }
                 Due::Answer => self.at_once.answer(call),
                 Due::PassOn => Some(call),
@@ -212,10 +238,12 @@ impl Serving {
             if let Some(call) = unanswered {
                 self.pass_on(call);
             }
-            let began = began.get_or_insert_with(Instant::now);
-            if began.elapsed() >= TURN {
+            let before = std::mem::replace(&mut now, Instant::now());
+            overload::worked(now.saturating_duration_since(before));
+            if now.saturating_duration_since(began) >= TURN {
                 tokio::task::yield_now().await;
-                *began = Instant::now();
+                now = Instant::now();
+                began = now;
             }
         }
     }

@@ -19,6 +19,7 @@ mod convert;
 mod drain;
 mod encoded;
 mod explain;
+mod framed;
 mod grpc;
 mod health;
 pub mod http;
@@ -28,7 +29,9 @@ pub mod json;
 mod life;
 mod listen;
 mod lists;
+mod messages;
 mod observed;
+mod overload;
 mod relay;
 pub mod server;
 mod simulate;
@@ -42,6 +45,7 @@ mod workers;
 
 pub use convert::{check_simulation_size, check_size};
 pub use encoded::Encoded;
+pub(crate) use overload::woke;
 
 /// The types of `proto/iamd/v1/authorization.proto`, which documents them. Maps are lists of their entries, so that
 /// repeated keys stay visible (C-4).

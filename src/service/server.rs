@@ -8,9 +8,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tonic::service::Routes;
 
+use super::batch::BatchBounds;
 use super::bind::Listener;
 use super::calls::{Bounds, Calls, Unfinished};
 use super::drain::Drain;
+use super::framed::Framed;
 use super::grpc::Grpc;
 pub use super::health::Readiness;
 use super::health_pb::health_server::HealthServer;
@@ -108,7 +110,15 @@ pub async fn serve(
         tokio::spawn(tls.watch());
     }
     let calls = Observed(Calls {
-        inner: routes(Arc::clone(&authorizer), state, readiness, config)?.prepare(),
+        inner: Framed {
+            inner: routes(Arc::clone(&authorizer), state, readiness, config)?.prepare(),
+            authorizer: Arc::clone(&authorizer),
+            batch: BatchBounds {
+                max_questions: config.max_batch_questions,
+                max_answer_bytes: config.max_message_bytes,
+            },
+            max_message_bytes: config.max_message_bytes,
+        },
         bounds: Bounds {
             places: Arc::new(Semaphore::new(MAX_SIMULATIONS_RECEIVED)),
             default_deadline: config.default_deadline,
@@ -156,7 +166,7 @@ fn routes(
     config: &Config,
 ) -> anyhow::Result<Routes> {
     let reporter = Reporter::new(state, Arc::clone(&readiness), config);
-    let grpc = Grpc::new(authorizer, reporter, config);
+    let grpc = Grpc::new(authorizer, reporter);
     let authorization =
         AuthorizationServiceServer::new(grpc).max_decoding_message_size(config.max_message_bytes);
     let reflection = || {

@@ -1,25 +1,29 @@
 //! `StreamAuthorize`: questions as they come, answered in their order.
 //!
-//! The answers are a stream that reads the next question only when it is asked for the next answer. The HTTP library
-//! asks only while there is space for what is sent. So a client that does not read its answers stops the reading of its
-//! questions, and neither a queue nor a task is needed.
+//! The answers are a body that reads the next questions only when it is asked for the next frame. Whoever sends the frames
+//! asks only while the client takes them. So a client that does not read its answers stops the reading of its
+//! questions, and neither a queue nor a task is needed. All questions that have come are answered in one frame.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
-use std::time::{Duration, Instant};
 
-use tokio_stream::Stream;
-use tonic::{Code, Status, Streaming};
+use http_body::Frame;
+use prost::bytes::BytesMut;
+use tonic::codegen::Bytes;
+use tonic::{Code, Status};
 
 use super::answer::{Field, Questions, put_result};
 use super::convert;
-use super::encoded::Encoded;
+use super::grpc::asker;
+use super::messages::{Messages, put_head, trailers};
 use super::wire::Scratch;
-use crate::authorizer::{Asker, Authorizer, CallerFacts, Protocol, Refusal};
-use crate::config::TURN;
+use crate::authorizer::{Authorizer, CallerFacts, Refusal};
+
+/// The bytes of answers that are allocated together, and after which a frame is sent although more questions are there.
+const FRAME_BYTES: usize = 8 * 1024;
 
 /// Completes when a stream must end although its client would go on, with the status of the end.
 pub(super) type End = Pin<Box<dyn Future<Output = Status> + Send>>;
@@ -28,14 +32,16 @@ pub(super) type End = Pin<Box<dyn Future<Output = Status> + Send>>;
 pub(super) struct Answers {
     authorizer: Arc<Authorizer>,
     caller: CallerFacts,
-    questions: Streaming<Encoded>,
+    questions: Messages,
     end: End,
     /// The memory of a question, which serves the next one.
     scratch: Scratch,
-    /// How long this call has worked since it last let others go on.
-    busy: Duration,
+    /// The answers that were not sent.
+    answers: BytesMut,
     /// The pause that this call makes, if it does.
     pause: Option<Arc<Pause>>,
+    /// How the stream ends, once it does.
+    status: Option<Status>,
     has_ended: bool,
 }
 
@@ -43,7 +49,7 @@ impl Answers {
     pub(super) fn new(
         authorizer: Arc<Authorizer>,
         caller: CallerFacts,
-        questions: Streaming<Encoded>,
+        questions: Messages,
         end: End,
     ) -> Self {
         Self {
@@ -52,45 +58,66 @@ impl Answers {
             questions,
             end,
             scratch: Scratch::default(),
-            busy: Duration::ZERO,
+            answers: BytesMut::new(),
             pause: None,
+            status: None,
             has_ended: false,
         }
     }
 
-    /// Answers one question by the generation that is in force: returns an encoded `StreamAuthorizeResponse`.
-    fn answer(&mut self, request: &Encoded) -> Encoded {
+    /// Answers one question by the generation that is in force.
+    fn answer(&mut self, request: &[u8]) {
         let mut joined = Vec::new();
         let question = question(request, &mut joined);
-        let mut out = Vec::new();
-        let asker = Asker {
-            protocol: Protocol::Grpc,
-            caller: &self.caller,
-            trace_id: "",
-        };
         put_result(
             &self.authorizer,
             None,
             question,
-            &asker,
+            &asker(&self.caller),
             &mut self.scratch,
-            &mut out,
-            |n_bytes, out| out.reserve_exact(n_bytes),
+            &mut self.answers,
+            |n_bytes, answers| {
+                if answers.capacity().saturating_sub(answers.len()) < n_bytes {
+                    answers.reserve(n_bytes.max(FRAME_BYTES));
+                }
+                put_head(n_bytes, answers);
+            },
         );
-        out.into()
     }
 
-    /// Ends the stream with `status`.
-    fn end_with(&mut self, status: Status) -> Poll<Option<Result<Encoded, Status>>> {
-        self.has_ended = true;
-        Poll::Ready(Some(Err(status)))
+    /// Answers the questions that have come, until the frame is long enough or others must have a turn. Notes how the
+    /// stream ends if it does.
+    fn answer_all(&mut self, cx: &mut Context<'_>) {
+        while self.answers.len() < FRAME_BYTES {
+            let question = match self.questions.poll_next(cx) {
+                Poll::Ready(Some(Ok(question))) => question,
+                Poll::Ready(Some(Err(status))) => {
+                    self.status = Some(status);
+                    return;
+                }
+                Poll::Ready(None) => {
+                    self.status = Some(Status::new(Code::Ok, ""));
+                    return;
+                }
+                Poll::Pending => return,
+            };
+            self.answer(&question);
+            if self.scratch.ends_turn() {
+                self.pause = Some(Pause::begin(cx.waker()));
+                return;
+            }
+        }
     }
 }
 
-impl Stream for Answers {
-    type Item = Result<Encoded, Status>;
+impl http_body::Body for Answers {
+    type Data = Bytes;
+    type Error = Status;
 
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
         if this.has_ended {
             return Poll::Ready(None);
@@ -104,39 +131,29 @@ impl Stream for Answers {
             }
             this.pause = None;
         }
-        if this.busy.is_zero()
-            && let Poll::Ready(status) = this.end.as_mut().poll(cx)
-        {
-            return this.end_with(status);
+        if this.status.is_none() {
+            match this.end.as_mut().poll(cx) {
+                Poll::Ready(status) => this.status = Some(status),
+                Poll::Pending => this.answer_all(cx),
+            }
         }
-        let request = match Pin::new(&mut this.questions).poll_next(cx) {
-            Poll::Ready(Some(Ok(request))) => request,
-            Poll::Ready(Some(Err(status))) => return this.end_with(readable(status)),
-            Poll::Ready(None) => {
+        if !this.answers.is_empty() {
+            let answers = this.answers.split().freeze();
+            return Poll::Ready(Some(Ok(Frame::data(answers))));
+        }
+        match this.status.take() {
+            Some(status) => {
                 this.has_ended = true;
-                return Poll::Ready(None);
+                Poll::Ready(Some(Ok(Frame::trailers(trailers(&status)))))
             }
-            Poll::Pending => {
-                return match this.end.as_mut().poll(cx) {
-                    Poll::Ready(status) => this.end_with(status),
-                    Poll::Pending => Poll::Pending,
-                };
-            }
-        };
-        let began = Instant::now();
-        let answer = this.answer(&request);
-        this.busy += began.elapsed();
-        if this.busy >= TURN {
-            this.busy = Duration::ZERO;
-            this.pause = Some(Pause::begin(cx.waker()));
+            None => Poll::Pending,
         }
-        Poll::Ready(Some(Ok(answer)))
     }
 }
 
 /// Returns the encoded question in an encoded `StreamAuthorizeRequest`. `joined` has the memory for it if it is needed.
-fn question<'b>(request: &'b Encoded, joined: &'b mut Vec<u8>) -> Result<&'b [u8], Status> {
-    let mut fields = Questions::of(request.bytes());
+fn question<'b>(request: &'b [u8], joined: &'b mut Vec<u8>) -> Result<&'b [u8], Status> {
+    let mut fields = Questions::of(request);
     let mut found = None;
     while let Some(field) = fields.next_field()? {
         if let Field::Question(question) = field {
@@ -191,13 +208,4 @@ impl Wake for Pause {
         self.is_over.store(true, Ordering::Release);
         self.task.wake_by_ref();
     }
-}
-
-/// Replaces the status INTERNAL that tonic gives a stream whose messages cannot be told apart. That is a fault of the
-/// sender, and INTERNAL means a fault of iamd.
-fn readable(status: Status) -> Status {
-    if status.code() == Code::Internal && status.details().is_empty() {
-        return convert::undecodable();
-    }
-    status
 }

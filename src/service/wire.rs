@@ -5,13 +5,16 @@
 //! reader (`pb::AuthorizeRequest`), which knows every form. What is read here is the same question that the generated
 //! reader would read, and a test holds it to that.
 
+use std::time::Duration;
+
 use prost::bytes::BufMut;
 use prost::encoding::{encode_varint, encoded_len_varint};
 
 use crate::authorizer::{Outcome, Question, Value};
+use crate::config::TURN;
 use crate::engine::decision::{Decision, StatementRef};
 
-use super::convert;
+use super::{convert, overload};
 
 /// The keys of fields: the number of the field, and the form of its value.
 mod key {
@@ -49,14 +52,19 @@ mod key {
     pub(super) const FILE: u8 = 5 << 3 | LENGTH;
 }
 
-/// The memory of a question's context, kept for the next question.
+/// What the questions of one call or connection have in common.
 #[derive(Debug, Default)]
-pub(super) struct Scratch(Vec<(&'static str, Value<'static>)>);
+pub(super) struct Scratch {
+    /// The memory of a question's context, kept for the next question.
+    context: Vec<(&'static str, Value<'static>)>,
+    /// The time that their decisions have taken, up to when somebody sets it back.
+    pub(super) busy: Duration,
+}
 
 impl Scratch {
     /// Returns the memory, empty.
     fn take<'b>(&mut self) -> Vec<(&'b str, Value<'b>)> {
-        std::mem::take(&mut self.0)
+        std::mem::take(&mut self.context)
     }
 
     /// Keeps the memory of `context`, unless it is unusually long.
@@ -65,8 +73,17 @@ impl Scratch {
         context.clear();
         if context.capacity() <= USUAL {
             // No entry is left that could borrow anything; the standard library collects into the same memory.
-            self.0 = context.into_iter().map(|_| ("", Value::Unset)).collect();
+            self.context = context.into_iter().map(|_| ("", Value::Unset)).collect();
         }
+    }
+
+    /// Returns whether the decisions have taken so long that others must have a turn. Then a new turn begins.
+    pub(super) fn ends_turn(&mut self) -> bool {
+        let is_over = self.busy >= TURN;
+        if is_over {
+            overload::worked(std::mem::take(&mut self.busy));
+        }
+        is_over
     }
 }
 
@@ -116,7 +133,7 @@ fn entry(mut fields: Fields<'_>) -> Option<(&str, Value<'_>)> {
 
 /// Reads a `google.protobuf.Value` that a context may have.
 fn value(mut fields: Fields<'_>) -> Option<Value<'_>> {
-    if fields.bytes.first() != Some(&key::LIST) {
+    if fields.next() != Some(key::LIST) {
         return scalar(fields);
     }
     fields.byte()?;
@@ -136,7 +153,8 @@ fn scalar(mut fields: Fields<'_>) -> Option<Value<'_>> {
     let value = match fields.byte()? {
         key::TEXT => Value::Text(fields.delimited()?.text()?),
         key::NUMBER => {
-            let (number, _) = fields.take(size_of::<f64>())?.bytes.split_first_chunk()?;
+            let number = fields.take(size_of::<f64>())?;
+            let (number, _) = number.bytes().split_first_chunk()?;
             Value::Number(f64::from_le_bytes(*number))
         }
         key::BOOL => match fields.byte()? {
@@ -152,46 +170,56 @@ fn scalar(mut fields: Fields<'_>) -> Option<Value<'_>> {
 /// The rest of an encoded message.
 #[derive(Clone, Copy)]
 struct Fields<'b> {
-    bytes: &'b [u8],
+    message: &'b [u8],
     /// The same bytes as a text, if they are known to be one.
     ///
     /// PERF: most questions are one text from the first byte to the last, since their keys and lengths are ASCII
     /// characters too. So all of it is checked at once, and of each field only that it begins and ends between two
     /// characters.
     text: Option<&'b str>,
+    /// Where in the message the rest begins, and where it ends.
+    at: usize,
+    end: usize,
 }
 
 impl<'b> Fields<'b> {
-    fn of(bytes: &'b [u8]) -> Self {
+    fn of(message: &'b [u8]) -> Self {
         Self {
-            bytes,
-            text: std::str::from_utf8(bytes).ok(),
+            message,
+            text: std::str::from_utf8(message).ok(),
+            at: 0,
+            end: message.len(),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.at >= self.end
+    }
+
+    fn bytes(&self) -> &'b [u8] {
+        self.message.get(self.at..self.end).unwrap_or_default()
+    }
+
+    /// Returns the next byte, and leaves it there.
+    fn next(&self) -> Option<u8> {
+        self.bytes().first().copied()
     }
 
     /// Takes the next `n_bytes`.
     fn take(&mut self, n_bytes: usize) -> Option<Self> {
-        let (taken, rest) = self.bytes.split_at_checked(n_bytes)?;
-        let (taken_text, rest_text) = self
-            .text
-            .and_then(|text| text.split_at_checked(n_bytes))
-            .unzip();
-        *self = Self {
-            bytes: rest,
-            text: rest_text,
-        };
-        Some(Self {
-            bytes: taken,
-            text: taken_text,
-        })
+        let end = self.at.checked_add(n_bytes)?;
+        if end > self.end {
+            return None;
+        }
+        let taken = Self { end, ..*self };
+        self.at = end;
+        Some(taken)
     }
 
     fn byte(&mut self) -> Option<u8> {
-        self.take(1)?.bytes.first().copied()
+        let byte = self.next()?;
+        self.at += 1;
+        Some(byte)
     }
 
     /// Takes a length of up to four bytes, and as many bytes.
@@ -210,7 +238,8 @@ impl<'b> Fields<'b> {
 
     /// Returns all of it as a text.
     fn text(self) -> Option<&'b str> {
-        self.text.or_else(|| std::str::from_utf8(self.bytes).ok())
+        let part = self.text.and_then(|text| text.get(self.at..self.end));
+        part.or_else(|| std::str::from_utf8(self.bytes()).ok())
     }
 }
 

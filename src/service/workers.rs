@@ -12,6 +12,8 @@ use std::thread;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
+use super::overload;
+
 /// Something that a thread serves: a future, and its count among those of its thread.
 type Task = Box<dyn FnOnce(Served) + Send>;
 
@@ -109,6 +111,7 @@ impl Worker {
         let counter = Arc::clone(&n_connections);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .on_thread_unpark(overload::woke)
             .build()
             .context("the threads cannot be started")?;
         thread::Builder::new()

@@ -20,6 +20,7 @@ use crate::support::{
 };
 
 mod batch;
+mod overload;
 mod stream;
 
 /// Asks all questions in one call.

@@ -257,6 +257,6 @@ fn the_ordinary_question_is_read_in_place_and_borrows() {
     assert!(bytes.as_ptr_range().contains(&read.resource.as_ptr()));
     assert_eq!(question(&bytes, 3, &mut scratch), None, "too many entries");
     scratch.keep(read.context);
-    assert!(scratch.0.capacity() >= 4 && scratch.0.is_empty());
+    assert!(scratch.context.capacity() >= 4 && scratch.context.is_empty());
     assert_eq!(question(&bytes, 4, &mut scratch), Some(expected));
 }
