@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -17,6 +18,9 @@ use super::tls::Tls;
 use super::workers::Workers;
 use crate::config::{ACCEPT_BACK_OFF, Caller};
 
+/// The most connections that a listener accepts after the drain has begun. The system keeps about as many in its queue.
+const MAX_LAST_ACCEPTED: usize = 1024;
+
 /// What accepts connections.
 pub(super) struct Acceptor {
     pub(super) http2: Http2,
@@ -30,10 +34,12 @@ pub(super) struct Acceptor {
 }
 
 impl Acceptor {
-    /// Accepts the connections of `listener`, until this is dropped. While as many connections are open as may be, a
-    /// further one is closed at once, so that its client learns it immediately instead of waiting in a queue.
+    /// Accepts the connections of `listener` until the drain begins, and those that wait in its queue then: their clients
+    /// believe that they are connected. While as many connections are open as may be, a further one is closed at once, so
+    /// that its client learns it immediately instead of waiting in a queue.
     pub(super) async fn accept_all(&self, listener: &Listener) {
         let mut was_full = false;
+        let mut n_last = 0;
         let is_local = listener.is_local();
         let is_for_health = listener.is_for_health();
         let places = if is_for_health {
@@ -41,8 +47,14 @@ impl Acceptor {
         } else {
             &self.places
         };
-        loop {
-            match listener.accept().await {
+        while n_last < MAX_LAST_ACCEPTED {
+            let accepted = tokio::select! {
+                biased;
+                accepted = listener.accept() => accepted,
+                () = self.drain.has_begun() => return,
+            };
+            n_last += usize::from(self.drain.begun.load(Ordering::Acquire));
+            match accepted {
                 Ok(socket) => {
                     let Ok(place) = Arc::clone(places).try_acquire_owned() else {
                         shed_connection(&mut was_full);

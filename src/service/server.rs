@@ -145,7 +145,7 @@ pub async fn serve(
     drop(acceptor);
     stop.await;
     drain.begin();
-    accepting.shutdown().await;
+    while accepting.join_next().await.is_some() {}
     if let Some(workers) = Arc::into_inner(workers) {
         workers.finish().await;
     }
