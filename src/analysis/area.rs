@@ -64,6 +64,11 @@ impl Open {
         }
     }
 
+    /// Returns its position in its statement.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// Returns the condition.
     pub fn condition(&self) -> Option<&Condition> {
         self.all.get(self.index)

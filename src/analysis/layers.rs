@@ -17,6 +17,8 @@ use crate::language::document::{Effect, Listed, PolicyType, Statement};
 use crate::language::pattern::{ActionPattern, Reach, Resolved, ResourcePattern, Syntax};
 use crate::name::{ActionKind, Principal};
 
+pub mod alike;
+
 /// What the policies in play say, without the exact question.
 pub struct Layers {
     /// What each level of control policies allows.

@@ -111,11 +111,15 @@ fn of_one(
 }
 
 /// Returns the areas of the one question of `facts`, whose action and resource are left out.
-pub fn of_facts(facts: &Facts<'_>, scope: Scope<'_>) -> Vec<Area> {
+fn of_facts(facts: &Facts<'_>, scope: Scope<'_>) -> Vec<Area> {
     if facts.authorized_by_idp() == Some(Some(false)) {
         return Vec::new(); // T-25
     }
-    let layers = Layers::of(facts, scope);
+    of_layers(&Layers::of(facts, scope), facts)
+}
+
+/// Returns the areas of the one question of `facts`, for which these policies are in play.
+pub fn of_layers(layers: &Layers, facts: &Facts<'_>) -> Vec<Area> {
     let granted = layers.granted(facts, Standing::of(facts).requires_resource_policy());
     let mut areas = granted.by_resource;
     areas.extend(granted.by_identity);

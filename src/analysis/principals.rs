@@ -1,12 +1,16 @@
 //! Who may do an action on a resource: every user and role that could be allowed.
 
+use std::collections::HashMap;
 use std::ptr;
 use std::sync::Arc;
 
+use foldhash::fast::FixedState;
 use jiff::Timestamp;
 
 use super::area::Area;
-use super::permissions::of_facts;
+use super::layers::Layers;
+use super::layers::alike::Likeness;
+use super::permissions::of_layers;
 use super::witness::{Witness, witness};
 use crate::compile::policy_set::speaks_of;
 use crate::compile::snapshot::{Entity, Policy, Snapshot};
@@ -26,8 +30,9 @@ pub struct PrincipalAccess {
     pub principal: String,
     /// Whether it hangs on anything that the question does not say.
     pub is_conditional: bool,
-    /// What it hangs on. Their actions and resources are those of the question.
-    pub areas: Vec<Area>,
+    /// What it hangs on. Their actions and resources are those of the question. Principals that no statement tells apart
+    /// share them.
+    pub areas: Arc<[Area]>,
 }
 
 /// A part of the list.
@@ -68,8 +73,11 @@ pub fn principals(
         at,
         work,
     };
-    let mut request = asked.request("*")?;
-    let (candidates, sessions) = asked.candidates(&request);
+    let mut asking = Asking {
+        request: asked.request("*")?,
+        known: HashMap::default(),
+    };
+    let (candidates, sessions) = asked.candidates(&asking.request);
     work.conclude()?;
     let mut left: Vec<&Entity> = candidates;
     left.retain(|entity| entity.arn.as_str() > after);
@@ -94,7 +102,7 @@ pub fn principals(
             let is_listed = last.is_some_and(|last| last.principal == entity.arn.as_str());
             if !is_listed {
                 page.principals
-                    .extend(asked.access(entity, &sessions, &mut request)?);
+                    .extend(asked.access(entity, &sessions, &mut asking)?);
             }
         }
     }
@@ -107,6 +115,21 @@ struct Asked<'q> {
     question: &'q Question<'q>,
     at: Timestamp,
     work: &'q Work,
+}
+
+/// What is kept from one principal to the next.
+struct Asking {
+    /// The question, whose principal changes.
+    request: Request,
+    /// The access of principals that the statements in play do not tell apart.
+    known: HashMap<Likeness, Option<Access>, FixedState>,
+}
+
+/// Under which conditions somebody is allowed.
+#[derive(Clone)]
+struct Access {
+    areas: Arc<[Area]>,
+    is_conditional: bool,
 }
 
 /// A session that a policy names, with its role.
@@ -189,7 +212,7 @@ impl<'q> Asked<'q> {
         &self,
         entity: &Entity,
         sessions: &[Named<'_>],
-        request: &mut Request,
+        asking: &mut Asking,
     ) -> Result<Option<PrincipalAccess>, RequestError> {
         let arn = &entity.arn;
         let mut names = vec![arn.as_str().to_owned()];
@@ -204,33 +227,32 @@ impl<'q> Asked<'q> {
             let own = sessions.iter().filter(|named| named.role.arn == *arn);
             names.extend(own.map(|named| named.session.clone()));
         }
-        let (mut is_conditional, mut areas) = (false, Vec::new());
+        let (mut is_conditional, mut areas) = (false, None);
         for name in &names {
-            match self.of_principal(name, request)? {
-                Some((found, hangs_on_it)) => {
-                    is_conditional |= hangs_on_it;
-                    if areas.is_empty() {
-                        areas = found;
-                    }
+            match self.of_principal(name, asking)? {
+                Some(access) => {
+                    is_conditional |= access.is_conditional;
+                    areas = areas.or(Some(access.areas));
                 }
                 None => is_conditional = true,
             }
         }
-        Ok((!areas.is_empty()).then(|| PrincipalAccess {
+        Ok(areas.map(|areas| PrincipalAccess {
             principal: arn.as_str().to_owned(),
             is_conditional,
             areas,
         }))
     }
 
-    /// Returns under which conditions a principal is allowed, and whether there are any; `None` if it never is.
+    /// Returns under which conditions a principal is allowed; `None` if it never is.
     ///
     /// PERF: the request is the same for all principals, and reading it takes as long as deciding it.
     fn of_principal(
         &self,
         principal: &str,
-        request: &mut Request,
-    ) -> Result<Option<(Vec<Area>, bool)>, RequestError> {
+        asking: &mut Asking,
+    ) -> Result<Option<Access>, RequestError> {
+        let Asking { request, known } = asking;
         let named = Principal::parse(principal);
         request.principal = named.map_err(|bad| RequestError::invalid("principal", bad.0))?;
         let facts = match Facts::find(self.snapshot, request, self.work) {
@@ -242,20 +264,37 @@ impl<'q> Asked<'q> {
             }
             Err(Early::Refused(error)) => return Err(error),
         };
-        let areas = of_facts(&facts, ANY_SESSION);
+        if facts.authorized_by_idp() == Some(Some(false)) {
+            return Ok(None); // T-25
+        }
+        let layers = Layers::of(&facts, ANY_SESSION);
         self.work.conclude()?;
-        let is_plain = |area: &Area| {
-            area.is_unconditional() && area.resources.is_none() && area.not_resources.is_empty()
-        };
-        let found = if areas.iter().any(is_plain) {
-            Some((areas, false))
-        } else {
-            match witness(&areas, &facts, ANY_SESSION) {
-                Witness::None => None,
-                Witness::Found | Witness::Unknown => Some((areas, true)),
-            }
-        };
+        // PERF: putting the layers together, and looking for values that they allow, take the most time.
+        let likeness = Likeness::of(&layers, &facts, ANY_SESSION);
+        if let Some(access) = likeness.as_ref().and_then(|likeness| known.get(likeness)) {
+            return Ok(access.clone());
+        }
+        let access = access(&layers, &facts);
         self.work.conclude()?;
-        Ok(found)
+        if let Some(likeness) = likeness {
+            known.insert(likeness, access.clone());
+        }
+        Ok(access)
     }
+}
+
+/// Returns under which conditions the caller of `facts` is allowed, for whom these policies are in play.
+fn access(layers: &Layers, facts: &Facts<'_>) -> Option<Access> {
+    let areas = of_layers(layers, facts);
+    let is_plain = |area: &Area| {
+        area.is_unconditional() && area.resources.is_none() && area.not_resources.is_empty()
+    };
+    let is_conditional = !areas.iter().any(is_plain);
+    if is_conditional && witness(&areas, facts, ANY_SESSION) == Witness::None {
+        return None;
+    }
+    Some(Access {
+        areas: areas.into(),
+        is_conditional,
+    })
 }

@@ -11,6 +11,8 @@ use tonic_types::StatusExt as _;
 
 use crate::support::{Server, allow, iamd, repository, user, write, write_by_rename};
 
+mod alike;
+
 const ALICE: &str = "arn:aws:iam::111122223333:user/support/alice";
 const ORDER: &str = "arn:app:orders:::order/1001/1";
 
