@@ -77,7 +77,7 @@ impl Eq for General {}
 /// An owned [`Piece`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OwnedPiece {
-    Text(Box<str>),
+    Text(SmolStr),
     AnyOne,
     AnyRun,
     Variable(Box<Variable>),
@@ -188,7 +188,7 @@ impl Template {
 
     /// Returns about how much memory it takes, including what it points to, in bytes.
     pub fn n_bytes(&self) -> usize {
-        let text = match self.text.len() {
+        let of_text = |text: &SmolStr| match text.len() {
             0..=23 => 0,
             n => allocated(n),
         };
@@ -196,7 +196,7 @@ impl Template {
             Shape::Exact | Shape::Affixes { .. } => 0,
             Shape::General(general) => {
                 let of_piece = |piece: &OwnedPiece| match piece {
-                    OwnedPiece::Text(text) => allocated(text.len()),
+                    OwnedPiece::Text(text) => of_text(text),
                     OwnedPiece::Variable(variable) => {
                         let default = variable.default.as_ref();
                         allocated(size_of::<Variable>())
@@ -216,7 +216,7 @@ impl Template {
                         .sum::<usize>()
             }
         };
-        size_of::<Self>() + text + shape
+        size_of::<Self>() + of_text(&self.text) + shape
     }
 
     /// Returns the parts, in order.

@@ -1,5 +1,8 @@
 //! Patterns of resources, and how far their wildcards reach.
 
+use std::hash::{Hash, Hasher};
+use std::sync::OnceLock;
+
 use super::automaton::{self, Glyph};
 use super::{OwnedPiece, Piece, Shape, Syntax, Template, Values, Variable, Variables, glob};
 use crate::language::text::Text;
@@ -15,13 +18,12 @@ pub enum Reach {
 }
 
 /// A pattern of resources: `*`, or an ARN whose fields may contain wildcards and variables (G-28, M-10 to M-20).
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug)]
 pub struct ResourcePattern {
-    /// The whole pattern, including `arn:`.
+    /// The whole pattern, including `arn:`. Everything else follows from it.
     pub(super) whole: Template,
-    /// The fields from the first one with a wildcard or variable on. They are kept only if some are compared one by
-    /// one, which is the case if there is a wildcard before the fifth colon.
-    moving_fields: Box<[Template]>,
+    /// Made when the pattern is first compared field by field. Most patterns of a large store never are.
+    moving_fields: OnceLock<Box<MovingFields>>,
     /// The pattern with `:*` at its end, for a short pattern that does not end in `*`.
     extended: Option<Box<Template>>,
     /// How many variables are before the fifth colon.
@@ -33,6 +35,10 @@ pub struct ResourcePattern {
     /// The kind of wildcards before the fifth colon.
     wildcards: Wildcards,
 }
+
+/// The fields of a pattern from the first one with a wildcard or variable on.
+#[derive(Clone, Debug)]
+struct MovingFields(Box<[Template]>);
 
 /// The requirements of a pattern without variables, in parts that an index can store side by side.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,6 +64,25 @@ pub enum Form<'p> {
     Infix(&'p str, &'p str, &'p str),
 }
 
+impl<'p> Form<'p> {
+    /// Returns the requirement of a text with wildcards and without variables, if it has one of the simple forms.
+    fn of(text: &'p str) -> Option<Self> {
+        if text.contains('?') {
+            return None;
+        }
+        let Some((prefix, rest)) = text.split_once('*') else {
+            return Some(Self::Exact(text));
+        };
+        let (middle, suffix) = rest.rsplit_once('*').unwrap_or(("", rest));
+        // `**` means the same as `*`.
+        match middle.trim_matches('*') {
+            "" => Some(Self::Affixes(prefix, suffix)),
+            infix if infix.contains('*') || prefix.is_empty() => None,
+            infix => Some(Self::Infix(prefix, infix, suffix)),
+        }
+    }
+}
+
 /// The wildcards in fields 2 to 5 of a pattern. Only for these does [`Reach`] make a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Wildcards {
@@ -71,6 +96,20 @@ enum Wildcards {
 
 /// The number of fields after `arn:` in a full ARN.
 const N_FIELDS: usize = 5;
+
+impl PartialEq for ResourcePattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.whole == other.whole
+    }
+}
+
+impl Eq for ResourcePattern {}
+
+impl Hash for ResourcePattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.whole.hash(state);
+    }
+}
 
 impl ResourcePattern {
     /// Parses a pattern. The caller checks where variables may be (V-3), with [`ResourcePattern::fields`].
@@ -106,10 +145,7 @@ impl ResourcePattern {
             n_literal_fields: count(n_literal_fields)?,
             n_confined_variables: u32::try_from(n_confined_variables)
                 .map_err(|_| Malformed::because("too many variables"))?,
-            moving_fields: match wildcards {
-                Wildcards::Nowhere => Box::default(),
-                _ => fields.into_iter().skip(n_literal_fields).collect(),
-            },
+            moving_fields: OnceLock::new(),
             wildcards,
             whole,
             extended,
@@ -123,7 +159,11 @@ impl ResourcePattern {
 
     /// Returns about how much memory it takes, including what it points to, in bytes.
     pub fn n_bytes(&self) -> usize {
-        let fields: usize = self.moving_fields.iter().map(Template::n_bytes).sum();
+        // They are counted whether they are made or not, because a question may make them at any time.
+        let fields = match self.wildcards {
+            Wildcards::Nowhere => 0,
+            _ => usize::from(self.n_fields - self.n_literal_fields) * size_of::<Template>(),
+        };
         let extended = self.extended.as_ref();
         size_of::<Self>() - size_of::<Template>()
             + self.whole.n_bytes()
@@ -240,11 +280,7 @@ impl ResourcePattern {
                 self.whole.form().map(Outline::Text)
             }
             (Reach::Narrow, Wildcards::AtEnds | Wildcards::Inside) => {
-                let asking = self
-                    .numbered_fields()
-                    .filter(|(_, field)| !field.is_everything());
-                let forms = asking.map(|(index, field)| Some((index, field.form()?)));
-                forms.collect::<Option<_>>().map(Outline::Fields)
+                self.forms_of_fields().map(Outline::Fields)
             }
             (Reach::Broad, Wildcards::Inside) => None,
         }
@@ -309,7 +345,10 @@ impl ResourcePattern {
         mut values: &[Text<'_>],
         meter: &impl Variables,
     ) -> bool {
-        self.numbered_fields().all(|(index, field)| {
+        let made = self.moving_fields.get_or_init(|| self.make_moving_fields());
+        let MovingFields(fields) = &**made;
+        let mut numbered = (1 + usize::from(self.n_literal_fields)..).zip(fields);
+        numbered.all(|(index, field)| {
             if field.is_everything() {
                 return true;
             }
@@ -323,9 +362,29 @@ impl ResourcePattern {
         })
     }
 
-    /// Returns the fields that are compared one by one, with their numbers as [`Arn::field`] counts them.
-    fn numbered_fields(&self) -> impl Iterator<Item = (usize, &Template)> {
-        (1 + usize::from(self.n_literal_fields)..).zip(&self.moving_fields)
+    #[cold]
+    fn make_moving_fields(&self) -> Box<MovingFields> {
+        let fields = self.fields().into_iter();
+        let moving = fields.skip(self.n_literal_fields.into());
+        Box::new(MovingFields(moving.collect()))
+    }
+
+    /// Returns the requirements of its fields in the NARROW reach, with the fields' numbers as [`Arn::field`] counts them.
+    /// Returns `None` if one of them has no simple form. The pattern has no variables.
+    ///
+    /// PERF: it reads the pattern's own text, because the rows of all statements of a set are made for its first question.
+    fn forms_of_fields(&self) -> Option<Vec<(usize, Form<'_>)>> {
+        let text = self.whole.as_str();
+        // A text with `${*}` is not what it stands for.
+        if text.contains('$') {
+            return None;
+        }
+        let fields = text.splitn(1 + N_FIELDS, ':').enumerate();
+        fields
+            .skip(1 + usize::from(self.n_literal_fields))
+            .filter(|(_, field)| *field != "*")
+            .map(|(index, field)| Some((index, Form::of(field)?)))
+            .collect()
     }
 
     /// Returns whether the resource is covered in the BROAD reach, where only some wildcards may cross: a `*` at the

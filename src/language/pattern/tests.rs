@@ -1,5 +1,6 @@
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test may fail by panicking"
 )]
@@ -422,5 +423,46 @@ fn what_an_index_may_rely_on_is_known() {
     ] {
         assert_eq!(pattern(text).longest_literal(), longest, "M-23: {text}");
         assert_eq!(pattern(text).exact(), exact, "M-23: {text}");
+    }
+}
+
+#[test]
+fn the_fields_of_a_pattern_have_simple_forms_or_none() {
+    use Form::{Affixes, Exact, Infix};
+    let fields = |text: &str| {
+        let pattern = ResourcePattern::parse(text, BOTH).unwrap();
+        match pattern.outline(Reach::Narrow) {
+            Some(Outline::Fields(fields)) => Some(format!("{fields:?}")),
+            None => None,
+            other => panic!("{text}: {other:?}"),
+        }
+    };
+    let are = |fields: &[(usize, Form<'_>)]| Some(format!("{fields:?}"));
+    assert_eq!(
+        fields("arn:aws:sqs:*:111122223333:queue/a*b"),
+        are(&[(4, Exact("111122223333")), (5, Affixes("queue/a", "b"))])
+    );
+    assert_eq!(
+        fields("arn:*:sqs:eu-*:1*2*3:a:b**"),
+        are(&[
+            (2, Exact("sqs")),
+            (3, Affixes("eu-", "")),
+            (4, Infix("1", "2", "3")),
+            (5, Affixes("a:b", "")),
+        ])
+    );
+    assert_eq!(
+        fields("arn:aws:sqs:*:**:a**b*"),
+        are(&[(4, Affixes("", "")), (5, Infix("a", "b", ""))])
+    );
+    for without in [
+        "arn:aws:sqs:*::a?",
+        "arn:aws:sqs:*::*a*",
+        "arn:aws:sqs:*::a*b*c*d",
+        // This stands for an asterisk.
+        "arn:aws:sqs:*::a${*}",
+        "arn:aws:sqs:*::${aws:username}",
+    ] {
+        assert_eq!(fields(without), None, "{without}");
     }
 }
