@@ -172,7 +172,7 @@ fn same_user(old: &User, new: &User) -> bool {
 
 /// Compares two groups. The users of a group share its policies, so only the contents of these policies may differ.
 fn same_group(old: &Group, new: &Group) -> bool {
-    let attached = |group: &Group| -> Vec<Box<str>> {
+    let attached = |group: &Group| -> Vec<Arc<str>> {
         group.attached.iter().map(|to| to.to.clone()).collect()
     };
     let inline = |group: &Group| -> Vec<Box<str>> {

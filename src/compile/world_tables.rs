@@ -17,9 +17,10 @@ use crate::language::document::{Effect, Extent, Listed, PolicyType, Statement};
 use crate::language::pattern::{ActionPattern, ResourcePattern, Syntax};
 use crate::name::AccountId;
 use crate::world::World;
-use crate::world::entity::{Reference, ResourcePolicy};
+use crate::world::entity::ResourcePolicy;
 use crate::world::organization::{
-    ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
+    ControlAttachments, ControlPolicy, ControlReference, FULL_AWS_ACCESS, Organization,
+    OrganizationalUnit,
 };
 
 /// Makes the tables of `world`. Rows that are the same in `before` are reused.
@@ -141,7 +142,7 @@ impl Controls {
         let mut find = |policies: &HashMap<String, Arc<Policy>>, names: &[_]| {
             let policies = names
                 .iter()
-                .filter_map(|name: &Reference| policies.get(&*name.to).cloned())
+                .filter_map(|name: &ControlReference| policies.get(&*name.to).cloned())
                 .collect();
             making.set_unless_empty(policies)
         };

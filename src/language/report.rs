@@ -123,17 +123,19 @@ impl<'t> Report<'t> {
 
     /// Returns where the value at `span` begins, as [`Report::location`] gives it, and where it ends.
     pub fn extent(&self, span: &Range<usize>) -> Extent {
-        let at = |offset: usize| {
-            let (line, column) = match &self.place {
-                Base::File(_) => self.line_and_column(offset),
-                Base::Embedded(outer) => (outer.line, outer.column),
-            };
-            Position { line, column }
-        };
         Extent {
-            start: at(span.start),
-            end: at(span.end.saturating_sub(1)),
+            start: self.position(span.start),
+            end: self.position(span.end.saturating_sub(1)),
         }
+    }
+
+    /// Returns the position of the character at `offset`, as [`Report::location`] gives it.
+    pub fn position(&self, offset: usize) -> Position {
+        let (line, column) = match &self.place {
+            Base::File(_) => self.line_and_column(offset),
+            Base::Embedded(outer) => (outer.line, outer.column),
+        };
+        Position { line, column }
     }
 
     fn line_and_column(&self, offset: usize) -> (u32, u32) {

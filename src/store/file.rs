@@ -3,7 +3,7 @@
 //! ```text
 //! File ─┬─ Seen ─┬─ Content ─┬─ path
 //!       │        │           └─ digest      identifies the content
-//!       │        └─ stamp                   only if every later change must give another stamp
+//!       │        └─ stamp                   only if every later change must give another stamp; the listing keeps it
 //!       └─ text                             is dropped once it is parsed
 //! ```
 

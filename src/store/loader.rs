@@ -17,7 +17,6 @@ use super::keep::Keeper;
 use super::place::{Kind, Place};
 use super::read::{self, Files, Known};
 use super::shape::{self, Memory, Parsed, Shaped};
-use super::stamp::Stamp;
 use super::survey::{Listing, Survey};
 use super::{Loaded, Refused, Took, WithTexts};
 use crate::compile::incremental::{Compiler, Edit};
@@ -176,9 +175,9 @@ impl Loader {
     /// Reads what differs from what is remembered.
     pub(super) fn scan(&self, source: Source<'_>, first: Option<Survey>, trust: Trust) -> Scan {
         let begun = Instant::now();
-        let unread = |path: &str, stamp: &Stamp| match trust {
-            Trust::Stamps => self.memory.unread(path, stamp),
-            Trust::Nothing => None,
+        let unread = |path: &str, has_same_stamp| match trust {
+            Trust::Stamps if has_same_stamp => self.memory.unread(path),
+            Trust::Stamps | Trust::Nothing => None,
         };
         let Files {
             mut read,
@@ -265,8 +264,10 @@ impl Loader {
 
     fn made(&mut self, mut scan: Scan, source: Source<'_>) -> Result<Loaded, Refused> {
         let begun = Instant::now();
-        // The state is taken out while it is changed, so that nothing builds on half of it if this function panics.
+        // The state is taken out while it is changed, so that nothing builds on half of it if this function panics. The
+        // stamps of the last look would say that the memory holds what was read then.
         let good = self.good.take();
+        self.seen.listing = Listing::default();
         let mut parsed = Vec::new();
         if let (Some(good), Some(changed)) = (good, self.changed_alone(&scan)) {
             parsed = shape::read_all(changed, self.memory.owners());
@@ -370,7 +371,7 @@ impl Loader {
         let mut edits = Vec::with_capacity(fresh.len());
         for (file, new) in fresh {
             let old = self.memory.fragment(&file.path)?;
-            if !new.is_good() || !old.aws_managed.is_empty() || !new.aws_managed.is_empty() {
+            if !new.is_good() || !old.aws_managed().is_empty() || !new.aws_managed().is_empty() {
                 return None;
             }
             edits.push(Edit {
@@ -381,12 +382,12 @@ impl Loader {
         let (snapshot, of_references) = self.compiler.patch(&edits, origin.revision.clone()?)?;
         for (file, new) in fresh {
             let old = self.memory.fragment(&file.path)?;
-            good.n_statements = good.n_statements - old.n_statements + new.n_statements;
+            good.n_statements = good.n_statements - old.n_statements() + new.n_statements();
         }
         good.findings = findings_after(good.findings, fresh, of_references);
         let n_statements = good.n_statements;
         for (file, new) in fresh {
-            self.memory.keep(file, Arc::clone(new));
+            self.memory.keep(file, new.clone());
         }
         for file in read {
             self.memory.looks(file);
@@ -422,7 +423,7 @@ fn findings_after(
     findings.extend(
         fresh
             .iter()
-            .flat_map(|(_, new)| new.findings.iter().cloned()),
+            .flat_map(|(_, new)| new.findings().iter().cloned()),
     );
     findings.extend(of_references);
     findings.sort();

@@ -24,7 +24,6 @@ use super::busy;
 use super::file::{Content, File, ReadError, Seen, unreadable};
 use super::place::Place;
 use super::progress::Progress;
-use super::stamp::Stamp;
 use super::survey::{Listed, Listing, Survey, WHOLE_STORE};
 use super::walk;
 use crate::config::{MAX_STORE_BYTES, MAX_TRIES};
@@ -67,14 +66,14 @@ impl Files {
     }
 }
 
-/// Returns the known content of a file that need not be read, because it still has the stamp that it had when it was
-/// last read.
-pub type Unread<'u> = &'u dyn Fn(&str, &Stamp) -> Option<Content>;
+/// Returns the known content of a file that need not be read, given its path and whether it has the stamp that it had at
+/// the last look.
+pub type Unread<'u> = &'u dyn Fn(&str, bool) -> Option<Content>;
 
 /// The files that need not be read.
 #[derive(Clone, Copy)]
 pub struct Known<'k> {
-    /// The last listing. Files in its settled folders are not read.
+    /// The last listing. Files in its settled folders are not read, and its stamps are those of the last look.
     pub last: &'k Listing,
     /// Decides about all other files.
     pub unread: Unread<'k>,
@@ -160,9 +159,15 @@ fn read_all(survey: &Survey, known: Known<'_>, read: &[File]) -> Option<Files> {
             continue;
         }
         noted.is_settled = true;
+        let last = last.map_or(&[][..], |last| &last.listed.files);
+        let mut last = last.iter().peekable();
         for (path, stamp) in &folder.listed.files {
             progress.step();
-            if let Some(unread) = (known.unread)(path, stamp) {
+            // Both lists are sorted by path.
+            while last.next_if(|(other, _)| other < path).is_some() {}
+            let before = last.next_if(|(other, _)| other == path);
+            let has_same_stamp = before.is_some_and(|(_, before)| before == stamp);
+            if let Some(unread) = (known.unread)(path, has_same_stamp) {
                 files.unread.push(unread);
                 continue;
             }

@@ -8,14 +8,24 @@ use cap_std::fs::{Metadata, MetadataExt};
 /// read may be changed again and keep its stamp.
 const STAMP_GRAIN: Duration = Duration::from_secs(2);
 
-/// The metadata that shows whether a file or folder has changed, without reading it.
+const NANOSECONDS: i64 = 1_000_000_000;
+
+/// The metadata that shows whether a file or folder has changed, without reading it. There is one for each file of a
+/// store, so it is small: times are numbers of nanoseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
     inode: u64,
     n_bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    modified: i64,
+    changed: i64,
+}
+
+/// Returns a time in nanoseconds since 1970. A time after 2262 is the last one that there is. As it lies in the future, it
+/// never counts as settled.
+fn time(seconds: i64, nanoseconds: i64) -> i64 {
+    let seconds = seconds.saturating_mul(NANOSECONDS);
+    seconds.saturating_add(nanoseconds)
 }
 
 impl Stamp {
@@ -25,8 +35,8 @@ impl Stamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             n_bytes: metadata.size(),
-            modified: (metadata.mtime(), metadata.mtime_nsec()),
-            changed: (metadata.ctime(), metadata.ctime_nsec()),
+            modified: time(metadata.mtime(), metadata.mtime_nsec()),
+            changed: time(metadata.ctime(), metadata.ctime_nsec()),
         }
     }
 
@@ -40,8 +50,8 @@ impl Stamp {
             device: stat.st_dev as u64,
             inode: stat.st_ino as u64,
             n_bytes: stat.st_size as u64,
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            modified: time(stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: time(stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         }
     }
 
@@ -62,12 +72,15 @@ impl Stamp {
 
     /// Returns the time of the last change, in seconds and nanoseconds since 1970.
     pub(super) fn changed(&self) -> (i64, i64) {
-        self.changed
+        (
+            self.changed.div_euclid(NANOSECONDS),
+            self.changed.rem_euclid(NANOSECONDS),
+        )
     }
 
     /// Returns the time of the last change, since 1970, by the clock of the file system.
     pub fn changed_at(&self) -> Duration {
-        let (seconds, nanoseconds) = self.changed;
+        let (seconds, nanoseconds) = self.changed();
         Duration::new(
             u64::try_from(seconds).unwrap_or(0),
             u32::try_from(nanoseconds).unwrap_or(0),

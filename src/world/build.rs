@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
 
-use super::entity::{Account, Group, Identity, Reference, ResourcePolicy, Role, User};
+use super::entity::{Account, Group, Identity, Reference, References, ResourcePolicy, Role, User};
 use super::{Entities, World};
 use crate::language::document::{PolicyDocument, PrincipalEntry};
 use crate::language::finding::{Code, Finding, Location, did_you_mean};
@@ -333,7 +333,8 @@ impl<D: Directory> Check<'_, D> {
         let help = guess
             .flatten()
             .unwrap_or_else(|| "add the group, or remove the user from it".to_owned());
-        self.error(Code::DANGLING_REFERENCE, &group.at, message, Some(help));
+        let at = group.location(References::Groups, user);
+        self.error(Code::DANGLING_REFERENCE, &at, message, Some(help));
     }
 
     fn policies_exist(
@@ -345,11 +346,13 @@ impl<D: Directory> Check<'_, D> {
         self.at_most(10, attached.len(), "attached policies", owner);
         let attached = attached
             .iter()
-            .map(|reference| (reference, "attached policy"));
+            .map(|reference| (reference, References::Attached, "attached policy"));
         let boundary = boundary
             .into_iter()
-            .map(|reference| (reference, "permissions boundary"));
-        for (Reference { to, at }, what) in attached.chain(boundary) {
+            .map(|reference| (reference, References::Boundary, "permissions boundary"));
+        for (reference, member, what) in attached.chain(boundary) {
+            let Reference { to, .. } = reference;
+            let at = || reference.location(member, owner);
             let account = Arn::parse(to).ok().map(|arn| arn.account().to_owned());
             if let Some(account) = &account
                 && account != "aws"
@@ -360,11 +363,11 @@ impl<D: Directory> Check<'_, D> {
                     owner.arn
                 );
                 let help = "attach a policy of the same account, or one of AWS's own".to_owned();
-                self.error(Code::DANGLING_REFERENCE, at, message, Some(help));
+                self.error(Code::DANGLING_REFERENCE, &at(), message, Some(help));
             } else if !self.directory.has_policy(to) && !self.missing.may_be(to) {
                 let message = format!("the store has no {what} `{to}`");
                 let help = self.help_for_policy(to, account.as_deref());
-                self.error(Code::DANGLING_REFERENCE, at, message, Some(help));
+                self.error(Code::DANGLING_REFERENCE, &at(), message, Some(help));
             }
         }
     }

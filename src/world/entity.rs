@@ -1,5 +1,7 @@
 //! The entities of a store.
 
+use std::sync::Arc;
+
 use crate::language::document::PolicyDocument;
 use crate::language::finding::Location;
 use crate::language::pattern::ResourcePattern;
@@ -53,13 +55,52 @@ impl Identity {
     }
 }
 
-/// A reference to another entity of the store by its name or ARN.
+/// A reference of a user, group or role to another entity of the store. Large stores have several of them for each user,
+/// so its place is kept as numbers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
-    /// A policy's ARN or a group's name.
-    pub to: Box<str>,
-    /// The location of the reference.
-    pub at: Location,
+    /// A policy's ARN or a group's name. References to one entity share it.
+    pub to: Arc<str>,
+    /// The line of the reference in the file of its owner, from 1.
+    pub line: u32,
+    /// The column in Unicode scalar values, from 1.
+    pub column: u32,
+    /// Its position in the list that holds it, from 0.
+    pub index: u32,
+}
+
+/// The member of a user, group or role that holds references.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum References {
+    /// `GroupList`: names of groups.
+    Groups,
+    /// `AttachedManagedPolicies`: ARNs of policies.
+    Attached,
+    /// `PermissionsBoundary`: the ARN of one policy.
+    Boundary,
+}
+
+impl Reference {
+    /// Returns the location of a reference that is in this member of `owner`.
+    pub fn location(&self, member: References, owner: &Identity) -> Location {
+        let Identity { at, .. } = owner;
+        let (above, index) = (&at.pointer, self.index);
+        Location {
+            file: Arc::clone(&at.file),
+            line: self.line,
+            column: self.column,
+            pointer: match member {
+                References::Groups => format!("{above}/GroupList/{index}"),
+                References::Attached => {
+                    format!("{above}/AttachedManagedPolicies/{index}/PolicyArn")
+                }
+                References::Boundary => {
+                    format!("{above}/PermissionsBoundary/PermissionsBoundaryArn")
+                }
+            }
+            .into(),
+        }
+    }
 }
 
 /// A policy embedded in its entity.

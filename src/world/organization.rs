@@ -1,6 +1,5 @@
 //! An organization: a tree of units and accounts with the control policies attached to each node.
 
-use super::entity::Reference;
 use crate::language::document::PolicyDocument;
 use crate::language::finding::Location;
 use crate::name::AccountId;
@@ -52,9 +51,18 @@ pub struct MemberAccount {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ControlAttachments {
     /// Names of SCPs.
-    pub service_control: Vec<Reference>,
+    pub service_control: Vec<ControlReference>,
     /// Names of RCPs, without the built-in one that is always in force (E-26).
-    pub resource_control: Vec<Reference>,
+    pub resource_control: Vec<ControlReference>,
+}
+
+/// A reference of a node to a control policy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ControlReference {
+    /// The name of a file, or of a built-in policy.
+    pub to: Box<str>,
+    /// The location of the reference.
+    pub at: Location,
 }
 
 /// An SCP or an RCP.

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::Reading;
 use super::members::{Given, Members, string};
-use crate::language::document::PolicyType;
+use crate::language::document::{PolicyType, Position};
 use crate::language::finding::Code;
 use crate::language::json::{Node, Value};
 use crate::language::parse;
@@ -75,12 +75,9 @@ pub fn user(node: &Node<'_>, reading: &mut Reading<'_, '_>) -> Option<User> {
     let identity = identity(&USER, &members, reading);
     let report = &mut *reading.report;
     let mut groups = Vec::new();
-    for node in members.list("GroupList", report) {
+    for (index, node) in (0..).zip(members.list("GroupList", report)) {
         if let Some(name) = string(node, "GroupList", report) {
-            groups.push(Reference {
-                to: name.into(),
-                at: report.location(&node.span),
-            });
+            groups.push(reference(name, index, node, report));
         }
     }
     let attached = attached(&members, report);
@@ -434,10 +431,21 @@ fn is_path(path: &str) -> bool {
     path.starts_with('/') && path.ends_with('/') && path.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
+/// Returns the reference to `to` at `node`, which is in the element of this index.
+fn reference(to: &str, index: u32, node: &Node<'_>, report: &Report<'_>) -> Reference {
+    let Position { line, column } = report.position(node.span.start);
+    Reference {
+        to: to.into(),
+        line,
+        column,
+        index,
+    }
+}
+
 /// Reads `AttachedManagedPolicies`.
 fn attached(members: &Members<'_, '_>, report: &mut Report<'_>) -> Box<[Reference]> {
     let mut references = Vec::new();
-    for node in members.list("AttachedManagedPolicies", report) {
+    for (index, node) in (0..).zip(members.list("AttachedManagedPolicies", report)) {
         let what = "an attached policy";
         let Some(policy) = Members::of(node, what, &["PolicyName", "PolicyArn"], &[], report)
         else {
@@ -455,10 +463,7 @@ fn attached(members: &Members<'_, '_>, report: &mut Report<'_>) -> Box<[Referenc
                 .error(Code::CONTRADICTION, &arn_node.span, message)
                 .help("make both name the same policy, or remove `PolicyName`");
         }
-        references.push(Reference {
-            to: arn.into(),
-            at: report.location(&arn_node.span),
-        });
+        references.push(reference(arn, index, arn_node, report));
     }
     references.into()
 }
@@ -482,10 +487,7 @@ fn permissions_boundary(
             .help("write `Policy`, or remove `PermissionsBoundaryType`");
     }
     let (arn, node) = members.required_text("PermissionsBoundaryArn", what, report)?;
-    Some(Box::new(Reference {
-        to: arn.into(),
-        at: report.location(&node.span),
-    }))
+    Some(Box::new(reference(arn, 0, node, report)))
 }
 
 /// Reads the inline policies in `list`. Each name may occur once.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::names::Names;
 use super::owners::{self, Declared, TextNeeded};
 use super::{Fragment, Memory, Owners, count, fragment};
 use crate::language::finding::Finding;
@@ -33,7 +34,7 @@ pub struct Shaped {
 }
 
 /// A file and its contents.
-pub type Parsed = (Seen, Arc<Fragment>);
+pub type Parsed = (Seen, Fragment);
 
 /// Reads all files of a store. Errors of the files of `unread` have been reported already. Files of `files` that
 /// `memory` knows are taken from there, and the others are in `read`. Afterwards `memory` knows the good ones of
@@ -73,7 +74,7 @@ pub fn read_all(files: Vec<File>, owners: &Owners) -> Vec<Parsed> {
     let one = |File { seen, text }: File| {
         let said = fragment(&seen.path, &text, owners.of(&seen.path));
         progress.step();
-        (seen, Arc::new(said))
+        (seen, said)
     };
     // The system reads files to tell how many processors there are, which is not worth it for a few policies.
     let n_threads = match files.len() / MIN_FILES_PER_THREAD {
@@ -124,10 +125,12 @@ fn merge(
     shaped.missing.names.extend(declared.missing);
     memory.owners = declared.owners;
     let mut bad = HashMap::new();
-    for (file, said) in fresh {
+    let mut names = Names::default();
+    for (file, mut said) in fresh {
         if Place::of(&file.path).kind == Kind::Account {
             continue;
         }
+        said.share(&mut names);
         if said.is_good() {
             memory.keep(&file, said);
         } else {
@@ -156,9 +159,9 @@ fn merge(
 
 impl Shaped {
     fn add(&mut self, said: &Fragment, aws_managed: &mut BTreeMap<String, ContentDigest>) {
-        self.entities.extend(said.entities.iter().cloned());
-        self.n_statements += said.n_statements;
-        for (policy, says) in &*said.aws_managed {
+        self.entities.extend(said.entities().iter().cloned());
+        self.n_statements += said.n_statements();
+        for (policy, says) in said.aws_managed() {
             let arn = policy.identity.arn.as_str();
             match aws_managed.get(arn) {
                 // Every dump has its own copy of the AWS-managed policies.
@@ -170,8 +173,8 @@ impl Shaped {
             let policy = Arc::clone(policy);
             self.entities.managed_policies.push(policy);
         }
-        self.findings.extend(said.findings.iter().cloned());
-        if let Some(missing) = &said.missing {
+        self.findings.extend(said.findings().iter().cloned());
+        if let Some(missing) = said.missing() {
             self.missing.names.extend(missing.names.iter().cloned());
             self.missing.anything |= missing.anything;
         }

@@ -13,7 +13,6 @@ use super::Fragment;
 use super::owners::{Declaration, Owners};
 use crate::store::contents::Contents;
 use crate::store::file::{Content, Seen};
-use crate::store::stamp::Stamp;
 
 /// The files of the last load that had no errors, found by their paths. The snapshot made from them shares their
 /// documents.
@@ -27,14 +26,17 @@ pub struct Memory {
 
 #[derive(Debug)]
 struct Remembered {
-    seen: Seen,
+    content: Content,
+    /// Whether every later change must give the file another stamp than the one it was read with, which the listing of
+    /// the last look has.
+    is_settled: bool,
     says: Says,
 }
 
 /// The contents of a file without errors.
 #[derive(Debug)]
 enum Says {
-    Entities(Arc<Fragment>),
+    Entities(Fragment),
     Account(Arc<Declaration>),
 }
 
@@ -49,15 +51,16 @@ impl Memory {
         self.files.len()
     }
 
-    /// Returns the content of the file at `path` without reading it. Returns `None` if its stamp has changed.
-    pub fn unread(&self, path: &str, stamp: &Stamp) -> Option<Content> {
-        let known = &self.find(path)?.seen;
-        (known.stamp == Some(*stamp)).then(|| known.content.clone())
+    /// Returns the content of the file at `path`, which has the same stamp as at the last look. Returns `None` if it may
+    /// have changed nevertheless.
+    pub fn unread(&self, path: &str) -> Option<Content> {
+        let known = self.find(path)?;
+        known.is_settled.then(|| known.content.clone())
     }
 
     /// Returns the content of the file at `path` when it last had no errors.
     pub fn known(&self, path: &str) -> Option<&Content> {
-        Some(&self.find(path)?.seen.content)
+        Some(&self.find(path)?.content)
     }
 
     /// Returns whether the file had no errors and had this content.
@@ -66,7 +69,7 @@ impl Memory {
     }
 
     /// Returns the contents of the file at `path`. The caller has checked that its bytes are the same.
-    pub fn fragment(&self, path: &str) -> Option<&Arc<Fragment>> {
+    pub fn fragment(&self, path: &str) -> Option<&Fragment> {
         match &self.find(path)?.says {
             Says::Entities(fragment) => Some(fragment),
             Says::Account(_) => None,
@@ -77,13 +80,13 @@ impl Memory {
     pub(super) fn declaration(&self, content: &Content) -> Option<&Arc<Declaration>> {
         let known = self.find(&content.path)?;
         match &known.says {
-            Says::Account(declaration) if known.seen.content == *content => Some(declaration),
+            Says::Account(declaration) if known.content == *content => Some(declaration),
             _ => None,
         }
     }
 
     /// Remembers the contents of `file`.
-    pub fn keep(&mut self, file: &Seen, fragment: Arc<Fragment>) {
+    pub fn keep(&mut self, file: &Seen, fragment: Fragment) {
         self.keep_as(file, Says::Entities(fragment));
     }
 
@@ -94,7 +97,8 @@ impl Memory {
 
     fn keep_as(&mut self, file: &Seen, says: Says) {
         let remembered = Remembered {
-            seen: file.clone(),
+            content: file.content.clone(),
+            is_settled: file.stamp.is_some(),
             says,
         };
         if let Some(known) = self.find_mut(&file.path) {
@@ -102,15 +106,15 @@ impl Memory {
             return;
         }
         let hasher = &self.hasher;
-        let hash = |known: &Remembered| hasher.hash_one(&*known.seen.path);
+        let hash = |known: &Remembered| hasher.hash_one(&*known.content.path);
         self.files
             .insert_unique(hash(&remembered), remembered, hash);
     }
 
-    /// Records the stamp of a file that was read again and has the same contents.
+    /// Records what the stamp of a file proves that was read again and has the same contents.
     pub fn looks(&mut self, file: &Seen) {
         if let Some(known) = self.find_mut(&file.path) {
-            known.seen.stamp = file.stamp;
+            known.is_settled = file.stamp.is_some();
         }
     }
 
@@ -119,7 +123,7 @@ impl Memory {
         let hash = self.hasher.hash_one(path);
         if let Ok(known) = self
             .files
-            .find_entry(hash, |known| *known.seen.path == *path)
+            .find_entry(hash, |known| *known.content.path == *path)
         {
             known.remove();
         }
@@ -129,16 +133,17 @@ impl Memory {
     pub(super) fn keep_only(&mut self, files: &Contents) {
         let present: HashSet<&str> = files.iter().map(|content| &*content.path).collect();
         self.files
-            .retain(|known| present.contains(&*known.seen.path));
+            .retain(|known| present.contains(&*known.content.path));
     }
 
     fn find(&self, path: &str) -> Option<&Remembered> {
         let hash = self.hasher.hash_one(path);
-        self.files.find(hash, |known| *known.seen.path == *path)
+        self.files.find(hash, |known| *known.content.path == *path)
     }
 
     fn find_mut(&mut self, path: &str) -> Option<&mut Remembered> {
         let hash = self.hasher.hash_one(path);
-        self.files.find_mut(hash, |known| *known.seen.path == *path)
+        self.files
+            .find_mut(hash, |known| *known.content.path == *path)
     }
 }

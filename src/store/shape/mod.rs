@@ -26,6 +26,7 @@ mod gather;
 mod lone;
 mod members;
 mod memory;
+mod names;
 mod organization;
 mod output;
 mod owners;
@@ -34,6 +35,7 @@ mod policy;
 pub use gather::{Parsed, Shaped, entities, read_all};
 use members::Members;
 pub use memory::Memory;
+use names::Names;
 pub use owners::{Owners, TextNeeded};
 
 pub use lone::{lone_document, lone_file};
@@ -88,31 +90,86 @@ impl Reading<'_, '_> {
 }
 
 /// The contents of one file, whatever the other files say. It is small, because there is one for each file of a store.
+/// Clones share the entities.
+#[derive(Clone, Debug)]
+pub enum Fragment {
+    /// One entity and nothing else, as in nearly every file. It is not an AWS-managed policy.
+    One(Entity),
+    /// Anything else.
+    More(Arc<More>),
+}
+
+/// The contents of a file that does not hold just one entity.
 #[derive(Debug)]
-pub struct Fragment {
+pub struct More {
     /// All entities that could be read, except for [`Self::aws_managed`].
-    pub entities: Box<[Entity]>,
+    entities: Box<[Entity]>,
     /// The AWS-managed policies, each with the digest of its document, because every dump has its own copy.
-    pub aws_managed: Box<[(Arc<ManagedPolicy>, ContentDigest)]>,
-    /// How many statements of `entities` are evaluated.
-    pub n_statements: usize,
+    aws_managed: Box<[(Arc<ManagedPolicy>, ContentDigest)]>,
     /// The entities that may exist in parts that could not be read. `None` if everything could be read.
-    pub missing: Option<Box<Missing>>,
+    missing: Option<Missing>,
     /// The findings about the file.
-    pub findings: Box<[Finding]>,
+    findings: Box<[Finding]>,
 }
 
 impl Fragment {
+    /// Returns all entities that could be read, except for the AWS-managed policies.
+    pub fn entities(&self) -> &[Entity] {
+        match self {
+            Self::One(entity) => std::slice::from_ref(entity),
+            Self::More(more) => &more.entities,
+        }
+    }
+
+    /// Returns the AWS-managed policies, each with the digest of its document.
+    pub fn aws_managed(&self) -> &[(Arc<ManagedPolicy>, ContentDigest)] {
+        self.more().map_or(&[][..], |more| &more.aws_managed)
+    }
+
+    /// Returns how many statements of the entities are evaluated.
+    pub fn n_statements(&self) -> usize {
+        self.entities().iter().map(count::of_entity).sum()
+    }
+
+    /// Returns the entities that may exist in parts that could not be read. `None` if everything could be read.
+    pub fn missing(&self) -> Option<&Missing> {
+        self.more()?.missing.as_ref()
+    }
+
+    /// Returns the findings about the file.
+    pub fn findings(&self) -> &[Finding] {
+        self.more().map_or(&[][..], |more| &more.findings)
+    }
+
     /// Returns the entities by kind.
     pub fn by_kind(&self) -> Entities {
         let mut by_kind = Entities::default();
-        by_kind.extend(self.entities.iter().cloned());
+        by_kind.extend(self.entities().iter().cloned());
         by_kind
+    }
+
+    /// Lets the references of its entities share their texts with those of other files.
+    fn share(&mut self, names: &mut Names) {
+        match self {
+            Self::One(entity) => names.share(entity),
+            Self::More(more) => {
+                let entities = Arc::get_mut(more).map(|more| &mut more.entities);
+                let entities = entities.into_iter().flat_map(|all| all.iter_mut());
+                entities.for_each(|entity| names.share(entity));
+            }
+        }
     }
 
     /// Returns whether the file on its own has no errors.
     pub fn is_good(&self) -> bool {
-        !self.findings.iter().any(Finding::is_error)
+        !self.findings().iter().any(Finding::is_error)
+    }
+
+    fn more(&self) -> Option<&More> {
+        match self {
+            Self::One(_) => None,
+            Self::More(more) => Some(more),
+        }
     }
 }
 
@@ -183,14 +240,25 @@ struct Reader {
 
 impl Reader {
     fn said(self, findings: Vec<Finding>) -> Fragment {
-        let is_missing = self.missing.anything || !self.missing.names.is_empty();
-        Fragment {
-            n_statements: self.entities.iter().map(count::of_entity).sum(),
-            entities: self.entities.into(),
-            aws_managed: self.aws_managed.into(),
-            missing: is_missing.then(|| Box::new(self.missing)),
-            findings: findings.into(),
+        let Self {
+            mut entities,
+            aws_managed,
+            missing,
+        } = self;
+        let is_missing = missing.anything || !missing.names.is_empty();
+        let is_one = entities.len() == 1 && aws_managed.is_empty() && findings.is_empty();
+        if is_one
+            && !is_missing
+            && let Some(entity) = entities.pop()
+        {
+            return Fragment::One(entity);
         }
+        Fragment::More(Arc::new(More {
+            entities: entities.into(),
+            aws_managed: aws_managed.into(),
+            missing: is_missing.then_some(missing),
+            findings: findings.into(),
+        }))
     }
 
     fn dump(&mut self, node: &Node<'_>, reading: &mut Reading<'_, '_>) {

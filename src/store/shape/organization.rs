@@ -6,9 +6,9 @@ use crate::language::finding::Code;
 use crate::language::json::Node;
 use crate::language::report::Report;
 use crate::name::AccountId;
-use crate::world::entity::Reference;
 use crate::world::organization::{
-    ControlAttachments, MemberAccount, Organization, OrganizationalUnit, RCP_FULL_AWS_ACCESS,
+    ControlAttachments, ControlReference, MemberAccount, Organization, OrganizationalUnit,
+    RCP_FULL_AWS_ACCESS,
 };
 
 const SCPS: &str = "ServiceControlPolicies";
@@ -147,7 +147,7 @@ fn names(
     list: &str,
     enabled: bool,
     report: &mut Report<'_>,
-) -> Vec<Reference> {
+) -> Vec<ControlReference> {
     if let (Some(node), false) = (members.get(list), enabled) {
         report
             .error(
@@ -164,7 +164,7 @@ fn names(
         let Some(name) = string(node, list, report) else {
             continue;
         };
-        references.push(Reference {
+        references.push(ControlReference {
             to: name.into(),
             at: report.location(&node.span),
         });

@@ -276,7 +276,7 @@ fn a_store_that_changes_each_time_it_is_read_is_given_up() {
     let root = shop(&[("users/ann.json", "{}"), ("users/bob.json", "{}")]);
     let n_asked = std::cell::Cell::new(0);
     // Each file changes again before it is read.
-    let unread = |path: &str, _: &Stamp| {
+    let unread = |path: &str, _: bool| {
         n_asked.set(n_asked.get() + 1);
         fs::write(root.path().join(path), " ".repeat(n_asked.get())).unwrap();
         None

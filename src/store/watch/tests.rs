@@ -258,7 +258,7 @@ fn pretend_another_content(reloader: &mut Reloader, file: &str) {
     seen.revision = Some(revision.clone());
     pretend_in_force(reloader, revision);
     let memory = reloader.loader.memory_mut();
-    let says = Arc::clone(memory.fragment(file).unwrap());
+    let says = memory.fragment(file).unwrap().clone();
     let stamp = Some(stamp);
     memory.keep(&Seen { content, stamp }, says);
 }

@@ -7,10 +7,9 @@ use super::Missing;
 use crate::language::finding::{Code, Finding, Location, did_you_mean};
 use crate::name::AccountId;
 use crate::world::Entities;
-use crate::world::entity::Reference;
 use crate::world::organization::{
-    ControlAttachments, ControlPolicy, FULL_AWS_ACCESS, Organization, OrganizationalUnit,
-    RCP_FULL_AWS_ACCESS,
+    ControlAttachments, ControlPolicy, ControlReference, FULL_AWS_ACCESS, Organization,
+    OrganizationalUnit, RCP_FULL_AWS_ACCESS,
 };
 
 /// Returns every account that the organization names.
@@ -175,8 +174,8 @@ impl Node<'_> {
         self.exist(&attached.resource_control, node, rcps);
     }
 
-    fn exist(&mut self, references: &[Reference], node: &str, known: &Known<'_>) {
-        for Reference { to, at } in references {
+    fn exist(&mut self, references: &[ControlReference], node: &str, known: &Known<'_>) {
+        for ControlReference { to, at } in references {
             if known.names.contains(&**to) || self.missing.may_be(to) {
                 continue;
             }
