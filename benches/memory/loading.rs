@@ -11,13 +11,16 @@ use crate::measure::{Figures, Options, anonymous_memory, head, memory, row};
 /// The argument that makes the benchmark load the store that follows and print the memory it takes.
 pub const FLAG: &str = "--load";
 
-/// Loads `store`, keeps it, and prints the anonymous memory of this process in bytes.
+/// Loads `store`, keeps it and what the next reload would need, as the server does, and prints the anonymous memory of
+/// this process in bytes.
 pub fn load_and_tell(store: &Path) -> anyhow::Result<()> {
-    let loaded = iamd::store::load(store)
+    let mut loader = iamd::store::Loader::new();
+    let loaded = loader
+        .load(store)
         .map_err(|refused| anyhow::anyhow!("{:?}", refused.findings.first()))?;
     ensure!(loaded.n_statements > 0, "an empty store");
     println!("{}", anonymous_memory()?);
-    std::hint::black_box(&loaded);
+    std::hint::black_box((&loaded, &loader));
     Ok(())
 }
 

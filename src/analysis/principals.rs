@@ -219,7 +219,7 @@ impl<'q> Asked<'q> {
         if entity.role.is_some() {
             // A statement may name sessions, or all but some (P-8), so a role is asked about as itself, as each session that
             // is named, and as one that no policy names.
-            let (partition, account, name) = (arn.partition(), arn.account(), &entity.name);
+            let (partition, account, name) = (arn.partition(), arn.account(), entity.name());
             names.push(format!(
                 "arn:{partition}:sts::{account}:assumed-role/{name}/{NAMED_NOWHERE}"
             ));

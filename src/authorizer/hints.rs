@@ -67,7 +67,7 @@ pub fn about_context(question: &Question<'_>) -> Vec<String> {
 }
 
 fn statements(snapshot: &Snapshot) -> impl Iterator<Item = &Statement> {
-    let policies = snapshot.sets().flat_map(|set| set.policies());
+    let policies = snapshot.policies();
     policies.flat_map(|policy| policy.statements.iter())
 }
 

@@ -17,8 +17,8 @@ pub struct Entity {
     /// The row of its account, if the entity can be a principal. It can be one if it is not disabled (E-3), and if its
     /// account is in its own partition and is not external.
     pub home: Option<AccountRow>,
-    /// Its friendly name.
-    pub name: Box<str>,
+    /// Where its friendly name begins in the ARN: see [`Entity::place_of_name`].
+    pub name_at: u32,
     /// Its unique id: `AIDA…` or `AROA…`.
     pub unique_id: Option<Box<str>>,
     /// Its inline and attached identity policies, including those of its groups (E-8).
@@ -33,6 +33,21 @@ pub struct Entity {
     pub disabled: bool,
     /// The fields that only roles have.
     pub role: Option<Role>,
+}
+
+impl Entity {
+    /// Returns the offset of the friendly name in the ARN of a user or role.
+    pub fn place_of_name(arn: &Arn) -> u32 {
+        let slash = arn.as_str().rfind('/');
+        // INVARIANT: a name comes from a file or a question, both of which are shorter than 4 GiB.
+        slash.map_or(0, |slash| u32::try_from(slash + 1).unwrap_or(0))
+    }
+
+    /// Returns its friendly name, which is the text after the last `/` of the ARN.
+    pub fn name(&self) -> &str {
+        let name = self.arn.as_str().get(self.name_at as usize..);
+        name.unwrap_or_default()
+    }
 }
 
 /// The share of a user's policies that comes from one group.

@@ -1,6 +1,6 @@
 //! Turns one entity of the world at a time into rows of the tables.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::accounts::{AccountRow, Accounts};
 use super::entity::{Entity, GroupShare, Role};
+use super::managed_policy::ManagedPolicy;
 use super::policies::{Policies, is_same};
 use super::policy::{Origin, OwnRows, Policy};
 use super::shared_sets::{SetId, SetsMaker};
@@ -20,8 +21,8 @@ use crate::name::{AccountId, hash_of};
 use crate::world::Entities;
 use crate::world::build::case;
 use crate::world::entity::{
-    Group, Identity, InlinePolicy, ManagedPolicy, Reference, ResourcePolicy, Role as WrittenRole,
-    User,
+    Group, Identity, InlinePolicy, ManagedPolicy as WrittenManagedPolicy, Reference,
+    ResourcePolicy, Role as WrittenRole, User,
 };
 use crate::world::organization::ControlPolicy;
 
@@ -35,6 +36,9 @@ pub(super) struct Tables {
     roles: Sharded<Arc<Entity>>,
     pub accounts: Arc<Accounts>,
     pub whole: Arc<Whole>,
+    managed: Sharded<Arc<ManagedPolicy>>,
+    /// Every origin of a policy, once.
+    origins: HashSet<Arc<Origin>, FixedState>,
     /// Maps the folded hash of each ARN and scope to the hash of one of them. It shows that no pattern misses one of
     /// them because of its case alone (M-16).
     spellings: HashMap<u64, u64, FixedState>,
@@ -58,6 +62,8 @@ impl Tables {
             roles: Sharded::for_rows(entities.roles.len()),
             accounts: Arc::default(),
             whole: Arc::default(),
+            managed: Sharded::for_rows(entities.managed_policies.len()),
+            origins: HashSet::default(),
             spellings: case::resources(entities)
                 .map(|text| (folded_hash(text), hash_of(text)))
                 .collect(),
@@ -73,6 +79,7 @@ impl Tables {
             roles: self.roles.clone(),
             accounts: Arc::clone(&self.accounts),
             whole: Arc::clone(&self.whole),
+            managed: self.managed.clone(),
             holders: Arc::default(),
             named_keys: Arc::default(),
         }
@@ -90,9 +97,29 @@ impl Tables {
         self.entities.find(hash_of(arn), is_it).is_some()
     }
 
+    /// Returns whether there is a managed policy with this ARN.
+    pub fn has_managed_policy(&self, arn: &str) -> bool {
+        self.managed_policy(arn).is_some()
+    }
+
+    fn managed_policy(&self, arn: &str) -> Option<&Arc<ManagedPolicy>> {
+        let is_it = |managed: &Arc<ManagedPolicy>| *managed.policy.name == *arn;
+        self.managed.find(hash_of(arn), is_it)
+    }
+
+    /// Returns the origin, shared by all policies that have the same one.
+    fn origin(&mut self, origin: Origin) -> Arc<Origin> {
+        if let Some(known) = self.origins.get(&origin) {
+            return Arc::clone(known);
+        }
+        let origin = Arc::new(origin);
+        self.origins.insert(Arc::clone(&origin));
+        origin
+    }
+
     /// Returns whether the account has a role of this name.
     pub fn has_role(&self, account: &AccountId, name: &str) -> bool {
-        let is_it = |role: &Arc<Entity>| *role.name == *name && role.account == *account;
+        let is_it = |role: &Arc<Entity>| role.name() == name && role.account == *account;
         let hash = hash_of(&(account.as_str(), name));
         self.roles.find(hash, is_it).is_some()
     }
@@ -164,54 +191,77 @@ impl Making<'_> {
         (!policies.is_empty()).then(|| self.set(policies))
     }
 
-    /// Adds a managed policy as a session policy, by its default version (G-36). Afterwards its other policy types
-    /// share the new contents.
-    pub fn managed(&mut self, policy: &ManagedPolicy) -> Option<Arc<Policy>> {
-        let version = policy.default_version()?;
+    /// Adds a managed policy, by its default version (G-36). Afterwards the boundary of the same ARN has the new contents
+    /// too.
+    pub fn managed(&mut self, policy: &WrittenManagedPolicy) {
+        let Some(version) = policy.default_version() else {
+            return;
+        };
         let identity = &policy.identity;
         let origin = Origin {
             is_managed: true,
             version: Some(version.id.clone()),
             ..Origin::of(&version.document)
         };
-        let session = self.policy(Policy {
-            name: identity.arn.as_str().into(),
-            policy_type: PolicyType::Session,
+        let origin = self.tables.origin(origin);
+        let policy_type = PolicyType::Identity;
+        let compiled = self.policy(Policy {
+            name: identity.arn.shared(),
+            policy_type,
             file: Arc::clone(&identity.at.file),
             statements: Arc::clone(&version.document.statements),
-            origin: Arc::new(origin),
+            origin,
             rows: OwnRows::default(),
         });
-        for part in [PolicyType::Identity, PolicyType::PermissionsBoundary] {
-            if self.tables.policies.find(part, &session.name).is_some() {
-                self.part(part, &session.name);
-            }
+        self.put_managed(ManagedPolicy::new(compiled, Tags::from(&policy.tags)));
+        let arn = identity.arn.as_str();
+        if self
+            .tables
+            .policies
+            .find(PolicyType::PermissionsBoundary, arn)
+            .is_some()
+        {
+            self.as_boundary(arn);
         }
-        Some(session)
     }
 
-    /// Returns the managed policy with this ARN as a policy of type `policy_type`.
-    fn part(&mut self, policy_type: PolicyType, arn: &str) -> Option<Arc<Policy>> {
-        let session = self.tables.policies.find(PolicyType::Session, arn)?;
-        let wanted = Policy {
-            name: Arc::clone(&session.name),
-            policy_type,
-            file: Arc::clone(&session.file),
-            statements: Arc::clone(&session.statements),
-            origin: Arc::clone(&session.origin),
-            rows: OwnRows::default(),
+    /// Replaces the managed policy with the same ARN, unless they are equal. Then the one that is there, or was in the
+    /// last snapshot, keeps its session policy.
+    fn put_managed(&mut self, row: ManagedPolicy) {
+        let arn = Arc::clone(&row.policy.name);
+        let is_same = |known: &&Arc<ManagedPolicy>| {
+            Arc::ptr_eq(&known.policy, &row.policy) && known.tags == row.tags
         };
-        Some(self.policy(wanted))
+        let known = self.tables.managed_policy(&arn).filter(is_same);
+        if known.is_some() {
+            return;
+        }
+        let before = self.before.and_then(|before| before.managed_policy(&arn));
+        let row = match before.filter(is_same) {
+            Some(before) => Arc::clone(before),
+            None => Arc::new(row),
+        };
+        let hash = |managed: &Arc<ManagedPolicy>| hash_of(&*managed.policy.name);
+        let is_it = |managed: &Arc<ManagedPolicy>| managed.policy.name == arn;
+        self.tables.managed.put(row, hash, is_it);
     }
 
     fn attached(&mut self, attached: &[Reference], to: &mut Vec<Arc<Policy>>) {
         for reference in attached {
-            to.extend(self.part(PolicyType::Identity, &reference.to));
+            let managed = self.tables.managed_policy(&reference.to);
+            to.extend(managed.map(|managed| Arc::clone(&managed.policy)));
         }
     }
 
+    /// Returns the managed policy with this ARN as a permissions boundary.
+    fn as_boundary(&mut self, arn: &str) -> Option<Arc<Policy>> {
+        let managed = self.tables.managed_policy(arn)?;
+        let wanted = managed.policy.as_type(PolicyType::PermissionsBoundary);
+        Some(self.policy(wanted))
+    }
+
     fn boundary(&mut self, reference: Option<&Reference>) -> Option<SetId> {
-        let policy = self.part(PolicyType::PermissionsBoundary, &reference?.to)?;
+        let policy = self.as_boundary(&reference?.to)?;
         Some(self.set(vec![policy]))
     }
 
@@ -222,12 +272,13 @@ impl Making<'_> {
         file: &Arc<str>,
         document: &PolicyDocument,
     ) -> Arc<Policy> {
+        let origin = self.tables.origin(Origin::of(document));
         self.policy(Policy {
             name: name.into(),
             policy_type,
             file: Arc::clone(file),
             statements: Arc::clone(&document.statements),
-            origin: Arc::new(Origin::of(document)),
+            origin,
             rows: OwnRows::default(),
         })
     }
@@ -302,7 +353,7 @@ impl Making<'_> {
             home: self.home(identity).filter(|_| !user.disabled),
             arn: identity.arn.clone(),
             account: identity.account.clone(),
-            name: identity.name().into(),
+            name_at: Entity::place_of_name(&identity.arn),
             unique_id: identity.unique_id.as_deref().map(Into::into),
             groups: shares.into(),
             identity: self.set_unless_empty(policies),
@@ -329,7 +380,7 @@ impl Making<'_> {
             home: self.home(identity).filter(|_| !role.disabled),
             arn: identity.arn.clone(),
             account: identity.account.clone(),
-            name: identity.name().into(),
+            name_at: Entity::place_of_name(&identity.arn),
             unique_id: identity.unique_id.as_deref().map(Into::into),
             groups: Box::default(),
             identity: self.set_unless_empty(policies),
@@ -357,7 +408,7 @@ impl Making<'_> {
     /// Replaces the entity with the same ARN by `entity`, unless they are equal.
     pub fn put(&mut self, entity: Entity) {
         let by_arn = |entity: &Arc<Entity>| entity.arn.fingerprint();
-        let by_name = |role: &Arc<Entity>| hash_of(&(role.account.as_str(), &*role.name));
+        let by_name = |role: &Arc<Entity>| hash_of(&(role.account.as_str(), role.name()));
         let entity = Arc::new(entity);
         let is_it = |other: &Arc<Entity>| other.arn == entity.arn;
         let known = self.tables.entities.find(by_arn(&entity), is_it);

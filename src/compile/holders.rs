@@ -87,9 +87,11 @@ impl Lists {
 }
 
 impl Holders {
-    /// Returns who holds the policies of `sets`, which are all sets of a snapshot in the order of their ids.
+    /// Returns who holds the policies of `sets`, which are all sets of a snapshot in the order of their ids. Nobody need
+    /// hold the policies of `managed`.
     pub(super) fn of<'s>(
         sets: impl Iterator<Item = &'s PolicySet>,
+        managed: impl Iterator<Item = &'s Arc<Policy>>,
         entities: impl Iterator<Item = &'s Arc<Entity>>,
     ) -> Self {
         let (mut all, mut pairs, mut n_sets) = (Vec::new(), Vec::new(), 0);
@@ -103,6 +105,12 @@ impl Holders {
                     u32::try_from(all.len() - 1).unwrap_or(u32::MAX)
                 });
                 pairs.push((at, id));
+            }
+        }
+        for policy in managed {
+            let address = Arc::as_ptr(&policy.statements).addr();
+            if !known.contains_key(&address) {
+                all.push(Arc::clone(policy));
             }
         }
         let sets = Lists::of(all.len(), &pairs);

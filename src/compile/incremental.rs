@@ -226,7 +226,7 @@ fn names_known(document: &PolicyDocument, tables: &Tables) -> bool {
 
 impl Directory for Tables {
     fn has_policy(&self, arn: &str) -> bool {
-        self.policies.find(PolicyType::Session, arn).is_some()
+        self.has_managed_policy(arn)
     }
 
     fn has_group(&self, account: &AccountId, name: &str) -> bool {

@@ -18,6 +18,7 @@ pub mod trie;
 mod entity;
 mod entity_rows;
 mod issuers;
+mod managed_policy;
 mod policies;
 mod policy;
 mod shared_sets;

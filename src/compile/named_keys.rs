@@ -8,7 +8,7 @@ use hashbrown::HashTable;
 use smol_str::SmolStr;
 
 use super::demand::keys_of;
-use super::policy_set::PolicySet;
+use super::policy::Policy;
 
 /// The context keys that any policy of a store names, in a condition or as a variable. A value that a caller gives for
 /// another key is read by no policy of the store.
@@ -16,11 +16,11 @@ use super::policy_set::PolicySet;
 pub struct NamedKeys(HashTable<SmolStr>);
 
 impl NamedKeys {
-    /// Collects the keys of these sets. The time grows with their statements: about 50 ns each.
-    pub(super) fn of<'s>(sets: impl Iterator<Item = &'s PolicySet>) -> Self {
+    /// Collects the keys of these policies. The time grows with their statements: about 50 ns each.
+    pub(super) fn of<'s>(policies: impl Iterator<Item = &'s Arc<Policy>>) -> Self {
         let mut seen = HashSet::with_hasher(FixedState::default());
         let mut keys = Self::default();
-        for policy in sets.flat_map(PolicySet::policies) {
+        for policy in policies {
             // The types of one managed policy share its statements.
             if !seen.insert(Arc::as_ptr(&policy.statements).addr()) {
                 continue;

@@ -16,7 +16,7 @@ pub struct Policy {
     pub file: Arc<str>,
     /// Its statements, in source order.
     pub statements: Arc<[Statement]>,
-    /// The other facts that explanations give about the policy (S-4). The types of one managed policy share it.
+    /// The other facts that explanations give about the policy (S-4). Policies with the same origin share it.
     pub origin: Arc<Origin>,
     /// Its statements in the form that the indexes read.
     pub rows: OwnRows,
@@ -26,6 +26,18 @@ impl Policy {
     /// Returns the rows of its statements, which are made at the first call.
     pub fn rows(&self) -> &Rows {
         self.rows.0.get_or_init(|| Rows::of(&self.statements))
+    }
+
+    /// Returns the same policy as one of another type.
+    pub(super) fn as_type(&self, policy_type: PolicyType) -> Self {
+        Self {
+            name: Arc::clone(&self.name),
+            policy_type,
+            file: Arc::clone(&self.file),
+            statements: Arc::clone(&self.statements),
+            origin: Arc::clone(&self.origin),
+            rows: OwnRows::default(),
+        }
     }
 }
 
@@ -42,7 +54,7 @@ impl OwnRows {
 }
 
 /// The origin of a policy.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Origin {
     /// Whether it is a managed policy. If not, it is embedded in its user, group, role, resource or session.
     pub is_managed: bool,

@@ -1,11 +1,8 @@
 //! The tables that the engine reads: which entities exist, which policies are attached to them, and which resources
 //! have policies.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
-
-use foldhash::fast::FixedState;
 
 use super::accounts::Accounts;
 use super::attachments::{Attachment, Attachments};
@@ -20,6 +17,7 @@ use crate::name::{AccountId, Arn, Resource, hash_of};
 
 pub use super::accounts::{Account, Membership};
 pub use super::entity::{Entity, GroupShare, Role};
+pub use super::managed_policy::ManagedPolicy;
 pub use super::policy::{Origin, OwnRows, Policy};
 pub use super::shared_sets::SetId;
 pub use super::tags::Tags;
@@ -58,6 +56,8 @@ pub struct Snapshot {
     pub(super) roles: Sharded<Arc<Entity>>,
     pub(super) accounts: Arc<Accounts>,
     pub(super) whole: Arc<Whole>,
+    /// The managed policies by ARN.
+    pub(super) managed: Sharded<Arc<ManagedPolicy>>,
     /// Who holds which policy, once something asked for it.
     pub(super) holders: Arc<OnceLock<Holders>>,
     /// The context keys that its policies name, once something asked for them.
@@ -69,21 +69,10 @@ pub struct Snapshot {
 pub struct Whole {
     /// The account of the store's root.
     pub root_account: Option<AccountId>,
-    /// The managed policies by ARN.
-    pub managed_policies: HashMap<Arc<str>, ManagedPolicy, FixedState>,
     /// The files of `resource-policies/`.
     pub attachments: Attachments,
     /// The folded host and path of each OIDC issuer that a trust policy names. No caller may set its claims (K-1).
     pub oidc_issuers: Issuers,
-}
-
-/// A managed policy on its own.
-#[derive(Debug)]
-pub struct ManagedPolicy {
-    /// The policy as a session policy, for sessions whose `policy_arns` name it.
-    pub session: SetId,
-    /// Its tags, for requests whose resource is the policy.
-    pub tags: Tags,
 }
 
 impl Snapshot {
@@ -139,7 +128,7 @@ impl Snapshot {
     /// more, but it is still a resource with tags.
     pub fn entity_tag(&self, arn: &Arn, folded: &str) -> Option<&str> {
         let of_entity = self.find(arn).map(|entity| &entity.tags);
-        let of_policy = || Some(&self.whole.managed_policies.get(arn.as_str())?.tags);
+        let of_policy = || Some(&self.managed_policy(arn.as_str())?.tags);
         of_entity.or_else(of_policy)?.get(folded)
     }
 
@@ -151,14 +140,16 @@ impl Snapshot {
 
     /// Returns the role of this name, even if it is disabled.
     pub(super) fn find_role(&self, account: &str, name: &str) -> Option<&Entity> {
-        let is_it = |role: &Arc<Entity>| *role.name == *name && role.account.as_str() == account;
+        let is_it = |role: &Arc<Entity>| role.name() == name && role.account.as_str() == account;
         let found = self.roles.find(hash_of(&(account, name)), is_it);
         found.map(|found| &**found)
     }
 
-    /// Returns the managed policy called `arn`, compiled as a session policy.
-    pub fn session_policy(&self, arn: &str) -> Option<SetId> {
-        Some(self.whole.managed_policies.get(arn)?.session)
+    /// Returns the managed policy called `arn`.
+    pub fn managed_policy(&self, arn: &str) -> Option<&ManagedPolicy> {
+        let is_it = |managed: &Arc<ManagedPolicy>| *managed.policy.name == *arn;
+        let found = self.managed.find(hash_of(arn), is_it);
+        found.map(|found| &**found)
     }
 
     /// Returns the set called `id`. Every id of a snapshot has one.
@@ -169,6 +160,12 @@ impl Snapshot {
     /// Iterates over all sets, in no order.
     pub fn sets(&self) -> impl Iterator<Item = &PolicySet> {
         self.sets.iter().map(|set| &**set)
+    }
+
+    /// Iterates over all policies, in no order. A policy in several sets is there several times.
+    pub fn policies(&self) -> impl Iterator<Item = &Arc<Policy>> {
+        let managed = self.managed.iter().map(|managed| &managed.policy);
+        self.sets().flat_map(PolicySet::policies).chain(managed)
     }
 
     /// Returns whether a trust policy names this OIDC issuer, `host/path` (K-1).
@@ -190,14 +187,16 @@ impl Snapshot {
     /// Returns who holds which policy. The first call takes a time that grows with the store: about a second for a
     /// million statements.
     pub fn holders(&self) -> &Holders {
-        let holders = || Holders::of(self.sets(), self.entities.iter());
+        let managed = self.managed.iter().map(|managed| &managed.policy);
+        let holders = || Holders::of(self.sets(), managed, self.entities.iter());
         self.holders.get_or_init(holders)
     }
 
     /// Returns the context keys that its policies name. The first call takes a time that grows with the store: about 50 ms
     /// for a million statements.
     pub fn named_keys(&self) -> &NamedKeys {
-        self.named_keys.get_or_init(|| NamedKeys::of(self.sets()))
+        self.named_keys
+            .get_or_init(|| NamedKeys::of(self.policies()))
     }
 
     /// Iterates over all files of resource policies, in their order.
@@ -222,6 +221,14 @@ impl Snapshot {
     /// Removes all sets.
     pub(crate) fn lose_sets(&mut self) {
         self.sets = Sets::default();
+        let lost = |managed: &Arc<ManagedPolicy>| Arc::new(managed.without_session());
+        let lost: Vec<_> = self.managed.iter().map(lost).collect();
+        let hash = |managed: &Arc<ManagedPolicy>| hash_of(&*managed.policy.name);
+        for row in lost {
+            let arn = Arc::clone(&row.policy.name);
+            let is_it = |managed: &Arc<ManagedPolicy>| managed.policy.name == arn;
+            self.managed.put(row, hash, is_it);
+        }
     }
 
     /// Removes the statements from all sets, although their tries still refer to them.

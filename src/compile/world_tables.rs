@@ -11,7 +11,7 @@ use super::entity_rows::{Making, Tables};
 use super::issuers::Issuers;
 use super::policy::{OwnRows, Policy};
 use super::shared_sets::SetId;
-use super::snapshot::{ManagedPolicy, Whole};
+use super::snapshot::Whole;
 use super::tags::Tags;
 use crate::language::document::{Effect, Extent, Listed, PolicyType, Statement};
 use crate::language::pattern::{ActionPattern, ResourcePattern, Syntax};
@@ -33,16 +33,8 @@ pub(super) fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> T
     };
     let mut accounts = accounts(world);
     // Managed policies come before groups and principals, which share them, and groups come before their users.
-    let mut managed_policies = HashMap::default();
     for policy in &entities.managed_policies {
-        if let Some(session) = making.managed(policy) {
-            let name = Arc::clone(&session.name);
-            let compiled = ManagedPolicy {
-                session: making.set(vec![session]),
-                tags: Tags::from(&policy.tags),
-            };
-            managed_policies.insert(name, compiled);
-        }
+        making.managed(policy);
     }
     if let Some(organization) = &entities.organization {
         let controls = Controls::of(
@@ -67,7 +59,6 @@ pub(super) fn tables(world: &World, empty: Tables, before: Option<&Tables>) -> T
     }
     tables.whole = Arc::new(Whole {
         root_account: world.root_account.clone(),
-        managed_policies,
         attachments,
         oidc_issuers: Issuers::of(world),
     });

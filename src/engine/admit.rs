@@ -22,7 +22,7 @@ pub(super) fn admit(snapshot: &Snapshot, request: &Request) -> Result<(), Reques
         _ => {}
     }
     for (index, arn) in request.session.policy_arns.iter().enumerate() {
-        if snapshot.session_policy(arn.as_str()).is_none() {
+        if snapshot.managed_policy(arn.as_str()).is_none() {
             let field = format!("session.policy_arns[{index}]");
             let message = format!("the store has no managed policy `{arn}`");
             return Err(RequestError::invalid(field, message));

@@ -40,7 +40,7 @@ impl<'a> Facts<'a> {
             },
             K::PrincipalType => self.principal_type(),
             K::Username => match (caller.principal, caller.entity) {
-                (Principal::User(_), Some(user)) => one(&user.name),
+                (Principal::User(_), Some(user)) => one(user.name()),
                 // Of an external user the ARN is all there is, and it ends in the name.
                 (Principal::User(arn), None) => Values::maybe(arn.resource().rsplit('/').next()),
                 _ => Values::Absent,

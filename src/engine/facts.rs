@@ -15,7 +15,7 @@ use crate::compile::attachments::Attachment;
 use crate::compile::oidc_issuer;
 use crate::compile::policy_set::PolicySet;
 use crate::compile::rows::Ends;
-use crate::compile::snapshot::{Account, Policy, Role, SetId, Snapshot};
+use crate::compile::snapshot::{Account, ManagedPolicy, Policy, Role, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Principal, Resource};
 
@@ -134,6 +134,20 @@ impl<'a> Facts<'a> {
             self.work.lose(Lost {
                 table: "sets of policies",
                 row: id.index(),
+            });
+        }
+        found
+    }
+
+    /// Returns the managed policy called `arn` as a session policy, the `index`-th of the session's. If there is none,
+    /// although the question was admitted, the question ends without an answer.
+    pub(super) fn session_policy(&self, index: usize, arn: &str) -> Option<&'a PolicySet> {
+        let managed = self.snapshot.managed_policy(arn);
+        let found = managed.and_then(ManagedPolicy::session);
+        if found.is_none() {
+            self.work.lose(Lost {
+                table: "sets of policies",
+                row: index,
             });
         }
         found

@@ -290,10 +290,11 @@ impl<'a> Plan<'a> {
             if !session.policies.is_empty() {
                 self.add(policy_type, Source::added(&session.policies));
             }
-            let managed = session.policy_arns.iter();
-            let managed = managed.filter_map(|arn| facts.snapshot.session_policy(arn.as_str()));
-            for set in managed.filter_map(|id| facts.set(id)) {
-                self.add(policy_type, Source::stored(set));
+            for (index, arn) in session.policy_arns.iter().enumerate() {
+                let set = facts.session_policy(index, arn.as_str());
+                if let Some(set) = set {
+                    self.add(policy_type, Source::stored(set));
+                }
             }
         }
         self.add_simulated(policy_type, facts);

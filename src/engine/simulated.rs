@@ -276,11 +276,10 @@ fn stand_in(principal: &Principal, parent: &str) -> Option<StandIn> {
         | Principal::Provider(_) => return None,
     };
     let account = AccountId::parse(arn.account()).ok()?;
-    let name = arn.resource().rsplit('/').next().unwrap_or_default();
     let entity = Entity {
         home: None,
         account: account.clone(),
-        name: name.into(),
+        name_at: Entity::place_of_name(&arn),
         unique_id: None,
         identity: None,
         groups: Box::default(),

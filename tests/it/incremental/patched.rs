@@ -229,6 +229,37 @@ fn an_edit_that_others_do_not_see_changes_a_few_tables_and_no_other_does() {
     }
 }
 
+/// A managed policy is compiled as a session policy when a session first names it, and not again until it changes.
+#[test]
+fn a_session_policy_is_kept_until_its_managed_policy_changes() {
+    let base = base();
+    let sessions = |snapshot: &Snapshot| {
+        ["one", "two"].map(|name| {
+            let arn = format!("arn:aws:iam::111122223333:policy/{name}");
+            let managed = snapshot.managed_policy(&arn).unwrap();
+            std::ptr::from_ref(managed.session().unwrap())
+        })
+    };
+    let mut loader = Loader::new();
+    let first = load(&mut loader, &texts(&base)).unwrap().snapshot;
+    let before = sessions(&first);
+    assert_eq!(sessions(&first), before, "each is made once");
+
+    let action = "/PolicyVersionList/0/Document/Statement/0/Action";
+    let changed = r#""orders:List""#;
+    let mut files = edited(&base, "managed-policies/one.json", action, changed);
+    let patched = load(&mut loader, &files).unwrap();
+    assert!(patched.is_patched);
+    let after = sessions(&patched.snapshot);
+    assert_ne!(after[0], before[0], "its document has changed");
+    assert_eq!(after[1], before[1], "nothing of it has changed");
+
+    files.insert("users/eve.json".to_owned(), "{}".to_owned());
+    let whole = load(&mut loader, &files).unwrap();
+    assert!(!whole.is_patched);
+    assert_eq!(sessions(&whole.snapshot), after);
+}
+
 /// Each list of policies that an entity has had is a set. It stays after no entity has it any more, until there are too
 /// many of them.
 #[test]
