@@ -1,11 +1,11 @@
 // A Go client: sends messages, one per line of standard input in Base64, and prints what comes back likewise.
 //
-// Usage: many TARGET BatchAuthorize|StreamAuthorize [CA [CERTIFICATE KEY]]
+// Usage: many TARGET BatchAuthorize|StreamAuthorize|ways [CA [CERTIFICATE KEY]]
 //
 // With the file of an authority it uses TLS, and with a certificate and its key mTLS.
 //
 // BatchAuthorize takes one message. StreamAuthorize sends all of them before it reads an answer, as far as flow control
-// lets it: one goroutine sends and another one reads, because a Send waits while nobody reads.
+// lets it: one goroutine sends and another one reads, because a Send waits while nobody reads. `ways` is in ways.go.
 package main
 
 import (
@@ -79,10 +79,6 @@ func run(target, method string, files []string) error {
 	if err != nil {
 		return err
 	}
-	messages, err := read(os.Stdin)
-	if err != nil {
-		return err
-	}
 	connection, err := grpc.NewClient(
 		target,
 		grpc.WithTransportCredentials(transport),
@@ -92,6 +88,13 @@ func run(target, method string, files []string) error {
 		return err
 	}
 	defer connection.Close()
+	if method == "ways" {
+		return askManyWays(connection)
+	}
+	messages, err := read(os.Stdin)
+	if err != nil {
+		return err
+	}
 	timeout, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if method == "BatchAuthorize" {
