@@ -16,6 +16,7 @@ use crate::support::{
 
 mod bounds;
 mod clients;
+mod cycles;
 mod descriptors;
 mod life;
 mod logs;

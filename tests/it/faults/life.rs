@@ -136,7 +136,7 @@ const REFUSED_STREAM: u32 = 7;
 
 /// Keeps `depth` calls in flight on one connection until the client sees that the server takes no more calls, `delay`
 /// after the server has said so. Returns the calls that the server took and did not answer.
-async fn lost_calls(
+pub async fn lost_calls(
     address: String,
     depth: usize,
     delay: Duration,

@@ -10,9 +10,10 @@ use rustls::pki_types::pem::PemObject as _;
 
 use super::authority::{Authority, Pair};
 use super::{Served, ask};
-use crate::support::{eventually, log_field, ready};
+use crate::support::{eventually, log_field, number_from_environment, ready};
 
-const N_ROTATIONS: usize = 20;
+/// How often the certificate changes, unless `IAMD_TEST_ROTATIONS` says otherwise.
+const N_ROTATIONS: u64 = 20;
 
 impl Served {
     /// Returns whether the server shows the certificate of `pair` to a new connection.
@@ -54,7 +55,7 @@ async fn no_question_fails_while_certificates_rotate() {
             }
         }));
     }
-    for rotation in 0..N_ROTATIONS {
+    for rotation in 0..number_from_environment("IAMD_TEST_ROTATIONS", N_ROTATIONS) {
         let before = n_asked.load(Ordering::Relaxed);
         let pair = served.authority.server();
         served.files.replace(&pair);
@@ -72,6 +73,7 @@ async fn no_question_fails_while_certificates_rotate() {
     for client in clients {
         client.await.unwrap();
     }
+    println!("{} questions", n_asked.load(Ordering::Relaxed));
 }
 
 #[tokio::test]
@@ -132,4 +134,40 @@ async fn a_new_authority_holds_for_new_connections_and_old_ones_go_on() {
     assert!(ask(&served.channel(Some(&of_old))).await.is_err());
     // It can only be the old connection, because this client would get no new one.
     assert_eq!(ask(&kept).await, Ok(pb::Decision::Allow));
+}
+
+/// Those who have lost their authority are gone once their connections are as old as they may be.
+#[tokio::test]
+async fn connections_of_an_authority_that_is_gone_end_by_their_age() {
+    let ages = [
+        "--max-connection-age",
+        "2s",
+        "--max-connection-age-grace",
+        "1s",
+    ];
+    let served = Served::start(true, &ages);
+    let (old, new) = (&served.authority, Authority::new("new"));
+    let of_old = old.client(&["client.example"]);
+    let of_new = new.client(&["client.example"]);
+    let kept = served.channel(Some(&of_old));
+    ready(&kept, &served.server).await;
+
+    fs::write(&served.files.client_ca, &new.pem).unwrap();
+    served.server.signal("HUP");
+    eventually("the new authority", async || {
+        ask(&served.channel(Some(&of_new))).await.ok()
+    })
+    .await;
+    assert!(ask(&served.channel(Some(&of_old))).await.is_err());
+    // It asks all the time, so nothing but its age can end it.
+    eventually("the end of the old connection", async || {
+        ask(&kept).await.is_err().then_some(())
+    })
+    .await;
+    served.wait_for_complaint("does not come from an authority in `tls_client_ca`");
+    for _ in 0..5 {
+        assert!(ask(&kept).await.is_err(), "it has come back");
+    }
+    let renewed = served.channel(Some(&of_new));
+    assert_eq!(ask(&renewed).await, Ok(pb::Decision::Allow));
 }
