@@ -92,6 +92,10 @@ pub const AUXILIARY_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest deadline that a client can set. The server keeps an unfinished question in memory until then.
 pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 
+/// How many bytes of a peer are worth one of the 128 units of a task's turn. So 32 KiB may be read before other connections have
+/// theirs, which is less than a millisecond of work even if they are frames of a few bytes.
+pub const BYTES_PER_UNIT: usize = 256;
+
 /// How long a call with many questions may work before it lets others go on. The question that it is at then is
 /// answered first, so a turn takes up to one decision longer.
 pub const TURN: Duration = Duration::from_micros(500);

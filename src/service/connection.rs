@@ -9,12 +9,13 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::coop::poll_proceed;
 use tokio::time::Sleep;
 
 use super::callers::{May, caller_at};
 use super::drain::{Drain, Entrance, OpenCalls};
 use super::socket::Socket;
-use crate::config::{FAREWELL_TO_IDLE, PREFACE_TIMEOUT};
+use crate::config::{BYTES_PER_UNIT, FAREWELL_TO_IDLE, PREFACE_TIMEOUT};
 
 /// An accepted connection. It counts towards the limit of connections until it is dropped.
 #[derive(Debug)]
@@ -109,6 +110,21 @@ impl Connection {
         timeout.as_mut().poll(cx).is_ready()
     }
 }
+
+/// Takes from the turn of this task what `n_bytes` that were read are worth. Once nothing is left of it, reading pauses until
+/// other connections of the thread had their turn.
+///
+/// Without this, a turn is 128 reads. So a peer that sends frames of a few bytes, which cost more than questions do, would keep the
+/// thread for many milliseconds.
+fn take_turn(n_bytes: usize, cx: &mut Context<'_>) {
+    for _ in 0..n_bytes / BYTES_PER_UNIT {
+        match poll_proceed(cx) {
+            Poll::Ready(unit) => unit.made_progress(),
+            Poll::Pending => return,
+        }
+    }
+}
+
 /// Returns whether an HTTP/2 frame in `bytes` resets a stream for this `reason`. `bytes` begins with a frame's head.
 fn has_reset(bytes: &[u8], reason: u32) -> bool {
     const RST_STREAM: u8 = 3;
@@ -137,6 +153,7 @@ impl AsyncRead for Connection {
         let n_bytes = buf.filled().len().saturating_sub(n_before);
         if n_bytes > 0 {
             self.farewell = None; // the bytes may begin a call
+            take_turn(n_bytes, cx);
         }
         match read {
             Poll::Pending if self.is_over(cx) => Poll::Ready(Ok(())), // no bytes: as if the peer had closed it
@@ -173,6 +190,7 @@ impl AsyncWrite for Connection {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+    use std::future::poll_fn;
     use std::time::Duration;
 
     use tokio::io::AsyncReadExt;
@@ -244,6 +262,39 @@ mod tests {
                 "its call is over"
             );
         }
+    }
+
+    /// However much a peer sends at once, the other connections of the thread have their turns in between.
+    #[tokio::test]
+    async fn what_a_peer_sends_is_read_in_turns() {
+        const N_SENT: usize = 128 * 1024;
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let socket = Socket::Unix(ours);
+        let mut connection = Connection::new(socket, May::Disclose, place, Arc::default());
+        let sent = theirs.try_write(&vec![b'x'; N_SENT]).unwrap();
+        let (mut n_read, mut most) = (0, 0);
+        let reading = poll_fn(|cx| {
+            let mut in_turn = 0;
+            let polled = loop {
+                let mut bytes = [0; 4096];
+                let mut bytes = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut connection).poll_read(cx, &mut bytes) {
+                    Poll::Ready(read) => read.unwrap(),
+                    Poll::Pending => break Poll::Pending,
+                }
+                in_turn += bytes.filled().len();
+                if n_read + in_turn == sent {
+                    break Poll::Ready(());
+                }
+            };
+            n_read += in_turn;
+            most = most.max(in_turn);
+            polled
+        });
+        reading.await;
+        assert!(sent > 4 * most, "{sent} in turns of up to {most}");
+        assert!(most <= 128 * BYTES_PER_UNIT, "{most}");
     }
 
     #[test]
