@@ -28,11 +28,12 @@ mod recent;
 mod repeats;
 mod replay;
 
-pub use calls::{Call, decided};
+pub use calls::{Call, decided, trace_id};
 pub use counters::{Counters, DecisionLogCounters, Histogram, Protocol, counters};
 pub use environment::Environment;
 pub use methods::RpcMethod;
 pub use metrics::{Metrics, Sources};
+pub use opentelemetry::trace::TraceId;
 pub use otlp::{Exporters, exported};
 pub use recent::Recent;
 

@@ -3,9 +3,10 @@
 use std::hint::black_box;
 
 use anyhow::{Context, ensure};
-use iamd::authorizer::{Asker, Authorizer, CallerFacts, Protocol};
+use iamd::authorizer::{Asker, Authorizer, CallerFacts};
 use iamd::service::batch::{BatchBounds, answer_batch};
 use iamd::service::{Encoded, pb};
+use iamd::telemetry::{Protocol, TraceId};
 use jiff::Timestamp;
 use pb::batch_authorize_result::Result as AnswerOrError;
 use prost::Message;
@@ -100,7 +101,7 @@ fn answered(
     let asker = Asker {
         protocol: Protocol::Grpc,
         caller: &caller,
-        trace_id: "",
+        trace_id: TraceId::INVALID,
     };
     let mut answers = Vec::new();
     let batch = black_box(batch).bytes();

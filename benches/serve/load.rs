@@ -84,9 +84,9 @@ impl Questions {
                 max_answer_bytes: 1 << 20,
             };
             let asker = iamd::authorizer::Asker {
-                protocol: iamd::authorizer::Protocol::Grpc,
+                protocol: iamd::telemetry::Protocol::Grpc,
                 caller: &caller,
-                trace_id: "",
+                trace_id: iamd::telemetry::TraceId::INVALID,
             };
             let mut answered = Vec::new();
             let answering = iamd::service::batch::answer_batch(

@@ -50,7 +50,7 @@ pub use hints::about_context;
 pub use limits::check_n_entries;
 use listing::Lister;
 pub use listing::{Access, Listed, Paging};
-pub use recorder::{Asker, CallerFacts, Protocol, Recorder};
+pub use recorder::{Asker, CallerFacts, Recorder};
 pub use refusal::{Refusal, RefusalKind};
 pub use simulation::{PairAnswer, Simulated, Simulation};
 
@@ -155,6 +155,11 @@ impl Authorizer {
     pub fn recorded_by(mut self, recorder: Arc<dyn Recorder>) -> Self {
         self.recorder = Some(recorder);
         self
+    }
+
+    /// Returns whether decisions are recorded.
+    pub fn is_recorded(&self) -> bool {
+        self.recorder.is_some()
     }
 
     /// Records an outcome for `asker`, and returns the id of its record; empty if there is none. A refusal means that the

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{Outcome, Refusal};
+use crate::telemetry::{Protocol, TraceId};
 
 /// A recorder keeps decisions before their answers leave.
 pub trait Recorder: Send + Sync {
@@ -18,24 +19,8 @@ pub struct Asker<'a> {
     pub protocol: Protocol,
     /// What is known of the connection.
     pub caller: &'a CallerFacts,
-    /// The id of the trace that the call belongs to, as 32 hexadecimal digits; empty if there is none.
-    pub trace_id: &'a str,
-}
-
-/// A protocol, by the name that the labels of metrics use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// `iamd.v1.AuthorizationService`.
-    Grpc,
-}
-
-impl Protocol {
-    /// Returns its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Grpc => "grpc",
-        }
-    }
+    /// The trace that the call belongs to; [`TraceId::INVALID`] if there is none.
+    pub trace_id: TraceId,
 }
 
 /// What is known of the other end of a connection, as a JSON object. It is written once for each connection, because

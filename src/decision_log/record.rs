@@ -17,6 +17,7 @@ use crate::authorizer::{Asker, Outcome, Question, SessionFacts, Value};
 use crate::config::{Config, MaskedField};
 use crate::engine::decision::{Decision, StatementRef};
 use crate::language::document::PolicyType;
+use crate::telemetry::TraceId;
 
 /// The version of the records. A reader must refuse records of a version that it does not know, and ignore members that
 /// it does not know.
@@ -122,8 +123,11 @@ pub(super) fn body(
         MaskedField::RequestId,
         question.request_id,
     );
-    member(out, "traceId", asker.trace_id);
-    member(out, "protocol", asker.protocol.name());
+    match asker.trace_id {
+        TraceId::INVALID => member(out, "traceId", ""),
+        trace_id => shown(out, format_args!(r#","traceId":"{trace_id}""#)),
+    }
+    member(out, "protocol", asker.protocol.label());
     raw(out, r#","caller":"#);
     raw(out, asker.caller.as_json());
     masked.text(out, "principal", MaskedField::Principal, question.principal);

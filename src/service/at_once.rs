@@ -15,17 +15,17 @@ use tonic::codegen::http::{HeaderMap, HeaderValue, Method, Request, Response, he
 use tonic::{Code, Status};
 
 use super::answer::answer;
+use super::asker::{asker, trace_of};
 use super::callers::May;
 use super::calls::client_timeout;
 use super::convert;
 use super::drain::OpenCalls;
-use super::grpc::asker;
 use super::messages::put_head;
 use super::relay::send_bytes;
 use super::wire::Scratch;
 use crate::authorizer::Authorizer;
 use crate::config::LONGEST_DEADLINE;
-use crate::telemetry::{self, counters};
+use crate::telemetry::{self, TraceId, counters};
 
 const PATH: &str = "/iamd.v1.AuthorizationService/Authorize";
 
@@ -175,7 +175,8 @@ impl AtOnce {
             let headers = HeaderExtractor(call.request.headers());
             let observed = telemetry::Call::begin(PATH, &headers);
             let entered = observed.enter();
-            let code = self.answer_question(question, deadline, call.respond);
+            let trace_id = trace_of(&self.authorizer, call.request.headers());
+            let code = self.answer_question(question, trace_id, deadline, call.respond);
             drop(entered);
             observed.end(code as usize);
             return None;
@@ -211,11 +212,12 @@ impl AtOnce {
     fn answer_question(
         &mut self,
         question: &[u8],
+        trace_id: TraceId,
         deadline: Duration,
         mut respond: SendResponse<Bytes>,
     ) -> Code {
         let (answers, scratch) = (&mut self.answers, &mut self.scratch);
-        let asker = asker(&self.calls.caller);
+        let asker = asker(&self.calls.caller, trace_id);
         answers.clear(); // a panic may have left a part of an answer
         let answered = catch_unwind(AssertUnwindSafe(|| {
             answer(

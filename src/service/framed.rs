@@ -17,14 +17,14 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tower_service::Service;
 
+use super::asker::{asker, trace_of};
 use super::batch::{BatchBounds, answer_batch};
 use super::calls::{IsLarge, Until};
 use super::convert;
 use super::drain::Entrance;
-use super::grpc::asker;
 use super::messages::{Messages, put_head, trailers};
 use super::stream::Answers;
-use crate::authorizer::{Authorizer, CallerFacts};
+use crate::authorizer::{Asker, Authorizer, CallerFacts};
 
 /// Answers `BatchAuthorize` and `StreamAuthorize`, and passes all other calls to `inner`.
 #[derive(Clone, Debug)]
@@ -62,16 +62,19 @@ where
             return Box::pin(ready(Ok(status.into_http())));
         }
         let caller = caller_of(&request);
+        let trace_id = trace_of(&self.authorizer, request.headers());
         if !is_batch {
             let end = Box::pin(end_of_stream(&request));
             let questions = Messages::of(request.into_body(), self.max_message_bytes);
-            let answers = Answers::new(Arc::clone(&self.authorizer), caller, questions, end);
+            let authorizer = Arc::clone(&self.authorizer);
+            let answers = Answers::new(authorizer, caller, trace_id, questions, end);
             return Box::pin(ready(Ok(response(Body::new(answers)))));
         }
         let messages = Messages::of(request.into_body(), self.max_message_bytes);
         let (authorizer, bounds) = (Arc::clone(&self.authorizer), self.batch);
         Box::pin(async move {
-            let answer = answer(&authorizer, messages, bounds, &caller).await;
+            let asker = asker(&caller, trace_id);
+            let answer = answer(&authorizer, messages, bounds, &asker).await;
             Ok(answer.unwrap_or_else(Status::into_http))
         })
     }
@@ -82,7 +85,7 @@ async fn answer(
     authorizer: &Authorizer,
     mut messages: Messages,
     bounds: BatchBounds,
-    caller: &CallerFacts,
+    asker: &Asker<'_>,
 ) -> Result<Response<Body>, Status> {
     let batch = poll_fn(|cx| messages.poll_next(cx)).await;
     let batch = batch.unwrap_or_else(|| Err(convert::undecodable()))?;
@@ -93,7 +96,7 @@ async fn answer(
     let mut answers = Vec::new();
     put_head(0, &mut answers);
     let n_head = answers.len();
-    answer_batch(authorizer, &batch, bounds, &asker(caller), &mut answers).await?;
+    answer_batch(authorizer, &batch, bounds, asker, &mut answers).await?;
     let n_bytes = answers.len().saturating_sub(n_head);
     put_head(n_bytes, &mut answers.as_mut_slice());
     let mut response = response(Body::new(One {

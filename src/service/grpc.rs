@@ -7,6 +7,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::answer_message;
+use super::asker::{asker, trace_of};
 use super::callers::May;
 use super::calls::Place;
 use super::drain::Entrance;
@@ -14,7 +15,7 @@ use super::encoded::Encoded;
 use super::pb::authorization_service_server::AuthorizationService;
 use super::status::{Reporter, RevisionWatch};
 use super::{convert, explain, interactive, lists, pb, simulate};
-use crate::authorizer::{Asker, Authorizer, CallerFacts, IsWanted, Protocol, Refusal};
+use crate::authorizer::{Authorizer, CallerFacts, IsWanted, Refusal};
 use crate::config::MAX_SIMULATIONS_AT_ONCE;
 
 /// The service: it passes each call's question to the authorizer.
@@ -33,7 +34,9 @@ impl AuthorizationService for Grpc {
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
         let caller = caller_of(&request);
-        answer_message(&self.authorizer, request.get_ref(), &asker(&caller)).map(Response::new)
+        let trace_id = trace_of(&self.authorizer, request.metadata().as_ref());
+        let asker = asker(&caller, trace_id);
+        answer_message(&self.authorizer, request.get_ref(), &asker).map(Response::new)
     }
 
     /// Is never called: the layer above answers the call (see `framed`).
@@ -177,15 +180,6 @@ fn caller_of<T>(request: &Request<T>) -> CallerFacts {
     entrance
         .map(|entrance| entrance.calls.caller.clone())
         .unwrap_or_default()
-}
-
-/// Returns who asks a question over gRPC.
-pub(super) fn asker(caller: &CallerFacts) -> Asker<'_> {
-    Asker {
-        protocol: Protocol::Grpc,
-        caller,
-        trace_id: "",
-    }
 }
 
 /// Returns the permits that the call already has. The thread that answers holds them until it ends.

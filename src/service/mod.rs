@@ -8,6 +8,7 @@
 //! The types generated from the protocol stay in this module.
 
 mod answer;
+mod asker;
 mod at_once;
 pub mod batch;
 mod bind;

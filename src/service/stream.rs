@@ -16,11 +16,12 @@ use tonic::codegen::Bytes;
 use tonic::{Code, Status};
 
 use super::answer::{Field, Questions, put_result};
+use super::asker::asker;
 use super::convert;
-use super::grpc::asker;
 use super::messages::{Messages, put_head, trailers};
 use super::wire::Scratch;
 use crate::authorizer::{Authorizer, CallerFacts, Refusal};
+use crate::telemetry::TraceId;
 
 /// The bytes of answers that are allocated together, and after which a frame is sent although more questions are there.
 const FRAME_BYTES: usize = 8 * 1024;
@@ -32,6 +33,7 @@ pub(super) type End = Pin<Box<dyn Future<Output = Status> + Send>>;
 pub(super) struct Answers {
     authorizer: Arc<Authorizer>,
     caller: CallerFacts,
+    trace_id: TraceId,
     questions: Messages,
     end: End,
     /// The memory of a question, which serves the next one.
@@ -49,12 +51,14 @@ impl Answers {
     pub(super) fn new(
         authorizer: Arc<Authorizer>,
         caller: CallerFacts,
+        trace_id: TraceId,
         questions: Messages,
         end: End,
     ) -> Self {
         Self {
             authorizer,
             caller,
+            trace_id,
             questions,
             end,
             scratch: Scratch::default(),
@@ -73,7 +77,7 @@ impl Answers {
             &self.authorizer,
             None,
             question,
-            &asker(&self.caller),
+            &asker(&self.caller, self.trace_id),
             &mut self.scratch,
             &mut self.answers,
             |n_bytes, answers| {

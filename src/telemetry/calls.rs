@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use opentelemetry::propagation::{Extractor, TextMapPropagator as _};
-use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, Tracer as _};
+use opentelemetry::trace::{SpanKind, Status, TraceContextExt as _, TraceId, Tracer as _};
 use opentelemetry::{Context, ContextGuard, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracer;
@@ -103,6 +103,19 @@ impl Tracing {
             .start_with_context(&self.tracer, &parent);
         parent.with_span(span).with_value(Decisions::default())
     }
+}
+
+/// Returns the trace of the call that this thread is at: that of its span if traces are exported, and otherwise the one that
+/// the caller names in the header `traceparent`. Returns [`TraceId::INVALID`] if there is none.
+pub fn trace_id(headers: &dyn Extractor) -> TraceId {
+    if TRACING.get().is_some() {
+        return Context::map_current(|context| context.span().span_context().trace_id());
+    }
+    if headers.get("traceparent").is_none() {
+        return TraceId::INVALID; // as most callers name none
+    }
+    let named = TraceContextPropagator::new().extract_with_context(&Context::new(), headers);
+    named.span().span_context().trace_id()
 }
 
 fn end_span(context: &Context, code: usize) {

@@ -41,6 +41,12 @@ impl Protocol {
         (Self::Http, "http"),
         (Self::Api, "api"),
     ];
+
+    /// Returns its label.
+    pub fn label(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(protocol, _)| *protocol == self);
+        found.map_or("", |(_, label)| label)
+    }
 }
 
 /// The upper bounds of the durations of decisions, in nanoseconds: from 1 µs to 100 ms. A last bucket has no bound.

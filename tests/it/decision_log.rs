@@ -8,13 +8,14 @@ use iamd::service::pb;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Client, Server, ann_asks, eventually, store_allowing};
+use crate::support::{Client, Server, ann_asks, eventually, iamd, store_allowing};
 
 mod failures;
 mod killed;
 mod past;
 mod records;
 mod schema;
+mod traces;
 
 const GET: &str = "orders:Get";
 const REFUND: &str = "orders:Refund";
@@ -30,6 +31,11 @@ struct Logged {
 impl Logged {
     /// Starts a server in this mode for a store in which ann may do [`GET`].
     async fn start(mode: &str, options: &[&str]) -> Self {
+        Self::start_in(mode, options, &[]).await
+    }
+
+    /// Starts it with these variables, too.
+    async fn start_in(mode: &str, options: &[&str], variables: &[(&str, &str)]) -> Self {
         let (store, folder) = (store_allowing(GET), TempDir::new().unwrap());
         let log = folder.path().join("decisions.jsonl");
         let own = [
@@ -40,7 +46,10 @@ impl Logged {
             "--decision-log-file",
             log.to_str().unwrap(),
         ];
-        let server = Server::start_with(store.path(), &[&own[..], options].concat());
+        let mut command = iamd(["serve", "--store"]);
+        command.arg(store.path()).args(own).args(options);
+        command.envs(variables.iter().copied());
+        let server = Server::spawn(command);
         let client = server.client().await;
         Self {
             store,

@@ -12,7 +12,7 @@ mod export;
 mod logs;
 mod metrics;
 mod pages;
-mod receiver;
+pub mod receiver;
 
 /// An answer over HTTP.
 #[derive(Debug)]

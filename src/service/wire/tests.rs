@@ -14,11 +14,12 @@ use prost_types::{ListValue, Struct, Value as WireValue};
 use tonic::Status;
 
 use super::*;
-use crate::authorizer::{Asker, Authorizer, CallerFacts, Protocol};
+use crate::authorizer::{Asker, Authorizer, CallerFacts};
 use crate::config::Limits;
 use crate::service::answer::{answer, answer_message};
 use crate::service::{convert, pb};
 use crate::store::Loader;
+use crate::telemetry::{Protocol, TraceId};
 
 /// Returns an authorizer of the example store.
 fn authorizer() -> Authorizer {
@@ -31,7 +32,7 @@ fn asker() -> Asker<'static> {
     Asker {
         protocol: Protocol::Grpc,
         caller: &NOBODY,
-        trace_id: "",
+        trace_id: TraceId::INVALID,
     }
 }
 

@@ -17,7 +17,7 @@ use crate::support::{
     write,
 };
 
-fn entry(key: &str, kind: Kind) -> pb::authorize_request::ContextEntry {
+pub(super) fn entry(key: &str, kind: Kind) -> pb::authorize_request::ContextEntry {
     pb::authorize_request::ContextEntry {
         key: key.to_owned(),
         value: Some(prost_types::Value { kind: Some(kind) }),
@@ -275,7 +275,7 @@ async fn batch_of(
     prost::Message::decode(answer.into_inner().bytes()).unwrap()
 }
 
-fn encoded(message: impl prost::Message) -> Encoded {
+pub(super) fn encoded(message: impl prost::Message) -> Encoded {
     Encoded::from(message.encode_to_vec())
 }
 

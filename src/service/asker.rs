@@ -1,0 +1,26 @@
+//! Who asks a question over gRPC, and in which trace.
+
+use opentelemetry_http::HeaderExtractor;
+use tonic::codegen::http::HeaderMap;
+
+use crate::authorizer::{Asker, Authorizer, CallerFacts};
+use crate::telemetry::{Protocol, TraceId, trace_id};
+
+/// Returns who asks a question over gRPC.
+pub(super) fn asker(caller: &CallerFacts, trace_id: TraceId) -> Asker<'_> {
+    Asker {
+        protocol: Protocol::Grpc,
+        caller,
+        trace_id,
+    }
+}
+
+/// Returns the trace of the call that this thread is at, whose headers these are. It is looked for only if decisions are
+/// recorded, because nothing else needs it.
+pub(super) fn trace_of(authorizer: &Authorizer, headers: &HeaderMap) -> TraceId {
+    if authorizer.is_recorded() {
+        trace_id(&HeaderExtractor(headers))
+    } else {
+        TraceId::INVALID
+    }
+}
