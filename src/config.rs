@@ -290,8 +290,8 @@ settings! {
         decision_log: DecisionLogMode = One(DecisionLogMode::from_str), "MODE", Written::Text("off"),
             "off, best_effort (records that cannot be written are lost and counted) or required (a record is handed to the system before its answer leaves)",
             "records name principals and resources, so keeping them is a choice of the operator.";
-        decision_log_file: DecisionLogFile = One(DecisionLogFile::from_str), "PATH|-", Written::Text("-"),
-            "Where the records of decisions go; - is the standard output",
+        decision_log_file: DecisionLogFile = One(DecisionLogFile::from_str), "PATH|-|otlp:", Written::Text("-"),
+            "Where the records of decisions go; - is the standard output, and otlp: the receiver of logs that the OTEL_* variables name",
             "nothing else is written to the standard output, and containers collect it.";
         decision_log_fsync: Fsync = One(Fsync::from_str), "WHEN", Written::Text("never"),
             "When records are put on the disk: never (the system does it by itself), always, or a duration after which they are at the latest",
@@ -441,6 +441,14 @@ impl Config {
         if self.decision_log_mask_key.is_none() && masks.any(|rule| rule.mask == Mask::Hash) {
             bail!(
                 "`--decision-log-mask` hashes, which needs a secret: give `--decision-log-mask-key`, too"
+            );
+        }
+        if self.decision_log == DecisionLogMode::Required
+            && self.decision_log_file == DecisionLogFile::Otlp
+        {
+            bail!(
+                "`--decision-log required` cannot go to `otlp:`, because a receiver may lose a record whose answer has left: \
+                 write to a file, or use `best_effort`"
             );
         }
         let mut callers = self.callers.iter().map(|caller| &caller.who);

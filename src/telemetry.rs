@@ -25,6 +25,7 @@ mod metrics;
 mod otlp;
 mod queue;
 mod recent;
+mod records;
 mod repeats;
 mod replay;
 
@@ -36,6 +37,7 @@ pub use metrics::{Metrics, Sources};
 pub use opentelemetry::trace::TraceId;
 pub use otlp::{Exporters, exported};
 pub use recent::Recent;
+pub use records::{ExportedRecord, RecordExporter};
 
 /// The settings of the log.
 #[derive(Clone, Debug)]

@@ -130,7 +130,7 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
     let mut addresses = listeners.addresses();
     let http_listener = HttpListener::bind(&config, &certificates).await?;
     addresses.extend(http_listener.as_ref().map(HttpListener::address));
-    let decision_log = start_decision_log(&config)?;
+    let decision_log = start_decision_log(&config, exporters)?;
     let live = Arc::new(Live::new(caching(&config)));
     let state = Arc::new(SharedState::new());
     let readiness = Arc::new(Readiness::new());
@@ -192,8 +192,11 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
 }
 
 /// Starts the decision log, if the settings want one.
-fn start_decision_log(config: &Config) -> anyhow::Result<Option<Arc<DecisionLog>>> {
-    let log = DecisionLog::start(config)?.map(Arc::new);
+fn start_decision_log(
+    config: &Config,
+    exporters: &Exporters,
+) -> anyhow::Result<Option<Arc<DecisionLog>>> {
+    let log = DecisionLog::start(config, exporters)?.map(Arc::new);
     if let Some(log) = &log {
         telemetry::counters().show_decision_log(log.counters());
     }

@@ -48,6 +48,8 @@ impl fmt::Display for DecisionLogMode {
 pub enum DecisionLogFile {
     /// The standard output: `-`.
     Stdout,
+    /// The receiver of logs that the `OTEL_*` variables name: `otlp:`.
+    Otlp,
     /// The file of this path.
     Path(PathBuf),
 }
@@ -57,8 +59,14 @@ impl FromStr for DecisionLogFile {
 
     fn from_str(text: &str) -> anyhow::Result<Self> {
         match text {
-            "" => bail!("must be the path of a file, or `-` for the standard output"),
+            "" => bail!(
+                "must be the path of a file, `-` for the standard output, or `otlp:` for logs of OTLP"
+            ),
             "-" => Ok(Self::Stdout),
+            "otlp:" => Ok(Self::Otlp),
+            address if address.starts_with("otlp:") => bail!(
+                "must be `otlp:` alone: `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT` says where logs go"
+            ),
             path => Ok(Self::Path(path.into())),
         }
     }
@@ -280,6 +288,22 @@ mod tests {
             assert_eq!(mode.to_string().parse::<M>().unwrap(), mode);
         }
         assert!("on".parse::<M>().is_err());
+    }
+
+    #[test]
+    fn records_go_to_a_file_the_standard_output_or_a_receiver() {
+        use DecisionLogFile as F;
+        for (text, place) in [
+            ("-", F::Stdout),
+            ("otlp:", F::Otlp),
+            ("otlp", F::Path("otlp".into())),
+            ("./otlp:", F::Path("./otlp:".into())),
+        ] {
+            assert_eq!(text.parse::<F>().unwrap(), place);
+        }
+        for bad in ["", "otlp:http://127.0.0.1:4318"] {
+            assert!(bad.parse::<F>().is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::instance::Instance;
 use super::record::{self, USUAL_BYTES};
-use super::sink::{Sink, sync};
+use super::sink::{FileSink, Sink as _, sync};
 use crate::authorizer::Refusal;
 use crate::telemetry::DecisionLogCounters as Counters;
 
@@ -35,7 +35,7 @@ struct Shared {
 }
 
 struct Line {
-    sink: Sink,
+    sink: FileSink,
     last_sequence: u64,
     /// The record of the start, until it is written.
     start: Vec<u8>,
@@ -49,7 +49,7 @@ struct Line {
 
 impl Direct {
     pub(super) fn start(
-        sink: Sink,
+        sink: FileSink,
         instance: Instance,
         start: Vec<u8>,
         counters: Arc<Counters>,

@@ -1,7 +1,7 @@
 //! The decision log: one record for each decision that a client asks for, as a line of JSON.
 //!
 //! ```text
-//!                              best_effort ──▶ queue ──▶ thread `decision-log` ──▶ sink ──▶ file or stdout
+//!                              best_effort ──▶ queue ──▶ thread `decision-log` ──▶ sink ──▶ file, stdout or OTLP
 //! Outcome ──▶ record (bytes) ──┤                 │ full: lost, and counted
 //!                              required ─────────┴─▶ sink, before the answer leaves
 //! ```
@@ -11,6 +11,7 @@
 mod direct;
 mod instance;
 mod masking;
+mod otlp;
 mod queue;
 mod record;
 mod sampling;
@@ -26,16 +27,18 @@ use anyhow::Context as _;
 use jiff::Timestamp;
 
 use crate::authorizer::{Asker, Outcome, Recorder, Refusal};
-use crate::config::{Config, DECISION_LOG_PATIENCE, DecisionLogMode};
+use crate::config::{Config, DECISION_LOG_PATIENCE, DecisionLogFile, DecisionLogMode};
 pub use crate::telemetry::DecisionLogCounters as Counters;
+use crate::telemetry::Exporters;
 use direct::Direct;
 use instance::Instance;
 use masking::Masking;
+use otlp::OtlpSink;
 use queue::Queue;
 use record::USUAL_BYTES;
 pub use record::{VERSION, policy_type_name};
 use sampling::Sampling;
-use sink::Sink;
+use sink::{FileSink, Sink};
 
 /// Returns the files of the log at `path`: the full ones, the oldest first, and then the current one.
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
@@ -65,23 +68,24 @@ thread_local! {
 
 impl DecisionLog {
     /// Opens the log of this configuration. Returns `None` if it is off. A file that cannot be opened is an error, but
-    /// one that cannot be written is not, because that may pass.
-    pub fn start(config: &Config) -> anyhow::Result<Option<Self>> {
+    /// one that cannot be written is not, because that may pass. Records that go out as logs of OTLP go to where `exporters`
+    /// send logs, and it is an error if they send none.
+    pub fn start(config: &Config, exporters: &Exporters) -> anyhow::Result<Option<Self>> {
         if config.decision_log == DecisionLogMode::Off {
             return Ok(None);
         }
         let masking = Masking::of(config)?;
-        let sink = Sink::open(config).context("the decision log")?;
         let counters = Arc::new(Counters::default());
         let instance = Instance::new();
         let mut start = Vec::new();
         record::start(&mut start, &instance, config, Timestamp::now());
         let way = match config.decision_log {
             DecisionLogMode::Required => {
+                let sink = FileSink::open(config).context("the decision log")?;
                 Way::Direct(Direct::start(sink, instance, start, Arc::clone(&counters))?)
             }
             _ => Way::Queue(Queue::start(
-                sink,
+                sink(config, exporters).context("the decision log")?,
                 instance,
                 start,
                 config.decision_log_queue_bytes,
@@ -117,6 +121,14 @@ impl DecisionLog {
             Way::Direct(direct) => direct.finish(DECISION_LOG_PATIENCE),
         }
     }
+}
+
+/// Opens the place of this configuration.
+fn sink(config: &Config, exporters: &Exporters) -> anyhow::Result<Box<dyn Sink>> {
+    Ok(match config.decision_log_file {
+        DecisionLogFile::Otlp => Box::new(OtlpSink::new(exporters.records()?)),
+        DecisionLogFile::Stdout | DecisionLogFile::Path(_) => Box::new(FileSink::open(config)?),
+    })
 }
 
 impl Recorder for DecisionLog {

@@ -5,7 +5,7 @@
 //! Numbers are given in the order of the lines, so a reader sees each loss as a gap.
 
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -53,7 +53,7 @@ struct Pending {
 
 impl Queue {
     pub(super) fn start(
-        sink: Sink,
+        sink: Box<dyn Sink>,
         instance: Instance,
         start: Vec<u8>,
         max_bytes: usize,
@@ -131,7 +131,13 @@ impl Queue {
             .has_ended
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let _ = has_ended.recv_timeout(patience); // a disk that hangs must not delay the end
+        // A disk or a receiver that hangs must not delay the end.
+        if let Err(RecvTimeoutError::Timeout) = has_ended.recv_timeout(patience) {
+            tracing::error!(
+                id = "decision-log-failed",
+                "the decision log did not end in time: the last records may be missing"
+            );
+        }
     }
 }
 
@@ -171,7 +177,7 @@ impl Pending {
 /// The thread that writes.
 struct Writer {
     shared: Arc<Shared>,
-    sink: Sink,
+    sink: Box<dyn Sink>,
     /// The lines that were taken, of which the first bytes are written.
     batch: Vec<u8>,
     n_written: usize,

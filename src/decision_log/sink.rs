@@ -11,7 +11,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -26,8 +26,28 @@ const ROTATION_PAUSE: Duration = Duration::from_secs(5);
 /// The most bytes that a pipe takes without blocking once it is ready.
 const PIPE_BYTES: usize = 4096;
 
-/// The place of the records.
-pub(super) struct Sink {
+/// A place of records.
+pub(super) trait Sink: Send {
+    /// Returns its name in messages.
+    fn name(&self) -> String;
+
+    /// Writes whole lines. If that fails, the lines so far are written, and those after them are not.
+    fn write(&mut self, lines: &[u8]) -> Result<(), Failed>;
+
+    /// Requests that a file is compared with its path at the next look.
+    fn request_look(&mut self) {}
+
+    /// Does what is due without a write. Call it a few times a second.
+    fn tend(&mut self) {}
+
+    /// Returns the file if it is due to be put on the disk. The caller does that with [`sync`], where nothing waits for it.
+    fn unsynced(&mut self, _at_once: bool) -> Option<File> {
+        None
+    }
+}
+
+/// A file, or the standard output.
+pub(super) struct FileSink {
     /// The path of the file; `None` for the standard output.
     path: Option<PathBuf>,
     open: Option<Open>,
@@ -65,11 +85,12 @@ pub(super) struct Failed {
     pub(super) error: io::Error,
 }
 
-impl Sink {
+impl FileSink {
     /// Opens the file of this configuration.
     pub(super) fn open(config: &Config) -> anyhow::Result<Self> {
         let path = match &config.decision_log_file {
             DecisionLogFile::Stdout => None,
+            DecisionLogFile::Otlp => bail!("logs of OTLP are no file"),
             DecisionLogFile::Path(path) => Some(
                 std::path::absolute(path)
                     .with_context(|| format!("the path `{}`", path.display()))?,
@@ -95,17 +116,17 @@ impl Sink {
         );
         Ok(sink)
     }
+}
 
-    /// Returns its name in messages.
-    pub(super) fn name(&self) -> String {
+impl Sink for FileSink {
+    fn name(&self) -> String {
         match &self.path {
             None => "the standard output".to_owned(),
             Some(path) => format!("`{}`", path.display()),
         }
     }
 
-    /// Writes whole lines. If that fails, the lines so far are written, and those after them are not.
-    pub(super) fn write(&mut self, lines: &[u8]) -> Result<(), Failed> {
+    fn write(&mut self, lines: &[u8]) -> Result<(), Failed> {
         let mut rest = lines;
         while !rest.is_empty() {
             let n_written = lines.len() - rest.len();
@@ -125,20 +146,12 @@ impl Sink {
         Ok(())
     }
 
-    /// Says that the next write begins a new line, although the last one ended within a line.
-    pub(super) fn tear(&mut self) {
-        if let Some(open) = &mut self.open {
-            open.is_torn = true;
-        }
-    }
-
-    /// Requests that the file is compared with its path at the next look.
-    pub(super) fn request_look(&mut self) {
+    fn request_look(&mut self) {
         self.must_look = true;
     }
 
-    /// Does what is due without a write: a look at the path, rotation by age. Call it a few times a second.
-    pub(super) fn tend(&mut self) {
+    /// Looks at the path, and rotates by age.
+    fn tend(&mut self) {
         if self.must_look || self.looked_at.elapsed() >= LOOK {
             self.must_look = false;
             self.looked_at = Instant::now();
@@ -153,8 +166,7 @@ impl Sink {
         }
     }
 
-    /// Returns the file if it is due to be put on the disk. The caller does that with [`sync`], where nothing waits for it.
-    pub(super) fn unsynced(&mut self, at_once: bool) -> Option<File> {
+    fn unsynced(&mut self, at_once: bool) -> Option<File> {
         let Fsync::Within(time) = self.fsync else {
             return None;
         };
@@ -164,6 +176,15 @@ impl Sink {
         }
         self.unsynced_since = None;
         self.open.as_ref()?.file.try_clone().ok()
+    }
+}
+
+impl FileSink {
+    /// Says that the next write begins a new line, although the last one ended within a line.
+    pub(super) fn tear(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.is_torn = true;
+        }
     }
 
     /// Returns the beginning of `lines` that goes into the file at hand. Begins a new file if the one before is full.

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry::KeyValue;
@@ -24,7 +24,7 @@ use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
 use opentelemetry_otlp::tonic_types::transport::{Certificate, ClientTlsConfig, Identity};
 use opentelemetry_otlp::{
-    LogExporter, MetricExporter, SpanExporter, WithHttpConfig as _, WithTonicConfig as _,
+    LogExporter, MetricExporter, SpanExporter, WithHttpConfig, WithTonicConfig,
 };
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
@@ -39,6 +39,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use super::calls;
 use super::environment::{Destination, Environment, Signal, Transport};
 use super::metrics::{SCOPE, Sources, instruments};
+use super::records::RecordExporter;
 use super::replay;
 
 /// What this process exports, in words, once it has begun to.
@@ -132,6 +133,23 @@ impl Exporters {
     /// Returns the provider for the lines of the log, if they are exported.
     pub(super) fn logs(&self) -> Option<&SdkLoggerProvider> {
         self.logs.as_ref()
+    }
+
+    /// Returns what sends records to the receiver of the lines of the log. It is an error if those are not exported.
+    pub fn records(&self) -> anyhow::Result<RecordExporter> {
+        let exporter = self.try_make(&self.environment, Signal::Logs, log_exporter)?;
+        let destination = self.environment.destinations.get(&Signal::Logs);
+        let (Some(exporter), Some(destination)) = (exporter, destination) else {
+            bail!(
+                "no logs are exported by OTLP: set `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_LOGS_ENDPOINT`"
+            );
+        };
+        RecordExporter::of(
+            exporter,
+            &self.resource,
+            destination.timeout,
+            destination.endpoint.clone(),
+        )
     }
 
     /// Logs what is exported, and what is wrong with the variables.
@@ -234,43 +252,42 @@ fn resource(environment: &Environment) -> Resource {
 fn metric_exporter(destination: &Destination, handle: &Handle) -> anyhow::Result<MetricExporter> {
     let builder = MetricExporter::builder();
     Ok(match destination.transport {
-        Transport::Grpc => match tonic_tls(destination)? {
-            Some(tls) => builder.with_tonic().with_tls_config(tls).build()?,
-            None => builder.with_tonic().build()?,
-        },
-        Transport::Http => {
-            let client = Client::of(destination, handle)?;
-            builder.with_http().with_http_client(client).build()?
-        }
+        Transport::Grpc => by_grpc(builder.with_tonic(), destination)?.build()?,
+        Transport::Http => by_http(builder.with_http(), destination, handle)?.build()?,
     })
 }
 
 fn span_exporter(destination: &Destination, handle: &Handle) -> anyhow::Result<SpanExporter> {
     let builder = SpanExporter::builder();
     Ok(match destination.transport {
-        Transport::Grpc => match tonic_tls(destination)? {
-            Some(tls) => builder.with_tonic().with_tls_config(tls).build()?,
-            None => builder.with_tonic().build()?,
-        },
-        Transport::Http => {
-            let client = Client::of(destination, handle)?;
-            builder.with_http().with_http_client(client).build()?
-        }
+        Transport::Grpc => by_grpc(builder.with_tonic(), destination)?.build()?,
+        Transport::Http => by_http(builder.with_http(), destination, handle)?.build()?,
     })
 }
 
 fn log_exporter(destination: &Destination, handle: &Handle) -> anyhow::Result<LogExporter> {
     let builder = LogExporter::builder();
     Ok(match destination.transport {
-        Transport::Grpc => match tonic_tls(destination)? {
-            Some(tls) => builder.with_tonic().with_tls_config(tls).build()?,
-            None => builder.with_tonic().build()?,
-        },
-        Transport::Http => {
-            let client = Client::of(destination, handle)?;
-            builder.with_http().with_http_client(client).build()?
-        }
+        Transport::Grpc => by_grpc(builder.with_tonic(), destination)?.build()?,
+        Transport::Http => by_http(builder.with_http(), destination, handle)?.build()?,
     })
+}
+
+/// Gives an exporter over gRPC its TLS settings.
+fn by_grpc<B: WithTonicConfig>(builder: B, destination: &Destination) -> anyhow::Result<B> {
+    Ok(match tonic_tls(destination)? {
+        Some(tls) => builder.with_tls_config(tls),
+        None => builder,
+    })
+}
+
+/// Gives an exporter over HTTP its client.
+fn by_http<B: WithHttpConfig>(
+    builder: B,
+    destination: &Destination,
+    handle: &Handle,
+) -> anyhow::Result<B> {
+    Ok(builder.with_http_client(Client::of(destination, handle)?))
 }
 
 /// Returns the TLS settings of gRPC; `None` for plaintext.

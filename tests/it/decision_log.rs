@@ -15,6 +15,7 @@ mod killed;
 mod past;
 mod records;
 mod schema;
+mod sent;
 mod traces;
 
 const GET: &str = "orders:Get";

@@ -32,7 +32,7 @@ fn assert_unrecorded(status: &tonic::Status) {
 
 /// Asserts that the records and the marks of lost ones account for the numbers from 1 to `n`, in order. Returns how many
 /// are lost.
-fn assert_complete(lines: &[Value], n: u64) -> u64 {
+pub(super) fn assert_complete(lines: &[Value], n: u64) -> u64 {
     let (mut next, mut n_lost) = (1, 0);
     for line in lines {
         match line["type"].as_str().unwrap() {

@@ -2,13 +2,16 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::logs::v1 as logs;
 use opentelemetry_proto::tonic::collector::metrics::v1 as metrics;
 use opentelemetry_proto::tonic::collector::trace::v1 as trace;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, metric::Data, number_data_point};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -31,6 +34,8 @@ pub struct Received {
     pub metrics: Vec<Metric>,
     /// The messages of log lines, each with its attributes.
     pub lines: Vec<(String, Vec<KeyValue>)>,
+    /// The records of the decision log.
+    pub records: Vec<LogRecord>,
     /// The header `x-key` and the encoding of each request.
     pub requests: Vec<(Option<String>, Option<String>)>,
 }
@@ -45,6 +50,10 @@ impl<S: Read + Write + Send> Duplex for S {}
 pub struct Receiver {
     pub endpoint: String,
     received: Arc<Mutex<Received>>,
+    /// Whether it takes no logs.
+    refuses: Arc<AtomicBool>,
+    /// How long it takes over HTTP, in milliseconds.
+    takes: Arc<AtomicU64>,
 }
 
 impl Receiver {
@@ -67,6 +76,8 @@ impl Receiver {
         let receiver = Self {
             endpoint: format!("{scheme}://{}", listener.local_addr().unwrap()),
             received: Arc::default(),
+            refuses: Arc::default(),
+            takes: Arc::default(),
         };
         let gzip = CompressionEncoding::Gzip;
         let of_traces = trace::trace_service_server::TraceServiceServer::new(receiver.clone());
@@ -119,6 +130,8 @@ impl Receiver {
         let receiver = Self {
             endpoint: format!("{scheme}://{}", listener.local_addr().unwrap()),
             received: Arc::default(),
+            refuses: Arc::default(),
+            takes: Arc::default(),
         };
         let keeper = receiver.clone();
         thread::spawn(move || {
@@ -133,6 +146,17 @@ impl Receiver {
     /// Looks at what has come so far.
     pub fn look<T>(&self, look: impl FnOnce(&Received) -> T) -> T {
         look(&self.received.lock().unwrap())
+    }
+
+    /// Takes no logs from now on, or takes them again.
+    pub fn refuse(&self, refuses: bool) {
+        self.refuses.store(refuses, Ordering::Relaxed);
+    }
+
+    /// Makes it slow over HTTP.
+    pub fn answer_after(&self, time: Duration) {
+        let millis = u64::try_from(time.as_millis()).unwrap();
+        self.takes.store(millis, Ordering::Relaxed);
     }
 
     /// Answers the requests of one connection.
@@ -168,13 +192,18 @@ impl Receiver {
             }
             self.note(header("x-key"), encoding);
             let path = head[0].split(' ').nth(1).unwrap();
+            let mut status = "200 OK";
             match path {
+                "/v1/logs" if self.refuses.load(Ordering::Relaxed) => status = "503 Busy",
                 "/v1/traces" => self.keep_spans(Message::decode(body.as_slice()).unwrap()),
                 "/v1/metrics" => self.keep_metrics(Message::decode(body.as_slice()).unwrap()),
                 "/v1/logs" => self.keep_lines(Message::decode(body.as_slice()).unwrap()),
                 other => panic!("{other}"),
             }
-            let answer = "HTTP/1.1 200 OK\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n";
+            thread::sleep(Duration::from_millis(self.takes.load(Ordering::Relaxed)));
+            let answer = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/x-protobuf\r\ncontent-length: 0\r\n\r\n"
+            );
             if reader.get_mut().write_all(answer.as_bytes()).is_err() {
                 return;
             }
@@ -212,16 +241,21 @@ impl Receiver {
     }
 
     fn keep_lines(&self, request: logs::ExportLogsServiceRequest) {
-        let lines = &mut self.received.lock().unwrap().lines;
+        let mut received = self.received.lock().unwrap();
         let scopes = request
             .resource_logs
             .into_iter()
             .flat_map(|of| of.scope_logs);
-        for record in scopes.flat_map(|scope| scope.log_records) {
-            let Some(Value::StringValue(message)) = record.body.and_then(|body| body.value) else {
+        for scope in scopes {
+            if scope.scope.is_some_and(|of| of.name == "iamd.decision_log") {
+                received.records.extend(scope.log_records);
                 continue;
-            };
-            lines.push((message, record.attributes));
+            }
+            for record in scope.log_records {
+                if let Some(message) = text(&record) {
+                    received.lines.push((message, record.attributes));
+                }
+            }
         }
     }
 }
@@ -258,9 +292,20 @@ impl logs::logs_service_server::LogsService for Receiver {
         &self,
         request: Request<logs::ExportLogsServiceRequest>,
     ) -> Result<Response<logs::ExportLogsServiceResponse>, Status> {
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(Status::unavailable("it takes no logs"));
+        }
         self.note_grpc(&request);
         self.keep_lines(request.into_inner());
         Ok(Response::new(logs::ExportLogsServiceResponse::default()))
+    }
+}
+
+/// Returns the body of a record, if it is a text.
+pub fn text(record: &LogRecord) -> Option<String> {
+    match record.body.as_ref()?.value.as_ref()? {
+        Value::StringValue(text) => Some(text.clone()),
+        _ => None,
     }
 }
 

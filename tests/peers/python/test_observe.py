@@ -158,6 +158,17 @@ class Received:
             for metric in scope.metrics
         }
 
+    def logs(self, scope_name):
+        return [
+            record
+            for request in self.requests
+            if isinstance(request, logs_service_pb2.ExportLogsServiceRequest)
+            for resource in request.resource_logs
+            for scope in resource.scope_logs
+            if scope.scope.name == scope_name
+            for record in scope.log_records
+        ]
+
     def lines(self):
         return [
             record.body.string_value
@@ -239,7 +250,8 @@ class Export(unittest.TestCase):
                 "OTEL_EXPORTER_OTLP_PROTOCOL": protocol,
                 "OTEL_METRIC_EXPORT_INTERVAL": "200",
             }
-            server = Server(store, variables=variables)
+            options = ("--decision-log", "best_effort", "--decision-log-file", "otlp:")
+            server = Server(store, options=options, variables=variables)
             self.addCleanup(server.stop)
             ask(server, "orders:Read")
             ask(server, "orders:Delete")
@@ -259,6 +271,13 @@ class Export(unittest.TestCase):
         durations = received.metrics()["iamd_decision_duration_seconds"].histogram.data_points
         self.assertEqual([point.count for point in durations], [2])
         self.assertIn("iamd is ready", received.lines())
+        records = received.logs("iamd.decision_log")
+        lines = [json.loads(record.body.string_value) for record in records]
+        self.assertEqual([line["type"] for line in lines], ["start", "decision", "decision", "end"])
+        self.assertEqual([record.event_name for record in records[1:3]], ["iamd.decision"] * 2)
+        self.assertEqual([record.trace_id.hex() for record in records[1:3]], [TRACE, TRACE])
+        self.assertEqual([line["traceId"] for line in lines[1:3]], [TRACE, TRACE])
+        self.assertEqual([line["decision"] for line in lines[1:3]], ["DECISION_ALLOW", "DECISION_DENY"])
 
     def test_a_receiver_over_grpc_gets_everything(self):
         self.export(receive_over_grpc, "grpc")
