@@ -9,6 +9,7 @@ use crate::support::{PATIENCE, Server, log_field};
 
 mod documents;
 mod export;
+mod incidents;
 mod logs;
 mod metrics;
 mod pages;
