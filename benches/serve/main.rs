@@ -5,8 +5,9 @@
 //! gives the same bytes. Both run as processes of their own, and one client asks them in turns within one run and checks
 //! every answer. CPU time is the system's count for the process, so the client's own cost does not matter.
 //!
-//! `cargo bench --bench serve` measures everything; `-- cpu`, `-- instructions` and `-- start` measure a part. The part
-//! `instructions` needs valgrind. `--check` fails if a figure is missed.
+//! `cargo bench --bench serve` measures everything; `-- cpu`, `-- instructions`, `-- start` and `-- observe` measure a part.
+//! The part `instructions` needs valgrind. `observe` compares servers that are watched. `--check` fails if a figure is
+//! missed.
 
 #[expect(
     clippy::allow_attributes,
@@ -34,6 +35,7 @@ mod worlds;
 mod client;
 mod floor;
 mod load;
+mod observe;
 mod process;
 
 use anyhow::Context;
@@ -54,7 +56,7 @@ fn main() -> anyhow::Result<()> {
     {
         return floor::serve(answer);
     }
-    let Some(options) = Options::read(&["cpu", "instructions", "start"])? else {
+    let Some(options) = Options::read(&["cpu", "instructions", "start", "observe"])? else {
         return Ok(());
     };
     let store = tempfile::tempdir()?;
@@ -74,6 +76,9 @@ fn main() -> anyhow::Result<()> {
     }
     if options.wants("start") {
         start(&questions, &options, &mut figures)?;
+    }
+    if options.wants("observe") {
+        observe::observe(&questions, &options, &mut figures)?;
     }
     figures.conclude(options.is_checked)
 }

@@ -37,6 +37,13 @@ pub struct Process {
     address: String,
 }
 
+/// What a server is given beyond the usual, so that it can be watched.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    pub arguments: Vec<String>,
+    pub variables: Vec<(&'static str, String)>,
+}
+
 /// What a run under callgrind has counted.
 pub struct Counted {
     pub n_instructions: f64,
@@ -46,7 +53,12 @@ pub struct Counted {
 impl Process {
     /// Starts a server and waits for its first right answers.
     pub fn start(which: Which, questions: &Questions, n_threads: usize) -> anyhow::Result<Self> {
-        Self::spawn(which, questions, n_threads, None)
+        Self::spawn(which, questions, n_threads, None, &Watched::default())
+    }
+
+    /// Starts a server of iamd that is watched, with one thread.
+    pub fn watched(questions: &Questions, watched: &Watched) -> anyhow::Result<Self> {
+        Self::spawn(Which::Iamd, questions, 1, None, watched)
     }
 
     fn spawn(
@@ -54,6 +66,7 @@ impl Process {
         questions: &Questions,
         n_threads: usize,
         callgrind: Option<&Path>,
+        watched: &Watched,
     ) -> anyhow::Result<Self> {
         let program = match which {
             Which::Iamd => env!("CARGO_BIN_EXE_iamd").into(),
@@ -85,7 +98,9 @@ impl Process {
                 .arg("--worker-threads")
                 .arg(n_threads.to_string())
                 .arg("--store")
-                .arg(&questions.store),
+                .arg(&questions.store)
+                .args(&watched.arguments)
+                .envs(watched.variables.iter().cloned()),
             Which::Floor => command.arg(floor::FLAG).arg(&questions.floor_answer),
         };
         let mut child = command
@@ -122,7 +137,12 @@ impl Process {
         Ok(process)
     }
 
-    fn ask(&self, questions: &Questions, load: Load, n_calls: usize) -> anyhow::Result<()> {
+    fn ask(
+        &self,
+        questions: &Questions,
+        load: Load,
+        n_calls: usize,
+    ) -> anyhow::Result<Vec<Duration>> {
         let is_floor = self.which == Which::Floor;
         client::run(&self.address, questions, load, n_calls, is_floor)
             .with_context(|| format!("{}: {load}", self.which))
@@ -130,10 +150,20 @@ impl Process {
 
     /// Returns the CPU time of one decision under `load`, in microseconds.
     pub fn cost(&self, questions: &Questions, load: Load, n_calls: usize) -> anyhow::Result<f64> {
+        Ok(self.costs(questions, load, n_calls)?.0)
+    }
+
+    /// Does the same, and also returns how long the client waited for each single call.
+    pub fn costs(
+        &self,
+        questions: &Questions,
+        load: Load,
+        n_calls: usize,
+    ) -> anyhow::Result<(f64, Vec<Duration>)> {
         let before = self.cpu()?;
-        self.ask(questions, load, n_calls)?;
+        let took = self.ask(questions, load, n_calls)?;
         let used = self.cpu()?.saturating_sub(before);
-        Ok(used.as_secs_f64() * 1e6 / n_calls as f64)
+        Ok((used.as_secs_f64() * 1e6 / n_calls as f64, took))
     }
 
     /// Returns the CPU time that all threads of the process have used.
@@ -184,7 +214,7 @@ pub fn counted(
 ) -> anyhow::Result<Counted> {
     let directory = tempfile::tempdir()?;
     let out = directory.path().join("out");
-    let mut process = Process::spawn(which, questions, 1, Some(&out))?;
+    let mut process = Process::spawn(which, questions, 1, Some(&out), &Watched::default())?;
     process.ask(questions, load, n_calls)?;
     process.end()?;
     let out = directory.path().join("out-01");

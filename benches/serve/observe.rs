@@ -1,0 +1,141 @@
+//! What it costs to be watched: a server with the decision log, and one whose receiver of spans never answers, beside a
+//! server without both.
+//!
+//! All of them run at once, and the client asks them in turns within one run, so what other programs do to the machine
+//! it does to all. A ratio is the median of the ratios within each round.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+
+use crate::load::{Load, Questions};
+use crate::measure::{Figures, Options, head, median, row};
+use crate::process::{Process, Watched};
+
+/// The load: as many calls at once as a busy sidecar has.
+const LOAD: Load = Load::unary(1, 8);
+
+/// One of the servers, and its bounds against the first one.
+struct Contender {
+    name: &'static str,
+    process: Process,
+    /// The most CPU time, and the most of the 99th percentile of a call's duration.
+    bounds: Option<(f64, f64)>,
+    cpu: Vec<f64>,
+    p99: Vec<f64>,
+}
+
+/// Compares the servers.
+pub fn observe(
+    questions: &Questions,
+    options: &Options,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    // The system accepts its connections, and nobody reads them.
+    let silent = TcpListener::bind("127.0.0.1:0")?;
+    let silent = format!("http://{}", silent.local_addr()?);
+    let start = |name, watched: Watched, bounds| -> anyhow::Result<Contender> {
+        Ok(Contender {
+            name,
+            process: Process::watched(questions, &watched)?,
+            bounds,
+            cpu: Vec::new(),
+            p99: Vec::new(),
+        })
+    };
+    let mut contenders = vec![
+        start("unwatched", Watched::default(), None)?,
+        start(
+            "decision log, best_effort",
+            logging(folder.path(), "best_effort"),
+            Some((1.15, 1.10)),
+        )?,
+        start(
+            "decision log, required",
+            logging(folder.path(), "required"),
+            None,
+        )?,
+        start(
+            "spans to a dead receiver",
+            exporting(&silent),
+            Some((f64::INFINITY, 1.2)),
+        )?,
+    ];
+    let (n_rounds, n_calls) = options.pick((31, 8_000), (2, 256));
+    for round in 0..=n_rounds {
+        // The order changes, because each leaves the CPU's caches in another state.
+        contenders.rotate_left(1);
+        for contender in &mut contenders {
+            let (cpu, took) = contender.process.costs(questions, LOAD, n_calls)?;
+            if round > 0 {
+                // The first round warms all of them up.
+                contender.cpu.push(cpu);
+                contender.p99.push(percentile_99(took)?);
+            }
+        }
+    }
+    report(&mut contenders, figures)
+}
+
+fn report(contenders: &mut [Contender], figures: &mut Figures) -> anyhow::Result<()> {
+    head(
+        "A call to a server that is watched, with 8 in flight: CPU time of the server, and the 99th percentile of the time that the client waits, in microseconds",
+        &["server", "CPU", "ratio", "p99", "ratio"],
+    );
+    let unwatched = contenders.iter().find(|one| one.name == "unwatched");
+    let unwatched = unwatched.context("it is among them")?;
+    let (own_cpu, own_p99) = (unwatched.cpu.clone(), unwatched.p99.clone());
+    let ratio = |these: &[f64], those: &[f64]| -> f64 {
+        median(these.iter().zip(those).map(|(a, b)| a / b).collect())
+    };
+    for one in contenders {
+        let (cpu, p99) = (ratio(&one.cpu, &own_cpu), ratio(&one.p99, &own_p99));
+        row(&[
+            one.name.to_owned(),
+            format!("{:.2}", median(one.cpu.clone())),
+            format!("{cpu:.2}"),
+            format!("{:.0}", median(one.p99.clone())),
+            format!("{p99:.2}"),
+        ]);
+        if let Some((most_cpu, most_p99)) = one.bounds {
+            let name = one.name;
+            if most_cpu.is_finite() {
+                figures.at_most("18", format!("CPU, {name}"), cpu, most_cpu);
+            }
+            figures.at_most("18", format!("p99, {name}"), p99, most_p99);
+        }
+        println!("  {}: {} KiB", one.name, one.process.memory_kib()?);
+    }
+    Ok(())
+}
+
+/// Returns what a server needs to write a decision log into `folder`.
+fn logging(folder: &Path, mode: &str) -> Watched {
+    let file = folder.join(mode).display().to_string();
+    let arguments = ["--decision-log", mode, "--decision-log-file", &file];
+    Watched {
+        arguments: arguments.map(str::to_owned).to_vec(),
+        variables: Vec::new(),
+    }
+}
+
+/// Returns what a server needs to export everything to `endpoint`.
+fn exporting(endpoint: &str) -> Watched {
+    Watched {
+        arguments: Vec::new(),
+        variables: vec![
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.to_owned()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
+        ],
+    }
+}
+
+/// Returns the 99th percentile in microseconds.
+fn percentile_99(mut took: Vec<Duration>) -> anyhow::Result<f64> {
+    took.sort_unstable();
+    let at = took.get(took.len() * 99 / 100);
+    Ok(at.context("there are calls")?.as_secs_f64() * 1e6)
+}
