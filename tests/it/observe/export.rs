@@ -11,7 +11,8 @@ use tonic::Request;
 use super::receiver::{Receiver, attribute};
 use super::{Scrape, get, http_address};
 use crate::support::{
-    ACCOUNT, Client, Server, ann_asks, eventually, iamd, log_field, revision, store_allowing,
+    ACCOUNT, Client, Server, ann_asks, eventually, iamd, log_field, number_from_environment,
+    revision, store_allowing,
 };
 use crate::tls::authority::{Authority, ClientFiles};
 
@@ -338,36 +339,62 @@ fn resident_bytes(address: &str) -> f64 {
     Scrape::of(address).value("process_resident_memory_bytes")
 }
 
+/// Asks a server that exports everything to `endpoint`, its records of decisions, too. No call may wait for the receiver,
+/// and the memory may not grow once the queues are full.
+async fn costs_neither_time_nor_memory(endpoint: &str, protocol: &str) {
+    let store = store_allowing("orders:Get");
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+    ];
+    let mut command = command(&store, &variables);
+    command
+        .args(["--decision-log", "best_effort"])
+        .args(["--decision-log-file", "otlp:"])
+        .args(["--decision-log-queue-bytes", "256KiB"]);
+    let mut server = Server::spawn(command);
+    let address = http_address(&server);
+    let mut client = server.client().await;
+    let mut slowest = Duration::ZERO;
+    let mut after_queues_are_full = 0.0;
+    let (begun, mut n_calls) = (Instant::now(), 0);
+    let at_least = number_from_environment("IAMD_TEST_EXPORT_SECONDS", 0);
+    while n_calls < 6_000 || begun.elapsed() < Duration::from_secs(at_least) {
+        let begun = Instant::now();
+        ask(&mut client, "orders:Get", true).await;
+        slowest = slowest.max(begun.elapsed());
+        n_calls += 1;
+        if n_calls == 3_000 {
+            after_queues_are_full = resident_bytes(&address);
+        }
+    }
+    // An export takes ten seconds until it is given up, and a call that waited for it would take as long.
+    assert!(slowest < Duration::from_secs(5), "{protocol}: {slowest:?}");
+    let grown = resident_bytes(&address) - after_queues_are_full;
+    assert!(grown < 4e6, "{protocol}: {grown} bytes more");
+    println!("{protocol}: {n_calls} calls, the slowest took {slowest:?}, {grown} bytes more");
+    server.signal("TERM");
+    let status = server.exit_status_within(Duration::from_secs(10));
+    assert!(status.success(), "{protocol}");
+    let log = server.whole_log();
+    let faults = log.iter().filter(|line| line.contains("internal-error"));
+    assert_eq!(faults.count(), 0, "{log:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_never_answers_costs_neither_time_nor_memory() {
     // The system accepts its connections, and nobody reads them.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     for protocol in ["grpc", "http/protobuf"] {
-        let store = store_allowing("orders:Get");
-        let variables = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-        ];
-        let mut server = Server::spawn(command(&store, &variables));
-        let address = http_address(&server);
-        let mut client = server.client().await;
-        let mut slowest = Duration::ZERO;
-        let mut after_queues_are_full = 0.0;
-        for n in 0..6_000 {
-            let begun = Instant::now();
-            ask(&mut client, "orders:Get", true).await;
-            slowest = slowest.max(begun.elapsed());
-            if n == 3_000 {
-                after_queues_are_full = resident_bytes(&address);
-            }
-        }
-        // An export takes ten seconds until it is given up, and a call that waited for it would take as long.
-        assert!(slowest < Duration::from_secs(5), "{protocol}: {slowest:?}");
-        let grown = resident_bytes(&address) - after_queues_are_full;
-        assert!(grown < 4e6, "{protocol}: {grown} bytes more");
-        server.signal("TERM");
-        let status = server.exit_status_within(Duration::from_secs(10));
-        assert!(status.success(), "{protocol}");
+        costs_neither_time_nor_memory(&endpoint, protocol).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_that_answers_late_costs_neither_time_nor_memory() {
+    let receiver = Receiver::over_http();
+    receiver.answer_after(Duration::from_secs(2));
+    costs_neither_time_nor_memory(&receiver.endpoint, "http/protobuf").await;
+    receiver.look(|received| assert!(!received.requests.is_empty(), "it is used"));
 }
