@@ -17,8 +17,9 @@ use super::record::{self, Lost, n_decisions};
 use super::sink::{Failed, Sink, sync};
 use crate::telemetry::DecisionLogCounters as Counters;
 
-/// How long the thread waits for more lines once there is one.
-const GATHER: Duration = Duration::from_millis(2);
+/// How long the thread waits for more lines once there is one. To wake it and to write costs as much as several records,
+/// so it should not be due for each few of them.
+const GATHER: Duration = Duration::from_millis(10);
 /// How often the thread looks what is due while no lines come.
 const TICK: Duration = Duration::from_millis(250);
 /// How long the thread waits after a write that failed.
