@@ -8,11 +8,11 @@ use std::task::{Context, Poll};
 
 use iamd::service::pb;
 use prost::Message;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::body::Body;
 use tonic::codegen::{Service, http};
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic::{Request, Response, Status};
 use tonic_prost::ProstCodec;
 
@@ -65,10 +65,12 @@ pub fn serve(answer: &str) -> anyhow::Result<()> {
         eprintln!("listening for gRPC address={}", listener.local_addr()?);
         let mut terminate =
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        // The builder's own `tcp_nodelay` is not for listeners that it is given, and without it a client with few questions in
+        // flight waits for delayed acknowledgements.
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         Server::builder()
-            .tcp_nodelay(true)
             .add_service(Floor(Arc::new(answer)))
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            .serve_with_incoming_shutdown(incoming, async move {
                 terminate.recv().await;
             })
             .await?;

@@ -23,20 +23,21 @@ QUESTION = {
 
 
 @contextlib.contextmanager
-def serving(server, stopping, directory, output):
-    """A Cerbos at an address of its own. Writes what ghz needs to ask it to `cerbos.json` in `output`."""
+def serving(server, stopping, directory, output, loads):
+    """A Cerbos at an address of its own. Writes what ghz needs to put each load on it to `cerbos-LOAD.json` in `output`."""
     policies = directory / "cerbos"
     policies.mkdir()
     (policies / "order.yaml").write_text(POLICY)
-    hot = json.loads((pathlib.Path(__file__).parent / "hot.json").read_text())
-    del hot["protoset"]  # Cerbos has reflection
     question = {"call": "cerbos.svc.v1.CerbosService.CheckResources", "data": QUESTION}
-    (output / "cerbos.json").write_text(json.dumps(hot | question))
+    for load in loads:
+        config = json.loads((pathlib.Path(__file__).parent / f"{load}.json").read_text())
+        del config["protoset"]  # Cerbos has reflection
+        (output / f"cerbos-{load}.json").write_text(json.dumps(config | question))
     # The wrapper of the package starts this binary, and its CPU time would be that of another process.
     (binary,) = (pathlib.Path(os.environ["TOOLS"]) / "cerbos" / "node_modules" / "@cerbos").glob("cerbos-*/cerbos-*")
     settings = ["server.grpcListenAddr={address}", "server.httpListenAddr=127.0.0.1:0", "telemetry.disabled=true"]
     settings += ["storage.driver=disk", f"storage.disk.directory={policies}"]
     # iamd writes no line for an answer, so neither does its peer.
     command = [str(binary.resolve()), "server", "--log-level=error", *(f"--set={setting}" for setting in settings)]
-    with stopping(server("cerbos", command)) as started:
+    with stopping(server("Cerbos", command)) as started:
         yield started
