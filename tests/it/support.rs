@@ -399,6 +399,18 @@ pub async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, t
         .map_err(|status| status.code())
 }
 
+/// Returns how long the threads of a process have wanted a processor and got none, all together. A bound of time that is
+/// tested does not count it.
+pub fn waited_for_a_processor(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let waited = threads.filter_map(|thread| {
+        // A thread that has ended meanwhile waits no more.
+        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').nth(1)?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(waited.sum())
+}
+
 /// Checks repeatedly until `condition` returns a value.
 pub async fn eventually<T>(what: &str, condition: impl AsyncFnMut() -> Option<T>) -> T {
     within(PATIENCE, what, condition).await
