@@ -237,8 +237,6 @@ pub struct Counters {
     shards: [Shard; N_SHARDS],
     /// Reloads are few, so they need no shards.
     reload_durations: Buckets<{ RELOAD_BOUNDS.len() + 1 }>,
-    /// What the decision log counts, once there is one.
-    decision_log: OnceLock<Arc<DecisionLogCounters>>,
 }
 
 /// What the decision log has done since the start. Its writers count.
@@ -257,7 +255,11 @@ pub struct DecisionLogCounters {
     pub queued: AtomicU64,
 }
 
+// All of it begins as zero, so it takes no space in the program (800 KB), and none in memory before it is used.
 static COUNTERS: Counters = Counters::new();
+
+/// What the decision log counts, once there is one. It is apart, because an empty lock is not zero.
+static DECISION_LOG: OnceLock<Arc<DecisionLogCounters>> = OnceLock::new();
 
 /// Returns the counters of this process.
 pub fn counters() -> &'static Counters {
@@ -289,18 +291,17 @@ impl Counters {
         Self {
             shards: [const { Shard::new() }; N_SHARDS],
             reload_durations: Buckets::new(),
-            decision_log: OnceLock::new(),
         }
     }
 
     /// Lets the metrics show what a decision log counts. A process has one log.
     pub fn show_decision_log(&self, log: &Arc<DecisionLogCounters>) {
-        let _ = self.decision_log.set(Arc::clone(log));
+        let _ = DECISION_LOG.set(Arc::clone(log));
     }
 
     /// Returns how many records of the decision log were written, were lost and wait; zeros without a log.
     pub fn decision_log(&self) -> [u64; 3] {
-        let Some(log) = self.decision_log.get() else {
+        let Some(log) = DECISION_LOG.get() else {
             return [0; 3];
         };
         [&log.written, &log.lost, &log.queued].map(|count| count.load(Ordering::Relaxed))
