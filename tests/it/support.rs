@@ -1,5 +1,6 @@
 //! Code that the tests share: the repository's paths, stores made for a test, the real binary and its clients.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -399,16 +400,40 @@ pub async fn health(channel: &Channel, service: &str) -> Result<ServingStatus, t
         .map_err(|status| status.code())
 }
 
-/// Returns how long the threads of a process have wanted a processor and got none, all together. A bound of time that is
-/// tested does not count it.
-pub fn waited_for_a_processor(process: u32) -> Duration {
+/// How long each thread of some processes has wanted a processor and got none. A bound of time that is tested does not
+/// count it.
+pub struct Starved {
+    processes: Vec<u32>,
+    before: HashMap<PathBuf, u64>,
+}
+
+impl Starved {
+    /// Begins to count for these processes.
+    pub fn begin(processes: &[u32]) -> Self {
+        let before = processes.iter().flat_map(|id| waits(*id)).collect();
+        Self {
+            processes: processes.to_vec(),
+            before,
+        }
+    }
+
+    /// Returns the time since the beginning, of all threads that are still there.
+    pub fn end(&self) -> Duration {
+        let now = self.processes.iter().flat_map(|id| waits(*id));
+        let since = now.map(|(thread, waited)| waited - self.before.get(&thread).unwrap_or(&0));
+        Duration::from_nanos(since.sum())
+    }
+}
+
+/// Returns how long each thread of a process has waited for a processor, in nanoseconds.
+fn waits(process: u32) -> impl Iterator<Item = (PathBuf, u64)> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let waited = threads.filter_map(|thread| {
+    threads.filter_map(|thread| {
         // A thread that has ended meanwhile waits no more.
-        let text = fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
-        text.split(' ').nth(1)?.parse::<u64>().ok()
-    });
-    Duration::from_nanos(waited.sum())
+        let path = thread.ok()?.path();
+        let text = fs::read_to_string(path.join("schedstat")).ok()?;
+        Some((path, text.split(' ').nth(1)?.parse().ok()?))
+    })
 }
 
 /// Checks repeatedly until `condition` returns a value.

@@ -21,8 +21,8 @@ use super::{Mount, NEW_ORDER, OLD_ORDER, Payload};
 use crate::edits::random::Random;
 use crate::hostile::library_that_refuses;
 use crate::support::{
-    ACCOUNT, Client, Server, allow, ann_asks, eventually, iamd, number_from_environment, user,
-    waited_for_a_processor,
+    ACCOUNT, Client, Server, Starved, allow, ann_asks, eventually, iamd, number_from_environment,
+    user,
 };
 
 /// How many rounds there are in both tests together, unless `IAMD_TEST_MOUNTS` says otherwise.
@@ -174,9 +174,7 @@ impl Replay {
     /// Waits until the last version is in force, which must not take longer than is promised.
     async fn settle(&mut self) {
         let begun = Instant::now();
-        let of_both = [self.server.id(), std::process::id()];
-        let starved = || of_both.map(waited_for_a_processor).iter().sum::<Duration>();
-        let starved_before = starved();
+        let starved = Starved::begin(&[self.server.id(), std::process::id()]);
         let what = format!("version {}", self.last);
         let (mut client, versions, last) = (self.client.clone(), &self.versions, self.last);
         eventually(&what, async || {
@@ -185,7 +183,7 @@ impl Replay {
         })
         .await;
         let took = begun.elapsed();
-        let starved = starved().saturating_sub(starved_before);
+        let starved = starved.end();
         assert!(
             took <= self.limit + starved,
             "{what} came after {took:?}, of which {starved:?} without a processor: {:#?}",
