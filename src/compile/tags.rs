@@ -3,9 +3,12 @@
 use crate::context::ContextKey;
 use crate::world::entity::Tags as WrittenTags;
 
+/// A key and its value.
+type Tag = (ContextKey, Box<str>);
+
 /// Tags, found by key ignoring ASCII case. Most things have none, which takes no memory elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tags(Option<Box<[(ContextKey, Box<str>)]>>);
+pub struct Tags(Option<Box<[Tag]>>);
 
 impl Tags {
     /// No tags.
@@ -27,7 +30,7 @@ impl Tags {
         self.all().len()
     }
 
-    fn all(&self) -> &[(ContextKey, Box<str>)] {
+    fn all(&self) -> &[Tag] {
         self.0.as_deref().unwrap_or_default()
     }
 

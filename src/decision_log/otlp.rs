@@ -159,7 +159,7 @@ mod tests {
             expected.map(|(name, value)| (name, value.to_owned()))
         );
         let since_epoch = found.at.duration_since(SystemTime::UNIX_EPOCH);
-        assert_eq!(since_epoch.unwrap().subsec_millis(), 500);
+        assert!(since_epoch.is_ok_and(|time| time.subsec_millis() == 500));
         let lost = record(r#"{"version":1,"type":"lost","time":"2026-11-29T11:45:12Z","count":3}"#);
         assert_eq!(
             (lost.event, lost.trace_id),
