@@ -266,6 +266,9 @@ settings! {
         max_unfinished_bytes: usize = One(read::size), "SIZE", Written::Bytes(64 * 1024 * 1024),
             "Memory for messages that have not come whole; beyond it, calls get RESOURCE_EXHAUSTED",
             "sixteen of the longest messages fit in, and it bounds the memory that slow clients can hold together.";
+        first_call_timeout: Duration = One(duration), "DURATION", Written::Text("1m"),
+            "How long a connection may take until its first call; 0s: any time",
+            "clients connect in order to ask; those that do not ask must not take the places of others, and lose nothing if they connect again.";
         max_connection_age: Duration = One(duration), "DURATION", Written::Text("1h"),
             "The age, give or take a tenth, at which a connection is told to begin no more calls; 0s: any age",
             "a certificate that is revoked ends with its connections, and clients connect anew without a failed call.";

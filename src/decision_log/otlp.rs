@@ -14,14 +14,18 @@ use crate::telemetry::{ExportedRecord, RecordExporter, TraceId};
 
 /// The most records of one message.
 const MAX_RECORDS: usize = 512;
-/// The most bytes of the records of one message, unless one record alone has more. Receivers take 4 MiB by default.
-const MAX_BYTES: usize = 1024 * 1024;
+/// The most bytes of the records of one message, unless one record alone has more. Many proxies take
+/// 1 MiB by default, and a message is longer than its records.
+const MAX_BYTES: usize = 512 * 1024;
 /// How long nothing is sent after a message that was not taken.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Sends lines of records to a receiver of OTLP.
 pub(super) struct OtlpSink {
     exporter: RecordExporter,
+    /// The most records of the next message. A receiver that takes no long messages would take none of the same one, so each failure
+    /// halves it, and each success doubles it again.
+    most_records: usize,
     /// The last failure, and when it was.
     failed: Option<(Instant, String)>,
 }
@@ -30,6 +34,7 @@ impl OtlpSink {
     pub(super) fn new(exporter: RecordExporter) -> Self {
         Self {
             exporter,
+            most_records: MAX_RECORDS,
             failed: None,
         }
     }
@@ -43,6 +48,7 @@ impl OtlpSink {
         let records: Vec<_> = lines.lines().map(record).collect();
         let sent = self.exporter.export(&records);
         let sent = sent.map_err(|error| format!("{error:#}"));
+        self.most_records = next_most(self.most_records, sent.is_ok());
         self.failed = sent.clone().err().map(|error| (Instant::now(), error));
         sent
     }
@@ -56,7 +62,7 @@ impl Sink for OtlpSink {
     fn write(&mut self, lines: &[u8]) -> Result<(), Failed> {
         let mut n_written = 0;
         while let Some(rest) = lines.get(n_written..).filter(|rest| !rest.is_empty()) {
-            let part = first_message(rest);
+            let part = first_message(rest, self.most_records);
             let text = std::str::from_utf8(part).unwrap_or_default(); // records are JSON, which is UTF-8
             self.send(text).map_err(|error| Failed {
                 n_written,
@@ -68,10 +74,20 @@ impl Sink for OtlpSink {
     }
 }
 
-/// Returns the first of `lines` that go into one message: one line at least.
-fn first_message(lines: &[u8]) -> &[u8] {
+/// Returns how many records the message after one of `most` may have.
+fn next_most(most: usize, is_taken: bool) -> usize {
+    let next = if is_taken {
+        most.saturating_mul(2)
+    } else {
+        most / 2
+    };
+    next.clamp(1, MAX_RECORDS)
+}
+
+/// Returns the first of `lines` that go into one message: one line at least, and `most` at most.
+fn first_message(lines: &[u8], most: usize) -> &[u8] {
     let mut end = 0;
-    for n_bytes in memchr::memchr_iter(b'\n', lines).take(MAX_RECORDS) {
+    for n_bytes in memchr::memchr_iter(b'\n', lines).take(most) {
         if end > 0 && n_bytes >= MAX_BYTES {
             break;
         }
@@ -132,12 +148,25 @@ mod tests {
     #[test]
     fn a_message_has_whole_lines_within_both_bounds() {
         let short = b"{}\n".repeat(MAX_RECORDS + 1);
-        assert_eq!(first_message(&short).len(), 3 * MAX_RECORDS);
+        assert_eq!(first_message(&short, MAX_RECORDS).len(), 3 * MAX_RECORDS);
         let long = [vec![b'x'; MAX_BYTES / 2 - 1], vec![b'\n']].concat();
-        assert_eq!(first_message(&long.repeat(3)).len(), MAX_BYTES);
+        assert_eq!(first_message(&long.repeat(3), MAX_RECORDS).len(), MAX_BYTES);
         // One line goes whole, however long it is.
         let longest = [vec![b'x'; 2 * MAX_BYTES], vec![b'\n']].concat();
-        assert_eq!(first_message(&longest.repeat(2)).len(), longest.len());
+        assert_eq!(
+            first_message(&longest.repeat(2), MAX_RECORDS).len(),
+            longest.len()
+        );
+    }
+
+    #[test]
+    fn messages_get_shorter_until_the_receiver_takes_them() {
+        let refused = |most, _| next_most(most, false);
+        assert_eq!((0..3).fold(MAX_RECORDS, refused), MAX_RECORDS / 8);
+        assert_eq!((0..99).fold(MAX_RECORDS, refused), 1);
+        assert_eq!(next_most(1, true), 2);
+        assert_eq!(next_most(MAX_RECORDS, true), MAX_RECORDS);
+        assert_eq!(first_message(b"{}\n{}\n{}\n", 2).len(), 6);
     }
 
     #[test]

@@ -41,7 +41,6 @@ pub(super) fn answer<W>(
     let limits = authorizer.limits();
     if let Some(question) = wire::question(bytes, limits.max_context_entries, scratch) {
         let outcome = decide(authorizer, generation, &question);
-        scratch.busy += outcome.took;
         let answered = written(authorizer, &outcome, asker, write);
         scratch.keep(question.context);
         return answered;
@@ -50,7 +49,6 @@ pub(super) fn answer<W>(
     let question = convert::question(&message, limits);
     let question = question.map_err(|refusal| convert::status(&refusal))?;
     let outcome = decide(authorizer, generation, &question);
-    scratch.busy += outcome.took;
     written(authorizer, &outcome, asker, write)
 }
 

@@ -61,6 +61,7 @@ pub async fn answer_batch(
     let n_before = results.len();
     // The memory of one question serves all.
     let mut scratch = Scratch::default();
+    scratch.resume();
     let most = authorizer.limits().max_question_bytes;
     let mut questions = Questions::of(request);
     while let Some(field) = questions.next_field()? {
@@ -88,6 +89,7 @@ pub async fn answer_batch(
         }
         if scratch.ends_turn() {
             tokio::task::yield_now().await;
+            scratch.resume();
         }
     }
     revision.encode(results).map_err(|_| convert::internal()) // a `Vec` has room

@@ -245,6 +245,7 @@ where
             rules.max_bytes,
             most,
             unfinished,
+            rules.kind == Kind::Stream,
             is_late,
         ))
     }

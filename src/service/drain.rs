@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, Semaphore};
+use tokio::time::sleep;
 
 use super::callers::May;
 use crate::authorizer::CallerFacts;
-use crate::config::MAX_BATCHES_AT_ONCE;
+use crate::config::{FAREWELL_TO_IDLE, MAX_BATCHES_AT_ONCE};
 
 /// Whether the server drains, and how many calls it still waits for.
 #[derive(Debug, Default)]
@@ -47,6 +48,13 @@ impl Drain {
         self.n_calls.load(Ordering::Relaxed)
     }
 }
+
+/// Completes when the server drains and a client that has just connected has had the time to send its call.
+pub(super) async fn late(drain: &Drain) {
+    drain.has_begun().await;
+    sleep(FAREWELL_TO_IDLE).await;
+}
+
 /// The facts about a connection that its calls need.
 #[derive(Clone, Debug)]
 pub(super) struct Entrance {

@@ -16,7 +16,6 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use h2::server::{Builder, Connection as Http2Connection};
-use tokio::time::sleep;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::service::Routes;
@@ -25,7 +24,7 @@ use tower_service::Service as _;
 use super::at_once::{AtOnce, Call, Due};
 use super::calls::{Calls, is_question};
 use super::connection::Connection;
-use super::drain::{Drain, Entrance};
+use super::drain::{Entrance, late};
 use super::framed::Framed;
 use super::life::{Ages, Life, Stage, Timer};
 use super::observed::{Observed, is_stream};
@@ -33,8 +32,8 @@ use super::overload::{self, Moment};
 use super::relay::{Received, relay};
 use crate::authorizer::Authorizer;
 use crate::config::{
-    Config, FAREWELL_TO_IDLE, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS,
-    MAX_PENDING_RESET_STREAMS, MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES, TURN,
+    Config, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS, MAX_PENDING_RESET_STREAMS,
+    MAX_WINDOW_BYTES, STREAM_WINDOW_BYTES, TURN,
 };
 
 /// What all connections of a server have in common.
@@ -150,12 +149,6 @@ impl Http2 {
     }
 }
 
-/// Completes when the server drains and a client that has just connected has had the time to send its call.
-async fn late(drain: &Drain) {
-    drain.has_begun().await;
-    sleep(FAREWELL_TO_IDLE).await;
-}
-
 impl Serving {
     /// Accepts all calls that have come. Returns whether the connection goes on, or `Pending` while there is nothing to
     /// do.
@@ -185,6 +178,7 @@ impl Serving {
         if is_due || is_impatient {
             return Poll::Ready(true);
         }
+        self.refused_at = None; // the client waits, so what comes next has not waited
         Poll::Pending
     }
 

@@ -18,6 +18,8 @@ use crate::config::{Config, KEEPALIVE};
 pub(super) struct Ages {
     pub(super) most: Duration,
     pub(super) grace: Duration,
+    /// The time in which the first call must come.
+    pub(super) first_call: Duration,
     pub(super) idle: Duration,
 }
 
@@ -26,8 +28,15 @@ impl Ages {
         Self {
             most: config.max_connection_age,
             grace: config.max_connection_age_grace,
+            first_call: config.first_call_timeout,
             idle: config.max_connection_idle,
         }
+    }
+
+    /// Returns when it is first looked whether a call has come.
+    fn first_look(self) -> Option<Duration> {
+        let given = [self.first_call, self.idle].into_iter();
+        given.filter(|after| !after.is_zero()).min()
     }
 }
 
@@ -57,8 +66,10 @@ pub(super) struct Life {
 
 /// Watches whether calls come.
 struct Idle {
+    /// The time between two looks. Zero: there is only one look, for the first call.
     after: Duration,
-    look: Timer,
+    /// Ends when the next look is due.
+    look: Option<Timer>,
     /// How many calls had come at the last look.
     n_begun: usize,
 }
@@ -71,9 +82,9 @@ impl Life {
             is_waiting: false,
             age: (!ages.most.is_zero()).then(|| Timer::new(about(ages.most))),
             grace: ages.grace,
-            idle: (!ages.idle.is_zero()).then(|| Idle {
+            idle: ages.first_look().map(|after| Idle {
                 after: ages.idle,
-                look: Timer::new(ages.idle),
+                look: Some(Timer::new(after)),
                 n_begun: 0,
             }),
             is_over: false,
@@ -142,7 +153,10 @@ impl Life {
 impl Idle {
     /// Returns whether no call came since the last look and none is in flight.
     fn is_over(&mut self, cx: &mut Context<'_>, calls: &OpenCalls) -> bool {
-        if !self.look.has_ended(cx) {
+        let Some(look) = &mut self.look else {
+            return false;
+        };
+        if !look.has_ended(cx) {
             return false;
         }
         // PERF: nothing is noted for each call but its number. So a connection is idle for up to twice the time.
@@ -150,8 +164,12 @@ impl Idle {
         if n_before == self.n_begun && calls.n_open() == 0 {
             return true;
         }
-        self.look.set(self.after);
-        let _ = self.look.has_ended(cx);
+        if self.after.is_zero() {
+            self.look = None;
+        } else {
+            look.set(self.after);
+            let _ = look.has_ended(cx);
+        }
         false
     }
 }

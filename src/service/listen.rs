@@ -10,7 +10,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::bind::Listener;
 use super::callers::{May, may};
 use super::connection::Connection;
-use super::drain::Drain;
+use super::drain::{Drain, late};
 use super::http2::Http2;
 use super::observed::shed_connection;
 use super::socket::{NewSocket, Socket};
@@ -77,6 +77,7 @@ impl Acceptor {
                     });
                 }
                 Err(error) if is_the_peers(&error) => {}
+                Err(_) if self.drain.begun.load(Ordering::Acquire) => return,
                 Err(error) => {
                     tracing::warn!(id = "accept-failed", "cannot accept a connection: {error}");
                     tokio::time::sleep(ACCEPT_BACK_OFF).await;
@@ -103,7 +104,7 @@ impl New {
         let socket = match (of_this_thread(socket), self.tls) {
             (Ok(Socket::Tcp(stream)), Some(tls)) => {
                 let met = tokio::select! {
-                    () = self.drain.has_begun() => return None,
+                    () = late(&self.drain) => return None,
                     met = tls.handshake(stream) => met,
                 };
                 match met {

@@ -79,7 +79,7 @@ impl Messages {
         if self.begun.len() < whole {
             return Ok(None);
         }
-        let mut message = self.begun.split().freeze();
+        let mut message = std::mem::take(&mut self.begun).freeze(); // its memory goes with it
         message.advance(HEAD_BYTES);
         Ok(Some(message))
     }

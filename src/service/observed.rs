@@ -51,8 +51,11 @@ where
         let path = request.uri().path();
         let is_stream = is_stream(path);
         let call = Call::begin(path, &HeaderExtractor(request.headers()));
+        let entered = call.enter();
+        let answer = self.0.call(request);
+        drop(entered);
         Observing {
-            answer: self.0.call(request),
+            answer,
             call: Some(call),
             is_stream,
         }

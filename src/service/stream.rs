@@ -92,6 +92,7 @@ impl Answers {
     /// Answers the questions that have come, until the frame is long enough or others must have a turn. Notes how the
     /// stream ends if it does.
     fn answer_all(&mut self, cx: &mut Context<'_>) {
+        self.scratch.resume();
         while self.answers.len() < FRAME_BYTES {
             let question = match self.questions.poll_next(cx) {
                 Poll::Ready(Some(Ok(question))) => question,
@@ -142,7 +143,12 @@ impl http_body::Body for Answers {
             }
         }
         if !this.answers.is_empty() {
-            let answers = this.answers.split().freeze();
+            // A frame keeps all memory that it was cut from, so long answers take theirs with them.
+            let answers = match this.answers.len() {
+                0..FRAME_BYTES => this.answers.split(),
+                _ => std::mem::take(&mut this.answers),
+            };
+            let answers = answers.freeze();
             return Poll::Ready(Some(Ok(Frame::data(answers))));
         }
         match this.status.take() {

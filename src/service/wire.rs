@@ -5,7 +5,7 @@
 //! reader (`pb::AuthorizeRequest`), which knows every form. What is read here is the same question that the generated
 //! reader would read, and a test holds it to that.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use prost::bytes::BufMut;
 use prost::encoding::{encode_varint, encoded_len_varint};
@@ -57,8 +57,10 @@ mod key {
 pub(super) struct Scratch {
     /// The memory of a question's context, kept for the next question.
     context: Vec<(&'static str, Value<'static>)>,
-    /// The time that their decisions have taken, up to when somebody sets it back.
-    pub(super) busy: Duration,
+    /// How long the call has worked since others had a turn.
+    busy: Duration,
+    /// The moment up to which that is counted.
+    counted_to: Option<Instant>,
 }
 
 impl Scratch {
@@ -77,8 +79,16 @@ impl Scratch {
         }
     }
 
-    /// Returns whether the decisions have taken so long that others must have a turn. Then a new turn begins.
+    /// Begins to count the time of the call: it works from now on.
+    pub(super) fn resume(&mut self) {
+        self.counted_to = Some(Instant::now());
+    }
+
+    /// Returns whether the call has worked for so long that others must have a turn. Then a new turn begins.
     pub(super) fn ends_turn(&mut self) -> bool {
+        let now = Instant::now();
+        let before = self.counted_to.replace(now).unwrap_or(now);
+        self.busy += now.saturating_duration_since(before);
         let is_over = self.busy >= TURN;
         if is_over {
             overload::worked(std::mem::take(&mut self.busy));

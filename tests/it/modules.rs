@@ -39,7 +39,14 @@ const MODULES: &[(&str, &[&str])] = &[
     (
         "authorizer",
         &[
-            "name", "context", "language", "compile", "engine", "analysis", "config",
+            "name",
+            "context",
+            "language",
+            "compile",
+            "engine",
+            "analysis",
+            "config",
+            "telemetry",
         ],
     ),
     (
@@ -228,6 +235,7 @@ const MAX_LINES_OF_FUNCTION: usize = 70;
 const PRINTING: &[&str] = &[
     "cached.rs",
     "edits.rs",
+    "faults/cycles.rs",
     "incremental.rs",
     "kubelet/replayed.rs",
     "laws.rs",
@@ -235,6 +243,8 @@ const PRINTING: &[&str] = &[
     "mutants.rs",
     "mutants/copy.rs",
     "mutants/generated.rs",
+    "observe/export.rs",
+    "tls/rotation.rs",
 ];
 
 struct Source {

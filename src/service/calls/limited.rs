@@ -55,8 +55,10 @@ pub(super) struct Limited {
     /// The refusal of the message that comes next, once the messages before it have been passed on.
     refusal: Option<Status>,
     unfinished: Arc<Unfinished>,
-    /// The space that this body has taken: for the message that is coming, whose bytes the reader of messages keeps.
+    /// The space that this body has taken: for the message that is coming, whose bytes the reader of messages keeps. A call
+    /// with one message keeps all of it until it is answered.
     n_kept: usize,
+    is_stream: bool,
     /// The time by which the whole body must have arrived.
     is_late: Option<Pin<Box<Sleep>>>,
 }
@@ -75,6 +77,7 @@ impl Limited {
         max_bytes: usize,
         max_message_bytes: usize,
         unfinished: Arc<Unfinished>,
+        is_stream: bool,
         is_late: Option<Pin<Box<Sleep>>>,
     ) -> Self {
         Self {
@@ -85,6 +88,7 @@ impl Limited {
             refusal: None,
             unfinished,
             n_kept: 0,
+            is_stream,
             is_late,
         }
     }
@@ -110,7 +114,11 @@ impl Limited {
     /// Takes the space for the message that is not whole after `bytes`, and gives back that of messages which are whole
     /// now. Returns the bytes to pass on.
     fn keep(&mut self, bytes: Bytes) -> Bytes {
-        let n_kept = self.state.n_come();
+        let n_kept = if self.is_stream {
+            self.state.n_come()
+        } else {
+            self.n_kept.saturating_add(bytes.len())
+        };
         if let Some(n_more) = n_kept.checked_sub(self.n_kept)
             && !self.unfinished.take(n_more)
         {
@@ -276,13 +284,32 @@ mod tests {
         assert_eq!(too_long.n_bytes, u32::MAX);
     }
 
+    /// A client that sends its message and leaves the call open must not have its memory for nothing.
+    #[test]
+    fn a_call_with_one_message_keeps_its_space_until_it_is_answered() {
+        let unfinished = Arc::new(Unfinished::new(200));
+        let limited = |is_stream| {
+            let unfinished = Arc::clone(&unfinished);
+            Limited::new(Body::empty(), 100, 100, unfinished, is_stream, None)
+        };
+        let message = Bytes::from([&[0, 0, 0, 0, 95][..], &[7; 95]].concat());
+        let (mut stream, mut one, mut other) = (limited(true), limited(false), limited(false));
+        assert_eq!(stream.checked(message.clone()).len(), 100);
+        assert_eq!(one.checked(message.clone()).len(), 100);
+        assert_eq!(unfinished.n_bytes.load(Ordering::Relaxed), 100);
+        assert_eq!(other.checked(message.clone()).len(), 100);
+        assert_eq!(limited(false).checked(message.clone()).len(), 0, "no space");
+        drop(one);
+        assert_eq!(limited(false).checked(message).len(), 100);
+    }
+
     /// A stream may have sent any number of messages, in frames that end in the middle of one. Only the bytes of that one
     /// are kept.
     #[test]
     fn only_the_message_that_is_not_whole_takes_space() {
         let unfinished = Arc::new(Unfinished::new(1000));
         let body = Body::empty();
-        let mut limited = Limited::new(body, 100, 100, Arc::clone(&unfinished), None);
+        let mut limited = Limited::new(body, 100, 100, Arc::clone(&unfinished), true, None);
         let message = [&[0, 0, 0, 0, 100][..], &[7; 100]].concat();
         let sent = Bytes::from(message.repeat(70));
         let n_taken = || unfinished.n_bytes.load(Ordering::Relaxed);

@@ -404,7 +404,7 @@ async fn ping(stream: &mut UnixStream) -> Option<Vec<u8>> {
 
 #[tokio::test(start_paused = true)]
 async fn a_connection_that_is_silent_is_asked_and_then_closed() {
-    let running = Running::start().await;
+    let running = Running::start_with(&[("first_call_timeout", "0s")]).await;
     let (interval, timeout) = KEEPALIVE;
     let mut silent = UnixStream::connect(&running.socket).await.unwrap();
     let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];

@@ -8,7 +8,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_types::StatusExt;
 
 use super::{EXPENSIVE, expensive};
-use crate::support::{PATIENCE, Server, ann_asks, health};
+use crate::support::{PATIENCE, Server, ann_asks, eventually, health};
 
 /// Clients that ask all the time get an answer or an early refusal, and one that asks little is answered each time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -38,7 +38,21 @@ async fn too_many_questions_are_refused_and_those_of_others_are_answered() {
             }));
         }
     }
+    // A client that asked too much once is like any other afterwards.
     let mut modest = server.client().await;
+    let is_overloaded = || n_refused.load(Ordering::Relaxed) > 0;
+    eventually("a refusal", async || is_overloaded().then_some(())).await;
+    let burst: Vec<_> = (0..60)
+        .map(|_| {
+            let (mut client, question) = (modest.clone(), question.clone());
+            tokio::spawn(async move { client.authorize(question).await })
+        })
+        .collect();
+    let mut n_of_burst = 0;
+    for one in burst {
+        n_of_burst += usize::from(one.await.unwrap().is_err());
+    }
+    assert!(n_of_burst > 0, "the burst was too much");
     let mut n_modest = 0;
     while n_refused.load(Ordering::Relaxed) < 1_000 || n_modest < 50 {
         let mut request = tonic::Request::new(ann_asks("orders:Refund"));

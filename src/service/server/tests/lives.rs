@@ -82,6 +82,7 @@ async fn a_connection_ends_by_its_age_and_its_calls_by_the_grace() {
     let flags = [
         ("max_connection_age", "100s"),
         ("max_connection_age_grace", "7s"),
+        ("first_call_timeout", "0s"),
     ];
     let running = Running::start_with(&flags).await;
     running.load_an_empty_store();
@@ -101,6 +102,24 @@ async fn a_connection_ends_by_its_age_and_its_calls_by_the_grace() {
     let took = closed(connection).await;
     assert!((90 + 7..=111 + 7).contains(&took.as_secs()), "{took:?}");
     assert!(answers.data().await.is_none_or(|data| data.is_err()));
+}
+
+/// The client must not keep the place of others by being there.
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_asks_nothing_ends_soon() {
+    for idle in ["30m", "0s"] {
+        let running = Running::start_with(&[("max_connection_idle", idle)]).await;
+        running.load_an_empty_store();
+        let (_requests, silent) = connected(&running).await;
+        let (mut requests, asking) = connected(&running).await;
+        let (response, mut body) = begin(&mut requests, "Authorize", "3S");
+        body.send_data(framed(&question()), true).unwrap();
+        assert_eq!(response.await.unwrap().status(), 200);
+        let took = closed(silent).await;
+        assert!((60..=65).contains(&took.as_secs()), "{took:?}");
+        let took = closed(asking).await;
+        assert!(took >= Duration::from_secs(29 * 60), "{took:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
