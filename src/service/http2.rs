@@ -28,7 +28,7 @@ use super::drain::{Entrance, late};
 use super::framed::Framed;
 use super::life::{Ages, Life, Stage, Timer};
 use super::observed::{Observed, is_stream};
-use super::overload::{self, Moment};
+use super::overload::{self, Moment, Waiting};
 use super::relay::{Received, relay};
 use crate::authorizer::Authorizer;
 use crate::config::{
@@ -214,8 +214,10 @@ impl Serving {
         let since = self.refused_at.take().unwrap_or(read_at);
         let mut now = Instant::now();
         let mut began = now;
+        let mut waiting = Waiting::begin(self.open.len());
         for (call, due) in std::mem::take(&mut self.open) {
             let is_late = overload::is_too_late(since, self.max_queueing_delay);
+            waiting.next();
             let unanswered = match due {
                 Due::Nothing => {
                     self.open.push((call, due));
