@@ -1,8 +1,9 @@
 //! Who asks a question over gRPC, and in which trace.
 
 use opentelemetry_http::HeaderExtractor;
-use tonic::codegen::http::HeaderMap;
+use tonic::codegen::http::{Extensions, HeaderMap};
 
+use super::drain::Entrance;
 use crate::authorizer::{Asker, Authorizer, CallerFacts};
 use crate::telemetry::{Protocol, TraceId, trace_id};
 
@@ -13,6 +14,14 @@ pub(super) fn asker(caller: &CallerFacts, trace_id: TraceId) -> Asker<'_> {
         caller,
         trace_id,
     }
+}
+
+/// Returns what is known of the other end of the connection of the call with these `extensions`.
+pub(super) fn caller_of(extensions: &Extensions) -> CallerFacts {
+    let entrance = extensions.get::<Entrance>();
+    entrance
+        .map(|entrance| entrance.calls.caller.clone())
+        .unwrap_or_default()
 }
 
 /// Returns the trace of the call that this thread is at, whose headers these are. It is looked for only if decisions are

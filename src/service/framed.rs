@@ -17,14 +17,14 @@ use tonic::metadata::MetadataValue;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use super::asker::{asker, trace_of};
+use super::asker::{asker, caller_of, trace_of};
 use super::batch::{BatchBounds, answer_batch};
 use super::calls::{IsLarge, Until};
 use super::convert;
 use super::drain::Entrance;
 use super::messages::{Messages, put_head, trailers};
 use super::stream::Answers;
-use crate::authorizer::{Asker, Authorizer, CallerFacts};
+use crate::authorizer::{Asker, Authorizer};
 
 /// Answers `BatchAuthorize` and `StreamAuthorize`, and passes all other calls to `inner`.
 #[derive(Clone, Debug)]
@@ -61,7 +61,7 @@ where
         if let Err(status) = check_encoding(request.headers()) {
             return Box::pin(ready(Ok(status.into_http())));
         }
-        let caller = caller_of(&request);
+        let caller = caller_of(request.extensions());
         let trace_id = trace_of(&self.authorizer, request.headers());
         if !is_batch {
             let end = Box::pin(end_of_stream(&request));
@@ -177,12 +177,4 @@ fn end_of_stream<T>(request: &Request<T>) -> impl Future<Output = Status> + Send
             () = deadline => convert::deadline_exceeded(),
         }
     }
-}
-
-/// Returns what is known of the other end of the call's connection.
-fn caller_of<T>(request: &Request<T>) -> CallerFacts {
-    let entrance = request.extensions().get::<Entrance>();
-    entrance
-        .map(|entrance| entrance.calls.caller.clone())
-        .unwrap_or_default()
 }

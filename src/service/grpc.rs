@@ -7,7 +7,7 @@ use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::answer::answer_message;
-use super::asker::{asker, trace_of};
+use super::asker::{asker, caller_of, trace_of};
 use super::callers::May;
 use super::calls::Place;
 use super::drain::Entrance;
@@ -15,7 +15,7 @@ use super::encoded::Encoded;
 use super::pb::authorization_service_server::AuthorizationService;
 use super::status::{Reporter, RevisionWatch};
 use super::{convert, explain, interactive, lists, pb, simulate};
-use crate::authorizer::{Authorizer, CallerFacts, IsWanted, Refusal};
+use crate::authorizer::{Authorizer, IsWanted, Refusal};
 use crate::config::MAX_SIMULATIONS_AT_ONCE;
 
 /// The service: it passes each call's question to the authorizer.
@@ -33,7 +33,7 @@ impl AuthorizationService for Grpc {
         &self,
         request: Request<pb::AuthorizeRequest>,
     ) -> Result<Response<pb::AuthorizeResponse>, Status> {
-        let caller = caller_of(&request);
+        let caller = caller_of(request.extensions());
         let trace_id = trace_of(&self.authorizer, request.metadata().as_ref());
         let asker = asker(&caller, trace_id);
         answer_message(&self.authorizer, request.get_ref(), &asker).map(Response::new)
@@ -172,14 +172,6 @@ impl Grpc {
             .map(Response::new)
             .map_err(|refusal| convert::status(&refusal))
     }
-}
-
-/// Returns what is known of the other end of the call's connection.
-fn caller_of<T>(request: &Request<T>) -> CallerFacts {
-    let entrance = request.extensions().get::<Entrance>();
-    entrance
-        .map(|entrance| entrance.calls.caller.clone())
-        .unwrap_or_default()
 }
 
 /// Returns the permits that the call already has. The thread that answers holds them until it ends.

@@ -210,7 +210,7 @@ impl Serving {
     /// Answers the calls that are due, or lets tasks do so. After each turn the other connections of the thread go on.
     async fn answer(&mut self) {
         let read_at = overload::now();
-        // The questions of a client that was just refused some have come since then.
+        // What a client sends while some of its questions are refused waits from then on.
         let since = self.refused_at.take().unwrap_or(read_at);
         let mut now = Instant::now();
         let mut began = now;
