@@ -138,9 +138,6 @@ fn is_of_question(key: &ContextKey) -> bool {
     match key.kind() {
         K::CurrentTime
         | K::EpochTime
-        | K::ResourceAccount
-        | K::ResourceOrgId
-        | K::ResourceOrgPaths
         | K::ResourceTag
         | K::ServiceResourceTag
         | K::RequestTag
@@ -151,7 +148,11 @@ fn is_of_question(key: &ContextKey) -> bool {
         | K::CalledViaFirst
         | K::CalledViaLast
         | K::Given => true,
-        K::PrincipalArn
+        // E-7: the owner of some resources is the caller's own account.
+        K::ResourceAccount
+        | K::ResourceOrgId
+        | K::ResourceOrgPaths
+        | K::PrincipalArn
         | K::PrincipalAccount
         | K::PrincipalType
         | K::Username
