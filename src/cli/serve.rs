@@ -21,7 +21,7 @@ use crate::engine::cache::{Caching, Counts, Mode};
 use crate::engine::live::Live;
 use crate::service::http::{self, HttpListener, Pages};
 use crate::service::server::{self, Certificates, InFlight, Listeners, Readiness};
-use crate::service::woke;
+use crate::service::{INTERACTIVE, woke};
 use crate::state::SharedState;
 use crate::store::finding_log::FindingLog;
 use crate::store::watch::Watcher;
@@ -48,6 +48,7 @@ pub(super) fn run(args: Args, common: &Common) -> anyhow::Result<Status> {
     // Connections have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .thread_name(INTERACTIVE)
         .on_thread_unpark(woke) // a server with one thread answers on this one
         .build()
         .context("the threads cannot be started")?;

@@ -5,6 +5,9 @@
 #[cfg(target_os = "linux")]
 const NICENESS: i32 = 10;
 
+/// The name of these threads, as `top -H` shows it. The store is read for the first time on one of them.
+pub(crate) const INTERACTIVE: &str = "interactive";
+
 /// Runs `work` on a thread of the runtime for work that blocks, with a low priority. Returns `None` if `work` panics.
 ///
 /// The thread keeps that priority, because it cannot be raised again. Such threads of a server do nothing else, once the

@@ -46,6 +46,7 @@ mod workers;
 
 pub use convert::{check_simulation_size, check_size};
 pub use encoded::Encoded;
+pub(crate) use interactive::INTERACTIVE;
 pub(crate) use overload::woke;
 
 /// The types of `proto/iamd/v1/authorization.proto`, which documents them. Maps are lists of their entries, so that

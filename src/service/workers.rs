@@ -12,6 +12,7 @@ use std::thread;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot};
 
+use super::interactive::INTERACTIVE;
 use super::overload;
 
 /// Something that a thread serves: a future, and its count among those of its thread.
@@ -111,6 +112,7 @@ impl Worker {
         let counter = Arc::clone(&n_connections);
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
+            .thread_name(INTERACTIVE)
             .on_thread_unpark(overload::woke)
             .build()
             .context("the threads cannot be started")?;

@@ -208,9 +208,12 @@ async fn a_compressed_message_is_unimplemented() {
     }
 }
 
-fn n_threads(server: &Server) -> usize {
-    let threads = fs::read_dir(format!("/proc/{}/task", server.id()));
-    threads.unwrap().count()
+/// Returns how many threads the server has for calls that people wait for.
+fn n_interactive(server: &Server) -> usize {
+    let threads = fs::read_dir(format!("/proc/{}/task", server.id())).unwrap();
+    let name = |thread: fs::DirEntry| fs::read_to_string(thread.path().join("comm"));
+    let names = threads.flatten().flat_map(name);
+    names.filter(|name| name.trim() == "interactive").count()
 }
 
 /// Each call that runs has its own thread, so their number is limited.
@@ -230,8 +233,7 @@ async fn few_interactive_calls_run_at_once() {
         identity_policies: vec![policy.to_string()],
         ..Default::default()
     };
-    let before = n_threads(&server);
-    let mut most = before;
+    let mut most = 0;
     let mut calls = tokio::task::JoinSet::new();
     for _ in 0..4 * MAX_SIMULATIONS_AT_ONCE {
         let mut client = AuthorizationServiceClient::new(server.channel());
@@ -239,17 +241,16 @@ async fn few_interactive_calls_run_at_once() {
         calls.spawn(async move { client.simulate(question).await });
     }
     eventually("all answers", async || {
-        most = most.max(n_threads(&server));
+        most = most.max(n_interactive(&server));
         while let Some(answer) = calls.try_join_next() {
             answer.unwrap().unwrap();
         }
         calls.is_empty().then_some(())
     })
     .await;
-    let n_more = most - before;
-    // A thread that has read the store may have existed before.
-    assert!(n_more >= 1, "they do run beside each other");
-    assert!(n_more <= MAX_SIMULATIONS_AT_ONCE, "{n_more} threads");
+    assert!(most >= 2, "they do run beside each other");
+    // A call gives up its place a moment before its thread is idle, so that the next one may begin on another thread.
+    assert!(most <= 2 * MAX_SIMULATIONS_AT_ONCE, "{most} threads");
 }
 
 /// Returns whether the file is being read.
