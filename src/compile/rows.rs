@@ -14,8 +14,8 @@
 //! same answers.
 //!
 //! Beside the rows stand the actions of the statements (`entries`), from which the [`Trie`](super::trie::Trie) of a set
-//! is built. The rows of a policy are made once, at the first question to a set that has the policy, and all sets with
-//! the policy share them.
+//! is built. The rows of a policy are made once, with the first trie of a set that has the policy, and all sets with the
+//! policy share them.
 
 use std::fmt;
 use std::sync::Arc;

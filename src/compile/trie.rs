@@ -19,8 +19,9 @@
 //! of the actions below it match; these candidates are marked, and the engine evaluates the patterns. The rows of the
 //! policies tell the resource (`rows`). If a node has many candidates, a filter runs before the rows (`filter`).
 //!
-//! A set's trie is built at the first question to the set, for all actions at once. What nobody asks takes no memory,
-//! since a sidecar has the store of all and the questions of one application. The trie consists of numbers only: the
+//! A set's trie is built for all actions at once: after a load for a small store (`prepare`), and else at the first
+//! question to the set. What nobody asks takes little memory, since a sidecar has the store of all and the questions of
+//! one application. The trie consists of numbers only: the
 //! rows, the names and the conditions stay with the policies, which all sets share.
 
 use std::fmt;

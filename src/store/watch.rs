@@ -28,7 +28,7 @@ use super::finding_log::FindingLog;
 use super::loader::{Source, Trust};
 use super::survey::{Listing, Survey};
 use super::{Loaded, Loader, Took, walk};
-use crate::compile::snapshot::Snapshot;
+use crate::compile::snapshot::{Revision, Snapshot};
 use crate::engine::live::{Generation, Live};
 use crate::language::finding::{Code, Finding};
 use crate::state::{InForce, SharedState};
@@ -125,6 +125,8 @@ struct Reloader {
     /// Replaced generations that requests still use. They are kept here because the last request to end must not be the
     /// one that frees a store.
     retired: Vec<Arc<Generation>>,
+    /// The revision whose tries were made.
+    prepared: Option<Revision>,
 }
 
 /// The system's watch, and the places for which it was set up.
@@ -181,6 +183,7 @@ impl Reloader {
             finding_log,
             next_slice: 0,
             retired: Vec::new(),
+            prepared: None,
         };
         (reloader, woken)
     }
@@ -216,7 +219,11 @@ impl Reloader {
 
     /// Checks the store. A panic costs only this check, and not all later ones.
     fn check_safely(&mut self, reason: Reason) {
-        if catch_unwind(AssertUnwindSafe(|| self.check(reason))).is_err() {
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            self.check(reason);
+            self.prepare();
+        }));
+        if checked.is_err() {
             error!(
                 id = "store-check-failed",
                 "the store could not be checked because of an internal error; the last good revision stays"
@@ -284,6 +291,18 @@ impl Reloader {
             Err(refused) => self.refuse(refused.findings, begun),
         }
         self.free_retired();
+    }
+
+    /// Makes the tries of a new generation, so that no question waits for them, as far as they are small.
+    fn prepare(&mut self) {
+        let Some(generation) = self.live.load_full() else {
+            return;
+        };
+        let revision = &generation.snapshot.revision;
+        if self.prepared.as_ref() != Some(revision) {
+            self.prepared = Some(revision.clone());
+            generation.snapshot.prepare();
+        }
     }
 
     /// Records that the store was looked at without a panic, and was found as it was last read. After a panic the store

@@ -1,6 +1,7 @@
 //! With indexes, every question has the same answer by the same statements as without them.
 
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use iamd::compile::path::Path;
 use iamd::compile::policy_set::PolicySet;
@@ -8,16 +9,21 @@ use iamd::compile::rows::Ends;
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::decision::{Decision, StatementRef};
 use iamd::engine::facts::Facts;
+use iamd::engine::live::Live;
 use iamd::engine::request::Request;
 use iamd::engine::trace::{Outcome, Trace};
 use iamd::engine::{authorize, authorize_by_scan, authorize_with};
+use iamd::state::SharedState;
+use iamd::store::Loader;
+use iamd::store::watch::Watcher;
 
 use crate::laws::{Case, each_world, load_world, to_request};
+use crate::support::{allow, eventually, revision, store_allowing, user, write_by_rename};
 use crate::worlds::{self, Random};
 
 /// The determining statements, by identity.
 fn settled_by(decision: &Decision) -> Vec<(usize, usize)> {
-    let place = |by: &StatementRef| (std::sync::Arc::as_ptr(&by.policy).addr(), by.index);
+    let place = |by: &StatementRef| (Arc::as_ptr(&by.policy).addr(), by.index);
     decision.determining().iter().map(place).collect()
 }
 
@@ -53,6 +59,30 @@ fn an_index_changes_no_answer() {
         n_tries += wide.sets().filter(|set| set.trie().is_some()).count();
     });
     assert!(n_tries > 0, "no index was made");
+}
+
+/// The first question to a set does not wait for its index, neither at first nor after a change.
+#[tokio::test]
+async fn a_small_store_has_its_indexes_before_anybody_asks() {
+    let store = store_allowing("orders:Get");
+    let live = Arc::new(Live::default());
+    let mut loader = Loader::new();
+    let loaded = loader.load(store.path()).unwrap();
+    let state = Arc::new(SharedState::default());
+    let root = store.path().to_owned();
+    let _watcher = Watcher::start(root, Arc::clone(&live), state, loader, loaded).unwrap();
+    for action in ["orders:Get", "orders:Refund"] {
+        write_by_rename(store.path(), "users/ann.json", &user("ann", &allow(action)));
+        let wanted = revision(store_allowing(action).path());
+        eventually("an index for every set", async || {
+            let generation = live.load_full()?;
+            let snapshot = &generation.snapshot;
+            let is_ready = snapshot.sets().all(|set| set.trie().is_some());
+            let has_set = snapshot.sets().next().is_some();
+            (snapshot.revision.as_str() == wanted && has_set && is_ready).then_some(())
+        })
+        .await;
+    }
 }
 
 /// M-23: a statement that an index leaves out does not apply.
@@ -101,7 +131,7 @@ impl Trace for Applying {
 fn holds(set: &PolicySet, by: &StatementRef) -> bool {
     set.policies()
         .iter()
-        .any(|policy| std::sync::Arc::ptr_eq(policy, &by.policy))
+        .any(|policy| Arc::ptr_eq(policy, &by.policy))
 }
 
 /// Returns whether the index of `set` gives the statement for this question.
@@ -115,7 +145,7 @@ fn passes(set: &PolicySet, by: &StatementRef, request: &Request) -> bool {
     for candidates in walk {
         walk.each(candidates, &request.resource, |candidate| {
             if let Some((policy, _)) = path.statement(candidate)
-                && std::sync::Arc::ptr_eq(policy, &by.policy)
+                && Arc::ptr_eq(policy, &by.policy)
                 && candidate.statement() as usize == by.index
             {
                 let ends = Ends::of(&request.resource);

@@ -1,0 +1,89 @@
+//! Makes the tries of a small store before anybody asks.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::policy::Policy;
+use super::policy_set::PolicySet;
+use super::snapshot::Snapshot;
+use crate::limits::MAX_PREPARED_BYTES;
+
+impl Snapshot {
+    /// Makes the tries of the policy sets, in their order, until they and the rows of their policies take
+    /// [`MAX_PREPARED_BYTES`]. Those that are there already count too, so that reloads do not add up.
+    ///
+    /// Without this, the first question to a set waits for its trie. Questions that come meanwhile make the tries that
+    /// they need themselves, as those to the sets of a larger store always do.
+    pub fn prepare(&self) {
+        self.prepare_up_to(MAX_PREPARED_BYTES);
+    }
+
+    fn prepare_up_to(&self, max_bytes: usize) {
+        let mut counted = HashSet::new();
+        let mut n_bytes = 0;
+        for set in self.sets.iter() {
+            if n_bytes >= max_bytes {
+                return;
+            }
+            n_bytes += prepare(set, &mut counted);
+        }
+    }
+}
+
+/// Makes the trie of a set. Returns how many bytes the trie takes, with the rows that are not in `counted`, which are the
+/// addresses of policies.
+fn prepare(set: &PolicySet, counted: &mut HashSet<*const Policy>) -> usize {
+    let trie = set.trie_or_made().n_bytes();
+    let new = set.policies().iter();
+    let new = new.filter(|policy| counted.insert(Arc::as_ptr(policy)));
+    trie + new.map(|policy| policy.rows().n_bytes()).sum::<usize>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Loader;
+
+    /// A snapshot whose users have a policy of their own each.
+    fn of_users(n_users: usize) -> Snapshot {
+        let user = |n: usize| {
+            let text = format!(
+                r#"{{"UserPolicyList":[{{"PolicyName":"own","PolicyDocument":{{"Statement":
+                [{{"Effect":"Allow","Action":"app:Do{n}","Resource":"*"}}]}}}}]}}"#
+            );
+            (format!("users/u{n}.json"), text)
+        };
+        let account = (
+            "account.json".to_owned(),
+            r#"{"AccountId":"111122223333"}"#.to_owned(),
+        );
+        let files: Vec<_> = (0..n_users).map(user).chain([account]).collect();
+        let loaded = Loader::new().load_texts(
+            files
+                .iter()
+                .map(|(path, text)| (path.as_str(), text.as_str())),
+        );
+        loaded.unwrap().snapshot
+    }
+
+    fn n_made(snapshot: &Snapshot) -> usize {
+        snapshot.sets().filter(|set| set.trie().is_some()).count()
+    }
+
+    #[test]
+    fn tries_are_prepared_up_to_a_number_of_bytes() {
+        let snapshot = of_users(20);
+        assert_eq!(n_made(&snapshot), 0, "loading makes none");
+        let one = prepare(snapshot.sets().next().unwrap(), &mut HashSet::new());
+        for _ in 0..3 {
+            snapshot.prepare_up_to(3 * one);
+            assert!(
+                (3..=5).contains(&n_made(&snapshot)),
+                "{}",
+                n_made(&snapshot)
+            );
+        }
+        snapshot.prepare();
+        assert_eq!(n_made(&snapshot), snapshot.sets().count());
+    }
+}
