@@ -215,26 +215,27 @@ impl<'q> Asked<'q> {
         asking: &mut Asking,
     ) -> Result<Option<PrincipalAccess>, RequestError> {
         let arn = &entity.arn;
-        let mut names = vec![arn.as_str().to_owned()];
-        if entity.role.is_some() {
+        let (mut is_conditional, mut areas) = (false, None);
+        let mut add = |access: Option<Access>| match access {
+            Some(access) => {
+                is_conditional |= access.is_conditional;
+                areas = areas.take().or(Some(access.areas));
+            }
+            None => is_conditional = true,
+        };
+        if entity.role.is_none() {
+            add(self.of_principal(Principal::User(arn.clone()), asking)?);
+        } else {
             // A statement may name sessions, or all but some (P-8), so a role is asked about as itself, as each session that
             // is named, and as one that no policy names.
+            add(self.of_principal(Principal::Role(arn.clone()), asking)?);
             let (partition, account, name) = (arn.partition(), arn.account(), entity.name());
-            names.push(format!(
-                "arn:{partition}:sts::{account}:assumed-role/{name}/{NAMED_NOWHERE}"
-            ));
+            let unnamed =
+                format!("arn:{partition}:sts::{account}:assumed-role/{name}/{NAMED_NOWHERE}");
+            add(self.of_session(&unnamed, asking)?);
             self.work.spend(1 + sessions.len() / 8);
-            let own = sessions.iter().filter(|named| named.role.arn == *arn);
-            names.extend(own.map(|named| named.session.clone()));
-        }
-        let (mut is_conditional, mut areas) = (false, None);
-        for name in &names {
-            match self.of_principal(name, asking)? {
-                Some(access) => {
-                    is_conditional |= access.is_conditional;
-                    areas = areas.or(Some(access.areas));
-                }
-                None => is_conditional = true,
+            for named in sessions.iter().filter(|named| named.role.arn == *arn) {
+                add(self.of_session(&named.session, asking)?);
             }
         }
         Ok(areas.map(|areas| PrincipalAccess {
@@ -244,17 +245,22 @@ impl<'q> Asked<'q> {
         }))
     }
 
+    fn of_session(&self, name: &str, asking: &mut Asking) -> Result<Option<Access>, RequestError> {
+        let named = Principal::parse(name);
+        let named = named.map_err(|bad| RequestError::invalid("principal", bad.0))?;
+        self.of_principal(named, asking)
+    }
+
     /// Returns under which conditions a principal is allowed; `None` if it never is.
     ///
     /// PERF: the request is the same for all principals, and reading it takes as long as deciding it.
     fn of_principal(
         &self,
-        principal: &str,
+        principal: Principal,
         asking: &mut Asking,
     ) -> Result<Option<Access>, RequestError> {
         let Asking { request, known } = asking;
-        let named = Principal::parse(principal);
-        request.principal = named.map_err(|bad| RequestError::invalid("principal", bad.0))?;
+        request.principal = principal;
         let facts = match Facts::find(self.snapshot, request, self.work) {
             Ok(facts) => facts,
             Err(Early::Denied(_)) => return Ok(None),
