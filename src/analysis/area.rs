@@ -144,9 +144,7 @@ impl Area {
         };
         let avoids = |not: &ResourcePattern| {
             let theirs = other.resources.as_ref();
-            let is_apart =
-                |theirs: &Vec<ResourcePattern>| !theirs.iter().any(|it| can_meet(not, it));
-            theirs.is_some_and(is_apart)
+            theirs.is_some_and(|theirs| !says_something(not, theirs))
         };
         lists && self.not_resources.iter().all(avoids)
     }
@@ -229,7 +227,7 @@ impl Area {
             resources.retain(|one| !not.iter().any(|not| includes(not, one)));
             let resources = &*resources;
             self.not_resources
-                .retain(|not| resources.iter().any(|one| can_meet(not, one)));
+                .retain(|not| says_something(not, resources));
             if resources.is_empty() {
                 return false;
             }
@@ -262,7 +260,8 @@ impl Area {
             let meets = |one: &ResourcePattern| theirs.iter().any(|other| can_meet(one, other));
             let resources = &mut narrowed.resources;
             resources.iter_mut().for_each(|ours| ours.retain(meets));
-            narrowed.not_resources.retain(meets);
+            let not_resources = &mut narrowed.not_resources;
+            not_resources.retain(|not| says_something(not, theirs));
         }
         if narrowed.n_patterns() == n_before {
             return Arc::clone(self);
@@ -343,4 +342,10 @@ fn joined<P: Clone + PartialEq>(ours: &[P], theirs: &[P]) -> Vec<P> {
         }
     }
     all
+}
+
+/// Returns whether a pattern of `not_resources` says anything beside `resources`. One with an open variable always does:
+/// if the variable turns out to have no value, the pattern keeps a whole Allow from applying (V-9).
+fn says_something(not: &ResourcePattern, resources: &[ResourcePattern]) -> bool {
+    not.variables().next().is_some() || resources.iter().any(|one| can_meet(not, one))
 }
