@@ -110,7 +110,7 @@ fn main() -> anyhow::Result<()> {
         batch::measure(&options)?;
     }
     measure::conditions("after")?;
-    figures.conclude(options.is_checked)
+    figures.conclude(options.demand)
 }
 
 /// Checks that the scan and the engine give the same answers, with a cold index and with a warm one.

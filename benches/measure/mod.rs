@@ -5,7 +5,7 @@ mod figures;
 mod options;
 mod report;
 
-pub use figures::Figures;
+pub use figures::{Demand, Figures};
 pub use options::Options;
 pub use report::{
     anonymous_memory, conditions, head, median, memory, nanoseconds, row, share, time,

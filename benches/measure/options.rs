@@ -2,14 +2,14 @@
 
 use anyhow::bail;
 
-use super::Effort;
+use super::{Demand, Effort};
 
 /// The arguments of a benchmark.
 pub struct Options {
     /// The parts to run. If it is empty, all run.
     parts: Vec<String>,
-    /// Whether a missed figure is an error.
-    pub is_checked: bool,
+    /// Which missed figures are errors.
+    pub demand: Demand,
     /// Whether the run only shows that everything works, with small stores and few rounds. Its figures mean nothing.
     pub is_short: bool,
 }
@@ -19,7 +19,7 @@ impl Options {
     pub fn read(parts: &[&str]) -> anyhow::Result<Option<Self>> {
         let mut options = Self {
             parts: Vec::new(),
-            is_checked: false,
+            demand: Demand::Nothing,
             is_short: false,
         };
         // Cargo passes `--bench` to a benchmark. Without it, this is `cargo test --benches`, which must not time
@@ -28,16 +28,17 @@ impl Options {
         for argument in std::env::args().skip(1) {
             match argument.as_str() {
                 "--bench" => is_bench = true,
-                "--check" => options.is_checked = true,
+                "--check" => options.demand = Demand::Everything,
+                "--gate" => options.demand = Demand::Gate,
                 "--short" => options.is_short = true,
                 part if parts.contains(&part) => options.parts.push(argument),
                 unknown => bail!(
-                    "`{unknown}` is none of --check, --short, {}",
+                    "`{unknown}` is none of --check, --gate, --short, {}",
                     parts.join(", ")
                 ),
             }
         }
-        if options.is_checked && options.is_short {
+        if options.demand != Demand::Nothing && options.is_short {
             bail!("a short run has no figures to check");
         }
         Ok(is_bench.then_some(options))

@@ -70,5 +70,5 @@ fn main() -> anyhow::Result<()> {
         loading::measure(&options, &mut figures)?;
     }
     conditions("after")?;
-    figures.conclude(options.is_checked)
+    figures.conclude(options.demand)
 }

@@ -136,7 +136,7 @@ fn main() -> anyhow::Result<()> {
         &requests,
     )?;
     conditions("after")?;
-    figures.conclude(options.is_checked)
+    figures.conclude(options.demand)
 }
 
 /// Loads the whole store from disk several times and prints the table. Returns the last load and the shortest times of

@@ -107,6 +107,7 @@ impl<T: AsRef<str>> fmt::Display for Number<T> {
 pub struct Instant(i128);
 
 const NANOSECONDS: i128 = 1_000_000_000;
+const A_SECOND: u128 = NANOSECONDS.unsigned_abs();
 /// The last second, which is far beyond any date.
 const LAST_SECOND: i128 = i128::MAX / NANOSECONDS - 1;
 
@@ -179,7 +180,16 @@ impl fmt::Display for Instant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_nanosecond(self.0) {
             Ok(timestamp) => timestamp.fmt(f),
-            Err(_) => (self.0 / NANOSECONDS).fmt(f),
+            Err(_) => {
+                let sign = if self.0 < 0 { "-" } else { "" };
+                let all = self.0.unsigned_abs();
+                let (seconds, rest) = (all / A_SECOND, all % A_SECOND);
+                write!(f, "{sign}{seconds}")?;
+                match format!("{rest:09}").trim_end_matches('0') {
+                    "" => Ok(()),
+                    fraction => write!(f, ".{fraction}"),
+                }
+            }
         }
     }
 }
@@ -493,5 +503,23 @@ mod tests {
             !equal("straße", "strasse") && !equal("ä", "a\u{308}"),
             "C-21: simple folding, no normalisation"
         );
+    }
+
+    /// C-41: a list of permissions and an explanation write the instants of policies, and they mean the same.
+    #[test]
+    fn an_instant_that_is_written_is_the_same_instant() {
+        for text in [
+            "2024-06-01T00:00:00.000000001Z",
+            "9999-12-31T23:59:59.999999999Z",
+            "9999-12-31T23:59:59Z",
+            "99999999999999999999.5",
+            "-99999999999999999999.000000001",
+            "-1.5",
+            "0",
+        ] {
+            let instant = Instant::parse(text).unwrap();
+            let written = instant.to_string();
+            assert_eq!(Instant::parse(&written), Some(instant), "{text}: {written}");
+        }
     }
 }

@@ -42,7 +42,7 @@ use std::hint::black_box;
 use anyhow::{Context, bail, ensure};
 
 use company::Company;
-use measure::{Contender, Effort, Figures, Race, conditions, head, nanoseconds, row};
+use measure::{Contender, Demand, Effort, Figures, Race, conditions, head, nanoseconds, row};
 
 /// A function of an engine that returns whether it allows question `index`.
 pub type Ask<'e> = Box<dyn FnMut(usize) -> anyhow::Result<bool> + 'e>;
@@ -171,7 +171,7 @@ fn compare(
         );
     }
     conditions("after")?;
-    figures.conclude(is_checked)
+    figures.conclude(if is_checked { Demand::Everything } else { Demand::Nothing })
 }
 
 /// The lower bound: a map from everything in the question to its ready answer.
