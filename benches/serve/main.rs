@@ -5,10 +5,10 @@
 //! gives the same bytes. Both run as processes of their own, and one client asks them in turns within one run and checks
 //! every answer. CPU time is the system's count for the process, so the client's own cost does not matter.
 //!
-//! `cargo bench --bench serve` measures everything; `-- cpu`, `-- instructions`, `-- start` and `-- observe` measure a part.
-//! The part `instructions` needs valgrind. `observe` compares servers that are watched. `--check` fails if a figure is
-//! missed. `-- instructions --gate` counts single calls only, and fails if a call takes more than it did when the gate was
-//! set.
+//! `cargo bench --bench serve` measures everything; `-- cpu`, `-- instructions`, `-- start`, `-- records` and `-- observe`
+//! measure a part. The parts `instructions` and `records` need valgrind. `observe` compares servers that are watched, and
+//! `records` counts what a decision log adds to a call. `--check` fails if a figure is missed. `-- instructions --gate`
+//! counts single calls only, and fails if a call takes more than it did when the gate was set.
 
 #[expect(
     clippy::allow_attributes,
@@ -61,7 +61,8 @@ fn main() -> anyhow::Result<()> {
     {
         return floor::serve(answer);
     }
-    let Some(options) = Options::read(&["cpu", "instructions", "start", "observe"])? else {
+    let Some(options) = Options::read(&["cpu", "instructions", "start", "records", "observe"])?
+    else {
         return Ok(());
     };
     let store = tempfile::tempdir()?;
@@ -81,6 +82,9 @@ fn main() -> anyhow::Result<()> {
     }
     if options.wants("start") {
         start(&questions, &options, &mut figures)?;
+    }
+    if options.wants("records") {
+        observe::records(&questions, &options, &mut figures)?;
     }
     if options.wants("observe") {
         observe::observe(&questions, &options, &mut figures)?;

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use crate::load::{Load, Questions};
 use crate::measure::{Figures, Options, head, median, row};
-use crate::process::{Process, Watched};
+use crate::process::{Counted, Process, Watched, Which, counted_watched};
 
 /// The load: as many calls at once as a busy sidecar has.
 const LOAD: Load = Load::unary(1, 8);
@@ -78,6 +78,43 @@ pub fn observe(
         }
     }
     report(&mut contenders, figures)
+}
+
+/// Counts what the decision log adds to a call. Instructions are steady however much else the machine does.
+pub fn records(
+    questions: &Questions,
+    options: &Options,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let n_calls = options.pick(8_192, 256);
+    head(
+        "Instructions and heap allocations of a call, with 8 in flight, on the thread that answers",
+        &["decision log", "instructions", "more", "allocations"],
+    );
+    let mut without = None;
+    for mode in ["off", "best_effort", "required"] {
+        let watched = logging(folder.path(), mode);
+        let count =
+            |n_calls: usize| counted_watched(Which::Iamd, mode, questions, LOAD, n_calls, &watched);
+        let (once, twice) = (count(n_calls)?, count(2 * n_calls)?);
+        let of_each = |part: fn(&Counted) -> f64| (part(&twice) - part(&once)) / n_calls as f64;
+        let instructions = of_each(|counted| counted.n_instructions);
+        let off = *without.get_or_insert(instructions);
+        row(&[
+            mode.to_owned(),
+            format!("{instructions:.0}"),
+            format!("{:.0}", instructions - off),
+            format!("{:.1}", of_each(|counted| counted.n_allocations)),
+        ]);
+        if mode == "best_effort" {
+            let own = of_each(|counted| counted.n_log_instructions);
+            println!("  {mode}: {own:.0} instructions a call on the thread that writes");
+            let ratio = instructions / off;
+            figures.at_most("18", format!("instructions, {mode}"), ratio, 1.10);
+        }
+    }
+    Ok(())
 }
 
 fn report(contenders: &mut [Contender], figures: &mut Figures) -> anyhow::Result<()> {

@@ -48,6 +48,8 @@ pub struct Watched {
 pub struct Counted {
     pub n_instructions: f64,
     pub n_allocations: f64,
+    /// The instructions of the thread that writes the decision log.
+    pub n_log_instructions: f64,
 }
 
 impl Process {
@@ -212,9 +214,22 @@ pub fn counted(
     load: Load,
     n_calls: usize,
 ) -> anyhow::Result<Counted> {
+    let name = which.to_string();
+    counted_watched(which, &name, questions, load, n_calls, &Watched::default())
+}
+
+/// Does the same for a server that is watched. `name` is the first part of the name of a profile that is kept.
+pub fn counted_watched(
+    which: Which,
+    name: &str,
+    questions: &Questions,
+    load: Load,
+    n_calls: usize,
+    watched: &Watched,
+) -> anyhow::Result<Counted> {
     let directory = tempfile::tempdir()?;
     let out = directory.path().join("out");
-    let mut process = Process::spawn(which, questions, 1, Some(&out), &Watched::default())?;
+    let mut process = Process::spawn(which, questions, 1, Some(&out), watched)?;
     process.ask(questions, load, n_calls)?;
     process.end()?;
     let out = directory.path().join("out-01");
@@ -223,11 +238,10 @@ pub fn counted(
         fs::create_dir_all(&kept)?;
         fs::copy(
             &out,
-            Path::new(&kept).join(format!("{which}-{load}-{n_calls}").replace(' ', "_")),
+            Path::new(&kept).join(format!("{name}-{load}-{n_calls}").replace(' ', "_")),
         )?;
     }
-    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
-    let n_instructions = total.context("callgrind wrote no totals")?.trim().parse()?;
+    let n_instructions = total(&text)?;
     let (mut called, mut n_allocations) = ("", 0.0);
     for line in text.lines() {
         if let Some(name) = line.strip_prefix("cfn=") {
@@ -246,8 +260,26 @@ pub fn counted(
         }
     }
     ensure!(n_instructions > 0.0, "callgrind counted nothing");
+    let mut n_log_instructions = 0.0;
+    for entry in fs::read_dir(directory.path())? {
+        let path = entry?.path();
+        let text = fs::read_to_string(&path)?;
+        let is_log = |line: &str| line.starts_with("fn=") && line.contains("decision_log::queue");
+        if path != out && text.lines().any(is_log) {
+            n_log_instructions += total(&text)?;
+        }
+    }
     Ok(Counted {
         n_instructions,
         n_allocations,
+        n_log_instructions,
     })
+}
+
+/// Returns how many instructions a profile has in all.
+fn total(profile: &str) -> anyhow::Result<f64> {
+    let total = profile
+        .lines()
+        .find_map(|line| line.strip_prefix("totals: "));
+    Ok(total.context("callgrind wrote no totals")?.trim().parse()?)
 }
