@@ -10,6 +10,7 @@
 
 mod direct;
 mod instance;
+mod json;
 mod masking;
 mod otlp;
 mod queue;

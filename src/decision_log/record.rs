@@ -12,6 +12,7 @@ use std::io::Write as _;
 use jiff::Timestamp;
 
 use super::instance::Instance;
+use super::json::{self, list, member, name, number, raw, text};
 use super::masking::Masking;
 use crate::authorizer::{Asker, Outcome, Question, SessionFacts, Value};
 use crate::config::{Config, MaskedField};
@@ -117,36 +118,33 @@ pub(super) fn body(
     };
     shown(out, format_args!(r#""time":"{}""#, outcome.at));
     let question = outcome.question;
-    masked.text(
-        out,
-        "requestId",
-        MaskedField::RequestId,
-        question.request_id,
-    );
+    let (name, field) = (name!("requestId"), MaskedField::RequestId);
+    masked.text(out, name, field, question.request_id);
     match asker.trace_id {
-        TraceId::INVALID => member(out, "traceId", ""),
-        trace_id => shown(out, format_args!(r#","traceId":"{trace_id}""#)),
+        TraceId::INVALID => raw(out, r#","traceId":"","protocol":""#),
+        trace_id => shown(out, format_args!(r#","traceId":"{trace_id}","protocol":""#)),
     }
-    member(out, "protocol", asker.protocol.label());
-    raw(out, r#","caller":"#);
+    raw(out, asker.protocol.label());
+    raw(out, r#"","caller":"#);
     raw(out, asker.caller.as_json());
-    masked.text(out, "principal", MaskedField::Principal, question.principal);
-    member(out, "action", question.action);
-    masked.text(out, "resource", MaskedField::Resource, question.resource);
+    let (name, field) = (name!("principal"), MaskedField::Principal);
+    masked.text(out, name, field, question.principal);
+    member(out, name!("action"), question.action);
+    let (name, field) = (name!("resource"), MaskedField::Resource);
+    masked.text(out, name, field, question.resource);
     if !question.resource_account.is_empty() {
-        member(out, "resourceAccount", question.resource_account);
+        member(out, name!("resourceAccount"), question.resource_account);
     }
     context(out, outcome, &mut masked);
     if let Some(facts) = question.session.as_deref() {
         session(out, facts, &mut masked);
     }
     answer(out, outcome, decision);
-    shown(
-        out,
-        format_args!(r#","latencyNs":{}"#, outcome.took.as_nanos()),
-    );
+    raw(out, name!("latencyNs"));
+    let nanos = outcome.took.as_nanos();
+    number(out, u64::try_from(nanos).unwrap_or(u64::MAX));
     if !masked.names.is_empty() {
-        raw(out, r#","masked":"#);
+        raw(out, name!("masked"));
         list(out, &masked.names, |out, name| text(out, name));
     }
     out.push(b'}');
@@ -163,7 +161,7 @@ fn context(out: &mut Vec<u8>, outcome: &Outcome<'_>, masked: &mut Masked<'_>) {
         reads_all || named.is_some_and(|named| named.contains(key)) || is_read_by_rules(key)
     };
     let read = question.context.iter().filter(|(key, _)| is_read(key));
-    masked.map(out, "context", MaskedField::Context, read);
+    masked.map(out, name!("context"), MaskedField::Context, read);
 }
 
 fn has_policies(question: &Question<'_>) -> bool {
@@ -188,58 +186,51 @@ fn session(out: &mut Vec<u8>, facts: &SessionFacts<'_>, masked: &mut Masked<'_>)
     raw(out, r#","session":{"#);
     let began = out.len();
     if !facts.policies.is_empty() {
-        masked.texts(
-            out,
-            "policies",
-            MaskedField::SessionPolicies,
-            &facts.policies,
-        );
+        let field = MaskedField::SessionPolicies;
+        masked.texts(out, name!("policies"), field, &facts.policies);
     }
     if !facts.policy_arns.is_empty() {
-        name(out, "policyArns");
+        raw(out, name!("policyArns"));
         list(out, &facts.policy_arns, |out, arn| text(out, arn));
     }
     if !facts.tags.is_empty() {
         let tags = facts.tags.iter();
         let tags: Vec<_> = tags.map(|(key, tag)| (*key, Value::Text(tag))).collect();
-        masked.map(out, "tags", MaskedField::SessionTags, tags.iter());
+        masked.map(out, name!("tags"), MaskedField::SessionTags, tags.iter());
     }
     if !facts.source_identity.is_empty() {
         let field = MaskedField::SessionSourceIdentity;
-        masked.text(out, "sourceIdentity", field, facts.source_identity);
+        masked.text(out, name!("sourceIdentity"), field, facts.source_identity);
     }
     let times = [
-        ("issuedAt", facts.issued_at),
-        ("expiresAt", facts.expires_at),
-        ("mfaAt", facts.mfa_at),
+        (name!("issuedAt"), facts.issued_at),
+        (name!("expiresAt"), facts.expires_at),
+        (name!("mfaAt"), facts.mfa_at),
     ];
-    for (member, time) in times {
+    for (name, time) in times {
         if let Some(time) = time {
-            name(out, member);
+            raw(out, name);
             shown(out, format_args!(r#""{time}""#));
         }
     }
     if !facts.transitive_tag_keys.is_empty() {
-        name(out, "transitiveTagKeys");
+        raw(out, name!("transitiveTagKeys"));
         list(out, &facts.transitive_tag_keys, |out, key| text(out, key));
     }
     if !facts.claims.is_empty() {
-        masked.map(
-            out,
-            "claims",
-            MaskedField::SessionClaims,
-            facts.claims.iter(),
-        );
+        let field = MaskedField::SessionClaims;
+        masked.map(out, name!("claims"), field, facts.claims.iter());
     }
     if !facts.federated_provider.is_empty() {
-        member(out, "federatedProvider", facts.federated_provider);
+        member(out, name!("federatedProvider"), facts.federated_provider);
     }
     if !facts.parent.is_empty() {
-        masked.text(out, "parent", MaskedField::SessionParent, facts.parent);
+        let field = MaskedField::SessionParent;
+        masked.text(out, name!("parent"), field, facts.parent);
     }
     if !facts.attributes.is_empty() {
         let field = MaskedField::SessionAttributes;
-        masked.map(out, "attributes", field, facts.attributes.iter());
+        masked.map(out, name!("attributes"), field, facts.attributes.iter());
     }
     if out.get(began) == Some(&b',') {
         out.remove(began);
@@ -248,30 +239,30 @@ fn session(out: &mut Vec<u8>, facts: &SessionFacts<'_>, masked: &mut Masked<'_>)
 }
 
 fn answer(out: &mut Vec<u8>, outcome: &Outcome<'_>, decision: &Decision) {
-    let allow_or_deny = if decision.is_allowed() {
-        "DECISION_ALLOW"
-    } else {
-        "DECISION_DENY"
-    };
-    let reason = decision.reason().label();
-    shown(
+    raw(
         out,
-        format_args!(
-            r#","decision":"{allow_or_deny}","reason":"REASON_{reason}","determiningStatements":"#
-        ),
+        match decision.is_allowed() {
+            true => r#","decision":"DECISION_ALLOW","reason":"REASON_"#,
+            false => r#","decision":"DECISION_DENY","reason":"REASON_"#,
+        },
     );
+    raw(out, decision.reason().label());
+    raw(out, r#"","determiningStatements":"#);
     list(out, decision.determining(), statement);
-    member(out, "revision", outcome.revision());
+    member(out, name!("revision"), outcome.revision());
 }
 
 fn statement(out: &mut Vec<u8>, statement: &StatementRef) {
     let policy = &statement.policy;
     raw(out, r#"{"policy":"#);
     text(out, &policy.name);
-    member(out, "sid", statement.sid());
-    shown(out, format_args!(r#","index":{}"#, statement.index));
-    member(out, "type", policy_type_name(policy.policy_type));
-    member(out, "file", &policy.file);
+    member(out, name!("sid"), statement.sid());
+    raw(out, name!("index"));
+    number(out, statement.index as u64);
+    raw(out, r#","type":""#);
+    raw(out, policy_type_name(policy.policy_type));
+    raw(out, r#"","file":"#);
+    text(out, &policy.file);
     out.push(b'}');
 }
 
@@ -296,27 +287,27 @@ struct Masked<'m> {
 
 impl Masked<'_> {
     /// Writes a member with a text, unless a rule drops it.
-    fn text(&mut self, out: &mut Vec<u8>, member_name: &str, field: MaskedField, value: &str) {
+    fn text(&mut self, out: &mut Vec<u8>, name: &str, field: MaskedField, value: &str) {
         let Some(mask) = self.masking.mask(field, "") else {
-            return member(out, member_name, value);
+            return member(out, name, value);
         };
         self.names.push(field.name().to_owned());
         if let Some(hidden) = self.masking.hidden(mask, value) {
-            member(out, member_name, &hidden);
+            member(out, name, &hidden);
         }
     }
 
     /// Writes a member with a list of texts, unless a rule drops it.
-    fn texts(&mut self, out: &mut Vec<u8>, member: &str, field: MaskedField, values: &[&str]) {
+    fn texts(&mut self, out: &mut Vec<u8>, name: &str, field: MaskedField, values: &[&str]) {
         let Some(mask) = self.masking.mask(field, "") else {
-            name(out, member);
+            raw(out, name);
             return list(out, values, |out, value| text(out, value));
         };
         self.names.push(field.name().to_owned());
         let hidden = values.iter();
         let hidden = hidden.map(|value| self.masking.hidden(mask, value));
         if let Some(hidden) = hidden.collect::<Option<Vec<_>>>() {
-            name(out, member);
+            raw(out, name);
             list(out, &hidden, |out, value| text(out, value));
         }
     }
@@ -325,11 +316,11 @@ impl Masked<'_> {
     fn map<'e>(
         &mut self,
         out: &mut Vec<u8>,
-        member: &str,
+        name: &str,
         field: MaskedField,
         entries: impl Iterator<Item = &'e (&'e str, Value<'e>)>,
     ) {
-        name(out, member);
+        raw(out, name);
         out.push(b'{');
         let mut is_first = true;
         for (key, value) in entries {
@@ -352,7 +343,7 @@ impl Masked<'_> {
             out.push(b':');
             match hidden {
                 Some(hidden) => text(out, &hidden),
-                None => self::value(out, value),
+                None => json::value(out, value),
             }
         }
         out.push(b'}');
@@ -364,58 +355,11 @@ fn as_text<'v>(value: &Value<'v>) -> std::borrow::Cow<'v, str> {
     match value {
         Value::Text(text) => (*text).into(),
         other => {
-            let mut json = Vec::new();
-            self::value(&mut json, other);
-            String::from_utf8(json).unwrap_or_default().into()
+            let mut written = Vec::new();
+            json::value(&mut written, other);
+            String::from_utf8(written).unwrap_or_default().into()
         }
     }
-}
-
-fn value(out: &mut Vec<u8>, value: &Value<'_>) {
-    match value {
-        Value::Unset | Value::Null => raw(out, "null"),
-        Value::Bool(true) => raw(out, "true"),
-        Value::Bool(false) => raw(out, "false"),
-        Value::Number(number) => {
-            let _ = serde_json::to_writer(out, number); // writing to memory does not fail
-        }
-        Value::Text(value) => text(out, value),
-        Value::List(elements) => list(out, elements, self::value),
-        // Its contents are not kept, and no rule reads them (T-22).
-        Value::Object => raw(out, "{}"),
-    }
-}
-
-fn list<T>(out: &mut Vec<u8>, elements: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
-    out.push(b'[');
-    for (index, element) in elements.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
-        }
-        write(out, element);
-    }
-    out.push(b']');
-}
-
-/// Writes a member with a text, after another member.
-fn member(out: &mut Vec<u8>, member: &str, value: &str) {
-    name(out, member);
-    text(out, value);
-}
-
-/// Writes the name of a member, after another member.
-fn name(out: &mut Vec<u8>, member: &str) {
-    raw(out, ",\"");
-    raw(out, member);
-    raw(out, "\":");
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    let _ = serde_json::to_writer(out, text); // writing to memory does not fail
-}
-
-fn raw(out: &mut Vec<u8>, text: &str) {
-    out.extend_from_slice(text.as_bytes());
 }
 
 fn shown(out: &mut Vec<u8>, shown: impl Display) {
