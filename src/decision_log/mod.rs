@@ -8,6 +8,7 @@
 //! It is separate from the log of `telemetry`, which tells operators what happens to the server and holds no fact of a
 //! question. `docs/decision-log.md` describes the records, and `docs/decision-log.schema.json` their form.
 
+mod clock;
 mod direct;
 mod instance;
 mod json;
@@ -31,6 +32,7 @@ use crate::authorizer::{Asker, Outcome, Recorder, Refusal};
 use crate::config::{Config, DECISION_LOG_PATIENCE, DecisionLogFile, DecisionLogMode};
 pub use crate::telemetry::DecisionLogCounters as Counters;
 use crate::telemetry::Exporters;
+use clock::Clock;
 use direct::Direct;
 use instance::Instance;
 use masking::Masking;
@@ -62,9 +64,20 @@ enum Way {
     Direct(Direct),
 }
 
+/// What a thread keeps from one record to the next.
+struct Scratch {
+    /// The memory for the record that it writes.
+    body: Vec<u8>,
+    clock: Clock,
+}
+
 thread_local! {
-    /// The memory for the record that a thread writes.
-    static BODY: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = const {
+        RefCell::new(Scratch {
+            body: Vec::new(),
+            clock: Clock::new(),
+        })
+    };
 }
 
 impl DecisionLog {
@@ -141,9 +154,9 @@ impl Recorder for DecisionLog {
             self.counters.left_out.fetch_add(1, Ordering::Relaxed);
             return Ok(String::new());
         }
-        BODY.with_borrow_mut(|body| {
+        SCRATCH.with_borrow_mut(|Scratch { body, clock }| {
             body.clear();
-            record::body(body, outcome, decision, asker, &self.masking);
+            record::body(body, clock, outcome, decision, asker, &self.masking);
             let recorded = match &self.way {
                 Way::Queue(queue) => Ok(queue.push(body)),
                 Way::Direct(direct) => direct.write(body),

@@ -11,6 +11,7 @@ use std::io::Write as _;
 
 use jiff::Timestamp;
 
+use super::clock::Clock;
 use super::instance::Instance;
 use super::json::{self, list, member, name, number, raw, text};
 use super::masking::Masking;
@@ -107,6 +108,7 @@ pub(super) fn lost(out: &mut Vec<u8>, instance: &Instance, lost: Lost, at: Times
 /// Writes all of a decision's record but its head and the line break.
 pub(super) fn body(
     out: &mut Vec<u8>,
+    clock: &mut Clock,
     outcome: &Outcome<'_>,
     decision: &Decision,
     asker: &Asker<'_>,
@@ -116,7 +118,9 @@ pub(super) fn body(
         masking,
         names: Vec::new(),
     };
-    shown(out, format_args!(r#""time":"{}""#, outcome.at));
+    raw(out, r#""time":""#);
+    clock.write(out, outcome.at);
+    out.push(b'"');
     let question = outcome.question;
     let (name, field) = (name!("requestId"), MaskedField::RequestId);
     masked.text(out, name, field, question.request_id);
