@@ -44,6 +44,8 @@ struct Shared {
 #[derive(Default)]
 struct Pending {
     bytes: Vec<u8>,
+    /// How many of the lines are records of decisions.
+    n_records: u64,
     last_sequence: u64,
     /// The last decisions, if their records did not fit.
     lost: Option<Lost>,
@@ -76,6 +78,7 @@ impl Queue {
             sink,
             batch: Vec::new(),
             n_written: 0,
+            n_records: 0,
             is_failing: false,
         };
         std::thread::Builder::new()
@@ -107,12 +110,15 @@ impl Queue {
         } else {
             pending.tell_lost(instance);
             record::line(&mut pending.bytes, instance, sequence, body);
+            pending.n_records += 1;
             counters.queued.fetch_add(1, Ordering::Relaxed);
-            if was_empty {
-                self.shared.wake.notify_one();
-            }
         }
+        let wakes = was_empty && !pending.bytes.is_empty();
         drop(pending);
+        if wakes {
+            // The thread takes the lock at once, so it must be free.
+            self.shared.wake.notify_one();
+        }
         instance.decision_id(sequence)
     }
 
@@ -182,6 +188,8 @@ struct Writer {
     /// The lines that were taken, of which the first bytes are written.
     batch: Vec<u8>,
     n_written: usize,
+    /// How many records of decisions are in the rest.
+    n_records: u64,
     is_failing: bool,
 }
 
@@ -195,7 +203,7 @@ impl Writer {
         while !self.write() && Instant::now() < end_by {
             std::thread::sleep(RETRY.min(end_by.saturating_duration_since(Instant::now())));
         }
-        let n_lost = n_decisions(self.batch.get(self.n_written..).unwrap_or_default());
+        let n_lost = self.n_records;
         if n_lost > 0 {
             let counters = &self.shared.counters;
             counters.lost.fetch_add(n_lost, Ordering::Relaxed);
@@ -232,8 +240,10 @@ impl Writer {
             let last = pending.last_sequence;
             record::end(&mut pending.bytes, instance, last, Timestamp::now());
             self.batch.append(&mut pending.bytes);
+            self.n_records += std::mem::take(&mut pending.n_records);
         } else if !has_rest {
             std::mem::swap(&mut self.batch, &mut pending.bytes);
+            self.n_records = std::mem::take(&mut pending.n_records);
         }
         drop(pending);
         if end_by.is_some() {
@@ -260,14 +270,17 @@ impl Writer {
             self.n_written = 0;
             return true;
         }
-        let (n_bytes, error) = match self.sink.write(rest) {
-            Ok(()) => (rest.len(), None),
-            Err(Failed { n_written, error }) => (n_written, Some(error)),
+        let (n_bytes, n_records, error) = match self.sink.write(rest) {
+            Ok(()) => (rest.len(), self.n_records, None),
+            Err(Failed { n_written, error }) => {
+                let written = rest.get(..n_written).unwrap_or_default();
+                (n_written, n_decisions(written), Some(error))
+            }
         };
-        let n_records = n_decisions(rest.get(..n_bytes).unwrap_or_default());
         let counters = &self.shared.counters;
         counters.written.fetch_add(n_records, Ordering::Relaxed);
         counters.queued.fetch_sub(n_records, Ordering::Relaxed);
+        self.n_records = self.n_records.saturating_sub(n_records);
         self.n_written += n_bytes;
         match error {
             None => {
@@ -298,5 +311,79 @@ impl Writer {
                 "the decision log cannot be put on the disk: {error}"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use std::io;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A sink that fails after so many bytes, the last number first, and then takes everything.
+    struct Failing {
+        takes: Vec<usize>,
+        taken: Arc<Mutex<Vec<u8>>>,
+    }
+
+    impl Sink for Failing {
+        fn name(&self) -> String {
+            "the test".to_owned()
+        }
+
+        fn write(&mut self, lines: &[u8]) -> Result<(), Failed> {
+            let most = self.takes.pop().unwrap_or(usize::MAX);
+            let written = lines.get(..most).unwrap_or(lines);
+            self.taken.lock().unwrap().extend_from_slice(written);
+            if written.len() == lines.len() {
+                return Ok(());
+            }
+            Err(Failed {
+                n_written: written.len(),
+                error: io::ErrorKind::WouldBlock.into(),
+            })
+        }
+    }
+
+    #[test]
+    fn every_record_is_written_and_counted_once_wherever_a_write_ends() {
+        let taken = Arc::new(Mutex::new(Vec::new()));
+        let counters = Arc::new(Counters::default());
+        let queue = Queue::start(
+            Box::new(Failing {
+                // Within the first line, within a head, after a few lines, and before anything.
+                takes: vec![0, 400, 40, 7],
+                taken: Arc::clone(&taken),
+            }),
+            Instance::new(),
+            b"{\"type\":\"start\"}\n".to_vec(),
+            1 << 20,
+            Arc::clone(&counters),
+        )
+        .unwrap();
+        let ids: Vec<String> = (0..20).map(|_| queue.push(b"\"body\":true}")).collect();
+        queue.finish(Duration::from_secs(10));
+        let taken = taken.lock().unwrap();
+        let lines: Vec<Value> = taken
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| serde_json::from_slice(line).unwrap())
+            .collect();
+        let members = |member: &str| -> Vec<Value> {
+            let found = lines.iter().filter_map(|line| line.get(member));
+            found.cloned().collect()
+        };
+        assert_eq!(members("sequence"), (1..=20).collect::<Vec<u64>>());
+        assert_eq!(members("decisionId"), ids);
+        assert_eq!(members("body").len(), 20);
+        let types = members("type");
+        assert_eq!(types.len(), 22);
+        assert_eq!(types.last().unwrap(), "end");
+        let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        assert_eq!(count(&counters.written), 20);
+        assert_eq!((count(&counters.lost), count(&counters.queued)), (0, 0));
     }
 }

@@ -29,7 +29,7 @@ pub const VERSION: u32 = 1;
 pub(super) const USUAL_BYTES: usize = 64 * 1024;
 
 /// How every line with a decision begins.
-pub(super) const DECISION: &str = r#"{"version":1,"type":"decision","#;
+const DECISION: &str = r#"{"version":1,"type":"decision","sequence":"#;
 
 /// Returns how many of these lines are records of decisions.
 pub(super) fn n_decisions(lines: &[u8]) -> u64 {
@@ -45,12 +45,12 @@ pub(super) fn n_decisions(lines: &[u8]) -> u64 {
 
 /// Writes a whole line: the head with `sequence`, then `body`.
 pub(super) fn line(out: &mut Vec<u8>, instance: &Instance, sequence: u64, body: &[u8]) {
-    let id = instance.as_str();
-    raw(out, DECISION);
-    shown(
-        out,
-        format_args!(r#""sequence":{sequence},"decisionId":"{id}-{sequence}","instance":"{id}","#),
-    );
+    let [before_id, after_id] = instance.head();
+    let mut digits = itoa::Buffer::new();
+    let sequence = digits.format(sequence);
+    for part in [DECISION, sequence, before_id, sequence, after_id] {
+        raw(out, part);
+    }
     out.extend_from_slice(body);
     out.push(b'\n');
 }
