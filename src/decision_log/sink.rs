@@ -158,8 +158,8 @@ impl Sink for FileSink {
             self.look();
         }
         let is_old = self.open.as_ref().is_some_and(|open| {
-            let is_empty = open.file.metadata().is_ok_and(|found| found.len() == 0);
-            open.is_regular && !is_empty && self.bounds.is_too_old(open)
+            let is_empty = || open.file.metadata().is_ok_and(|found| found.len() == 0);
+            open.is_regular && self.bounds.is_too_old(open) && !is_empty()
         });
         if is_old && self.may_rotate() {
             self.rotate();
@@ -189,7 +189,7 @@ impl FileSink {
 
     /// Returns the beginning of `lines` that goes into the file at hand. Begins a new file if the one before is full.
     fn part<'l>(&mut self, lines: &'l [u8]) -> io::Result<&'l [u8]> {
-        let Some(path) = self.path.clone() else {
+        let Some(path) = &self.path else {
             return Ok(lines);
         };
         let n_bytes = match &self.open {
@@ -201,7 +201,7 @@ impl FileSink {
         };
         let Some(n_bytes) = n_bytes else {
             self.open = None; // gives up the lock on a file that is gone
-            self.open = Some(open_path(&path)?);
+            self.open = Some(open_path(path)?);
             return self.part(lines); // with a file, so this happens once
         };
         let Some(open) = &self.open else {
@@ -331,8 +331,8 @@ impl FileSink {
 
 impl Bounds {
     fn is_too_old(&self, open: &Open) -> bool {
-        let age = open.since.elapsed().unwrap_or_default();
-        self.max_age.is_some_and(|most| age >= most)
+        let age = || open.since.elapsed().unwrap_or_default();
+        self.max_age.is_some_and(|most| age() >= most)
     }
 }
 
