@@ -50,11 +50,26 @@ impl NamedKeys {
 /// Returns a hash that ignores case. Only policies choose what is in the table, so a caller who chooses keys makes no
 /// chain longer.
 fn folded_hash(key: &str) -> u64 {
-    let step = |hash: u64, byte: u8| {
-        (hash ^ u64::from(byte.to_ascii_lowercase())).wrapping_mul(0x0000_0100_0000_01b3)
+    // PERF: eight bytes at a time, because every record of the decision log looks up each entry of the context
+    // (`cargo bench --bench serve -- records`). The bit of lower case is set in all of them. So some more keys have one
+    // hash, but those that differ only in case always do.
+    const LOWER_CASE: u64 = u64::from_le_bytes([b' '; 8]);
+    let mix = |hash: u64, word: &[u8; 8]| {
+        let folded = u64::from_le_bytes(*word) | LOWER_CASE;
+        let mixed = (hash ^ folded).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^ mixed >> 32 // the table reads the upper bits, too
     };
-    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, step);
-    hash ^ hash >> 32 // the table reads the upper bits, too
+    let bytes = key.as_bytes();
+    let (words, rest) = bytes.as_chunks::<8>();
+    // The last word overlaps the one before; a short key is filled up.
+    let last = bytes.last_chunk().copied().unwrap_or_else(|| {
+        let mut filled = [0; 8];
+        for (to, from) in filled.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        filled
+    });
+    words.iter().chain([&last]).fold(0, mix)
 }
 
 #[cfg(test)]
@@ -72,5 +87,22 @@ mod tests {
         assert_eq!(keys.0.len(), 1_001);
         assert!(keys.contains("AWS:SourceIp") && keys.contains("App:Key999"));
         assert!(!keys.contains("app:key1000") && !keys.contains("") && !keys.contains("aws:"));
+    }
+
+    #[test]
+    fn case_does_not_change_a_hash_and_a_thousand_keys_have_as_many() {
+        let mut hashes = HashSet::new();
+        for n in 0..1_000 {
+            let key = format!("orders:ResourceTag/team-{n}");
+            for end in 0..=key.len() {
+                let (key, hash) = (key.get(..end).unwrap_or_default(), folded_hash);
+                assert_eq!(
+                    hash(&key.to_ascii_uppercase()),
+                    hash(&key.to_ascii_lowercase())
+                );
+            }
+            hashes.insert(folded_hash(&key));
+        }
+        assert_eq!(hashes.len(), 1_000);
     }
 }
