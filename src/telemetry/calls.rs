@@ -106,14 +106,15 @@ impl Tracing {
 }
 
 /// Returns the trace of the call that this thread is at: that of its span if traces are exported, and otherwise the one that
-/// the caller names in the header `traceparent`. Returns [`TraceId::INVALID`] if there is none.
-pub fn trace_id(headers: &dyn Extractor) -> TraceId {
+/// the caller names in the header `traceparent`. Returns [`TraceId::INVALID`] if there is none. `headers` are those of the
+/// call, if they have that header, which most have not.
+pub fn trace_id(headers: Option<&dyn Extractor>) -> TraceId {
     if TRACING.get().is_some() {
         return Context::map_current(|context| context.span().span_context().trace_id());
     }
-    if headers.get("traceparent").is_none() {
-        return TraceId::INVALID; // as most callers name none
-    }
+    let Some(headers) = headers else {
+        return TraceId::INVALID;
+    };
     let named = TraceContextPropagator::new().extract_with_context(&Context::new(), headers);
     named.span().span_context().trace_id()
 }
