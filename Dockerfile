@@ -4,26 +4,27 @@
 ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm
 
 FROM ${RUST_IMAGE} AS build
+# The program carries the list of its packages, which scanners of images read.
+ARG CARGO_AUDITABLE_VERSION=0.7.7
+RUN cargo install --locked --root /tools "cargo-auditable@${CARGO_AUDITABLE_VERSION}"
+ENV PATH="/tools/bin:${PATH}"
 WORKDIR /build
-# The C library is linked into the binary, and finds names of hosts all the same (tests/image). A named target keeps the
-# option away from build scripts and procedural macros, which cannot be static.
-ENV RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=/build=. --remap-path-prefix=/usr/local/cargo=cargo"
 # The dependencies have a layer of their own, which changes with these files alone.
 COPY Cargo.toml Cargo.lock ./
+COPY deploy/build deploy/build
 COPY proto proto
 RUN mkdir src \
     && echo 'fn main() {}' >src/main.rs \
     && touch src/lib.rs \
-    && target="$(rustc --print host-tuple)" \
-    && cargo build --locked --release --bin iamd --target "$target"
+    && deploy/build
 COPY LICENSE README.md ./
 COPY docs docs
 COPY src src
-# What has just been built must look older than the sources, whatever times they were copied with.
+# What has just been built must look older than the sources, whatever times they were copied with. The C library is linked
+# into the program, and finds names of hosts all the same (tests/image).
 RUN touch src/main.rs src/lib.rs \
-    && target="$(rustc --print host-tuple)" \
-    && cargo build --locked --release --bin iamd --target "$target" \
-    && install -D --strip "target/$target/release/iamd" /out/iamd \
+    && deploy/build \
+    && install -D "target/$(rustc --print host-tuple)/dist/iamd" /out/iamd \
     && install -m 0644 LICENSE /out/LICENSE \
     && install -m 0644 /etc/ssl/certs/ca-certificates.crt /out/ca-certificates.crt
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import tomllib
 import unittest
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -88,6 +89,23 @@ class Image(unittest.TestCase):
         at, size, count = (struct.unpack_from("<Q", program, 32)[0], *struct.unpack_from("<HH", program, 54))
         kinds = [struct.unpack_from("<I", program, at + n * size)[0] for n in range(count)]
         self.assertNotIn(3, kinds, "it asks for no loader (PT_INTERP)")
+
+    def test_a_scanner_finds_the_packages_in_the_program(self):
+        """By the list that `cargo auditable` has put into it."""
+        scan = subprocess.run(
+            [os.environ["SYFT"], "scan", "--quiet", f"dir:{self.root}", "--output", "spdx-json"],
+            env=os.environ | {"SYFT_CHECK_FOR_APP_UPDATE": "false"},
+            capture_output=True,
+            check=True,
+        )
+        found = {
+            (package["name"], package["versionInfo"])
+            for package in json.loads(scan.stdout)["packages"]
+            if any(ref["referenceLocator"].startswith("pkg:cargo/") for ref in package.get("externalRefs", []))
+        }
+        lock = tomllib.loads((REPOSITORY / "Cargo.lock").read_text())
+        self.assertEqual(found - {(package["name"], package["version"]) for package in lock["package"]}, set())
+        self.assertLessEqual({"iamd", "h2", "rustls", "tokio", "tonic"}, {name for name, _ in found})
 
     def test_it_runs_the_program_as_nobody(self):
         self.assertEqual(self.config["User"], f"{USER}:{USER}")
