@@ -4,6 +4,7 @@ by what no schema knows: ports, paths, arguments, and that the store in the pod 
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import tempfile
@@ -304,6 +305,56 @@ class Helm(Rendered, unittest.TestCase):
         self.assertEqual(sidecar["args"][-1], "--log-level=debug")
         [volume] = [v for v in pod["volumes"] if v["name"] == "iamd-policies"]
         self.assertTrue(volume["projected"]["sources"][0]["configMap"]["name"].startswith("other-"))
+
+
+class Guide(unittest.TestCase):
+    """The commands of deploy/README.md, one after the other in a clone, as far as they go without a cluster."""
+
+    def setUp(self):
+        self.clone = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()), "iamd")
+        # Without what an earlier reader of the page has left.
+        left = shutil.ignore_patterns("Chart.lock", "charts", "files", "policies")
+        shutil.copytree(DEPLOY, self.clone / "deploy", ignore=left)
+        shutil.copytree(STORE, self.clone / "policies")
+        git = ["git", "-c", "user.name=test", "-c", "user.email=test@example.org", "-c", "init.defaultBranch=main"]
+        for command in [["init", "-q"], ["add", "."], ["commit", "-qm", "1"], ["commit", "-q", "--allow-empty", "-m", "2"]]:
+            subprocess.run([*git, *command], cwd=self.clone, check=True)
+
+    def follow(self, block):
+        """Runs a block with what would be asked of a cluster printed instead, and returns what it prints."""
+        lines = []
+        for line in block.splitlines():
+            line = line.removesuffix(" | kubectl apply --server-side -f -")
+            line = line.replace("helm upgrade --install ", "helm template --kube-version 1.31 ")
+            if not line.startswith("kubectl create namespace "):
+                lines.append(line)
+        command = ["bash", "-eo", "pipefail", "-c", "\n".join(lines)]
+        path = f"{pathlib.Path(IAMD).parent}:{os.environ['PATH']}"
+        ended = subprocess.run(command, cwd=self.clone, env=os.environ | {"PATH": path}, capture_output=True, text=True)
+        self.assertEqual(ended.returncode, 0, (lines, ended.stdout, ended.stderr))
+        return ended.stdout
+
+    def test_its_commands_render_the_objects(self):
+        blocks = re.findall(r"^```sh\n(.*?)^```$", (DEPLOY / "README.md").read_text(), re.M | re.S)
+        n_rendered = 0
+        for block in blocks:
+            run("bash", "-n", "-c", block)
+            if "docker " in block or "kubectl --namespace" in block:
+                continue  # they need a registry and a cluster
+            # Some commands say what they have done, before anything is rendered.
+            said, found, rendered = self.follow(block).partition("apiVersion:")
+            objects = documents(found + rendered)
+            kinds = sorted(o["kind"] for o in objects)
+            if kinds:
+                n_rendered += 1
+                times = 2 if "helm template" in block else 1
+                self.assertEqual(kinds, sorted(["ConfigMap", "Deployment", "PodMonitor"] * times), (block, said))
+            for workload in [o for o in objects if o["kind"] == "Deployment"]:
+                files = files_in_pod(objects, workload["spec"]["template"]["spec"])
+                self.assertEqual(revision_of(files), iamd("revision", str(STORE)).strip(), block)
+        self.assertEqual(n_rendered, 4, "by kustomize, by Helm, by both, and for a rollback")
+        said = subprocess.run(["git", "status", "--short"], cwd=self.clone, capture_output=True, text=True, check=True)
+        self.assertEqual(said.stdout, "", "what the commands write is ignored by Git")
 
 
 if __name__ == "__main__":
