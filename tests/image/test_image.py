@@ -15,7 +15,8 @@ import unittest
 REPOSITORY = pathlib.Path(__file__).parents[2]
 IMAGE = os.environ["IMAGE"]
 USER = 65532
-MAX_BYTES = 15 * 1000 * 1000
+# It has 15.7 MB. Whoever makes it larger should know why.
+MAX_BYTES = 16 * 1000 * 1000
 PATIENCE = 30
 ENTER_ROOT = pathlib.Path(__file__).with_name("enter.py")
 
@@ -195,6 +196,10 @@ class Running(unittest.TestCase):
         self.until_healthy("--server", "unix:/run/iamd/iamd.sock")
         answer = self.ask("--server", "unix:/run/iamd/iamd.sock")
         self.assertEqual(answer.returncode, 0, answer)
+        # As deploy/README.md waits for a rollout: there is no shell in the image, only the program.
+        revision = self.inside("/iamd", "revision", "/policies").stdout.strip()
+        wait = ["/iamd", "wait", "--server", "unix:/run/iamd/iamd.sock", "--timeout", "5s", "--revision"]
+        self.assertEqual(self.inside(*wait, revision).returncode, 0, self.said())
         # Another user of the pod, who is no member of the group.
         stranger = self.inside("/iamd", "healthcheck", "--server", "unix:/run/iamd/iamd.sock", user=10001)
         self.assertNotEqual(stranger.returncode, 0)

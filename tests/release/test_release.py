@@ -13,6 +13,7 @@ import tomllib
 import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+VERSIONS = (ROOT / "tests/release/versions").read_text()
 # What the sources, the packages of Rust or the compiler's C files could leave in the program.
 TRACES = [b"/tmp/", b"/root/", b"/home/", b"/work/", b".cargo/registry"]
 
@@ -34,16 +35,19 @@ class Release(unittest.TestCase):
     def setUpClass(cls):
         epoch = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)
         beside = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="iamd-release-")))
-        # Names of different lengths, other users of the cache of packages, and other settings of the shell.
-        folders = [beside / "a", beside / "another-folder/with a longer name"]
+        # The second folder has another name and length, another cache of packages and other settings of the shell.
+        other = beside / "another folder/with a longer name"
+        copy_of_sources(other)
         home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo")).resolve()
         other_home = beside / "cargo"
         other_home.mkdir()
         shutil.copytree(home / "registry", other_home / "registry", ignore=shutil.ignore_patterns("src"))
-        environments = [{"CARGO_HOME": str(home)}, {"CARGO_HOME": str(other_home), "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"}]
+        environments = {
+            ROOT: {"CARGO_HOME": str(home)},
+            other: {"CARGO_HOME": str(other_home), "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"},
+        }
         cls.made = []
-        for folder, environment in zip(folders, environments):
-            copy_of_sources(folder)
+        for folder, environment in environments.items():
             subprocess.run(
                 ["deploy/release"],
                 cwd=folder,
@@ -74,7 +78,7 @@ class Release(unittest.TestCase):
 
     def test_the_archive_holds_the_program_and_what_belongs_to_it(self):
         names = {str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file()}
-        for name in ["iamd", "LICENSE", "completions/iamd.bash", "man/iamd.1", "man/iamd-serve.1"]:
+        for name in ["iamd", "LICENSE", "BUILT-WITH", "completions/iamd.bash", "man/iamd.1", "man/iamd-serve.1"]:
             self.assertIn(name, names)
         answer = subprocess.run([self.folder / "iamd", "--version"], capture_output=True, text=True, check=True).stdout
         self.assertIn(answer.split()[1], self.archive.name)
@@ -92,9 +96,12 @@ class Release(unittest.TestCase):
         ).stdout
         linked = {(line.split()[0], line.split()[1].removeprefix("v")) for line in tree.splitlines() if line}
         (spdx,) = self.made[0].glob("*.spdx.json")
+        spdx = json.loads(spdx.read_text())
+        syft = re.search(r"^SYFT_VERSION=v(.*)$", VERSIONS, re.M).group(1)
+        self.assertIn(f"Tool: syft-{syft}", spdx["creationInfo"]["creators"])
         spdx = {
             (package["name"], package["versionInfo"])
-            for package in json.loads(spdx.read_text())["packages"]
+            for package in spdx["packages"]
             if any(ref["referenceLocator"].startswith("pkg:cargo/") for ref in package.get("externalRefs", []))
         }
         (cyclonedx,) = self.made[0].glob("*.cyclonedx.json")
@@ -109,9 +116,9 @@ class Release(unittest.TestCase):
 
     def test_the_image_is_built_with_the_same_tools(self):
         dockerfile = (ROOT / "Dockerfile").read_text()
-        wanted = re.search(r"^CARGO_AUDITABLE_VERSION=(.*)$", (ROOT / "tests/release/versions").read_text(), re.M).group(1)
+        wanted = re.search(r"^CARGO_AUDITABLE_VERSION=(.*)$", VERSIONS, re.M).group(1)
         self.assertIn(f"ARG CARGO_AUDITABLE_VERSION={wanted}\n", dockerfile)
-        self.assertEqual(dockerfile.count("deploy/build \\\n") + dockerfile.count("deploy/build\n"), 2)
+        self.assertEqual(len(re.findall(r"&& deploy/build( \\)?$", dockerfile, re.M)), 2)
 
 
 if __name__ == "__main__":
