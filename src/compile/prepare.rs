@@ -41,6 +41,8 @@ fn prepare(set: &PolicySet, counted: &mut HashSet<*const Policy>) -> usize {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
     use super::*;
     use crate::store::Loader;
 
