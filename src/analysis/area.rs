@@ -11,6 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::engine::decision::StatementRef;
 use crate::language::condition::{Condition, Operand};
+use crate::language::document::Effect;
 use crate::language::pattern::relation::{action_includes, actions_meet, can_meet, includes};
 use crate::language::pattern::{ActionPattern, ArnPattern, ResourcePattern, Template};
 
@@ -105,9 +106,12 @@ impl Area {
         self.conditions.is_empty() && self.except.is_empty()
     }
 
-    /// Returns whether it surely covers every question that `other` covers. `false` says nothing.
-    pub fn includes(&self, other: &Self) -> bool {
-        self.is_unconditional() && self.includes_actions(other) && self.includes_resources(other)
+    /// Returns whether it surely covers every question that `other` covers, if it is read as in a statement of this effect.
+    /// `false` says nothing.
+    pub fn includes(&self, other: &Self, effect: Effect) -> bool {
+        self.is_unconditional()
+            && self.includes_actions(other)
+            && self.includes_resources(other, effect)
     }
 
     fn includes_actions(&self, other: &Self) -> bool {
@@ -131,7 +135,7 @@ impl Area {
         lists && self.not_actions.iter().all(avoids)
     }
 
-    fn includes_resources(&self, other: &Self) -> bool {
+    fn includes_resources(&self, other: &Self, effect: Effect) -> bool {
         let is_in = |ours: &[ResourcePattern], theirs: &[ResourcePattern]| {
             theirs
                 .iter()
@@ -144,7 +148,11 @@ impl Area {
         };
         let avoids = |not: &ResourcePattern| {
             let theirs = other.resources.as_ref();
-            theirs.is_some_and(|theirs| !says_something(not, theirs))
+            theirs.is_some_and(|theirs| match effect {
+                Effect::Allow => !says_something(not, theirs),
+                // Without a value for its variables, a pattern keeps nothing from a Deny (V-9).
+                Effect::Deny => !theirs.iter().any(|it| can_meet(not, it)),
+            })
         };
         lists && self.not_resources.iter().all(avoids)
     }
@@ -235,9 +243,9 @@ impl Area {
         true
     }
 
-    /// Takes `other` away from the area. Returns whether anything can be left.
+    /// Takes `other`, which is read as in a Deny, away from the area. Returns whether anything can be left.
     pub fn take_away(&mut self, other: &Arc<Self>) -> bool {
-        if other.includes(self) {
+        if other.includes(self, Effect::Deny) {
             return false;
         }
         if self.meets(other) {
@@ -246,7 +254,8 @@ impl Area {
         true
     }
 
-    /// Returns the area without the patterns that have nothing in common with `whole`. Most often there are none.
+    /// Returns the area, which is read as in a Deny, without the patterns that have nothing in common with `whole`. Most often
+    /// there are none.
     fn narrowed_to(self: &Arc<Self>, whole: &Self) -> Arc<Self> {
         let mut narrowed = Self::clone(self);
         let n_before = narrowed.n_patterns();
@@ -260,8 +269,7 @@ impl Area {
             let meets = |one: &ResourcePattern| theirs.iter().any(|other| can_meet(one, other));
             let resources = &mut narrowed.resources;
             resources.iter_mut().for_each(|ours| ours.retain(meets));
-            let not_resources = &mut narrowed.not_resources;
-            not_resources.retain(|not| says_something(not, theirs));
+            narrowed.not_resources.retain(meets);
         }
         if narrowed.n_patterns() == n_before {
             return Arc::clone(self);
@@ -344,8 +352,8 @@ fn joined<P: Clone + PartialEq>(ours: &[P], theirs: &[P]) -> Vec<P> {
     all
 }
 
-/// Returns whether a pattern of `not_resources` says anything beside `resources`. One with an open variable always does:
-/// if the variable turns out to have no value, the pattern keeps a whole Allow from applying (V-9).
+/// Returns whether a pattern of `not_resources` says anything beside `resources` in an Allow. One with an open variable
+/// always does: if the variable turns out to have no value, the pattern keeps the whole Allow from applying (V-9).
 fn says_something(not: &ResourcePattern, resources: &[ResourcePattern]) -> bool {
     not.variables().next().is_some() || resources.iter().any(|one| can_meet(not, one))
 }

@@ -335,7 +335,10 @@ fn within(areas: Vec<Area>, layer: &Allowed, work: &Work) -> Vec<Area> {
         if !work.spend(units) {
             break;
         }
-        if let Some(whole) = allowed.iter().find(|one| one.includes(&area)) {
+        if let Some(whole) = allowed
+            .iter()
+            .find(|one| one.includes(&area, Effect::Allow))
+        {
             area.statements.extend(whole.statements.iter().cloned());
             found.push(area);
             continue;

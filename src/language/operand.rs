@@ -107,6 +107,8 @@ impl<T: AsRef<str>> fmt::Display for Number<T> {
 pub struct Instant(i128);
 
 const NANOSECONDS: i128 = 1_000_000_000;
+/// The first second of the year 0.
+const FIRST_SECOND: i128 = -62_167_219_200;
 const A_SECOND: u128 = NANOSECONDS.unsigned_abs();
 /// The last second, which is far beyond any date.
 const LAST_SECOND: i128 = i128::MAX / NANOSECONDS - 1;
@@ -179,8 +181,9 @@ impl fmt::Display for Instant {
     /// Writes the instant as RFC 3339 in UTC, or as epoch seconds if no calendar reaches it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match jiff::Timestamp::from_nanosecond(self.0) {
-            Ok(timestamp) => timestamp.fmt(f),
-            Err(_) => {
+            // No text of a policy has a year before 0 (C-41).
+            Ok(timestamp) if self.0 >= FIRST_SECOND * NANOSECONDS => timestamp.fmt(f),
+            _ => {
                 let sign = if self.0 < 0 { "-" } else { "" };
                 let all = self.0.unsigned_abs();
                 let (seconds, rest) = (all / A_SECOND, all % A_SECOND);
@@ -514,6 +517,9 @@ mod tests {
             "9999-12-31T23:59:59Z",
             "99999999999999999999.5",
             "-99999999999999999999.000000001",
+            "-99999999999",
+            "-62167219200.5",
+            "-62167219200",
             "-1.5",
             "0",
         ] {

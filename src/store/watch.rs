@@ -219,11 +219,7 @@ impl Reloader {
 
     /// Checks the store. A panic costs only this check, and not all later ones.
     fn check_safely(&mut self, reason: Reason) {
-        let checked = catch_unwind(AssertUnwindSafe(|| {
-            self.check(reason);
-            self.prepare();
-        }));
-        if checked.is_err() {
+        if catch_unwind(AssertUnwindSafe(|| self.check(reason))).is_err() {
             error!(
                 id = "store-check-failed",
                 "the store could not be checked because of an internal error; the last good revision stays"
@@ -233,6 +229,8 @@ impl Reloader {
                 state.reloads.refused += 1;
             });
         }
+        // If it panics, the hook for panics says so, and the questions make the tries that they need.
+        _ = catch_unwind(AssertUnwindSafe(|| self.prepare()));
     }
 
     /// Checks whether the store differs from what was last read, and reloads it if so.

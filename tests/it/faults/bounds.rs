@@ -248,7 +248,8 @@ async fn few_interactive_calls_run_at_once() {
         calls.is_empty().then_some(())
     })
     .await;
-    assert!(most >= 2, "they do run beside each other");
+    // The store was read on one of these threads.
+    assert!(most >= 3, "they do run beside each other");
     // A call gives up its place a moment before its thread is idle, so that the next one may begin on another thread.
     assert!(most <= 2 * MAX_SIMULATIONS_AT_ONCE, "{most} threads");
 }

@@ -112,7 +112,13 @@ fn listed(case: &Case, question: &Question, random: &mut Random) -> Option<Vec<P
 /// such resources.
 fn is_near_a_scope(case: &Case, resource: &Resource) -> bool {
     let work = Work::ample();
-    let files = case.snapshot.attachments().iter();
+    let denies = |file: &&Attachment| {
+        let set = file.policy.and_then(|id| case.snapshot.set(id));
+        let policies = set.iter().flat_map(|set| set.policies());
+        let mut statements = policies.flat_map(|policy| policy.statements.iter());
+        file.required || statements.any(|statement| statement.effect == Effect::Deny)
+    };
+    let files = case.snapshot.attachments().iter().filter(denies);
     files.flat_map(Attachment::scopes).any(|scope| {
         let covers = |reach| scope.matches(resource, reach, &work) == Some(true);
         covers(Reach::Broad) && !covers(Reach::Narrow)

@@ -1,0 +1,115 @@
+//! Variables of policies in lists of permissions.
+
+use serde_json::json;
+
+use super::{ANN, document, entity, json_of, role, store, trusting};
+use crate::support::write;
+
+/// T-1: each role is listed for itself, whatever its identity policy leaves open.
+#[test]
+fn a_variable_that_is_open_leads_to_no_role_that_does_not_trust() {
+    let assume = json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role("${aws:RequestTag/x}")}]);
+    let other = "arn:aws:iam::111122223333:root";
+    let root = store(&[
+        ("users/ann.json", entity(assume, json!({}))),
+        ("roles/good.json", trusting(other, json!({}))),
+        (
+            "roles/evil.json",
+            trusting(other, json!({"StringEquals": {"aws:username": "eve"}})),
+        ),
+    ]);
+    let found = json_of(&root, &["permissions", "--principal", ANN]);
+    let permissions = found["permissions"].as_array().unwrap();
+    assert_eq!(permissions.len(), 1, "{found}");
+    assert_eq!(permissions[0]["resources"], json!([role("good")]));
+    assert_eq!(
+        permissions[0]["except"][0]["notResources"],
+        json!([role("${aws:requesttag/x}")])
+    );
+}
+
+/// V-8, V-12: a value is literal, whatever stands before and in it.
+#[test]
+fn the_value_of_a_variable_never_becomes_a_variable() {
+    let pattern = "arn:app:orders:::order/$${aws:PrincipalTag/t}";
+    let tagged = |tag: &str| json!({"Tags": [{"Key": "t", "Value": tag}]});
+    let root = store(&[
+        (
+            "users/ann.json",
+            entity(
+                json!([
+                    {"Effect": "Allow", "Action": "orders:*", "Resource": "arn:app:orders:::order/*"},
+                    {"Effect": "Deny", "Action": "orders:Get", "Resource": pattern},
+                ]),
+                tagged("{foo bar}"),
+            ),
+        ),
+        (
+            "users/bob.json",
+            entity(
+                json!([
+                    {"Effect": "Allow", "Action": "orders:*", "Resource": pattern},
+                ]),
+                tagged("{aws:RequestTag/x}"),
+            ),
+        ),
+    ]);
+    let ann = json_of(&root, &["permissions", "--principal", ANN]);
+    let except = &ann["permissions"][0]["except"][0]["resources"];
+    assert_eq!(*except, json!(["arn:app:orders:::order/${$}{foo bar}"]));
+    let bob = json_of(
+        &root,
+        &[
+            "permissions",
+            "--principal",
+            "arn:aws:iam::111122223333:user/bob",
+        ],
+    );
+    let resources = &bob["permissions"][0]["resources"];
+    assert_eq!(
+        *resources,
+        json!(["arn:app:orders:::order/${$}{aws:RequestTag/x}"])
+    );
+}
+
+/// V-9: an Allow whose `NotResource` has a variable without a value allows nothing, whatever the resource is.
+#[test]
+fn a_variable_that_is_open_in_not_resource_stays_in_the_list() {
+    let orders = json!([{"Effect": "Allow", "Action": "orders:Get", "Resource": "arn:app:orders:::order/*"}]);
+    let bound = json!({"PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/bound"});
+    let not = "arn:app:files:::${app:area}/*";
+    let allow = document(json!([{"Effect": "Allow", "Action": "*", "NotResource": not}]));
+    let ann = entity(orders, json!({ "PermissionsBoundary": bound }));
+    let root = store(&[
+        ("users/ann.json", ann),
+        ("managed-policies/bound.json", allow),
+    ]);
+    let found = json_of(&root, &["permissions", "--principal", ANN]);
+    assert_eq!(found["permissions"][0]["notResources"], json!([not]));
+    let deny = json!([{"Effect": "Allow", "Action": "*", "Resource": "arn:app:orders:::order/*"},
+        {"Effect": "Deny", "Action": "*", "NotResource": not}]);
+    write(
+        root.path(),
+        "users/ann.json",
+        &entity(deny, json!({})).to_string(),
+    );
+    let found = json_of(&root, &["permissions", "--principal", ANN]);
+    assert_eq!(found["permissions"], json!([]), "V-9: it denies all others");
+}
+
+/// S-11: the value of a hidden key does not show in a pattern either.
+#[test]
+fn the_value_of_a_hidden_variable_does_not_show() {
+    let get = json!([{"Effect": "Allow", "Action": "docs:Get", "Resource": "arn:app:docs:::${aws:PrincipalTag/t}/*"}]);
+    let tags = json!({"Tags": [{"Key": "t", "Value": "hush"}]});
+    let root = store(&[("users/ann.json", entity(get, tags))]);
+    let shown = |hidden: &str| {
+        let arguments = ["permissions", "--principal", ANN, "--redact-keys", hidden];
+        json_of(&root, &arguments)["permissions"][0]["resources"][0].clone()
+    };
+    assert_eq!(shown("none"), "arn:app:docs:::hush/*");
+    assert_eq!(
+        shown("aws:PrincipalTag/*"),
+        "arn:app:docs:::${aws:principaltag/t}/*"
+    );
+}
