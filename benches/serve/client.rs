@@ -9,16 +9,27 @@ use anyhow::{Context, bail, ensure};
 use h2::client::SendRequest;
 use h2::{RecvStream, SendStream};
 use prost::bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tonic::codegen::{Bytes, http};
 
 use crate::load::{Load, Questions, framed, in_a_field};
 
+/// Where a server listens, and how it is reached.
+#[derive(Clone)]
+pub struct Endpoint {
+    pub address: String,
+    /// `None` without encryption.
+    pub tls: Option<TlsConnector>,
+}
+
 /// Makes `n_calls` decisions under `load`, and checks the answers: those of the questions, or the floor's. Returns
 /// how long each single call took.
 pub fn run(
-    address: &str,
+    endpoint: &Endpoint,
     questions: &Questions,
     load: Load,
     n_calls: usize,
@@ -46,7 +57,7 @@ pub fn run(
                 let took = Rc::new(RefCell::new(Vec::with_capacity(n_calls)));
                 let mut slots = Vec::new();
                 for _ in 0..n_connections {
-                    let requests = connect(address).await?;
+                    let requests = connect(endpoint).await?;
                     for _ in 0..n_in_flight {
                         let (requests, pairs, next) =
                             (requests.clone(), Rc::clone(&pairs), Rc::clone(&next));
@@ -61,29 +72,46 @@ pub fn run(
                 }
                 Ok(took.take())
             }
-            Load::Stream { depth } => stream(address, questions, depth, n_calls)
+            Load::Stream { depth } => stream(endpoint, questions, depth, n_calls)
                 .await
                 .map(|()| Vec::new()),
-            Load::Batch { size } => batch(address, questions, size, n_calls)
+            Load::Batch {
+                n_connections,
+                size,
+            } => batches(endpoint, questions, n_connections, size, n_calls)
                 .await
                 .map(|()| Vec::new()),
         }
     })
 }
 
-async fn connect(address: &str) -> anyhow::Result<SendRequest<Bytes>> {
-    let socket = TcpStream::connect(address).await?;
+/// Opens a connection whose task runs in the local set of this thread.
+pub async fn connect(endpoint: &Endpoint) -> anyhow::Result<SendRequest<Bytes>> {
+    let socket = TcpStream::connect(&endpoint.address).await?;
     socket.set_nodelay(true)?;
+    let Some(tls) = &endpoint.tls else {
+        return handshake(socket).await;
+    };
+    let name = ServerName::try_from("localhost")?;
+    handshake(tls.connect(name, socket).await?).await
+}
+
+async fn handshake(
+    io: impl AsyncRead + AsyncWrite + Unpin + 'static,
+) -> anyhow::Result<SendRequest<Bytes>> {
     let (requests, connection) = h2::client::Builder::new()
         .initial_window_size(1 << 20)
         .initial_connection_window_size(1 << 24)
-        .handshake(socket)
+        // A client that cancels a lot must not end its own connection.
+        .max_local_error_reset_streams(None)
+        .handshake(io)
         .await?;
     tokio::task::spawn_local(connection);
     Ok(requests)
 }
 
-async fn begin(
+/// Begins a call of `method`.
+pub async fn begin(
     requests: &mut SendRequest<Bytes>,
     method: &str,
 ) -> anyhow::Result<(h2::client::ResponseFuture, SendStream<Bytes>)> {
@@ -111,22 +139,30 @@ async fn unary(
         let index = next.get();
         next.set(index + 1);
         let (question, expected) = pairs.get(index % pairs.len()).context("there are pairs")?;
-        let begun = Instant::now();
-        let (response, mut sender) = begin(&mut requests, "Authorize").await?;
-        sender.send_data(question.clone(), true)?;
-        let mut body = response.await?.into_body();
-        let mut answer = BytesMut::new();
-        while let Some(bytes) = data(&mut body).await? {
-            answer.extend_from_slice(&bytes);
-        }
-        ensure!(
-            is_answer(&answer, expected),
-            "the answer to question {index} is wrong"
-        );
-        end(&mut body).await?;
-        took.borrow_mut().push(begun.elapsed());
+        let asked = single(&mut requests, question, expected).await;
+        let asked = asked.with_context(|| format!("question {index}"))?;
+        took.borrow_mut().push(asked);
     }
     Ok(())
+}
+
+/// Makes one call, whose answer must be `expected`. Returns how long it took.
+pub async fn single(
+    requests: &mut SendRequest<Bytes>,
+    question: &Bytes,
+    expected: &[u8],
+) -> anyhow::Result<Duration> {
+    let begun = Instant::now();
+    let (response, mut sender) = begin(requests, "Authorize").await?;
+    sender.send_data(question.clone(), true)?;
+    let mut body = response.await?.into_body();
+    let mut answer = BytesMut::new();
+    while let Some(bytes) = data(&mut body).await? {
+        answer.extend_from_slice(&bytes);
+    }
+    ensure!(is_answer(&answer, expected), "the answer is wrong");
+    end(&mut body).await?;
+    Ok(begun.elapsed())
 }
 
 /// Returns whether a message is `expected`, or that with the id of a record at its end.
@@ -140,7 +176,8 @@ fn is_answer(answer: &[u8], expected: &[u8]) -> bool {
     rest.is_some_and(|rest| rest.first().is_none_or(|key| *key == DECISION_ID))
 }
 
-async fn data(body: &mut RecvStream) -> anyhow::Result<Option<Bytes>> {
+/// Returns what comes next of the answers.
+pub async fn data(body: &mut RecvStream) -> anyhow::Result<Option<Bytes>> {
     let Some(bytes) = body.data().await.transpose()? else {
         return Ok(None);
     };
@@ -149,7 +186,7 @@ async fn data(body: &mut RecvStream) -> anyhow::Result<Option<Bytes>> {
 }
 
 /// Checks that the call succeeded.
-async fn end(body: &mut RecvStream) -> anyhow::Result<()> {
+pub async fn end(body: &mut RecvStream) -> anyhow::Result<()> {
     let trailers = body.trailers().await?.context("there are no trailers")?;
     ensure!(
         trailers.get("grpc-status").is_some_and(|code| code == "0"),
@@ -160,7 +197,7 @@ async fn end(body: &mut RecvStream) -> anyhow::Result<()> {
 
 /// Asks over one stream with `depth` unanswered questions.
 async fn stream(
-    address: &str,
+    endpoint: &Endpoint,
     questions: &Questions,
     depth: usize,
     n_calls: usize,
@@ -175,7 +212,7 @@ async fn stream(
         .iter()
         .map(|a| framed(&in_a_field(a)))
         .collect();
-    let mut requests = connect(address).await?;
+    let mut requests = connect(endpoint).await?;
     let (response, mut sender) = begin(&mut requests, "StreamAuthorize").await?;
     let mut n_asked = 0;
     let ask = |sender: &mut SendStream<Bytes>, n_asked: &mut usize| -> anyhow::Result<()> {
@@ -218,14 +255,14 @@ async fn stream(
     end(&mut body).await
 }
 
-/// Asks batches of `size`, one after the other.
-async fn batch(
-    address: &str,
+/// Asks batches of `size` on each connection, one after the other.
+async fn batches(
+    endpoint: &Endpoint,
     questions: &Questions,
+    n_connections: usize,
     size: usize,
     n_calls: usize,
 ) -> anyhow::Result<()> {
-    let mut requests = connect(address).await?;
     let of = |parts: &[Vec<u8>]| -> Vec<u8> {
         parts
             .iter()
@@ -236,8 +273,27 @@ async fn batch(
     };
     let question = framed(&of(&questions.asked));
     let results: Vec<Vec<u8>> = questions.answers.iter().map(|a| in_a_field(a)).collect();
-    let expected = of(&results);
-    for _ in 0..n_calls.div_ceil(size) {
+    let expected = Bytes::from(of(&results));
+    let mut asking = JoinSet::new();
+    for _ in 0..n_connections {
+        let (question, expected) = (question.clone(), expected.clone());
+        let requests = connect(endpoint).await?;
+        let n_batches = n_calls.div_ceil(size * n_connections);
+        asking.spawn_local(batch(requests, question, expected, n_batches));
+    }
+    while let Some(asked) = asking.join_next().await {
+        asked??;
+    }
+    Ok(())
+}
+
+async fn batch(
+    mut requests: SendRequest<Bytes>,
+    question: Bytes,
+    expected: Bytes,
+    n_batches: usize,
+) -> anyhow::Result<()> {
+    for _ in 0..n_batches {
         let (response, mut sender) = begin(&mut requests, "BatchAuthorize").await?;
         sender.send_data(question.clone(), true)?;
         let mut body = response.await?.into_body();

@@ -20,8 +20,8 @@ pub enum Load {
     },
     /// One stream with this many unanswered questions.
     Stream { depth: usize },
-    /// One batch of this many questions after the other.
-    Batch { size: usize },
+    /// One batch of this many questions after the other on each connection.
+    Batch { n_connections: usize, size: usize },
 }
 
 impl Load {
@@ -30,6 +30,14 @@ impl Load {
         Self::Unary {
             n_connections,
             n_in_flight,
+        }
+    }
+
+    /// Batches of `size` on one connection.
+    pub const fn batch(size: usize) -> Self {
+        Self::Batch {
+            n_connections: 1,
+            size,
         }
     }
 }
@@ -46,7 +54,14 @@ impl fmt::Display for Load {
                 n_in_flight,
             } => write!(f, "{n_connections} connections x {n_in_flight}"),
             Self::Stream { depth } => write!(f, "stream, {depth} deep"),
-            Self::Batch { size } => write!(f, "batch of {size}"),
+            Self::Batch {
+                n_connections: 1,
+                size,
+            } => write!(f, "batch of {size}"),
+            Self::Batch {
+                n_connections,
+                size,
+            } => write!(f, "{n_connections} connections, batches of {size}"),
         }
     }
 }

@@ -5,10 +5,12 @@
 //! gives the same bytes. Both run as processes of their own, and one client asks them in turns within one run and checks
 //! every answer. CPU time is the system's count for the process, so the client's own cost does not matter.
 //!
-//! `cargo bench --bench serve` measures everything; `-- cpu`, `-- instructions`, `-- start`, `-- records` and `-- observe`
-//! measure a part. The parts `instructions` and `records` need valgrind. `observe` compares servers that are watched, and
-//! `records` counts what a decision log adds to a call. `--check` fails if a figure is missed. `-- instructions --gate`
-//! counts single calls only, and fails if a call takes more than it did when the gate was set.
+//! `cargo bench --bench serve` measures everything; `-- cpu`, `-- instructions`, `-- start`, `-- records`, `-- observe`,
+//! `-- tls`, `-- cores`, `-- lists`, `-- greedy` and `-- overload` measure a part. The parts `instructions`
+//! and `records` need valgrind. `observe` compares servers that are watched, and `records` counts what a decision log adds
+//! to a call. `lists` and `greedy` measure the answers of modest clients beside one that asks for a lot, and `overload` a server that is asked ten times what it can answer. `--check` fails if a
+//! figure is missed. `-- instructions --gate` counts single calls only, and fails if a call takes more than it did when
+//! the gate was set.
 
 #[expect(
     clippy::allow_attributes,
@@ -33,11 +35,17 @@ mod measure;
 #[path = "../worlds/mod.rs"]
 mod worlds;
 
+mod beside;
 mod client;
 mod floor;
+mod greedy;
 mod load;
 mod observe;
+mod overload;
 mod process;
+mod transports;
+
+use std::path::Path;
 
 use anyhow::Context;
 
@@ -61,18 +69,23 @@ fn main() -> anyhow::Result<()> {
     {
         return floor::serve(answer);
     }
-    let Some(options) = Options::read(&["cpu", "instructions", "start", "records", "observe"])?
-    else {
+    let parts = [
+        "cpu",
+        "instructions",
+        "start",
+        "records",
+        "observe",
+        "tls",
+        "cores",
+        "lists",
+        "greedy",
+        "overload",
+    ];
+    let Some(options) = Options::read(&parts)? else {
         return Ok(());
     };
     let store = tempfile::tempdir()?;
-    let sized = worlds::by_size(N_POLICIES);
-    sized.world.write(store.path())?;
-    let snapshot = worlds::load(&sized.world)?.snapshot;
-    let mut random = worlds::Random::new(worlds::SEED);
-    let hot = &sized.hot;
-    let asked = worlds::balanced(&snapshot, &sized.world, hot, N_QUESTIONS, &mut random)?;
-    let questions = Questions::new(store.path(), &asked)?;
+    let questions = prepare(store.path(), N_POLICIES)?;
     let mut figures = Figures::default();
     if options.wants("cpu") {
         cpu(&questions, &options, &mut figures)?;
@@ -89,7 +102,28 @@ fn main() -> anyhow::Result<()> {
     if options.wants("observe") {
         observe::observe(&questions, &options, &mut figures)?;
     }
+    if options.wants("tls") {
+        transports::tls(&questions, &options, &mut figures)?;
+    }
+    if options.wants("cores") {
+        transports::cores(&questions, &options, &mut figures)?;
+    }
+    beside::beside(&questions, &options, &mut figures)?;
+    if options.wants("overload") {
+        overload::overload(&options, &mut figures)?;
+    }
     figures.conclude(options.demand)
+}
+
+/// Writes a store of `n_policies` into `store`, and makes the questions about it.
+fn prepare(store: &Path, n_policies: usize) -> anyhow::Result<Questions> {
+    let sized = worlds::by_size(n_policies);
+    sized.world.write(store)?;
+    let snapshot = worlds::load(&sized.world)?.snapshot;
+    let mut random = worlds::Random::new(worlds::SEED);
+    let hot = &sized.hot;
+    let asked = worlds::balanced(&snapshot, &sized.world, hot, N_QUESTIONS, &mut random)?;
+    Questions::new(store, &asked)
 }
 
 /// Compares the CPU time of a call.
@@ -130,7 +164,7 @@ fn cpu(questions: &Questions, options: &Options, figures: &mut Figures) -> anyho
         figures.at_most("1", format!("CPU, {load}"), ratio, most);
     }
     let floor = unary.context("it was measured")?;
-    for load in [Load::Stream { depth: 16 }, Load::Batch { size: 50 }] {
+    for load in [Load::Stream { depth: 16 }, Load::batch(50)] {
         let mut costs = Vec::new();
         for round in 0..=n_rounds {
             let cost = iamd.cost(questions, load, n_calls)?;
@@ -172,7 +206,7 @@ fn instructions(
         Load::unary(1, 64),
         Load::unary(1, 1),
         Load::Stream { depth: 16 },
-        Load::Batch { size: 50 },
+        Load::batch(50),
     ];
     let is_gate = options.demand == Demand::Gate;
     for load in all.into_iter().take(if is_gate { 1 } else { all.len() }) {

@@ -12,7 +12,7 @@ use anyhow::Context;
 
 use crate::load::{Load, Questions};
 use crate::measure::{Figures, Options, head, median, row};
-use crate::process::{Counted, Process, Watched, Which, counted_watched};
+use crate::process::{Counted, Extra, Process, Which, counted_with};
 
 /// The load: as many calls at once as a busy sidecar has.
 const LOAD: Load = Load::unary(1, 8);
@@ -37,17 +37,17 @@ pub fn observe(
     // The system accepts its connections, and nobody reads them.
     let silent = TcpListener::bind("127.0.0.1:0")?;
     let silent = format!("http://{}", silent.local_addr()?);
-    let start = |name, watched: Watched, bounds| -> anyhow::Result<Contender> {
+    let start = |name, extra: Extra, bounds| -> anyhow::Result<Contender> {
         Ok(Contender {
             name,
-            process: Process::watched(questions, &watched)?,
+            process: Process::with(questions, &extra)?,
             bounds,
             cpu: Vec::new(),
             p99: Vec::new(),
         })
     };
     let mut contenders = vec![
-        start("unwatched", Watched::default(), None)?,
+        start("unwatched", Extra::default(), None)?,
         start(
             "decision log, best_effort",
             logging(folder.path(), "best_effort"),
@@ -94,9 +94,9 @@ pub fn records(
     );
     let mut without = None;
     for mode in ["off", "best_effort", "required"] {
-        let watched = logging(folder.path(), mode);
+        let extra = logging(folder.path(), mode);
         let count =
-            |n_calls: usize| counted_watched(Which::Iamd, mode, questions, LOAD, n_calls, &watched);
+            |n_calls: usize| counted_with(Which::Iamd, mode, questions, LOAD, n_calls, &extra);
         let (once, twice) = (count(n_calls)?, count(2 * n_calls)?);
         let of_each = |part: fn(&Counted) -> f64| (part(&twice) - part(&once)) / n_calls as f64;
         let instructions = of_each(|counted| counted.n_instructions);
@@ -150,23 +150,23 @@ fn report(contenders: &mut [Contender], figures: &mut Figures) -> anyhow::Result
 }
 
 /// Returns what a server needs to write a decision log into `folder`.
-fn logging(folder: &Path, mode: &str) -> Watched {
+fn logging(folder: &Path, mode: &str) -> Extra {
     let file = folder.join(mode).display().to_string();
     let arguments = ["--decision-log", mode, "--decision-log-file", &file];
-    Watched {
+    Extra {
         arguments: arguments.map(str::to_owned).to_vec(),
-        variables: Vec::new(),
+        ..Extra::default()
     }
 }
 
 /// Returns what a server needs to export everything to `endpoint`.
-fn exporting(endpoint: &str) -> Watched {
-    Watched {
-        arguments: Vec::new(),
+fn exporting(endpoint: &str) -> Extra {
+    Extra {
         variables: vec![
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.to_owned()),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned()),
         ],
+        ..Extra::default()
     }
 }
 

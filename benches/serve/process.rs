@@ -9,8 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use tokio_rustls::TlsConnector;
 
-use crate::client;
+use crate::client::{self, Endpoint};
 use crate::floor;
 use crate::load::{Load, Questions};
 
@@ -34,14 +35,16 @@ impl fmt::Display for Which {
 pub struct Process {
     which: Which,
     child: Child,
-    address: String,
+    endpoint: Endpoint,
 }
 
-/// What a server is given beyond the usual, so that it can be watched.
-#[derive(Clone, Debug, Default)]
-pub struct Watched {
+/// What a server is given beyond the usual.
+#[derive(Clone, Default)]
+pub struct Extra {
     pub arguments: Vec<String>,
     pub variables: Vec<(&'static str, String)>,
+    /// How a client reaches it if the arguments are such that it wants TLS.
+    pub tls: Option<TlsConnector>,
 }
 
 /// What a run under callgrind has counted.
@@ -55,12 +58,17 @@ pub struct Counted {
 impl Process {
     /// Starts a server and waits for its first right answers.
     pub fn start(which: Which, questions: &Questions, n_threads: usize) -> anyhow::Result<Self> {
-        Self::spawn(which, questions, n_threads, None, &Watched::default())
+        Self::spawn(which, questions, n_threads, None, &Extra::default())
     }
 
-    /// Starts a server of iamd that is watched, with one thread.
-    pub fn watched(questions: &Questions, watched: &Watched) -> anyhow::Result<Self> {
-        Self::spawn(Which::Iamd, questions, 1, None, watched)
+    /// Starts a server of iamd that is given more than usual, with one thread.
+    pub fn with(questions: &Questions, extra: &Extra) -> anyhow::Result<Self> {
+        Self::spawn(Which::Iamd, questions, 1, None, extra)
+    }
+
+    /// Returns where it listens.
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     fn spawn(
@@ -68,7 +76,7 @@ impl Process {
         questions: &Questions,
         n_threads: usize,
         callgrind: Option<&Path>,
-        watched: &Watched,
+        extra: &Extra,
     ) -> anyhow::Result<Self> {
         let program = match which {
             Which::Iamd => env!("CARGO_BIN_EXE_iamd").into(),
@@ -101,8 +109,10 @@ impl Process {
                 .arg(n_threads.to_string())
                 .arg("--store")
                 .arg(&questions.store)
-                .args(&watched.arguments)
-                .envs(watched.variables.iter().cloned()),
+                // It is too slow under callgrind for a bound in milliseconds.
+                .args(callgrind.map(|_| "--max-queueing-delay=0s"))
+                .args(&extra.arguments)
+                .envs(extra.variables.iter().cloned()),
             Which::Floor => command.arg(floor::FLAG).arg(&questions.floor_answer),
         };
         let mut child = command
@@ -133,7 +143,10 @@ impl Process {
         let process = Self {
             which,
             child,
-            address: address.context("the server listens")?,
+            endpoint: Endpoint {
+                address: address.context("the server listens")?,
+                tls: extra.tls.clone(),
+            },
         };
         process.ask(questions, Load::unary(1, 1), 1)?;
         Ok(process)
@@ -146,7 +159,7 @@ impl Process {
         n_calls: usize,
     ) -> anyhow::Result<Vec<Duration>> {
         let is_floor = self.which == Which::Floor;
-        client::run(&self.address, questions, load, n_calls, is_floor)
+        client::run(&self.endpoint, questions, load, n_calls, is_floor)
             .with_context(|| format!("{}: {load}", self.which))
     }
 
@@ -185,9 +198,24 @@ impl Process {
 
     /// Returns the memory of the process that is in use, in KiB.
     pub fn memory_kib(&self) -> anyhow::Result<u64> {
+        self.status("VmRSS:")
+    }
+
+    /// Returns the most memory that was in use since the last call of `forget_peak`, in KiB.
+    pub fn peak_kib(&self) -> anyhow::Result<u64> {
+        self.status("VmHWM:")
+    }
+
+    /// Sets the peak of the memory back to what the process has now.
+    pub fn forget_peak(&self) -> anyhow::Result<()> {
+        let path = format!("/proc/{}/clear_refs", self.child.id());
+        Ok(fs::write(path, "5")?)
+    }
+
+    fn status(&self, field: &str) -> anyhow::Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let text = line.context("there is no VmRSS")?.trim();
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let text = line.with_context(|| format!("there is no {field}"))?.trim();
         Ok(text.split(' ').next().unwrap_or_default().parse()?)
     }
 
@@ -215,21 +243,21 @@ pub fn counted(
     n_calls: usize,
 ) -> anyhow::Result<Counted> {
     let name = which.to_string();
-    counted_watched(which, &name, questions, load, n_calls, &Watched::default())
+    counted_with(which, &name, questions, load, n_calls, &Extra::default())
 }
 
-/// Does the same for a server that is watched. `name` is the first part of the name of a profile that is kept.
-pub fn counted_watched(
+/// Does the same for a server that is given more than usual. `name` is the first part of the name of a profile that is kept.
+pub fn counted_with(
     which: Which,
     name: &str,
     questions: &Questions,
     load: Load,
     n_calls: usize,
-    watched: &Watched,
+    extra: &Extra,
 ) -> anyhow::Result<Counted> {
     let directory = tempfile::tempdir()?;
     let out = directory.path().join("out");
-    let mut process = Process::spawn(which, questions, 1, Some(&out), watched)?;
+    let mut process = Process::spawn(which, questions, 1, Some(&out), extra)?;
     process.ask(questions, load, n_calls)?;
     process.end()?;
     let out = directory.path().join("out-01");
@@ -253,6 +281,9 @@ pub fn counted_watched(
                 "realloc",
                 "aligned_alloc",
                 "posix_memalign",
+                "mi_malloc_aligned",
+                "mi_zalloc_aligned",
+                "mi_realloc_aligned",
             ];
             if allocates.contains(&called.split('\'').next().unwrap_or_default()) {
                 n_allocations += calls.split(' ').next().unwrap_or_default().parse::<f64>()?;
