@@ -93,12 +93,16 @@ pub const AUXILIARY_DEADLINE: Duration = Duration::from_secs(5);
 pub const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
 
 /// How many bytes of a peer are worth one of the 128 units of a task's turn. So 32 KiB may be read before other connections have
-/// theirs, which is less than a millisecond of work even if they are frames of a few bytes.
+/// theirs.
 pub const BYTES_PER_UNIT: usize = 256;
+
+/// The same while its bytes begin no calls, as those of frames that it may send without an end, and those of a long message.
+/// So 4 KiB may be read, and what was read with them: a tenth of a millisecond of work even if they are frames of a few bytes.
+pub const BYTES_PER_UNIT_WITHOUT_CALLS: usize = 32;
 
 /// How long a call with many questions may work before it lets others go on. The question that it is at then is
 /// answered first, so a turn takes up to one decision longer.
-pub const TURN: Duration = Duration::from_micros(500);
+pub const TURN: Duration = Duration::from_micros(100);
 
 /// The most batches of one connection that are received or answered at once. The server reads nothing of further ones.
 pub const MAX_BATCHES_AT_ONCE: usize = 4;

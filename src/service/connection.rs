@@ -14,14 +14,21 @@ use tokio::time::Sleep;
 
 use super::callers::{May, caller_at};
 use super::drain::{Drain, Entrance, OpenCalls};
+use super::overload::Bell;
 use super::socket::Socket;
-use crate::config::{BYTES_PER_UNIT, FAREWELL_TO_IDLE, PREFACE_TIMEOUT};
+use crate::config::{
+    BYTES_PER_UNIT, BYTES_PER_UNIT_WITHOUT_CALLS, FAREWELL_TO_IDLE, PREFACE_TIMEOUT,
+};
 
 /// An accepted connection. It counts towards the limit of connections until it is dropped.
 #[derive(Debug)]
 pub(super) struct Connection {
     socket: Socket,
     entrance: Entrance,
+    /// Tells when something comes.
+    bell: Bell,
+    /// How many calls it had begun at the last read.
+    n_begun: usize,
     /// The bytes of the preface that are still to come, and the time limit for them; `None` once it has been read.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     /// The time by which the peer must begin a call once the server drains; `None` before.
@@ -51,6 +58,8 @@ impl Connection {
                     ..OpenCalls::default()
                 }),
             },
+            bell: Bell::default(),
+            n_begun: 0,
             preface: Some((PREFACE_BYTES, timeout)),
             farewell: None,
             _place: place,
@@ -116,8 +125,8 @@ impl Connection {
 ///
 /// Without this, a turn is 128 reads. So a peer that sends frames of a few bytes, which cost more than questions do, would keep the
 /// thread for many milliseconds.
-fn take_turn(n_bytes: usize, cx: &mut Context<'_>) {
-    for _ in 0..n_bytes / BYTES_PER_UNIT {
+fn take_turn(n_bytes: usize, bytes_per_unit: usize, cx: &mut Context<'_>) {
+    for _ in 0..n_bytes / bytes_per_unit {
         match poll_proceed(cx) {
             Poll::Ready(unit) => unit.made_progress(),
             Poll::Pending => return,
@@ -142,6 +151,12 @@ fn has_reset(bytes: &[u8], reason: u32) -> bool {
     false
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.entrance.calls.unread.end();
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -149,11 +164,24 @@ impl AsyncRead for Connection {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let n_before = buf.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(cx, buf);
+        let this = &mut *self;
+        let calls = &this.entrance.calls;
+        let bell = &mut Context::from_waker(this.bell.waker(cx, &calls.unread));
+        let read = Pin::new(&mut this.socket).poll_read(bell, buf);
         let n_bytes = buf.filled().len().saturating_sub(n_before);
+        match read {
+            Poll::Pending => calls.unread.end(),
+            Poll::Ready(_) => calls.unread.read(),
+        }
         if n_bytes > 0 {
-            self.farewell = None; // the bytes may begin a call
-            take_turn(n_bytes, cx);
+            this.farewell = None; // the bytes may begin a call
+            let n_begun = calls.n_begun.load(Ordering::Relaxed);
+            let begins_calls = std::mem::replace(&mut this.n_begun, n_begun) != n_begun;
+            let bytes_per_unit = match begins_calls {
+                true => BYTES_PER_UNIT,
+                false => BYTES_PER_UNIT_WITHOUT_CALLS,
+            };
+            take_turn(n_bytes, bytes_per_unit, cx);
         }
         match read {
             Poll::Pending if self.is_over(cx) => Poll::Ready(Ok(())), // no bytes: as if the peer had closed it
@@ -264,37 +292,48 @@ mod tests {
         }
     }
 
-    /// However much a peer sends at once, the other connections of the thread have their turns in between.
+    /// However much a peer sends at once, the other connections of the thread have their turns in between. They have more of
+    /// them if the bytes begin no calls.
     #[tokio::test]
     async fn what_a_peer_sends_is_read_in_turns() {
         const N_SENT: usize = 192 * 1024;
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
-        let socket = Socket::Unix(ours);
-        let mut connection = Connection::new(socket, May::Disclose, place, Arc::default());
-        let sent = theirs.try_write(&vec![b'x'; N_SENT]).unwrap();
-        let (mut n_read, mut most) = (0, 0);
-        let reading = poll_fn(|cx| {
-            let mut in_turn = 0;
-            let polled = loop {
-                let mut bytes = [0; 4096];
-                let mut bytes = ReadBuf::new(&mut bytes);
-                match Pin::new(&mut connection).poll_read(cx, &mut bytes) {
-                    Poll::Ready(read) => read.unwrap(),
-                    Poll::Pending => break Poll::Pending,
-                }
-                in_turn += bytes.filled().len();
-                if n_read + in_turn == sent {
-                    break Poll::Ready(());
-                }
-            };
-            n_read += in_turn;
-            most = most.max(in_turn);
-            polled
-        });
-        reading.await;
-        assert!(sent > 4 * most, "{sent} in turns of up to {most}");
-        assert!(most <= 128 * BYTES_PER_UNIT, "{most}");
+        for (begins_calls, bytes_per_unit) in [
+            (true, BYTES_PER_UNIT),
+            (false, BYTES_PER_UNIT_WITHOUT_CALLS),
+        ] {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+            let socket = Socket::Unix(ours);
+            let mut connection = Connection::new(socket, May::Disclose, place, Arc::default());
+            let sent = theirs.try_write(&vec![b'x'; N_SENT]).unwrap();
+            let (mut n_read, mut most) = (0, 0);
+            let reading = poll_fn(|cx| {
+                let mut in_turn = 0;
+                let polled = loop {
+                    let mut bytes = [0; 4096];
+                    let mut bytes = ReadBuf::new(&mut bytes);
+                    match Pin::new(&mut connection).poll_read(cx, &mut bytes) {
+                        Poll::Ready(read) => read.unwrap(),
+                        Poll::Pending => break Poll::Pending,
+                    }
+                    if begins_calls {
+                        connection.entrance.calls.note();
+                    }
+                    in_turn += bytes.filled().len();
+                    if n_read + in_turn == sent {
+                        break Poll::Ready(());
+                    }
+                };
+                n_read += in_turn;
+                most = most.max(in_turn);
+                polled
+            });
+            reading.await;
+            assert!(sent > 4 * most, "{sent} in turns of up to {most}");
+            let bound = 128 * bytes_per_unit;
+            assert!(most <= bound, "{most}");
+            assert!(most > bound / 2, "{most} is less than a turn");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 
 use super::callers::May;
+use super::overload::Unread;
 use crate::authorizer::CallerFacts;
 use crate::config::{FAREWELL_TO_IDLE, MAX_BATCHES_AT_ONCE};
 
@@ -74,6 +75,8 @@ pub(super) struct OpenCalls {
     /// How many of them are streams, which end by the drain themselves.
     pub(super) n_streams: AtomicUsize,
     pub(super) n_begun: AtomicUsize,
+    /// When its bytes came.
+    pub(super) unread: Arc<Unread>,
     /// The one permit for the connection's Explain and Simulate calls, which may take seconds. A client that sends many
     /// such calls on one connection delays only its own.
     pub(super) place: Arc<Semaphore>,
@@ -89,6 +92,7 @@ impl Default for OpenCalls {
             n_open: AtomicUsize::new(0),
             n_streams: AtomicUsize::new(0),
             n_begun: AtomicUsize::new(0),
+            unread: Arc::default(),
             place: Arc::new(Semaphore::new(1)),
             batches: Arc::new(Semaphore::new(MAX_BATCHES_AT_ONCE)),
         }

@@ -28,7 +28,7 @@ use super::drain::{Entrance, late};
 use super::framed::Framed;
 use super::life::{Ages, Life, Stage, Timer};
 use super::observed::{Observed, is_stream};
-use super::overload::{self, Moment, Waiting};
+use super::overload::{self, Waiting};
 use super::relay::{Received, relay};
 use crate::authorizer::Authorizer;
 use crate::config::{
@@ -56,8 +56,8 @@ struct Serving {
     open: Vec<(Call, Due)>,
     /// How long one of them may wait behind others while the thread has too much to do.
     max_queueing_delay: Duration,
-    /// When the calls were read of which some were refused, if they are the ones before these.
-    refused_at: Option<Moment>,
+    /// Whether the client sent several calls in its last turn, of which some were refused.
+    asks_too_much: bool,
     /// Ends when those of them whose bytes have not come must not wait any longer.
     patience: Option<Timer>,
 }
@@ -117,7 +117,7 @@ impl Http2 {
             calls: self.calls,
             open: Vec::new(),
             max_queueing_delay: self.max_queueing_delay,
-            refused_at: None,
+            asks_too_much: false,
             patience: None,
         };
         let mut life = Life::new(http2.ping_pong(), self.ages);
@@ -141,7 +141,7 @@ impl Http2 {
                 serving.accept(&mut http2, cx)
             });
             let goes_on = goes_on.await;
-            serving.answer().await;
+            serving.answer(&mut http2).await;
             if !goes_on {
                 return;
             }
@@ -178,7 +178,7 @@ impl Serving {
         if is_due || is_impatient {
             return Poll::Ready(true);
         }
-        self.refused_at = None; // the client waits, so what comes next has not waited
+        self.entrance.calls.unread.take(); // they are of calls that are not whole
         Poll::Pending
     }
 
@@ -207,16 +207,23 @@ impl Serving {
         }
     }
 
-    /// Answers the calls that are due, or lets tasks do so. After each turn the other connections of the thread go on.
-    async fn answer(&mut self) {
-        let read_at = overload::now();
-        // What a client sends while some of its questions are refused waits from then on.
-        let since = self.refused_at.take().unwrap_or(read_at);
+    /// Answers the calls that are due, or lets tasks do so. After each turn the answers are sent, and the other connections of
+    /// the thread go on.
+    async fn answer(&mut self, http2: &mut Http2Connection<Connection, Bytes>) {
+        let came_at = self.entrance.calls.unread.take();
+        let mut since = overload::now();
+        let n_calls = self.open.len();
+        let mut waiting = Waiting::begin(n_calls);
         let mut now = Instant::now();
+        let asked_too_much = std::mem::take(&mut self.asks_too_much);
+        if asked_too_much && n_calls > 1 && overload::refuses(now) {
+            since = came_at.unwrap_or(since);
+            tokio::task::yield_now().await; // the others come first
+            now = Instant::now();
+        }
         let mut began = now;
-        let mut waiting = Waiting::begin(self.open.len());
         for (call, due) in std::mem::take(&mut self.open) {
-            let is_late = overload::is_too_late(since, self.max_queueing_delay);
+            let is_late = overload::is_too_late(since, self.max_queueing_delay, now);
             waiting.next();
             let unanswered = match due {
                 Due::Nothing => {
@@ -225,7 +232,8 @@ impl Serving {
                 }
                 Due::Answer | Due::PassOn if is_late && is_question(call.path()) => {
                     self.at_once.refuse(call);
-                    self.refused_at = Some(read_at);
+                    overload::refused(now);
+                    self.asks_too_much = n_calls > 1;
                     None
                 }
                 Due::Answer => self.at_once.answer(call),
@@ -237,6 +245,12 @@ impl Serving {
             let before = std::mem::replace(&mut now, Instant::now());
             overload::worked(now.saturating_duration_since(before));
             if now.saturating_duration_since(began) >= TURN {
+                poll_fn(|cx| {
+                    // This sends what can be sent. Whether the connection is closed is found out when calls are accepted.
+                    let _: Poll<_> = http2.poll_closed(cx);
+                    Poll::Ready(())
+                })
+                .await;
                 tokio::task::yield_now().await;
                 now = Instant::now();
                 began = now;
