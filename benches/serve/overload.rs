@@ -39,9 +39,10 @@ pub fn overload(options: &Options, figures: &mut Figures) -> anyhow::Result<()> 
         ..Extra::default()
     };
     let server = Process::with(&questions, &extra)?;
+    // The calls that come one at a time take longer than an overload lasts after its last refusal.
     let (n_rounds, n_calls, time) = options.pick(
         (5, 2_000, Duration::from_secs(5)),
-        (1, 100, Duration::from_millis(200)),
+        (1, 500, Duration::from_millis(200)),
     );
     let mut rounds = Vec::new();
     for round in 0..=n_rounds {
