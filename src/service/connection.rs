@@ -153,7 +153,7 @@ fn has_reset(bytes: &[u8], reason: u32) -> bool {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.entrance.calls.unread.end();
+        self.entrance.calls.unread.close();
     }
 }
 

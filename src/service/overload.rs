@@ -184,7 +184,7 @@ pub(super) fn is_too_late(since: Moment, most: Duration, at: Instant) -> bool {
 pub(super) struct Unread {
     unread: Mark,
     read: Mark,
-    /// Whether the connection counts among what waits on the thread.
+    /// Whether the connection counts among what waits on the thread, or is closed and never counts again.
     counts: AtomicBool,
 }
 
@@ -226,10 +226,16 @@ impl Unread {
         self.count_no_longer();
     }
 
-    /// Notes that nothing is there, or that the connection is closed.
+    /// Notes that nothing is there.
     pub(super) fn end(&self) {
         self.unread.set(None);
         self.count_no_longer();
+    }
+
+    /// Notes that the connection is closed. A bell that rings late, because the runtime kept its waker, counts nothing any more.
+    pub(super) fn close(&self) {
+        self.count_no_longer();
+        self.counts.store(true, Ordering::Relaxed);
     }
 
     fn count_no_longer(&self) {
@@ -397,6 +403,10 @@ mod tests {
         assert_eq!(unread.take(), None);
         unread.come();
         unread.end();
+        assert_eq!(THREAD.get().n_waiting, n_before);
+        unread.come();
+        unread.close();
+        unread.come(); // a waker that is rung late
         assert_eq!(THREAD.get().n_waiting, n_before);
     }
 
