@@ -8,13 +8,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tonic::codegen::Bytes;
 
 use crate::client::{self, Endpoint};
 use crate::greedy::{Greedy, Messages};
-use crate::load::{Questions, framed};
+use crate::load::{Questions, framed, percentile};
 use crate::measure::{Figures, Options, head, median, memory, row};
 use crate::process::{Process, Which};
 
@@ -107,9 +107,9 @@ fn measure(
         let (mut n_ended, mut busy) = (0, Vec::new());
         server.forget_peak()?;
         for round in 0..=n_rounds {
-            let alone = ask(server.endpoint(), questions, time)?;
+            let mut alone = ask(server.endpoint(), questions, time)?;
             let before = server.cpu()?;
-            let (beside, n_calls) = with(greedy, &server, questions, &messages, time)
+            let (mut beside, n_calls) = with(greedy, &server, questions, &messages, time)
                 .with_context(|| format!("beside {what}"))?;
             let used = server.cpu()?.saturating_sub(before);
             if round == 0 {
@@ -117,8 +117,12 @@ fn measure(
             }
             n_ended += n_calls;
             busy.push(used.as_secs_f64() / time.as_secs_f64());
-            let ([p50, p99], [p50_beside, p99_beside]) = (shares(alone)?, shares(beside)?);
-            rounds.push([p50, p50_beside, p99, p99_beside]);
+            rounds.push([
+                percentile(&mut alone, 50)?,
+                percentile(&mut beside, 50)?,
+                percentile(&mut alone, 99)?,
+                percentile(&mut beside, 99)?,
+            ]);
         }
         let middle = |of: fn(&[f64; 4]) -> f64| median(rounds.iter().map(of).collect());
         let ratio = middle(|[.., alone, beside]| beside / alone);
@@ -165,11 +169,7 @@ fn ask(
     questions: &Questions,
     time: Duration,
 ) -> anyhow::Result<Vec<Duration>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    client::on_this_thread(async {
         let pairs: Vec<(Bytes, Bytes)> = questions
             .asked
             .iter()
@@ -203,14 +203,4 @@ fn ask(
         }
         Ok(took)
     })
-}
-
-/// Returns the median and the 99th percentile, in microseconds.
-fn shares(mut took: Vec<Duration>) -> anyhow::Result<[f64; 2]> {
-    took.sort_unstable();
-    let at = |share: usize| -> anyhow::Result<f64> {
-        let found = took.get(took.len() * share / 100);
-        Ok(found.context("there are answers")?.as_secs_f64() * 1e6)
-    };
-    Ok([at(50)?, at(99)?])
 }

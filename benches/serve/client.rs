@@ -26,6 +26,14 @@ pub struct Endpoint {
     pub tls: Option<TlsConnector>,
 }
 
+/// Runs a client to its end, with the tasks that it spawns, on this thread alone.
+pub fn on_this_thread<T>(client: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    LocalSet::new().block_on(&runtime, client)
+}
+
 /// Makes `n_calls` decisions under `load`, and checks the answers: those of the questions, or the floor's. Returns
 /// how long each single call took.
 pub fn run(
@@ -35,11 +43,7 @@ pub fn run(
     n_calls: usize,
     is_floor: bool,
 ) -> anyhow::Result<Vec<Duration>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    on_this_thread(async {
         match load {
             Load::Unary {
                 n_connections,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use iamd::service::pb;
 use prost::Message;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tonic::codegen::Bytes;
 
 use crate::client::{self, Endpoint};
@@ -107,12 +107,8 @@ impl Greedy {
     ) -> anyhow::Result<usize> {
         // These clients would be on other machines.
         rustix::process::setpriority_process(None, 19)?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()?;
         let n_ended = Rc::new(Cell::new(0));
-        let local = LocalSet::new();
-        local.block_on(&runtime, async {
+        client::on_this_thread(async {
             let mut going_on = self.begin(endpoint, messages, &n_ended).await?;
             while !is_over.load(Ordering::Relaxed) {
                 let next = going_on.join_next();

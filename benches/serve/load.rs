@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use iamd::service::pb;
@@ -162,4 +163,11 @@ pub fn in_a_field(message: &[u8]) -> Vec<u8> {
     prost::encoding::encode_varint(message.len() as u64, &mut field);
     field.extend_from_slice(message);
     field
+}
+
+/// Returns what `share` percent of the calls took at most, in microseconds.
+pub fn percentile(took: &mut [Duration], share: usize) -> anyhow::Result<f64> {
+    took.sort_unstable();
+    let found = took.get(took.len() * share / 100);
+    Ok(found.context("there are calls")?.as_secs_f64() * 1e6)
 }

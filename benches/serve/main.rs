@@ -142,23 +142,13 @@ fn cpu(questions: &Questions, options: &Options, figures: &mut Figures) -> anyho
         (Load::unary(16, 1), 0.80),
         (Load::unary(1, 1), 0.80),
     ] {
-        let (mut of_floor, mut of_iamd, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..=n_rounds {
-            let floor = idle.cost(questions, load, n_calls)?;
-            let iamd = iamd.cost(questions, load, n_calls)?;
-            if round > 0 {
-                // The first round warms both up.
-                of_floor.push(floor);
-                of_iamd.push(iamd);
-                ratios.push(iamd / floor);
-            }
-        }
-        let (floor, ratio) = (median(of_floor), median(ratios));
+        let [floor, cost, ratio] =
+            process::compare([&idle, &iamd], questions, load, (n_rounds, n_calls))?;
         unary.get_or_insert(floor);
         row(&[
             load.to_string(),
             format!("{floor:.2}"),
-            format!("{:.2}", median(of_iamd)),
+            format!("{cost:.2}"),
             format!("{ratio:.2}"),
         ]);
         figures.at_most("1", format!("CPU, {load}"), ratio, most);

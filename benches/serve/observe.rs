@@ -6,11 +6,10 @@
 
 use std::net::TcpListener;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context;
 
-use crate::load::{Load, Questions};
+use crate::load::{Load, Questions, percentile};
 use crate::measure::{Figures, Options, head, median, row};
 use crate::process::{Counted, Extra, Process, Which, counted_with};
 
@@ -69,11 +68,11 @@ pub fn observe(
         // The order changes, because each leaves the CPU's caches in another state.
         contenders.rotate_left(1);
         for contender in &mut contenders {
-            let (cpu, took) = contender.process.costs(questions, LOAD, n_calls)?;
+            let (cpu, mut took) = contender.process.costs(questions, LOAD, n_calls)?;
             if round > 0 {
                 // The first round warms all of them up.
                 contender.cpu.push(cpu);
-                contender.p99.push(percentile_99(took)?);
+                contender.p99.push(percentile(&mut took, 99)?);
             }
         }
     }
@@ -168,11 +167,4 @@ fn exporting(endpoint: &str) -> Extra {
         ],
         ..Extra::default()
     }
-}
-
-/// Returns the 99th percentile in microseconds.
-fn percentile_99(mut took: Vec<Duration>) -> anyhow::Result<f64> {
-    took.sort_unstable();
-    let at = took.get(took.len() * 99 / 100);
-    Ok(at.context("there are calls")?.as_secs_f64() * 1e6)
 }

@@ -11,12 +11,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use h2::client::SendRequest;
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tonic::codegen::Bytes;
 
 use crate::client::{self, Endpoint};
-use crate::load::{Load, Questions, framed};
+use crate::load::{Load, Questions, framed, percentile};
 use crate::measure::{Figures, Options, head, median, row};
 use crate::process::{Extra, Process};
 use crate::worlds::Question;
@@ -46,7 +46,7 @@ pub fn overload(options: &Options, figures: &mut Figures) -> anyhow::Result<()> 
     );
     let mut rounds = Vec::new();
     for round in 0..=n_rounds {
-        let (cost, alone) = server.costs(&questions, Load::unary(1, 1), n_calls)?;
+        let (cost, mut alone) = server.costs(&questions, Load::unary(1, 1), n_calls)?;
         let begun = Instant::now();
         let (_, full) = server.costs(&questions, Load::unary(4, 4), n_calls)?;
         let capacity = full.len() as f64 / begun.elapsed().as_secs_f64();
@@ -55,23 +55,23 @@ pub fn overload(options: &Options, figures: &mut Figures) -> anyhow::Result<()> 
         let offered = offer(server.endpoint(), &questions, capacity * TIMES, time)?;
         let used = server.cpu()?.saturating_sub(before).as_secs_f64();
         let n_answered = offered.answered.len();
-        let all: Vec<Duration> = offered.answered.iter().map(|(_, took)| *took).collect();
+        let mut all: Vec<Duration> = offered.answered.iter().map(|(_, took)| *took).collect();
         let later = offered
             .answered
             .iter()
             .filter(|(asked, _)| *asked > time / ONSET);
-        let later: Vec<Duration> = later.map(|(_, took)| *took).collect();
+        let mut later: Vec<Duration> = later.map(|(_, took)| *took).collect();
         // What is left of the time after the answers went into the refusals.
         let refusals = (used * 1e6 - n_answered as f64 * cost).max(0.0);
         let found = [
             capacity,
-            p99(alone)?,
-            p99(later)?,
+            percentile(&mut alone, 99)?,
+            percentile(&mut later, 99)?,
             (n_answered + offered.n_refused) as f64 / offered.took.as_secs_f64(),
             n_answered as f64 / offered.took.as_secs_f64(),
             refusals / offered.n_refused.max(1) as f64,
             server.peak_kib()? as f64,
-            p99(all)?,
+            percentile(&mut all, 99)?,
         ];
         if round > 0 {
             rounds.push(found);
@@ -129,11 +129,7 @@ fn offer(
     rate: f64,
     time: Duration,
 ) -> anyhow::Result<Offered> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async {
+    client::on_this_thread(async {
         let question = framed(questions.asked.first().context("there is a question")?);
         let (n_connections, most_in_flight) = CONNECTIONS;
         let mut connections = Vec::new();
@@ -211,12 +207,6 @@ async fn ask(
         Some("8") => Ok(None),
         other => bail!("an answer has the status {other:?}"),
     }
-}
-
-fn p99(mut took: Vec<Duration>) -> anyhow::Result<f64> {
-    took.sort_unstable();
-    let at = took.get(took.len() * 99 / 100);
-    Ok(at.context("there are answers")?.as_secs_f64() * 1e6)
 }
 
 /// Writes a store whose one user has many statements with patterns that take long, and returns a question about all of them.

@@ -14,6 +14,7 @@ use tokio_rustls::TlsConnector;
 use crate::client::{self, Endpoint};
 use crate::floor;
 use crate::load::{Load, Questions};
+use crate::measure::median;
 
 /// Which server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -226,6 +227,28 @@ impl Process {
         self.child.wait()?;
         Ok(())
     }
+}
+
+/// Returns the CPU time of a decision under `load` of one server and of another, in microseconds, and how many times as
+/// much the other takes. Both take turns, and each figure is a median of the rounds.
+pub fn compare(
+    [one, other]: [&Process; 2],
+    questions: &Questions,
+    load: Load,
+    (n_rounds, n_calls): (usize, usize),
+) -> anyhow::Result<[f64; 3]> {
+    let (mut of_one, mut of_other, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0..=n_rounds {
+        let first = one.cost(questions, load, n_calls)?;
+        let second = other.cost(questions, load, n_calls)?;
+        if round > 0 {
+            // The first round warms both up.
+            of_one.push(first);
+            of_other.push(second);
+            ratios.push(second / first);
+        }
+    }
+    Ok([median(of_one), median(of_other), median(ratios)])
 }
 
 impl Drop for Process {

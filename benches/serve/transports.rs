@@ -9,7 +9,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::load::{Load, Questions};
 use crate::measure::{Figures, Options, head, median, row};
-use crate::process::{Extra, Process, Which};
+use crate::process::{self, Extra, Process, Which};
 
 /// Compares the CPU time of a call over TLS with one without. Both servers run at once, and the client asks them in
 /// turns. The connections exist before and are kept.
@@ -17,7 +17,7 @@ pub fn tls(questions: &Questions, options: &Options, figures: &mut Figures) -> a
     let folder = tempfile::tempdir()?;
     let plain = Process::start(Which::Iamd, questions, 1)?;
     let encrypted = Process::with(questions, &with_tls(folder.path())?)?;
-    let (n_rounds, n_calls) = options.pick((20, 8_000), (2, 256));
+    let effort = options.pick((20, 8_000), (2, 256));
     head(
         "CPU time of the server for each decision with TLS 1.3, in microseconds",
         &["load", "plaintext", "TLS", "ratio"],
@@ -28,22 +28,12 @@ pub fn tls(questions: &Questions, options: &Options, figures: &mut Figures) -> a
         Load::unary(1, 1),
         Load::batch(50),
     ] {
-        let (mut without, mut with, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-        for round in 0..=n_rounds {
-            let plain = plain.cost(questions, load, n_calls)?;
-            let encrypted = encrypted.cost(questions, load, n_calls)?;
-            if round > 0 {
-                // The first round warms both up.
-                without.push(plain);
-                with.push(encrypted);
-                ratios.push(encrypted / plain);
-            }
-        }
-        let ratio = median(ratios);
+        let [without, with, ratio] =
+            process::compare([&plain, &encrypted], questions, load, effort)?;
         row(&[
             load.to_string(),
-            format!("{:.2}", median(without)),
-            format!("{:.2}", median(with)),
+            format!("{without:.2}"),
+            format!("{with:.2}"),
             format!("{ratio:.2}"),
         ]);
         if load == Load::unary(1, 64) {
