@@ -3,6 +3,9 @@
 Usage: client.py ADDRESS SECONDS PER_SECOND. For each line that it reads, it asks for so long and prints a line of JSON. Every second
 question must be allowed and the others denied. A question that fails, is answered wrongly or takes longer than five seconds is
 counted, and the client connects again.
+
+A question that had to wait for the answer before it counts from the moment when it was due. Otherwise one answer that comes a tenth of
+a second late would be one slow answer, although all that were due meanwhile are as late.
 """
 
 import json
@@ -61,16 +64,16 @@ def asked(client, address, seconds, per_second):
     took_us, n_failed, n_wrong, n = [], 0, 0, 0
     begun = time.monotonic()
     while time.monotonic() < begun + seconds:
-        due = begun + n / per_second
-        if (left := due - time.monotonic()) > 0:
+        begins = begun + n / per_second
+        if (left := begins - time.monotonic()) > 0:
             time.sleep(left)
+            begins = time.monotonic()
         action, expected = ((READ, ALLOW), (DELETE, DENY))[n % 2]
         n += 1
         try:
             client = client or Client(address)
-            begins = time.perf_counter()
             decision = client.ask(action)
-            took_us.append((time.perf_counter() - begins) * 1e6)
+            took_us.append((time.monotonic() - begins) * 1e6)
             n_wrong += decision != expected
         except OSError:
             n_failed += 1
