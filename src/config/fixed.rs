@@ -100,6 +100,10 @@ pub const BYTES_PER_UNIT: usize = 256;
 /// So 4 KiB may be read, and what was read with them: a tenth of a millisecond of work even if they are frames of a few bytes.
 pub const BYTES_PER_UNIT_WITHOUT_CALLS: usize = 32;
 
+/// How many bytes of a connection are read before it waits for its turn while others have much to do. That has space for a question
+/// with a long context or a few short ones, and is a tenth of a millisecond of work.
+pub const BYTES_AT_FIRST: usize = 2048;
+
 /// How long a call with many questions may work before it lets others go on. The question that it is at then is
 /// answered first, so a turn takes up to one decision longer.
 pub const TURN: Duration = Duration::from_micros(100);

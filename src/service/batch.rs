@@ -13,7 +13,7 @@ use tonic::Status;
 
 use super::answer::{Field, Questions, put_result};
 use super::wire::Scratch;
-use super::{convert, pb};
+use super::{convert, pb, turns};
 use crate::authorizer::{Asker, Authorizer, Refusal};
 use crate::config::TURN;
 
@@ -46,6 +46,7 @@ pub async fn answer_batch(
     results: &mut Vec<u8>,
 ) -> Result<(), Status> {
     let refused = |refusal: Refusal| convert::status(&refusal);
+    turns::stand_in_line().await;
     let n_questions = count(request, bounds.max_questions).await?;
     let generation = authorizer.in_force().map_err(refused)?;
     // Encoded messages that follow each other are one message with the fields of all. So the revision may come last.
@@ -88,7 +89,7 @@ pub async fn answer_batch(
             return Err(refused(Refusal::answers_too_large(bounds.max_answer_bytes)));
         }
         if scratch.ends_turn() {
-            tokio::task::yield_now().await;
+            turns::pause().await;
             scratch.resume();
         }
     }
@@ -110,7 +111,7 @@ async fn count(request: &[u8], most: usize) -> Result<usize, Status> {
             return Err(convert::status(&Refusal::too_many_questions(most)));
         }
         if n_fields % COUNTED_AT_ONCE == 0 && began.elapsed() >= TURN {
-            tokio::task::yield_now().await;
+            turns::pause().await;
             began = Instant::now();
         }
     }

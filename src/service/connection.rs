@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::OwnedSemaphorePermit;
@@ -16,8 +16,9 @@ use super::callers::{May, caller_at};
 use super::drain::{Drain, Entrance, OpenCalls};
 use super::overload::Bell;
 use super::socket::Socket;
+use super::turns::{Pause, is_line_used};
 use crate::config::{
-    BYTES_PER_UNIT, BYTES_PER_UNIT_WITHOUT_CALLS, FAREWELL_TO_IDLE, PREFACE_TIMEOUT,
+    BYTES_AT_FIRST, BYTES_PER_UNIT, BYTES_PER_UNIT_WITHOUT_CALLS, FAREWELL_TO_IDLE, PREFACE_TIMEOUT,
 };
 
 /// An accepted connection. It counts towards the limit of connections until it is dropped.
@@ -29,12 +30,21 @@ pub(super) struct Connection {
     bell: Bell,
     /// How many calls it had begun at the last read.
     n_begun: usize,
+    /// How many bytes were read since nothing was there.
+    n_in_a_row: usize,
+    /// Whether nobody else paused when the first of them had been read, or this connection has paused since.
+    may_go_on: bool,
+    /// The pause that reading makes, if it does.
+    pause: Option<Arc<Pause>>,
     /// The bytes of the preface that are still to come, and the time limit for them; `None` once it has been read.
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     /// The time by which the peer must begin a call once the server drains; `None` before.
     farewell: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
+
+/// How many bytes are read in a turn if they begin no calls. A turn has 128 units.
+const BYTES_WITHOUT_CALLS: usize = 128 * BYTES_PER_UNIT_WITHOUT_CALLS;
 
 /// The length of the preface, `PRI * HTTP/2.0…`, with which every client begins.
 const PREFACE_BYTES: usize = 24;
@@ -60,6 +70,9 @@ impl Connection {
             },
             bell: Bell::default(),
             n_begun: 0,
+            n_in_a_row: 0,
+            may_go_on: false,
+            pause: None,
             preface: Some((PREFACE_BYTES, timeout)),
             farewell: None,
             _place: place,
@@ -120,18 +133,36 @@ impl Connection {
     }
 }
 
+/// Reads up to `most` bytes into `buf`.
+fn read_up_to(
+    most: usize,
+    socket: Pin<&mut Socket>,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    if most >= buf.remaining() {
+        return socket.poll_read(cx, buf);
+    }
+    let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+    let read = ready!(socket.poll_read(cx, &mut part));
+    let n_read = part.filled().len();
+    buf.advance(n_read);
+    Poll::Ready(read)
+}
+
 /// Takes from the turn of this task what `n_bytes` that were read are worth. Once nothing is left of it, reading pauses until
-/// other connections of the thread had their turn.
+/// other connections of the thread had their turn. Returns whether this is so.
 ///
 /// Without this, a turn is 128 reads. So a peer that sends frames of a few bytes, which cost more than questions do, would keep the
 /// thread for many milliseconds.
-fn take_turn(n_bytes: usize, bytes_per_unit: usize, cx: &mut Context<'_>) {
+fn ends_turn(n_bytes: usize, bytes_per_unit: usize, cx: &mut Context<'_>) -> bool {
     for _ in 0..n_bytes / bytes_per_unit {
         match poll_proceed(cx) {
             Poll::Ready(unit) => unit.made_progress(),
-            Poll::Pending => return,
+            Poll::Pending => return true,
         }
     }
+    false
 }
 
 /// Returns whether an HTTP/2 frame in `bytes` resets a stream for this `reason`. `bytes` begins with a frame's head.
@@ -165,14 +196,32 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let n_before = buf.filled().len();
         let this = &mut *self;
+        if this.n_in_a_row >= BYTES_AT_FIRST && !this.may_go_on {
+            this.may_go_on = true;
+            this.pause = is_line_used().then(|| Pause::begin(cx.waker()));
+        }
+        if let Some(pause) = &this.pause {
+            ready!(pause.poll(cx));
+            this.pause = None;
+        }
         let calls = &this.entrance.calls;
         let bell = &mut Context::from_waker(this.bell.waker(cx, &calls.unread));
-        let read = Pin::new(&mut this.socket).poll_read(bell, buf);
+        let most = match this.n_in_a_row {
+            0 => BYTES_AT_FIRST,
+            n if n < BYTES_WITHOUT_CALLS => BYTES_WITHOUT_CALLS.saturating_sub(n),
+            _ => usize::MAX,
+        };
+        let read = read_up_to(most, Pin::new(&mut this.socket), bell, buf);
         let n_bytes = buf.filled().len().saturating_sub(n_before);
         match read {
             Poll::Pending => calls.unread.end(),
             Poll::Ready(_) => calls.unread.read(),
         }
+        if read.is_pending() {
+            this.n_in_a_row = 0;
+            this.may_go_on = false;
+        }
+        this.n_in_a_row = this.n_in_a_row.saturating_add(n_bytes);
         if n_bytes > 0 {
             this.farewell = None; // the bytes may begin a call
             let n_begun = calls.n_begun.load(Ordering::Relaxed);
@@ -181,7 +230,9 @@ impl AsyncRead for Connection {
                 true => BYTES_PER_UNIT,
                 false => BYTES_PER_UNIT_WITHOUT_CALLS,
             };
-            take_turn(n_bytes, bytes_per_unit, cx);
+            if ends_turn(n_bytes, bytes_per_unit, cx) {
+                this.pause = Some(Pause::begin(cx.waker()));
+            }
         }
         match read {
             Poll::Pending if self.is_over(cx) => Poll::Ready(Ok(())), // no bytes: as if the peer had closed it
@@ -334,6 +385,59 @@ mod tests {
             assert!(most <= bound, "{most}");
             assert!(most > bound / 2, "{most} is less than a turn");
         }
+    }
+
+    /// Reads what a peer has sent until a read is `Pending`, and returns the number of bytes.
+    async fn read_at_once(connection: &mut Connection) -> usize {
+        let mut n_read = 0;
+        poll_fn(|cx| {
+            loop {
+                let mut bytes = [0; 4096];
+                let mut bytes = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut *connection).poll_read(cx, &mut bytes) {
+                    Poll::Ready(read) => read.unwrap(),
+                    Poll::Pending => return Poll::Ready(()),
+                }
+                n_read += bytes.filled().len();
+            }
+        })
+        .await;
+        n_read
+    }
+
+    #[tokio::test]
+    async fn what_a_peer_sends_beyond_a_few_calls_waits_while_others_pause() {
+        const N_SENT: usize = 3000;
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let socket = Socket::Unix(ours);
+        let mut connection = Connection::new(socket, May::Disclose, place, Arc::default());
+        let send = async |n_bytes| {
+            theirs.writable().await.unwrap();
+            assert_eq!(theirs.try_write(&vec![b'x'; n_bytes]).unwrap(), n_bytes);
+            tokio::task::yield_now().await; // the runtime looks at the sockets
+        };
+        send(N_SENT).await;
+        let n_read = read_at_once(&mut connection).await;
+        assert_eq!(n_read, N_SENT, "nobody pauses");
+        let paused = [(); 9].map(|()| Pause::begin(std::task::Waker::noop()));
+        for _ in 0..2 {
+            send(200).await;
+            let n_read = read_at_once(&mut connection).await;
+            assert_eq!(n_read, 200, "few bytes wait for nobody");
+        }
+        assert!(is_line_used());
+        for paused in paused {
+            poll_fn(|cx| paused.poll(cx)).await;
+        }
+        send(N_SENT).await;
+        let paused = Pause::begin(std::task::Waker::noop());
+        let n_read = read_at_once(&mut connection).await;
+        assert_eq!(n_read, BYTES_AT_FIRST);
+        poll_fn(|cx| paused.poll(cx)).await;
+        assert_eq!(read_at_once(&mut connection).await, 0, "it is next");
+        let mut rest = [0; N_SENT - BYTES_AT_FIRST];
+        connection.read_exact(&mut rest).await.unwrap();
     }
 
     #[test]

@@ -30,6 +30,7 @@ use super::life::{Ages, Life, Stage, Timer};
 use super::observed::{Observed, is_stream};
 use super::overload::{self, Waiting};
 use super::relay::{Received, relay};
+use super::turns;
 use crate::authorizer::Authorizer;
 use crate::config::{
     Config, MAX_HEADER_LIST_BYTES, MAX_LOCAL_ERROR_RESET_STREAMS, MAX_PENDING_RESET_STREAMS,
@@ -218,10 +219,11 @@ impl Serving {
         let asked_too_much = std::mem::take(&mut self.asks_too_much);
         if asked_too_much && n_calls > 1 && overload::refuses(now) {
             since = came_at.unwrap_or(since);
-            tokio::task::yield_now().await; // the others come first
+            turns::pause().await; // the others come first
             now = Instant::now();
         }
         let mut began = now;
+        let mut n_turns = 1;
         for (call, due) in std::mem::take(&mut self.open) {
             let is_late = overload::is_too_late(since, self.max_queueing_delay, now);
             waiting.next();
@@ -245,16 +247,14 @@ impl Serving {
             let before = std::mem::replace(&mut now, Instant::now());
             overload::worked(now.saturating_duration_since(before));
             if now.saturating_duration_since(began) >= TURN {
-                poll_fn(|cx| {
-                    // This sends what can be sent. Whether the connection is closed is found out when calls are accepted.
-                    let _: Poll<_> = http2.poll_closed(cx);
-                    Poll::Ready(())
-                })
-                .await;
-                tokio::task::yield_now().await;
+                give_way(http2).await;
+                n_turns += 1;
                 now = Instant::now();
                 began = now;
             }
+        }
+        if n_turns > 2 {
+            give_way(http2).await; // what it sends next may be as much
         }
     }
 
@@ -278,4 +278,15 @@ impl Serving {
             relay(answering, respond, is_stream).await;
         });
     }
+}
+
+/// Sends what can be sent, and lets the other tasks of the thread go on.
+async fn give_way(http2: &mut Http2Connection<Connection, Bytes>) {
+    poll_fn(|cx| {
+        // Whether the connection is closed is found out when calls are accepted.
+        let _: Poll<_> = http2.poll_closed(cx);
+        Poll::Ready(())
+    })
+    .await;
+    turns::pause().await;
 }

@@ -21,9 +21,6 @@ use crate::config::{ACCEPT_BACK_OFF, Caller};
 /// The most connections that a listener accepts after the drain has begun. The system keeps about as many in its queue.
 const MAX_LAST_ACCEPTED: usize = 1024;
 
-/// How many connections a listener accepts, until those that are open have their turn.
-const ACCEPTED_AT_ONCE: usize = 8;
-
 /// What accepts connections.
 pub(super) struct Acceptor {
     pub(super) http2: Http2,
@@ -43,7 +40,6 @@ impl Acceptor {
     pub(super) async fn accept_all(&self, listener: &Listener) {
         let mut was_full = false;
         let mut n_last = 0;
-        let mut n_accepted = 0_usize;
         let is_local = listener.is_local();
         let is_for_health = listener.is_for_health();
         let places = if is_for_health {
@@ -58,10 +54,8 @@ impl Acceptor {
                 () = self.drain.has_begun() => return,
             };
             n_last += usize::from(self.drain.begun.load(Ordering::Acquire));
-            n_accepted = n_accepted.wrapping_add(1);
-            if n_accepted.is_multiple_of(ACCEPTED_AT_ONCE) {
-                tokio::task::yield_now().await;
-            }
+            // Those that are open have their turn before the next one begins.
+            tokio::task::yield_now().await;
             match accepted {
                 Ok(socket) => {
                     let Ok(place) = Arc::clone(places).try_acquire_owned() else {

@@ -41,6 +41,7 @@ pub mod status;
 mod statusz;
 mod stream;
 mod tls;
+mod turns;
 mod wire;
 mod workers;
 

@@ -5,10 +5,9 @@
 //! questions, and neither a queue nor a task is needed. All questions that have come are answered in one frame.
 
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, ready};
 
 use http_body::Frame;
 use prost::bytes::BytesMut;
@@ -19,6 +18,7 @@ use super::answer::{Field, Questions, put_result};
 use super::asker::asker;
 use super::convert;
 use super::messages::{Messages, put_head, trailers};
+use super::turns::Pause;
 use super::wire::Scratch;
 use crate::authorizer::{Authorizer, CallerFacts, Refusal};
 use crate::telemetry::TraceId;
@@ -128,12 +128,7 @@ impl http_body::Body for Answers {
             return Poll::Ready(None);
         }
         if let Some(pause) = &this.pause {
-            if !pause.is_over.load(Ordering::Acquire) {
-                if !pause.task.will_wake(cx.waker()) {
-                    this.pause = Some(Pause::begin(cx.waker()));
-                }
-                return Poll::Pending;
-            }
+            ready!(pause.poll(cx));
             this.pause = None;
         }
         if this.status.is_none() {
@@ -186,36 +181,5 @@ fn question<'b>(request: &'b [u8], joined: &'b mut Vec<u8>) -> Result<&'b [u8], 
         ))),
         Some(question) if joined.is_empty() => Ok(question),
         Some(_) => Ok(joined),
-    }
-}
-
-/// The pause between two turns: it is over once all other tasks of the thread that were ready have had a turn and the
-/// runtime has looked for new ones.
-///
-/// `Pending` alone is no pause. Those who poll the stream first send what they have and then poll again, and whatever
-/// else wakes the task, such as the next question, would end it early. So the runtime wakes this and not the task.
-struct Pause {
-    is_over: AtomicBool,
-    task: Waker,
-}
-
-impl Pause {
-    fn begin(task: &Waker) -> Arc<Self> {
-        let pause = Arc::new(Self {
-            is_over: AtomicBool::new(false),
-            task: task.clone(),
-        });
-        let waker = Waker::from(Arc::clone(&pause));
-        let mut turn = pin!(tokio::task::yield_now());
-        // The first poll hands the waker to the runtime.
-        let _ = turn.as_mut().poll(&mut Context::from_waker(&waker));
-        pause
-    }
-}
-
-impl Wake for Pause {
-    fn wake(self: Arc<Self>) {
-        self.is_over.store(true, Ordering::Release);
-        self.task.wake_by_ref();
     }
 }
