@@ -34,7 +34,7 @@ const NO_REFUSAL: Duration = Duration::from_millis(100);
 const MANY: usize = 64;
 
 /// How many may wait for any time while it refuses others.
-const FEW: usize = 4;
+const FEW: usize = 16;
 
 /// The part of the longest wait for which questions may wait while others are refused. Only then it is known that there are too
 /// many, and that those who are answered would wait for that long all the time.
