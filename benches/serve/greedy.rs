@@ -6,9 +6,13 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use iamd::service::pb;
 use prost::Message;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
 use tokio::task::JoinSet;
 use tonic::codegen::Bytes;
 
@@ -106,7 +110,9 @@ impl Greedy {
         is_over: &AtomicBool,
     ) -> anyhow::Result<usize> {
         // These clients would be on other machines.
-        rustix::process::setpriority_process(None, 19)?;
+        let idle = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, idle)
+            .map_err(|error| anyhow!("this thread does not give way: {error}"))?;
         let n_ended = Rc::new(Cell::new(0));
         client::on_this_thread(async {
             let mut going_on = self.begin(endpoint, messages, &n_ended).await?;

@@ -1,9 +1,15 @@
 //! Threads for calls that people wait for, which may take long and must not delay the others.
 
-/// How far these threads give way to those that answer `Authorize`, as `nice` counts. While others have work for every
-/// processor, they still get about a tenth of what one of the others gets.
 #[cfg(target_os = "linux")]
-const NICENESS: i32 = 10;
+use thread_priority::{
+    NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+    set_thread_priority_and_policy, thread_native_id,
+};
+
+/// These threads run while no other thread of the same control group needs the processor: a container has one of its own. While
+/// others have work for every processor, the system still gives them some three thousandths of what it gives one of those.
+#[cfg(target_os = "linux")]
+const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 
 /// The name of these threads, as `top -H` shows it. The store is read for the first time on one of them.
 pub(crate) const INTERACTIVE: &str = "interactive";
@@ -21,11 +27,14 @@ pub(super) async fn run<A: Send + 'static>(work: impl FnOnce() -> A + Send + 'st
 }
 
 /// Lowers the priority of this thread. If that fails, it goes on with the one that it has.
+///
+/// A low priority of the usual kind (`nice`) is not enough: such a thread still keeps the processor for a whole slice, of a few
+/// milliseconds, when one that answers `Authorize` has work.
 fn give_way() {
     // Elsewhere the priority belongs to the process.
     #[cfg(target_os = "linux")]
     {
-        _ = rustix::process::setpriority_process(None, NICENESS);
+        _ = set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, IDLE);
     }
 }
 
@@ -42,11 +51,11 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn the_work_gives_way_and_the_others_do_not() {
-        let niceness = || rustix::process::getpriority_process(None).unwrap();
-        let own = niceness();
-        let of_work = run(niceness).await.unwrap();
-        assert_eq!(of_work, NICENESS.max(own));
-        assert_eq!(niceness(), own);
+        let policy = || thread_priority::thread_schedule_policy().unwrap();
+        let own = policy();
+        assert_ne!(own, IDLE);
+        assert_eq!(run(policy).await.unwrap(), IDLE);
+        assert_eq!(policy(), own);
     }
 
     #[tokio::test]
