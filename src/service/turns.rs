@@ -105,6 +105,15 @@ enum Mover {
     Waits(Waker),
 }
 
+impl Waiting {
+    /// Takes the first pause out of the line. Those whose tasks were dropped take no turn: a client could make as many of them
+    /// as it likes.
+    fn next(&mut self) -> Option<Arc<Pause>> {
+        let is_live = |pause: &Arc<Pause>| Arc::strong_count(pause) > 1;
+        std::iter::from_fn(|| self.pauses.pop_front()).find(is_live)
+    }
+}
+
 impl Line {
     fn is_used(&self) -> bool {
         let waiting = locked(&self.0);
@@ -181,12 +190,12 @@ impl Moving {
     fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         let Self(line) = self;
         let mut waiting = locked(&line.0);
-        let first = waiting.pauses.pop_front();
-        waiting.mover = match waiting.pauses.is_empty() {
-            true => Mover::Waits(cx.waker().clone()),
-            false => Mover::Moves,
+        let first = waiting.next();
+        let goes_on = !waiting.pauses.is_empty();
+        waiting.mover = match goes_on {
+            true => Mover::Moves,
+            false => Mover::Waits(cx.waker().clone()),
         };
-        let goes_on = matches!(waiting.mover, Mover::Moves);
         drop(waiting);
         if let Some(first) = first {
             first.end();
@@ -303,6 +312,25 @@ mod tests {
         let log = log.noted();
         let n_of = |name| log.iter().filter(|of| **of == name).count();
         assert_eq!([n_of("a"), n_of("b"), n_of("c")], [3, 1, 3]);
+    }
+
+    /// A client that begins calls and cancels them leaves pauses behind.
+    #[tokio::test]
+    async fn pauses_that_were_dropped_take_no_turn() {
+        let live = || Pause::begin(Waker::noop());
+        let first = live();
+        for _ in 0..1000 {
+            drop(live());
+        }
+        let last = live();
+        let mut n_turns = 0;
+        let is_over = |pause: &Pause| pause.poll(&Context::from_waker(Waker::noop())).is_ready();
+        while !is_over(&last) {
+            tokio::task::yield_now().await;
+            n_turns += 1;
+            assert!(n_turns < 10);
+        }
+        assert!(is_over(&first));
     }
 
     /// The first that pauses is followed by others, whether it pauses again, is done or is dropped.
