@@ -23,7 +23,8 @@ thread_local! {
 
 /// Pauses until all tasks of this thread that are ready have had a turn, and those that have paused for longer as well.
 pub(super) async fn pause() {
-    // PERF: while nobody else pauses, no line is needed: 3 % of the instructions of 64 calls that are in flight.
+    // PERF: while nobody else pauses, no line is needed. It would take 8 % more instructions where each of 64 calls ends a turn, as
+    // it does in the benchmark that counts them.
     if let Some(_alone) = LINE.with(Alone::begin) {
         return tokio::task::yield_now().await;
     }
@@ -105,15 +106,6 @@ enum Mover {
     Waits(Waker),
 }
 
-impl Waiting {
-    /// Takes the first pause out of the line. Those whose tasks were dropped take no turn: a client could make as many of them
-    /// as it likes.
-    fn next(&mut self) -> Option<Arc<Pause>> {
-        let is_live = |pause: &Arc<Pause>| Arc::strong_count(pause) > 1;
-        std::iter::from_fn(|| self.pauses.pop_front()).find(is_live)
-    }
-}
-
 impl Line {
     fn is_used(&self) -> bool {
         let waiting = locked(&self.0);
@@ -126,6 +118,13 @@ impl Line {
         if !waiting.is_led {
             self.move_on(waiting);
         }
+    }
+
+    /// Takes the first pause out of the line. Those whose tasks were dropped take no turn: a client could make as many of them
+    /// as it likes. They are dropped while the line is not locked, because that may be the end of their tasks.
+    fn next(&self) -> Option<Arc<Pause>> {
+        let is_live = |pause: &Arc<Pause>| Arc::strong_count(pause) > 1;
+        std::iter::from_fn(|| locked(&self.0).pauses.pop_front()).find(is_live)
     }
 
     /// Lets the next pause end after whatever is ready.
@@ -189,8 +188,8 @@ impl Moving {
     /// Ends the first pause. The next one has its turn after whatever is ready by then.
     fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         let Self(line) = self;
+        let first = line.next();
         let mut waiting = locked(&line.0);
-        let first = waiting.next();
         let goes_on = !waiting.pauses.is_empty();
         waiting.mover = match goes_on {
             true => Mover::Moves,
