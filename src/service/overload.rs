@@ -31,7 +31,7 @@ const NO_REST: Duration = Duration::from_millis(100);
 const NO_REFUSAL: Duration = Duration::from_millis(100);
 
 /// How many questions may wait on a thread for any time, until it refuses any.
-const MANY: usize = 64;
+const MANY: usize = 128;
 
 /// How many may wait for any time while it refuses others.
 const FEW: usize = 16;
