@@ -30,7 +30,8 @@ const NO_REST: Duration = Duration::from_millis(100);
 /// How long it must have refused nothing, until that ends.
 const NO_REFUSAL: Duration = Duration::from_millis(100);
 
-/// How many questions may wait on a thread for any time, until it refuses any.
+/// How many questions may wait on a thread for any time, until it refuses any. This is more than the hundred that one connection may
+/// have in flight, because a client that waits only for itself is no overload.
 const MANY: usize = 128;
 
 /// How many may wait for any time while it refuses others.
