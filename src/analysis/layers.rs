@@ -468,6 +468,14 @@ fn add_resources(
                 (Some(false) | None, _) => continue,
             }
         }
+        // An index leaves such a statement out. A list must be the same whether decisions have made one or not.
+        if scope.one_resource
+            && !is_settled
+            && !is_not
+            && !pattern.may_cover(&facts.request.resource)
+        {
+            continue;
+        }
         if !is_settled || pattern.variables().next().is_none() {
             if !is_not && pattern.is_everything() {
                 return Some(true);

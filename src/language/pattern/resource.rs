@@ -246,7 +246,6 @@ impl ResourcePattern {
     /// one service apart. The result is sound because every covered resource is the pattern's own text with a text put
     /// in for each wildcard and variable. The two reaches differ in what a wildcard may match, and a short pattern
     /// differs in what may follow, but neither removes a literal character (M-12, M-23).
-    /// follow, but neither takes a literal character away (M-12, M-23).
     pub fn longest_literal(&self) -> Option<&str> {
         let pieces = self.whole.pieces().enumerate();
         let literals = pieces.filter_map(|(index, piece)| match piece {
@@ -264,6 +263,21 @@ impl ResourcePattern {
         // Among equally long ones, the first is taken.
         let longest = literals.reduce(|best, other| if other.0 > best.0 { other } else { best });
         longest.map(|(_, literal)| literal)
+    }
+
+    /// Returns whether some values of its variables may make it cover `resource`. It is never `false` if some do, in either
+    /// reach. Whatever an index requires of a resource is required here too (M-23).
+    pub fn may_cover(&self, resource: &Resource) -> bool {
+        let Resource::Arn(arn) = resource else {
+            return self.is_everything(); // M-11
+        };
+        let text = arn.as_str();
+        let contains = |literal: &str| memchr::memmem::find(text.as_bytes(), literal.as_bytes());
+        text.starts_with(self.beginning())
+            && text.ends_with(self.ending())
+            && self
+                .longest_literal()
+                .is_none_or(|literal| contains(literal).is_some())
     }
 
     /// Returns its requirements if they have a simple form. Patterns with variables, or with wildcards that must be

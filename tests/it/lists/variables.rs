@@ -97,6 +97,48 @@ fn a_variable_that_is_open_in_not_resource_stays_in_the_list() {
     assert_eq!(found["permissions"], json!([]), "V-9: it denies all others");
 }
 
+/// M-11, M-23: no value of a variable makes a pattern cover a resource that begins or ends otherwise, or lacks its text. The
+/// index leaves such a statement out, and a list says the same while there is no index.
+#[test]
+fn a_variable_that_is_open_brings_in_no_resource_that_no_value_covers() {
+    let pattern = "arn:app:docs:::${app:area}/shared/${app:part}/end";
+    let sales = json!({"StringEquals": {"app:team": "sales"}});
+    let allow = |resource: &str, condition| json!({"Effect": "Allow", "Action": "docs:Read", "Resource": resource, "Condition": condition});
+    let deny = json!({"Effect": "Deny", "Action": "docs:Read", "Resource": pattern});
+    let bob = json!([allow("*", json!({})), deny]);
+    let root = store(&[
+        (
+            "users/ann.json",
+            entity(
+                json!([allow(pattern, json!({})), allow("*", sales)]),
+                json!({}),
+            ),
+        ),
+        ("users/bob.json", entity(bob, json!({}))),
+    ]);
+    for (resource, may_cover) in [
+        ("arn:app:docs:::a/shared/b/end", true),
+        ("arn:app:mail:::a/shared/b/end", false),
+        ("arn:app:docs:::a/shared/b/ending", false),
+        ("arn:app:docs:::a/share/b/end", false),
+        ("*", false),
+    ] {
+        let arguments = ["principals", "--action", "docs:Read", "--resource"];
+        let arguments = [&arguments[..], &[resource, "--context", "app:team=docs"]].concat();
+        let found = json_of(&root, &arguments);
+        let found = found["principals"].as_array().unwrap().iter();
+        let found: Vec<_> = found
+            .map(|one| (one["principal"].as_str(), one["access"] != "ACCESS_ALLOWED"))
+            .collect();
+        let bob = (Some("arn:aws:iam::111122223333:user/bob"), may_cover);
+        let expected = match may_cover {
+            true => vec![(Some(ANN), true), bob],
+            false => vec![bob],
+        };
+        assert_eq!(found, expected, "{resource}");
+    }
+}
+
 /// S-11: the value of a hidden key does not show in a pattern either.
 #[test]
 fn the_value_of_a_hidden_variable_does_not_show() {
