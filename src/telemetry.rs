@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, Layer as _, Registry, fmt, reload};
+use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 use self::queue::Queue;
 use crate::config::LogFormat;
@@ -59,7 +59,7 @@ static LEVEL: OnceLock<Level> = OnceLock::new();
 /// Which lines are logged, and how that is changed.
 #[derive(Debug)]
 struct Level {
-    handle: reload::Handle<EnvFilter, Registry>,
+    handle: reload::Handle<Targets, Registry>,
     /// What the setting says.
     configured: String,
     is_debug: AtomicBool,
@@ -132,9 +132,13 @@ pub fn log_level() -> &'static str {
 }
 
 /// Returns the filter of a setting.
-fn filter(setting: &str) -> anyhow::Result<EnvFilter> {
-    EnvFilter::builder()
-        .parse(directives(setting))
+fn filter(setting: &str) -> anyhow::Result<Targets> {
+    let directives = directives(setting);
+    let directives = directives.split(',').map(str::trim);
+    let directives: Vec<_> = directives.filter(|text| !text.is_empty()).collect();
+    directives
+        .join(",")
+        .parse::<Targets>()
         .with_context(|| format!("`{setting}` is neither a log level nor a filter"))
 }
 
