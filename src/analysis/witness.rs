@@ -238,7 +238,12 @@ impl Choices {
                 .map(|pair| pair.concat())
                 .chain((choices.len() > 2).then(|| choices.concat()))
                 .collect();
-            choices.push(vec![other(key, facts)]);
+            for value in others(key, facts) {
+                let choice = vec![value];
+                if !choices.contains(&choice) {
+                    choices.push(choice);
+                }
+            }
             choices.push(vec![SmolStr::default()]); // C-60
             choices.extend(several);
             choices.insert(0, Choice::new());
@@ -250,12 +255,15 @@ impl Choices {
     }
 }
 
-/// Returns a value of a key that no policy names.
-fn other(key: &ContextKey, facts: &Facts<'_>) -> SmolStr {
+/// Returns values of a key that stand for those that no policy names.
+fn others(key: &ContextKey, facts: &Facts<'_>) -> Vec<SmolStr> {
     let entity = facts.caller.entity;
-    match entity.and_then(|entity| entity.unique_id.as_deref()) {
-        Some(id) if key.kind() == KeyKind::Userid => SmolStr::from(format!("{id}:other")),
-        _ => SmolStr::from("other"),
+    let id = entity.and_then(|entity| entity.unique_id.as_deref());
+    match (key.kind(), id) {
+        (KeyKind::Userid, Some(id)) => vec![SmolStr::from(format!("{id}:other"))],
+        // It has no other values, and a policy may ask only whether there is one.
+        (KeyKind::MultiFactorAuthPresent, _) => vec!["true".into(), "false".into()],
+        _ => vec!["other".into()],
     }
 }
 

@@ -529,6 +529,33 @@ fn whoever_may_be_allowed_by_one_of_many_values_is_listed() {
 }
 
 /// Each layer could multiply the permissions by the number of its statements.
+/// C-60: a condition may ask only whether a key has a value, and of MFA there are but two.
+#[test]
+fn whoever_may_be_allowed_with_mfa_is_listed() {
+    let null = |text: &str| json!({"Null": {"aws:MultiFactorAuthPresent": text}});
+    let allow = json!({"Effect": "Allow", "Action": "orders:Get", "Resource": "*"});
+    let deny = |text: &str| json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": null(text)});
+    let root = store(&[
+        (
+            "users/ann.json",
+            entity(json!([allow, deny("true")]), json!({})),
+        ),
+        (
+            "users/bob.json",
+            entity(json!([allow, deny("false")]), json!({})),
+        ),
+        (
+            "users/eve.json",
+            entity(json!([allow, deny("true"), deny("false")]), json!({})),
+        ),
+    ]);
+    let found = access(&root, "orders:Get", "arn:app:orders:::order/1");
+    assert_eq!(
+        found,
+        [("ann".to_owned(), false), ("bob".to_owned(), false)]
+    );
+}
+
 #[test]
 fn layers_do_not_multiply_without_bound() {
     let statement = |level: usize, number: usize| {
