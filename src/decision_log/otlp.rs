@@ -14,9 +14,6 @@ use crate::telemetry::{ExportedRecord, RecordExporter, TraceId};
 
 /// The most records of one message.
 const MAX_RECORDS: usize = 512;
-/// The most records of the first message. A message is in memory several times until it is answered, so a receiver that never
-/// answers must not get a long one.
-const FIRST_RECORDS: usize = 64;
 /// The most bytes of the records of one message, unless one record alone has more. Many proxies take
 /// 1 MiB by default, and a message is longer than its records.
 const MAX_BYTES: usize = 512 * 1024;
@@ -26,8 +23,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Sends lines of records to a receiver of OTLP.
 pub(super) struct OtlpSink {
     exporter: RecordExporter,
-    /// The most records of the next message. Each success doubles it. A receiver that takes no long messages would take none of the
-    /// same one, so each failure halves it.
+    /// The most records of the next message. A receiver that takes no long messages would take none of the same one, so each failure
+    /// halves it, and each success doubles it again.
     most_records: usize,
     /// The last failure, and when it was.
     failed: Option<(Instant, String)>,
@@ -37,7 +34,7 @@ impl OtlpSink {
     pub(super) fn new(exporter: RecordExporter) -> Self {
         Self {
             exporter,
-            most_records: FIRST_RECORDS,
+            most_records: MAX_RECORDS,
             failed: None,
         }
     }
@@ -168,8 +165,6 @@ mod tests {
         assert_eq!((0..3).fold(MAX_RECORDS, refused), MAX_RECORDS / 8);
         assert_eq!((0..99).fold(MAX_RECORDS, refused), 1);
         assert_eq!(next_most(1, true), 2);
-        let taken = |most, _| next_most(most, true);
-        assert_eq!((0..3).fold(FIRST_RECORDS, taken), MAX_RECORDS);
         assert_eq!(next_most(MAX_RECORDS, true), MAX_RECORDS);
         assert_eq!(first_message(b"{}\n{}\n{}\n", 2).len(), 6);
     }

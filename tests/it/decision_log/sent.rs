@@ -146,26 +146,6 @@ async fn what_a_receiver_does_not_take_is_sent_later_or_told_as_lost() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_has_taken_nothing_gets_no_long_message() {
-    let receiver = Receiver::over_grpc().await;
-    receiver.refuse(true);
-    let mut logged = sending_to(&receiver, "grpc", &[]).await;
-    for _ in 0..600 {
-        logged.ask(GET).await.unwrap();
-    }
-    let refused = eventually("a message of what waits", async || {
-        let refused = receiver.look(|received| received.refused.clone());
-        (refused.iter().any(|n_logs| *n_logs > 8) && refused.len() > 2).then_some(refused)
-    })
-    .await;
-    assert!(refused.iter().all(|n_logs| *n_logs <= 64), "{refused:?}");
-    receiver.refuse(false);
-    logged.server.signal("TERM");
-    assert!(logged.server.exit_status().success());
-    assert_eq!(assert_complete(&lines(&records(&receiver)), 600), 0);
-}
-
 /// Returns how the start fails.
 fn refused(options: &[&str], variables: &[(&str, &str)]) -> String {
     let store = store_allowing(GET);
