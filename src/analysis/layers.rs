@@ -458,23 +458,22 @@ fn add_resources(
     let mut patterns = Vec::new();
     for pattern in listed.entries() {
         let is_settled = facts.is_settled(pattern, scope);
-        if scope.one_resource && is_settled {
+        if scope.one_resource {
             let resource = &facts.request.resource;
-            match (pattern.matches(resource, reach, facts), is_not) {
-                (Some(true), false) => return Some(true),
-                (Some(true), true) => return None,
-                // A variable without a value must not widen a grant.
-                (None, true) if is_allow => return None,
-                (Some(false) | None, _) => continue,
+            if is_settled {
+                match (pattern.matches(resource, reach, facts), is_not) {
+                    (Some(true), false) => return Some(true),
+                    (Some(true), true) => return None,
+                    // A variable without a value must not widen a grant.
+                    (None, true) if is_allow => return None,
+                    (Some(false) | None, _) => continue,
+                }
             }
-        }
-        // An index leaves such a statement out. A list must be the same whether decisions have made one or not.
-        if scope.one_resource
-            && !is_settled
-            && !is_not
-            && !pattern.may_cover(&facts.request.resource)
-        {
-            continue;
+            // No value of its variables makes this pattern cover the resource. An index leaves it out too, and a list must
+            // not depend on whether there is one.
+            if !is_not && !pattern.may_cover(resource) {
+                continue;
+            }
         }
         if !is_settled || pattern.variables().next().is_none() {
             if !is_not && pattern.is_everything() {

@@ -3,7 +3,8 @@
 //! The values that are tried come from the conditions themselves: those that they compare with, their neighbors, some other
 //! value, and none. Whoever is listed because of a witness can be allowed, since the witness says how.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::iter;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -45,6 +46,9 @@ type Choice = Vec<SmolStr>;
 #[derive(Default)]
 struct Choices {
     keys: BTreeMap<ContextKey, Vec<Choice>>,
+    /// The keys whose values are read as texts, and those read as Booleans.
+    texts: BTreeSet<ContextKey>,
+    booleans: BTreeSet<ContextKey>,
     /// Whether the choices stand for all values there are.
     are_all: bool,
 }
@@ -58,6 +62,8 @@ pub fn witness(areas: &[Area], facts: &Facts<'_>, scope: Scope<'_>) -> Witness {
     for area in areas {
         choices.add(area, facts, scope);
     }
+    // C-50: one Boolean has many spellings, which are different texts.
+    choices.are_all &= choices.texts.is_disjoint(&choices.booleans);
     choices.complete(facts);
     let mut n_left = MAX_TRIES;
     for area in areas {
@@ -207,6 +213,15 @@ impl Choices {
         if !is_simple(condition) {
             self.are_all = false;
         }
+        match condition.operand {
+            Operand::Null(_) => {}
+            Operand::Bool(_) => {
+                self.booleans.insert(condition.key.clone());
+            }
+            _ => {
+                self.texts.insert(condition.key.clone());
+            }
+        }
         let choices = self.keys.entry(condition.key.clone()).or_default();
         for value in values_of(&condition.operand, facts) {
             let choice = vec![SmolStr::from(value)];
@@ -238,12 +253,7 @@ impl Choices {
                 .map(|pair| pair.concat())
                 .chain((choices.len() > 2).then(|| choices.concat()))
                 .collect();
-            for value in others(key, facts) {
-                let choice = vec![value];
-                if !choices.contains(&choice) {
-                    choices.push(choice);
-                }
-            }
+            choices.extend(others(key, choices, facts));
             choices.push(vec![SmolStr::default()]); // C-60
             choices.extend(several);
             choices.insert(0, Choice::new());
@@ -255,16 +265,26 @@ impl Choices {
     }
 }
 
-/// Returns values of a key that stand for those that no policy names.
-fn others(key: &ContextKey, facts: &Facts<'_>) -> Vec<SmolStr> {
+/// Returns values of a key to try besides its `choices`, which conditions name.
+fn others(key: &ContextKey, choices: &[Choice], facts: &Facts<'_>) -> Vec<Choice> {
+    let is_named = |text: &str| choices.iter().flatten().any(|value| value == text);
+    let unnamed = |text: &str| {
+        let numbered = (1..).map(|number: usize| format!("{text}{number}"));
+        let texts = iter::once(text.to_owned()).chain(numbered);
+        texts.into_iter().find(|text| !is_named(text))
+    };
     let entity = facts.caller.entity;
     let id = entity.and_then(|entity| entity.unique_id.as_deref());
-    match (key.kind(), id) {
-        (KeyKind::Userid, Some(id)) => vec![SmolStr::from(format!("{id}:other"))],
-        // It has no other values, and a policy may ask only whether there is one.
-        (KeyKind::MultiFactorAuthPresent, _) => vec!["true".into(), "false".into()],
-        _ => vec!["other".into()],
-    }
+    let values = match (key.kind(), id) {
+        (KeyKind::Userid, Some(id)) => vec![unnamed(&format!("{id}:other"))],
+        // MFA has only these two, and a policy may ask only whether the key is there (C-60).
+        (KeyKind::MultiFactorAuthPresent, _) => ["true", "false"]
+            .map(|text| (!is_named(text)).then(|| text.to_owned()))
+            .into(),
+        _ => vec![unnamed("other")],
+    };
+    let values = values.into_iter().flatten();
+    values.map(|value| vec![value.into()]).collect()
 }
 
 /// Returns whether one other value, and none, stand for all values that are not written in it.

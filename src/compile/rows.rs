@@ -347,7 +347,8 @@ fn head_of(pattern: &ResourcePattern) -> (u128, usize) {
     (first_bytes(head), 8 * head.len().min(HEAD))
 }
 
-/// Returns the end of every resource that `pattern` covers, and its length in bits.
+/// Returns the end of every resource that `pattern` covers, and its length in bits. What ends are required is required by
+/// [`ResourcePattern::may_cover`] too.
 fn tail_of(pattern: &ResourcePattern) -> (u64, usize) {
     let end = pattern.ending().as_bytes();
     let last = end.len().saturating_sub(TAIL);

@@ -528,13 +528,12 @@ fn whoever_may_be_allowed_by_one_of_many_values_is_listed() {
     assert_eq!(access(&root, "docs:Get", "arn:app:docs:::1"), expected);
 }
 
-/// Each layer could multiply the permissions by the number of its statements.
 /// C-60: a condition may ask only whether a key has a value, and of MFA there are but two.
 #[test]
 fn whoever_may_be_allowed_with_mfa_is_listed() {
-    let null = |text: &str| json!({"Null": {"aws:MultiFactorAuthPresent": text}});
+    let of_mfa = |text: &str| json!({"Null": {"aws:MultiFactorAuthPresent": text}});
     let allow = json!({"Effect": "Allow", "Action": "orders:Get", "Resource": "*"});
-    let deny = |text: &str| json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": null(text)});
+    let deny = |text: &str| json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": of_mfa(text)});
     let root = store(&[
         (
             "users/ann.json",
@@ -556,6 +555,33 @@ fn whoever_may_be_allowed_with_mfa_is_listed() {
     );
 }
 
+/// The value that stands for all others is none that a policy names, and C-50: `True` is a Boolean, and not the text `true`.
+#[test]
+fn whoever_may_be_allowed_by_a_value_that_no_policy_names_is_listed() {
+    let when = |condition: Value| json!({"Effect": "Allow", "Action": "orders:Get", "Resource": "*", "Condition": condition});
+    let not = |key: &str, text: &str| {
+        when(json!({"StringNotEquals": {key: text}, "Null": {key: "false"}}))
+    };
+    let flag = when(json!({"Bool": {"app:flag": "true"}, "StringNotEquals": {"app:flag": "true"}}));
+    let never = when(
+        json!({"StringEquals": {"app:team": "other"}, "StringNotEquals": {"app:team": "other"}}),
+    );
+    let mut members = trusting("*", json!({}));
+    members["RoleId"] = json!("AROAEXAMPLEEXAMPLE12");
+    let of_session = not("aws:userid", "AROAEXAMPLEEXAMPLE12:other");
+    let user = |statement| entity(json!([statement]), json!({}));
+    let root = store(&[
+        ("users/ann.json", user(not("app:team", "other"))),
+        ("users/bob.json", user(flag)),
+        ("users/eve.json", user(never)),
+        ("roles/app.json", entity(json!([of_session]), members)),
+    ]);
+    let expected = ["app", "ann", "bob"].map(|name| (name.to_owned(), false));
+    let found = access(&root, "orders:Get", "arn:app:orders:::order/1");
+    assert_eq!(found, expected);
+}
+
+/// Each layer could multiply the permissions by the number of its statements.
 #[test]
 fn layers_do_not_multiply_without_bound() {
     let statement = |level: usize, number: usize| {

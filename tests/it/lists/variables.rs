@@ -97,8 +97,8 @@ fn a_variable_that_is_open_in_not_resource_stays_in_the_list() {
     assert_eq!(found["permissions"], json!([]), "V-9: it denies all others");
 }
 
-/// M-11, M-23: no value of a variable makes a pattern cover a resource that begins or ends otherwise, or lacks its text. The
-/// index leaves such a statement out, and a list says the same while there is no index.
+/// M-11, M-23: no value of a variable makes a pattern cover a resource that begins or ends otherwise, or lacks its text. An
+/// index leaves such a statement out, and so does a list while there is no index, as here.
 #[test]
 fn a_variable_that_is_open_brings_in_no_resource_that_no_value_covers() {
     let pattern = "arn:app:docs:::${app:area}/shared/${app:part}/end";
