@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
 use tracing_subscriber::filter::{Targets, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -134,8 +134,18 @@ pub fn log_level() -> &'static str {
 /// Returns the filter of a setting.
 fn filter(setting: &str) -> anyhow::Result<Targets> {
     let directives = directives(setting);
+    // An empty part would be read as `error` for everything, so that `info,` would silence the log.
     let directives = directives.split(',').map(str::trim);
     let directives: Vec<_> = directives.filter(|text| !text.is_empty()).collect();
+    // What else `Targets` reads, such as the fields of a span, would select nothing here.
+    let is_plain = |text: &&&str| {
+        let (target, level) = text.split_once('=').unwrap_or((text, "info"));
+        let is_of_target = |byte: u8| byte.is_ascii_alphanumeric() || b"_:-".contains(&byte);
+        !level.is_empty() && target.bytes().all(is_of_target)
+    };
+    if let Some(other) = directives.iter().find(|text| !is_plain(text)) {
+        bail!("`{other}` is neither a log level nor of the form TARGET=LEVEL");
+    }
     directives
         .join(",")
         .parse::<Targets>()
@@ -227,7 +237,37 @@ pub fn micros(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use tracing::Level;
+
     use super::*;
+
+    #[test]
+    fn a_filter_has_a_level_for_each_target() {
+        for (setting, of_store, of_others) in [
+            ("info", Level::INFO, None),
+            ("debug,", Level::DEBUG, Some(Level::DEBUG)),
+            (" info , iamd::store=debug", Level::DEBUG, Some(Level::INFO)),
+            ("warn,iamd::store=trace", Level::TRACE, Some(Level::WARN)),
+        ] {
+            let shows = |target: &str, level| {
+                let filter = filter(setting).ok();
+                filter.is_some_and(|filter| filter.would_enable(target, &level))
+            };
+            assert!(shows("iamd::store", of_store), "{setting}");
+            let others = [Level::DEBUG, Level::INFO, Level::WARN];
+            let shown = others.into_iter().find(|level| shows("other", *level));
+            assert_eq!(shown, of_others.or(Some(Level::WARN)), "{setting}");
+        }
+        for bad in [
+            "iamd=inof",
+            "iamd=",
+            "iamd[call]=debug",
+            "iamd =debug",
+            "a=b=info",
+        ] {
+            assert!(filter(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_text_from_outside_is_cut_before_it_is_too_long() {
