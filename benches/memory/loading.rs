@@ -1,33 +1,26 @@
-//! Measures the memory of a large store in a process that only loads it.
+//! Measures the memory of a server with a large store.
 
-use std::path::Path;
-use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 
 use crate::generated;
-use crate::measure::{Figures, Options, anonymous_memory, head, memory, row};
+use crate::measure::{Figures, Options, head, memory, row};
+use crate::server::Server;
+use crate::worlds::Question;
 
-/// The argument that makes the benchmark load the store that follows and print the memory it takes.
-pub const FLAG: &str = "--load";
-
-/// Loads `store`, keeps it and what the next reload would need, as the server does, and prints the anonymous memory of
-/// this process in bytes.
-pub fn load_and_tell(store: &Path) -> anyhow::Result<()> {
-    let mut loader = iamd::store::Loader::new();
-    let loaded = loader
-        .load(store)
-        .map_err(|refused| anyhow::anyhow!("{:?}", refused.findings.first()))?;
-    ensure!(loaded.n_statements > 0, "an empty store");
-    println!("{}", anonymous_memory()?);
-    std::hint::black_box((&loaded, &loader));
-    Ok(())
-}
+/// How long a server is given to come to rest after the start.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A server has come to rest if its memory changes by less than the part of [`RESTLESS`] within this time.
+const REST: Duration = Duration::from_secs(3);
+/// The part of its memory by which a server that is not at rest gains or loses.
+const RESTLESS: f64 = 0.005;
 
 /// Prints the table.
 pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     head(
-        "Memory of a large store: what loading it adds to what loading 100 policies takes",
+        "Memory of a server with a large store; the last column is without that of a server with 100 policies",
         &[
             "policies",
             "statements",
@@ -57,20 +50,42 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the bytes held after loading `n_policies`, the number of their statements, and the bytes of the files.
+/// Returns the bytes that a server with `n_policies` holds, the number of their statements, and the bytes of the files.
 fn held_by(n_policies: usize) -> anyhow::Result<(u64, usize, u64)> {
     let directory = tempfile::Builder::new().prefix("iamd-memory-").tempdir()?;
     let sized = generated::by_size(n_policies);
     let (_, n_bytes) = sized.world.write(directory.path())?;
-    let output = Command::new(std::env::current_exe()?)
-        .arg(FLAG)
-        .arg(directory.path())
-        .output()?;
-    ensure!(
-        output.status.success(),
-        "loading failed: {}",
-        String::from_utf8_lossy(&output.stderr)
+    let user = sized.hot.first().context("a user")?;
+    let question = Question::new(
+        "nobody has been granted this",
+        &generated::user_arn(&user.name),
+        "marker:Ask",
+        "arn:app:marker:::x",
+        false,
     );
-    let held: u64 = String::from_utf8(output.stdout)?.trim().parse()?;
-    Ok((held, sized.world.n_statements(), n_bytes))
+    let server = Server::start(directory.path(), &question)?;
+    Ok((
+        memory_at_rest(&server)?,
+        sized.world.n_statements(),
+        n_bytes,
+    ))
+}
+
+/// Returns the anonymous memory of a server, in bytes, once it has come to rest. For a while after the start, it makes
+/// tries in the background and gives memory back.
+fn memory_at_rest(server: &Server) -> anyhow::Result<u64> {
+    let begun = Instant::now();
+    let mut before = server.memory_kib("RssAnon")?;
+    loop {
+        ensure!(
+            begun.elapsed() < PATIENCE,
+            "the memory still changes after {PATIENCE:?}"
+        );
+        thread::sleep(REST);
+        let now = server.memory_kib("RssAnon")?;
+        if (now.abs_diff(before) as f64) < now as f64 * RESTLESS {
+            return Ok(now * 1_024);
+        }
+        before = now;
+    }
 }

@@ -1,9 +1,8 @@
 //! Measures how much memory iamd holds after the start and after many reloads.
 //!
 //! `cargo bench --bench memory` starts the real server on stores of 1,000 policies and asks it. It changes one file a
-//! thousand times and waits each time until the change is in force. The memory of 100,000 policies is measured in a
-//! process that only loads them. `-- --check` fails if a figure is missed; `-- --short` uses few reloads and small
-//! stores.
+//! thousand times and waits each time until the change is in force. It starts the server on a store of 100,000 policies,
+//! too. `-- --check` fails if a figure is missed; `-- --short` uses few reloads and small stores.
 
 #[expect(
     clippy::allow_attributes,
@@ -52,12 +51,6 @@ mod reloading;
 use measure::{Figures, Options, conditions};
 
 fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, store] = &*arguments
-        && flag == loading::FLAG
-    {
-        return loading::load_and_tell(store.as_ref());
-    }
     let Some(options) = Options::read(&["serve", "large"])? else {
         return Ok(());
     };
