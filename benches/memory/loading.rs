@@ -3,12 +3,12 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 
 use crate::generated;
 use crate::measure::{Figures, Options, head, memory, row};
+use crate::reloading::{new_directory, ungranted};
 use crate::server::Server;
-use crate::worlds::Question;
 
 /// How long a server is given to come to rest after the start.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -52,18 +52,10 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
 
 /// Returns the bytes that a server with `n_policies` holds, the number of their statements, and the bytes of the files.
 fn held_by(n_policies: usize) -> anyhow::Result<(u64, usize, u64)> {
-    let directory = tempfile::Builder::new().prefix("iamd-memory-").tempdir()?;
+    let directory = new_directory()?;
     let sized = generated::by_size(n_policies);
     let (_, n_bytes) = sized.world.write(directory.path())?;
-    let user = sized.hot.first().context("a user")?;
-    let question = Question::new(
-        "nobody has been granted this",
-        &generated::user_arn(&user.name),
-        "marker:Ask",
-        "arn:app:marker:::x",
-        false,
-    );
-    let server = Server::start(directory.path(), &question)?;
+    let server = Server::start(directory.path(), &ungranted(&sized)?)?;
     Ok((
         memory_at_rest(&server)?,
         sized.world.n_statements(),

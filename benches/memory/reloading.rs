@@ -119,19 +119,24 @@ impl std::fmt::Display for Held {
     }
 }
 
-fn generated_policies() -> anyhow::Result<Store> {
-    let directory = new_directory()?;
-    let sized = generated::by_size(N_POLICIES);
-    sized.world.write(directory.path())?;
-    write_marker(directory.path(), 0)?;
+/// Returns a question about a store, which nobody has been granted.
+pub fn ungranted(sized: &generated::Sized) -> anyhow::Result<Question> {
     let user = sized.hot.first().context("a user")?;
-    let question = Question::new(
+    Ok(Question::new(
         "nobody has been granted this",
         &generated::user_arn(&user.name),
         "marker:Ask",
         "arn:app:marker:::x",
         false,
-    );
+    ))
+}
+
+fn generated_policies() -> anyhow::Result<Store> {
+    let directory = new_directory()?;
+    let sized = generated::by_size(N_POLICIES);
+    sized.world.write(directory.path())?;
+    write_marker(directory.path(), 0)?;
+    let question = ungranted(&sized)?;
     Ok(Store {
         name: format!("{N_POLICIES} generated policies of three statements"),
         directory,
@@ -153,7 +158,7 @@ fn published_policies() -> anyhow::Result<Store> {
     })
 }
 
-fn new_directory() -> anyhow::Result<TempDir> {
+pub fn new_directory() -> anyhow::Result<TempDir> {
     Ok(tempfile::Builder::new().prefix("iamd-memory-").tempdir()?)
 }
 
