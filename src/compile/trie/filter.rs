@@ -4,7 +4,7 @@
 //! its wildcards and variables stand for: a pattern without any must equal the resource, and every other pattern has a
 //! run of characters that the resource must contain. The filter looks for the last eight bytes of that run at every
 //! position of the resource's text. A hash table makes this one lookup per byte, however many patterns there are.
-//! [`ResourcePattern::may_cover`](crate::language::pattern::ResourcePattern::may_cover) requires the same two facts.
+//! [`ResourcePattern::may_cover`](crate::language::pattern::ResourcePattern::may_cover) requires the same run.
 
 use std::collections::HashMap;
 

@@ -268,8 +268,8 @@ impl ResourcePattern {
     /// Returns whether some values of its variables may make it cover `resource`. It is never `false` if some do, in either
     /// reach.
     ///
-    /// INVARIANT: whatever the rows and filters of an index require of a resource is required here too (M-23), or a list would
-    /// hang on whether there is an index.
+    /// INVARIANT: whatever the rows and filters of an index require of a resource for a pattern with variables is required here
+    /// too (M-23), or a list would hang on whether there is an index.
     pub fn may_cover(&self, resource: &Resource) -> bool {
         let Resource::Arn(arn) = resource else {
             return self.is_everything(); // M-11
