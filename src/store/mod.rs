@@ -20,6 +20,7 @@ mod keep;
 mod loader;
 mod moment;
 pub mod mounts;
+mod pace;
 mod place;
 mod progress;
 mod read;

@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, FileType, statat};
 
 use super::file::unreadable;
 use super::moment::Moment;
+use super::pace::Pace;
 use super::place;
 use super::stamp::Stamp;
 use super::survey::{KnownFolder, Listed, Listing, Survey, Surveyed, WHOLE_STORE};
@@ -59,11 +60,18 @@ struct Entry {
 /// Looks at every file below `root` without reading one. If a folder has the same stamp as in `last`, its names are
 /// taken from there.
 pub fn survey(root: &Path, last: &Listing) -> Survey {
-    Walk::of(root, last, MAX_FILES).survey
+    Walk::of(root, last, MAX_FILES, None).survey
 }
 
-struct Walk<'l> {
+/// Looks at every file like [`survey`], at this pace.
+pub fn survey_at(root: &Path, last: &Listing, pace: &mut Pace<'_>) -> Survey {
+    Walk::of(root, last, MAX_FILES, Some(pace)).survey
+}
+
+struct Walk<'l, 'p> {
     last: &'l Listing,
+    /// `None` if somebody waits for the end.
+    pace: Option<&'l mut Pace<'p>>,
     /// The most files and folders that may exist.
     most_files: usize,
     survey: Survey,
@@ -78,10 +86,16 @@ struct Walk<'l> {
 /// How many files that are not read are reported one by one.
 const MAX_IGNORED: usize = 100;
 
-impl<'l> Walk<'l> {
-    fn of(root: &Path, last: &'l Listing, most_files: usize) -> Self {
+impl<'l, 'p> Walk<'l, 'p> {
+    fn of(
+        root: &Path,
+        last: &'l Listing,
+        most_files: usize,
+        pace: Option<&'l mut Pace<'p>>,
+    ) -> Self {
         let mut walk = Self {
             last,
+            pace,
             most_files,
             survey: Survey::default(),
             files: Vec::new(),
@@ -302,7 +316,11 @@ impl<'l> Walk<'l> {
         });
     }
 
+    /// Notes the stamp of a file or folder.
     fn see(&mut self, stamp: &Stamp) {
+        if let Some(pace) = &mut self.pace {
+            pace.step();
+        }
         if let Some(moment) = &mut self.survey.moment {
             moment.see(stamp);
         }

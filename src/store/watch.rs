@@ -26,6 +26,7 @@ use tracing::{debug, error, info, warn};
 
 use super::finding_log::FindingLog;
 use super::loader::{Source, Trust};
+use super::pace::Pace;
 use super::survey::{Listing, Survey};
 use super::{Loaded, Loader, Took, walk};
 use crate::compile::snapshot::{Revision, Snapshot};
@@ -95,6 +96,8 @@ impl Drop for Watcher {
 struct Signals {
     /// Holds one wake-up, because a thousand events during a read are only one reason to look again.
     wake: SyncSender<()>,
+    /// Whether there was a wake-up since the last time that none came. Then somebody may wait for what the thread does.
+    is_awaited: AtomicBool,
     must_stop: AtomicBool,
     must_digest: AtomicBool,
     /// Whether the system's watch has failed in some way since it was set up.
@@ -103,6 +106,7 @@ struct Signals {
 
 impl Signals {
     fn wake(&self) {
+        self.is_awaited.store(true, Ordering::Relaxed);
         // If the channel is full, the thread will wake anyway. If it is closed, there is no thread to wake.
         let _ = self.wake.try_send(());
     }
@@ -154,6 +158,7 @@ impl Reloader {
         let (wake, woken) = sync_channel(1);
         let signals = Arc::new(Signals {
             wake,
+            is_awaited: AtomicBool::new(false),
             must_stop: AtomicBool::new(false),
             must_digest: AtomicBool::new(false),
             must_rewatch: AtomicBool::new(false),
@@ -197,7 +202,10 @@ impl Reloader {
             let mut reason =
                 match woken.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {
                     Ok(()) => Reason::Event,
-                    Err(RecvTimeoutError::Timeout) => Reason::Poll,
+                    Err(RecvTimeoutError::Timeout) => {
+                        self.signals.is_awaited.store(false, Ordering::Relaxed);
+                        Reason::Poll
+                    }
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
             if reason == Reason::Event {
@@ -243,12 +251,19 @@ impl Reloader {
         // At least once a minute every folder is listed, whatever its stamp is.
         let must_list = must_digest || (is_poll && self.next_slice == 0);
         let nothing = Listing::default();
-        let survey = walk::survey(&self.root, if must_list { &nothing } else { &seen.listing });
+        let last = if must_list { &nothing } else { &seen.listing };
+        let signals = Arc::clone(&self.signals);
+        let mut pace = Pace::unless(&signals.is_awaited);
+        let survey = if is_poll {
+            walk::survey_at(&self.root, last, &mut pace)
+        } else {
+            walk::survey(&self.root, last)
+        };
         let surveyed = begun.elapsed();
         let is_untouched = survey.is_as(&seen.listing);
         // A file that was too new or could not be read is read again, whatever its stamp is.
         let is_doubtful = is_poll && (seen.is_fresh || self.was_unreadable());
-        let hides_change = is_poll && is_untouched && self.slice_differs(&survey);
+        let hides_change = is_poll && is_untouched && self.slice_differs(&survey, &mut pace);
         if is_untouched && !(must_digest || is_doubtful || hides_change) {
             if is_poll {
                 self.note_good_look();
@@ -335,7 +350,7 @@ impl Reloader {
     }
 
     /// Returns whether one of the next few files has changed its content but not its stamp.
-    fn slice_differs(&mut self, survey: &Survey) -> bool {
+    fn slice_differs(&mut self, survey: &Survey, pace: &mut Pace<'_>) -> bool {
         let seen = self.loader.seen();
         let contents = &seen.contents;
         let n_files = contents.len().div_ceil(N_SLICES).max(1);
@@ -345,11 +360,11 @@ impl Reloader {
         } else {
             self.next_slice + 1
         };
-        contents
-            .iter()
-            .skip(first)
-            .take(n_files)
-            .any(|content| !survey.still_holds(content))
+        let mut slice = contents.iter().skip(first).take(n_files);
+        slice.any(|content| {
+            pace.step();
+            !survey.still_holds(content)
+        })
     }
 
     fn publish(&mut self, loaded: Loaded, begun: Instant) {

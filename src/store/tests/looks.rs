@@ -1,10 +1,12 @@
 //! Tests of what one look at a store takes from the previous look, and when one look is enough.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Instant, SystemTime};
 
 use sha2::{Digest, Sha256};
 
 use super::*;
+use crate::store::pace::Pace;
 use crate::store::read::Known;
 use crate::store::stamp::Stamp;
 use crate::store::survey::{Listed, Listing, Survey};
@@ -228,7 +230,7 @@ fn files_that_change_one_after_the_other_are_read_as_they_were_together() {
     }
     let (first, second) = ("users/zoe.json", "groups/zoe.json");
     write(root, &[(first, &text(0)), (second, &text(0))]);
-    let is_done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 1..400 {
@@ -242,11 +244,11 @@ fn files_that_change_one_after_the_other_are_read_as_they_were_together() {
                 }
                 std::thread::sleep(Duration::from_millis(u64::from(n % 5) * 3));
             }
-            is_done.store(true, std::sync::atomic::Ordering::Release);
+            is_done.store(true, Ordering::Release);
         });
         let mut loader = Loader::new();
         let (mut n_loads, mut last) = (0, 0);
-        while !is_done.load(std::sync::atomic::Ordering::Acquire) {
+        while !is_done.load(Ordering::Acquire) {
             // A file that is read in the middle of a write is not JSON, but it has no other content either.
             if loader.load(root).is_err() {
                 continue;
@@ -345,4 +347,34 @@ fn files_that_are_not_read_are_told_or_counted_at_every_look() {
         std::thread::sleep(Duration::from_millis(50));
     };
     assert_eq!(look(&old.listing()).findings, first.findings);
+}
+
+/// So large that it takes several times as long as a look goes on without a rest.
+const N_MANY: usize = 2_000;
+
+#[test]
+fn a_look_for_which_nobody_waits_rests_and_sees_the_same() {
+    let root = shop(&[]);
+    fs::create_dir(root.path().join("users")).unwrap();
+    for n in 0..N_MANY {
+        fs::write(root.path().join(format!("users/{n}.json")), "{}").unwrap();
+    }
+    let is_awaited = AtomicBool::new(false);
+    for last in [
+        Listing::default(),
+        settled(&walk::survey(root.path(), &Listing::default())),
+    ] {
+        let whole = walk::survey(root.path(), &last);
+        is_awaited.store(false, Ordering::Relaxed);
+        let mut pace = Pace::unless(&is_awaited);
+        let survey = walk::survey_at(root.path(), &last, &mut pace);
+        assert!(survey.is_as(&whole.listing()));
+        assert_ne!(pace.n_rests(), 0);
+        // Somebody waits from now on.
+        is_awaited.store(true, Ordering::Relaxed);
+        let mut pace = Pace::unless(&is_awaited);
+        let survey = walk::survey_at(root.path(), &last, &mut pace);
+        assert!(survey.is_as(&whole.listing()));
+        assert_eq!(pace.n_rests(), 0);
+    }
 }

@@ -25,7 +25,7 @@ fn listed(root: &TempDir, most: usize) -> (String, usize) {
 }
 
 fn listed_again(root: &TempDir, most: usize, last: &Listing) -> (String, usize) {
-    let survey = Walk::of(root.path(), last, most).survey;
+    let survey = Walk::of(root.path(), last, most, None).survey;
     let errors = survey.findings.iter().filter(|finding| finding.is_error());
     let errors: Vec<String> = errors.map(ToString::to_string).collect();
     (errors.join(" and "), survey.folders.len())
@@ -64,7 +64,7 @@ fn a_store_has_so_many_folders_at_most() {
 #[test]
 fn files_that_are_known_from_the_look_before_are_counted_too() {
     let root = store("users", 7, ".json");
-    let survey = Walk::of(root.path(), &Listing::default(), 7).survey;
+    let survey = Walk::of(root.path(), &Listing::default(), 7, None).survey;
     let mut listing = survey.listing();
     for (known, surveyed) in listing.folders.iter_mut().zip(&survey.folders) {
         known.stamp = Some(surveyed.looked);
