@@ -22,6 +22,7 @@ use crate::language::pattern::{
     ArnPattern, Piece, Reach, ResourcePattern, Substitute, Template, Variables,
 };
 use crate::language::text::Text;
+use crate::name::is_session_name;
 
 /// The result of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +165,7 @@ impl Choices {
             let given = keys.iter().zip(&at);
             let given = given.filter_map(|((key, choices), at)| Some((*key, *choices.get(*at)?)));
             supposed.given.extend(given);
-            if supposed.covers(area, Effect::Allow) {
+            if supposed.is_consistent() && supposed.covers(area, Effect::Allow) {
                 return Witness::Found;
             }
             // The next combination, counted like a number whose digits are the choices.
@@ -267,6 +268,9 @@ impl Choices {
 
 /// Returns values of a key to try besides its `choices`, which conditions name.
 fn others(key: &ContextKey, choices: &[Choice], facts: &Facts<'_>) -> Vec<Choice> {
+    if let Some(own) = own_tag(key, facts) {
+        return vec![own];
+    }
     let is_named = |text: &str| choices.iter().flatten().any(|value| value == text);
     let unnamed = |text: &str| {
         let numbered = (1..).map(|number: usize| format!("{text}{number}"));
@@ -277,6 +281,11 @@ fn others(key: &ContextKey, choices: &[Choice], facts: &Facts<'_>) -> Vec<Choice
     let id = entity.and_then(|entity| entity.unique_id.as_deref());
     let values = match (key.kind(), id) {
         (KeyKind::Userid, Some(id)) => vec![unnamed(&format!("{id}:other"))],
+        (KeyKind::TokenIssueTime, _) => vec![unnamed_time(facts.request.at, is_named)],
+        (KeyKind::MultiFactorAuthAge, _) => {
+            let numbers = (0..).map(|number: usize| number.to_string());
+            vec![numbers.into_iter().find(|text| !is_named(text))]
+        }
         // MFA has only these two, and a policy may ask only whether the key is there (C-60).
         (KeyKind::MultiFactorAuthPresent, _) => ["true", "false"]
             .map(|text| (!is_named(text)).then(|| text.to_owned()))
@@ -285,6 +294,27 @@ fn others(key: &ContextKey, choices: &[Choice], facts: &Facts<'_>) -> Vec<Choice
     };
     let values = values.into_iter().flatten();
     values.map(|value| vec![value.into()]).collect()
+}
+
+/// Returns a time at or before `at` that no condition names.
+fn unnamed_time(at: Timestamp, is_named: impl Fn(&str) -> bool) -> Option<String> {
+    let earlier = |seconds: i64| at.checked_sub(SignedDuration::from_secs(seconds));
+    let times = (0..).map_while(|seconds| Some(earlier(seconds).ok()?.to_string()));
+    times.into_iter().find(|time| !is_named(time))
+}
+
+/// Returns the values of a tag that the resource has. Such a tag is open only in role chaining, where another value of it is
+/// unknown (T-8).
+fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
+    let is_tag = matches!(
+        key.kind(),
+        KeyKind::ResourceTag | KeyKind::ServiceResourceTag
+    );
+    match facts.values(key) {
+        Values::One(value) if is_tag => Some(vec![SmolStr::new(&*value)]),
+        Values::Many(values) if is_tag => Some(values.to_vec()),
+        _ => None,
+    }
 }
 
 /// Returns whether one other value, and none, stand for all values that are not written in it.
@@ -315,13 +345,44 @@ fn is_possible(key: &ContextKey, choice: &[SmolStr], facts: &Facts<'_>) -> bool 
         KeyKind::MultiFactorAuthPresent => choice.iter().all(is_bool) && choice.len() < 2,
         KeyKind::SecureTransport | KeyKind::ViaAwsService => !choice.is_empty(),
         KeyKind::CurrentTime | KeyKind::EpochTime => choice.len() == 1,
-        KeyKind::TokenIssueTime
-        | KeyKind::MultiFactorAuthAge
-        | KeyKind::SourceIdentity
-        | KeyKind::PrincipalTag
-        | KeyKind::FederatedProvider => choice.len() < 2,
+        KeyKind::TokenIssueTime => {
+            // T-43: every session of a role has one.
+            let n_least = usize::from(facts.caller.is_role());
+            (n_least..2).contains(&choice.len()) && choice.iter().all(is_time)
+        }
+        KeyKind::MultiFactorAuthAge => choice.len() < 2 && choice.iter().all(is_whole_number),
+        KeyKind::SourceIdentity => {
+            let mut identities = choice.iter();
+            choice.len() < 2 && identities.all(|identity| is_session_name(identity)) // T-39
+        }
+        KeyKind::PrincipalTag => {
+            // T-38: a session may replace a tag, and cannot remove it.
+            let n_least = usize::from(has_tag(key, facts));
+            (n_least..2).contains(&choice.len())
+        }
+        KeyKind::ResourceTag | KeyKind::ServiceResourceTag => {
+            own_tag(key, facts).is_none_or(|own| own == choice)
+        }
+        KeyKind::Credential | KeyKind::FederatedProvider => choice.len() < 2,
         _ => true,
     }
+}
+
+/// Returns whether a text is a time as iamd writes it, and one that a session can have (T-47).
+fn is_time(text: &SmolStr) -> bool {
+    let time = text.parse::<Timestamp>();
+    time.is_ok_and(|time| time > Timestamp::UNIX_EPOCH && time.to_string() == *text)
+}
+
+fn is_whole_number(text: &SmolStr) -> bool {
+    let number = text.parse::<i64>();
+    number.is_ok_and(|number| number.to_string() == *text)
+}
+
+/// Returns whether the caller has the tag of `key` in the store.
+pub(super) fn has_tag(key: &ContextKey, facts: &Facts<'_>) -> bool {
+    let tags = facts.caller.entity.map(|entity| &entity.tags);
+    tags.is_some_and(|tags| tags.get(key.tag()).is_some())
 }
 
 /// Returns values that make a difference to an operand.
@@ -416,6 +477,50 @@ impl Supposed<'_, '_, '_> {
             Some((_, values)) => Values::list(values),
             None => self.facts.values(key),
         }
+    }
+
+    /// Returns whether one session, or a user without a session, can have all these values at once.
+    fn is_consistent(&self) -> bool {
+        use KeyKind as K;
+        let of_kind = |kind: K| {
+            let mut given = self.given.iter();
+            let found = given.find(|(key, _)| key.kind() == kind);
+            found.map(|(_, values)| *values)
+        };
+        let mfa = of_kind(K::MultiFactorAuthPresent);
+        let age = of_kind(K::MultiFactorAuthAge);
+        // The age is known of those who gave a second factor, and of nobody else.
+        if let (Some(mfa), Some(age)) = (mfa, age)
+            && (mfa == ["true"]) == age.is_empty()
+        {
+            return false;
+        }
+        if self.facts.caller.is_role() {
+            // T-45: of a session that came of a provider nothing is known of a second factor, unless it gave one.
+            let mut given = self.given.iter();
+            let is_of_provider = given.any(|(key, values)| {
+                matches!(key.kind(), K::FederatedProvider | K::Saml) && !values.is_empty()
+            });
+            return !is_of_provider || mfa.is_none_or(|mfa| mfa != ["false"]);
+        }
+        // What each value says of whether the user has a session (K-7, K-8, T-43).
+        let says = |(key, values): &(&ContextKey, &[SmolStr])| match key.kind() {
+            K::TokenIssueTime | K::MultiFactorAuthPresent => Some(!values.is_empty()),
+            K::MultiFactorAuthAge
+            | K::SourceIdentity
+            | K::FederatedProvider
+            | K::Saml
+            | K::Credential
+                if !values.is_empty() =>
+            {
+                Some(true)
+            }
+            K::PrincipalTag if self.facts.values(key) != Values::list(values) => Some(true),
+            _ => None,
+        };
+        let mut said = self.given.iter().filter_map(says);
+        let first = said.next();
+        said.all(|other| Some(other) == first)
     }
 
     /// Returns whether an area, read as a statement of this effect, covers the question.

@@ -6,11 +6,12 @@
 use super::derived::is_of;
 use super::explain::Redacted;
 use super::facts::Facts;
-use crate::context::{ContextKey, KeyKind};
+use super::request::{Request, is_tag_of};
+use crate::context::{ContextEntry, ContextKey, KeyKind};
 use crate::language::condition::Condition;
 use crate::language::condition::operator::{Truth, Values, evaluate};
 use crate::language::pattern::ResourcePattern;
-use crate::name::Principal;
+use crate::name::{Principal, Resource};
 
 /// What the questions have in common for which keys are decided.
 #[derive(Clone, Copy, Debug)]
@@ -52,15 +53,16 @@ impl Facts<'_> {
             | K::SourceIdentity
             | K::FederatedProvider
             | K::Saml
-            | K::Credential
-            | K::PrincipalTag => is_of_session, // T-38: tags of the session overlay those of the store
+            | K::Credential => is_of_session,
+            // T-38, T-34: tags of the session overlay those of the store, and their keys do not begin with `aws:`.
+            K::PrincipalTag => is_of_session || key.tag().starts_with("aws:"),
             K::RoleAuthorizedByIdp => scope.one_resource,
             K::ResourceTag | K::ServiceResourceTag => {
                 // T-8: a session may pass on another value of the tag. The store's value wins over the caller's.
                 let is_passed_on = scope.any_session && self.request.action.kind().is_of_trust();
                 let has_value = || {
                     let is_open = matches!(self.values(key), Values::Absent | Values::Uncertain);
-                    !is_open || is_given(key)
+                    !is_open || self.is_given_under_all_names(key)
                 };
                 scope.one_resource && !is_passed_on && has_value()
             }
@@ -69,14 +71,43 @@ impl Facts<'_> {
                 !matches!(self.caller.principal, Principal::Service(_)) || is_given(key)
             }
             K::DurationSeconds => self.request.action.kind().is_issuing() || is_given(key),
-            K::CalledViaFirst | K::CalledViaLast => is_given(&ContextKey::new("aws:CalledVia")),
-            K::RequestTag | K::TagKeys | K::SecureTransport | K::ViaAwsService | K::CalledVia => {
-                is_given(key)
+            // C-7: beside an empty list of services the ends of it may still be given, and beside one of tag keys the tags.
+            K::CalledViaFirst | K::CalledViaLast => {
+                self.request.context.get_folded("aws:calledvia").is_some()
             }
+            K::TagKeys => self.request.context.get_folded("aws:tagkeys").is_some(),
+            K::RequestTag | K::SecureTransport | K::ViaAwsService | K::CalledVia => is_given(key),
             K::Given => {
                 let is_claim = self.issuer.is_some_and(|issuer| is_of(issuer, key));
                 is_of_session && is_claim || is_given(key)
             }
+        }
+    }
+
+    /// Returns whether the caller gave this tag, maybe as an empty list, under each name that it has for the resource.
+    fn is_given_under_all_names(&self, key: &ContextKey) -> bool {
+        let Request {
+            resource, context, ..
+        } = self.request;
+        let own_service = match resource {
+            Resource::Arn(arn) => {
+                Some(arn.service().to_ascii_lowercase()).filter(|own| is_tag_of(resource, own))
+            }
+            Resource::Any => None,
+        };
+        let is_given = |service: &str| {
+            let is_it = |entry: &ContextEntry| {
+                let kind = entry.key.kind();
+                matches!(kind, KeyKind::ResourceTag | KeyKind::ServiceResourceTag)
+                    && entry.key.service() == service
+                    && entry.key.tag() == key.tag()
+            };
+            context.entries().iter().any(is_it)
+        };
+        if key.kind() == KeyKind::ResourceTag || is_tag_of(resource, key.service()) {
+            is_given("aws") && own_service.is_none_or(|own| is_given(&own))
+        } else {
+            is_given(key.service())
         }
     }
 

@@ -12,6 +12,7 @@ use tonic_types::StatusExt as _;
 use crate::support::{Server, allow, iamd, repository, user, write, write_by_rename};
 
 mod alike;
+mod impossible;
 mod variables;
 
 const ALICE: &str = "arn:aws:iam::111122223333:user/support/alice";

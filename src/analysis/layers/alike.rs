@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Allowed, Layers};
 use crate::analysis::area::{Area, Open};
+use crate::analysis::witness::has_tag;
 use crate::context::{ContextKey, KeyKind};
 use crate::engine::facts::Facts;
 use crate::engine::known::Scope;
@@ -126,6 +127,9 @@ impl Words<'_, '_> {
             let is_open = !self.facts.is_known(&condition.key, self.scope);
             let is_tried = is_open && condition.key.kind() != KeyKind::Userid;
             self.is_own |= !(is_tried || is_of_question(&condition.key));
+            if condition.key.kind() == KeyKind::PrincipalTag {
+                self.extend([usize::from(has_tag(&condition.key, self.facts))]); // what it can be hangs on that
+            }
             let is_own = |variable: &Variable| !is_of_question(&variable.key);
             self.is_own |= condition.operand.any_variable(is_own);
         }

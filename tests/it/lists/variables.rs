@@ -1,9 +1,11 @@
 //! Variables of policies in lists of permissions.
 
+use std::iter;
+
 use serde_json::json;
 
 use super::{ANN, document, entity, json_of, role, store, trusting};
-use crate::support::write;
+use crate::support::{iamd, write};
 
 /// T-1: each role is listed for itself, whatever its identity policy leaves open.
 #[test]
@@ -153,5 +155,101 @@ fn the_value_of_a_hidden_variable_does_not_show() {
     assert_eq!(
         shown("aws:PrincipalTag/*"),
         "arn:app:docs:::${aws:principaltag/t}/*"
+    );
+}
+
+/// C-7, section 4.9: an empty list says nothing of a tag, which may still be given by its other name.
+#[test]
+fn a_tag_given_as_an_empty_list_may_still_be_given_by_its_other_name() {
+    let blue = json!({"StringEquals": {"docs:ResourceTag/team": "blue"}});
+    let read =
+        json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*", "Condition": blue}]);
+    let root = store(&[("users/ann.json", entity(read, json!({})))]);
+    let page = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
+    let with = |command: &str, context: &[&str]| {
+        let mut command = iamd([command]);
+        command.arg("--store").arg(root.path()).args(page);
+        command.args(context.iter().flat_map(|entry| ["--context", entry]));
+        command
+    };
+    let names = ["docs:ResourceTag/team", "aws:ResourceTag/team"];
+    let question = ["--principal", ANN, "--output", "json"];
+    let listed = |context: &[&str]| {
+        let context = context.iter().flat_map(|entry| ["--context", entry]);
+        let arguments: Vec<&str> = iter::once("principals")
+            .chain(page)
+            .chain(context)
+            .collect();
+        json_of(&root, &arguments)["principals"].clone()
+    };
+    for [one, other] in [names, [names[1], names[0]]] {
+        let (empty, given) = (format!("{one}:=[]"), format!("{other}=blue"));
+        let allowed = with("authorize", &[&empty, &given])
+            .args(question)
+            .output()
+            .unwrap();
+        assert!(allowed.status.success(), "{allowed:?}");
+        assert_eq!(listed(&[&empty])[0]["principal"], ANN, "{one}");
+    }
+    // Nothing else can give it a value.
+    let both = names.map(|name| format!("{name}:=[]"));
+    assert_eq!(listed(&[&both[0], &both[1]]), json!([]));
+}
+
+/// C-7, section 4.9: beside an empty list of services or tag keys, what they are derived from may still be given.
+#[test]
+fn keys_that_others_make_are_open_beside_an_empty_list() {
+    let page = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
+    for (empty, more, condition) in [
+        (
+            "aws:TagKeys:=[]",
+            "aws:RequestTag/team=blue",
+            json!({"ForAnyValue:StringEquals": {"aws:TagKeys": "team"}}),
+        ),
+        (
+            "aws:CalledVia:=[]",
+            "aws:CalledViaFirst=athena.amazonaws.com",
+            json!({"StringEquals": {"aws:CalledViaFirst": "athena.amazonaws.com"}}),
+        ),
+    ] {
+        let read = json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*", "Condition": condition}]);
+        let root = store(&[("users/ann.json", entity(read, json!({})))]);
+        let mut authorize = iamd([
+            "authorize",
+            "--principal",
+            ANN,
+            "--context",
+            empty,
+            "--context",
+            more,
+        ]);
+        let allowed = authorize
+            .arg("--store")
+            .arg(root.path())
+            .args(page)
+            .output()
+            .unwrap();
+        assert!(allowed.status.success(), "{allowed:?}");
+        let arguments = [&["principals", "--context", empty], &page[..]].concat();
+        let listed = json_of(&root, &arguments);
+        assert_eq!(listed["principals"][0]["principal"], ANN, "{empty}");
+    }
+}
+
+/// A tag of another service is no tag of this resource, and nobody gives it but the caller.
+#[test]
+fn an_empty_tag_of_another_service_stays_empty() {
+    let blue = json!({"StringEquals": {"mail:ResourceTag/team": "blue"}});
+    let read =
+        json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*", "Condition": blue}]);
+    let root = store(&[("users/ann.json", entity(read, json!({})))]);
+    let page = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
+    let listed = |context: &[&str]| {
+        json_of(&root, &[&["principals"], &page[..], context].concat())["principals"].clone()
+    };
+    assert_eq!(listed(&[])[0]["principal"], ANN);
+    assert_eq!(
+        listed(&["--context", "mail:ResourceTag/team:=[]"]),
+        json!([])
     );
 }

@@ -1,0 +1,205 @@
+//! Nobody is listed by values that no session can have.
+
+use serde_json::{Value, json};
+
+use super::{access, document, entity, role, store, trusting};
+
+const PAGE: &str = "arn:app:docs:::page/1";
+
+fn is_there(key: &str, text: &str) -> Value {
+    json!({"Null": {key: text}})
+}
+
+/// A user and a role with two policies: one of them allows under a condition, and the other one denies under each of these.
+fn names(allowed_when: &Value, denied_when: &[Value]) -> Vec<String> {
+    let read = |effect: &str, condition: &Value| json!({"Effect": effect, "Action": "docs:Read", "Resource": "*", "Condition": condition});
+    let mut statements = vec![read("Allow", allowed_when)];
+    statements.extend(denied_when.iter().map(|condition| read("Deny", condition)));
+    let tags = json!({"Tags": [{"Key": "team", "Value": "blue"}]});
+    let mut members = trusting("*", json!({}));
+    members["Tags"] = tags["Tags"].clone();
+    let root = store(&[
+        (
+            "users/ann.json",
+            entity(statements.clone().into(), json!({})),
+        ),
+        ("users/tagged.json", entity(statements.clone().into(), tags)),
+        ("roles/app.json", entity(statements.into(), members)),
+    ]);
+    let found = access(&root, "docs:Read", PAGE).into_iter();
+    found.map(|(name, _)| name).collect()
+}
+
+#[test]
+fn nobody_is_listed_by_what_no_session_has() {
+    let age = "aws:MultiFactorAuthAge";
+    let (mfa, issued, tag) = (
+        "aws:MultiFactorAuthPresent",
+        "aws:TokenIssueTime",
+        "aws:PrincipalTag/team",
+    );
+    let with_mfa = |text: &str| json!({"Bool": {mfa: text}});
+    let identity = "aws:SourceIdentity";
+    let provider = "aws:FederatedProvider";
+    let cases: [(&str, Value, Vec<Value>, &[&str]); 19] = [
+        (
+            "a session of a role has an issue time (T-43)",
+            is_there(issued, "true"),
+            vec![],
+            &["ann", "tagged"],
+        ),
+        (
+            "and a user may have a session",
+            is_there(issued, "false"),
+            vec![],
+            &["app", "ann", "tagged"],
+        ),
+        (
+            "at some other time",
+            json!({"StringNotEquals": {issued: "2026-01-15T00:00:00Z"}}),
+            vec![is_there(issued, "true")],
+            &["app", "ann", "tagged"],
+        ),
+        (
+            "which is a time",
+            json!({"StringEquals": {issued: "yesterday"}}),
+            vec![],
+            &[],
+        ),
+        (
+            "a session cannot remove a tag (T-38)",
+            is_there(tag, "true"),
+            vec![],
+            &["ann"],
+        ),
+        (
+            "it can replace it",
+            json!({"StringEquals": {tag: "red"}}),
+            vec![],
+            &["app", "ann", "tagged"],
+        ),
+        (
+            "the age of MFA is known of those who have it",
+            with_mfa("false"),
+            vec![is_there(age, "true")],
+            &[],
+        ),
+        (
+            "and of all of them",
+            with_mfa("true"),
+            vec![is_there(age, "false")],
+            &[],
+        ),
+        (
+            "if it is not too long ago",
+            with_mfa("true"),
+            vec![json!({"NumericGreaterThan": {age: "3600"}})],
+            &["app", "ann", "tagged"],
+        ),
+        (
+            "without a session, nothing is known of MFA",
+            is_there(mfa, "false"),
+            vec![is_there(issued, "false")],
+            &[],
+        ),
+        (
+            "with a session, a user did use it or did not",
+            is_there(mfa, "true"),
+            vec![is_there(issued, "true")],
+            &["app"], // T-45: but sessions of a role may come of a provider
+        ),
+        (
+            "a user without a session has no source identity (K-7)",
+            json!({"StringEquals": {identity: "cat"}}),
+            vec![is_there(issued, "false")],
+            &[],
+        ),
+        (
+            "which has two characters at least (T-39)",
+            json!({"StringEquals": {identity: "a"}}),
+            vec![],
+            &[],
+        ),
+        (
+            "and no other tags than those of the store",
+            json!({"StringEquals": {tag: "red"}}),
+            vec![is_there(issued, "false")],
+            &[],
+        ),
+        (
+            "it has those",
+            json!({"StringEquals": {tag: "blue"}}),
+            vec![is_there(issued, "false")],
+            &["tagged"],
+        ),
+        (
+            "no session has a tag of AWS that the store does not give (T-34)",
+            json!({"StringEquals": {"aws:PrincipalTag/aws:x": "red"}}),
+            vec![],
+            &[],
+        ),
+        (
+            "a session that came of a provider is not said to be without MFA (T-45)",
+            with_mfa("false"),
+            vec![is_there(provider, "true")],
+            &["ann", "tagged"],
+        ),
+        (
+            "the age is a whole number",
+            json!({"StringEquals": {age: "abc"}}),
+            vec![],
+            &[],
+        ),
+        (
+            "the age belongs to a session, too",
+            is_there(age, "false"),
+            vec![is_there(issued, "false")],
+            &[],
+        ),
+    ];
+    for (what, allowed_when, denied_when, expected) in cases {
+        assert_eq!(names(&allowed_when, &denied_when), expected, "{what}");
+    }
+}
+
+/// T-8: in role chaining, the tag of a role has the value of the store, or one that is unknown.
+#[test]
+fn nobody_is_listed_by_a_tag_that_the_role_does_not_have() {
+    let who_may_assume_if = |condition: Value| {
+        let all = json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]);
+        let mut target = trusting(&role("chain"), condition);
+        target["Tags"] = json!([{"Key": "team", "Value": "blue"}]);
+        let root = store(&[
+            ("roles/chain.json", entity(all, trusting("*", json!({})))),
+            ("roles/target.json", target),
+        ]);
+        let found = access(&root, "sts:AssumeRole", &role("target")).into_iter();
+        found.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let has = |team: &str| json!({"StringEquals": {"aws:ResourceTag/team": team}});
+    assert_eq!(who_may_assume_if(has("blue")), ["chain"]);
+    assert!(who_may_assume_if(has("red")).is_empty());
+    assert!(who_may_assume_if(is_there("aws:ResourceTag/team", "true")).is_empty());
+}
+
+/// What a tag can be hangs on whether the store has it, so those who have it do not share their access with the others.
+#[test]
+fn those_with_a_tag_and_those_without_share_a_policy_and_differ() {
+    let arn = "arn:aws:iam::111122223333:policy/Reading";
+    let read = json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*",
+        "Condition": {"Null": {"aws:PrincipalTag/team": "true"}}}]);
+    let policy = json!({"PolicyName": "Reading", "Path": "/", "DefaultVersionId": "v1",
+        "PolicyVersionList": [{"VersionId": "v1", "IsDefaultVersion": true, "Document": document(read)}]});
+    let user = |tags: Value| json!({"Tags": tags, "AttachedManagedPolicies": [{"PolicyName": "Reading", "PolicyArn": arn}]});
+    let root = store(&[
+        ("managed-policies/Reading.json", policy),
+        ("users/ann.json", user(json!([]))),
+        (
+            "users/bob.json",
+            user(json!([{"Key": "team", "Value": "blue"}])),
+        ),
+        ("users/cem.json", user(json!([]))),
+    ]);
+    let expected = ["ann", "cem"].map(|name| (name.to_owned(), false));
+    assert_eq!(access(&root, "docs:Read", PAGE), expected);
+}
