@@ -2,7 +2,7 @@
 //!
 //! The descriptors are written unchanged, for reflection. The Rust types are made from a copy in which every `map<K,
 //! V>` is a repeated entry message, as it is on the wire. prost's maps silently keep the last of two equal keys, but
-//! iamd must refuse such a request (C-4). In that copy, the calls with many questions take their messages as bytes.
+//! iamd must refuse such a request (C-4). In that copy, the calls with many questions take their messages as bytes, and long answers are bytes.
 
 use std::path::PathBuf;
 use std::{env, error::Error, fs};
@@ -80,12 +80,18 @@ const VALUE_MAPS: &[&str] = &[
     "SessionContext.AttributesEntry",
 ];
 
-/// The messages that calls take or give in their encoded form, so that iamd can read and write them piece by piece.
+/// The messages that calls take or give in their encoded form: those of many questions, so that iamd can read and write them
+/// piece by piece, and long answers, so that the thread that works them out can encode them, too.
 const ENCODED: &[&str] = &[
     ".iamd.v1.BatchAuthorizeRequest",
     ".iamd.v1.BatchAuthorizeResponse",
     ".iamd.v1.StreamAuthorizeRequest",
     ".iamd.v1.StreamAuthorizeResponse",
+    ".iamd.v1.SimulateResponse",
+    ".iamd.v1.ExplainResponse",
+    ".iamd.v1.ListPermissionsResponse",
+    ".iamd.v1.ListPrincipalsResponse",
+    ".iamd.v1.ListContextKeysResponse",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 use tonic::Status;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 
+use super::encoded::Encoded;
 use super::health_pb::HealthCheckRequest;
 use super::health_pb::health_check_response::ServingStatus;
 use super::health_pb::health_client::HealthClient;
@@ -85,9 +87,9 @@ impl Client {
         let mut request = tonic::Request::new(simulate::message(simulation));
         request.set_timeout(INTERACTIVE_DEADLINE);
         let call = async { stub.simulate(request).await };
-        let response = self.runtime.block_on(call);
+        let response = message(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(&simulation.question, &status))?;
-        let simulated = simulate::simulated(response.into_inner());
+        let simulated = simulate::simulated(response);
         simulated.ok_or_else(|| NoAnswer::undecided(simulation.question.request_id))
     }
 
@@ -98,9 +100,9 @@ impl Client {
         let mut request = tonic::Request::new(explain::message(question));
         request.set_timeout(INTERACTIVE_DEADLINE);
         let call = async { stub.explain(request).await };
-        let response = self.runtime.block_on(call);
+        let response = message(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(question, &status))?;
-        let explained = explain::explained(response.into_inner());
+        let explained = explain::explained(response);
         explained.map_err(|unclear| NoAnswer::unclear(question.request_id, unclear))
     }
 
@@ -112,11 +114,10 @@ impl Client {
     ) -> Result<Listed<Permission>, NoAnswer> {
         let mut stub = self.lists();
         let request = interactive(lists::permissions_message(question, paging));
-        let response = self
-            .runtime
-            .block_on(async { stub.list_permissions(request).await });
+        let call = async { stub.list_permissions(request).await };
+        let response = message(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(question, &status))?;
-        Ok(lists::listed_permissions(response.into_inner()))
+        Ok(lists::listed_permissions(response))
     }
 
     /// Asks who may do something: one page.
@@ -127,11 +128,10 @@ impl Client {
     ) -> Result<Listed<Access>, NoAnswer> {
         let mut stub = self.lists();
         let request = interactive(lists::principals_message(question, paging));
-        let response = self
-            .runtime
-            .block_on(async { stub.list_principals(request).await });
+        let call = async { stub.list_principals(request).await };
+        let response = message(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(question, &status))?;
-        Ok(lists::listed_principals(response.into_inner()))
+        Ok(lists::listed_principals(response))
     }
 
     /// Asks which context keys count.
@@ -141,11 +141,10 @@ impl Client {
     ) -> Result<Listed<ContextKeyUse>, NoAnswer> {
         let mut stub = self.lists();
         let request = interactive(lists::context_keys_message(question));
-        let response = self
-            .runtime
-            .block_on(async { stub.list_context_keys(request).await });
+        let call = async { stub.list_context_keys(request).await };
+        let response = message(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(question, &status))?;
-        Ok(lists::listed_context_keys(response.into_inner()))
+        Ok(lists::listed_context_keys(response))
     }
 
     fn lists(&self) -> AuthorizationServiceClient<Channel> {
@@ -225,6 +224,14 @@ fn interactive<M>(message: M) -> tonic::Request<M> {
     let mut request = tonic::Request::new(message);
     request.set_timeout(INTERACTIVE_DEADLINE);
     request
+}
+
+/// Returns the message that an answer carries.
+fn message<M: Message + Default>(
+    answer: Result<tonic::Response<Encoded>, Status>,
+) -> Result<M, Status> {
+    let decoded = answer?.into_inner().decoded();
+    decoded.map_err(|error| Status::internal(format!("the answer cannot be read: {error}")))
 }
 
 fn no_answer(question: &Question<'_>, status: &Status) -> NoAnswer {

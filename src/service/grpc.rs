@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use prost::Message;
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -60,7 +61,7 @@ impl AuthorizationService for Grpc {
     async fn simulate(
         &self,
         request: Request<pb::SimulateRequest>,
-    ) -> Result<Response<pb::SimulateResponse>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         self.answer_interactive(request, |authorizer, message, is_wanted| {
             let simulation = simulate::simulation(message, authorizer.limits())?;
             let simulated = authorizer.simulate(&simulation, Timestamp::now(), is_wanted)?;
@@ -72,7 +73,7 @@ impl AuthorizationService for Grpc {
     async fn explain(
         &self,
         request: Request<pb::ExplainRequest>,
-    ) -> Result<Response<pb::ExplainResponse>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         self.answer_interactive(request, |authorizer, message, is_wanted| {
             let question = explain::question(message, authorizer.limits())?;
             let explained = authorizer.explain(&question, Timestamp::now(), is_wanted)?;
@@ -84,7 +85,7 @@ impl AuthorizationService for Grpc {
     async fn list_permissions(
         &self,
         request: Request<pb::ListPermissionsRequest>,
-    ) -> Result<Response<pb::ListPermissionsResponse>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         self.answer_interactive(request, |authorizer, message, is_wanted| {
             let (question, paging) = lists::of_permissions(message, authorizer.limits())?;
             let now = Timestamp::now();
@@ -97,7 +98,7 @@ impl AuthorizationService for Grpc {
     async fn list_principals(
         &self,
         request: Request<pb::ListPrincipalsRequest>,
-    ) -> Result<Response<pb::ListPrincipalsResponse>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         self.answer_interactive(request, |authorizer, message, is_wanted| {
             let (question, paging) = lists::of_principals(message, authorizer.limits())?;
             let now = Timestamp::now();
@@ -110,7 +111,7 @@ impl AuthorizationService for Grpc {
     async fn list_context_keys(
         &self,
         request: Request<pb::ListContextKeysRequest>,
-    ) -> Result<Response<pb::ListContextKeysResponse>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         self.answer_interactive(request, |authorizer, message, is_wanted| {
             let question = lists::of_context_keys(message, authorizer.limits())?;
             let listed = authorizer.list_context_keys(&question, Timestamp::now(), is_wanted)?;
@@ -148,11 +149,14 @@ impl Grpc {
 
     /// Answers a call that discloses policies (S-12) and may take seconds. Only a few run at once, each on a
     /// thread of its own that gives way to the others, and a call stops when its client no longer waits.
-    async fn answer_interactive<M: Send + 'static, A: Send + 'static>(
+    ///
+    /// PERF: the same thread encodes the answer and frees it. A long list takes milliseconds of that, for which questions would
+    /// have to wait.
+    async fn answer_interactive<M: Send + 'static, A: Message + 'static>(
         &self,
         request: Request<M>,
         answer: fn(&Authorizer, &M, &IsWanted) -> Result<A, Refusal>,
-    ) -> Result<Response<A>, Status> {
+    ) -> Result<Response<Encoded>, Status> {
         check_discloses(&request)?;
         let place = Arc::clone(&self.places).acquire_owned().await;
         let place = place.map_err(|_| convert::internal())?; // nobody closes the semaphore
@@ -164,7 +168,8 @@ impl Grpc {
         let answering = interactive::run(move || {
             let _places = places;
             let is_wanted: IsWanted = Arc::new(move || is_awaited.strong_count() > 0);
-            answer(&authorizer, request.get_ref(), &is_wanted)
+            let answered = answer(&authorizer, request.get_ref(), &is_wanted);
+            answered.map(|message| Encoded::of(&message))
         });
         let answered = answering.await.ok_or_else(convert::internal)?;
         drop(awaited);

@@ -689,6 +689,7 @@ async fn a_server_explains_to_its_own_machine() {
     let server = Server::start(store.path());
     let mut client = server.client().await;
     let answer = client.explain(ann_asks_why()).await.unwrap().into_inner();
+    let answer: pb::ExplainResponse = answer.decoded().unwrap();
     assert_eq!(answer.decision(), pb::Decision::Allow);
     assert_eq!(answer.reason(), pb::Reason::AllowIdentity);
     assert_eq!(answer.request_id, "why");

@@ -121,6 +121,7 @@ async fn a_server_lists_what_the_store_says() {
         ..Default::default()
     };
     let response = client.list_principals(request).await.unwrap().into_inner();
+    let response: pb::ListPrincipalsResponse = response.decoded().unwrap();
     let found = response.principals.iter();
     let found: Vec<(&str, pb::Access)> = found.map(|one| (&*one.principal, one.access())).collect();
     let arn = |rest: &str| format!("arn:aws:iam::111122223333:{rest}");
@@ -187,7 +188,9 @@ async fn a_page_token_belongs_to_its_revision_and_its_request() {
         .list_principals(asking("", 0))
         .await
         .unwrap()
-        .into_inner();
+        .into_inner()
+        .decoded::<pb::ListPrincipalsResponse>()
+        .unwrap();
     assert_eq!((whole.principals.len(), &*whole.next_page_token), (5, ""));
     let (mut token, mut by_pages) = (String::new(), Vec::new());
     let first_token = loop {
@@ -195,7 +198,9 @@ async fn a_page_token_belongs_to_its_revision_and_its_request() {
             .list_principals(asking(&token, 2))
             .await
             .unwrap()
-            .into_inner();
+            .into_inner()
+            .decoded::<pb::ListPrincipalsResponse>()
+            .unwrap();
         by_pages.extend(page.principals);
         if page.next_page_token.is_empty() {
             break client
@@ -203,6 +208,8 @@ async fn a_page_token_belongs_to_its_revision_and_its_request() {
                 .await
                 .unwrap()
                 .into_inner()
+                .decoded::<pb::ListPrincipalsResponse>()
+                .unwrap()
                 .next_page_token;
         }
         token = page.next_page_token;
@@ -242,7 +249,9 @@ async fn a_page_token_belongs_to_its_revision_and_its_request() {
         .list_principals(asking("", 0))
         .await
         .unwrap()
-        .into_inner();
+        .into_inner()
+        .decoded::<pb::ListPrincipalsResponse>()
+        .unwrap();
     assert_eq!((left.principals.len(), left.revision), (4, revision));
 }
 

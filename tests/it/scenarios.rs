@@ -462,7 +462,7 @@ async fn simulated_over_grpc(client: &mut Client, ask: &Ask, at: Option<Timestam
     };
     match client.simulate(simulation).await {
         Ok(response) => {
-            let response = response.into_inner();
+            let response: pb::SimulateResponse = response.into_inner().decoded().unwrap();
             answered(
                 ask,
                 response.decision(),

@@ -196,7 +196,8 @@ impl Past {
                 let answer = answer.unwrap().into_inner();
                 assert_eq!(answer.revision, in_force);
                 let explained = logged.client.explain(explain_request(&question)).await;
-                let explained = explained.unwrap().into_inner();
+                let explained: pb::ExplainResponse =
+                    explained.unwrap().into_inner().decoded().unwrap();
                 assert_eq!(explained.revision, in_force);
                 made.push(Made {
                     id: answer.decision_id,

@@ -33,7 +33,9 @@ async fn a_server_simulates_and_goes_on_deciding_by_its_store() {
         .simulate(simulate_request(vec![]))
         .await
         .unwrap()
-        .into_inner();
+        .into_inner()
+        .decoded::<pb::SimulateResponse>()
+        .unwrap();
     assert_eq!(answer.decision(), pb::Decision::Deny);
     assert_eq!((answer.results.len(), answer.request_id.as_str()), (2, "7"));
     // The document is far longer than a question to Authorize may be.
@@ -49,7 +51,9 @@ async fn a_server_simulates_and_goes_on_deciding_by_its_store() {
         .simulate(simulate_request(vec![long]))
         .await
         .unwrap()
-        .into_inner();
+        .into_inner()
+        .decoded::<pb::SimulateResponse>()
+        .unwrap();
     assert_eq!(answer.decision(), pb::Decision::Allow);
     assert_eq!(answer.revision, crate::support::revision(store.path()));
     let mut malformed = simulate_request(vec![]);
@@ -92,7 +96,8 @@ async fn simulations_that_wait_keep_no_question_from_being_read() {
     }
     for simulation in simulations {
         let answer = simulation.await.unwrap().unwrap();
-        assert_eq!(answer.into_inner().decision(), pb::Decision::Allow);
+        let answer: pb::SimulateResponse = answer.into_inner().decoded().unwrap();
+        assert_eq!(answer.decision(), pb::Decision::Allow);
     }
 }
 
