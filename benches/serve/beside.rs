@@ -163,8 +163,8 @@ fn with(
     })
 }
 
-/// Asks until `time` is over. Returns the time of each answer.
-fn ask(
+/// Asks 4,000 times a second until `time` is over. Returns the time of each answer.
+pub fn ask(
     endpoint: &Endpoint,
     questions: &Questions,
     time: Duration,
