@@ -11,6 +11,7 @@ use percent_encoding::percent_decode_str;
 
 mod condition;
 mod principal;
+mod shared;
 mod statement;
 
 use super::document::{PolicyDocument, PolicyType, Statement, Version};

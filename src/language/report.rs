@@ -85,6 +85,11 @@ impl<'t> Report<'t> {
         self.n_warnings >= self.most.warnings
     }
 
+    /// Returns what is written at `span`.
+    pub fn text_at(&self, span: &Range<usize>) -> Option<&'t str> {
+        self.text.get(span.clone())
+    }
+
     /// Returns whether warnings are not needed.
     pub fn is_brief(&self) -> bool {
         self.most.warnings == 0

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::shared::shared;
 use super::{check_member_names, condition, list, pattern_text};
 use crate::language::condition::Condition;
 use crate::language::document::{Effect, Listed, PolicyType, Statement, Version};
@@ -61,7 +62,7 @@ impl Parser {
             principal: principal?.map(Box::new),
             actions: actions?,
             resources: resources?,
-            conditions: shared(conditions?),
+            conditions: conditions?,
             extent: report.extent(&node.span),
         })
     }
@@ -341,20 +342,17 @@ impl Parser {
         (report.n_errors() == n_errors).then_some(pattern)
     }
 
-    fn conditions(&self, node: &Node<'_>, report: &mut Report<'_>) -> Option<Vec<Condition>> {
-        match node.member("Condition") {
-            None => Some(Vec::new()),
-            Some(member) => condition::parse(&member.value, self.version, report),
-        }
+    fn conditions(&self, node: &Node<'_>, report: &mut Report<'_>) -> Option<Arc<[Condition]>> {
+        let Some(Member { value, .. }) = node.member("Condition") else {
+            return Some(Arc::default());
+        };
+        let conditions = condition::parse(value, self.version, report)?;
+        Some(match report.text_at(&value.span) {
+            // Nothing of a request may stay.
+            Some(text) if !report.is_brief() => shared(conditions, text),
+            _ => conditions.into(),
+        })
     }
-}
-
-/// Shares the list. The standard library shares its empty list, so that one takes no memory.
-fn shared(conditions: Vec<Condition>) -> Arc<[Condition]> {
-    if conditions.is_empty() {
-        return Arc::default();
-    }
-    conditions.into()
 }
 
 /// Returns the name of a policy type for messages, such as "an identity policy".
