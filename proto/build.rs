@@ -2,7 +2,8 @@
 //!
 //! The descriptors are written unchanged, for reflection. The Rust types are made from a copy in which every `map<K,
 //! V>` is a repeated entry message, as it is on the wire. prost's maps silently keep the last of two equal keys, but
-//! iamd must refuse such a request (C-4). In that copy, the calls with many questions take their messages as bytes, and long answers are bytes.
+//! iamd must refuse such a request (C-4). In that copy, the calls with many questions take and give their messages as
+//! bytes, and long answers are given as bytes.
 
 use std::path::PathBuf;
 use std::{env, error::Error, fs};

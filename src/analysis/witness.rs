@@ -244,6 +244,10 @@ impl Choices {
             seen.extend(choices.iter().flatten().cloned());
         }
         for (key, choices) in &mut self.keys {
+            if let Some(own) = own_tag(key, facts) {
+                *choices = vec![own];
+                continue;
+            }
             if choices.is_empty() {
                 // It is a variable: it may be what others are compared with.
                 let seen = seen.iter().take(MAX_VALUES);
@@ -268,51 +272,59 @@ impl Choices {
 
 /// Returns values of a key to try besides its `choices`, which conditions name.
 fn others(key: &ContextKey, choices: &[Choice], facts: &Facts<'_>) -> Vec<Choice> {
-    if let Some(own) = own_tag(key, facts) {
-        return vec![own];
-    }
     let is_named = |text: &str| choices.iter().flatten().any(|value| value == text);
-    let unnamed = |text: &str| {
-        let numbered = (1..).map(|number: usize| format!("{text}{number}"));
-        let texts = iter::once(text.to_owned()).chain(numbered);
-        texts.into_iter().find(|text| !is_named(text))
+    let unnamed = |mut texts: &mut dyn Iterator<Item = String>| {
+        Iterator::find(&mut texts, |text| !is_named(text))
     };
+    let numbered = |text: String| {
+        let first = iter::once(text.clone());
+        first.chain((1..).map(move |number: usize| format!("{text}{number}")))
+    };
+    let other = || unnamed(&mut numbered("other".to_owned()));
     let entity = facts.caller.entity;
     let id = entity.and_then(|entity| entity.unique_id.as_deref());
     let values = match (key.kind(), id) {
-        (KeyKind::Userid, Some(id)) => vec![unnamed(&format!("{id}:other"))],
-        (KeyKind::TokenIssueTime, _) => vec![unnamed_time(facts.request.at, is_named)],
+        (KeyKind::Userid, Some(id)) => vec![unnamed(&mut numbered(format!("{id}:other")))],
+        (KeyKind::TokenIssueTime, _) => vec![unnamed(&mut times_until(facts.request.at))],
         (KeyKind::MultiFactorAuthAge, _) => {
-            let numbers = (0..).map(|number: usize| number.to_string());
-            vec![numbers.into_iter().find(|text| !is_named(text))]
+            vec![unnamed(&mut (0..).map(|number: usize| number.to_string()))]
         }
         // MFA has only these two, and a policy may ask only whether the key is there (C-60).
         (KeyKind::MultiFactorAuthPresent, _) => ["true", "false"]
             .map(|text| (!is_named(text)).then(|| text.to_owned()))
             .into(),
-        _ => vec![unnamed("other")],
+        // A user without a session has the tag of the store.
+        (KeyKind::PrincipalTag, _) => {
+            let own = match facts.values(key) {
+                Values::One(own) if !is_named(&own) => Some(own.to_string()),
+                _ => None,
+            };
+            vec![own, other()]
+        }
+        _ => vec![other()],
     };
     let values = values.into_iter().flatten();
     values.map(|value| vec![value.into()]).collect()
 }
 
-/// Returns a time at or before `at` that no condition names.
-fn unnamed_time(at: Timestamp, is_named: impl Fn(&str) -> bool) -> Option<String> {
-    let earlier = |seconds: i64| at.checked_sub(SignedDuration::from_secs(seconds));
-    let times = (0..).map_while(|seconds| Some(earlier(seconds).ok()?.to_string()));
-    times.into_iter().find(|time| !is_named(time))
+/// Returns the seconds until `at`, the last one first.
+fn times_until(at: Timestamp) -> impl Iterator<Item = String> {
+    let earlier = move |seconds: i64| at.checked_sub(SignedDuration::from_secs(seconds));
+    (0..).map_while(move |seconds| Some(earlier(seconds).ok()?.to_string()))
 }
 
 /// Returns the values of a tag that the resource has. Such a tag is open only in role chaining, where another value of it is
 /// unknown (T-8).
 fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
-    let is_tag = matches!(
+    if !matches!(
         key.kind(),
         KeyKind::ResourceTag | KeyKind::ServiceResourceTag
-    );
+    ) {
+        return None;
+    }
     match facts.values(key) {
-        Values::One(value) if is_tag => Some(vec![SmolStr::new(&*value)]),
-        Values::Many(values) if is_tag => Some(values.to_vec()),
+        Values::One(value) => Some(vec![SmolStr::new(&*value)]),
+        Values::Many(values) => Some(values.to_vec()),
         _ => None,
     }
 }
@@ -360,15 +372,13 @@ fn is_possible(key: &ContextKey, choice: &[SmolStr], facts: &Facts<'_>) -> bool 
             let n_least = usize::from(has_tag(key, facts));
             (n_least..2).contains(&choice.len())
         }
-        KeyKind::ResourceTag | KeyKind::ServiceResourceTag => {
-            own_tag(key, facts).is_none_or(|own| own == choice)
-        }
         KeyKind::Credential | KeyKind::FederatedProvider => choice.len() < 2,
         _ => true,
     }
 }
 
-/// Returns whether a text is a time as iamd writes it, and one that a session can have (T-47).
+/// Returns whether a text is a time as iamd writes it, and one that a session can have (T-47). The clock is open, so no time is
+/// too late.
 fn is_time(text: &SmolStr) -> bool {
     let time = text.parse::<Timestamp>();
     time.is_ok_and(|time| time > Timestamp::UNIX_EPOCH && time.to_string() == *text)
@@ -380,7 +390,7 @@ fn is_whole_number(text: &SmolStr) -> bool {
 }
 
 /// Returns whether the caller has the tag of `key` in the store.
-pub(super) fn has_tag(key: &ContextKey, facts: &Facts<'_>) -> bool {
+fn has_tag(key: &ContextKey, facts: &Facts<'_>) -> bool {
     let tags = facts.caller.entity.map(|entity| &entity.tags);
     tags.is_some_and(|tags| tags.get(key.tag()).is_some())
 }
@@ -479,7 +489,7 @@ impl Supposed<'_, '_, '_> {
         }
     }
 
-    /// Returns whether one session, or a user without a session, can have all these values at once.
+    /// Returns `false` if these values are known to exclude each other, for one session and for a user without a session.
     fn is_consistent(&self) -> bool {
         use KeyKind as K;
         let of_kind = |kind: K| {

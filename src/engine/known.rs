@@ -73,7 +73,8 @@ impl Facts<'_> {
             K::DurationSeconds => self.request.action.kind().is_issuing() || is_given(key),
             // C-7: beside an empty list of services the ends of it may still be given, and beside one of tag keys the tags.
             K::CalledViaFirst | K::CalledViaLast => {
-                self.request.context.get_folded("aws:calledvia").is_some()
+                let context = &self.request.context;
+                context.get_folded("aws:calledvia").is_some() || context.get(key).is_some()
             }
             K::TagKeys => self.request.context.get_folded("aws:tagkeys").is_some(),
             K::RequestTag | K::SecureTransport | K::ViaAwsService | K::CalledVia => is_given(key),

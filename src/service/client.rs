@@ -87,7 +87,7 @@ impl Client {
         let mut request = tonic::Request::new(simulate::message(simulation));
         request.set_timeout(INTERACTIVE_DEADLINE);
         let call = async { stub.simulate(request).await };
-        let response = message(self.runtime.block_on(call));
+        let response = decoded(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(&simulation.question, &status))?;
         let simulated = simulate::simulated(response);
         simulated.ok_or_else(|| NoAnswer::undecided(simulation.question.request_id))
@@ -100,7 +100,7 @@ impl Client {
         let mut request = tonic::Request::new(explain::message(question));
         request.set_timeout(INTERACTIVE_DEADLINE);
         let call = async { stub.explain(request).await };
-        let response = message(self.runtime.block_on(call));
+        let response = decoded(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(question, &status))?;
         let explained = explain::explained(response);
         explained.map_err(|unclear| NoAnswer::unclear(question.request_id, unclear))
@@ -115,7 +115,7 @@ impl Client {
         let mut stub = self.lists();
         let request = interactive(lists::permissions_message(question, paging));
         let call = async { stub.list_permissions(request).await };
-        let response = message(self.runtime.block_on(call));
+        let response = decoded(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(question, &status))?;
         Ok(lists::listed_permissions(response))
     }
@@ -129,7 +129,7 @@ impl Client {
         let mut stub = self.lists();
         let request = interactive(lists::principals_message(question, paging));
         let call = async { stub.list_principals(request).await };
-        let response = message(self.runtime.block_on(call));
+        let response = decoded(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(question, &status))?;
         Ok(lists::listed_principals(response))
     }
@@ -142,7 +142,7 @@ impl Client {
         let mut stub = self.lists();
         let request = interactive(lists::context_keys_message(question));
         let call = async { stub.list_context_keys(request).await };
-        let response = message(self.runtime.block_on(call));
+        let response = decoded(self.runtime.block_on(call));
         let response = response.map_err(|status| no_answer(question, &status))?;
         Ok(lists::listed_context_keys(response))
     }
@@ -227,11 +227,11 @@ fn interactive<M>(message: M) -> tonic::Request<M> {
 }
 
 /// Returns the message that an answer carries.
-fn message<M: Message + Default>(
+fn decoded<M: Message + Default>(
     answer: Result<tonic::Response<Encoded>, Status>,
 ) -> Result<M, Status> {
-    let decoded = answer?.into_inner().decoded();
-    decoded.map_err(|error| Status::internal(format!("the answer cannot be read: {error}")))
+    let message = answer?.into_inner().decoded();
+    message.map_err(|error| Status::internal(format!("the answer cannot be read: {error}")))
 }
 
 fn no_answer(question: &Question<'_>, status: &Status) -> NoAnswer {

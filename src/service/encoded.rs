@@ -6,7 +6,8 @@ use prost::bytes::{Buf, BufMut, Bytes};
 use prost::encoding::{DecodeContext, WireType, skip_field};
 
 /// The bytes of a message. The calls that carry many questions take and give their messages like this, so that reading
-/// such a message is no work at all, and its parts can be decoded one after the other. The bytes are not copied.
+/// such a message is no work at all, and its parts can be decoded one after the other. Long answers are given like this, so that
+/// the thread that makes one also encodes it. The bytes are not copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded(Bytes);
 

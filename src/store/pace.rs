@@ -1,12 +1,14 @@
 //! Gives way to the threads that answer, while the store is looked at and nobody waits for that.
 //!
 //! A thread that has slept for seconds may keep its processor for some milliseconds, although a thread that answers has work
-//! by now. To look at a large store takes a second, so a twentieth of all answers would come that much later.
+//! by now. To look at a large store takes a second, and while that lasts, answers would come that much later. With rests, such a
+//! look takes up to half as long again, and so does it until a change is found that no event told of.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The longest time without a rest, and so about the longest that a thread that answers waits for this one.
+/// About the longest time without a rest, and so the longest that a thread that answers waits for this one. It may be more while a
+/// folder is listed or a file is digested.
 const WORK: Duration = Duration::from_micros(250);
 /// How long a rest is. The system adds some 50 µs.
 const REST: Duration = Duration::from_micros(50);

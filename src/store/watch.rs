@@ -96,7 +96,7 @@ impl Drop for Watcher {
 struct Signals {
     /// Holds one wake-up, because a thousand events during a read are only one reason to look again.
     wake: SyncSender<()>,
-    /// Whether there was a wake-up since the last time that none came. Then somebody may wait for what the thread does.
+    /// Whether an event or a signal came since the thread last began to wait for one.
     is_awaited: AtomicBool,
     must_stop: AtomicBool,
     must_digest: AtomicBool,
@@ -158,7 +158,7 @@ impl Reloader {
         let (wake, woken) = sync_channel(1);
         let signals = Arc::new(Signals {
             wake,
-            is_awaited: AtomicBool::new(false),
+            is_awaited: AtomicBool::new(true),
             must_stop: AtomicBool::new(false),
             must_digest: AtomicBool::new(false),
             must_rewatch: AtomicBool::new(false),
@@ -199,16 +199,15 @@ impl Reloader {
         self.check_safely(Reason::Event);
         let mut next_poll = Instant::now() + POLL;
         loop {
+            self.signals.is_awaited.store(false, Ordering::Relaxed);
             let mut reason =
                 match woken.recv_timeout(next_poll.saturating_duration_since(Instant::now())) {
                     Ok(()) => Reason::Event,
-                    Err(RecvTimeoutError::Timeout) => {
-                        self.signals.is_awaited.store(false, Ordering::Relaxed);
-                        Reason::Poll
-                    }
+                    Err(RecvTimeoutError::Timeout) => Reason::Poll,
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
             if reason == Reason::Event {
+                self.signals.is_awaited.store(true, Ordering::Relaxed);
                 settle(woken);
             }
             if self.signals.must_stop.load(Ordering::Acquire) {
@@ -254,11 +253,7 @@ impl Reloader {
         let last = if must_list { &nothing } else { &seen.listing };
         let signals = Arc::clone(&self.signals);
         let mut pace = Pace::unless(&signals.is_awaited);
-        let survey = if is_poll {
-            walk::survey_at(&self.root, last, &mut pace)
-        } else {
-            walk::survey(&self.root, last)
-        };
+        let survey = walk::survey_at(&self.root, last, &mut pace);
         let surveyed = begun.elapsed();
         let is_untouched = survey.is_as(&seen.listing);
         // A file that was too new or could not be read is read again, whatever its stamp is.

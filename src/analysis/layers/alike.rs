@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use super::{Allowed, Layers};
 use crate::analysis::area::{Area, Open};
-use crate::analysis::witness::has_tag;
 use crate::context::{ContextKey, KeyKind};
 use crate::engine::facts::Facts;
 use crate::engine::known::Scope;
@@ -100,6 +99,18 @@ impl Words<'_, '_> {
         }
     }
 
+    /// Adds a tag of the caller. A session may replace it, and cannot remove it. A user without a session has the value of
+    /// the store.
+    fn add_tag(&mut self, key: &ContextKey) {
+        let tags = self.facts.caller.entity.map(|entity| &entity.tags);
+        let tag = tags.and_then(|tags| tags.get(key.tag()));
+        self.extend([tag.map_or(0, |tag| 1 + tag.len())]);
+        if !self.facts.caller.is_role() {
+            let bytes = tag.unwrap_or_default().bytes();
+            self.extend(bytes.map(usize::from));
+        }
+    }
+
     /// Adds the area of one statement: which one it is, and what of it is open.
     fn add(&mut self, area: &Area) {
         let Area {
@@ -128,7 +139,7 @@ impl Words<'_, '_> {
             let is_tried = is_open && condition.key.kind() != KeyKind::Userid;
             self.is_own |= !(is_tried || is_of_question(&condition.key));
             if condition.key.kind() == KeyKind::PrincipalTag {
-                self.extend([usize::from(has_tag(&condition.key, self.facts))]); // what it can be hangs on that
+                self.add_tag(&condition.key);
             }
             let is_own = |variable: &Variable| !is_of_question(&variable.key);
             self.is_own |= condition.operand.any_variable(is_own);

@@ -41,7 +41,7 @@ fn nobody_is_listed_by_what_no_session_has() {
     let with_mfa = |text: &str| json!({"Bool": {mfa: text}});
     let identity = "aws:SourceIdentity";
     let provider = "aws:FederatedProvider";
-    let cases: [(&str, Value, Vec<Value>, &[&str]); 19] = [
+    let cases: [(&str, Value, Vec<Value>, &[&str]); 21] = [
         (
             "a session of a role has an issue time (T-43)",
             is_there(issued, "true"),
@@ -133,6 +133,18 @@ fn nobody_is_listed_by_what_no_session_has() {
             &["tagged"],
         ),
         (
+            "whatever they say",
+            is_there(tag, "false"),
+            vec![is_there(issued, "false")],
+            &["tagged"],
+        ),
+        (
+            "and whatever they do not say",
+            json!({"StringNotEquals": {tag: "red"}}),
+            vec![is_there(issued, "false")],
+            &["ann", "tagged"],
+        ),
+        (
             "no session has a tag of AWS that the store does not give (T-34)",
             json!({"StringEquals": {"aws:PrincipalTag/aws:x": "red"}}),
             vec![],
@@ -182,24 +194,32 @@ fn nobody_is_listed_by_a_tag_that_the_role_does_not_have() {
     assert!(who_may_assume_if(is_there("aws:ResourceTag/team", "true")).is_empty());
 }
 
-/// What a tag can be hangs on whether the store has it, so those who have it do not share their access with the others.
+/// What a tag can be hangs on the store, so those with other tags do not share their access.
 #[test]
-fn those_with_a_tag_and_those_without_share_a_policy_and_differ() {
+fn those_with_other_tags_share_a_policy_and_differ() {
     let arn = "arn:aws:iam::111122223333:policy/Reading";
-    let read = json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*",
-        "Condition": {"Null": {"aws:PrincipalTag/team": "true"}}}]);
-    let policy = json!({"PolicyName": "Reading", "Path": "/", "DefaultVersionId": "v1",
-        "PolicyVersionList": [{"VersionId": "v1", "IsDefaultVersion": true, "Document": document(read)}]});
-    let user = |tags: Value| json!({"Tags": tags, "AttachedManagedPolicies": [{"PolicyName": "Reading", "PolicyArn": arn}]});
-    let root = store(&[
-        ("managed-policies/Reading.json", policy),
-        ("users/ann.json", user(json!([]))),
-        (
-            "users/bob.json",
-            user(json!([{"Key": "team", "Value": "blue"}])),
-        ),
-        ("users/cem.json", user(json!([]))),
+    let read = |effect: &str, condition: Value| json!({"Effect": effect, "Action": "docs:Read", "Resource": "*", "Condition": condition});
+    let listed = |statements: Value| {
+        let policy = json!({"PolicyName": "Reading", "Path": "/", "DefaultVersionId": "v1",
+            "PolicyVersionList": [{"VersionId": "v1", "IsDefaultVersion": true, "Document": document(statements)}]});
+        let user = |tags: Value| json!({"Tags": tags, "AttachedManagedPolicies": [{"PolicyName": "Reading", "PolicyArn": arn}]});
+        let of = |team: &str| user(json!([{"Key": "team", "Value": team}]));
+        let root = store(&[
+            ("managed-policies/Reading.json", policy),
+            ("users/ann.json", user(json!([]))),
+            ("users/bob.json", of("red")),
+            ("users/cem.json", of("blue")),
+            ("users/dot.json", user(json!([]))),
+        ]);
+        let found = access(&root, "docs:Read", PAGE).into_iter();
+        found.map(|(name, _)| name).collect::<Vec<_>>()
+    };
+    let tag = "aws:PrincipalTag/team";
+    let without_tag = json!([read("Allow", is_there(tag, "true"))]);
+    assert_eq!(listed(without_tag), ["ann", "dot"]);
+    let blue_without_session = json!([
+        read("Allow", json!({"StringEquals": {tag: "blue"}})),
+        read("Deny", is_there("aws:TokenIssueTime", "false")),
     ]);
-    let expected = ["ann", "cem"].map(|name| (name.to_owned(), false));
-    assert_eq!(access(&root, "docs:Read", PAGE), expected);
+    assert_eq!(listed(blue_without_session), ["cem"]);
 }

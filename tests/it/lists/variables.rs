@@ -236,6 +236,25 @@ fn keys_that_others_make_are_open_beside_an_empty_list() {
     }
 }
 
+/// Section 4.9: any chain beside it would have to begin with it.
+#[test]
+fn the_end_of_a_chain_of_services_is_decided_once_it_is_given() {
+    let by = |service: &str| json!({"StringEquals": {"aws:CalledViaFirst": service}});
+    let read = json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*", "Condition": by("athena.amazonaws.com")}]);
+    let root = store(&[("users/ann.json", entity(read, json!({})))]);
+    let page = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
+    let listed = |service: &str| {
+        let given = format!("aws:CalledViaFirst={service}");
+        let arguments = [&["principals", "--context", &given], &page[..]].concat();
+        json_of(&root, &arguments)["principals"].clone()
+    };
+    assert_eq!(
+        listed("athena.amazonaws.com")[0]["access"],
+        "ACCESS_ALLOWED"
+    );
+    assert_eq!(listed("lambda.amazonaws.com"), json!([]));
+}
+
 /// A tag of another service is no tag of this resource, and nobody gives it but the caller.
 #[test]
 fn an_empty_tag_of_another_service_stays_empty() {
