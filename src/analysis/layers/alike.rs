@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::{Allowed, Layers};
 use crate::analysis::area::{Area, Open};
+use crate::analysis::witness::has_tag;
 use crate::context::{ContextKey, KeyKind};
 use crate::engine::facts::Facts;
 use crate::engine::known::Scope;
@@ -20,7 +21,7 @@ pub struct Likeness(Box<[usize]>);
 impl Likeness {
     /// Returns what the access of the caller of `facts` hangs on, or `None` if that is the caller itself. The scope is one
     /// resource, and `layers` are of these facts.
-    pub fn of(layers: &Layers, facts: &Facts<'_>, scope: Scope<'_>) -> Option<Self> {
+    pub fn of<'f>(layers: &'f Layers, facts: &'f Facts<'_>, scope: Scope<'f>) -> Option<Self> {
         let Layers {
             levels,
             resource,
@@ -43,6 +44,8 @@ impl Likeness {
             facts,
             scope,
             is_own: false,
+            tags: Vec::new(),
+            asks_for_session: false,
         };
         let is_role = facts.caller.is_role(); // some keys are open for a role and known of a user
         words.extend(
@@ -69,6 +72,7 @@ impl Likeness {
         for area in denied {
             words.add(area);
         }
+        words.add_values_of_tags();
         (!words.is_own).then(|| Self(words.words.into()))
     }
 }
@@ -80,15 +84,19 @@ struct Words<'f, 'a> {
     scope: Scope<'f>,
     /// Whether anything that is open reads what is known of the caller.
     is_own: bool,
+    /// The tags of the caller that conditions read.
+    tags: Vec<&'f ContextKey>,
+    /// Whether a condition may say that there is a session, or that there is none.
+    asks_for_session: bool,
 }
 
-impl Words<'_, '_> {
+impl<'f> Words<'f, '_> {
     fn extend(&mut self, words: impl IntoIterator<Item = usize>) {
         self.words.extend(words);
     }
 
     /// Adds what a layer allows; `None` stands for one that is not in play.
-    fn add_layer(&mut self, layer: Option<&Allowed>) {
+    fn add_layer(&mut self, layer: Option<&'f Allowed>) {
         match layer {
             None => self.extend([0]),
             Some(Allowed::Everything) => self.extend([1]),
@@ -99,20 +107,35 @@ impl Words<'_, '_> {
         }
     }
 
-    /// Adds a tag of the caller. A session may replace it, and cannot remove it. A user without a session has the value of
-    /// the store.
-    fn add_tag(&mut self, key: &ContextKey) {
+    /// Adds whether the caller has a tag in the store. A session may replace it, and cannot remove it.
+    fn add_tag(&mut self, key: &'f ContextKey) {
+        self.extend([usize::from(has_tag(key, self.facts))]);
+        self.tags.push(key);
+    }
+
+    /// Adds the values of these tags. A user without a session has them, so they matter once a condition says whether there is
+    /// one.
+    fn add_values_of_tags(&mut self) {
+        if self.facts.caller.is_role() || !self.asks_for_session {
+            return;
+        }
         let tags = self.facts.caller.entity.map(|entity| &entity.tags);
-        let tag = tags.and_then(|tags| tags.get(key.tag()));
-        self.extend([tag.map_or(0, |tag| 1 + tag.len())]);
-        if !self.facts.caller.is_role() {
-            let bytes = tag.unwrap_or_default().bytes();
-            self.extend(bytes.map(usize::from));
+        for key in std::mem::take(&mut self.tags) {
+            let tag = tags
+                .and_then(|tags| tags.get(key.tag()))
+                .unwrap_or_default();
+            let chunks = tag.as_bytes().chunks(size_of::<usize>());
+            self.facts.work.spend(1 + chunks.len()); // E-1: if it is too much there will be no answer
+            self.extend([tag.len()]);
+            self.extend(chunks.map(|chunk| {
+                let append = |word: usize, byte: &u8| word << 8 | usize::from(*byte);
+                chunk.iter().fold(0, append)
+            }));
         }
     }
 
     /// Adds the area of one statement: which one it is, and what of it is open.
-    fn add(&mut self, area: &Area) {
+    fn add(&mut self, area: &'f Area) {
         let Area {
             actions: _, // there is one action, of which the statement speaks
             not_actions: _,
@@ -138,8 +161,12 @@ impl Words<'_, '_> {
             let is_open = !self.facts.is_known(&condition.key, self.scope);
             let is_tried = is_open && condition.key.kind() != KeyKind::Userid;
             self.is_own |= !(is_tried || is_of_question(&condition.key));
-            if condition.key.kind() == KeyKind::PrincipalTag {
-                self.add_tag(&condition.key);
+            match condition.key.kind() {
+                KeyKind::PrincipalTag => self.add_tag(&condition.key),
+                KeyKind::TokenIssueTime | KeyKind::MultiFactorAuthPresent => {
+                    self.asks_for_session = true;
+                }
+                _ => {}
             }
             let is_own = |variable: &Variable| !is_of_question(&variable.key);
             self.is_own |= condition.operand.any_variable(is_own);

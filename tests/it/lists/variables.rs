@@ -2,7 +2,8 @@
 
 use std::iter;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use super::{ANN, document, entity, json_of, role, store, trusting};
 use crate::support::{iamd, write};
@@ -158,6 +159,18 @@ fn the_value_of_a_hidden_variable_does_not_show() {
     );
 }
 
+const PAGE: [&str; 4] = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
+
+/// Returns who may read the page, given these entries of the context.
+fn readers(root: &TempDir, context: &[&str]) -> Value {
+    let context = context.iter().flat_map(|entry| ["--context", entry]);
+    let arguments: Vec<&str> = iter::once("principals")
+        .chain(PAGE)
+        .chain(context)
+        .collect();
+    json_of(root, &arguments)["principals"].clone()
+}
+
 /// C-7, section 4.9: an empty list says nothing of a tag, which may still be given by its other name.
 #[test]
 fn a_tag_given_as_an_empty_list_may_still_be_given_by_its_other_name() {
@@ -165,23 +178,15 @@ fn a_tag_given_as_an_empty_list_may_still_be_given_by_its_other_name() {
     let read =
         json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*", "Condition": blue}]);
     let root = store(&[("users/ann.json", entity(read, json!({})))]);
-    let page = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
     let with = |command: &str, context: &[&str]| {
         let mut command = iamd([command]);
-        command.arg("--store").arg(root.path()).args(page);
+        command.arg("--store").arg(root.path()).args(PAGE);
         command.args(context.iter().flat_map(|entry| ["--context", entry]));
         command
     };
     let names = ["docs:ResourceTag/team", "aws:ResourceTag/team"];
     let question = ["--principal", ANN, "--output", "json"];
-    let listed = |context: &[&str]| {
-        let context = context.iter().flat_map(|entry| ["--context", entry]);
-        let arguments: Vec<&str> = iter::once("principals")
-            .chain(page)
-            .chain(context)
-            .collect();
-        json_of(&root, &arguments)["principals"].clone()
-    };
+    let listed = |context: &[&str]| readers(&root, context);
     for [one, other] in [names, [names[1], names[0]]] {
         let (empty, given) = (format!("{one}:=[]"), format!("{other}=blue"));
         let allowed = with("authorize", &[&empty, &given])
@@ -199,7 +204,6 @@ fn a_tag_given_as_an_empty_list_may_still_be_given_by_its_other_name() {
 /// C-7, section 4.9: beside an empty list of services or tag keys, what they are derived from may still be given.
 #[test]
 fn keys_that_others_make_are_open_beside_an_empty_list() {
-    let page = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
     for (empty, more, condition) in [
         (
             "aws:TagKeys:=[]",
@@ -226,13 +230,12 @@ fn keys_that_others_make_are_open_beside_an_empty_list() {
         let allowed = authorize
             .arg("--store")
             .arg(root.path())
-            .args(page)
+            .args(PAGE)
             .output()
             .unwrap();
         assert!(allowed.status.success(), "{allowed:?}");
-        let arguments = [&["principals", "--context", empty], &page[..]].concat();
-        let listed = json_of(&root, &arguments);
-        assert_eq!(listed["principals"][0]["principal"], ANN, "{empty}");
+        let listed = readers(&root, &[empty]);
+        assert_eq!(listed[0]["principal"], ANN, "{empty}");
     }
 }
 
@@ -242,12 +245,7 @@ fn the_end_of_a_chain_of_services_is_decided_once_it_is_given() {
     let by = |service: &str| json!({"StringEquals": {"aws:CalledViaFirst": service}});
     let read = json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*", "Condition": by("athena.amazonaws.com")}]);
     let root = store(&[("users/ann.json", entity(read, json!({})))]);
-    let page = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
-    let listed = |service: &str| {
-        let given = format!("aws:CalledViaFirst={service}");
-        let arguments = [&["principals", "--context", &given], &page[..]].concat();
-        json_of(&root, &arguments)["principals"].clone()
-    };
+    let listed = |service: &str| readers(&root, &[&format!("aws:CalledViaFirst={service}")]);
     assert_eq!(
         listed("athena.amazonaws.com")[0]["access"],
         "ACCESS_ALLOWED"
@@ -262,13 +260,7 @@ fn an_empty_tag_of_another_service_stays_empty() {
     let read =
         json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*", "Condition": blue}]);
     let root = store(&[("users/ann.json", entity(read, json!({})))]);
-    let page = ["--action", "docs:Read", "--resource", "arn:app:docs:::1"];
-    let listed = |context: &[&str]| {
-        json_of(&root, &[&["principals"], &page[..], context].concat())["principals"].clone()
-    };
+    let listed = |context: &[&str]| readers(&root, context);
     assert_eq!(listed(&[])[0]["principal"], ANN);
-    assert_eq!(
-        listed(&["--context", "mail:ResourceTag/team:=[]"]),
-        json!([])
-    );
+    assert_eq!(listed(&["mail:ResourceTag/team:=[]"]), json!([]));
 }
