@@ -35,6 +35,7 @@ mod answers;
 mod asked;
 mod lists;
 mod restrictions;
+mod sessions;
 mod shadowed;
 mod shares;
 mod spelling;

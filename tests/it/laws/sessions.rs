@@ -1,0 +1,373 @@
+//! Somebody is listed if and only if one of the sessions that they can have is allowed.
+//!
+//! The stores are so small that all their sessions can be tried: their conditions speak of three keys and a few values. A
+//! value that no policy names stands for all others.
+
+use iamd::analysis::principals::principals;
+use iamd::engine::work::Work;
+use jiff::Timestamp;
+use serde_json::{Value as Json, json};
+
+use super::asked::asked_of;
+use super::{Files, Run, ask, load_world};
+use crate::oracle::question::{Given, Question, SessionFacts};
+use crate::worlds::{A, Random};
+
+/// 2024-06-01T00:00:00Z.
+const TURN: i64 = 1_717_200_000;
+/// When the lists are made.
+const NOW: i64 = TURN + 1_000;
+const TAG: &str = "aws:PrincipalTag/team";
+const ISSUED: &str = "aws:TokenIssueTime";
+const MFA: &str = "aws:MultiFactorAuthPresent";
+const AGE: &str = "aws:MultiFactorAuthAge";
+const IDENTITY: &str = "aws:SourceIdentity";
+const REQUEST_TAG: &str = "aws:RequestTag/team";
+const TAG_KEYS: &str = "aws:TagKeys";
+const APP: &str = "app:k";
+const KEYS: [&str; 8] = [TAG, ISSUED, MFA, AGE, IDENTITY, REQUEST_TAG, TAG_KEYS, APP];
+
+/// Which users and roles there are, and their tags.
+const ENTITIES: [(&str, Option<&str>); 6] = [
+    ("users/ann", None),
+    ("users/bob", Some("blue")),
+    ("users/cat", Some("red")),
+    ("users/dan", Some("")),
+    ("roles/app", None),
+    ("roles/job", Some("blue")),
+];
+
+/// Returns a condition on one of `keys`, as a block.
+///
+/// The simple ones have few values that make a difference, so that a list can try them all.
+fn condition(random: &mut Random, keys: &[&str], is_simple: bool) -> Json {
+    let key = *random.pick(keys);
+    let must_be_null = is_simple && matches!(key, AGE | ISSUED | TAG_KEYS);
+    if must_be_null || random.chance(20) {
+        return json!({"Null": {key: *random.pick(&["true", "false"])}});
+    }
+    let texts = [
+        "StringEquals",
+        "StringNotEquals",
+        "StringEqualsIfExists",
+        "StringEqualsIgnoreCase",
+        "StringLike",
+        "StringNotLikeIfExists",
+    ];
+    let texts = if is_simple { &texts[..3] } else { &texts };
+    let of_lists = ["ForAnyValue:StringEquals", "ForAllValues:StringEquals"];
+    let (operators, values): (&[&str], &[&str]) = match key {
+        MFA => (&["Bool", "BoolIfExists"], &["true", "false"]),
+        AGE => (
+            &[
+                "NumericLessThan",
+                "NumericGreaterThanEquals",
+                "NumericGreaterThanIfExists",
+            ],
+            &["60"],
+        ),
+        ISSUED => (
+            &[
+                "DateLessThan",
+                "DateGreaterThanEquals",
+                "DateLessThanIfExists",
+            ],
+            &["2024-06-01T00:00:00Z"],
+        ),
+        IDENTITY => (texts, &["ann", "bob", "a*"]),
+        TAG_KEYS => (&of_lists, &["team", "Team", "tier"]),
+        APP if !is_simple && random.chance(40) => (&of_lists, &["blue", "red"]),
+        APP if !is_simple && random.chance(20) => (texts, &["${aws:PrincipalTag/team}"]),
+        _ => (texts, &["blue", "red", "", "b*", "other"]),
+    };
+    let first = *random.pick(values);
+    let mut values = vec![first, *random.pick(values)];
+    values.dedup();
+    if key == MFA {
+        values.truncate(1);
+    }
+    json!({*random.pick(operators): {key: values}})
+}
+
+fn statement(random: &mut Random, keys: &[&str], is_simple: bool, effect: &str) -> Json {
+    let mut statement = json!({"Effect": effect, "Action": "docs:Read", "Resource": "*"});
+    let n_conditions = random.below(3).max(usize::from(effect == "Deny"));
+    for _ in 0..n_conditions {
+        let more = condition(random, keys, is_simple);
+        let block = &mut statement["Condition"];
+        if block.is_null() {
+            *block = json!({});
+        }
+        for (operator, entry) in more.as_object().unwrap() {
+            if block.get(operator).is_none() {
+                block[operator] = entry.clone();
+            }
+        }
+    }
+    statement
+}
+
+fn store(random: &mut Random, keys: &[&str], is_simple: bool) -> Files {
+    let mut statements = vec![statement(random, keys, is_simple, "Allow")];
+    for _ in 0..1 + random.below(3) {
+        let effect = *random.pick(&["Allow", "Deny", "Deny"]);
+        statements.push(statement(random, keys, is_simple, effect));
+    }
+    let trust = json!([{"Effect": "Allow", "Principal": {"AWS": A}, "Action": "sts:AssumeRole"}]);
+    let document = |statements: Json| json!({"Version": "2012-10-17", "Statement": statements});
+    let mut files = Files::new();
+    files.insert("account.json".into(), json!({"AccountId": A}));
+    for (path, tag) in ENTITIES {
+        let mut own = statements.clone();
+        if random.chance(20) {
+            own.truncate(2);
+        }
+        let policies = json!([{"PolicyName": "p", "PolicyDocument": document(own.into())}]);
+        let mut entity = match path.starts_with("users/") {
+            true => json!({"UserPolicyList": policies}),
+            false => {
+                json!({"RolePolicyList": policies, "AssumeRolePolicyDocument": document(trust.clone())})
+            }
+        };
+        if let Some(tag) = tag {
+            entity["Tags"] = json!([{"Key": "team", "Value": tag}]);
+        }
+        files.insert(format!("{path}.json"), entity);
+    }
+    files
+}
+
+fn text(text: &str) -> Given {
+    Given::Text(text.into())
+}
+
+fn list(texts: &[&str]) -> Given {
+    Given::List(texts.iter().map(|one| text(one)).collect())
+}
+
+/// Returns the contexts that agree with `given` and differ in these keys.
+fn contexts(keys: &[&str], given: &[(String, Given)]) -> Vec<Vec<(String, Given)>> {
+    let mut contexts = vec![given.to_vec()];
+    let is_given = |key: &str| given.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
+    for key in [REQUEST_TAG, TAG_KEYS, APP] {
+        if is_given(key) || !keys.contains(&key) && (key == APP || !keys.contains(&TAG_KEYS)) {
+            continue;
+        }
+        let choices: Vec<(&str, Given)> = match key {
+            REQUEST_TAG => ["blue", "red", "", "bx", "b*", "other", "none"]
+                .iter()
+                .map(|value| (key, text(value)))
+                .chain([("aws:RequestTag/Team", text("blue")), (key, list(&[]))])
+                .chain([("aws:RequestTag/tier", text("blue"))])
+                .collect(),
+            TAG_KEYS => [
+                &[][..],
+                &["team"],
+                &["Team"],
+                &["tier"],
+                &["other"],
+                &["team", "tier"],
+                &["team", "other"],
+                &["Team", "tier"],
+            ]
+            .iter()
+            .map(|one| (key, list(one)))
+            .collect(),
+            _ => ["blue", "red", "", "bx", "b*", "other", "none"]
+                .iter()
+                .map(|value| (key, text(value)))
+                .chain(
+                    [list(&[]), list(&["blue", "red"]), list(&["blue", "other"])]
+                        .map(|one| (key, one)),
+                )
+                .collect(),
+        };
+        let more: Vec<_> = contexts
+            .iter()
+            .flat_map(|context| {
+                choices.iter().map(|(key, value)| {
+                    let mut context = context.clone();
+                    context.push(((*key).to_owned(), value.clone()));
+                    context
+                })
+            })
+            .collect();
+        contexts.extend(more);
+    }
+    contexts
+}
+
+/// Returns what a session can bring along as far as these keys tell.
+fn sessions(keys: &[&str]) -> Vec<SessionFacts> {
+    let has = |wanted: &[&str]| keys.iter().any(|key| wanted.contains(key));
+    let tags: &[Option<&str>] = match has(&[TAG]) {
+        true => &[
+            None,
+            Some("blue"),
+            Some("red"),
+            Some(""),
+            Some("bx"),
+            Some("b*"),
+            Some("other"),
+            Some("none"),
+        ],
+        false => &[None],
+    };
+    let issued: &[Option<i64>] = match has(&[ISSUED]) {
+        true => &[None, Some(TURN - 1), Some(TURN), Some(TURN + 1)],
+        false => &[Some(TURN)],
+    };
+    let mfa: &[Option<i64>] = match has(&[MFA, AGE]) {
+        true => &[None, Some(NOW - 59), Some(NOW - 60), Some(NOW - 61)],
+        false => &[None],
+    };
+    let identities: &[&str] = match has(&[IDENTITY]) {
+        true => &["", "ann", "bob", "ax", "other", "none"],
+        false => &[""],
+    };
+    // T-45: nothing is known of a second factor of those who came from a provider.
+    let providers: &[&str] = match has(&[MFA, AGE]) {
+        true => &["", "accounts.google.com"],
+        false => &[""],
+    };
+    let plain = SessionFacts {
+        expires_at: Some(NOW + 1_000),
+        ..SessionFacts::default()
+    };
+    let mut sessions = vec![plain];
+    vary(&mut sessions, tags, |facts, tag| {
+        let tag = tag.iter();
+        facts.tags = tag.map(|tag| ("team".into(), (*tag).into())).collect();
+    });
+    vary(&mut sessions, issued, |facts, at| facts.issued_at = *at);
+    vary(&mut sessions, mfa, |facts, at| facts.mfa_at = *at);
+    vary(&mut sessions, identities, |facts, identity| {
+        facts.source_identity = (*identity).into();
+    });
+    vary(&mut sessions, providers, |facts, provider| {
+        facts.federated_provider = (*provider).into();
+    });
+    sessions
+}
+
+/// Makes of each session one for each choice.
+fn vary<T>(sessions: &mut Vec<SessionFacts>, choices: &[T], set: impl Fn(&mut SessionFacts, &T)) {
+    let with = |facts: &SessionFacts, choice: &T| {
+        let mut facts = facts.clone();
+        set(&mut facts, choice);
+        facts
+    };
+    *sessions = sessions
+        .iter()
+        .flat_map(|facts| choices.iter().map(move |choice| with(facts, choice)))
+        .collect();
+}
+
+/// Returns what the request of a list may say about the context.
+fn given(random: &mut Random, keys: &[&str]) -> Vec<(String, Given)> {
+    let mut given = Vec::new();
+    let is_asked = |key: &str| keys.contains(&key);
+    if is_asked(APP) && random.chance(40) {
+        let values = [
+            text("blue"),
+            text("other"),
+            list(&[]),
+            list(&["blue", "red"]),
+        ];
+        given.push((APP.to_owned(), random.pick(&values).clone()));
+    }
+    if is_asked(REQUEST_TAG) && random.chance(30) {
+        let values = [text("blue"), text(""), list(&[])];
+        given.push((REQUEST_TAG.to_owned(), random.pick(&values).clone()));
+    }
+    if is_asked(TAG_KEYS) && given.is_empty() && random.chance(30) {
+        given.push((TAG_KEYS.to_owned(), list(&[])));
+    }
+    given
+}
+
+#[test]
+fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
+    let run = Run::of_environment();
+    let (mut n_listed, mut n_plain, mut n_unlisted) = (0, 0, 0);
+    let mut differences = Vec::new();
+    for index in 0..(run.n_cases / 1_000).max(20) {
+        let seed = run.seed.wrapping_mul(3_000_000_019).wrapping_add(index);
+        let mut random = Random::new(seed);
+        let mut keys = KEYS.to_vec();
+        random.shuffle(&mut keys);
+        keys.truncate(1 + random.below(3));
+        let is_simple = random.chance(60);
+        if is_simple && keys.contains(&REQUEST_TAG) {
+            // A list does not know that the tags of a request and their keys go together.
+            keys.retain(|key| *key != TAG_KEYS);
+        }
+        let files = store(&mut random, &keys, is_simple);
+        let snapshot = load_world(&files);
+        let mut question = Question {
+            action: "docs:Read".into(),
+            resource: "arn:app:docs:::page/1".into(),
+            context: given(&mut random, &keys),
+            at: NOW,
+            ..Question::default()
+        };
+        let at = Timestamp::from_second(NOW).unwrap();
+        let request = question.clone();
+        let asked = asked_of(&request);
+        let page = principals(&snapshot, &asked, "", 10_000, at, &Work::ample()).unwrap();
+        let contexts = contexts(&keys, &question.context);
+        let sessions = sessions(&keys);
+        for (path, _) in ENTITIES {
+            let (kind, name) = path.split_once("s/").unwrap();
+            let own = format!("arn:aws:iam::{A}:{kind}/{name}");
+            let listed = page.principals.iter().find(|one| one.principal == own);
+            question.principal = match kind {
+                "user" => own.clone(),
+                _ => format!("arn:aws:sts::{A}:assumed-role/{name}/one"),
+            };
+            let (mut allowed, mut denied) = (None, None);
+            let without = (kind == "user").then_some(None);
+            let all = without.into_iter().chain(sessions.iter().map(Some));
+            for session in all {
+                question.session = session.cloned();
+                for context in &contexts {
+                    question.context.clone_from(context);
+                    let Ok(decision) = ask(&snapshot, &question) else {
+                        continue;
+                    };
+                    let first = match decision.is_allowed() {
+                        true => &mut allowed,
+                        false => &mut denied,
+                    };
+                    if first.is_none() {
+                        *first = Some(question.clone());
+                    }
+                }
+            }
+            let wrong = match (listed, &allowed, &denied) {
+                (None, Some(_), _) => Some("is left out"),
+                (Some(_), None, _) if is_simple => Some("is listed, though never allowed"),
+                (Some(one), _, Some(_)) if !one.is_conditional => Some("is not always allowed"),
+                _ => None,
+            };
+            let listed = listed.map(|one| one.is_conditional);
+            n_listed += u32::from(listed.is_some());
+            n_unlisted += u32::from(listed.is_none());
+            n_plain += u32::from(listed == Some(false));
+            if let Some(wrong) = wrong {
+                let policy = &files[&format!("{path}.json")];
+                let given = &asked.context;
+                differences.push(format!(
+                    "seed {seed}: {own} {wrong}: {policy} given {given:?}: {allowed:?} {denied:?}"
+                ));
+            }
+        }
+    }
+    let n = differences.len();
+    differences.truncate(2);
+    assert!(n == 0, "{n} differences:\n{}", differences.join("\n"));
+    assert!(
+        n_listed > 20 && n_unlisted > 10 && n_plain > 2,
+        "{n_listed} {n_unlisted} {n_plain}"
+    );
+}
