@@ -35,16 +35,23 @@ class Release(unittest.TestCase):
     def setUpClass(cls):
         epoch = subprocess.run(["git", "log", "-1", "--format=%ct"], cwd=ROOT, capture_output=True, text=True, check=True)
         beside = pathlib.Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="iamd-release-")))
-        # The second folder has another name and length, another cache of packages and other settings of the shell.
+        # The second folder has another name and length, another cache of packages, other settings of the shell, and its tools
+        # are somewhere else.
         other = beside / "another folder/with a longer name"
         copy_of_sources(other)
         home = pathlib.Path(os.environ.get("CARGO_HOME", pathlib.Path.home() / ".cargo")).resolve()
         other_home = beside / "cargo"
         other_home.mkdir()
         shutil.copytree(home / "registry", other_home / "registry", ignore=shutil.ignore_patterns("src"))
+        other_tools = pathlib.Path(shutil.copytree(ROOT / "target/tools/release/bin", beside / "other tools"))
         environments = {
             ROOT: {"CARGO_HOME": str(home)},
-            other: {"CARGO_HOME": str(other_home), "TZ": "Asia/Tokyo", "LC_ALL": "C.UTF-8"},
+            other: {
+                "CARGO_HOME": str(other_home),
+                "PATH": f"{other_tools}:{os.environ['PATH']}",
+                "TZ": "Asia/Tokyo",
+                "LC_ALL": "C.UTF-8",
+            },
         }
         cls.made = []
         for folder, environment in environments.items():
