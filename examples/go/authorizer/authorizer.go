@@ -104,19 +104,25 @@ func (c *Client) IsAllowed(ctx context.Context, question Question) bool {
 
 // WaitReady waits for an iamd that answers questions until ctx is done, and returns whether there is one.
 func (c *Client) WaitReady(ctx context.Context) bool {
-	watch, err := c.health.Watch(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
-	if err != nil {
-		return false
-	}
-	for {
-		answer, err := watch.Recv()
-		if err != nil {
-			return false
+	// The stream ends with this function.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for ctx.Err() == nil {
+		watch, err := c.health.Watch(ctx, &healthpb.HealthCheckRequest{}, grpc.WaitForReady(true))
+		for err == nil {
+			var answer *healthpb.HealthCheckResponse
+			answer, err = watch.Recv()
+			if answer.GetStatus() == healthpb.HealthCheckResponse_SERVING {
+				return true
+			}
 		}
-		if answer.GetStatus() == healthpb.HealthCheckResponse_SERVING {
-			return true
+		// An iamd that was restarted broke the stream: ask the next one.
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
+	return false
 }
 
 // Close closes the connection.
@@ -173,8 +179,11 @@ func toSession(session *Session) (*iamdpb.SessionContext, error) {
 }
 
 func toValue(value any) (*structpb.Value, error) {
-	if reflect.ValueOf(value).Kind() != reflect.Slice {
+	if _, ok := value.([]byte); ok || reflect.ValueOf(value).Kind() != reflect.Slice {
 		return toScalar(value)
+	}
+	if text, ok := value.(fmt.Stringer); ok {
+		return nil, fmt.Errorf("%T cannot be a context value: send %q as text", value, text)
 	}
 	items := reflect.ValueOf(value)
 	list := &structpb.ListValue{}

@@ -3,6 +3,7 @@ package authorizer
 import (
 	"context"
 	"math"
+	"net"
 	"testing"
 	"time"
 
@@ -44,7 +45,7 @@ func TestValuesThatMeanNothingAreRefused(t *testing.T) {
 	var none *string
 	for _, value := range []any{
 		nil, none, map[string]any{}, struct{}{}, [][]string{{"a"}}, []any{nil}, math.NaN(), math.Inf(1),
-		int64(1) << 53, uint64(math.MaxUint64), time.Time{},
+		int64(1) << 53, uint64(math.MaxUint64), time.Time{}, []byte("ab"), net.IPv4(10, 0, 0, 1), [][]byte{[]byte("ab")},
 	} {
 		if got, err := toValue(value); err == nil {
 			t.Errorf("%v became %v", value, got)
