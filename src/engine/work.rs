@@ -14,6 +14,10 @@ use crate::context::ContextKey;
 use crate::language::pattern::{Substitute, Variables};
 use crate::limits::{BUDGET, INTERACTIVE_BUDGETS};
 
+/// How many units an interactive answer spends between two looks whether it is still wanted. While it looks, it may let other
+/// threads run, which wait for that no longer than some 100 µs.
+const BETWEEN_CHECKS: u32 = BUDGET / 40;
+
 /// A function that returns whether the caller still waits for the answer.
 pub type IsWanted = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -92,8 +96,8 @@ impl Work {
             self.rest.set(0);
             return false;
         }
-        let left = total.min(u64::from(BUDGET / 10));
-        // INVARIANT: a tenth of the budget is a `u32`.
+        let left = total.min(u64::from(BETWEEN_CHECKS));
+        // INVARIANT: it is not more than `BETWEEN_CHECKS`.
         self.left.set(u32::try_from(left).unwrap_or(u32::MAX));
         self.rest.set(total - left);
         true

@@ -167,8 +167,12 @@ impl Grpc {
         let is_awaited = Arc::downgrade(&awaited);
         let answering = interactive::run(move || {
             let _places = places;
-            let is_wanted: IsWanted = Arc::new(move || is_awaited.strong_count() > 0);
+            let is_wanted: IsWanted = Arc::new(move || {
+                interactive::let_others_run();
+                is_awaited.strong_count() > 0
+            });
             let answered = answer(&authorizer, request.get_ref(), &is_wanted);
+            interactive::let_others_run();
             answered.map(|message| Encoded::of(&message))
         });
         let answered = answering.await.ok_or_else(convert::internal)?;

@@ -38,6 +38,14 @@ fn give_way() {
     }
 }
 
+/// Lets another thread have this processor, if one waits for it. Call it every now and then.
+///
+/// PERF: the system may leave the processor to a thread of low priority until its next tick, some milliseconds, although one that
+/// answers `Authorize` has work by now.
+pub(super) fn let_others_run() {
+    std::thread::yield_now();
+}
+
 #[cfg(test)]
 mod tests {
     #![expect(
