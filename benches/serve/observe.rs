@@ -82,7 +82,7 @@ pub fn observe(
         }
     }
     let (n_rounds, time) = options.pick(
-        (11, Duration::from_secs(1)),
+        (31, Duration::from_secs(1)),
         (1, Duration::from_millis(100)),
     );
     for _ in 0..n_rounds {
