@@ -289,6 +289,8 @@ fn config_map<'s>(
             annotations: BTreeMap::from([
                 ("iamd/content-sha256", hash(texts)),
                 ("iamd/revision", revision.to_owned()),
+                // Helm would delete it while pods of the version before still need it.
+                ("helm.sh/resource-policy", "keep".to_owned()),
             ]),
         },
         immutable: is_immutable.then_some(true),

@@ -88,7 +88,10 @@ fn revisions_of_mounts(root: &Path) -> [String; 2] {
         assert_eq!(finished.status, Some(0), "{finished:?}");
         let revision = finished.stdout.trim_end().to_owned();
         for map in &config_maps {
-            assert_eq!(map["metadata"]["annotations"]["iamd/revision"], *revision);
+            let annotations = &map["metadata"]["annotations"];
+            assert_eq!(annotations["iamd/revision"], *revision);
+            // Older pods need the older one, so an upgrade with Helm must not delete it.
+            assert_eq!(annotations["helm.sh/resource-policy"], "keep");
         }
         revision
     })

@@ -81,7 +81,7 @@ async fn simulations_that_wait_keep_no_question_from_being_read() {
     let simulations: Vec<_> = (0..8)
         .map(|_| {
             let mut client = client.clone();
-            let question = simulate_request(vec![long.clone(); 3]);
+            let question = simulate_request(vec![long.clone()]);
             tokio::spawn(async move { client.simulate(question).await })
         })
         .collect();
