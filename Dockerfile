@@ -11,7 +11,7 @@ ENV PATH="/tools/bin:${PATH}"
 WORKDIR /build
 # The dependencies have a layer of their own, which changes with these files alone.
 COPY Cargo.toml Cargo.lock ./
-COPY deploy/build deploy/build
+COPY deploy/build deploy/cargo deploy/
 COPY proto proto
 RUN mkdir src \
     && echo 'fn main() {}' >src/main.rs \

@@ -4,6 +4,7 @@
 //! sink fails, the thread keeps what it has taken and tries again, while the queue fills up; what does not fit is lost.
 //! Numbers are given in the order of the lines, so a reader sees each loss as a gap.
 
+use std::io::ErrorKind;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -117,6 +118,7 @@ impl Queue {
         } = &*self.shared;
         let mut pending = self.shared.lock();
         let n_before = pending.bytes.len();
+        let has_lost = pending.lost.is_some();
         let sequence = pending.last_sequence + 1;
         pending.last_sequence = sequence;
         let n_bytes = pending.bytes.len() + body.len() + HEAD_BYTES;
@@ -129,8 +131,8 @@ impl Queue {
             pending.n_records += 1;
             counters.queued.fetch_add(1, Ordering::Relaxed);
         }
-        let reaches = |n_bytes: usize| n_before < n_bytes && n_bytes <= pending.bytes.len();
-        let wakes = reaches(1) || reaches(self.shared.enough_bytes());
+        let is_first_loss = !has_lost && pending.lost.is_some();
+        let wakes = is_first_loss || reaches_any(&self.shared.due(), n_before, pending.bytes.len());
         drop(pending);
         if wakes {
             // The thread takes the lock at once, so it must be free.
@@ -174,7 +176,10 @@ impl Shared {
     /// Waits until there are so many bytes of lines, something is asked for or the time is over.
     fn wait(&self, n_bytes: usize, time: Duration) -> MutexGuard<'_, Pending> {
         let is_idle = |pending: &mut Pending| {
-            pending.bytes.len() < n_bytes && !pending.must_look && pending.end_by.is_none()
+            // What does not fit is lost until these lines are taken.
+            let is_full = pending.lost.is_some() && !pending.bytes.is_empty();
+            let is_due = pending.bytes.len() >= n_bytes || is_full;
+            !is_due && !pending.must_look && pending.end_by.is_none()
         };
         let waited = self.wake.wait_timeout_while(self.lock(), time, is_idle);
         waited.unwrap_or_else(PoisonError::into_inner).0
@@ -183,6 +188,16 @@ impl Shared {
     fn enough_bytes(&self) -> usize {
         (self.max_bytes / FULL_ENOUGH).max(1)
     }
+
+    /// Returns the numbers of bytes for which the thread waits.
+    fn due(&self) -> [usize; 2] {
+        [1, self.enough_bytes()]
+    }
+}
+
+/// Returns whether the bytes have just become so many that there are as many as one of `due`.
+fn reaches_any(due: &[usize], n_before: usize, n_after: usize) -> bool {
+    due.iter().any(|due| (n_before + 1..=n_after).contains(due))
 }
 
 impl Pending {
@@ -244,7 +259,14 @@ impl Writer {
     /// Takes the lines there are and writes them. Returns the time by which the thread must end, if it must.
     fn turn(&mut self) -> Option<Instant> {
         let has_rest = !self.batch.is_empty();
-        let mut pending = self.shared.wait(1, if has_rest { RETRY } else { TICK });
+        let mut pending = self.shared.wait(
+            1,
+            match (has_rest, self.is_failing) {
+                (false, _) => TICK,
+                (true, true) => RETRY,
+                (true, false) => Duration::ZERO,
+            },
+        );
         if !has_rest && !pending.bytes.is_empty() {
             drop(pending);
             // While lines come all the time, one write takes many of them, and nobody has to wake this thread.
@@ -269,7 +291,7 @@ impl Writer {
         if end_by.is_some() {
             return end_by;
         }
-        if has_rest && !self.write() {
+        if has_rest && !self.write() && self.is_failing {
             // `wait` returns at once while there are lines, so the pause is here.
             std::thread::sleep(RETRY);
         } else if !has_rest {
@@ -311,6 +333,8 @@ impl Writer {
                 }
                 true
             }
+            // The reader of a pipe is slow, and reads.
+            Some(error) if n_bytes > 0 && error.kind() == ErrorKind::TimedOut => false,
             Some(error) => {
                 if !std::mem::replace(&mut self.is_failing, true) {
                     let file = self.sink.name();
@@ -364,7 +388,7 @@ mod tests {
             }
             Err(Failed {
                 n_written: written.len(),
-                error: io::ErrorKind::WouldBlock.into(),
+                error: ErrorKind::WouldBlock.into(),
             })
         }
     }
@@ -405,6 +429,62 @@ mod tests {
         let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         assert_eq!(count(&counters.written), 20);
         assert_eq!((count(&counters.lost), count(&counters.queued)), (0, 0));
+    }
+
+    #[test]
+    fn the_thread_is_woken_by_the_first_line_and_when_the_queue_is_half_full() {
+        let cases = [
+            (0, 700, true),
+            (0, 9_000, true),
+            (700, 1_400, false),
+            (8_000, 8_191, false),
+            (8_000, 8_192, true),
+            (8_192, 9_000, false),
+        ];
+        for (n_before, n_after, wakes) in cases {
+            let woken = reaches_any(&[1, 8_192], n_before, n_after);
+            assert_eq!(woken, wakes, "{n_before} {n_after}");
+        }
+    }
+
+    /// A sink that takes so many bytes in time, the last number first.
+    struct Slow(Vec<usize>);
+
+    impl Sink for Slow {
+        fn name(&self) -> String {
+            "the test".to_owned()
+        }
+
+        fn write(&mut self, lines: &[u8]) -> Result<(), Failed> {
+            let n_written = self.0.pop().unwrap_or(lines.len());
+            if n_written == lines.len() {
+                return Ok(());
+            }
+            let error = ErrorKind::TimedOut.into();
+            Err(Failed { n_written, error })
+        }
+    }
+
+    #[test]
+    fn a_reader_that_is_slow_is_no_failure_and_one_that_reads_nothing_is() {
+        let shared = Shared {
+            pending: Mutex::default(),
+            wake: Condvar::new(),
+            max_bytes: 1 << 20,
+            instance: Instance::new(),
+            counters: Arc::new(Counters::default()),
+        };
+        let mut writer = Writer {
+            shared: Arc::new(shared),
+            sink: Box::new(Slow(vec![0, 3])),
+            gather: GATHER,
+            batch: b"{}\n{}\n".to_vec(),
+            n_written: 0,
+            n_records: 0,
+            is_failing: false,
+        };
+        let states = [(); 3].map(|()| (writer.write(), writer.is_failing));
+        assert_eq!(states, [(false, false), (false, true), (true, false)]);
     }
 
     /// A sink that tells of each write.

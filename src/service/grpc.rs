@@ -168,8 +168,11 @@ impl Grpc {
         let answering = interactive::run(move || {
             let _places = places;
             let is_wanted: IsWanted = Arc::new(move || {
-                interactive::let_others_run();
-                is_awaited.strong_count() > 0
+                let is_wanted = is_awaited.strong_count() > 0;
+                if is_wanted {
+                    interactive::let_others_run();
+                }
+                is_wanted
             });
             let answered = answer(&authorizer, request.get_ref(), &is_wanted);
             interactive::let_others_run();

@@ -239,7 +239,7 @@ async fn answer(request: Request<Incoming>, pages: Arc<Pages>, may: May) -> Resp
         "/statusz" if may < May::Disclose => page(
             StatusCode::FORBIDDEN,
             TEXT,
-            "this page discloses the store: ask from this machine, or be named in `--callers` with =disclose\n",
+            "this page discloses the store: serve it on a loopback address, or name the caller in `--callers` with =disclose\n",
         ),
         "/statusz" => match form(request.uri().query(), request.headers()) {
             Some(form) => statusz_page(&pages, form),

@@ -7,7 +7,8 @@ use thread_priority::{
 };
 
 /// These threads run while no other thread of the same control group needs the processor: a container has one of its own. While
-/// others have work for every processor, the system still gives them some three thousandths of what it gives one of those.
+/// others have work for every processor, the system still gives them some three thousandths of what it gives one of those, and less
+/// to those that let others run: a list of 65 ms took 7 to 11 s beside a busy loop for each processor, and 13 to 17 s with that.
 #[cfg(target_os = "linux")]
 const IDLE: ThreadSchedulePolicy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
 

@@ -12,8 +12,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -116,6 +118,10 @@ func (c *Client) WaitReady(ctx context.Context) bool {
 				return true
 			}
 		}
+		// A client that is closed, and a server without health checks, will never be ready.
+		if code := status.Code(err); code == codes.Canceled || code == codes.Unimplemented {
+			return false
+		}
 		// An iamd that was restarted broke the stream: ask the next one.
 		select {
 		case <-ctx.Done():
@@ -179,11 +185,10 @@ func toSession(session *Session) (*iamdpb.SessionContext, error) {
 }
 
 func toValue(value any) (*structpb.Value, error) {
-	if _, ok := value.([]byte); ok || reflect.ValueOf(value).Kind() != reflect.Slice {
+	// Bytes, such as those of an address, are no list of numbers: send them as text.
+	kind := reflect.TypeOf(value)
+	if kind == nil || kind.Kind() != reflect.Slice || kind.Elem().Kind() == reflect.Uint8 {
 		return toScalar(value)
-	}
-	if text, ok := value.(fmt.Stringer); ok {
-		return nil, fmt.Errorf("%T cannot be a context value: send %q as text", value, text)
 	}
 	items := reflect.ValueOf(value)
 	list := &structpb.ListValue{}

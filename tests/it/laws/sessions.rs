@@ -1,4 +1,5 @@
-//! Somebody is listed if and only if one of the sessions that they can have is allowed.
+//! Somebody is listed if one of the sessions that they can have is allowed, and only if one is, as far as a list can know: where all
+//! conditions are simple, it tries every value that makes a difference.
 //!
 //! The stores are so small that all their sessions can be tried: their conditions speak of three keys and a few values. A
 //! value that no policy names stands for all others.
@@ -289,7 +290,7 @@ fn given(random: &mut Random, keys: &[&str]) -> Vec<(String, Given)> {
 #[test]
 fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
     let run = Run::of_environment();
-    let (mut n_listed, mut n_plain, mut n_unlisted) = (0, 0, 0);
+    let (mut n_listed, mut n_plain, mut n_unlisted, mut n_answers, mut n_refused) = (0, 0, 0, 0, 0);
     let mut differences = Vec::new();
     for index in 0..(run.n_cases / 1_000).max(20) {
         let seed = run.seed.wrapping_mul(3_000_000_019).wrapping_add(index);
@@ -333,8 +334,10 @@ fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
                 for context in &contexts {
                     question.context.clone_from(context);
                     let Ok(decision) = ask(&snapshot, &question) else {
+                        n_refused += 1; // its tags contradict their keys
                         continue;
                     };
+                    n_answers += 1;
                     let first = match decision.is_allowed() {
                         true => &mut allowed,
                         false => &mut denied,
@@ -351,8 +354,8 @@ fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
                 _ => None,
             };
             let listed = listed.map(|one| one.is_conditional);
-            n_listed += u32::from(listed.is_some());
-            n_unlisted += u32::from(listed.is_none());
+            n_listed += u32::from(is_simple && listed.is_some());
+            n_unlisted += u32::from(is_simple && listed.is_none());
             n_plain += u32::from(listed == Some(false));
             if let Some(wrong) = wrong {
                 let policy = &files[&format!("{path}.json")];
@@ -366,8 +369,9 @@ fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
     let n = differences.len();
     differences.truncate(2);
     assert!(n == 0, "{n} differences:\n{}", differences.join("\n"));
+    assert!(n_refused < n_answers, "{n_refused} {n_answers}");
     assert!(
-        n_listed > 20 && n_unlisted > 10 && n_plain > 2,
+        n_listed > 20 && n_unlisted > 5 && n_plain > 2,
         "{n_listed} {n_unlisted} {n_plain}"
     );
 }

@@ -93,6 +93,8 @@ async fn simulations_that_wait_keep_no_question_from_being_read() {
         if simulations.iter().all(tokio::task::JoinHandle::is_finished) {
             break;
         }
+        // The simulations give way to all that asks, so it must leave them a processor.
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
     for simulation in simulations {
         let answer = simulation.await.unwrap().unwrap();
