@@ -362,8 +362,6 @@ impl Writer {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
-    use std::io;
-
     use serde_json::Value;
 
     use super::*;
