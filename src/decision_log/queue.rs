@@ -23,7 +23,7 @@ use crate::telemetry::DecisionLogCounters as Counters;
 /// PERF: while it writes, an answering thread may have to wait for a processor. Each write delays about as many calls as are
 /// under way, however long it takes, so few large writes delay far less than 1 % of the calls.
 const GATHER: Duration = Duration::from_millis(100);
-/// The part of the queue with which the thread waits no longer.
+/// Once one part in this many of the queue is full, the thread waits no longer.
 const FULL_ENOUGH: usize = 2;
 /// How often the thread looks what is due while no lines come.
 const TICK: Duration = Duration::from_millis(250);
@@ -173,7 +173,7 @@ impl Shared {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there are so many bytes of lines, something is asked for or the time is over.
+    /// Waits until there are `n_bytes` of lines, until lines are lost, until something is asked for or until the time is over.
     fn wait(&self, n_bytes: usize, time: Duration) -> MutexGuard<'_, Pending> {
         let is_idle = |pending: &mut Pending| {
             // What does not fit is lost until these lines are taken.
@@ -333,7 +333,7 @@ impl Writer {
                 }
                 true
             }
-            // The reader of a pipe is slow, and reads.
+            // The reader of a pipe is slow, but it reads. To pause would only make it later.
             Some(error) if n_bytes > 0 && error.kind() == ErrorKind::TimedOut => false,
             Some(error) => {
                 if !std::mem::replace(&mut self.is_failing, true) {

@@ -3,6 +3,9 @@
 //!
 //! The stores are so small that all their sessions can be tried: their conditions speak of three keys and a few values. A
 //! value that no policy names stands for all others.
+//!
+//! A usual run makes 40 stores, which is enough to try the code and too few to find most faults. After a change of
+//! `src/analysis`, set `IAMD_LAWS_CASES=250000` (250 stores, about a minute) and try several seeds.
 
 use iamd::analysis::principals::principals;
 use iamd::engine::work::Work;
