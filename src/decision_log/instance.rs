@@ -40,6 +40,11 @@ impl Instance {
     /// Returns the id of the decision with this sequence number.
     pub(super) fn decision_id(&self, sequence: u64) -> String {
         let mut digits = itoa::Buffer::new();
-        [&self.name, "-", digits.format(sequence)].concat()
+        let digits = digits.format(sequence);
+        let mut id = String::with_capacity(self.name.len() + 1 + digits.len());
+        for part in [&self.name, "-", digits] {
+            id.push_str(part);
+        }
+        id
     }
 }

@@ -59,7 +59,7 @@ pub(super) fn value(out: &mut Vec<u8>, value: &Value<'_>) {
 }
 
 /// Writes a list, each element by `write`.
-pub(super) fn list<T>(out: &mut Vec<u8>, elements: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
+pub(super) fn list<T>(out: &mut Vec<u8>, elements: &[T], mut write: impl FnMut(&mut Vec<u8>, &T)) {
     out.push(b'[');
     for (index, element) in elements.iter().enumerate() {
         if index > 0 {
@@ -91,6 +91,7 @@ type Block = [u8; 16];
 
 /// Returns whether no byte of a block has an escape. It looks at all of them even if the first one has, because then it needs
 /// no jump.
+#[inline(always)]
 fn is_plain_block(block: &Block) -> bool {
     let has_escape = |found, byte: &u8| found | is_escaped(*byte);
     !block.iter().fold(false, has_escape)

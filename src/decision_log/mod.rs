@@ -18,6 +18,7 @@ mod queue;
 mod record;
 mod sampling;
 mod sink;
+mod statements;
 
 use std::cell::RefCell;
 use std::fmt;
@@ -32,16 +33,16 @@ use crate::authorizer::{Asker, Outcome, Recorder, Refusal};
 use crate::config::{Config, DECISION_LOG_PATIENCE, DecisionLogFile, DecisionLogMode};
 pub use crate::telemetry::DecisionLogCounters as Counters;
 use crate::telemetry::Exporters;
-use clock::Clock;
 use direct::Direct;
 use instance::Instance;
 use masking::Masking;
 use otlp::OtlpSink;
 use queue::Queue;
-use record::USUAL_BYTES;
-pub use record::{VERSION, policy_type_name};
+pub use record::VERSION;
+use record::{Memory, USUAL_BYTES};
 use sampling::Sampling;
 use sink::{FileSink, Sink};
+pub use statements::policy_type_name;
 
 /// Returns the files of the log at `path`: the full ones, the oldest first, and then the current one.
 pub fn files_of(path: &Path) -> Vec<PathBuf> {
@@ -68,14 +69,14 @@ enum Way {
 struct Scratch {
     /// The memory for the record that it writes.
     body: Vec<u8>,
-    clock: Clock,
+    memory: Memory,
 }
 
 thread_local! {
     static SCRATCH: RefCell<Scratch> = const {
         RefCell::new(Scratch {
             body: Vec::new(),
-            clock: Clock::new(),
+            memory: Memory::new(),
         })
     };
 }
@@ -154,9 +155,9 @@ impl Recorder for DecisionLog {
             self.counters.left_out.fetch_add(1, Ordering::Relaxed);
             return Ok(String::new());
         }
-        SCRATCH.with_borrow_mut(|Scratch { body, clock }| {
+        SCRATCH.with_borrow_mut(|Scratch { body, memory }| {
             body.clear();
-            record::body(body, clock, outcome, decision, asker, &self.masking);
+            record::body(body, memory, outcome, decision, asker, &self.masking);
             let recorded = match &self.way {
                 Way::Queue(queue) => Ok(queue.push(body)),
                 Way::Direct(direct) => direct.write(body),

@@ -15,10 +15,10 @@ use super::clock::Clock;
 use super::instance::Instance;
 use super::json::{self, list, member, name, number, raw, text};
 use super::masking::Masking;
+use super::statements::Statements;
 use crate::authorizer::{Asker, Outcome, Question, SessionFacts, Value};
 use crate::config::{Config, MaskedField};
-use crate::engine::decision::{Decision, StatementRef};
-use crate::language::document::PolicyType;
+use crate::engine::decision::Decision;
 use crate::telemetry::TraceId;
 
 /// The version of the records. A reader must refuse records of a version that it does not know, and ignore members that
@@ -105,10 +105,25 @@ pub(super) fn lost(out: &mut Vec<u8>, instance: &Instance, lost: Lost, at: Times
     out.push(b'\n');
 }
 
+/// What a thread has written lately, and most likely writes again.
+pub(super) struct Memory {
+    clock: Clock,
+    statements: Statements,
+}
+
+impl Memory {
+    pub(super) const fn new() -> Self {
+        Self {
+            clock: Clock::new(),
+            statements: Statements::new(),
+        }
+    }
+}
+
 /// Writes all of a decision's record but its head and the line break.
 pub(super) fn body(
     out: &mut Vec<u8>,
-    clock: &mut Clock,
+    memory: &mut Memory,
     outcome: &Outcome<'_>,
     decision: &Decision,
     asker: &Asker<'_>,
@@ -119,7 +134,7 @@ pub(super) fn body(
         names: Vec::new(),
     };
     raw(out, r#""time":""#);
-    clock.write(out, outcome.at);
+    memory.clock.write(out, outcome.at);
     out.push(b'"');
     let question = outcome.question;
     let (name, field) = (name!("requestId"), MaskedField::RequestId);
@@ -143,7 +158,7 @@ pub(super) fn body(
     if let Some(facts) = question.session.as_deref() {
         session(out, facts, &mut masked);
     }
-    answer(out, outcome, decision);
+    answer(out, memory, outcome, decision);
     raw(out, name!("latencyNs"));
     let nanos = outcome.took.as_nanos();
     number(out, u64::try_from(nanos).unwrap_or(u64::MAX));
@@ -242,7 +257,7 @@ fn session(out: &mut Vec<u8>, facts: &SessionFacts<'_>, masked: &mut Masked<'_>)
     out.push(b'}');
 }
 
-fn answer(out: &mut Vec<u8>, outcome: &Outcome<'_>, decision: &Decision) {
+fn answer(out: &mut Vec<u8>, memory: &mut Memory, outcome: &Outcome<'_>, decision: &Decision) {
     raw(
         out,
         match decision.is_allowed() {
@@ -252,35 +267,10 @@ fn answer(out: &mut Vec<u8>, outcome: &Outcome<'_>, decision: &Decision) {
     );
     raw(out, decision.reason().label());
     raw(out, r#"","determiningStatements":"#);
-    list(out, decision.determining(), statement);
+    list(out, decision.determining(), |out, statement| {
+        memory.statements.write(out, statement);
+    });
     member(out, name!("revision"), outcome.revision());
-}
-
-fn statement(out: &mut Vec<u8>, statement: &StatementRef) {
-    let policy = &statement.policy;
-    raw(out, r#"{"policy":"#);
-    text(out, &policy.name);
-    member(out, name!("sid"), statement.sid());
-    raw(out, name!("index"));
-    number(out, statement.index as u64);
-    raw(out, r#","type":""#);
-    raw(out, policy_type_name(policy.policy_type));
-    raw(out, r#"","file":"#);
-    text(out, &policy.file);
-    out.push(b'}');
-}
-
-/// Returns the name of a policy type in the protocol.
-pub fn policy_type_name(policy_type: PolicyType) -> &'static str {
-    match policy_type {
-        PolicyType::Identity => "POLICY_TYPE_IDENTITY",
-        PolicyType::Resource => "POLICY_TYPE_RESOURCE",
-        PolicyType::PermissionsBoundary => "POLICY_TYPE_PERMISSIONS_BOUNDARY",
-        PolicyType::Session => "POLICY_TYPE_SESSION",
-        PolicyType::ServiceControl => "POLICY_TYPE_SERVICE_CONTROL",
-        PolicyType::ResourceControl => "POLICY_TYPE_RESOURCE_CONTROL",
-        PolicyType::Trust => "POLICY_TYPE_TRUST",
-    }
 }
 
 /// The members that may be masked, and the names of those that were.

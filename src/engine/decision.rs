@@ -1,7 +1,7 @@
 //! The answer to a question: a decision, its reason and the statements that determined it.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use smallvec::SmallVec;
 
@@ -203,6 +203,29 @@ impl StatementRef {
             .get(self.index)
             .and_then(|statement| statement.sid.as_deref())
             .unwrap_or("")
+    }
+
+    /// Returns a mark of the statement, which does not keep its policy.
+    pub fn mark(&self) -> StatementMark {
+        StatementMark {
+            policy: Arc::downgrade(&self.policy),
+            index: self.index,
+        }
+    }
+}
+
+/// Tells one statement from all others. Its policy may be gone, but no other policy has its address as long as the mark
+/// exists.
+#[derive(Clone, Debug, Default)]
+pub struct StatementMark {
+    policy: Weak<Policy>,
+    index: usize,
+}
+
+impl StatementMark {
+    /// Returns whether it is the mark of this statement.
+    pub fn is(&self, statement: &StatementRef) -> bool {
+        self.index == statement.index && self.policy.as_ptr() == Arc::as_ptr(&statement.policy)
     }
 }
 
