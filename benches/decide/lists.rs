@@ -5,8 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use iamd::analysis::permissions::{Narrowing, permissions};
-use iamd::analysis::principals::principals;
+use iamd::analysis::principals::{Bounds, principals};
 use iamd::compile::snapshot::Snapshot;
+use iamd::config::MAX_LIST_BYTES;
 use iamd::engine::authorize;
 use iamd::engine::explain::Redacted;
 use iamd::engine::question::Question as Asked;
@@ -106,7 +107,12 @@ fn who(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
 
 fn list(snapshot: &Snapshot, question: &Question) -> anyhow::Result<usize> {
     let (at, work) = (Timestamp::UNIX_EPOCH, Work::ample());
-    let page = principals(snapshot, &question.asked(), "", PAGE, at, &work)?;
+    let bounds = Bounds {
+        after: "",
+        most: PAGE,
+        most_bytes: MAX_LIST_BYTES,
+    };
+    let page = principals(snapshot, &question.asked(), &bounds, at, &work)?;
     Ok(page.principals.len())
 }
 

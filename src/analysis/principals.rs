@@ -35,13 +35,32 @@ pub struct PrincipalAccess {
     pub areas: Arc<[Area]>,
 }
 
+impl PrincipalAccess {
+    /// Returns about how many bytes its texts have.
+    fn n_bytes(&self) -> usize {
+        let areas = self.areas.iter().map(Area::n_bytes);
+        self.principal.len() + areas.sum::<usize>()
+    }
+}
+
+/// Where a part of the list begins and ends.
+#[derive(Debug)]
+pub struct Bounds<'b> {
+    /// The ARN behind which it begins.
+    pub after: &'b str,
+    /// The most principals that it has: 1 or more.
+    pub most: usize,
+    /// The most bytes of texts that it has, unless the first principal has more.
+    pub most_bytes: usize,
+}
+
 /// A part of the list.
 #[derive(Debug, Default)]
 pub struct Page {
     /// The principals, sorted by ARN.
     pub principals: Vec<PrincipalAccess>,
-    /// Whether others may follow the last of them.
-    pub has_more: bool,
+    /// The ARN behind which the next page begins, if others may follow.
+    pub next: Option<String>,
 }
 
 const ANY_SESSION: Scope<'_> = Scope {
@@ -58,12 +77,12 @@ const SORTED_AT_ONCE: usize = 4;
 
 /// Returns the users and roles that could be allowed what `question` asks, in the order of their ARNs. Its principal and
 /// its session are not read: a role stands for its sessions, and a user for all that its credentials may say. The page
-/// begins behind the ARN `after`.
+/// is that of `bounds`. It ends earlier, even without any, once half of `work` is spent: then a principal on the next page has
+/// more work than was left on this one.
 pub fn principals(
     snapshot: &Snapshot,
     question: &Question<'_>,
-    after: &str,
-    most: usize,
+    bounds: &Bounds<'_>,
     at: Timestamp,
     work: &Work,
 ) -> Result<Page, RequestError> {
@@ -80,33 +99,41 @@ pub fn principals(
     let (candidates, sessions) = asked.candidates(&asking.request);
     work.conclude()?;
     let mut left: Vec<&Entity> = candidates;
-    left.retain(|entity| entity.arn.as_str() > after);
+    left.retain(|entity| entity.arn.as_str() > bounds.after);
     left.sort_unstable_by_key(|entity| ptr::from_ref(*entity).addr());
     left.dedup_by(|a, b| ptr::eq(*a, *b));
     let mut page = Page::default();
-    while !left.is_empty() && page.principals.len() < most {
+    let (mut n_bytes, mut looked_at): (usize, Option<&Entity>) = (0, None);
+    while !left.is_empty() {
         // Only what is looked at has to be in order.
-        let n = (SORTED_AT_ONCE * most).min(left.len());
+        let n = (SORTED_AT_ONCE.saturating_mul(bounds.most)).clamp(1, left.len());
         if n < left.len() {
             left.select_nth_unstable_by(n, |a, b| a.arn.as_str().cmp(b.arn.as_str()));
         }
         let mut first: Vec<&Entity> = left.drain(..n).collect();
         first.sort_unstable_by(|a, b| a.arn.as_str().cmp(b.arn.as_str()));
         for entity in first {
-            if page.principals.len() == most {
-                page.has_more = true;
+            // The tables of entities and of roles may hold one role at two addresses.
+            if looked_at.is_some_and(|last| last.arn == entity.arn) {
+                continue;
+            }
+            let last = looked_at.replace(entity);
+            let behind_last = || last.map(|last| last.arn.as_str().to_owned());
+            if last.is_some() && (page.principals.len() == bounds.most || work.is_half_spent()) {
+                page.next = behind_last();
                 return Ok(page);
             }
-            // The tables of entities and of roles may hold one role at two addresses.
-            let last = page.principals.last();
-            let is_listed = last.is_some_and(|last| last.principal == entity.arn.as_str());
-            if !is_listed {
-                page.principals
-                    .extend(asked.access(entity, &sessions, &mut asking)?);
+            let Some(found) = asked.access(entity, &sessions, &mut asking)? else {
+                continue;
+            };
+            n_bytes += found.n_bytes();
+            if n_bytes > bounds.most_bytes && !page.principals.is_empty() {
+                page.next = behind_last();
+                return Ok(page);
             }
+            page.principals.push(found);
         }
     }
-    page.has_more = !left.is_empty();
     Ok(page)
 }
 

@@ -11,7 +11,7 @@ use crate::analysis::area::Area;
 use crate::analysis::context_keys::{self, ContextKeyUse};
 use crate::analysis::permission::Permission;
 use crate::analysis::permissions::{Narrowing, permissions};
-use crate::analysis::principals::principals;
+use crate::analysis::principals::{Bounds, principals};
 use crate::compile::snapshot::Snapshot;
 use crate::config::{MAX_LIST_BYTES, MAX_LISTED};
 use crate::engine::error::RequestError;
@@ -100,42 +100,26 @@ impl Lister<'_> {
         paging: Paging<'_>,
     ) -> Result<Listed<Access>, RequestError> {
         let start = self.start(question, paging)?;
-        let after = start.position.as_deref().unwrap_or_default();
-        let page = principals(
-            self.snapshot,
-            question,
-            after,
-            start.most,
-            self.at,
-            &self.work(),
-        )?;
-        let n_found = page.principals.len();
-        let mut n_bytes = 0;
-        let mut items: Vec<Access> = Vec::new();
-        for found in page.principals {
-            n_bytes += found.principal.len();
-            n_bytes += found.areas.iter().map(|area| area.n_bytes()).sum::<usize>();
-            if n_bytes > MAX_LIST_BYTES && !items.is_empty() {
-                break;
+        let bounds = Bounds {
+            after: start.position.as_deref().unwrap_or_default(),
+            most: start.most,
+            most_bytes: MAX_LIST_BYTES,
+        };
+        let page = principals(self.snapshot, question, &bounds, self.at, &self.work())?;
+        let of_question = |area: &Area| {
+            let mut permission = Permission::of(area, self.redacted);
+            permission.actions = vec![question.action.to_owned()];
+            if area.resources.is_none() {
+                permission.resources = vec![literal(question.resource)];
             }
-            let of_question = |area: &Area| {
-                let mut permission = Permission::of(area, self.redacted);
-                permission.actions = vec![question.action.to_owned()];
-                if area.resources.is_none() {
-                    permission.resources = vec![literal(question.resource)];
-                }
-                permission
-            };
-            items.push(Access {
-                principal: found.principal,
-                is_conditional: found.is_conditional,
-                permissions: found.areas.iter().map(of_question).collect(),
-            });
-        }
-        let has_more = page.has_more || items.len() < n_found;
-        let last = items.last().map(|last| last.principal.clone());
-        let next = last.filter(|_| has_more);
-        Ok(self.listed(items, next.as_deref(), start.asked))
+            permission
+        };
+        let items = page.principals.into_iter().map(|found| Access {
+            principal: found.principal,
+            is_conditional: found.is_conditional,
+            permissions: found.areas.iter().map(of_question).collect(),
+        });
+        Ok(self.listed(items.collect(), page.next.as_deref(), start.asked))
     }
 
     /// Lists the context keys that policies can read in questions of the principal of `question`. An empty action or

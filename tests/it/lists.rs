@@ -13,6 +13,7 @@ use crate::support::{Server, allow, iamd, repository, user, write, write_by_rena
 
 mod alike;
 mod impossible;
+mod pages;
 mod variables;
 
 const ALICE: &str = "arn:aws:iam::111122223333:user/support/alice";

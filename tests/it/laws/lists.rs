@@ -3,8 +3,9 @@
 use iamd::analysis::context_keys::context_keys;
 use iamd::analysis::permission::{Permission, PermissionCondition};
 use iamd::analysis::permissions::{Narrowing, permissions};
-use iamd::analysis::principals::principals;
+use iamd::analysis::principals::{Bounds, PrincipalAccess, principals};
 use iamd::compile::attachments::Attachment;
+use iamd::compile::snapshot::Snapshot;
 use iamd::engine::explain::Redacted;
 use iamd::engine::facts::Facts;
 use iamd::engine::question::Question as Asked;
@@ -182,18 +183,29 @@ fn a_question_is_allowed_if_and_only_if_a_listed_permission_covers_it() {
 }
 
 /// Returns the principals that are listed page by page.
-fn by_pages(case: &Case, asked: &Asked<'_>, at: Timestamp, most: usize) -> Vec<String> {
-    let mut names: Vec<String> = Vec::new();
+pub fn by_pages(
+    snapshot: &Snapshot,
+    asked: &Asked<'_>,
+    at: Timestamp,
+    most: usize,
+) -> Vec<PrincipalAccess> {
+    let (mut all, mut after) = (Vec::new(), String::new());
     loop {
-        let after = names.last().cloned().unwrap_or_default();
-        let page = principals(&case.snapshot, asked, &after, most, at, &Work::ample()).unwrap();
+        let bounds = Bounds {
+            after: &after,
+            most,
+            most_bytes: usize::MAX,
+        };
+        let page = principals(snapshot, asked, &bounds, at, &Work::ample()).unwrap();
         assert!(page.principals.len() <= most);
-        let found = page.principals.iter().map(|one| one.principal.clone());
-        names.extend(found);
-        if !page.has_more {
-            return names;
-        }
-        assert!(page.principals.len() == most, "only the last page is short");
+        let is_full = page.principals.len() == most;
+        all.extend(page.principals);
+        let Some(next) = page.next else {
+            return all;
+        };
+        assert!(is_full, "only the last page is short");
+        assert!(next > after, "{next} is where the page begins");
+        after = next;
     }
 }
 
@@ -221,16 +233,13 @@ fn who_is_allowed_is_listed_and_who_is_listed_without_conditions_is_allowed() {
             let percent = *random.pick(&[0, 50, 100]);
             asked.context.retain(|_| random.chance(percent));
             let at = Timestamp::from_second(question.at).unwrap();
-            let page = principals(&case.snapshot, &asked, "", 10_000, at, &Work::ample()).unwrap();
-            assert!(!page.has_more);
-            let names = page.principals.iter().map(|one| one.principal.clone());
-            let names: Vec<String> = names.collect();
-            assert_eq!(
-                by_pages(case, &asked, at, 1 + random.below(3)),
-                names,
-                "{question:?}"
-            );
-            let listed = page.principals.iter().find(|one| one.principal == own);
+            let all = by_pages(&case.snapshot, &asked, at, 10_000);
+            let names = |list: &[PrincipalAccess]| -> Vec<String> {
+                list.iter().map(|one| one.principal.clone()).collect()
+            };
+            let few = by_pages(&case.snapshot, &asked, at, 1 + random.below(3));
+            assert_eq!(names(&few), names(&all), "{question:?}");
+            let listed = all.iter().find(|one| one.principal == own);
             let has_policies = question.session.as_ref().is_some_and(|session| {
                 !session.policies.is_empty() || !session.policy_arns.is_empty()
             });

@@ -7,12 +7,11 @@
 //! A usual run makes 40 stores, which is enough to try the code and too few to find most faults. After a change of
 //! `src/analysis`, set `IAMD_LAWS_CASES=250000` (250 stores, about a minute) and try several seeds.
 
-use iamd::analysis::principals::principals;
-use iamd::engine::work::Work;
 use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::asked::asked_of;
+use super::lists::by_pages;
 use super::{Files, Run, ask, load_world};
 use crate::oracle::question::{Given, Question, SessionFacts};
 use crate::worlds::{A, Random};
@@ -318,13 +317,13 @@ fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
         let at = Timestamp::from_second(NOW).unwrap();
         let request = question.clone();
         let asked = asked_of(&request);
-        let page = principals(&snapshot, &asked, "", 10_000, at, &Work::ample()).unwrap();
+        let all = by_pages(&snapshot, &asked, at, 10_000);
         let contexts = contexts(&keys, &question.context);
         let sessions = sessions(&keys);
         for (path, _) in ENTITIES {
             let (kind, name) = path.split_once("s/").unwrap();
             let own = format!("arn:aws:iam::{A}:{kind}/{name}");
-            let listed = page.principals.iter().find(|one| one.principal == own);
+            let listed = all.iter().find(|one| one.principal == own);
             question.principal = match kind {
                 "user" => own.clone(),
                 _ => format!("arn:aws:sts::{A}:assumed-role/{name}/one"),

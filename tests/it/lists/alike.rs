@@ -8,7 +8,7 @@ const READING: &str = "arn:aws:iam::111122223333:policy/Reading";
 const OTHER: &str = "arn:aws:iam::111122223333:policy/Other";
 const DOCUMENT: &str = "arn:app:docs:::ann/1";
 
-fn managed(name: &str, statements: Value) -> (String, Value) {
+pub fn managed(name: &str, statements: Value) -> (String, Value) {
     let version =
         json!({"VersionId": "v1", "IsDefaultVersion": true, "Document": document(statements)});
     let policy = json!({"PolicyName": name, "Path": "/", "DefaultVersionId": "v1", "PolicyVersionList": [version]});
@@ -16,7 +16,7 @@ fn managed(name: &str, statements: Value) -> (String, Value) {
 }
 
 /// A user or role that has the policy `Reading`, and further members.
-fn reader(mut members: Value) -> Value {
+pub fn reader(mut members: Value) -> Value {
     members["AttachedManagedPolicies"] = json!([{"PolicyName": "Reading", "PolicyArn": READING}]);
     members
 }
