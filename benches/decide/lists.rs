@@ -111,6 +111,7 @@ fn list(snapshot: &Snapshot, question: &Question) -> anyhow::Result<usize> {
         after: "",
         most: PAGE,
         most_bytes: MAX_LIST_BYTES,
+        bytes_of_area: 0,
     };
     let page = principals(snapshot, &question.asked(), &bounds, at, &work)?;
     Ok(page.principals.len())

@@ -255,7 +255,7 @@ impl Layers {
         }
     }
 
-    /// E-1: if it is too much work, areas are missing, and there will be no answer.
+    /// E-1: if it is too much work, areas are missing, and they do not count.
     fn fulfilling(&self, need: Need, work: &Work) -> Vec<Area> {
         let mut others: Vec<&Allowed> = Vec::new();
         let mut areas: Vec<Area> = match (need.resource, &self.identity) {
@@ -523,7 +523,7 @@ fn add_conditions(
     for (index, condition) in conditions.iter().enumerate() {
         let units = 4 + condition.operand.n_steps();
         if !facts.work.spend(units) {
-            return false; // E-1: there will be no answer
+            return false; // E-1: what was found out does not count
         }
         match (facts.decided(condition, scope), statement.effect) {
             (Some(Truth::True), _) | (Some(Truth::Indeterminate), Effect::Deny) => {}

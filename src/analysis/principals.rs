@@ -35,14 +35,6 @@ pub struct PrincipalAccess {
     pub areas: Arc<[Area]>,
 }
 
-impl PrincipalAccess {
-    /// Returns about how many bytes its texts have.
-    fn n_bytes(&self) -> usize {
-        let areas = self.areas.iter().map(Area::n_bytes);
-        self.principal.len() + areas.sum::<usize>()
-    }
-}
-
 /// Where a part of the list begins and ends.
 #[derive(Debug)]
 pub struct Bounds<'b> {
@@ -52,6 +44,17 @@ pub struct Bounds<'b> {
     pub most: usize,
     /// The most bytes of texts that it has, unless the first principal has more.
     pub most_bytes: usize,
+    /// The bytes of texts that each area takes besides its own.
+    pub bytes_of_area: usize,
+}
+
+impl Bounds<'_> {
+    /// Returns about how many bytes the texts of `found` have on the page.
+    fn n_bytes(&self, found: &PrincipalAccess) -> usize {
+        let areas = found.areas.iter();
+        let areas = areas.map(|area| self.bytes_of_area + area.n_bytes());
+        found.principal.len() + areas.sum::<usize>()
+    }
 }
 
 /// A part of the list.
@@ -72,13 +75,13 @@ const ANY_SESSION: Scope<'_> = Scope {
 /// The name of a session that no policy names. It is never shown.
 const NAMED_NOWHERE: &str = "a-session-that-no-policy-names";
 
-/// How many candidates are sorted at a time, for each principal that fits on the page.
-const SORTED_AT_ONCE: usize = 4;
+/// How many candidates are sorted first, for each principal that fits on the page. Later it is twice as many each time.
+const SORTED_FIRST: usize = 4;
 
 /// Returns the users and roles that could be allowed what `question` asks, in the order of their ARNs. Its principal and
 /// its session are not read: a role stands for its sessions, and a user for all that its credentials may say. The page
-/// is that of `bounds`. It ends earlier, even without any, once half of `work` is spent: then a principal on the next page has
-/// more work than was left on this one.
+/// is that of `bounds`. It ends earlier, even without any, if the rest of `work` does not do for the next principal, which is the
+/// first on the next page.
 pub fn principals(
     snapshot: &Snapshot,
     question: &Question<'_>,
@@ -104,9 +107,11 @@ pub fn principals(
     left.dedup_by(|a, b| ptr::eq(*a, *b));
     let mut page = Page::default();
     let (mut n_bytes, mut looked_at): (usize, Option<&Entity>) = (0, None);
+    let mut n_sorted = SORTED_FIRST.saturating_mul(bounds.most);
     while !left.is_empty() {
         // Only what is looked at has to be in order.
-        let n = (SORTED_AT_ONCE.saturating_mul(bounds.most)).clamp(1, left.len());
+        let n = n_sorted.clamp(1, left.len());
+        n_sorted = n_sorted.saturating_mul(2);
         if n < left.len() {
             left.select_nth_unstable_by(n, |a, b| a.arn.as_str().cmp(b.arn.as_str()));
         }
@@ -118,17 +123,24 @@ pub fn principals(
                 continue;
             }
             let last = looked_at.replace(entity);
-            let behind_last = || last.map(|last| last.arn.as_str().to_owned());
-            if last.is_some() && (page.principals.len() == bounds.most || work.is_half_spent()) {
-                page.next = behind_last();
+            let next = || last.map(|last| last.arn.as_str().to_owned());
+            if last.is_some() && page.principals.len() == bounds.most {
+                page.next = next();
                 return Ok(page);
             }
-            let Some(found) = asked.access(entity, &sessions, &mut asking)? else {
-                continue;
+            let found = asked.access(entity, &sessions, &mut asking);
+            let found = match found.and_then(|found| work.conclude().map(|()| found)) {
+                Ok(Some(found)) => found,
+                Ok(None) => continue,
+                Err(error) if error.kind == RequestErrorKind::TooMuchWork && last.is_some() => {
+                    page.next = next();
+                    return Ok(page);
+                }
+                Err(error) => return Err(error),
             };
-            n_bytes += found.n_bytes();
+            n_bytes += bounds.n_bytes(&found);
             if n_bytes > bounds.most_bytes && !page.principals.is_empty() {
-                page.next = behind_last();
+                page.next = next();
                 return Ok(page);
             }
             page.principals.push(found);

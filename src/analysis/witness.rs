@@ -138,7 +138,7 @@ impl Choices {
                 .collect();
             let units: usize = own.iter().map(|one| 4 + one.operand.n_steps()).sum();
             if !facts.work.spend(units * choices.len()) {
-                return Witness::Unknown; // E-1: there will be no answer
+                return Witness::Unknown; // E-1: what was found out does not count
             }
             let holds = |choice: &&[SmolStr]| {
                 own.iter()
@@ -158,7 +158,7 @@ impl Choices {
         };
         loop {
             if *n_left == 0 || !facts.work.spend(units) {
-                return Witness::Unknown; // E-1: if the work is spent, there will be no answer
+                return Witness::Unknown; // E-1: if the work is spent, what was found out does not count
             }
             *n_left -= 1;
             supposed.given.clear();

@@ -100,17 +100,19 @@ impl Lister<'_> {
         paging: Paging<'_>,
     ) -> Result<Listed<Access>, RequestError> {
         let start = self.start(question, paging)?;
+        let resource = literal(question.resource);
         let bounds = Bounds {
             after: start.position.as_deref().unwrap_or_default(),
             most: start.most,
             most_bytes: MAX_LIST_BYTES,
+            bytes_of_area: question.action.len() + resource.len(),
         };
         let page = principals(self.snapshot, question, &bounds, self.at, &self.work())?;
         let of_question = |area: &Area| {
             let mut permission = Permission::of(area, self.redacted);
             permission.actions = vec![question.action.to_owned()];
             if area.resources.is_none() {
-                permission.resources = vec![literal(question.resource)];
+                permission.resources = vec![resource.clone()];
             }
             permission
         };

@@ -192,8 +192,8 @@ impl Snapshot {
         self.holders.get_or_init(holders)
     }
 
-    /// Returns the context keys that its policies name. The first call takes a time that grows with the store: about 50 ms
-    /// for a million statements.
+    /// Returns the context keys that its policies name. The first call takes a time that grows with the store: some tens of
+    /// milliseconds for a million statements.
     pub fn named_keys(&self) -> &NamedKeys {
         self.named_keys
             .get_or_init(|| NamedKeys::of(self.policies()))

@@ -1,4 +1,4 @@
-//! Writes the statements that determined a decision, each of them once.
+//! Writes the statements that determined a decision, and remembers how it wrote the last ones.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const MOST_BYTES: usize = 1024;
 /// --bench serve -- records`).
 pub(super) struct Statements(Vec<Slot>);
 
-/// A place for one of all statements that have this place.
+/// The last statement of those that have this place.
 #[derive(Default)]
 struct Slot {
     statement: StatementMark,
@@ -32,6 +32,10 @@ impl Statements {
 
     /// Writes a statement as an object.
     pub(super) fn write(&mut self, out: &mut Vec<u8>, statement: &StatementRef) {
+        if statement.policy.policy_type == PolicyType::Session {
+            // A policy that comes with a question is another one each time.
+            return write(out, statement);
+        }
         if self.0.is_empty() {
             self.0.resize_with(N_SLOTS, Slot::default);
         }

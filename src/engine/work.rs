@@ -18,9 +18,6 @@ use crate::limits::{BUDGET, INTERACTIVE_BUDGETS};
 /// threads run. They wait for it for 25 µs if a unit takes the usual 10 ns, and for some 100 µs in large stores.
 const BETWEEN_CHECKS: u32 = BUDGET / 40;
 
-/// The units of an interactive answer.
-const INTERACTIVE: u64 = BUDGET as u64 * INTERACTIVE_BUDGETS as u64;
-
 /// A function that returns whether the caller still waits for the answer.
 pub type IsWanted = Arc<dyn Fn() -> bool + Send + Sync>;
 
@@ -61,16 +58,10 @@ impl Work {
     /// returns false.
     pub fn interactive(is_wanted: IsWanted) -> Self {
         Self {
-            rest: Cell::new(INTERACTIVE),
+            rest: Cell::new(u64::from(BUDGET) * u64::from(INTERACTIVE_BUDGETS)),
             is_wanted: Some(is_wanted),
             ..Self::of(0)
         }
-    }
-
-    /// Returns whether more than half of an interactive answer's work is spent.
-    pub fn is_half_spent(&self) -> bool {
-        let left = u64::from(self.left.get()).saturating_add(self.rest.get());
-        left < INTERACTIVE / 2
     }
 
     /// Returns the work of an interactive answer whose caller waits until it is complete.
@@ -217,7 +208,6 @@ mod tests {
         let mut n_spent = 0u64;
         while work.spend(700) {
             n_spent += 700;
-            assert_eq!(work.is_half_spent(), n_spent > most / 2, "{n_spent}");
         }
         assert!(work.is_spent() && !work.is_given_up.get());
         assert!(

@@ -125,7 +125,7 @@ impl<'f> Words<'f, '_> {
                 .and_then(|tags| tags.get(key.tag()))
                 .unwrap_or_default();
             let chunks = tag.as_bytes().chunks(size_of::<usize>());
-            self.facts.work.spend(1 + chunks.len()); // E-1: if it is too much there will be no answer
+            self.facts.work.spend(1 + chunks.len()); // E-1: if it is too much, nothing counts
             self.extend([tag.len()]);
             self.extend(chunks.map(|chunk| {
                 let append = |word: usize, byte: &u8| word << 8 | usize::from(*byte);

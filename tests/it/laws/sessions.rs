@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::asked::asked_of;
-use super::lists::by_pages;
+use super::lists::{ALL, by_pages};
 use super::{Files, Run, ask, load_world};
 use crate::oracle::question::{Given, Question, SessionFacts};
 use crate::worlds::{A, Random};
@@ -317,7 +317,7 @@ fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
         let at = Timestamp::from_second(NOW).unwrap();
         let request = question.clone();
         let asked = asked_of(&request);
-        let all = by_pages(&snapshot, &asked, at, 10_000);
+        let all = by_pages(&snapshot, &asked, at, ALL);
         let contexts = contexts(&keys, &question.context);
         let sessions = sessions(&keys);
         for (path, _) in ENTITIES {

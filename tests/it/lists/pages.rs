@@ -5,35 +5,17 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::alike::{managed, reader};
-use super::{asking, store};
+use super::{asking, document, role, store, trusting};
 use crate::support::Server;
 
-/// A store in which nothing that is found out about one user is true of another, because each has a tag of its own, and in
-/// which only trying could show that none is allowed, if there are two denials: each needs what the other one rules out. There
-/// are more values to try than are tried, so they are listed as conditional.
-fn busy(n_users: usize, is_denied: bool) -> TempDir {
+/// 60 statements that the tag `team` of the caller tells apart, with a key for each. There are more values to try than are tried.
+fn of_teams() -> Vec<Value> {
     let of_team = |number: usize| {
         json!({"Effect": "Allow", "Action": "docs:Read", "Resource": "*", "Condition": {
             "StringLike": {"aws:PrincipalTag/team": format!("*{number}*")},
             "StringNotEquals": {format!("app:k{number}"): "${aws:PrincipalTag/team}"}}})
     };
-    let deny = |condition: Value| json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition});
-    let mut denials = vec![deny(json!({"Null": {"app:x": "true"}}))];
-    if is_denied {
-        denials.push(deny(json!({"StringLike": {"app:x": "*"}})));
-    }
-    let statements: Vec<Value> = (0..60).map(of_team).chain(denials).collect();
-    let (path, policy) = managed("Reading", json!(statements));
-    let mut files = vec![(path, policy)];
-    for number in 0..n_users {
-        let tags = json!({"Tags": [{"Key": "team", "Value": format!("t{number}")}]});
-        files.push((format!("users/u{number:04}.json"), reader(tags)));
-    }
-    let files: Vec<(&str, Value)> = files
-        .iter()
-        .map(|(path, json)| (&**path, json.clone()))
-        .collect();
-    store(&files)
+    (0..60).map(of_team).collect()
 }
 
 /// The list of a server's principals, page by page.
@@ -58,23 +40,55 @@ async fn pages(root: &TempDir) -> Vec<Vec<String>> {
     }
 }
 
-/// The ARNs of the users of such a store.
-fn users(n_users: usize) -> Vec<String> {
-    let arn = |number| format!("arn:aws:iam::111122223333:user/u{number:04}");
-    (0..n_users).map(arn).collect()
-}
-
+/// Each role has two thirds of the work that a list may take, because each of its sessions is asked about on its own and
+/// only trying could show that it is not allowed: each Deny needs what the other one rules out.
 #[tokio::test(flavor = "multi_thread")]
 async fn principals_that_take_much_work_come_on_more_pages() {
-    let pages = pages(&busy(300, true)).await;
-    assert!(pages.len() > 1, "one page must not do");
-    assert_eq!(pages.concat(), users(300));
+    const N_SESSIONS: usize = 80;
+    let deny = |condition: Value| json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition});
+    let mut statements = of_teams();
+    statements.push(deny(json!({"Null": {"app:x": "true"}})));
+    statements.push(deny(json!({"StringLike": {"app:x": "*"}})));
+    let (path, policy) = managed("Reading", json!(statements));
+    let mut files = vec![(path, policy)];
+    let mut sessions = Vec::new();
+    for name in ["ann", "bob"] {
+        let tags = json!({"Tags": [{"Key": "team", "Value": name}],
+            "AssumeRolePolicyDocument": trusting("*", json!({}))["AssumeRolePolicyDocument"]});
+        files.push((format!("roles/{name}.json"), reader(tags)));
+        let session = |number| format!("arn:aws:sts::111122223333:assumed-role/{name}/s{number}");
+        sessions.extend((0..N_SESSIONS).map(session));
+    }
+    let denied = json!({"Effect": "Deny", "Principal": {"AWS": sessions}, "Action": "docs:Read",
+        "Resource": "arn:app:docs:::page/*", "Condition": {"StringEquals": {"app:closed": "yes"}}});
+    files.push((
+        "resource-policies/docs.json".to_owned(),
+        json!({"Resource": "arn:app:docs:::page/*", "Policy": document(json!([denied]))}),
+    ));
+    let files: Vec<(&str, Value)> = files
+        .iter()
+        .map(|(path, json)| (&**path, json.clone()))
+        .collect();
+    let pages = pages(&store(&files)).await;
+    assert_eq!(pages, [[role("ann")], [role("bob")]]);
 }
 
-/// No page is worked out beyond its end, so that what does not fit is not worked out once for each page.
+/// No page has more than fits.
 #[tokio::test(flavor = "multi_thread")]
 async fn each_principal_is_on_one_page_however_long_its_access_is() {
-    let pages = pages(&busy(100, false)).await;
+    const N_USERS: usize = 100;
+    let (path, policy) = managed("Reading", json!(of_teams()));
+    let mut files = vec![(path, policy)];
+    for number in 0..N_USERS {
+        let tags = json!({"Tags": [{"Key": "team", "Value": format!("t{number}")}]});
+        files.push((format!("users/u{number:04}.json"), reader(tags)));
+    }
+    let files: Vec<(&str, Value)> = files
+        .iter()
+        .map(|(path, json)| (&**path, json.clone()))
+        .collect();
+    let pages = pages(&store(&files)).await;
     assert!((2..20).contains(&pages.len()), "{}", pages.len());
-    assert_eq!(pages.concat(), users(100));
+    let arn = |number| format!("arn:aws:iam::111122223333:user/u{number:04}");
+    assert_eq!(pages.concat(), (0..N_USERS).map(arn).collect::<Vec<_>>());
 }
