@@ -142,7 +142,7 @@ impl Choices {
             }
             let holds = |choice: &&[SmolStr]| {
                 own.iter()
-                    .all(|one| evaluate(one, &Values::list(choice), facts) == Truth::True)
+                    .all(|one| evaluate(one, &chosen(key, choice, facts), facts) == Truth::True)
             };
             let left: Vec<&[SmolStr]> = choices.iter().map(|one| &**one).filter(holds).collect();
             if left.is_empty() {
@@ -246,6 +246,10 @@ impl Choices {
         for (key, choices) in &mut self.keys {
             if let Some(own) = own_tag(key, facts) {
                 *choices = vec![own];
+                // PERF: whatever holds while nobody knows the value holds with any other own value as well (C-9).
+                if is_replaceable(key, facts) {
+                    choices.push(Choice::new());
+                }
                 continue;
             }
             if choices.is_empty() {
@@ -314,7 +318,7 @@ fn times_until(at: Timestamp) -> impl Iterator<Item = String> {
 }
 
 /// Returns the values of a tag that the resource has. Such a tag is open only in role chaining, where another value of it is
-/// unknown (T-8).
+/// unknown (T-8). Then no values stand for it, because a tag that the resource has is never missing.
 fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
     if !matches!(
         key.kind(),
@@ -326,6 +330,20 @@ fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
         Values::One(value) => Some(vec![SmolStr::new(&*value)]),
         Values::Many(values) => Some(values.to_vec()),
         _ => None,
+    }
+}
+
+/// Returns whether a session may pass on another value of this tag of the resource (T-8), whose own value is an empty text. `Null`
+/// says nothing about that, but of a tag with an unknown value it knows that it is there (C-60).
+fn is_replaceable(key: &ContextKey, facts: &Facts<'_>) -> bool {
+    facts.is_of_resource(key) && own_tag(key, facts).is_some_and(|own| own == [""])
+}
+
+/// Returns the values that a choice for `key` stands for.
+fn chosen<'c>(key: &ContextKey, choice: &'c [SmolStr], facts: &Facts<'_>) -> Values<'c> {
+    match choice {
+        [] if is_replaceable(key, facts) => Values::Unknown,
+        choice => Values::list(choice),
     }
 }
 
@@ -484,7 +502,7 @@ struct Supposed<'f, 'a, 'c> {
 impl Supposed<'_, '_, '_> {
     fn values(&self, key: &ContextKey) -> Values<'_> {
         match self.given.iter().find(|(given, _)| *given == key) {
-            Some((_, values)) => Values::list(values),
+            Some((_, choice)) => chosen(key, choice, self.facts),
             None => self.facts.values(key),
         }
     }
@@ -497,6 +515,19 @@ impl Supposed<'_, '_, '_> {
             let found = given.find(|(key, _)| key.kind() == kind);
             found.map(|(_, values)| *values)
         };
+        // T-8: a session replaces a tag under all of its names.
+        let mut given = self.given.iter();
+        let is_replaced = |(key, choice): &&(&ContextKey, &[SmolStr])| {
+            choice.is_empty() && is_replaceable(key, self.facts)
+        };
+        if let Some((replaced, _)) = given.find(is_replaced) {
+            let is_same =
+                |key: &ContextKey| key.tag() == replaced.tag() && is_replaceable(key, self.facts);
+            let mut given = self.given.iter();
+            if given.any(|(key, choice)| !choice.is_empty() && is_same(key)) {
+                return false;
+            }
+        }
         let mfa = of_kind(K::MultiFactorAuthPresent);
         let age = of_kind(K::MultiFactorAuthAge);
         // The age is known of those who gave a second factor, and of nobody else.

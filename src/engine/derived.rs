@@ -197,6 +197,15 @@ impl<'a> Facts<'a> {
         is_tag_of(&self.request.resource, key.service())
     }
 
+    /// Returns whether `key` is a name of a tag of this resource.
+    pub fn is_of_resource(&self, key: &ContextKey) -> bool {
+        match key.kind() {
+            KeyKind::ResourceTag => true,
+            KeyKind::ServiceResourceTag => self.names_resource_tag(key),
+            _ => false,
+        }
+    }
+
     /// Returns a tag of the resource. The store's tags win over the caller's. In role chaining the tag of a role may have
     /// another value (T-8).
     fn resource_tag(&self, key: &ContextKey) -> Values<'a> {
@@ -248,12 +257,8 @@ impl<'a> Facts<'a> {
         // E-1: if it is too much there will be no answer. Each may be a tag of another service.
         self.work.spend(1 + entries.len() * (3 + folded.len() / 64));
         let is_it = |entry: &&ContextEntry| {
-            let is_named = match entry.key.kind() {
-                KeyKind::ResourceTag => true,
-                KeyKind::ServiceResourceTag => self.names_resource_tag(&entry.key),
-                _ => false,
-            };
-            is_named && entry.key.tag() == folded && !entry.value.values().is_empty()
+            let (key, value) = (&entry.key, &entry.value);
+            self.is_of_resource(key) && key.tag() == folded && !value.values().is_empty()
         };
         let given = entries.iter().find(is_it);
         given.map_or(Values::Absent, |entry| Values::list(entry.value.values()))

@@ -260,7 +260,10 @@ fn who_is_allowed_is_listed_and_who_is_listed_without_conditions_is_allowed() {
                 }
             };
             if is_wrong {
-                differences.push(format!("{:?} {listed:#?} {question:?}", decision.reason()));
+                let (reason, world) = (decision.reason(), case.seed);
+                differences.push(format!(
+                    "{reason:?} {listed:#?} {question:?} in world {world}"
+                ));
             }
         }
     });

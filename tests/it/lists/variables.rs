@@ -5,7 +5,7 @@ use std::iter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{ANN, document, entity, json_of, role, store, trusting};
+use super::{ANN, access, document, entity, json_of, role, store, trusting};
 use crate::support::{iamd, write};
 
 /// T-1: each role is listed for itself, whatever its identity policy leaves open.
@@ -251,6 +251,60 @@ fn the_end_of_a_chain_of_services_is_decided_once_it_is_given() {
         "ACCESS_ALLOWED"
     );
     assert_eq!(listed("lambda.amazonaws.com"), json!([]));
+}
+
+/// T-8, C-60: a session that passes on another value makes that of the tag unknown, so that it is there for sure, under all of
+/// its names. `Null` says nothing about an empty one.
+#[test]
+fn a_session_may_replace_an_empty_tag_of_the_role_that_it_assumes() {
+    let (iam, aws) = ("iam:ResourceTag/tier", "aws:ResourceTag/tier");
+    let is_there = |key: &str, there: bool| json!({"Null": {key: !there}});
+    let both =
+        |null: &str, other: &str| json!({"Null": {null: "false"}, "StringEquals": {other: ""}});
+    for (condition, is_listed) in [
+        (is_there(iam, true), true),
+        (is_there(aws, true), true),
+        (json!({"Null": {iam: "false", aws: "false"}}), true),
+        (is_there(iam, false), false),
+        (both(iam, aws), false),
+        (both(aws, iam), false),
+        (both(iam, iam), false),
+        (json!({"StringEquals": {iam: "", aws: ""}}), true),
+    ] {
+        let mut target = trusting(&role("ann"), condition.clone());
+        target["Tags"] = json!([{"Key": "tier", "Value": ""}]);
+        let root = store(&[
+            ("roles/ann.json", trusting("*", json!({}))),
+            ("roles/db.json", target),
+        ]);
+        let found = access(&root, "sts:AssumeRole", &role("db"));
+        let expected = is_listed.then(|| ("ann".to_owned(), false));
+        assert_eq!(found, Vec::from_iter(expected), "{condition}");
+        let session = r#"{"tags": {"tier": "red"}, "transitiveTagKeys": ["tier"]}"#;
+        let mut authorize = iamd([
+            "authorize",
+            "--action",
+            "sts:AssumeRole",
+            "--session",
+            session,
+        ]);
+        let answer = authorize
+            .arg("--store")
+            .arg(root.path())
+            .args([
+                "--principal",
+                "arn:aws:sts::111122223333:assumed-role/ann/s1",
+            ])
+            .args(["--resource", &role("db")])
+            .output()
+            .unwrap();
+        let is_replaced = condition.get("Null").is_some() && is_listed;
+        assert_eq!(
+            answer.status.success(),
+            is_replaced,
+            "{condition}: {answer:?}"
+        );
+    }
 }
 
 /// A tag of another service is no tag of this resource, and nobody gives it but the caller.
