@@ -40,7 +40,8 @@ const MAX_TRIES: usize = 4_096;
 /// The most values of one key that are tried.
 const MAX_VALUES: usize = 64;
 
-/// One choice for each key: its values. None of them means that the key is absent.
+/// One choice for each key: its values. None of them means that the key is absent, or that nobody knows the value of a tag that a
+/// session has replaced: such a tag is never absent.
 type Choice = Vec<SmolStr>;
 
 /// The open keys with the choices for each of them.
@@ -50,6 +51,8 @@ struct Choices {
     /// The keys whose values are read as texts, and those read as Booleans.
     texts: BTreeSet<ContextKey>,
     booleans: BTreeSet<ContextKey>,
+    /// The tags of the resource that a session may replace, and whose own value is an empty text.
+    replaceable: Vec<ContextKey>,
     /// Whether the choices stand for all values there are.
     are_all: bool,
 }
@@ -141,8 +144,9 @@ impl Choices {
                 return Witness::Unknown; // E-1: what was found out does not count
             }
             let holds = |choice: &&[SmolStr]| {
-                own.iter()
-                    .all(|one| evaluate(one, &chosen(key, choice, facts), facts) == Truth::True)
+                own.iter().all(|one| {
+                    evaluate(one, &chosen(key, choice, &self.replaceable), facts) == Truth::True
+                })
             };
             let left: Vec<&[SmolStr]> = choices.iter().map(|one| &**one).filter(holds).collect();
             if left.is_empty() {
@@ -154,6 +158,7 @@ impl Choices {
         let mut at = vec![0usize; keys.len()];
         let mut supposed = Supposed {
             facts,
+            replaceable: &self.replaceable,
             given: Vec::with_capacity(keys.len()),
         };
         loop {
@@ -245,10 +250,13 @@ impl Choices {
         }
         for (key, choices) in &mut self.keys {
             if let Some(own) = own_tag(key, facts) {
+                // PERF: with any other own value, no condition holds in more cases while nobody knows the value (C-9). A pattern
+                // with a default may, but a variable makes the choices not all there are.
+                let is_empty = own == [""];
                 *choices = vec![own];
-                // PERF: whatever holds while nobody knows the value holds with any other own value as well (C-9).
-                if is_replaceable(key, facts) {
+                if is_empty && is_replaceable(key, facts) {
                     choices.push(Choice::new());
+                    self.replaceable.push(key.clone());
                 }
                 continue;
             }
@@ -318,7 +326,7 @@ fn times_until(at: Timestamp) -> impl Iterator<Item = String> {
 }
 
 /// Returns the values of a tag that the resource has. Such a tag is open only in role chaining, where another value of it is
-/// unknown (T-8). Then no values stand for it, because a tag that the resource has is never missing.
+/// unknown (T-8).
 fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
     if !matches!(
         key.kind(),
@@ -333,16 +341,17 @@ fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
     }
 }
 
-/// Returns whether a session may pass on another value of this tag of the resource (T-8), whose own value is an empty text. `Null`
-/// says nothing about that, but of a tag with an unknown value it knows that it is there (C-60).
+/// Returns whether a session may pass on another value of this tag of the resource (T-8, T-34).
 fn is_replaceable(key: &ContextKey, facts: &Facts<'_>) -> bool {
-    facts.is_of_resource(key) && own_tag(key, facts).is_some_and(|own| own == [""])
+    let is_chaining = facts.request.action.kind().is_of_trust();
+    is_chaining && facts.is_of_resource(key) && !key.tag().starts_with("aws:")
 }
 
-/// Returns the values that a choice for `key` stands for.
-fn chosen<'c>(key: &ContextKey, choice: &'c [SmolStr], facts: &Facts<'_>) -> Values<'c> {
+/// Returns the values that a choice for `key` stands for. `Null` says nothing about an empty text (C-60), but of a tag with an
+/// unknown value it knows that it is there.
+fn chosen<'c>(key: &ContextKey, choice: &'c [SmolStr], replaceable: &[ContextKey]) -> Values<'c> {
     match choice {
-        [] if is_replaceable(key, facts) => Values::Unknown,
+        [] if replaceable.contains(key) => Values::Unknown,
         choice => Values::list(choice),
     }
 }
@@ -496,13 +505,14 @@ fn instance(template: &Template, run: &str, facts: &Facts<'_>) -> Option<String>
 /// A question with supposed values of some keys.
 struct Supposed<'f, 'a, 'c> {
     facts: &'f Facts<'a>,
+    replaceable: &'c [ContextKey],
     given: Vec<(&'c ContextKey, &'c [SmolStr])>,
 }
 
 impl Supposed<'_, '_, '_> {
     fn values(&self, key: &ContextKey) -> Values<'_> {
         match self.given.iter().find(|(given, _)| *given == key) {
-            Some((_, choice)) => chosen(key, choice, self.facts),
+            Some((_, choice)) => chosen(key, choice, self.replaceable),
             None => self.facts.values(key),
         }
     }
@@ -515,18 +525,8 @@ impl Supposed<'_, '_, '_> {
             let found = given.find(|(key, _)| key.kind() == kind);
             found.map(|(_, values)| *values)
         };
-        // T-8: a session replaces a tag under all of its names.
-        let mut given = self.given.iter();
-        let is_replaced = |(key, choice): &&(&ContextKey, &[SmolStr])| {
-            choice.is_empty() && is_replaceable(key, self.facts)
-        };
-        if let Some((replaced, _)) = given.find(is_replaced) {
-            let is_same =
-                |key: &ContextKey| key.tag() == replaced.tag() && is_replaceable(key, self.facts);
-            let mut given = self.given.iter();
-            if given.any(|(key, choice)| !choice.is_empty() && is_same(key)) {
-                return false;
-            }
+        if !self.replaces_consistently() {
+            return false;
         }
         let mfa = of_kind(K::MultiFactorAuthPresent);
         let age = of_kind(K::MultiFactorAuthAge);
@@ -556,6 +556,7 @@ impl Supposed<'_, '_, '_> {
             {
                 Some(true)
             }
+            K::ResourceTag | K::ServiceResourceTag if self.is_replaced(key, values) => Some(true),
             _ => None,
         };
         let mut said = self.given.iter().filter_map(says);
@@ -568,6 +569,25 @@ impl Supposed<'_, '_, '_> {
             key.kind() != K::PrincipalTag || self.facts.values(key) == Values::list(values)
         };
         first != Some(false) || self.given.iter().all(is_own)
+    }
+
+    /// Returns whether a session has replaced this tag of the resource, whose own value is an empty text.
+    fn is_replaced(&self, key: &ContextKey, choice: &[SmolStr]) -> bool {
+        choice.is_empty() && self.replaceable.contains(key)
+    }
+
+    /// Returns whether each tag is replaced under all of its names or under none (T-8), and by a tag that the session has and that
+    /// is not empty.
+    fn replaces_consistently(&self) -> bool {
+        self.replaceable.is_empty()
+            || self.given.iter().all(|(key, choice)| {
+                let agrees = |(other, values): &(&ContextKey, &[SmolStr])| match other.kind() {
+                    _ if other.tag() != key.tag() => true,
+                    KeyKind::PrincipalTag => !values.is_empty() && *values != [""],
+                    _ => !self.replaceable.contains(other) || values.is_empty(),
+                };
+                !self.is_replaced(key, choice) || self.given.iter().all(agrees)
+            })
     }
 
     /// Returns whether an area, read as a statement of this effect, covers the question.

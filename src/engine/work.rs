@@ -91,7 +91,8 @@ impl Work {
         let total = total.saturating_sub(units as u64);
         let is_wanted = || self.is_wanted.as_ref().is_none_or(|is_wanted| is_wanted());
         if total == 0 || self.rest.get() == 0 || self.is_given_up.get() || !is_wanted() {
-            self.is_given_up.set(self.is_wanted.is_some() && total > 0);
+            let gives_up = self.is_wanted.is_some() && total > 0;
+            self.is_given_up.set(self.is_given_up.get() || gives_up);
             self.left.set(0);
             self.rest.set(0);
             return false;
@@ -228,6 +229,7 @@ mod tests {
             n_spent += 1;
         }
         assert!(work.is_spent() && work.is_given_up.get());
+        assert!(!work.spend(1) && work.is_given_up.get());
         assert_eq!(n_asked.load(Ordering::Relaxed), 4);
         assert!(n_spent <= 3 * BETWEEN_CHECKS, "{n_spent}");
     }

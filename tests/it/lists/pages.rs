@@ -1,11 +1,16 @@
 //! Lists of principals that take more work than a page may.
 
+use iamd::analysis::principals::{Bounds, principals};
+use iamd::engine::question::Question;
+use iamd::engine::work::Work;
 use iamd::service::pb;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::alike::{managed, reader};
-use super::{access, asking, document, store, trusting};
+use super::{asking, document, role, store, trusting};
+use crate::laws::load_world;
 use crate::support::Server;
 
 /// 60 statements that the tag `team` of the caller tells apart, with a key for each. There are more values to try than are tried.
@@ -50,7 +55,8 @@ fn principals_that_take_much_work_come_on_more_pages() {
     statements.push(deny(json!({"Null": {"app:x": "true"}})));
     statements.push(deny(json!({"StringLike": {"app:x": "*"}})));
     let (path, policy) = managed("Reading", json!(statements));
-    let mut files = vec![(path, policy)];
+    let account = json!({"AccountId": "111122223333"});
+    let mut files = vec![(path, policy), ("account.json".to_owned(), account)];
     let mut sessions = Vec::new();
     for name in ["ann", "bob"] {
         let tags = json!({"Tags": [{"Key": "team", "Value": name}],
@@ -65,13 +71,27 @@ fn principals_that_take_much_work_come_on_more_pages() {
         "resource-policies/docs.json".to_owned(),
         json!({"Resource": "arn:app:docs:::page/*", "Policy": document(json!([denied]))}),
     ));
-    let files: Vec<(&str, Value)> = files
-        .iter()
-        .map(|(path, json)| (&**path, json.clone()))
-        .collect();
-    // The command reads the store itself, so that no deadline passes in a build without optimization, and asks for all pages.
-    let found = access(&store(&files), "docs:Read", "arn:app:docs:::page/1");
-    assert_eq!(found, ["ann", "bob"].map(|name| (name.to_owned(), false)));
+    let snapshot = load_world(&files.into_iter().collect());
+    let question = Question {
+        action: "docs:Read",
+        resource: "arn:app:docs:::page/1",
+        ..Question::default()
+    };
+    let page = |after: &str| {
+        let bounds = Bounds {
+            after,
+            most: 1_000,
+            most_bytes: usize::MAX,
+            bytes_of_area: 0,
+        };
+        let at = Timestamp::UNIX_EPOCH;
+        let page = principals(&snapshot, &question, &bounds, at, &Work::ample()).unwrap();
+        let names = page.principals.into_iter().map(|one| one.principal);
+        (names.collect::<Vec<_>>(), page.next)
+    };
+    let (ann, bob) = (role("ann"), role("bob"));
+    assert_eq!(page(""), (vec![ann.clone()], Some(ann.clone())));
+    assert_eq!(page(&ann), (vec![bob], None));
 }
 
 /// No page has more than fits.

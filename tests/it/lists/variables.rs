@@ -5,7 +5,7 @@ use std::iter;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{ANN, access, document, entity, json_of, role, store, trusting};
+use super::{ANN, document, entity, json_of, role, store, trusting};
 use crate::support::{iamd, write};
 
 /// T-1: each role is listed for itself, whatever its identity policy leaves open.
@@ -257,54 +257,93 @@ fn the_end_of_a_chain_of_services_is_decided_once_it_is_given() {
 /// its names. `Null` says nothing about an empty one.
 #[test]
 fn a_session_may_replace_an_empty_tag_of_the_role_that_it_assumes() {
-    let (iam, aws) = ("iam:ResourceTag/tier", "aws:ResourceTag/tier");
-    let is_there = |key: &str, there: bool| json!({"Null": {key: !there}});
-    let both =
-        |null: &str, other: &str| json!({"Null": {null: "false"}, "StringEquals": {other: ""}});
+    const IAM: &str = "iam:ResourceTag/tier";
+    const AWS: &str = "aws:ResourceTag/tier";
+    const TEAM: &str = "iam:ResourceTag/team";
+    const OWN: &str = "aws:PrincipalTag/tier";
+    const OTHER: &str = "s3:ResourceTag/tier";
+    let there = |key: &str| json!({"Null": {key: "false"}});
+    let with =
+        |key: &str, value: &str| json!({"Null": {IAM: "false"}, "StringEquals": {key: value}});
     for (condition, is_listed) in [
-        (is_there(iam, true), true),
-        (is_there(aws, true), true),
-        (json!({"Null": {iam: "false", aws: "false"}}), true),
-        (is_there(iam, false), false),
-        (both(iam, aws), false),
-        (both(aws, iam), false),
-        (both(iam, iam), false),
-        (json!({"StringEquals": {iam: "", aws: ""}}), true),
+        (there(IAM), true),
+        (there(AWS), true),
+        (json!({"Null": {IAM: "false", AWS: "false"}}), true),
+        (with(OWN, "red"), true),
+        (json!({"StringEquals": {IAM: "", AWS: ""}}), true),
+        (json!({"Null": {IAM: "true"}}), false),
+        (with(AWS, ""), false),
+        (with(IAM, ""), false),
+        // Each tag is replaced for itself.
+        (
+            json!({"Null": {TEAM: "false"}, "StringEquals": {IAM: ""}}),
+            true,
+        ),
+        (
+            json!({"Null": {TEAM: "false", IAM: "false"}, "StringEquals": {AWS: ""}}),
+            false,
+        ),
+        // T-38: only a tag of the session is passed on, and another value of it.
+        (with(OWN, ""), false),
+        (json!({"Null": {IAM: "false", OWN: "true"}}), false),
+        // T-34: no session has such a tag.
+        (there("iam:ResourceTag/aws:x"), false),
+        // It is no tag of this resource.
+        (there(OTHER), false),
     ] {
         let mut target = trusting(&role("ann"), condition.clone());
-        target["Tags"] = json!([{"Key": "tier", "Value": ""}]);
+        target["Tags"] = ["tier", "team", "aws:x"]
+            .map(|key| json!({"Key": key, "Value": ""}))
+            .into();
         let root = store(&[
             ("roles/ann.json", trusting("*", json!({}))),
             ("roles/db.json", target),
         ]);
-        let found = access(&root, "sts:AssumeRole", &role("db"));
-        let expected = is_listed.then(|| ("ann".to_owned(), false));
-        assert_eq!(found, Vec::from_iter(expected), "{condition}");
-        let session = r#"{"tags": {"tier": "red"}, "transitiveTagKeys": ["tier"]}"#;
-        let mut authorize = iamd([
-            "authorize",
-            "--action",
-            "sts:AssumeRole",
-            "--session",
-            session,
-        ]);
-        let answer = authorize
-            .arg("--store")
-            .arg(root.path())
-            .args([
-                "--principal",
-                "arn:aws:sts::111122223333:assumed-role/ann/s1",
-            ])
-            .args(["--resource", &role("db")])
-            .output()
-            .unwrap();
-        let is_replaced = condition.get("Null").is_some() && is_listed;
-        assert_eq!(
-            answer.status.success(),
-            is_replaced,
-            "{condition}: {answer:?}"
-        );
+        let asked = ["--resource", &role("db"), "--action", "sts:AssumeRole"];
+        let given = ["--context", &format!("{OTHER}=")];
+        let found = json_of(&root, &[&["principals"], &asked[..], &given].concat());
+        let n_listed = found["principals"].as_array().unwrap().len();
+        assert_eq!(n_listed, usize::from(is_listed), "{condition}: {found}");
+        let may = |tags: Value| {
+            let keys: Vec<&String> = tags.as_object().unwrap().keys().collect();
+            let session = json!({"tags": tags, "transitiveTagKeys": keys}).to_string();
+            let mut authorize = iamd(["authorize", "--session", &session]);
+            let principal = "arn:aws:sts::111122223333:assumed-role/ann/s1";
+            authorize
+                .arg("--store")
+                .arg(root.path())
+                .args(asked)
+                .args(given);
+            let answer = authorize.args(["--principal", principal]).output().unwrap();
+            assert!(matches!(answer.status.code(), Some(0 | 1)), "{answer:?}");
+            answer.status.success()
+        };
+        let tags = [
+            json!({"tier": "red", "team": "red"}),
+            json!({"tier": "red"}),
+            json!({"team": "red"}),
+            json!({"tier": ""}),
+            json!({}),
+        ];
+        assert_eq!(tags.into_iter().any(may), is_listed, "{condition}");
     }
+}
+
+/// What a session may replace is found out once, and not for each combination of values that is tried.
+#[test]
+fn many_entries_of_the_context_do_not_make_a_list_too_much_work() {
+    let deny = |condition: Value| json!({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": condition});
+    let mut statements = vec![
+        json!({"Effect": "Allow", "Action": "docs:Read", "Resource": "*"}),
+        deny(json!({"Null": {"app:x": "true"}})),
+        deny(json!({"StringLike": {"app:x": "*"}})),
+    ];
+    let tag = |number: usize| format!("aws:ResourceTag/t{number}");
+    statements.extend((0..30).map(|number| deny(json!({"StringEquals": {tag(number): "v"}}))));
+    let root = store(&[("users/ann.json", entity(json!(statements), json!({})))]);
+    let context: Vec<String> = (0..100).map(|number| format!("app:k{number}=v")).collect();
+    let context: Vec<&str> = context.iter().map(|entry| &**entry).collect();
+    assert_eq!(readers(&root, &context)[0]["principal"], ANN);
 }
 
 /// A tag of another service is no tag of this resource, and nobody gives it but the caller.
