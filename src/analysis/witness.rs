@@ -40,8 +40,8 @@ const MAX_TRIES: usize = 4_096;
 /// The most values of one key that are tried.
 const MAX_VALUES: usize = 64;
 
-/// One choice for each key: its values. None of them means that the key is absent, or that nobody knows the value of a tag that a
-/// session has replaced: such a tag is never absent.
+/// One choice for each key: its values. None of them means that the key is absent, or for a key in `replaceable`, that nobody
+/// knows its value ([`chosen`]).
 type Choice = Vec<SmolStr>;
 
 /// The open keys with the choices for each of them.
@@ -250,8 +250,8 @@ impl Choices {
         }
         for (key, choices) in &mut self.keys {
             if let Some(own) = own_tag(key, facts) {
-                // PERF: with any other own value, no condition holds in more cases while nobody knows the value (C-9). A pattern
-                // with a default may, but a variable makes the choices not all there are.
+                // PERF: with any other own value, no condition is true in more cases while nobody knows the value (C-9). A pattern
+                // with a default may cover more, but a variable makes the choices not all there are.
                 let is_empty = own == [""];
                 *choices = vec![own];
                 if is_empty && is_replaceable(key, facts) {
@@ -325,7 +325,7 @@ fn times_until(at: Timestamp) -> impl Iterator<Item = String> {
     (0..).map_while(move |seconds| Some(earlier(seconds).ok()?.to_string()))
 }
 
-/// Returns the values of a tag that the resource has. Such a tag is open only in role chaining, where another value of it is
+/// Returns the values of a tag that the resource has, or that the caller has given. Such a tag is open only in role chaining, where another value of it is
 /// unknown (T-8).
 fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
     if !matches!(
