@@ -325,8 +325,8 @@ fn times_until(at: Timestamp) -> impl Iterator<Item = String> {
     (0..).map_while(move |seconds| Some(earlier(seconds).ok()?.to_string()))
 }
 
-/// Returns the values of a tag that the resource has, or that the caller has given. Such a tag is open only in role chaining, where another value of it is
-/// unknown (T-8).
+/// Returns the values of a tag that the resource has, or that the caller has given. Such a tag is open only in role chaining, where
+/// another value of it is unknown (T-8).
 fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
     if !matches!(
         key.kind(),
