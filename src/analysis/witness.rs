@@ -3,6 +3,7 @@
 //! The values that are tried come from the conditions themselves: those that they compare with, their neighbors, some other
 //! value, and none. Whoever is listed because of a witness can be allowed, since the witness says how.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::iter;
 
@@ -44,7 +45,8 @@ const MAX_VALUES: usize = 64;
 /// knows its value ([`chosen`]).
 type Choice = Vec<SmolStr>;
 
-/// The open keys with the choices for each of them.
+/// The open keys with the choices for each of them. A tag of the resource, which may have several names, is there under one
+/// ([`one_name`]).
 #[derive(Default)]
 struct Choices {
     keys: BTreeMap<ContextKey, Vec<Choice>>,
@@ -105,6 +107,26 @@ fn each_key<'a>(area: &'a Area, visit: &mut impl FnMut(&'a ContextKey)) {
     }
 }
 
+/// Returns the name under which there are choices for `key`: a tag of the resource has the same value under all of its names
+/// (section 4.9).
+fn one_name<'k>(key: &'k ContextKey, facts: &Facts<'_>) -> Cow<'k, ContextKey> {
+    if key.kind() == KeyKind::ServiceResourceTag && facts.is_of_resource(key) {
+        return Cow::Owned(ContextKey::new(&format!("aws:ResourceTag/{}", key.tag())));
+    }
+    Cow::Borrowed(key)
+}
+
+/// Returns whether `kept`, under which there are choices, is [`one_name`] of `key`.
+///
+/// PERF: it is called for each pair of a key and a condition, and makes no name anew.
+fn is_name_of(kept: &ContextKey, key: &ContextKey, facts: &Facts<'_>) -> bool {
+    kept == key
+        || kept.kind() == KeyKind::ResourceTag
+            && key.kind() == KeyKind::ServiceResourceTag
+            && kept.tag() == key.tag()
+            && facts.is_of_resource(key)
+}
+
 /// Returns whether the values of the policy hang on a key that is not known.
 fn has_open_variable(condition: &Condition, facts: &Facts<'_>, scope: Scope<'_>) -> bool {
     condition
@@ -125,18 +147,18 @@ impl Choices {
         scope: Scope<'_>,
         n_left: &mut usize,
     ) -> Witness {
-        let mut names: Vec<&ContextKey> = Vec::new();
-        each_key(area, &mut |key| names.push(key));
+        let mut names: Vec<Cow<'_, ContextKey>> = Vec::new();
+        each_key(area, &mut |key| names.push(one_name(key, facts)));
         names.sort_unstable();
         names.dedup();
         let mut keys: Vec<(&ContextKey, Vec<&[SmolStr]>)> = Vec::new();
         for name in names {
-            let Some((key, choices)) = self.keys.get_key_value(name) else {
+            let Some((key, choices)) = self.keys.get_key_value(&*name) else {
                 continue; // its value is known
             };
             let own = area.conditions.iter().filter_map(Open::condition);
             let own: Vec<&Condition> = own
-                .filter(|condition| condition.key == *key)
+                .filter(|condition| is_name_of(key, &condition.key, facts))
                 .filter(|condition| !has_open_variable(condition, facts, scope))
                 .collect();
             let units: usize = own.iter().map(|one| 4 + one.operand.n_steps()).sum();
@@ -205,7 +227,8 @@ impl Choices {
     fn add_variable(&mut self, key: &ContextKey, facts: &Facts<'_>, scope: Scope<'_>) {
         if !facts.is_known(key, scope) {
             self.are_all = false;
-            self.keys.entry(key.clone()).or_default();
+            let key = one_name(key, facts).into_owned();
+            self.keys.entry(key).or_default();
         }
     }
 
@@ -219,16 +242,17 @@ impl Choices {
         if !is_simple(condition) {
             self.are_all = false;
         }
+        let key = one_name(&condition.key, facts).into_owned();
         match condition.operand {
             Operand::Null(_) => {}
             Operand::Bool(_) => {
-                self.booleans.insert(condition.key.clone());
+                self.booleans.insert(key.clone());
             }
             _ => {
-                self.texts.insert(condition.key.clone());
+                self.texts.insert(key.clone());
             }
         }
-        let choices = self.keys.entry(condition.key.clone()).or_default();
+        let choices = self.keys.entry(key).or_default();
         for value in values_of(&condition.operand, facts) {
             let choice = vec![SmolStr::from(value)];
             if choices.contains(&choice) {
@@ -254,7 +278,7 @@ impl Choices {
                 // with a default may cover more, but a variable makes the choices not all there are.
                 let is_empty = own == [""];
                 *choices = vec![own];
-                if is_empty && is_replaceable(key, facts) {
+                if is_empty && facts.is_replaceable(key) {
                     choices.push(Choice::new());
                     self.replaceable.push(key.clone());
                 }
@@ -325,26 +349,18 @@ fn times_until(at: Timestamp) -> impl Iterator<Item = String> {
     (0..).map_while(move |seconds| Some(earlier(seconds).ok()?.to_string()))
 }
 
-/// Returns the values of a tag that the resource has, or that the caller has given. Such a tag is open only in role chaining, where
-/// another value of it is unknown (T-8).
+/// Returns the values of a tag that the resource has, or that the caller has given, maybe as an empty list. Such a tag is open only in
+/// role chaining, where another value of it is unknown (T-8).
 fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
-    if !matches!(
-        key.kind(),
-        KeyKind::ResourceTag | KeyKind::ServiceResourceTag
-    ) {
+    if key.kind() != KeyKind::ResourceTag {
         return None;
     }
     match facts.values(key) {
         Values::One(value) => Some(vec![SmolStr::new(&*value)]),
         Values::Many(values) => Some(values.to_vec()),
+        Values::Absent if facts.is_given_under_all_names(key) => Some(Choice::new()),
         _ => None,
     }
-}
-
-/// Returns whether a session may pass on another value of this tag of the resource (T-8, T-34).
-fn is_replaceable(key: &ContextKey, facts: &Facts<'_>) -> bool {
-    let is_chaining = facts.request.action.kind().is_of_trust();
-    is_chaining && facts.is_of_resource(key) && !key.tag().starts_with("aws:")
 }
 
 /// Returns the values that a choice for `key` stands for. `Null` says nothing about an empty text (C-60), but of a tag with an
@@ -511,8 +527,9 @@ struct Supposed<'f, 'a, 'c> {
 
 impl Supposed<'_, '_, '_> {
     fn values(&self, key: &ContextKey) -> Values<'_> {
-        match self.given.iter().find(|(given, _)| *given == key) {
-            Some((_, choice)) => chosen(key, choice, self.replaceable),
+        let is_it = |(given, _): &&(&ContextKey, _)| is_name_of(given, key, self.facts);
+        match self.given.iter().find(is_it) {
+            Some((name, choice)) => chosen(name, choice, self.replaceable),
             None => self.facts.values(key),
         }
     }
@@ -556,7 +573,7 @@ impl Supposed<'_, '_, '_> {
             {
                 Some(true)
             }
-            K::ResourceTag | K::ServiceResourceTag if self.is_replaced(key, values) => Some(true),
+            K::ResourceTag if self.is_replaced(key, values) => Some(true),
             _ => None,
         };
         let mut said = self.given.iter().filter_map(says);
@@ -576,15 +593,14 @@ impl Supposed<'_, '_, '_> {
         choice.is_empty() && self.replaceable.contains(key)
     }
 
-    /// Returns whether each tag is replaced under all of its names or under none (T-8), and by a tag that the session has and that
-    /// is not empty.
+    /// Returns whether each replaced tag is one that the session has and that is not empty (T-8).
     fn replaces_consistently(&self) -> bool {
         self.replaceable.is_empty()
             || self.given.iter().all(|(key, choice)| {
-                let agrees = |(other, values): &(&ContextKey, &[SmolStr])| match other.kind() {
-                    _ if other.tag() != key.tag() => true,
-                    KeyKind::PrincipalTag => !values.is_empty() && *values != [""],
-                    _ => !self.replaceable.contains(other) || values.is_empty(),
+                let agrees = |(other, values): &(&ContextKey, &[SmolStr])| {
+                    other.kind() != KeyKind::PrincipalTag
+                        || other.tag() != key.tag()
+                        || !values.is_empty() && *values != [""]
                 };
                 !self.is_replaced(key, choice) || self.given.iter().all(agrees)
             })

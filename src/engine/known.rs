@@ -58,8 +58,8 @@ impl Facts<'_> {
             K::PrincipalTag => is_of_session || key.tag().starts_with("aws:"),
             K::RoleAuthorizedByIdp => scope.one_resource,
             K::ResourceTag | K::ServiceResourceTag => {
-                // T-8: a session may pass on another value of the tag. The store's value wins over the caller's.
-                let is_passed_on = scope.any_session && self.request.action.kind().is_of_trust();
+                // The store's value wins over the caller's.
+                let is_passed_on = scope.any_session && self.is_replaceable(key);
                 let has_value = || {
                     let is_open = matches!(self.values(key), Values::Absent | Values::Uncertain);
                     !is_open || self.is_given_under_all_names(key)
@@ -85,8 +85,15 @@ impl Facts<'_> {
         }
     }
 
+    /// Returns whether a session may pass on another value of this tag of the resource (T-8). The tags that it passes on are
+    /// session tags, whose keys do not begin with `aws:` (T-34).
+    pub fn is_replaceable(&self, key: &ContextKey) -> bool {
+        let is_chaining = self.request.action.kind().is_of_trust();
+        is_chaining && self.is_of_resource(key) && !key.tag().starts_with("aws:")
+    }
+
     /// Returns whether the caller gave this tag, maybe as an empty list, under each name that it has for the resource.
-    fn is_given_under_all_names(&self, key: &ContextKey) -> bool {
+    pub fn is_given_under_all_names(&self, key: &ContextKey) -> bool {
         let Request {
             resource, context, ..
         } = self.request;

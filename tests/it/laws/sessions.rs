@@ -2,7 +2,8 @@
 //! conditions are simple, it tries every value that makes a difference.
 //!
 //! The stores are so small that all their sessions can be tried: their conditions speak of three keys and a few values. A
-//! value that no policy names stands for all others.
+//! value that no policy names stands for all others. Some stores are asked who may assume a role: there the session may pass
+//! on tags in place of the role's own (T-8), and the trust policy has conditions, too.
 //!
 //! A usual run makes 40 stores, which is enough to try the code and too few to find most faults. After a change of
 //! `src/analysis`, set `IAMD_LAWS_CASES=250000` (250 stores, about a minute) and try several seeds.
@@ -28,7 +29,23 @@ const IDENTITY: &str = "aws:SourceIdentity";
 const REQUEST_TAG: &str = "aws:RequestTag/team";
 const TAG_KEYS: &str = "aws:TagKeys";
 const APP: &str = "app:k";
-const KEYS: [&str; 8] = [TAG, ISSUED, MFA, AGE, IDENTITY, REQUEST_TAG, TAG_KEYS, APP];
+/// Names of a tag of the resource: the second one of a role's, and the third one of a page's.
+const RESOURCE_TAG: &str = "aws:ResourceTag/team";
+const ROLE_TAG: &str = "iam:ResourceTag/team";
+const PAGE_TAG: &str = "docs:ResourceTag/team";
+const KEYS: [&str; 11] = [
+    TAG,
+    ISSUED,
+    MFA,
+    AGE,
+    IDENTITY,
+    REQUEST_TAG,
+    TAG_KEYS,
+    APP,
+    RESOURCE_TAG,
+    ROLE_TAG,
+    PAGE_TAG,
+];
 
 /// Which users and roles there are, and their tags.
 const ENTITIES: [(&str, Option<&str>); 6] = [
@@ -39,6 +56,9 @@ const ENTITIES: [(&str, Option<&str>); 6] = [
     ("roles/app", None),
     ("roles/job", Some("blue")),
 ];
+
+/// A role that the others may assume.
+const TARGET: &str = "roles/target";
 
 /// Returns a condition on one of `keys`, as a block.
 ///
@@ -93,7 +113,8 @@ fn condition(random: &mut Random, keys: &[&str], is_simple: bool) -> Json {
 }
 
 fn statement(random: &mut Random, keys: &[&str], is_simple: bool, effect: &str) -> Json {
-    let mut statement = json!({"Effect": effect, "Action": "docs:Read", "Resource": "*"});
+    let actions = ["docs:Read", "sts:AssumeRole"];
+    let mut statement = json!({"Effect": effect, "Action": actions, "Resource": "*"});
     let n_conditions = random.below(3).max(usize::from(effect == "Deny"));
     for _ in 0..n_conditions {
         let more = condition(random, keys, is_simple);
@@ -117,6 +138,10 @@ fn store(random: &mut Random, keys: &[&str], is_simple: bool) -> Files {
         statements.push(statement(random, keys, is_simple, effect));
     }
     let trust = json!([{"Effect": "Allow", "Principal": {"AWS": A}, "Action": "sts:AssumeRole"}]);
+    let mut trusted = statement(random, keys, is_simple, "Allow");
+    trusted["Principal"] = json!({"AWS": A});
+    trusted["Action"] = "sts:AssumeRole".into();
+    trusted.as_object_mut().unwrap().remove("Resource");
     let document = |statements: Json| json!({"Version": "2012-10-17", "Statement": statements});
     let mut files = Files::new();
     files.insert("account.json".into(), json!({"AccountId": A}));
@@ -137,6 +162,11 @@ fn store(random: &mut Random, keys: &[&str], is_simple: bool) -> Files {
         }
         files.insert(format!("{path}.json"), entity);
     }
+    let mut target = json!({"AssumeRolePolicyDocument": document(json!([trusted]))});
+    if let Some(tag) = random.pick(&[None, Some("blue"), Some("other"), Some("")]) {
+        target["Tags"] = json!([{"Key": "team", "Value": tag}]);
+    }
+    files.insert(format!("{TARGET}.json"), target);
     files
 }
 
@@ -152,8 +182,13 @@ fn list(texts: &[&str]) -> Given {
 fn contexts(keys: &[&str], given: &[(String, Given)]) -> Vec<Vec<(String, Given)>> {
     let mut contexts = vec![given.to_vec()];
     let is_given = |key: &str| given.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
-    for key in [REQUEST_TAG, TAG_KEYS, APP] {
-        if is_given(key) || !keys.contains(&key) && (key == APP || !keys.contains(&TAG_KEYS)) {
+    for key in [REQUEST_TAG, TAG_KEYS, APP, RESOURCE_TAG, ROLE_TAG, PAGE_TAG] {
+        let is_read = keys.contains(&key)
+            || key == PAGE_TAG && is_given(RESOURCE_TAG)
+            || key == RESOURCE_TAG && keys.contains(&PAGE_TAG)
+            || matches!(key, REQUEST_TAG | TAG_KEYS) && keys.contains(&TAG_KEYS)
+            || key == RESOURCE_TAG && keys.contains(&ROLE_TAG);
+        if is_given(key) || !is_read {
             continue;
         }
         let choices: Vec<(&str, Given)> = match key {
@@ -176,6 +211,11 @@ fn contexts(keys: &[&str], given: &[(String, Given)]) -> Vec<Vec<(String, Given)
             .iter()
             .map(|one| (key, list(one)))
             .collect(),
+            RESOURCE_TAG | ROLE_TAG | PAGE_TAG => ["blue", "red", "", "bx", "b*", "other", "none"]
+                .iter()
+                .map(|value| (key, text(value)))
+                .chain([(key, list(&[]))])
+                .collect(),
             _ => ["blue", "red", "", "bx", "b*", "other", "none"]
                 .iter()
                 .map(|value| (key, text(value)))
@@ -203,7 +243,8 @@ fn contexts(keys: &[&str], given: &[(String, Given)]) -> Vec<Vec<(String, Given)
 /// Returns what a session can bring along as far as these keys tell.
 fn sessions(keys: &[&str]) -> Vec<SessionFacts> {
     let has = |wanted: &[&str]| keys.iter().any(|key| wanted.contains(key));
-    let tags: &[Option<&str>] = match has(&[TAG]) {
+    let is_chaining = has(&[RESOURCE_TAG, ROLE_TAG, PAGE_TAG]);
+    let tags: &[Option<&str>] = match is_chaining || has(&[TAG]) {
         true => &[
             None,
             Some("blue"),
@@ -242,6 +283,12 @@ fn sessions(keys: &[&str]) -> Vec<SessionFacts> {
         let tag = tag.iter();
         facts.tags = tag.map(|tag| ("team".into(), (*tag).into())).collect();
     });
+    if is_chaining {
+        vary(&mut sessions, &[false, true], |facts, passes_on| {
+            let tags = facts.tags.iter().filter(|_| *passes_on);
+            facts.transitive_tag_keys = tags.map(|(key, _)| key.clone()).collect();
+        });
+    }
     vary(&mut sessions, issued, |facts, at| facts.issued_at = *at);
     vary(&mut sessions, mfa, |facts, at| facts.mfa_at = *at);
     vary(&mut sessions, identities, |facts, identity| {
@@ -283,6 +330,15 @@ fn given(random: &mut Random, keys: &[&str]) -> Vec<(String, Given)> {
         let values = [text("blue"), text(""), list(&[])];
         given.push((REQUEST_TAG.to_owned(), random.pick(&values).clone()));
     }
+    // Two names of one tag must not contradict each other.
+    let tag = random.pick(&[text("blue"), text(""), list(&[])]).clone();
+    for key in [RESOURCE_TAG, ROLE_TAG, PAGE_TAG] {
+        let is_read =
+            is_asked(key) || key == RESOURCE_TAG && (is_asked(ROLE_TAG) || is_asked(PAGE_TAG));
+        if is_read && random.chance(20) {
+            given.push((key.to_owned(), tag.clone()));
+        }
+    }
     if is_asked(TAG_KEYS) && given.is_empty() && random.chance(30) {
         given.push((TAG_KEYS.to_owned(), list(&[])));
     }
@@ -305,11 +361,23 @@ fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
             // A list does not know that the tags of a request and their keys go together.
             keys.retain(|key| *key != TAG_KEYS);
         }
+        let is_of_role = random.chance(40);
+        if is_simple && is_of_role {
+            // Nor that a request gives no tag that the session passes on (T-37).
+            keys.retain(|key| *key != REQUEST_TAG);
+        }
+        if keys.is_empty() {
+            keys.push(ROLE_TAG);
+        }
         let files = store(&mut random, &keys, is_simple);
         let snapshot = load_world(&files);
+        let (action, resource) = match is_of_role {
+            true => ("sts:AssumeRole", &*format!("arn:aws:iam::{A}:role/target")),
+            false => ("docs:Read", "arn:app:docs:::page/1"),
+        };
         let mut question = Question {
-            action: "docs:Read".into(),
-            resource: "arn:app:docs:::page/1".into(),
+            action: action.into(),
+            resource: resource.into(),
             context: given(&mut random, &keys),
             at: NOW,
             ..Question::default()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{access, document, entity, role, store, trusting};
+use super::{access, document, entity, json_of, role, store, trusting};
 
 const PAGE: &str = "arn:app:docs:::page/1";
 
@@ -222,4 +222,79 @@ fn those_with_other_tags_share_a_policy_and_differ() {
         read("Deny", is_there("aws:TokenIssueTime", "false")),
     ]);
     assert_eq!(listed(blue_without_session), ["cem"]);
+}
+
+/// Section 4.9: a tag of the resource has the same value under its name with the resource's service, and not under one with
+/// another service.
+#[test]
+fn the_names_of_a_tag_of_the_resource_have_one_value() {
+    let (aws, docs, mail) = (
+        "aws:ResourceTag/team",
+        "docs:ResourceTag/team",
+        "mail:ResourceTag/team",
+    );
+    let is = |key: &str, value: &str| json!({"StringEquals": {key: value}});
+    let is_not = |key: &str, value: &str| json!({"StringNotEquals": {key: value}});
+    let is_like = |key: &str, value: &str| json!({"StringLike": {key: value}});
+    for (allowed_when, denied_when, is_listed) in [
+        (is(aws, "blue"), is_not(docs, "blue"), true),
+        (is(docs, "blue"), is_not(aws, "blue"), true),
+        (is(aws, "blue"), is(docs, "blue"), false),
+        (is(docs, "blue"), is(aws, "blue"), false),
+        (is(aws, "blue"), is_there(docs, "true"), true),
+        (is(aws, "blue"), is_there(docs, "false"), false),
+        (is_there(docs, "false"), is_there(aws, "false"), false),
+        // Each of the two conditions has values of its own to try.
+        (is_not(aws, "blue"), is(docs, "red"), true),
+        (is_like(aws, "b*"), is_not(docs, "bx"), true),
+        (is(aws, "blue"), is_there(mail, "false"), true),
+        (is(aws, "blue"), is_not(mail, "red"), true),
+        (is(mail, "blue"), is_not(aws, "red"), true),
+    ] {
+        let listed = names(&allowed_when, std::slice::from_ref(&denied_when));
+        let expected: &[&str] = if is_listed {
+            &["app", "ann", "tagged"]
+        } else {
+            &[]
+        };
+        assert_eq!(listed, expected, "{allowed_when} but {denied_when}");
+    }
+}
+
+/// T-8, T-34: a session passes on neither tags of AWS nor those of other services, and a tag that it replaces has no known value.
+#[test]
+fn nobody_is_listed_by_a_tag_that_no_session_replaces() {
+    let may_assume_if = |condition: Value, given: &[&str]| {
+        let all = json!([{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}]);
+        let mut target = trusting(&role("chain"), condition);
+        target["Tags"] = json!([{"Key": "aws:team", "Value": "blue"}]);
+        let root = store(&[
+            ("roles/chain.json", entity(all, trusting("*", json!({})))),
+            ("roles/target.json", target),
+        ]);
+        let target = role("target");
+        let mut question = vec!["--action", "sts:AssumeRole", "--resource", &target];
+        question.extend(given.iter().flat_map(|entry| ["--context", entry]));
+        let found = json_of(&root, &[&["principals"], &question[..]].concat());
+        !found["principals"].as_array().unwrap().is_empty()
+    };
+    // A list does not try all values of a pattern, so it cannot rule out a tag whose value is open.
+    let like = |key: &str, pattern: &str| json!({"StringLike": {key: pattern}});
+    let iam_aws = "iam:ResourceTag/aws:team";
+    assert!(may_assume_if(like(iam_aws, "b*"), &[]));
+    assert!(!may_assume_if(like(iam_aws, "r*"), &[]));
+    assert!(!may_assume_if(like("aws:ResourceTag/aws:team", "r*"), &[]));
+
+    let mail = "mail:ResourceTag/team";
+    let red = || like(mail, "r*");
+    assert!(may_assume_if(red(), &[]));
+    assert!(may_assume_if(red(), &["mail:ResourceTag/team=red"]));
+    assert!(!may_assume_if(red(), &["mail:ResourceTag/team=blue"]));
+    assert!(!may_assume_if(red(), &["mail:ResourceTag/team:=[]"]));
+
+    let (iam, aws) = ("iam:ResourceTag/team:=[]", "aws:ResourceTag/team:=[]");
+    let is_red = || json!({"StringEquals": {"iam:ResourceTag/team": "red"}});
+    assert!(may_assume_if(is_red(), &[iam]));
+    assert!(may_assume_if(is_red(), &[aws]));
+    assert!(!may_assume_if(is_red(), &[iam, aws]));
 }
