@@ -9,8 +9,7 @@
 //! `-- tls`, `-- cores`, `-- lists`, `-- greedy` and `-- overload` measure a part. The parts `instructions`
 //! and `records` need valgrind. `observe` compares servers that are watched, and `records` counts what a decision log adds
 //! to a call. `lists` and `greedy` measure the answers of modest clients beside one that asks for a lot, and `overload` a server that is asked ten times what it can answer. `--check` fails if a
-//! figure is missed. `-- instructions --gate` counts single calls only, and fails if a call takes more than it did when
-//! the gate was set.
+//! figure is missed. `-- instructions --gate` counts single calls only, and fails if a call takes more than `budget` says.
 
 #[expect(
     clippy::allow_attributes,
@@ -55,10 +54,8 @@ use process::{Process, Which};
 
 /// The policies of the store.
 const N_POLICIES: usize = 1_000;
-/// The most instructions of a call with 64 in flight, as a share of the floor's. 0.66 were measured.
-const MOST_INSTRUCTIONS: f64 = 0.70;
-/// The most heap allocations of such a call.
-const MOST_ALLOCATIONS: f64 = 24.0;
+/// What a call may take at most: lines of a name and a number.
+const BUDGET: &str = include_str!("budget");
 /// The questions that are asked in turn.
 const N_QUESTIONS: usize = 64;
 
@@ -221,11 +218,22 @@ fn instructions(
         let (floor, _) = count(Which::Floor)?;
         figures.at_most("4", format!("instructions, {load}"), iamd / floor, 0.68);
         if load == Load::unary(1, 64) {
-            figures.gate("instructions", iamd / floor, MOST_INSTRUCTIONS);
-            figures.gate("heap allocations", allocations, MOST_ALLOCATIONS);
+            figures.gate("instructions", iamd / floor, budget("instructions")?);
+            figures.gate("heap allocations", allocations, budget("allocations")?);
         }
     }
     Ok(())
+}
+
+/// Returns the number of a line of the budget.
+fn budget(name: &str) -> anyhow::Result<f64> {
+    let mut lines = BUDGET.lines().filter_map(|line| line.split_once(' '));
+    let (_, number) = lines
+        .find(|(found, _)| *found == name)
+        .with_context(|| format!("`benches/serve/budget` has no line for {name}"))?;
+    number
+        .parse()
+        .with_context(|| format!("`benches/serve/budget`: the number of {name}"))
 }
 
 /// Measures the CPU time from the start to the first right answer.
