@@ -214,7 +214,7 @@ settings! {
         drain_timeout: Duration = One(duration), "DURATION", Written::Text("5s"),
             "How long calls in flight may take after SIGTERM",
             "it is several times the default deadline, and short beside the 30 s that Kubernetes gives a pod to end.";
-        default_deadline: Duration = One(duration), "DURATION", Written::Text("1s"),
+        default_deadline: Duration = One(read::deadline), "DURATION", Written::Text("1s"),
             "The deadline of an Authorize call whose client set none",
             "a decision takes microseconds, so a second is enough for a busy machine, and a call that hangs ends soon.";
         log_level: String = One(read::log_filter), "LEVEL", Written::Text("info"),
@@ -281,6 +281,9 @@ settings! {
         socket_mode: u32 = One(read::mode), "MODE", Written::Text("0660"),
             "Who may connect to a Unix socket: the octal mode of its file",
             "the group may connect, because containers of a pod share a group (`fsGroup`) and not a user; nobody else may.";
+        socket_group: Option<u32> = One(read::optional_group), "GID", Written::Text("none"),
+            "The group of a Unix socket's file, as a number; none: the group of the process",
+            "a pod's `fsGroup` and systemd's `Group=` give the process the right group already.";
         session_policy_cache_bytes: usize = One(read::size), "SIZE", Written::Bytes(8 * 1024 * 1024),
             "Memory for compiled session policies",
             "sessions bring few different policies, and it at most doubles the memory of a small server.";
@@ -378,7 +381,7 @@ impl Config {
         variables: impl IntoIterator<Item = (String, String)>,
         file: Option<(&str, &str)>,
     ) -> anyhow::Result<Resolved> {
-        let (variables, warnings) = variable_layer(variables);
+        let (variables, mut warnings) = variable_layer(variables);
         let (file_name, file) = match file {
             Some((name, text)) => {
                 let layer = file_layer(text);
@@ -419,12 +422,32 @@ impl Config {
         let mut config = texts.config()?;
         config.redact_keys = redact_keys(config.redact_keys);
         config.check()?;
+        warnings.extend(config.callers_without_listener());
         let texts = texts.texts;
         Ok(Resolved {
             config,
             texts,
             sources,
             warnings,
+        })
+    }
+
+    /// Returns a warning about a caller who can connect nowhere.
+    fn callers_without_listener(&self) -> Option<String> {
+        let is_unix = |address: &Address| matches!(address, Address::Unix(_));
+        let (mut callers, mut addresses) = (self.callers.iter(), self.listen.iter());
+        let has_unix = addresses.clone().any(is_unix);
+        let has_tcp = addresses.any(|address| !is_unix(address));
+        callers.find_map(|caller| {
+            let who = &caller.who;
+            let needed = match who {
+                Who::User(_) | Who::Group(_) if !has_unix => "a Unix socket (`unix:/path`)",
+                Who::Spiffe(_) | Who::Dns(_) if !has_tcp => "an address with a port",
+                _ => return None,
+            };
+            Some(format!(
+                "`--callers` names `{who}`, who can connect nowhere: give `--listen` {needed}, too"
+            ))
         })
     }
 

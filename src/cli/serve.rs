@@ -13,8 +13,9 @@ use super::settings::Settings;
 use super::{Common, Status};
 use crate::authorizer::{Authorizer, Recorder};
 use crate::config::{
-    Config, DECISION_LOG_PATIENCE, DecisionCache, DecisionLogMode, EXPORT_PATIENCE, LOG_PATIENCE,
-    LOG_PATIENCE_AT_START, RESERVED_DESCRIPTORS, SECOND_SIGNAL_AFTER,
+    Config, DECISION_LOG_PATIENCE, DESCRIPTORS_OF_THREAD, DecisionCache, DecisionLogMode,
+    EXPORT_PATIENCE, LOG_PATIENCE, LOG_PATIENCE_AT_START, MAX_HEALTH_CONNECTIONS,
+    MAX_HTTP_CONNECTIONS, RESERVED_DESCRIPTORS, SECOND_SIGNAL_AFTER,
 };
 use crate::decision_log::DecisionLog;
 use crate::engine::cache::{Caching, Counts, Mode};
@@ -98,7 +99,7 @@ fn keep_descriptors_back(config: &mut Config) {
     };
     let Some(limit) = limit else { return }; // there is no limit
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-    let most = limit.saturating_sub(RESERVED_DESCRIPTORS).max(1);
+    let most = limit.saturating_sub(reserved_descriptors(config)).max(1);
     if config.max_connections > most {
         let max_connections = config.max_connections;
         tracing::warn!(
@@ -110,6 +111,17 @@ fn keep_descriptors_back(config: &mut Config) {
         );
         config.max_connections = most;
     }
+}
+
+/// Returns how many descriptors a server needs besides those of the connections for gRPC.
+fn reserved_descriptors(config: &Config) -> usize {
+    let for_health = config.health_listen.map_or(0, |_| MAX_HEALTH_CONNECTIONS);
+    let for_http = config.http_listen.map_or(0, |_| MAX_HTTP_CONNECTIONS);
+    let of_threads = DESCRIPTORS_OF_THREAD.saturating_mul(server::n_threads(config));
+    RESERVED_DESCRIPTORS
+        .saturating_add(config.listen.len())
+        .saturating_add(for_health + for_http)
+        .saturating_add(of_threads)
 }
 
 /// Returns the settings of the log.
@@ -178,14 +190,14 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
             ended = &mut serving => return ended.context("the server failed")?.map(|()| Status::Fine),
         }
     }
-    readiness.draining();
-    wait_before_drain(config.pre_stop_delay, &mut stop_signals).await;
-    let log = decision_log.as_ref();
-    let farewell = log.map_or(FAREWELL, |_| DECISION_LOG_PATIENCE);
-    end_at_the_latest(config.drain_timeout.saturating_add(farewell));
-    tracing::info!("draining");
-    let _ = stop.send(()); // fails only if the server has ended by itself
-    drain(serving, &mut stop_signals, config.drain_timeout, &in_flight).await;
+    readiness.leaving();
+    if wait_before_drain(config.pre_stop_delay, &mut stop_signals).await == Waited::ForAll {
+        readiness.draining();
+        end_at_the_latest(&config, decision_log.is_some());
+        tracing::info!("draining");
+        let _ = stop.send(()); // fails only if the server has ended by itself
+        drain(serving, &mut stop_signals, config.drain_timeout, &in_flight).await;
+    }
     decision_log.iter().for_each(|log| log.finish());
     pages.stop().await;
     log_cache(&live);
@@ -215,11 +227,26 @@ async fn load(config: &Config) -> anyhow::Result<(Loader, Result<Loaded, Refused
     loading.await.context("loading the store failed")
 }
 
+/// How the wait before the drain ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    ForAll,
+    /// By a second signal: the server ends at once.
+    Interrupted,
+}
+
 /// Lets calls come for `delay` more, or until a second signal.
-async fn wait_before_drain(delay: Duration, stop_signals: &mut Stop) {
-    if !delay.is_zero() {
-        tracing::info!(delay_ms = micros(delay) / 1_000, "calls are still taken");
-        let _ = tokio::time::timeout(delay, stop_signals.second_signal()).await;
+async fn wait_before_drain(delay: Duration, stop_signals: &mut Stop) -> Waited {
+    if delay.is_zero() {
+        return Waited::ForAll;
+    }
+    tracing::info!(delay_ms = micros(delay) / 1_000, "calls are still taken");
+    tokio::select! {
+        () = tokio::time::sleep(delay) => Waited::ForAll,
+        () = stop_signals.second_signal() => {
+            tracing::warn!(id = "drain-cut", "stopped by a second signal");
+            Waited::Interrupted
+        }
     }
 }
 
@@ -318,9 +345,15 @@ async fn drain(
     }
 }
 
-/// Ends the process after `patience` if it still runs then. Otherwise anything that blocks, such as a log that nobody
-/// reads, could keep the process alive for ever.
-fn end_at_the_latest(patience: Duration) {
+/// Ends the process if it still runs after its time to drain and to write the last records, if it writes any. Otherwise anything
+/// that blocks, such as a log that nobody reads, could keep the process alive for ever.
+fn end_at_the_latest(config: &Config, has_log: bool) {
+    let farewell = if has_log {
+        DECISION_LOG_PATIENCE
+    } else {
+        FAREWELL
+    };
+    let patience = config.drain_timeout.saturating_add(farewell);
     let end = move || {
         std::thread::sleep(patience);
         std::process::exit(0);
@@ -423,6 +456,8 @@ fn caching(config: &Config) -> Caching {
 struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    /// When the first of them came.
+    first: Option<Instant>,
 }
 
 impl Stop {
@@ -430,12 +465,13 @@ impl Stop {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            first: None,
         })
     }
 
-    /// Waits for another signal after the first, which has just come.
+    /// Waits for another signal after the first.
     async fn second_signal(&mut self) {
-        let first = Instant::now();
+        let first = *self.first.get_or_insert_with(Instant::now);
         loop {
             self.signal().await;
             if first.elapsed() >= SECOND_SIGNAL_AFTER {
@@ -450,6 +486,7 @@ impl Stop {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
         }
+        self.first.get_or_insert_with(Instant::now);
     }
 }
 

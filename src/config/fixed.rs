@@ -35,7 +35,7 @@ pub const MAX_MAX_CONNECTIONS: usize = 1 << 20;
 pub const PREFACE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The most connections for health checks alone. They count apart, so that clients which hold all other connections
-/// keep no kubelet away.
+/// keep no kubelet away. For one more, the oldest is closed.
 pub const MAX_HEALTH_CONNECTIONS: usize = 16;
 
 /// After which time a client should retry a call that was refused because the server is overloaded.
@@ -44,7 +44,7 @@ pub const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
 /// How long the TLS handshake of a new connection may take. It needs two ways across the network.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The most open connections of the HTTP listener; further ones are closed at once. Monitoring needs a few.
+/// The most open connections of the HTTP listener. For one more, the oldest is closed. Monitoring needs a few.
 pub const MAX_HTTP_CONNECTIONS: usize = 32;
 
 /// How long a client of the HTTP listener may take to send the head of a request, or be idle between two.
@@ -111,6 +111,9 @@ pub const TURN: Duration = Duration::from_micros(100);
 /// The most batches of one connection that are received or answered at once. The server reads nothing of further ones.
 pub const MAX_BATCHES_AT_ONCE: usize = 4;
 
+/// How many calls of a connection may be in flight although those of all connections are as many as may be.
+pub const MAX_CALLS_OF_ITS_OWN: usize = 2;
+
 /// How many bytes of each call a client may send before the server reads them.
 pub const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
 
@@ -123,11 +126,17 @@ pub const TIME_TO_READ: Duration = Duration::from_secs(10);
 /// The longest policy document in a simulation: the same limit as for a file of the store.
 pub const MAX_SIMULATED_DOCUMENT_BYTES: usize = 1024 * 1024;
 
-/// The longest request of a health check or of reflection.
+/// The longest request of reflection.
 pub const MAX_AUXILIARY_BYTES: usize = 4 * 1024;
+
+/// The longest request of a health check, of Status and of WatchRevision. They have the name of a service or nothing.
+pub const MAX_HEALTH_BYTES: usize = 1024;
 
 /// The file descriptors that connections must leave for the store, its watch, the log, signals and listeners.
 pub const RESERVED_DESCRIPTORS: usize = 64;
+
+/// The file descriptors of a thread that serves connections: its queue of events and what wakes it.
+pub const DESCRIPTORS_OF_THREAD: usize = 4;
 
 /// How long the server stops accepting connections when the system has no descriptor left: otherwise the loop would
 /// spin.
@@ -158,6 +167,13 @@ pub const MAX_SIMULATIONS_AT_ONCE: usize = 4;
 /// The most simulations and explanations that are received or answered at once. The server reads nothing of further
 /// ones.
 pub const MAX_SIMULATIONS_RECEIVED: usize = 16;
+
+/// The most simulations, explanations and lists that wait until they are received. A client may have sent
+/// [`STREAM_WINDOW_BYTES`] of each.
+pub const MAX_INTERACTIVE_WAITING: usize = 1024;
+
+/// How long after its deadline a call may take to tell its client, before it is reset.
+pub const TIME_TO_TELL: Duration = Duration::from_millis(100);
 
 /// The most items on one page of a list, and the number where the client does not say.
 pub const MAX_LISTED: usize = 1_000;

@@ -80,6 +80,27 @@ pub fn duration(text: &str) -> anyhow::Result<Duration> {
     millis.map(Duration::from_millis).context("is too large")
 }
 
+/// Reads the deadline of calls whose clients set none, which is a duration.
+pub(super) fn deadline(text: &str) -> anyhow::Result<Duration> {
+    let read = duration(text)?;
+    if read.is_zero() {
+        bail!("must be at least `1ms`: with none, every call would be too late");
+    }
+    Ok(read)
+}
+
+/// Reads the number of a group, or `none`.
+pub(super) fn optional_group(text: &str) -> anyhow::Result<Option<u32>> {
+    if text == "none" {
+        return Ok(None);
+    }
+    match text.parse() {
+        // The system keeps this one for "no change".
+        Ok(u32::MAX) | Err(_) => bail!("must be the number of a group, such as `65532`, or `none`"),
+        Ok(group) => Ok(Some(group)),
+    }
+}
+
 /// Reads a size in bytes: `65536`, `64KiB`, `4MiB`.
 pub(super) fn size(text: &str) -> anyhow::Result<usize> {
     let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
@@ -96,7 +117,8 @@ pub(super) fn size(text: &str) -> anyhow::Result<usize> {
         .and_then(|number| number.checked_mul(unit));
     match bytes {
         Some(bytes) if bytes > 0 => Ok(bytes),
-        _ => bail!("must be a number of bytes, or one with the unit KiB or MiB"),
+        Some(_) => bail!("must be at least 1 byte"),
+        None => bail!("must be a number of bytes, or one with the unit KiB or MiB"),
     }
 }
 

@@ -212,6 +212,42 @@ fn a_certificate_comes_with_its_key() {
 }
 
 #[test]
+fn callers_who_can_connect_nowhere_are_told() {
+    let warnings = |callers: &str, listen: &[&str]| {
+        let mut flags = flags(&[("callers", callers), ("tls_client_ca", "a")]);
+        flags.extend(self::flags(&[("tls_certificate", "b"), ("tls_key", "c")]));
+        let listen = listen.iter().map(|address| (*address).to_owned());
+        flags.insert("listen".to_owned(), listen.collect());
+        Config::resolve(&flags, [], None).unwrap().warnings
+    };
+    let (port, socket) = ("127.0.0.1:0", "unix:/run/iamd.sock");
+    for (callers, listen, who) in [
+        ("uid:1000", &[port][..], "`uid:1000`"),
+        ("web.example,gid:7", &[port], "`gid:7`"),
+        ("web.example", &[socket], "`web.example`"),
+    ] {
+        let warnings = warnings(callers, listen);
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(who),
+            "{warnings:?}"
+        );
+    }
+    for (callers, listen) in [
+        ("anyone", &[port][..]),
+        ("anyone", &[socket]),
+        ("uid:1000,web.example", &[port, socket]),
+    ] {
+        assert_eq!(warnings(callers, listen), Vec::<String>::new(), "{callers}");
+    }
+}
+
+#[test]
+fn a_default_deadline_lets_calls_be_answered() {
+    let error = error(&flags(&[("default_deadline", "0s")]), None);
+    assert!(error.contains("at least `1ms`"), "{error}");
+}
+
+#[test]
 fn callers_are_named_in_a_few_ways() {
     let read = |list: &str| {
         let flags = flags(&[("callers", list), ("tls_client_ca", "a")]);

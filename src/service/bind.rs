@@ -30,6 +30,13 @@ pub(super) enum Listener {
     },
 }
 
+/// Who may connect to a Unix socket: the mode of its file, and its group if that is not the group of the process.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Access {
+    pub(super) mode: u32,
+    pub(super) group: Option<u32>,
+}
+
 /// A socket's file. Dropping this removes it.
 #[derive(Debug)]
 pub(super) struct SocketFile {
@@ -61,11 +68,11 @@ impl Drop for SocketFile {
 }
 
 impl Listener {
-    /// Binds `address` and logs the bound address, because the system chooses a port for port 0. `socket_mode` says who
-    /// may connect to a Unix socket. With `tls`, TCP sockets speak TLS.
+    /// Binds `address` and logs the bound address, because the system chooses a port for port 0. `access` says who may
+    /// connect to a Unix socket. With `tls`, TCP sockets speak TLS.
     pub(super) async fn bind(
         address: &Address,
-        socket_mode: u32,
+        access: Access,
         tls: Option<&Arc<Tls>>,
     ) -> anyhow::Result<Self> {
         let failed = || format!("cannot listen on `{address}`");
@@ -82,9 +89,20 @@ impl Listener {
             }
             Address::Unix(path) => {
                 remove_stale_socket(path).await.with_context(failed)?;
-                let listener = bind_unix(path, socket_mode).with_context(failed)?;
+                // Without its group, the group of the process must not connect in the meantime.
+                let narrow = access.group.map_or(access.mode, |_| access.mode & 0o700);
+                let listener = bind_unix(path, narrow).with_context(failed)?;
                 let file = SocketFile::of(path);
-                std::fs::set_permissions(path, PermissionsExt::from_mode(socket_mode))
+                if let Some(group) = access.group {
+                    std::os::unix::fs::lchown(path, None, Some(group))
+                        .with_context(|| {
+                            format!(
+                                "the socket cannot have the group {group}: run iamd in that group"
+                            )
+                        })
+                        .with_context(failed)?;
+                }
+                std::fs::set_permissions(path, PermissionsExt::from_mode(access.mode))
                     .with_context(failed)?;
                 Self::Unix { listener, file }
             }
@@ -194,17 +212,25 @@ mod tests {
 
     use super::*;
 
+    fn with_mode(mode: u32) -> Access {
+        Access { mode, group: None }
+    }
+
     #[tokio::test]
     async fn a_stale_socket_is_replaced_and_anything_else_is_not() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("iamd.sock");
         let address = Address::Unix(path.clone());
-        let first = Listener::bind(&address, 0o620, None).await.unwrap();
+        let first = Listener::bind(&address, with_mode(0o620), None)
+            .await
+            .unwrap();
         assert_eq!(
             std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
             0o620
         );
-        let in_use = Listener::bind(&address, 0o660, None).await.unwrap_err();
+        let in_use = Listener::bind(&address, with_mode(0o660), None)
+            .await
+            .unwrap_err();
         assert!(
             format!("{in_use:#}").contains("another process"),
             "{in_use:#}"
@@ -213,9 +239,18 @@ mod tests {
         assert!(!path.exists(), "a server takes its socket along");
         drop(UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        assert!(Listener::bind(&address, 0o660, None).await.is_ok(), "stale");
+        assert!(
+            Listener::bind(&address, with_mode(0o660), None)
+                .await
+                .is_ok(),
+            "stale"
+        );
         std::fs::write(&path, "precious").unwrap();
-        assert!(Listener::bind(&address, 0o660, None).await.is_err());
+        assert!(
+            Listener::bind(&address, with_mode(0o660), None)
+                .await
+                .is_err()
+        );
         assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     }
 
@@ -235,9 +270,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("iamd.sock");
         let address = Address::Unix(path.clone());
-        let old = Listener::bind(&address, 0o660, None).await.unwrap();
+        let old = Listener::bind(&address, with_mode(0o660), None)
+            .await
+            .unwrap();
         std::fs::remove_file(&path).unwrap();
-        let _new = Listener::bind(&address, 0o660, None).await.unwrap();
+        let _new = Listener::bind(&address, with_mode(0o660), None)
+            .await
+            .unwrap();
         drop(old);
         assert!(path.exists(), "it is not the one that was bound here");
     }

@@ -23,7 +23,7 @@ use super::convert;
 use super::drain::Entrance;
 use crate::config::{
     AUXILIARY_DEADLINE, INTERACTIVE_DEADLINE, LONGEST_DEADLINE, MAX_AUXILIARY_BYTES,
-    MAX_SIMULATION_BYTES, STREAM_WINDOW_BYTES,
+    MAX_CALLS_OF_ITS_OWN, MAX_HEALTH_BYTES, MAX_SIMULATION_BYTES, STREAM_WINDOW_BYTES,
 };
 use held::Held;
 use limited::Limited;
@@ -70,6 +70,8 @@ impl IsLarge {
 pub(super) struct Bounds {
     /// The permits for Explain and Simulate calls that are received or answered at the same time.
     pub(super) places: Arc<Semaphore>,
+    /// The permits for such calls that wait for one of those. What their clients have sent is kept meanwhile.
+    pub(super) waiting: Arc<Semaphore>,
     /// The deadline of an Authorize call whose client set none. Explain and Simulate have their own.
     pub(super) default_deadline: Duration,
     /// The longest question.
@@ -100,6 +102,9 @@ struct Rules {
 enum Kind {
     /// Nothing.
     Plain,
+    /// The call says how the server is. It is never refused for what others do, so its messages are so short that they need
+    /// not be counted.
+    Vital,
     /// The messages may be long, so only a few calls of one connection are received or answered at once.
     Batch,
     /// The call lasts as long as its client wants: only a deadline of the client ends it.
@@ -110,8 +115,7 @@ enum Kind {
 }
 
 impl Bounds {
-    /// Returns the rules of `method`. A method that is not named here, such as those of health and reflection, and Status
-    /// and WatchRevision, gets the smallest limits.
+    /// Returns the rules of `method`. A method that is not named here, such as those of reflection, gets small limits.
     fn of(&self, method: &str) -> Rules {
         let rules = |deadline, max_bytes, kind| Rules {
             deadline,
@@ -132,6 +136,9 @@ impl Bounds {
                 MAX_SIMULATION_BYTES,
                 Kind::Interactive,
             ),
+            "Check" | "Watch" | "List" | "Status" | "WatchRevision" => {
+                rules(AUXILIARY_DEADLINE, MAX_HEALTH_BYTES, Kind::Vital)
+            }
             _ => rules(AUXILIARY_DEADLINE, MAX_AUXILIARY_BYTES, Kind::Plain),
         }
     }
@@ -185,8 +192,10 @@ where
         }
         let method = path.rsplit('/').next();
         let rules = self.bounds.of(method.unwrap_or_default());
-        let n_in_flight = |entrance: &Entrance| entrance.calls.drain.n_questions();
-        if rules.is_question && entrance.as_ref().map_or(0, n_in_flight) > self.bounds.max_in_flight
+        if rules.is_question
+            && entrance
+                .as_ref()
+                .is_some_and(|entrance| self.is_full(entrance))
         {
             return Box::pin(std::future::ready(Ok(convert::overloaded(
                 "too many questions are in flight",
@@ -215,8 +224,12 @@ where
                     // S-12: a caller who may not make the call is refused before it can take a permit.
                     return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
                 }
+                let Ok(waiting) = Arc::clone(&self.bounds.waiting).try_acquire_owned() else {
+                    let refusal = convert::overloaded("too many calls wait that may take seconds");
+                    return Box::pin(std::future::ready(Ok(refusal.into_http())));
+                };
                 let deadline = deadline.min(INTERACTIVE_DEADLINE);
-                let answer = self.interactive(request, rules, entrance);
+                let answer = self.interactive(request, rules, entrance, waiting);
                 Box::pin(in_time(deadline, answer))
             }
             (kind, _) => {
@@ -237,9 +250,17 @@ where
     S: Clone + Send + 'static,
     S::Future: Send + 'static,
 {
+    /// Returns whether too many questions are in flight for one more of this connection. Whoever holds all of them, with streams
+    /// that ask nothing, keeps no other connection away.
+    fn is_full(&self, entrance: &Entrance) -> bool {
+        entrance.calls.drain.n_questions() > self.bounds.max_in_flight
+            && entrance.calls.n_open() > MAX_CALLS_OF_ITS_OWN
+    }
+
     fn limited(&self, body: Body, rules: Rules, is_late: Option<Pin<Box<Sleep>>>) -> Body {
         let most = self.bounds.max_message_bytes;
-        let unfinished = Arc::clone(&self.bounds.unfinished);
+        let is_counted = rules.kind != Kind::Vital;
+        let unfinished = is_counted.then(|| Arc::clone(&self.bounds.unfinished));
         Body::new(Limited::new(
             body,
             rules.max_bytes,
@@ -280,6 +301,7 @@ where
         request: Request<Body>,
         rules: Rules,
         entrance: Entrance,
+        waiting: OwnedSemaphorePermit,
     ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<S> {
         let own_place = Arc::clone(&entrance.calls.place);
         let places = Arc::clone(&self.bounds.places);
@@ -292,6 +314,7 @@ where
                 (Ok(own), Ok(shared)) => Place(Arc::new([own, shared])),
                 _ => return Ok(convert::internal().into_http()), // nobody closes the semaphores
             };
+            drop(waiting);
             // A client that holds permits must send its question in time.
             let is_late = Box::pin(tokio::time::sleep(AUXILIARY_DEADLINE));
             let mut request = request.map(|body| calls.limited(body, rules, Some(is_late)));

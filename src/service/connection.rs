@@ -40,7 +40,7 @@ pub(super) struct Connection {
     preface: Option<(usize, Pin<Box<Sleep>>)>,
     /// The time by which the peer must begin a call once the server drains; `None` before.
     farewell: Option<Pin<Box<Sleep>>>,
-    _place: OwnedSemaphorePermit,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// How many bytes are read in a turn if they begin no calls. A turn has 128 units.
@@ -53,7 +53,7 @@ impl Connection {
     pub(super) fn new(
         socket: Socket,
         may: May,
-        place: OwnedSemaphorePermit,
+        place: Option<OwnedSemaphorePermit>,
         drain: Arc<Drain>,
     ) -> Self {
         let timeout = Box::pin(tokio::time::sleep(PREFACE_TIMEOUT));
@@ -284,8 +284,12 @@ mod tests {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let places = Arc::new(Semaphore::new(1));
             let place = Arc::clone(&places).try_acquire_owned().unwrap();
-            let mut connection =
-                Connection::new(Socket::Unix(ours), May::Disclose, place, Arc::default());
+            let mut connection = Connection::new(
+                Socket::Unix(ours),
+                May::Disclose,
+                Some(place),
+                Arc::default(),
+            );
             theirs.try_write(sent).unwrap();
             let read = async {
                 let mut bytes = [0; 64];
@@ -308,8 +312,12 @@ mod tests {
             let places = Arc::new(Semaphore::new(1));
             let place = places.try_acquire_owned().unwrap();
             let drain = Arc::new(Drain::default());
-            let mut connection =
-                Connection::new(Socket::Unix(ours), May::Disclose, place, Arc::clone(&drain));
+            let mut connection = Connection::new(
+                Socket::Unix(ours),
+                May::Disclose,
+                Some(place),
+                Arc::clone(&drain),
+            );
             theirs.try_write(&vec![b'x'; sent]).unwrap();
             let mut bytes = [0; 64];
             if sent > 0 {
@@ -355,7 +363,8 @@ mod tests {
             let (ours, theirs) = UnixStream::pair().unwrap();
             let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
             let socket = Socket::Unix(ours);
-            let mut connection = Connection::new(socket, May::Disclose, place, Arc::default());
+            let mut connection =
+                Connection::new(socket, May::Disclose, Some(place), Arc::default());
             let sent = theirs.try_write(&vec![b'x'; N_SENT]).unwrap();
             let (mut n_read, mut most) = (0, 0);
             let reading = poll_fn(|cx| {
@@ -411,7 +420,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
         let socket = Socket::Unix(ours);
-        let mut connection = Connection::new(socket, May::Disclose, place, Arc::default());
+        let mut connection = Connection::new(socket, May::Disclose, Some(place), Arc::default());
         let send = async |n_bytes| {
             theirs.writable().await.unwrap();
             assert_eq!(theirs.try_write(&vec![b'x'; n_bytes]).unwrap(), n_bytes);

@@ -272,6 +272,7 @@ mod tests {
             inner: AuthorizationServiceServer::new(grpc),
             bounds: Bounds {
                 places: Arc::new(Semaphore::new(10)),
+                waiting: Arc::new(Semaphore::new(8)),
                 default_deadline: Duration::from_secs(1),
                 max_question_bytes: 10,
                 max_message_bytes: 20,
@@ -303,6 +304,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn calls_that_may_take_seconds_wait_in_a_bounded_number() {
+        let config = Config::resolve(&Layer::new(), [], None).unwrap().config;
+        let authorizer = Arc::new(Authorizer::new(Arc::default(), &config));
+        let reporter = Reporter::new(Arc::default(), Arc::default(), &config);
+        let places = Arc::new(Semaphore::new(0));
+        let mut calls = Calls {
+            inner: AuthorizationServiceServer::new(Grpc::new(authorizer, reporter)),
+            bounds: Bounds {
+                places: Arc::clone(&places),
+                waiting: Arc::new(Semaphore::new(2)),
+                default_deadline: Duration::from_secs(1),
+                max_question_bytes: 10,
+                max_message_bytes: 20,
+                max_in_flight: 100,
+                unfinished: Arc::new(Unfinished::new(1 << 20)),
+            },
+        };
+        let waiting = ["Explain", "Simulate"].map(|method| calls.call(call(method, "9S")));
+        let refused = calls.call(call("ListPrincipals", "9S")).await.unwrap();
+        assert_eq!(code(&refused), "8");
+        places.add_permits(1);
+        for answer in waiting {
+            assert_eq!(code(&answer.await.unwrap()), "14", "there is no store");
+        }
+        let answer = calls.call(call("ListPrincipals", "9S")).await.unwrap();
+        assert_eq!(code(&answer), "14");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_watch_of_the_revision_has_no_deadline_and_ends_with_the_drain() {
         let config = Config::resolve(&Layer::new(), [], None).unwrap().config;
         let (state, readiness) = (Arc::new(SharedState::new()), Arc::new(Readiness::new()));
@@ -314,6 +344,7 @@ mod tests {
             inner: AuthorizationServiceServer::new(grpc),
             bounds: Bounds {
                 places: Arc::new(Semaphore::new(1)),
+                waiting: Arc::new(Semaphore::new(8)),
                 default_deadline: Duration::from_secs(1),
                 max_question_bytes: 10,
                 max_message_bytes: 20,

@@ -25,6 +25,8 @@ enum State {
     /// No snapshot has been loaded yet.
     Loading,
     Ready,
+    /// Clients should ask no more, and are still answered.
+    Leaving,
     Draining,
 }
 
@@ -43,7 +45,12 @@ impl Readiness {
         self.0.send_replace(State::Ready);
     }
 
-    /// Reports that the server drains, so clients should ask no more questions.
+    /// Reports that the server is going to drain, so clients should ask no more questions.
+    pub fn leaving(&self) {
+        self.0.send_replace(State::Leaving);
+    }
+
+    /// Reports that the server drains: watches end.
     pub fn draining(&self) {
         self.0.send_replace(State::Draining);
     }
@@ -53,7 +60,7 @@ impl Readiness {
         match *self.0.borrow() {
             State::Loading => "loading",
             State::Ready => "ready",
-            State::Draining => "draining",
+            State::Leaving | State::Draining => "draining",
         }
     }
 
@@ -92,7 +99,7 @@ fn is_known(service: &str) -> bool {
 fn status(state: State) -> ServingStatus {
     match state {
         State::Ready => ServingStatus::Serving,
-        State::Loading | State::Draining => ServingStatus::NotServing,
+        State::Loading | State::Leaving | State::Draining => ServingStatus::NotServing,
     }
 }
 
@@ -136,6 +143,7 @@ impl Health for HealthService {
             states: WatchStream::new(self.0.clone()),
             is_known,
             has_ended: false,
+            told: None,
         }))
     }
 }
@@ -146,33 +154,39 @@ pub(super) struct Watch {
     states: WatchStream<State>,
     is_known: bool,
     has_ended: bool,
+    /// What the client was told last.
+    told: Option<ServingStatus>,
 }
 
 impl Stream for Watch {
     type Item = Result<HealthCheckResponse, Status>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.has_ended {
-            return Poll::Ready(None);
+        while !self.has_ended {
+            let Some(state) = ready!(Pin::new(&mut self.states).poll_next(cx)) else {
+                break;
+            };
+            self.has_ended = state == State::Draining;
+            let status = if self.is_known {
+                status(state)
+            } else {
+                ServingStatus::ServiceUnknown
+            };
+            if self.told.replace(status) != Some(status) {
+                return Poll::Ready(Some(Ok(HealthCheckResponse {
+                    status: status.into(),
+                })));
+            }
         }
-        let Some(state) = ready!(Pin::new(&mut self.states).poll_next(cx)) else {
-            return Poll::Ready(None);
-        };
-        self.has_ended = state == State::Draining;
-        let status = if self.is_known {
-            status(state)
-        } else {
-            ServingStatus::ServiceUnknown
-        };
-        Poll::Ready(Some(Ok(HealthCheckResponse {
-            status: status.into(),
-        })))
+        Poll::Ready(None)
     }
 }
 
 #[cfg(test)]
 mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use std::pin::pin;
 
     use tokio_stream::StreamExt;
     use tonic::Code;
@@ -223,6 +237,24 @@ mod tests {
                 .code(),
             Code::NotFound
         );
+    }
+
+    /// A watch that ended while calls are still taken would begin anew all the time.
+    #[tokio::test]
+    async fn a_watch_goes_on_until_the_drain() {
+        let readiness = Readiness::new();
+        readiness.ready();
+        let service = readiness.service();
+        let mut watch = service.watch(about("")).await.unwrap().into_inner();
+        let mut next = async || watch.next().await.map(|item| item.unwrap().status());
+        assert_eq!(next().await, Some(ServingStatus::Serving));
+        readiness.leaving();
+        assert_eq!(next().await, Some(ServingStatus::NotServing));
+        let is_over = std::future::poll_fn(|cx| Poll::Ready(pin!(next()).poll(cx).is_ready()));
+        assert!(!is_over.await);
+        assert_eq!(readiness.in_words(), "draining");
+        readiness.draining();
+        assert_eq!(next().await, None, "it is told once");
     }
 
     #[tokio::test]

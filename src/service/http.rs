@@ -24,11 +24,13 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::callers::{May, may};
 use super::health::Readiness;
+use super::newest::Newest;
+use super::observed::note_shed_oldest;
 use super::server::Certificates;
 use super::socket::Socket;
 use super::status::Reporter;
@@ -117,7 +119,8 @@ impl Pages {
 /// Serves the pages until `stop` completes, and lets the requests in flight end then. The caller may cut that short.
 pub async fn serve(listener: HttpListener, pages: Arc<Pages>, stop: impl Future<Output = ()>) {
     let mut connections = JoinSet::new();
-    let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS));
+    let places = Newest::new(MAX_HTTP_CONNECTIONS);
+    let mut was_full = false;
     let (ends, end) = watch::channel(());
     let mut stop = std::pin::pin!(stop);
     let mut samples = tokio::time::interval(LATENCY_SAMPLE);
@@ -133,14 +136,15 @@ pub async fn serve(listener: HttpListener, pages: Arc<Pages>, stop: impl Future<
         };
         match accepted {
             Ok((stream, _)) => {
-                let Ok(place) = Arc::clone(&places).try_acquire_owned() else {
-                    continue; // one too many is closed at once
-                };
+                let (place, is_full) = places.take().await;
+                note_shed_oldest(&mut was_full, is_full, "for HTTP");
                 let (pages, tls, end) = (Arc::clone(&pages), listener.tls.clone(), end.clone());
                 let is_local = listener.is_local;
                 connections.spawn(async move {
-                    let _place = place;
-                    greet(stream, tls, is_local, pages, end).await;
+                    tokio::select! {
+                        () = place.is_lost() => {}
+                        () = greet(stream, tls, is_local, pages, end) => {}
+                    }
                 });
             }
             Err(error) => {

@@ -22,7 +22,7 @@ use tonic::service::Routes;
 use tower_service::Service as _;
 
 use super::at_once::{AtOnce, Call, Due};
-use super::calls::{Calls, is_question};
+use super::calls::{Calls, client_timeout, is_question};
 use super::connection::Connection;
 use super::drain::{Entrance, late};
 use super::framed::Framed;
@@ -272,10 +272,12 @@ impl Serving {
         let path = request.uri().path();
         let is_stream = is_stream(path);
         let in_flight = self.entrance.calls.begin(is_stream, is_question(path));
+        let given = client_timeout(request.headers()).ok().flatten();
+        let until = given.and_then(|given| tokio::time::Instant::now().checked_add(given));
         let answering = self.calls.call(request);
         tokio::spawn(async move {
             let _in_flight = in_flight;
-            relay(answering, respond, is_stream).await;
+            relay(answering, respond, is_stream, until).await;
         });
     }
 }

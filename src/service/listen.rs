@@ -12,7 +12,8 @@ use super::callers::{May, may};
 use super::connection::Connection;
 use super::drain::{Drain, late};
 use super::http2::Http2;
-use super::observed::shed_connection;
+use super::newest::Newest;
+use super::observed::{note_shed_oldest, shed_connection};
 use super::socket::{NewSocket, Socket};
 use super::tls::Tls;
 use super::workers::Workers;
@@ -27,8 +28,8 @@ pub(super) struct Acceptor {
     pub(super) callers: Arc<[Caller]>,
     /// One permit for each connection that may be open.
     pub(super) places: Arc<Semaphore>,
-    /// The same for health checks.
-    pub(super) health_places: Arc<Semaphore>,
+    /// The places of connections for health checks.
+    pub(super) health_places: Arc<Newest>,
     pub(super) drain: Arc<Drain>,
     pub(super) workers: Arc<Workers>,
 }
@@ -36,17 +37,13 @@ pub(super) struct Acceptor {
 impl Acceptor {
     /// Accepts the connections of `listener` until the drain begins, and those that wait in its queue then: their clients
     /// believe that they are connected. While as many connections are open as may be, a further one is closed at once, so
-    /// that its client learns it immediately instead of waiting in a queue.
+    /// that its client learns it immediately instead of waiting in a queue. Of those for health checks, the oldest one is
+    /// closed.
     pub(super) async fn accept_all(&self, listener: &Listener) {
         let mut was_full = false;
         let mut n_last = 0;
         let is_local = listener.is_local();
         let is_for_health = listener.is_for_health();
-        let places = if is_for_health {
-            &self.health_places
-        } else {
-            &self.places
-        };
         while n_last < MAX_LAST_ACCEPTED {
             let accepted = tokio::select! {
                 biased;
@@ -58,11 +55,17 @@ impl Acceptor {
             tokio::task::yield_now().await;
             match accepted {
                 Ok(socket) => {
-                    let Ok(place) = Arc::clone(places).try_acquire_owned() else {
+                    let (place, health_place) = if is_for_health {
+                        let (place, is_full) = self.health_places.take().await;
+                        note_shed_oldest(&mut was_full, is_full, "for health checks");
+                        (None, Some(place))
+                    } else if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+                        was_full = false;
+                        (Some(place), None)
+                    } else {
                         shed_connection(&mut was_full);
                         continue;
                     };
-                    was_full = false;
                     let new = New {
                         is_local,
                         is_for_health,
@@ -73,8 +76,17 @@ impl Acceptor {
                     };
                     let http2 = self.http2.clone();
                     self.workers.serve(move || async move {
-                        if let Some(connection) = new.connection(socket).await {
-                            http2.serve(connection).await;
+                        let serving = async {
+                            if let Some(connection) = new.connection(socket).await {
+                                http2.serve(connection).await;
+                            }
+                        };
+                        match health_place {
+                            None => serving.await,
+                            Some(place) => tokio::select! {
+                                () = place.is_lost() => {}
+                                () = serving => {}
+                            },
                         }
                     });
                 }
@@ -94,7 +106,7 @@ struct New {
     is_local: bool,
     is_for_health: bool,
     callers: Arc<[Caller]>,
-    place: OwnedSemaphorePermit,
+    place: Option<OwnedSemaphorePermit>,
     drain: Arc<Drain>,
     tls: Option<Arc<Tls>>,
 }

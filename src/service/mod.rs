@@ -31,6 +31,7 @@ mod life;
 mod listen;
 mod lists;
 mod messages;
+mod newest;
 mod observed;
 mod overload;
 mod relay;

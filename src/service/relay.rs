@@ -10,12 +10,13 @@ use std::task::{Context, Poll, ready};
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http_body::{Body as _, Frame};
+use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::codegen::Bytes;
 use tonic::codegen::http::Response;
 
 use super::convert;
-use crate::config::TIME_TO_READ;
+use crate::config::{TIME_TO_READ, TIME_TO_TELL};
 
 /// The bytes of a request.
 #[derive(Debug)]
@@ -56,8 +57,23 @@ impl http_body::Body for Received {
     }
 }
 
-/// Sends what `answering` gives. It stops when the client gives the call up. A panic fails only this call.
+/// Sends what `answering` gives. It stops when the client gives the call up, or when it still has not read the answer at the
+/// deadline that it has set, `until`. A panic fails only this call.
 pub(super) async fn relay(
+    answering: impl Future<Output = Result<Response<Body>, Infallible>>,
+    respond: SendResponse<Bytes>,
+    is_stream: bool,
+    until: Option<Instant>,
+) {
+    let relayed = relay_all(answering, respond, is_stream);
+    match until {
+        // What is dropped here resets its stream.
+        Some(until) => _ = tokio::time::timeout_at(until + TIME_TO_TELL, relayed).await,
+        None => relayed.await,
+    }
+}
+
+async fn relay_all(
     answering: impl Future<Output = Result<Response<Body>, Infallible>>,
     mut respond: SendResponse<Bytes>,
     is_stream: bool,

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use tonic::service::Routes;
 
 use super::batch::BatchBounds;
-use super::bind::Listener;
+use super::bind::{Access, Listener};
 use super::calls::{Bounds, Calls, Unfinished};
 use super::drain::Drain;
 use super::framed::Framed;
@@ -18,6 +18,7 @@ pub use super::health::Readiness;
 use super::health_pb::health_server::HealthServer;
 use super::http2::Http2;
 use super::listen::Acceptor;
+use super::newest::Newest;
 use super::observed::Observed;
 use super::pb;
 use super::pb::authorization_service_server::AuthorizationServiceServer;
@@ -25,7 +26,9 @@ use super::status::Reporter;
 use super::tls::Tls;
 use super::workers::Workers;
 use crate::authorizer::Authorizer;
-use crate::config::{Config, MAX_HEALTH_CONNECTIONS, MAX_SIMULATIONS_RECEIVED};
+use crate::config::{
+    Config, MAX_HEALTH_CONNECTIONS, MAX_INTERACTIVE_WAITING, MAX_SIMULATIONS_RECEIVED,
+};
 use crate::state::SharedState;
 
 /// Bound sockets. The system keeps connections waiting until they are served.
@@ -59,8 +62,12 @@ impl Listeners {
     pub async fn bind(config: &Config) -> anyhow::Result<Self> {
         let tls = Tls::of(config)?.map(Arc::new);
         let mut listeners = Vec::with_capacity(config.listen.len());
+        let access = Access {
+            mode: config.socket_mode,
+            group: config.socket_group,
+        };
         for address in &config.listen {
-            listeners.push(Listener::bind(address, config.socket_mode, tls.as_ref()).await?);
+            listeners.push(Listener::bind(address, access, tls.as_ref()).await?);
         }
         if let Some(address) = config.health_listen {
             listeners.push(Listener::bind_for_health(address).await?);
@@ -121,6 +128,7 @@ pub async fn serve(
         },
         bounds: Bounds {
             places: Arc::new(Semaphore::new(MAX_SIMULATIONS_RECEIVED)),
+            waiting: Arc::new(Semaphore::new(MAX_INTERACTIVE_WAITING)),
             default_deadline: config.default_deadline,
             max_question_bytes: config.limits.max_question_bytes,
             max_message_bytes: config.max_message_bytes,
@@ -133,7 +141,7 @@ pub async fn serve(
         http2: Http2::new(config, authorizer, calls),
         callers: config.callers.as_slice().into(),
         places: Arc::new(Semaphore::new(config.max_connections)),
-        health_places: Arc::new(Semaphore::new(MAX_HEALTH_CONNECTIONS)),
+        health_places: Newest::new(MAX_HEALTH_CONNECTIONS),
         drain: Arc::clone(drain),
         workers: Arc::clone(&workers),
     });
@@ -153,7 +161,7 @@ pub async fn serve(
 }
 
 /// Returns how many threads serve connections.
-fn n_threads(config: &Config) -> usize {
+pub fn n_threads(config: &Config) -> usize {
     let available = || std::thread::available_parallelism().map_or(1, usize::from);
     config.worker_threads.unwrap_or_else(available)
 }

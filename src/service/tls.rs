@@ -1,5 +1,6 @@
 //! TLS for the TCP listeners: the certificate, its key and the authorities of clients, read from files that may change.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, bail};
 use arc_swap::ArcSwap;
+use jiff::Timestamp;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -46,6 +48,36 @@ struct InForce {
     http: Arc<ServerConfig>,
     /// The time at which the first certificate of the chain expires, in seconds since 1970.
     expiry: i64,
+    /// Why no client accepts the server's own certificate now.
+    invalid: Option<Invalid>,
+}
+
+/// Why a certificate is not valid at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Invalid {
+    NotYet(Timestamp),
+    Expired(Timestamp),
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotYet(from) => write!(f, "it is not valid before {from}"),
+            Self::Expired(at) => write!(f, "it expired at {at}"),
+        }
+    }
+}
+
+impl Invalid {
+    /// Looks at the server's own certificate, which is the first one.
+    fn of(chain: &[CertificateDer<'_>], now: Timestamp) -> Option<Self> {
+        let (_, own) = X509Certificate::from_der(chain.first()?).ok()?;
+        let time = |seconds: i64| Timestamp::from_second(seconds).ok();
+        let validity = own.validity();
+        let from = time(validity.not_before.timestamp()).filter(|from| now < *from);
+        let until = time(validity.not_after.timestamp()).filter(|until| *until < now);
+        from.map(Self::NotYet).or_else(|| until.map(Self::Expired))
+    }
 }
 
 impl InForce {
@@ -53,10 +85,12 @@ impl InForce {
         let grpc = server_config(files, contents)?;
         let mut http = grpc.clone();
         http.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let chain = certificates(&contents.certificate)?;
         Ok(Self {
             grpc: Arc::new(grpc),
             http: Arc::new(http),
-            expiry: expiry(&certificates(&contents.certificate)?),
+            expiry: expiry(&chain),
+            invalid: Invalid::of(&chain, Timestamp::now()),
         })
     }
 }
@@ -78,8 +112,17 @@ impl Tls {
             return Ok(None);
         };
         let contents = files.read()?;
+        let in_force = InForce::of(&files, &contents)?;
+        if let Some(invalid) = in_force.invalid {
+            // Clients at Unix sockets can still ask, and nothing better is there.
+            tracing::warn!(
+                id = "certificate-not-valid",
+                "clients will not accept {}: {invalid}",
+                files.of_certificate()
+            );
+        }
         Ok(Some(Self {
-            in_force: ArcSwap::from_pointee(InForce::of(&files, &contents)?),
+            in_force: ArcSwap::from_pointee(in_force),
             seen: Mutex::new(Seen::Contents(contents.digest())),
             look: Notify::new(),
             files,
@@ -107,7 +150,8 @@ impl Tls {
     }
 
     /// Reads the files, and puts them in force if they have changed and can be used together. Otherwise those before
-    /// stay, and the log says why, once for each change and whenever somebody asked.
+    /// stay, and the log says why, once for each change and whenever somebody asked. Files with a certificate that is not
+    /// valid yet are looked at again.
     fn look(&self, is_asked: bool) {
         let contents = self.files.read();
         let found = match &contents {
@@ -118,12 +162,27 @@ impl Tls {
         if *seen == found && !is_asked {
             return;
         }
+        let was_told = !is_asked
+            && matches!((&*seen, &found), (Seen::Early(told), Seen::Contents(now)) if told == now);
         *seen = found;
-        match contents.and_then(|contents| InForce::of(&self.files, &contents)) {
+        let read = contents.and_then(|contents| {
+            let in_force = InForce::of(&self.files, &contents)?;
+            match in_force.invalid {
+                None => Ok(in_force),
+                Some(invalid) => {
+                    if matches!(invalid, Invalid::NotYet(_)) {
+                        *seen = Seen::Early(contents.digest());
+                    }
+                    bail!("{}: {invalid}", self.files.of_certificate())
+                }
+            }
+        });
+        match read {
             Ok(in_force) => {
                 self.in_force.store(Arc::new(in_force));
                 tracing::info!("the TLS files are read anew: new connections use them");
             }
+            Err(_) if was_told => {}
             Err(error) => tracing::error!(
                 id = "certificate-refused",
                 "the TLS files cannot be used, and those before stay in force: {error:#}"
@@ -236,6 +295,8 @@ struct Files {
 enum Seen {
     /// The digest of their contents. The key itself is not kept.
     Contents([u8; 32]),
+    /// The same of files that cannot be used yet, which was told.
+    Early([u8; 32]),
     /// Why one of them could not be read.
     Unreadable(String),
 }

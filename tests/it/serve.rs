@@ -12,6 +12,7 @@ use prost::Message;
 use prost_types::FileDescriptorProto;
 use prost_types::value::Kind;
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_stream::StreamExt;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status};
@@ -937,6 +938,52 @@ async fn the_address_for_health_serves_nothing_else() {
         .server_reflection_info(tokio_stream::empty())
         .await;
     assert_eq!(nothing.unwrap_err().code(), Code::Unimplemented);
+}
+
+/// The newest connections have a place, so those who hold many keep no kubelet away.
+#[tokio::test]
+async fn held_connections_keep_no_health_check_away() {
+    let store = store_allowing("orders:Get");
+    let server = Server::start_with(
+        store.path(),
+        &[
+            "--listen",
+            "127.0.0.1:0",
+            "--health-listen",
+            "127.0.0.1:0",
+            "--http-listen",
+            "127.0.0.1:0",
+        ],
+    );
+    let address_of = |what: &str| {
+        server.wait_for_log(what, |line| {
+            line.contains(what)
+                .then(|| log_field(line, "address").unwrap())
+        })
+    };
+    let for_health = address_of("listening for health checks");
+    let for_http = address_of("listening for HTTP");
+    server.client().await;
+    let mut held = Vec::new();
+    for _ in 0..40 {
+        for address in [&for_health, &for_http] {
+            held.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+    }
+    for which in ["for health checks", "for HTTP"] {
+        server.wait_for_log(which, |line| {
+            (line.contains("oldest-closed") && line.contains(which)).then_some(())
+        });
+    }
+    let channel = channel_to(&for_health);
+    assert_eq!(health(&channel, "").await, Ok(ServingStatus::Serving));
+    let mut page = tokio::net::TcpStream::connect(&for_http).await.unwrap();
+    page.write_all(b"GET /readyz HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = String::new();
+    page.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
 #[tokio::test]

@@ -54,7 +54,8 @@ pub(super) struct Limited {
     state: State,
     /// The refusal of the message that comes next, once the messages before it have been passed on.
     refusal: Option<Status>,
-    unfinished: Arc<Unfinished>,
+    /// Where the space is counted, if it is.
+    unfinished: Option<Arc<Unfinished>>,
     /// The space that this body has taken: for the message that is coming, whose bytes the reader of messages keeps. A call
     /// with one message keeps all of it until it is answered.
     n_kept: usize,
@@ -65,7 +66,9 @@ pub(super) struct Limited {
 
 impl Drop for Limited {
     fn drop(&mut self) {
-        self.unfinished.give_back(self.n_kept);
+        if let Some(unfinished) = &self.unfinished {
+            unfinished.give_back(self.n_kept);
+        }
     }
 }
 
@@ -76,7 +79,7 @@ impl Limited {
         body: Body,
         max_bytes: usize,
         max_message_bytes: usize,
-        unfinished: Arc<Unfinished>,
+        unfinished: Option<Arc<Unfinished>>,
         is_stream: bool,
         is_late: Option<Pin<Box<Sleep>>>,
     ) -> Self {
@@ -114,21 +117,23 @@ impl Limited {
     /// Takes the space for the message that is not whole after `bytes`, and gives back that of messages which are whole
     /// now. Returns the bytes to pass on.
     fn keep(&mut self, bytes: Bytes) -> Bytes {
+        let Some(unfinished) = &self.unfinished else {
+            return bytes;
+        };
         let n_kept = if self.is_stream {
             self.state.n_come()
         } else {
             self.n_kept.saturating_add(bytes.len())
         };
         if let Some(n_more) = n_kept.checked_sub(self.n_kept)
-            && !self.unfinished.take(n_more)
+            && !unfinished.take(n_more)
         {
             self.refusal = Some(convert::overloaded(
                 "too many bytes of messages have come that are not whole",
             ));
             return Bytes::new();
         }
-        self.unfinished
-            .give_back(self.n_kept.saturating_sub(n_kept));
+        unfinished.give_back(self.n_kept.saturating_sub(n_kept));
         self.n_kept = n_kept;
         bytes
     }
@@ -290,7 +295,7 @@ mod tests {
         let unfinished = Arc::new(Unfinished::new(200));
         let limited = |is_stream| {
             let unfinished = Arc::clone(&unfinished);
-            Limited::new(Body::empty(), 100, 100, unfinished, is_stream, None)
+            Limited::new(Body::empty(), 100, 100, Some(unfinished), is_stream, None)
         };
         let message = Bytes::from([&[0, 0, 0, 0, 95][..], &[7; 95]].concat());
         let (mut stream, mut one, mut other) = (limited(true), limited(false), limited(false));
@@ -309,7 +314,7 @@ mod tests {
     fn only_the_message_that_is_not_whole_takes_space() {
         let unfinished = Arc::new(Unfinished::new(1000));
         let body = Body::empty();
-        let mut limited = Limited::new(body, 100, 100, Arc::clone(&unfinished), true, None);
+        let mut limited = Limited::new(body, 100, 100, Some(Arc::clone(&unfinished)), true, None);
         let message = [&[0, 0, 0, 0, 100][..], &[7; 100]].concat();
         let sent = Bytes::from(message.repeat(70));
         let n_taken = || unfinished.n_bytes.load(Ordering::Relaxed);

@@ -247,6 +247,7 @@ async fn a_call_that_takes_too_long_is_deadline_exceeded() {
 fn bounds() -> Bounds {
     Bounds {
         places: Arc::new(Semaphore::new(1)),
+        waiting: Arc::new(Semaphore::new(8)),
         default_deadline: Duration::from_secs(1),
         max_question_bytes: 10,
         max_message_bytes: 20,
@@ -277,7 +278,11 @@ fn each_call_has_rules_of_its_own() {
     );
     assert_eq!(rules("Simulate"), of_simulate);
     let of_auxiliary = (AUXILIARY_DEADLINE, MAX_AUXILIARY_BYTES, Kind::Plain);
-    assert_eq!(rules("Check"), of_auxiliary);
+    assert_eq!(rules("ServerReflectionInfo"), of_auxiliary);
+    let of_health = (AUXILIARY_DEADLINE, MAX_HEALTH_BYTES, Kind::Vital);
+    for method in ["Check", "Watch", "List", "Status", "WatchRevision"] {
+        assert_eq!(rules(method), of_health, "{method}");
+    }
 }
 
 fn authorize() -> tonic::codegen::http::request::Builder {

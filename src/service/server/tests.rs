@@ -46,6 +46,7 @@ struct Running {
     readiness: Arc<Readiness>,
     stop: Option<oneshot::Sender<()>>,
     serving: JoinHandle<anyhow::Result<()>>,
+    in_flight: InFlight,
     socket: PathBuf,
     _folder: tempfile::TempDir,
 }
@@ -75,19 +76,15 @@ impl Running {
         let (live, readiness) = (Arc::new(Live::default()), Arc::new(Readiness::new()));
         let state = Arc::new(SharedState::new());
         let (stop, stopped) = oneshot::channel();
+        let in_flight = InFlight::default();
         let serving = tokio::spawn({
             let authorizer = Arc::new(Authorizer::new(Arc::clone(&live), &config));
             let (state, readiness) = (Arc::clone(&state), Arc::clone(&readiness));
+            let in_flight = in_flight.clone();
             async move {
                 let stop = async { stopped.await.unwrap_or(()) };
                 serve(
-                    listeners,
-                    authorizer,
-                    state,
-                    readiness,
-                    &config,
-                    &InFlight::default(),
-                    stop,
+                    listeners, authorizer, state, readiness, &config, &in_flight, stop,
                 )
                 .await
             }
@@ -104,6 +101,7 @@ impl Running {
             readiness,
             stop: Some(stop),
             serving,
+            in_flight,
             socket,
             _folder: folder,
         }

@@ -4,7 +4,7 @@ use std::fs;
 
 use super::raw::Raw;
 use super::{GET, REFUND, grant_instead, is_complaint};
-use crate::support::{Server, eventually, iamd_after, store_allowing};
+use crate::support::{Server, eventually, iamd_after, log_field, store_allowing};
 
 /// Starts a server whose descriptor limits `script` sets.
 fn limited(script: &str, root: &std::path::Path) -> Server {
@@ -82,6 +82,39 @@ async fn held_connections_keep_no_revocation_from_taking_force() {
     drop(client);
     server.signal("TERM");
     assert_eq!(server.exit_status().code(), Some(0));
+}
+
+/// Each thread has descriptors of its own, and so have the connections for health checks and for HTTP.
+#[tokio::test]
+async fn the_more_threads_and_listeners_the_fewer_connections() {
+    let store = store_allowing(GET);
+    let script = "ulimit -n 320; export IAMD_WORKER_THREADS=16 IAMD_HEALTH_LISTEN=127.0.0.1:0 IAMD_HTTP_LISTEN=127.0.0.1:0";
+    let mut server = limited(script, store.path());
+    let mut client = server.client().await;
+    let mut held = Vec::new();
+    for what in [
+        "listening for gRPC",
+        "listening for HTTP",
+        "listening for health checks",
+    ] {
+        let address = server.wait_for_log(what, |line| {
+            line.contains(what)
+                .then(|| log_field(line, "address").unwrap())
+        });
+        for _ in 0..300 {
+            held.extend(tokio::net::TcpStream::connect(&address).await.ok());
+        }
+    }
+    for action in [REFUND, GET, REFUND] {
+        grant_instead(store.path(), &mut server, &mut client, action).await;
+    }
+    let complaints = server.log().into_iter().filter(|line| is_complaint(line));
+    let complaints: Vec<_> = complaints
+        .filter(|line| {
+            !line.contains("full") && !line.contains("oldest-closed") && !tells_the_cap(line)
+        })
+        .collect();
+    assert!(complaints.is_empty(), "{complaints:#?}");
 }
 
 #[tokio::test]

@@ -114,6 +114,30 @@ async fn a_second_signal_later_than_a_second_after_the_first_ends_it_at_once() {
     assert_eq!(server.exit_status().code(), Some(0));
 }
 
+/// The second signal counts from the first one, also while calls are still taken.
+#[tokio::test]
+async fn a_second_signal_before_the_drain_ends_it_at_once() {
+    let store = store_allowing(GET);
+    let mut options = DRAIN.to_vec();
+    options.extend(["--pre-stop-delay", "1h"]);
+    let mut server = Server::start_with(store.path(), &options);
+    server.client().await;
+    server.signal("TERM");
+    server.wait_for_log("the delay", |line| {
+        line.contains("still taken").then_some(())
+    });
+    let first = Instant::now();
+    eventually("the end", async || {
+        server.signal("TERM");
+        (!server.is_running()).then_some(())
+    })
+    .await;
+    let took = first.elapsed();
+    assert!(took > Duration::from_millis(800), "too soon: {took:?}");
+    assert!(took < Duration::from_secs(1) + AT_ONCE, "{took:?}");
+    assert_eq!(server.exit_status().code(), Some(0));
+}
+
 /// The drain has a time limit of its own, and the server logs what it cuts.
 #[tokio::test]
 async fn a_call_that_outlasts_the_drain_is_told() {

@@ -1,7 +1,7 @@
 //! Tests who may connect to a Unix socket from the first moment on, and what clients send there.
 
 use std::fs;
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use iamd::service::pb;
@@ -103,6 +103,32 @@ async fn a_socket_has_the_mode_that_was_asked_for() {
         let channel = channel_to(&format!("unix:{}", path.display()));
         ready(&channel, &server).await;
         assert_eq!(mode(&path), Some(expected), "{asked} under umask {umask}");
+    }
+}
+
+/// Only root may give a file any group; others may give it one of their own.
+#[tokio::test]
+async fn a_socket_has_the_group_that_was_asked_for() {
+    let store = store_allowing(GET);
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("iamd.sock");
+    let own = fs::metadata(folder.path()).unwrap();
+    let group = if own.uid() == 0 { 65_432 } else { own.gid() };
+    let asked = group.to_string();
+    let server = on_socket(&path, store.path(), "0", &["--socket-group", &asked]);
+    let channel = channel_to(&format!("unix:{}", path.display()));
+    ready(&channel, &server).await;
+    assert_eq!(fs::metadata(&path).unwrap().gid(), group);
+    assert_eq!(mode(&path), Some(0o660));
+    for bad in ["users", "-1", "4294967295", ""] {
+        let mut command = iamd(["serve", "--listen", "127.0.0.1:0", "--store"]);
+        command
+            .arg(store.path())
+            .arg(format!("--socket-group={bad}"));
+        let ended = run(command, "");
+        assert_eq!(ended.status, Some(2), "`{bad}`: {ended:?}");
+        let told = format!("`--socket-group`: `{bad}`");
+        assert!(ended.stderr.contains(&told), "`{bad}`: {ended:?}");
     }
 }
 

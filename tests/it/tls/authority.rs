@@ -35,7 +35,19 @@ impl Authority {
 
     /// Issues a certificate for a server on this machine.
     pub fn server(&self) -> Pair {
+        self.server_until(4000)
+    }
+
+    /// Issues the same for the years up to this one.
+    pub fn server_until(&self, year: i32) -> Pair {
+        self.server_in(1975, year)
+    }
+
+    /// Issues the same for the years from the first to the second one.
+    pub fn server_in(&self, from: i32, until: i32) -> Pair {
         let mut params = named("server");
+        params.not_before = rcgen::date_time_ymd(from, 1, 1);
+        params.not_after = rcgen::date_time_ymd(until, 1, 1);
         params.subject_alt_names = vec![
             SanType::DnsName("localhost".try_into().unwrap()),
             SanType::IpAddress([127, 0, 0, 1].into()),

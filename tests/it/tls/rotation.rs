@@ -8,9 +8,11 @@ use iamd::service::pb;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
-use super::authority::{Authority, Pair};
-use super::{Served, ask};
-use crate::support::{eventually, log_field, number_from_environment, ready};
+use super::authority::{Authority, Files, Pair};
+use super::{GET, Served, ask};
+use crate::support::{
+    Server, eventually, log_field, number_from_environment, ready, store_allowing,
+};
 
 /// How often the certificate changes, unless `IAMD_TEST_ROTATIONS` says otherwise.
 const N_ROTATIONS: u64 = 20;
@@ -113,6 +115,63 @@ async fn files_that_do_not_go_together_change_nothing_and_are_told_once() {
     let errors = served.errors();
     assert_eq!(errors.len(), 2, "{errors:#?}");
     assert_eq!(ask(&channel).await, Ok(pb::Decision::Allow));
+}
+
+/// A certificate that no client accepts is not put in the place of one that they do.
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_now_changes_nothing() {
+    let served = Served::start(false, &[]);
+    let (first, second) = (served.authority.server(), served.authority.server());
+    ready(&served.channel(None), &served.server).await;
+    let put = |pair: &Pair| {
+        served.files.replace(pair);
+        served.server.signal("HUP");
+    };
+    put(&first);
+    eventually("the first", async || {
+        served.shows(&first).await.then_some(())
+    })
+    .await;
+    put(&served.authority.server_until(2020));
+    served.server.wait_for_log("the expired one", |line| {
+        (line.contains("stay in force") && line.contains("it expired at 2020-01-01T00:00:00Z"))
+            .then_some(())
+    });
+    assert!(served.shows(&first).await, "the pair before");
+    put(&served.authority.server_in(2900, 3000));
+    served.server.wait_for_log("the early one", |line| {
+        (line.contains("stay in force") && line.contains("not valid before 2900-01-01"))
+            .then_some(())
+    });
+    assert!(served.shows(&first).await, "the pair before");
+    put(&second);
+    eventually("the second", async || {
+        served.shows(&second).await.then_some(())
+    })
+    .await;
+}
+
+/// There is no pair before at the start, and clients at a Unix socket may ask all the same.
+#[tokio::test]
+async fn a_certificate_that_is_not_valid_is_told_at_the_start() {
+    let authority = Authority::new("authority");
+    for (pair, why) in [
+        (authority.server_until(2020), "it expired at 2020"),
+        (
+            authority.server_in(2900, 3000),
+            "it is not valid before 2900",
+        ),
+    ] {
+        let (store, folder) = (store_allowing(GET), tempfile::TempDir::new().unwrap());
+        let files = Files::write(folder.path(), &pair, &authority.pem);
+        let mut options = files.options();
+        options.extend(["--listen", "127.0.0.1:0"]);
+        let server = Server::start_with(store.path(), &options);
+        server.wait_for_log(why, |line| {
+            (line.contains("certificate-not-valid") && line.contains(why)).then_some(())
+        });
+        server.wait_for_log("the start", |line| line.contains("is ready").then_some(()));
+    }
 }
 
 #[tokio::test]

@@ -189,6 +189,11 @@ async fn bytes_of_messages_that_are_not_whole_are_bounded_over_all_connections()
     assert_eq!(status, "8", "RESOURCE_EXHAUSTED");
     let mut stub = AuthorizationServiceClient::new(running.channel.clone());
     assert!(stub.authorize(question()).await.is_ok(), "short ones go on");
+    assert_eq!(running.health().await, ServingStatus::Serving);
+    let status = stub.status(pb::StatusRequest {}).await;
+    assert!(status.is_ok(), "{status:?}");
+    let watched = stub.watch_revision(pb::WatchRevisionRequest {}).await;
+    assert!(watched.is_ok(), "{watched:?}");
     drop(held);
     let batch = Encoded::of(&pb::BatchAuthorizeRequest {
         requests: vec![question(); 500],
@@ -221,6 +226,38 @@ async fn too_many_questions_in_flight_are_refused_and_health_is_not() {
     while stub.batch_authorize(batch.clone()).await.is_err() {}
 }
 
+/// A client may hold streams on which it asks nothing.
+#[tokio::test]
+async fn those_who_hold_many_calls_keep_no_other_connection_away() {
+    let running = Running::start_with(&[("max_questions_in_flight", "3")]).await;
+    running.load_an_empty_store();
+    let connect = async || {
+        let socket = format!("unix:{}", running.socket.display());
+        let endpoint = Endpoint::from_shared(socket).unwrap();
+        AuthorizationServiceClient::new(endpoint.connect().await.unwrap())
+    };
+    let batch = Encoded::of(&pb::BatchAuthorizeRequest::default());
+    let (mut greedy, mut modest) = (connect().await, connect().await);
+    let mut held = Vec::new();
+    for _ in 0..3 {
+        let (ask, asked) = mpsc::unbounded_channel::<Encoded>();
+        let asked = UnboundedReceiverStream::new(asked);
+        held.push((greedy.stream_authorize(asked).await.unwrap(), ask));
+    }
+    let status = greedy.batch_authorize(batch.clone()).await.unwrap_err();
+    assert_eq!(status.code(), StatusCode::ResourceExhausted);
+    let answered = modest.batch_authorize(batch.clone()).await;
+    assert!(answered.is_ok(), "{answered:?}");
+    // Its own calls have a bound, too.
+    for _ in 0..2 {
+        let (ask, asked) = mpsc::unbounded_channel::<Encoded>();
+        let asked = UnboundedReceiverStream::new(asked);
+        held.push((modest.stream_authorize(asked).await.unwrap(), ask));
+    }
+    let status = modest.batch_authorize(batch).await.unwrap_err();
+    assert_eq!(status.code(), StatusCode::ResourceExhausted);
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_answer_of_the_services_that_nobody_reads_is_given_up() {
     let running = Running::start().await;
@@ -229,13 +266,46 @@ async fn an_answer_of_the_services_that_nobody_reads_is_given_up() {
     let batch = pb::BatchAuthorizeRequest {
         requests: vec![question()],
     };
-    let (response, mut body) = begin(&mut requests, "BatchAuthorize", "3S");
+    let (response, mut body) = begin(&mut requests, "BatchAuthorize", "30S");
     body.send_data(framed(&batch), true).unwrap();
     let mut answer = response.await.unwrap().into_body();
     let begun = Instant::now();
     let error = answer.data().await.unwrap().unwrap_err();
     assert_eq!(error.reason(), Some(h2::Reason::CANCEL));
     assert_about(begun.elapsed(), crate::config::TIME_TO_READ);
+}
+
+/// The deadline of a call holds for sending, too, and a stream that nobody reads is a question in flight until it ends.
+#[tokio::test(start_paused = true)]
+async fn answers_of_the_services_that_nobody_reads_end_at_their_deadline() {
+    let running = Running::start_with(&[("max_questions_in_flight", "1")]).await;
+    running.load_an_empty_store();
+    let batch = framed(&pb::BatchAuthorizeRequest {
+        requests: vec![question()],
+    });
+    for (method, message) in [
+        ("BatchAuthorize", batch),
+        (
+            "StreamAuthorize",
+            framed(&pb::StreamAuthorizeRequest {
+                request: Some(question()),
+            }),
+        ),
+        ("WatchRevision", framed(&pb::WatchRevisionRequest {})),
+    ] {
+        let mut requests = raw(&running, 0).await;
+        let begun = Instant::now();
+        let (response, mut body) = begin(&mut requests, method, "3S");
+        body.send_data(message, method != "StreamAuthorize")
+            .unwrap();
+        let mut answer = response.await.unwrap().into_body();
+        let error = answer.data().await.unwrap().unwrap_err();
+        assert!(error.is_reset(), "{method}: {error:?}");
+        let took = begun.elapsed();
+        let range = Duration::from_secs(3)..Duration::from_millis(3300);
+        assert!(range.contains(&took), "{method}: {took:?}");
+    }
+    assert_eq!(running.in_flight.n_calls(), 0);
 }
 
 /// Those who only watch take no place of those who ask.
