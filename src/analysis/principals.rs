@@ -99,6 +99,7 @@ pub fn principals(
         request: asked.request("*")?,
         known: HashMap::default(),
     };
+    asked.check(&asking.request)?;
     let (candidates, sessions) = asked.candidates(&asking.request);
     work.conclude()?;
     let mut left: Vec<&Entity> = candidates;
@@ -185,6 +186,14 @@ impl<'q> Asked<'q> {
             ..self.question.clone()
         };
         Request::parse_interactive(&question, self.at)
+    }
+
+    /// Refuses what `Authorize` refuses whoever asks, such as a resource of two accounts. `request` is that of nobody.
+    fn check(&self, request: &Request) -> Result<(), RequestError> {
+        match Facts::find(self.snapshot, request, self.work) {
+            Err(Early::Refused(error)) if error.field != "principal" => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Returns the users and roles that an identity policy or a policy of the resource could allow it, and the sessions

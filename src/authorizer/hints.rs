@@ -11,7 +11,7 @@ use crate::engine::work::Work;
 use crate::language::condition::Condition;
 use crate::language::document::{Effect, Listed, Statement};
 use crate::language::finding::did_you_mean;
-use crate::language::pattern::{ActionPattern, Substitute, Template, Variables};
+use crate::language::pattern::{Substitute, Template, Variables};
 use crate::name::{Action, Arn, Principal, Resource};
 
 /// AWS's context keys that a caller may send, in the documented spelling.
@@ -46,12 +46,7 @@ pub(super) fn hints(question: &Question<'_>, snapshot: &Snapshot, reason: Reason
     let of_service = service(question.action, snapshot, reason.is_allow());
     let is_service_known = of_service.is_none();
     hints.extend(of_service);
-    if is_service_known
-        && matches!(
-            reason,
-            Reason::ImplicitDenyIdentity | Reason::ImplicitDenyResource
-        )
-    {
+    if is_service_known && reason.is_for_want_of_an_allow() {
         hints.extend(what_is_asked(question, snapshot));
     }
     if reason == Reason::ImplicitDenyUnknownPrincipal {
@@ -78,10 +73,7 @@ fn service(action: &str, snapshot: &Snapshot, is_allowed: bool) -> Option<String
     if asked.len() > MAX_TEXT_BYTES {
         return None;
     }
-    let policies = snapshot.holders().policies().iter();
-    let statements = policies.flat_map(|policy| policy.statements.iter());
-    let patterns = statements.flat_map(|statement| statement.actions.entries());
-    let named: BTreeSet<&str> = patterns.filter_map(ActionPattern::service).collect();
+    let named: BTreeSet<&str> = snapshot.named_actions().services().collect();
     if named
         .iter()
         .any(|service| service.eq_ignore_ascii_case(asked))
@@ -104,25 +96,13 @@ fn what_is_asked(question: &Question<'_>, snapshot: &Snapshot) -> Option<String>
     if question.action.len() > MAX_TEXT_BYTES || question.resource.len() > MAX_TEXT_BYTES {
         return None;
     }
-    let (holders, work) = (snapshot.holders(), Work::ample());
-    if holders.names(&action, &work) {
+    let named = snapshot.named_actions();
+    if named.contains(&action) {
         return resource(question, &action, snapshot);
     }
     let asked = question.action;
     let (service, _) = asked.split_once(':')?;
-    let policies = holders.policies().iter();
-    let statements = policies.flat_map(|policy| policy.statements.iter());
-    let patterns = statements.flat_map(|statement| statement.actions.entries());
-    let is_like = |pattern: &&ActionPattern| {
-        pattern
-            .service()
-            .is_some_and(|own| own.eq_ignore_ascii_case(service))
-            && !pattern.as_str().contains(['*', '?'])
-    };
-    let names: BTreeSet<&str> = patterns
-        .filter(is_like)
-        .map(ActionPattern::as_str)
-        .collect();
+    let names: BTreeSet<&str> = named.names_of(service).collect();
     Some(match did_you_mean(asked, names) {
         Some(guess) => format!("no statement names the action `{asked}`; {guess}"),
         None => format!("no statement names the action `{asked}`"),

@@ -17,7 +17,7 @@ use crate::config::{MAX_LIST_BYTES, MAX_LISTED};
 use crate::engine::error::RequestError;
 use crate::engine::work::Work;
 use crate::language::pattern::{ActionPattern, ResourcePattern, Syntax};
-use crate::name::hash_of;
+use crate::name::{AccountId, hash_of};
 
 /// Which part of a list is asked for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,6 +67,7 @@ impl Lister<'_> {
         paging: Paging<'_>,
     ) -> Result<Listed<Permission>, RequestError> {
         let start = self.start(question, paging)?;
+        check_account(question)?;
         let skipped = start
             .position
             .map_or(Ok(0), |position| position.parse().map_err(|_| unreadable()))?;
@@ -130,6 +131,7 @@ impl Lister<'_> {
         &self,
         question: &Question<'_>,
     ) -> Result<Listed<ContextKeyUse>, RequestError> {
+        check_account(question)?;
         let work = self.work();
         let (snapshot, redacted) = (self.snapshot, self.redacted);
         let keys = context_keys::context_keys(snapshot, question, redacted, self.at, &work)?;
@@ -209,6 +211,16 @@ struct Start {
     asked: u64,
 }
 
+/// Refuses a malformed account, which a list without a resource does not read.
+fn check_account(question: &Question<'_>) -> Result<(), RequestError> {
+    match question.resource_account {
+        "" => Ok(()),
+        text => AccountId::parse(text)
+            .map(|_| ())
+            .map_err(|bad| RequestError::invalid("resource_account", bad.0)),
+    }
+}
+
 fn unreadable() -> RequestError {
     let message = "is no token of a page: send the `next_page_token` of the last page, or nothing";
     RequestError::invalid("page_token", message)
@@ -236,9 +248,11 @@ fn literal(resource: &str) -> String {
         return resource.to_owned();
     }
     let mut text = String::new();
-    for character in resource.chars() {
+    let mut characters = resource.chars().peekable();
+    while let Some(character) = characters.next() {
         match character {
             '*' | '?' => text.extend(['$', '{', character, '}']),
+            '$' if characters.peek() == Some(&'{') => text.push_str("${$}"),
             other => text.push(other),
         }
     }

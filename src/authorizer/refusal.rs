@@ -95,7 +95,13 @@ impl From<RequestError> for Refusal {
             RequestErrorKind::ReservedContextKey => RefusalKind::ReservedContextKey,
             RequestErrorKind::TooLarge => RefusalKind::TooLarge,
             RequestErrorKind::Unwanted => RefusalKind::Unwanted,
-            RequestErrorKind::TooMuchWork | RequestErrorKind::Lost => return Self::internal(),
+            RequestErrorKind::Lost => return Self::internal(),
+            RequestErrorKind::TooMuchWork => {
+                return Self {
+                    message: "the answer takes more work than one call may do".to_owned(),
+                    ..Self::internal()
+                };
+            }
         };
         Self {
             kind,

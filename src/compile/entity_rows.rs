@@ -82,6 +82,7 @@ impl Tables {
             managed: self.managed.clone(),
             holders: Arc::default(),
             named_keys: Arc::default(),
+            named_actions: Arc::default(),
         }
     }
 

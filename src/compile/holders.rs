@@ -20,7 +20,7 @@ use super::policy::Policy;
 use super::policy_set::{PolicySet, speaks_of};
 use super::rows::Ends;
 use crate::language::document::{Effect, Statement};
-use crate::language::pattern::{ActionPattern, Variables};
+use crate::language::pattern::Variables;
 use crate::name::{Action, Resource};
 
 /// Who holds which policy.
@@ -216,23 +216,6 @@ impl Holders {
                 }
             }
         }
-    }
-
-    /// Returns whether any statement of the store names the action, by a pattern other than `*`.
-    pub fn names(&self, action: &Action, meter: &impl Variables) -> bool {
-        let names = |pattern: &ActionPattern| {
-            pattern.service().is_some() && pattern.matches_paid(action, meter)
-        };
-        let mut is_named = false;
-        self.each_statement(action, meter, |statement| {
-            is_named = statement.actions.entries().iter().any(names);
-            if is_named {
-                ControlFlow::Break(())
-            } else {
-                ControlFlow::Continue(())
-            }
-        });
-        is_named
     }
 
     /// Returns the policies of the store: those that differ in their type alone count as one.

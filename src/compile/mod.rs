@@ -8,6 +8,7 @@ pub mod attachments;
 pub mod demand;
 pub mod holders;
 pub mod incremental;
+pub mod named_actions;
 pub mod named_keys;
 pub mod path;
 pub mod policy_set;

@@ -13,7 +13,10 @@ impl Snapshot {
     /// [`MAX_PREPARED_BYTES`]. Those that are there already count too, so that reloads do not add up.
     ///
     /// Without this, the first question to a set waits for its trie, as those to the other sets of a larger store always do.
+    ///
+    /// It collects the actions that the statements name, too.
     pub fn prepare(&self) {
+        self.named_actions();
         self.prepare_up_to(MAX_PREPARED_BYTES);
     }
 

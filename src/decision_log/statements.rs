@@ -131,8 +131,13 @@ mod tests {
         let policies: Vec<_> = names.iter().map(|name| policy(name)).collect();
         for _ in 0..2 {
             for (name, policy) in names.iter().zip(&policies) {
+                let slot_of = |index| {
+                    let policy = Arc::clone(policy);
+                    place(&StatementRef { policy, index })
+                };
+                let other = (1..).find(|index| slot_of(*index) == slot_of(0)).unwrap();
                 // Twice, so that the second one is remembered.
-                for index in [0, 0, 1, 0] {
+                for index in [0, 0, 1, 0, other, 0] {
                     let is = written(&mut statements, policy, index);
                     assert_eq!(is, expected(name, index));
                 }

@@ -102,6 +102,15 @@ impl Reason {
             .map_or("", |(_, label)| label)
     }
 
+    /// Returns whether the question is denied because no statement of the identity's or the resource's policies allows it. A
+    /// misspelled action is denied like that.
+    pub fn is_for_want_of_an_allow(self) -> bool {
+        matches!(
+            self,
+            Self::ImplicitDenyIdentity | Self::ImplicitDenyResource
+        )
+    }
+
     /// Returns whether this is a reason to allow.
     pub fn is_allow(self) -> bool {
         matches!(

@@ -11,7 +11,7 @@ use tonic::Status;
 use super::wire::{Answer, Scratch, n_bytes_delimited};
 use super::{convert, pb, wire};
 use crate::authorizer::{Asker, Authorizer, Generation, Outcome, Question};
-use crate::telemetry::{Protocol, decided};
+use crate::telemetry::{Protocol, counters, decided};
 
 /// Answers the question in `message` by the generation in force. The status says why the question has no answer. The
 /// decision is recorded for `asker` before this returns.
@@ -87,8 +87,22 @@ fn decide<'q>(
         let (took, is_cached) = (outcome.took, outcome.is_cached);
         let (reason, revision) = (decision.reason(), outcome.revision());
         decided(Protocol::Grpc, reason, took, revision, is_cached);
+        if reason.is_for_want_of_an_allow() {
+            note_unnamed_action(&outcome);
+        }
     }
     outcome
+}
+
+/// Counts a question that nothing allows, if no statement of the store names its action: most likely, it is misspelled.
+#[inline(never)] // PERF: few questions come here
+fn note_unnamed_action(outcome: &Outcome<'_>) {
+    let Some(generation) = outcome.generation.as_deref() else {
+        return;
+    };
+    if generation.snapshot.names_action(outcome.question.action) == Some(false) {
+        counters().unnamed_action();
+    }
 }
 
 /// Answers the encoded question in `bytes` as [`answer`] does, and appends the answer or the error to `out` as a

@@ -218,6 +218,7 @@ struct Shard {
     decision_durations: Buckets<{ DECISION_BOUNDS.len() + 1 }>,
     call_durations: [[Buckets<{ CALL_BOUNDS.len() + 1 }>; N_CODES]; N_METHODS],
     shed: AtomicU64,
+    unnamed_actions: AtomicU64,
 }
 
 impl Shard {
@@ -227,6 +228,7 @@ impl Shard {
             decision_durations: Buckets::new(),
             call_durations: [const { [const { Buckets::new() }; N_CODES] }; N_METHODS],
             shed: AtomicU64::new(0),
+            unnamed_actions: AtomicU64::new(0),
         }
     }
 }
@@ -337,6 +339,13 @@ impl Counters {
         }
     }
 
+    /// Counts a question that was denied and whose action no statement names.
+    pub fn unnamed_action(&self) {
+        if let Some(shard) = self.shards.get(own_shard()) {
+            shard.unnamed_actions.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
     /// Counts a reload of the store that took so long, whatever came of it.
     pub fn reloaded(&self, took: Duration) {
         self.reload_durations.add(&RELOAD_BOUNDS, took);
@@ -355,6 +364,13 @@ impl Counters {
     pub fn n_shed(&self) -> u64 {
         let shards = self.shards.iter();
         shards.map(|shard| shard.shed.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns how many questions were denied whose action no statement names.
+    pub fn n_unnamed_actions(&self) -> u64 {
+        let shards = self.shards.iter();
+        let counts = shards.map(|shard| shard.unnamed_actions.load(Ordering::Relaxed));
+        counts.sum()
     }
 
     /// Returns how long decisions took.

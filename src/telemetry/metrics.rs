@@ -299,6 +299,14 @@ fn requests(meter: &Meter, sources: &Sources) {
         .with_description("Requests and connections that were refused because there were too many.")
         .with_callback(|observer| observer.observe(counters().n_shed(), &[]))
         .build();
+    meter
+        .u64_observable_counter("iamd_unnamed_actions_total")
+        .with_unit("{question}")
+        .with_description(
+            "Questions that nothing allowed and whose action no statement of the store names.",
+        )
+        .with_callback(|observer| observer.observe(counters().n_unnamed_actions(), &[]))
+        .build();
     let expiry = Arc::clone(&sources.certificate_expiry);
     meter
         .i64_observable_gauge("iamd_tls_certificate_expiry_timestamp_seconds")

@@ -13,6 +13,7 @@ use crate::support::{Server, allow, iamd, repository, user, write, write_by_rena
 
 mod alike;
 mod impossible;
+mod literal;
 mod pages;
 mod variables;
 
@@ -301,6 +302,26 @@ fn malformed_lists_are_refused_with_their_field() {
                 "aws:username=bob",
             ],
             "aws:username",
+        ),
+        (
+            &[
+                "permissions",
+                "--principal",
+                ALICE,
+                "--resource-account",
+                "!!",
+            ],
+            "resource_account",
+        ),
+        (
+            &[
+                "context-keys",
+                "--principal",
+                ALICE,
+                "--resource-account",
+                "!!",
+            ],
+            "resource_account",
         ),
     ] {
         let output = listed(arguments);

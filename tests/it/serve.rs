@@ -429,6 +429,23 @@ impl tonic::codec::Decoder for RawBytes {
     }
 }
 
+/// It comes whole in one frame, so it could be answered at once.
+#[tokio::test]
+async fn a_short_question_over_a_low_limit_is_refused() {
+    let store = store_allowing("*");
+    let question = |n_bytes: usize| pb::AuthorizeRequest {
+        context: vec![context("app:k", text(&"v".repeat(n_bytes)))],
+        ..ann_asks("orders:Get")
+    };
+    let most = question(300).encoded_len().to_string();
+    let options = ["--listen", "127.0.0.1:0", "--max-question-bytes", &most];
+    let server = Server::start_with(store.path(), &options);
+    let mut client = server.client().await;
+    client.authorize(question(300)).await.unwrap();
+    let refused = client.authorize(question(301)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+}
+
 #[tokio::test]
 async fn what_is_over_a_limit_is_refused_and_what_is_at_it_is_not() {
     let store = store_allowing("*");
@@ -966,9 +983,16 @@ async fn held_connections_keep_no_health_check_away() {
     server.client().await;
     let mut held = Vec::new();
     for _ in 0..40 {
-        for address in [&for_health, &for_http] {
-            held.push(tokio::net::TcpStream::connect(address).await.unwrap());
-        }
+        held.push(tokio::net::TcpStream::connect(&for_http).await.unwrap());
+    }
+    // A watch holds its connection for as long as its client wants.
+    let mut watches = Vec::new();
+    for _ in 0..20 {
+        let mut watcher = HealthClient::new(channel_to(&for_health));
+        let request = HealthCheckRequest {
+            service: String::new(),
+        };
+        watches.push(watcher.watch(request).await.unwrap());
     }
     for which in ["for health checks", "for HTTP"] {
         server.wait_for_log(which, |line| {

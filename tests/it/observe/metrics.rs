@@ -38,6 +38,7 @@ const FROM_THE_START: &[&str] = &[
     "iamd_decision_log_lost_total",
     "iamd_decision_log_queue",
     "iamd_tls_certificate_expiry_timestamp_seconds",
+    "iamd_unnamed_actions_total",
 ];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,6 +123,35 @@ async fn every_metric_is_there_at_zero_and_counts_each_question_once() {
     assert_eq!(of(batch, "OK"), 1.0, "{calls:?}");
     let stream = "iamd.v1.AuthorizationService/StreamAuthorize";
     assert_eq!(of(stream, "OK"), 1.0, "{calls:?}");
+}
+
+/// Most likely, such an action is misspelled.
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_about_actions_that_no_statement_names_are_counted() {
+    let store = store_allowing("orders:G*");
+    let (server, address) = serve(store.path());
+    let mut client = server.client().await;
+    let count = || Scrape::of(&address).value("iamd_unnamed_actions_total");
+    // The actions of the store are collected after the load.
+    eventually("the first one that counts", async || {
+        client.authorize(ann_asks("order:Get")).await.unwrap();
+        (count() > 0.0).then_some(())
+    })
+    .await;
+    let before = count();
+    for action in ["orders:Get", "orders:Got", "ORDERS:GONE"] {
+        client.authorize(ann_asks(action)).await.unwrap();
+    }
+    let stranger = pb::AuthorizeRequest {
+        principal: "arn:aws:iam::111111111111:user/nobody".to_owned(),
+        ..ann_asks("order:Get")
+    };
+    client.authorize(stranger).await.unwrap();
+    assert_eq!(count(), before);
+    for action in ["orders:Put", "order:Get"] {
+        client.authorize(ann_asks(action)).await.unwrap();
+    }
+    assert_eq!(count(), before + 2.0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
