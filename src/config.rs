@@ -437,7 +437,9 @@ impl Config {
         let is_unix = |address: &Address| matches!(address, Address::Unix(_));
         let (mut callers, mut addresses) = (self.callers.iter(), self.listen.iter());
         let has_unix = addresses.clone().any(is_unix);
-        let has_tcp = addresses.any(|address| !is_unix(address));
+        // The pages for HTTP know clients by their certificates, too.
+        let has_https = self.http_listen.is_some() && self.tls_certificate.is_some();
+        let has_tcp = has_https || addresses.any(|address| !is_unix(address));
         callers.find_map(|caller| {
             let who = &caller.who;
             let needed = match who {

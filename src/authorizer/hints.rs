@@ -181,6 +181,22 @@ impl Variables for NoValues {
     }
 }
 
+/// Returns the hint about a user, a role or a session of a role that the store does not know, or that is disabled there.
+pub(super) fn unknown_principal(asked: &str, snapshot: &Snapshot) -> Option<String> {
+    let is_known = match Principal::parse(asked).ok()? {
+        Principal::User(arn) | Principal::Role(arn) => snapshot.entity(&arn).is_some(),
+        Principal::AssumedRole { arn, role, .. } => {
+            snapshot.role_named(arn.account(), &role).is_some()
+        }
+        _ => true,
+    };
+    if is_known || asked.len() > MAX_TEXT_BYTES {
+        return None;
+    }
+    let guess = principal(asked, snapshot);
+    Some(guess.unwrap_or_else(|| format!("the store does not know `{asked}`, or it is disabled")))
+}
+
 /// Returns the hint about an unknown principal if the store has one of the same name with another path or another case.
 fn principal(asked: &str, snapshot: &Snapshot) -> Option<String> {
     let principal = Principal::parse(asked).ok()?;

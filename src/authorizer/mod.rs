@@ -187,6 +187,12 @@ impl Authorizer {
         self.live.load_full().ok_or_else(Refusal::not_ready)
     }
 
+    /// Returns a hint about a principal that the store in force does not know.
+    pub fn hint_about_principal(&self, principal: &str) -> Option<String> {
+        let generation = self.in_force().ok()?;
+        hints::unknown_principal(principal, &generation.snapshot)
+    }
+
     /// Decides one question as [`authorize`](Self::authorize) does, but by `generation`. Questions that are decided by
     /// the same generation see the same revision of the store, whatever is loaded meanwhile.
     pub fn authorize_by<'q>(

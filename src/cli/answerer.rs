@@ -42,6 +42,14 @@ impl Answerer {
         }
     }
 
+    /// Returns a hint about a principal of whom nothing is listed. A server gives none.
+    pub(super) fn hint_about_principal(&self, principal: &str) -> Option<String> {
+        match self {
+            Self::Store(authorizer) => authorizer.hint_about_principal(principal),
+            Self::Server(_) => None,
+        }
+    }
+
     /// Returns a decision with its derivation.
     pub(super) fn explain(&self, question: &Question<'_>) -> Result<Explained, NoAnswer> {
         match self {

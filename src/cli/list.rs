@@ -8,7 +8,7 @@ use super::answerer::Answerer;
 use super::ask::{Facts, text};
 use super::authorize::answerer;
 use super::tls::Tls;
-use super::{Common, Output, Status};
+use super::{Common, Output, Status, report};
 use crate::authorizer::{Listed, Paging, Permission, Question, Redacted};
 use crate::config::{REDACT_KEYS, redact_keys};
 use crate::language::finding::Escaped;
@@ -152,6 +152,9 @@ fn permissions(
         return Ok(Status::Refused);
     };
     let listed = whole(|paging| answerer.list_permissions(&question, paging))?;
+    if listed.items.is_empty() {
+        warn_of_stranger(&answerer, &args.principal);
+    }
     match common.output {
         Output::Json => writeln!(out, "{}", json::permissions(listed))?,
         Output::Text => {
@@ -219,6 +222,9 @@ fn context_keys(
     };
     let listed = answerer.list_context_keys(&question);
     let listed = listed.map_err(|no_answer| anyhow::anyhow!("{no_answer}"))?;
+    if listed.items.is_empty() {
+        warn_of_stranger(&answerer, &args.principal);
+    }
     match common.output {
         Output::Json => writeln!(out, "{}", json::context_keys(listed))?,
         Output::Text => {
@@ -241,8 +247,20 @@ fn context_keys(
     Ok(Status::Fine)
 }
 
-/// Returns all pages of a list as one.
+/// Warns if the store does not know the principal of whom nothing is listed.
+fn warn_of_stranger(answerer: &Answerer, principal: &str) {
+    if let Some(hint) = answerer.hint_about_principal(principal) {
+        report(format_args!("warning: {hint}"));
+    }
+}
+
+/// How often a list is begun anew because the store changed before its last page.
+const MAX_BEGINNINGS: usize = 5;
+
+/// Returns all pages of a list as one. They are of one revision: if another one comes into force before the last page, the list is
+/// begun anew.
 fn whole<T>(page: impl Fn(Paging<'_>) -> Result<Listed<T>, NoAnswer>) -> anyhow::Result<Listed<T>> {
+    let mut n_begun = 1;
     let mut all: Option<Listed<T>> = None;
     loop {
         let token = all.as_ref().map_or("", |all| &all.next_page_token);
@@ -252,6 +270,12 @@ fn whole<T>(page: impl Fn(Paging<'_>) -> Result<Listed<T>, NoAnswer>) -> anyhow:
         };
         let next = match page(paging) {
             Ok(next) => next,
+            // The token of a page is the only thing that can be wrong with it and not with the first one.
+            Err(_) if all.is_some() && n_begun < MAX_BEGINNINGS => {
+                n_begun += 1;
+                all = None;
+                continue;
+            }
             Err(no_answer) => bail!("{no_answer}"),
         };
         match &mut all {
@@ -291,7 +315,12 @@ fn write_permission(
     writeln!(out, "{indent}{lead}{}", Escaped(&line))?;
     let indent = format!("{indent}    ");
     for condition in &permission.conditions {
-        let values = condition.values.join(" or ");
+        let shown = |value: &String| match value.is_empty() {
+            true => "\"\"".to_owned(),
+            false => value.clone(),
+        };
+        let values: Vec<String> = condition.values.iter().map(shown).collect();
+        let values = values.join(" or ");
         let line = format!("if {} {} {values}", condition.operator, condition.key);
         writeln!(out, "{indent}{}", Escaped(&line))?;
     }

@@ -190,14 +190,11 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
             ended = &mut serving => return ended.context("the server failed")?.map(|()| Status::Fine),
         }
     }
-    readiness.leaving();
-    if wait_before_drain(config.pre_stop_delay, &mut stop_signals).await == Waited::ForAll {
-        readiness.draining();
-        end_at_the_latest(&config, decision_log.is_some());
-        tracing::info!("draining");
-        let _ = stop.send(()); // fails only if the server has ended by itself
-        drain(serving, &mut stop_signals, config.drain_timeout, &in_flight).await;
-    }
+    let timeout = leave(&config, &readiness, &mut stop_signals).await;
+    end_at_the_latest(timeout, decision_log.is_some());
+    tracing::info!("draining");
+    let _ = stop.send(()); // fails only if the server has ended by itself
+    drain(serving, &mut stop_signals, timeout, &in_flight).await;
     decision_log.iter().for_each(|log| log.finish());
     pages.stop().await;
     log_cache(&live);
@@ -227,27 +224,24 @@ async fn load(config: &Config) -> anyhow::Result<(Loader, Result<Loaded, Refused
     loading.await.context("loading the store failed")
 }
 
-/// How the wait before the drain ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waited {
-    ForAll,
-    /// By a second signal: the server ends at once.
-    Interrupted,
-}
-
-/// Lets calls come for `delay` more, or until a second signal.
-async fn wait_before_drain(delay: Duration, stop_signals: &mut Stop) -> Waited {
-    if delay.is_zero() {
-        return Waited::ForAll;
-    }
-    tracing::info!(delay_ms = micros(delay) / 1_000, "calls are still taken");
-    tokio::select! {
-        () = tokio::time::sleep(delay) => Waited::ForAll,
-        () = stop_signals.second_signal() => {
-            tracing::warn!(id = "drain-cut", "stopped by a second signal");
-            Waited::Interrupted
+/// Says that the server is going to end, and lets calls come for `pre_stop_delay` more. Returns how long the drain may take: no time
+/// after a second signal.
+async fn leave(config: &Config, readiness: &Readiness, stop_signals: &mut Stop) -> Duration {
+    readiness.leaving();
+    let delay = config.pre_stop_delay;
+    let mut timeout = config.drain_timeout;
+    if !delay.is_zero() {
+        tracing::info!(delay_ms = micros(delay) / 1_000, "calls are still taken");
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            () = stop_signals.second_signal() => {
+                tracing::warn!(id = "drain-cut", "stopped by a second signal");
+                timeout = Duration::ZERO;
+            }
         }
     }
+    readiness.draining();
+    timeout
 }
 
 fn log_cache(live: &Live) {
@@ -347,13 +341,13 @@ async fn drain(
 
 /// Ends the process if it still runs after its time to drain and to write the last records, if it writes any. Otherwise anything
 /// that blocks, such as a log that nobody reads, could keep the process alive for ever.
-fn end_at_the_latest(config: &Config, has_log: bool) {
+fn end_at_the_latest(drain_timeout: Duration, has_log: bool) {
     let farewell = if has_log {
         DECISION_LOG_PATIENCE
     } else {
         FAREWELL
     };
-    let patience = config.drain_timeout.saturating_add(farewell);
+    let patience = drain_timeout.saturating_add(farewell);
     let end = move || {
         std::thread::sleep(patience);
         std::process::exit(0);

@@ -7,7 +7,7 @@ use anyhow::bail;
 
 use super::tls::Tls;
 use super::{Common, Output, Status, load, report};
-use crate::config::{self, DEFAULT_SERVER, RETRY_PAUSE};
+use crate::config::{self, CLIENT_TIMEOUT, DEFAULT_SERVER, RETRY_PAUSE};
 use crate::service::client::Client;
 use crate::service::status::Enforced;
 
@@ -42,28 +42,35 @@ fn revision(text: &str) -> Result<String, &'static str> {
 
 pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow::Result<Status> {
     let began = Instant::now();
+    let of_variable = std::env::var_os("IAMD_STORE").is_some();
     let wanted = match (&args.revision, &common.store) {
         (Some(revision), None) => revision.clone(),
-        (None, Some(store)) => match load(store) {
+        (None, store) if store.is_some() || of_variable => match load(&common.store()) {
             Some(snapshot) => snapshot.revision.to_string(),
             None => return Ok(Status::Refused),
         },
-        (Some(_), Some(_)) => bail!("`--revision` and `--store` exclude each other"),
-        (None, None) => bail!("say what to wait for: `--revision REVISION` or `--store DIR`"),
+        (Some(_), _) => bail!("`--revision` and `--store` exclude each other"),
+        (None, _) => bail!("say what to wait for: `--revision REVISION` or `--store DIR`"),
     };
     let client = Client::lazy(&args.server, args.tls.read()?.as_ref())?;
-    let left = || args.timeout.saturating_sub(began.elapsed());
+    // Even those who do not want to wait want the answer.
+    let timeout = match args.timeout {
+        Duration::ZERO => CLIENT_TIMEOUT,
+        timeout => timeout,
+    };
+    let left = || timeout.saturating_sub(began.elapsed());
     // What the server said last, or why it says nothing.
     let mut said = Err("it has not answered".to_owned());
+    let mut is_in_force = false;
     loop {
         let is_enforced = |enforced: Enforced| {
-            let is_enforced = enforced.revision() == wanted;
+            is_in_force = enforced.revision() == wanted;
             said = Ok(enforced);
-            is_enforced
+            is_in_force || args.timeout.is_zero()
         };
         let watched = client.watch_revision(left(), is_enforced);
         match (watched, &said) {
-            (Ok(true), Ok(enforced)) => {
+            (Ok(true), Ok(enforced)) if is_in_force => {
                 match common.output {
                     Output::Text => writeln!(out, "{wanted} is in force")?,
                     Output::Json => writeln!(out, "{}", enforced.to_json())?,
@@ -75,7 +82,7 @@ pub(super) fn run(args: &Args, common: &Common, out: &mut impl Write) -> anyhow:
             (Err(error), _) => said = Err(format!("{error:#}")),
         }
         let pause = RETRY_PAUSE.min(left());
-        if pause.is_zero() {
+        if pause.is_zero() || args.timeout.is_zero() {
             break;
         }
         std::thread::sleep(pause);

@@ -10,6 +10,9 @@ use super::policy::Policy;
 use crate::language::pattern::{ActionForm, ActionPattern};
 use crate::name::Action;
 
+/// The most patterns that are compared with an action. Beyond, the action counts as named, since nobody pays for this work.
+const MAX_TRIED: usize = 64;
+
 /// What the statements of a store name in `Action` and `NotAction`, other than `*`. An action that none of them names is most
 /// likely a typing error, of an application or of a policy.
 #[derive(Debug, Default)]
@@ -62,8 +65,11 @@ impl NamedActions {
     pub fn contains(&self, action: &Action) -> bool {
         let name = action.as_str();
         let service = name.split_once(':').map_or("", |(service, _)| service);
-        let mut patterns = self.patterns.get(service).into_iter().flatten();
-        self.names.contains_key(name) || patterns.any(|pattern| pattern.matches(action))
+        let patterns = self.patterns.get(service).map_or(&[][..], Vec::as_slice);
+        let mut tried = patterns.iter().take(MAX_TRIED);
+        self.names.contains_key(name)
+            || tried.any(|pattern| pattern.matches(action))
+            || patterns.len() > MAX_TRIED
     }
 
     /// Iterates over the services that are named, in their order.

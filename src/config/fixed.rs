@@ -44,6 +44,9 @@ pub const OVERLOADED_RETRY: Duration = Duration::from_millis(100);
 /// How long the TLS handshake of a new connection may take. It needs two ways across the network.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection that has lost its place may take to leave before the next one loses its place, too.
+pub const TIME_TO_LEAVE: Duration = Duration::from_millis(50);
+
 /// The most open connections of the HTTP listener. For one more, the oldest is closed. Monitoring needs a few.
 pub const MAX_HTTP_CONNECTIONS: usize = 32;
 

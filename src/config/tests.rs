@@ -218,6 +218,7 @@ fn callers_who_can_connect_nowhere_are_told() {
         flags.extend(self::flags(&[("tls_certificate", "b"), ("tls_key", "c")]));
         let listen = listen.iter().map(|address| (*address).to_owned());
         flags.insert("listen".to_owned(), listen.collect());
+        flags.insert("http_listen".to_owned(), vec!["none".to_owned()]);
         Config::resolve(&flags, [], None).unwrap().warnings
     };
     let (port, socket) = ("127.0.0.1:0", "unix:/run/iamd.sock");

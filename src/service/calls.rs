@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -53,6 +54,33 @@ pub(super) struct Place(
 /// The deadline that the client of a stream set.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Until(pub(super) Instant);
+
+/// A call that may take seconds and waits until it is received.
+struct Waiting {
+    _permit: Option<OwnedSemaphorePermit>,
+    entrance: Entrance,
+}
+
+impl Waiting {
+    /// Begins to wait. Returns `None` if too many calls wait; the first one of a connection always may.
+    fn begin(bounds: &Bounds, entrance: &Entrance) -> Option<Self> {
+        let permit = Arc::clone(&bounds.waiting).try_acquire_owned().ok();
+        let n_before = entrance.calls.n_waiting.fetch_add(1, Ordering::Relaxed);
+        let may_wait = permit.is_some() || n_before == 0;
+        let waiting = Self {
+            _permit: permit,
+            entrance: entrance.clone(),
+        };
+        may_wait.then_some(waiting)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        let n_waiting = &self.entrance.calls.n_waiting;
+        n_waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+}
 
 /// Whether an answer is so long that it must keep the permits of its call until it is read.
 #[derive(Clone, Copy, Debug)]
@@ -224,7 +252,7 @@ where
                     // S-12: a caller who may not make the call is refused before it can take a permit.
                     return Box::pin(std::future::ready(Ok(convert::not_permitted().into_http())));
                 }
-                let Ok(waiting) = Arc::clone(&self.bounds.waiting).try_acquire_owned() else {
+                let Some(waiting) = Waiting::begin(&self.bounds, &entrance) else {
                     let refusal = convert::overloaded("too many calls wait that may take seconds");
                     return Box::pin(std::future::ready(Ok(refusal.into_http())));
                 };
@@ -254,7 +282,7 @@ where
     /// that ask nothing, keeps no other connection away.
     fn is_full(&self, entrance: &Entrance) -> bool {
         entrance.calls.drain.n_questions() > self.bounds.max_in_flight
-            && entrance.calls.n_open() > MAX_CALLS_OF_ITS_OWN
+            && entrance.calls.n_questions() > MAX_CALLS_OF_ITS_OWN
     }
 
     fn limited(&self, body: Body, rules: Rules, is_late: Option<Pin<Box<Sleep>>>) -> Body {
@@ -301,7 +329,7 @@ where
         request: Request<Body>,
         rules: Rules,
         entrance: Entrance,
-        waiting: OwnedSemaphorePermit,
+        waiting: Waiting,
     ) -> impl Future<Output = Result<Response<Body>, Infallible>> + Send + use<S> {
         let own_place = Arc::clone(&entrance.calls.place);
         let places = Arc::clone(&self.bounds.places);

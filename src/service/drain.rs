@@ -74,6 +74,10 @@ pub(super) struct OpenCalls {
     pub(super) n_open: AtomicUsize,
     /// How many of them are streams, which end by the drain themselves.
     pub(super) n_streams: AtomicUsize,
+    /// How many of them ask for decisions.
+    pub(super) n_questions: AtomicUsize,
+    /// How many calls that may take seconds wait until they are received.
+    pub(super) n_waiting: AtomicUsize,
     pub(super) n_begun: AtomicUsize,
     /// When its bytes came.
     pub(super) unread: Arc<Unread>,
@@ -91,6 +95,8 @@ impl Default for OpenCalls {
             caller: CallerFacts::default(),
             n_open: AtomicUsize::new(0),
             n_streams: AtomicUsize::new(0),
+            n_questions: AtomicUsize::new(0),
+            n_waiting: AtomicUsize::new(0),
             n_begun: AtomicUsize::new(0),
             unread: Arc::default(),
             place: Arc::new(Semaphore::new(1)),
@@ -119,6 +125,8 @@ impl OpenCalls {
         self.n_streams
             .fetch_add(usize::from(is_stream), Ordering::Relaxed);
         self.drain.n_calls.fetch_add(1, Ordering::Relaxed);
+        self.n_questions
+            .fetch_add(usize::from(is_question), Ordering::Relaxed);
         self.drain
             .n_questions
             .fetch_add(usize::from(is_question), Ordering::Relaxed);
@@ -133,6 +141,11 @@ impl OpenCalls {
     /// themselves, unless their clients do not read.
     pub(super) fn delay_the_end(&self) -> bool {
         self.n_open() > self.n_streams.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many calls that ask for decisions the connection has in flight.
+    pub(super) fn n_questions(&self) -> usize {
+        self.n_questions.load(Ordering::Relaxed)
     }
 
     /// Completes when the server drains.
@@ -158,6 +171,9 @@ impl Drop for Call {
             .n_streams
             .fetch_sub(usize::from(self.is_stream), Ordering::Relaxed);
         self.calls.drain.n_calls.fetch_sub(1, Ordering::Relaxed);
+        self.calls
+            .n_questions
+            .fetch_sub(usize::from(self.is_question), Ordering::Relaxed);
         self.calls
             .drain
             .n_questions

@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::callers::{May, may};
@@ -272,7 +272,16 @@ fn readyz(pages: &Pages) -> Response<Full<Bytes>> {
 
 /// Writes the metrics on a thread that answers no calls, because that takes about a millisecond.
 async fn metrics(pages: Arc<Pages>) -> Response<Full<Bytes>> {
-    let rendered = tokio::task::spawn_blocking(move || pages.metrics.render()).await;
+    // A client may go before the page is written, and come again.
+    static AT_ONCE: Semaphore = Semaphore::const_new(2);
+    let Ok(permit) = AT_ONCE.acquire().await else {
+        return page(StatusCode::INTERNAL_SERVER_ERROR, TEXT, "internal error\n"); // nobody closes it
+    };
+    let rendering = move || {
+        let _permit = permit;
+        pages.metrics.render()
+    };
+    let rendered = tokio::task::spawn_blocking(rendering).await;
     match rendered {
         Ok(Ok(text)) => page(StatusCode::OK, prometheus::TEXT_FORMAT, text),
         Ok(Err(error)) => page(

@@ -4,9 +4,12 @@
 //! only wait, keeps nobody else away.
 
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::config::TIME_TO_LEAVE;
 
 /// The places.
 #[derive(Debug)]
@@ -37,12 +40,7 @@ impl Newest {
     pub(super) async fn take(self: &Arc<Self>) -> (Place, bool) {
         let (permit, is_full) = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => (Some(permit), false),
-            Err(_) => {
-                let oldest = self.open().pop_front();
-                oldest.iter().for_each(|oldest| oldest.notify_one());
-                // Nobody closes the semaphore.
-                (Arc::clone(&self.places).acquire_owned().await.ok(), true)
-            }
+            Err(_) => (self.take_from_oldest().await, true),
         };
         let lost = Arc::new(Notify::new());
         self.open().push_back(Arc::clone(&lost));
@@ -52,6 +50,23 @@ impl Newest {
             _permit: permit,
         };
         (place, is_full)
+    }
+
+    /// Takes the place of the oldest connection. If that does not leave soon, because its thread has much to do, the next one has
+    /// to leave, too.
+    async fn take_from_oldest(&self) -> Option<OwnedSemaphorePermit> {
+        let mut place = pin!(Arc::clone(&self.places).acquire_owned());
+        loop {
+            let oldest = self.open().pop_front();
+            let is_last = oldest.is_none();
+            oldest.iter().for_each(|oldest| oldest.notify_one());
+            if is_last {
+                return place.await.ok(); // nobody closes the semaphore
+            }
+            if let Ok(permit) = tokio::time::timeout(TIME_TO_LEAVE, place.as_mut()).await {
+                return permit.ok();
+            }
+        }
     }
 
     /// Locks the list, even if a thread panicked while it held the lock: no step leaves it half changed.

@@ -30,16 +30,13 @@ pub(super) fn shed_connection(was_full: &mut bool) {
     *was_full = true;
 }
 
-/// Does the same for places of which the newest connections have one: if they are full, the oldest connection is closed.
+/// Warns of places of which the newest connections have one, while they are full and the oldest connection is closed.
 pub(super) fn note_shed_oldest(was_full: &mut bool, is_full: bool, which: &str) {
-    if is_full {
-        counters().shed();
-        if !*was_full {
-            tracing::warn!(
-                id = "oldest-closed",
-                "as many connections {which} are open as may be: the oldest one is closed for each new one"
-            );
-        }
+    if is_full && !*was_full {
+        tracing::warn!(
+            id = "oldest-closed",
+            "as many connections {which} are open as may be: the oldest one is closed for each new one"
+        );
     }
     *was_full = is_full;
 }

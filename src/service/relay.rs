@@ -57,8 +57,8 @@ impl http_body::Body for Received {
     }
 }
 
-/// Sends what `answering` gives. It stops when the client gives the call up, or when it still has not read the answer at the
-/// deadline that it has set, `until`. A panic fails only this call.
+/// Sends what `answering` gives. It stops when the client gives the call up. What has not been sent at the deadline that the client has
+/// set, `until`, is reset: a status that it does not read, or a stream that goes on. A panic fails only this call.
 pub(super) async fn relay(
     answering: impl Future<Output = Result<Response<Body>, Infallible>>,
     respond: SendResponse<Bytes>,

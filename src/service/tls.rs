@@ -48,8 +48,8 @@ struct InForce {
     http: Arc<ServerConfig>,
     /// The time at which the first certificate of the chain expires, in seconds since 1970.
     expiry: i64,
-    /// Why no client accepts the server's own certificate now.
-    invalid: Option<Invalid>,
+    /// The server's certificates, its own first.
+    chain: Vec<CertificateDer<'static>>,
 }
 
 /// Why a certificate is not valid at a time.
@@ -90,8 +90,15 @@ impl InForce {
             grpc: Arc::new(grpc),
             http: Arc::new(http),
             expiry: expiry(&chain),
-            invalid: Invalid::of(&chain, Timestamp::now()),
+            chain,
         })
+    }
+}
+
+impl InForce {
+    /// Returns why no client accepts the server's own certificate now.
+    fn invalid_now(&self) -> Option<Invalid> {
+        Invalid::of(&self.chain, Timestamp::now())
     }
 }
 
@@ -113,13 +120,9 @@ impl Tls {
         };
         let contents = files.read()?;
         let in_force = InForce::of(&files, &contents)?;
-        if let Some(invalid) = in_force.invalid {
+        if let Some(invalid) = in_force.invalid_now() {
             // Clients at Unix sockets can still ask, and nothing better is there.
-            tracing::warn!(
-                id = "certificate-not-valid",
-                "clients will not accept {}: {invalid}",
-                files.of_certificate()
-            );
+            files.warn_of(invalid);
         }
         Ok(Some(Self {
             in_force: ArcSwap::from_pointee(in_force),
@@ -151,7 +154,7 @@ impl Tls {
 
     /// Reads the files, and puts them in force if they have changed and can be used together. Otherwise those before
     /// stay, and the log says why, once for each change and whenever somebody asked. Files with a certificate that is not
-    /// valid yet are looked at again.
+    /// valid now are looked at again.
     fn look(&self, is_asked: bool) {
         let contents = self.files.read();
         let found = match &contents {
@@ -163,18 +166,22 @@ impl Tls {
             return;
         }
         let was_told = !is_asked
-            && matches!((&*seen, &found), (Seen::Early(told), Seen::Contents(now)) if told == now);
+            && matches!((&*seen, &found), (Seen::NotNow(told), Seen::Contents(now)) if told == now);
         *seen = found;
         let read = contents.and_then(|contents| {
             let in_force = InForce::of(&self.files, &contents)?;
-            match in_force.invalid {
-                None => Ok(in_force),
+            match in_force.invalid_now() {
+                // What else has changed, such as the authorities of clients, must not wait for a better certificate.
+                Some(invalid) if self.in_force.load().invalid_now().is_some() => {
+                    self.files.warn_of(invalid);
+                    Ok(in_force)
+                }
+                // The clock may move on, or have been wrong.
                 Some(invalid) => {
-                    if matches!(invalid, Invalid::NotYet(_)) {
-                        *seen = Seen::Early(contents.digest());
-                    }
+                    *seen = Seen::NotNow(contents.digest());
                     bail!("{}: {invalid}", self.files.of_certificate())
                 }
+                None => Ok(in_force),
             }
         });
         match read {
@@ -295,8 +302,8 @@ struct Files {
 enum Seen {
     /// The digest of their contents. The key itself is not kept.
     Contents([u8; 32]),
-    /// The same of files that cannot be used yet, which was told.
-    Early([u8; 32]),
+    /// The same of files whose certificate is not valid now, which was told.
+    NotNow([u8; 32]),
     /// Why one of them could not be read.
     Unreadable(String),
 }
@@ -340,6 +347,14 @@ impl Files {
                 .transpose()
                 .with_context(|| self.of_client_ca())?,
         })
+    }
+
+    fn warn_of(&self, invalid: Invalid) {
+        let certificate = self.of_certificate();
+        tracing::warn!(
+            id = "certificate-not-valid",
+            "clients will not accept {certificate}: {invalid}"
+        );
     }
 
     fn of_certificate(&self) -> String {

@@ -303,7 +303,7 @@ fn requests(meter: &Meter, sources: &Sources) {
         .u64_observable_counter("iamd_unnamed_actions_total")
         .with_unit("{question}")
         .with_description(
-            "Questions that nothing allowed and whose action no statement of the store names.",
+            "Questions that nothing allowed and whose action no statement of the store names, other than by `*`.",
         )
         .with_callback(|observer| observer.observe(counters().n_unnamed_actions(), &[]))
         .build();

@@ -15,6 +15,7 @@ mod alike;
 mod impossible;
 mod literal;
 mod pages;
+mod simulated;
 mod variables;
 
 const ALICE: &str = "arn:aws:iam::111122223333:user/support/alice";

@@ -20,13 +20,13 @@ use crate::scenarios::by_oracle::texts;
 use crate::support::repository;
 
 /// The time of all questions.
-const AT: &str = "2026-06-01T12:00:00Z";
+pub const AT: &str = "2026-06-01T12:00:00Z";
 
 /// A column: its heading, the principal, and what its session and, in `context`, its calls always contain.
-type Asker = (&'static str, &'static str, &'static str);
+pub type Asker = (&'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
-const ASKERS: &[Asker] = &[
+pub const ASKERS: &[Asker] = &[
     ("alice", "arn:aws:iam::111122223333:user/support/alice", "{}"),
     ("al+mf", "arn:aws:iam::111122223333:user/support/alice", r#"{"mfaAt": "2026-06-01T11:00:00Z"}"#),
     ("bob",   "arn:aws:iam::111122223333:user/support/bob", "{}"),
@@ -57,10 +57,10 @@ const ASKERS: &[Asker] = &[
 ];
 
 /// A line: the action, the resource and the context.
-type Asked = (&'static str, &'static str, &'static str);
+pub type Asked = (&'static str, &'static str, &'static str);
 
 #[rustfmt::skip]
-const ASKED: &[Asked] = &[
+pub const ASKED: &[Asked] = &[
     ("orders:Get", "arn:app:orders:::order/1001/1", "{}"),
     ("orders:Get", "arn:app:orders:::order/7/1", "{}"),
     ("orders:List", "*", "{}"),

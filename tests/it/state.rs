@@ -329,8 +329,20 @@ async fn a_wait_ends_once_the_revision_is_in_force() {
         json!({"revision": wanted, "inForceSince": true, "stale": false})
     );
     // It is in force already.
-    let again = ask("wait", &address, &["--revision", &wanted]);
-    assert_eq!((again.status, again.stderr.as_str()), (Some(0), ""));
+    for options in [
+        &["--revision", &wanted][..],
+        &["--revision", &wanted, "--timeout", "0s"],
+    ] {
+        let again = ask("wait", &address, options);
+        assert_eq!((again.status, again.stderr.as_str()), (Some(0), ""));
+    }
+    let other = "0123456789abcdef0123456789abcdef";
+    let now = ask("wait", &address, &["--revision", other, "--timeout", "0s"]);
+    assert_eq!(now.status, Some(1), "{now:?}");
+    assert!(now.stderr.contains("enforces"), "{now:?}");
+    let mut by_variable = iamd(["wait", "--server", &address]);
+    by_variable.env("IAMD_STORE", directory);
+    assert_eq!(run(by_variable, "").status, Some(0));
 }
 
 #[tokio::test]

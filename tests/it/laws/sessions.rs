@@ -179,15 +179,26 @@ fn list(texts: &[&str]) -> Given {
 }
 
 /// Returns the contexts that agree with `given` and differ in these keys.
-fn contexts(keys: &[&str], given: &[(String, Given)]) -> Vec<Vec<(String, Given)>> {
+fn contexts(
+    keys: &[&str],
+    given: &[(String, Given)],
+    is_of_role: bool,
+) -> Vec<Vec<(String, Given)>> {
+    // One of these is a further name of the resource's tag, and the other one an ordinary key.
+    let (own, other) = match is_of_role {
+        true => (ROLE_TAG, PAGE_TAG),
+        false => (PAGE_TAG, ROLE_TAG),
+    };
     let mut contexts = vec![given.to_vec()];
     let is_given = |key: &str| given.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
-    for key in [REQUEST_TAG, TAG_KEYS, APP, RESOURCE_TAG, ROLE_TAG, PAGE_TAG] {
-        let is_read = keys.contains(&key)
-            || key == PAGE_TAG && is_given(RESOURCE_TAG)
-            || key == RESOURCE_TAG && keys.contains(&PAGE_TAG)
-            || matches!(key, REQUEST_TAG | TAG_KEYS) && keys.contains(&TAG_KEYS)
-            || key == RESOURCE_TAG && keys.contains(&ROLE_TAG);
+    for key in [REQUEST_TAG, TAG_KEYS, APP, RESOURCE_TAG, own, other] {
+        let is_read = match key {
+            REQUEST_TAG => keys.contains(&key) || keys.contains(&TAG_KEYS),
+            RESOURCE_TAG => keys.contains(&key) || keys.contains(&own),
+            // Else it comes instead of the tag's other name.
+            _ if key == own => is_given(RESOURCE_TAG),
+            _ => keys.contains(&key),
+        };
         if is_given(key) || !is_read {
             continue;
         }
@@ -215,6 +226,12 @@ fn contexts(keys: &[&str], given: &[(String, Given)]) -> Vec<Vec<(String, Given)
                 .iter()
                 .map(|value| (key, text(value)))
                 .chain([(key, list(&[]))])
+                .chain(["blue", "", "other"].map(|value| (own, text(value))))
+                .take(if key == RESOURCE_TAG && !is_given(own) {
+                    11
+                } else {
+                    8
+                })
                 .collect(),
             _ => ["blue", "red", "", "bx", "b*", "other", "none"]
                 .iter()
@@ -241,10 +258,11 @@ fn contexts(keys: &[&str], given: &[(String, Given)]) -> Vec<Vec<(String, Given)
 }
 
 /// Returns what a session can bring along as far as these keys tell.
-fn sessions(keys: &[&str]) -> Vec<SessionFacts> {
+fn sessions(keys: &[&str], is_of_role: bool) -> Vec<SessionFacts> {
     let has = |wanted: &[&str]| keys.iter().any(|key| wanted.contains(key));
-    let is_chaining = has(&[RESOURCE_TAG, ROLE_TAG, PAGE_TAG]);
-    let tags: &[Option<&str>] = match is_chaining || has(&[TAG]) {
+    let is_chaining = is_of_role && has(&[RESOURCE_TAG, ROLE_TAG]);
+    let tags: &[Option<&str>] = match has(&[TAG]) {
+        false if is_chaining => &[None, Some("blue"), Some(""), Some("none")],
         true => &[
             None,
             Some("blue"),
@@ -386,8 +404,8 @@ fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
         let request = question.clone();
         let asked = asked_of(&request);
         let all = by_pages(&snapshot, &asked, at, ALL);
-        let contexts = contexts(&keys, &question.context);
-        let sessions = sessions(&keys);
+        let contexts = contexts(&keys, &question.context, is_of_role);
+        let sessions = sessions(&keys, is_of_role);
         for (path, _) in ENTITIES {
             let (kind, name) = path.split_once("s/").unwrap();
             let own = format!("arn:aws:iam::{A}:{kind}/{name}");

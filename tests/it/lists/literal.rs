@@ -63,3 +63,30 @@ fn a_resource_that_looks_like_a_variable_is_a_text() {
         assert_eq!(*listed, json!([pattern]));
     }
 }
+
+/// An empty list would look like a principal without permissions.
+#[test]
+fn a_principal_that_the_store_does_not_know_is_told() {
+    let read = json!([{"Effect": "Allow", "Action": "docs:Read", "Resource": "*"}]);
+    let root = store(&[("users/ann.json", entity(read, json!({})))]);
+    for (name, told) in [
+        (
+            "user/Ann",
+            "did you mean `arn:aws:iam::111122223333:user/ann`?",
+        ),
+        (
+            "user/bob",
+            "does not know `arn:aws:iam::111122223333:user/bob`",
+        ),
+        ("user/ann", ""),
+    ] {
+        let principal = format!("arn:aws:iam::111122223333:{name}");
+        let mut command = iamd(["list", "permissions", "--principal", &principal, "--store"]);
+        let output = command.arg(root.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.stdout.is_empty(), !told.is_empty(), "{name}");
+        assert!(stderr.contains(told), "{name}: {stderr}");
+        assert_eq!(stderr.is_empty(), told.is_empty(), "{name}: {stderr}");
+    }
+}

@@ -164,13 +164,19 @@ async fn a_certificate_that_is_not_valid_is_told_at_the_start() {
     ] {
         let (store, folder) = (store_allowing(GET), tempfile::TempDir::new().unwrap());
         let files = Files::write(folder.path(), &pair, &authority.pem);
-        let mut options = files.options();
+        let mut options = files.mutual_options();
         options.extend(["--listen", "127.0.0.1:0"]);
         let server = Server::start_with(store.path(), &options);
         server.wait_for_log(why, |line| {
             (line.contains("certificate-not-valid") && line.contains(why)).then_some(())
         });
         server.wait_for_log("the start", |line| line.contains("is ready").then_some(()));
+        // Clients whose authority is taken away must not wait for a better certificate.
+        fs::write(&files.client_ca, Authority::new("other").pem).unwrap();
+        server.signal("HUP");
+        server.wait_for_log("the other authority", |line| {
+            line.contains("read anew").then_some(())
+        });
     }
 }
 
