@@ -90,8 +90,11 @@ async fn on_a_full_disk_required_answers_nothing_until_there_is_space() {
     for _ in 0..5 {
         assert_unrecorded(&logged.ask(GET).await.unwrap_err());
     }
-    let log = logged.server.log();
-    let told = log.iter().filter(|line| line.contains("cannot be written"));
+    let is_told = |line: &str| line.contains("cannot be written");
+    let server = &logged.server;
+    server.wait_for_log("the failure", |line| is_told(line).then_some(()));
+    let log = server.log();
+    let told = log.iter().filter(|line| is_told(line));
     assert_eq!(told.count(), 1, "it is told once: {log:?}");
     fs::remove_file(logged.path()).unwrap();
     let answer = answered(&mut logged.client).await;
