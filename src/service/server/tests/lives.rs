@@ -316,7 +316,7 @@ async fn answers_of_the_services_that_nobody_reads_end_at_their_deadline() {
 /// Those who only watch take no place of those who ask.
 #[tokio::test]
 async fn watches_are_no_questions_in_flight() {
-    let running = Running::start_with(&[("max_questions_in_flight", "1")]).await;
+    let running = Running::start_with(&[("max_questions_in_flight", "3")]).await;
     running.load_an_empty_store();
     let mut health = HealthClient::new(running.channel.clone());
     let mut held = Vec::new();
@@ -327,6 +327,13 @@ async fn watches_are_no_questions_in_flight() {
         held.push(health.watch(request).await.unwrap());
     }
     let mut stub = AuthorizationServiceClient::new(running.channel.clone());
+    // Beyond two calls of its own, the watches would count.
+    let mut streams = Vec::new();
+    for _ in 0..2 {
+        let (ask, asked) = mpsc::unbounded_channel::<Encoded>();
+        let asked = UnboundedReceiverStream::new(asked);
+        streams.push((stub.stream_authorize(asked).await.unwrap(), ask));
+    }
     let batch = Encoded::of(&pb::BatchAuthorizeRequest::default());
     assert!(stub.batch_authorize(batch).await.is_ok());
 }
