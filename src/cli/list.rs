@@ -270,7 +270,7 @@ fn whole<T>(page: impl Fn(Paging<'_>) -> Result<Listed<T>, NoAnswer>) -> anyhow:
         };
         let next = match page(paging) {
             Ok(next) => next,
-            // The token of a page is the only thing that can be wrong with it and not with the first one.
+            // Most likely, its token belongs to a revision that is no longer in force. If not, the first page fails, too.
             Err(_) if all.is_some() && n_begun < MAX_BEGINNINGS => {
                 n_begun += 1;
                 all = None;

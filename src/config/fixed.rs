@@ -114,7 +114,7 @@ pub const TURN: Duration = Duration::from_micros(100);
 /// The most batches of one connection that are received or answered at once. The server reads nothing of further ones.
 pub const MAX_BATCHES_AT_ONCE: usize = 4;
 
-/// How many calls of a connection may be in flight although those of all connections are as many as may be.
+/// How many questions of a connection may be in flight although those of all connections are as many as may be.
 pub const MAX_CALLS_OF_ITS_OWN: usize = 2;
 
 /// How many bytes of each call a client may send before the server reads them.

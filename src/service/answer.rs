@@ -95,7 +95,7 @@ fn decide<'q>(
 }
 
 /// Counts a question that nothing allows, if no statement of the store names its action: most likely, it is misspelled.
-#[inline(never)] // PERF: few questions come here
+#[inline(never)] // PERF: it would make the code of all other questions longer
 fn note_unnamed_action(outcome: &Outcome<'_>) {
     let Some(generation) = outcome.generation.as_deref() else {
         return;
