@@ -11,7 +11,7 @@ use super::area::Area;
 use super::layers::Layers;
 use super::layers::alike::Likeness;
 use super::permissions::of_layers;
-use super::witness::{Witness, witness};
+use super::witness::{Search, Witness};
 use crate::compile::policy_set::speaks_of;
 use crate::compile::snapshot::{Entity, Policy, Snapshot};
 use crate::engine::error::{RequestError, RequestErrorKind};
@@ -343,9 +343,13 @@ fn access(layers: &Layers, facts: &Facts<'_>) -> Option<Access> {
     let is_plain = |area: &Area| {
         area.is_unconditional() && area.resources.is_none() && area.not_resources.is_empty()
     };
-    let is_conditional = !areas.iter().any(is_plain);
-    if is_conditional && witness(&areas, facts, ANY_SESSION) == Witness::None {
-        return None;
+    let mut is_conditional = !areas.iter().any(is_plain);
+    if is_conditional {
+        let search = Search::of(&areas, facts, ANY_SESSION);
+        if search.witness() == Witness::None {
+            return None;
+        }
+        is_conditional = !search.covers_always();
     }
     Some(Access {
         areas: areas.into(),

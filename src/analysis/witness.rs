@@ -1,7 +1,8 @@
 //! Looks for values of open context keys with which an area covers its question.
 //!
 //! The values that are tried come from the conditions themselves: those that they compare with, their neighbors, some other
-//! value, and none. Whoever is listed because of a witness can be allowed, since the witness says how.
+//! value, and none. Whoever is listed because of a witness can be allowed, since the witness says how. Where these values stand
+//! for all there are, the search also says whether some area covers the question whatever the keys say.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +21,12 @@ use crate::language::condition::operator::{Truth, Values, evaluate};
 use crate::language::condition::{Condition, Operand, Operator};
 use crate::language::document::Effect;
 use crate::language::pattern::{
-    ArnPattern, Piece, Reach, ResourcePattern, Substitute, Template, Variables,
+    ArnPattern, Piece, ResourcePattern, Substitute, Template, Variables,
 };
-use crate::language::text::Text;
 use crate::name::is_session_name;
+use supposed::Supposed;
+
+mod supposed;
 
 /// The result of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,29 +62,125 @@ struct Choices {
     are_all: bool,
 }
 
-/// Looks for values with which one of `areas` covers the question of `facts`.
-pub fn witness(areas: &[Area], facts: &Facts<'_>, scope: Scope<'_>) -> Witness {
-    let mut choices = Choices {
-        are_all: true,
-        ..Choices::default()
-    };
-    for area in areas {
-        choices.add(area, facts, scope);
-    }
-    // C-50: one Boolean has many spellings, which are different texts.
-    choices.are_all &= choices.texts.is_disjoint(&choices.booleans);
-    choices.complete(facts);
-    let mut n_left = MAX_TRIES;
-    for area in areas {
-        match choices.try_area(area, facts, scope, &mut n_left) {
-            Witness::None => {}
-            found => return found,
+/// A search among the values of the open keys of some areas.
+pub struct Search<'s, 'f> {
+    areas: &'s [Area],
+    facts: &'s Facts<'f>,
+    scope: Scope<'s>,
+    choices: Choices,
+}
+
+impl<'s, 'f> Search<'s, 'f> {
+    /// Returns the search for values with which `areas` cover the question of `facts`.
+    pub fn of(areas: &'s [Area], facts: &'s Facts<'f>, scope: Scope<'s>) -> Self {
+        let mut choices = Choices {
+            are_all: true,
+            ..Choices::default()
+        };
+        for area in areas {
+            choices.add(area, facts, scope);
+        }
+        // C-50: one Boolean has many spellings, which are different texts.
+        choices.are_all &= choices.texts.is_disjoint(&choices.booleans);
+        choices.complete(facts);
+        Self {
+            areas,
+            facts,
+            scope,
+            choices,
         }
     }
-    if choices.are_all {
-        Witness::None
-    } else {
-        Witness::Unknown
+
+    /// Looks for values with which one of the areas covers the question.
+    pub fn witness(&self) -> Witness {
+        let mut n_left = MAX_TRIES;
+        for area in self.areas {
+            let found = self
+                .choices
+                .try_area(area, self.facts, self.scope, &mut n_left);
+            if found != Witness::None {
+                return found;
+            }
+        }
+        if self.choices.are_all {
+            Witness::None
+        } else {
+            Witness::Unknown
+        }
+    }
+
+    /// Returns whether one of the areas covers the question whatever the open keys say. `false` says nothing.
+    pub fn covers_always(&self) -> bool {
+        let Self { facts, choices, .. } = self;
+        if !choices.are_all
+            || !choices
+                .keys
+                .keys()
+                .all(|key| choices.show_all_of(key, facts))
+        {
+            return false;
+        }
+        let keys = choices.keys.iter();
+        let keys: Vec<_> = keys
+            .map(|(key, choices)| (key, choices.iter().map(|one| &**one).collect()))
+            .collect();
+        let mut combinations = Combinations::of(keys);
+        if combinations.n_all() > MAX_TRIES {
+            return false;
+        }
+        let n_conditions: usize = self.areas.iter().map(n_conditions).sum();
+        let units = n_conditions * (4 + choices.keys.len() / 8);
+        let mut supposed = Supposed::of(facts, choices);
+        loop {
+            if !facts.work.spend(units) {
+                return false; // E-1: what was found out does not count
+            }
+            supposed.given.clear();
+            supposed.given.extend(combinations.current());
+            let covers = |area: &Area| supposed.covers(area, Effect::Allow);
+            if supposed.is_consistent() && !self.areas.iter().any(covers) {
+                return false;
+            }
+            if !combinations.advance() {
+                return true;
+            }
+        }
+    }
+}
+
+/// The combinations of the choices of some keys, counted like a number whose digits are the choices.
+struct Combinations<'c> {
+    keys: Vec<(&'c ContextKey, Vec<&'c [SmolStr]>)>,
+    at: Vec<usize>,
+}
+
+impl<'c> Combinations<'c> {
+    /// Returns the first one. Each key has a choice.
+    fn of(keys: Vec<(&'c ContextKey, Vec<&'c [SmolStr]>)>) -> Self {
+        let at = vec![0; keys.len()];
+        Self { keys, at }
+    }
+
+    fn n_all(&self) -> usize {
+        let sizes = self.keys.iter().map(|(_, choices)| choices.len());
+        sizes.fold(1, usize::saturating_mul)
+    }
+
+    fn current(&self) -> impl Iterator<Item = (&'c ContextKey, &'c [SmolStr])> {
+        let given = self.keys.iter().zip(&self.at);
+        given.filter_map(|((key, choices), at)| Some((*key, *choices.get(*at)?)))
+    }
+
+    /// Goes on to the next one. Returns whether there is any.
+    fn advance(&mut self) -> bool {
+        for (digit, (_, choices)) in self.at.iter_mut().zip(&self.keys) {
+            *digit += 1;
+            if *digit < choices.len() {
+                return true;
+            }
+            *digit = 0;
+        }
+        false
     }
 }
 
@@ -177,37 +276,31 @@ impl Choices {
             keys.push((key, left));
         }
         let units = n_conditions(area) * (4 + keys.len() / 8);
-        let mut at = vec![0usize; keys.len()];
-        let mut supposed = Supposed {
-            facts,
-            replaceable: &self.replaceable,
-            given: Vec::with_capacity(keys.len()),
-        };
+        let mut combinations = Combinations::of(keys);
+        let mut supposed = Supposed::of(facts, self);
         loop {
             if *n_left == 0 || !facts.work.spend(units) {
                 return Witness::Unknown; // E-1: if the work is spent, what was found out does not count
             }
             *n_left -= 1;
             supposed.given.clear();
-            let given = keys.iter().zip(&at);
-            let given = given.filter_map(|((key, choices), at)| Some((*key, *choices.get(*at)?)));
-            supposed.given.extend(given);
+            supposed.given.extend(combinations.current());
             if supposed.is_consistent() && supposed.covers(area, Effect::Allow) {
                 return Witness::Found;
             }
-            // The next combination, counted like a number whose digits are the choices.
-            let mut is_last = true;
-            for (digit, (_, choices)) in at.iter_mut().zip(&keys) {
-                *digit += 1;
-                if *digit < choices.len() {
-                    is_last = false;
-                    break;
-                }
-                *digit = 0;
-            }
-            if is_last {
+            if !combinations.advance() {
                 return Witness::None;
             }
+        }
+    }
+
+    /// Returns whether the choices for `key`, if they are all, also show each case in which a condition does not hold.
+    fn show_all_of(&self, key: &ContextKey, facts: &Facts<'_>) -> bool {
+        match key.kind() {
+            // Nobody may know when a session began (T-43), and the role itself has no session.
+            KeyKind::TokenIssueTime => !self.texts.contains(key) && !facts.caller.is_role(),
+            // Nobody may know a tag, or whether there is one (T-8).
+            _ => !facts.is_replaceable(key),
         }
     }
 
@@ -289,12 +382,16 @@ impl Choices {
                 let seen = seen.iter().take(MAX_VALUES);
                 choices.extend(seen.map(|value| vec![value.clone()]));
             }
-            let several: Vec<Choice> = choices
+            let others = others(key, choices, facts);
+            let mut several: Vec<Choice> = choices
                 .windows(2)
                 .map(|pair| pair.concat())
                 .chain((choices.len() > 2).then(|| choices.concat()))
                 .collect();
-            choices.extend(others(key, choices, facts));
+            if let ([only], [other, ..]) = (&**choices, &*others) {
+                several.push([&**only, other].concat()); // C-10
+            }
+            choices.extend(others);
             choices.push(vec![SmolStr::default()]); // C-60
             choices.extend(several);
             choices.insert(0, Choice::new());
@@ -516,141 +613,4 @@ fn instance(template: &Template, run: &str, facts: &Facts<'_>) -> Option<String>
         }
     }
     Some(text)
-}
-
-/// A question with supposed values of some keys.
-struct Supposed<'f, 'a, 'c> {
-    facts: &'f Facts<'a>,
-    replaceable: &'c [ContextKey],
-    given: Vec<(&'c ContextKey, &'c [SmolStr])>,
-}
-
-impl Supposed<'_, '_, '_> {
-    fn values(&self, key: &ContextKey) -> Values<'_> {
-        let is_it = |(given, _): &&(&ContextKey, _)| is_name_of(given, key, self.facts);
-        match self.given.iter().find(is_it) {
-            Some((name, choice)) => chosen(name, choice, self.replaceable),
-            None => self.facts.values(key),
-        }
-    }
-
-    /// Returns `false` if these values are known to exclude each other, for one session and for a user without a session.
-    fn is_consistent(&self) -> bool {
-        use KeyKind as K;
-        let of_kind = |kind: K| {
-            let mut given = self.given.iter();
-            let found = given.find(|(key, _)| key.kind() == kind);
-            found.map(|(_, values)| *values)
-        };
-        if !self.replaces_consistently() {
-            return false;
-        }
-        let mfa = of_kind(K::MultiFactorAuthPresent);
-        let age = of_kind(K::MultiFactorAuthAge);
-        // The age is known of those who gave a second factor, and of nobody else.
-        if let (Some(mfa), Some(age)) = (mfa, age)
-            && (mfa == ["true"]) == age.is_empty()
-        {
-            return false;
-        }
-        if self.facts.caller.is_role() {
-            // T-45: of a session that came of a provider nothing is known of a second factor, unless it gave one.
-            let mut given = self.given.iter();
-            let is_of_provider = given.any(|(key, values)| {
-                matches!(key.kind(), K::FederatedProvider | K::Saml) && !values.is_empty()
-            });
-            return !is_of_provider || mfa.is_none_or(|mfa| mfa != ["false"]);
-        }
-        // What each value says of whether the user has a session (K-7, K-8, T-43).
-        let says = |(key, values): &(&ContextKey, &[SmolStr])| match key.kind() {
-            K::TokenIssueTime | K::MultiFactorAuthPresent => Some(!values.is_empty()),
-            K::MultiFactorAuthAge
-            | K::SourceIdentity
-            | K::FederatedProvider
-            | K::Saml
-            | K::Credential
-                if !values.is_empty() =>
-            {
-                Some(true)
-            }
-            K::ResourceTag if self.is_replaced(key, values) => Some(true),
-            _ => None,
-        };
-        let mut said = self.given.iter().filter_map(says);
-        let first = said.next();
-        if !said.all(|other| Some(other) == first) {
-            return false;
-        }
-        // PERF: only without a session does it matter whose tags they are, and looking them up is work.
-        let is_own = |(key, values): &(&ContextKey, &[SmolStr])| {
-            key.kind() != K::PrincipalTag || self.facts.values(key) == Values::list(values)
-        };
-        first != Some(false) || self.given.iter().all(is_own)
-    }
-
-    /// Returns whether a session has replaced this tag of the resource, whose own value is an empty text.
-    fn is_replaced(&self, key: &ContextKey, choice: &[SmolStr]) -> bool {
-        choice.is_empty() && self.replaceable.contains(key)
-    }
-
-    /// Returns whether each replaced tag is one that the session has and that is not empty (T-8).
-    fn replaces_consistently(&self) -> bool {
-        self.replaceable.is_empty()
-            || self.given.iter().all(|(key, choice)| {
-                let agrees = |(other, values): &(&ContextKey, &[SmolStr])| {
-                    other.kind() != KeyKind::PrincipalTag
-                        || other.tag() != key.tag()
-                        || !values.is_empty() && *values != [""]
-                };
-                !self.is_replaced(key, choice) || self.given.iter().all(agrees)
-            })
-    }
-
-    /// Returns whether an area, read as a statement of this effect, covers the question.
-    fn covers(&self, area: &Area, effect: Effect) -> bool {
-        let (listed, unlisted, other) = match effect {
-            Effect::Allow => (Reach::Narrow, Reach::Broad, Effect::Deny),
-            Effect::Deny => (Reach::Broad, Reach::Narrow, Effect::Allow),
-        };
-        let resource = &self.facts.request.resource;
-        let is_listed = |all: &Vec<ResourcePattern>| {
-            all.iter()
-                .any(|one| one.matches(resource, listed, self) == Some(true))
-        };
-        let is_unlisted = |one: &ResourcePattern| match one.matches(resource, unlisted, self) {
-            None => effect == Effect::Allow,
-            Some(covers) => covers,
-        };
-        let holds = |open: &Open| {
-            let Some(condition) = open.condition() else {
-                return false;
-            };
-            match evaluate(condition, &self.values(&condition.key), self) {
-                Truth::True => true,
-                Truth::False => false,
-                Truth::Indeterminate => effect == Effect::Deny, // C-3
-            }
-        };
-        area.resources.as_ref().is_none_or(is_listed)
-            && !area.not_resources.iter().any(is_unlisted)
-            && area.conditions.iter().all(holds)
-            && !area.except.iter().any(|area| self.covers(area, other))
-    }
-}
-
-impl Variables for Supposed<'_, '_, '_> {
-    fn substitute(&self, key: &ContextKey) -> Substitute<'_> {
-        match self.values(key) {
-            Values::One(value) if !value.is_empty() => {
-                Substitute::Value(Text::formatted(format_args!("{}", &*value)))
-            }
-            Values::Many(_) => Substitute::Several,
-            Values::One(_) | Values::Absent => Substitute::Missing,
-            Values::Unknown | Values::Uncertain => Substitute::Unknown,
-        }
-    }
-
-    fn pay(&self, units: usize) -> bool {
-        self.facts.work.spend(units)
-    }
 }

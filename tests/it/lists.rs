@@ -16,6 +16,7 @@ mod impossible;
 mod literal;
 mod pages;
 mod simulated;
+mod together;
 mod variables;
 
 const ALICE: &str = "arn:aws:iam::111122223333:user/support/alice";
