@@ -1,6 +1,8 @@
 """Tools that know nothing of iamd: ghz and grpcurl by reflection, buf over the protocol."""
 
 import json
+import pathlib
+import tempfile
 import unittest
 
 import grpc
@@ -107,3 +109,19 @@ class Buf(unittest.TestCase):
             with self.subTest(command=command[0]):
                 result = run("buf", *command, cwd=ROOT / "proto")
                 self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    def test_no_client_of_an_earlier_protocol_breaks(self):
+        """`protocol.txtpb` is the protocol as it was last landed: a line that goes from it breaks somebody's client."""
+        landed, proto = ROOT / "tests/peers/protocol.txtpb", ROOT / "proto"
+        result = run("buf", "breaking", "--against", landed, cwd=proto)
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        build = ("buf", "build", "--exclude-source-info", "--path", "iamd", "-o")
+        with tempfile.TemporaryDirectory(prefix="iamd-protocol-") as directory:
+            now = pathlib.Path(directory) / "protocol.txtpb"
+            result = run(*build, now, cwd=proto)
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+            self.assertEqual(
+                now.read_text(),
+                landed.read_text(),
+                f"what was added is not kept yet: run `{' '.join(build)} ../tests/peers/protocol.txtpb` in proto/",
+            )
