@@ -20,6 +20,7 @@ mod serve;
 mod settings;
 mod simulate;
 mod status;
+mod supervisor;
 mod tls;
 mod validate;
 mod wait;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::settings::Settings;
-use super::{Common, Status};
+use super::{Common, Status, supervisor};
 use crate::authorizer::{Authorizer, Recorder};
 use crate::config::{
     Config, DECISION_LOG_PATIENCE, DESCRIPTORS_OF_THREAD, DecisionCache, DecisionLogMode,
@@ -176,6 +177,8 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
         return Ok(Status::Refused);
     };
     readiness.ready();
+    let _told = supervisor::tell(NotifyState::Ready);
+    supervisor::keep_watchdog_quiet();
     log_readiness(&config, &state, &addresses);
 
     loop {
@@ -228,6 +231,7 @@ async fn load(config: &Config) -> anyhow::Result<(Loader, Result<Loaded, Refused
 /// after a second signal.
 async fn leave(config: &Config, readiness: &Readiness, stop_signals: &mut Stop) -> Duration {
     readiness.leaving();
+    let _told = supervisor::tell(NotifyState::Stopping);
     let delay = config.pre_stop_delay;
     let mut timeout = config.drain_timeout;
     if !delay.is_zero() {

@@ -25,6 +25,7 @@ mod raw;
 mod settings;
 mod sockets;
 mod store;
+mod supervisor;
 
 const GET: &str = "orders:Get";
 const REFUND: &str = "orders:Refund";

@@ -248,7 +248,11 @@ fn contexts(
         let more: Vec<_> = contexts
             .iter()
             .flat_map(|context| {
-                choices.iter().map(|(key, value)| {
+                // A request with tags has their keys (section 4.9), so it would only be refused.
+                let has_tag = context.iter().any(|(key, _)| key == REQUEST_TAG);
+                let choices = choices.iter();
+                let choices = choices.filter(move |(_, value)| !has_tag || *value != list(&[""]));
+                choices.map(|(key, value)| {
                     let mut context = context.clone();
                     context.push(((*key).to_owned(), value.clone()));
                     context
