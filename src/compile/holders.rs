@@ -19,6 +19,7 @@ use super::path::Path;
 use super::policy::Policy;
 use super::policy_set::{PolicySet, speaks_of};
 use super::rows::Ends;
+use super::shared_sets::SetId;
 use crate::language::document::{Effect, Statement};
 use crate::language::pattern::Variables;
 use crate::name::{Action, Resource};
@@ -87,17 +88,18 @@ impl Lists {
 }
 
 impl Holders {
-    /// Returns who holds the policies of `sets`, which are all sets of a snapshot in the order of their ids. Nobody need
-    /// hold the policies of `managed`.
+    /// Returns who holds the policies of `sets`, which are those of the `n_sets` of a snapshot that anybody has. Nobody need hold the
+    /// policies of `managed`.
     pub(super) fn of<'s>(
-        sets: impl Iterator<Item = &'s PolicySet>,
+        sets: impl Iterator<Item = (SetId, &'s PolicySet)>,
+        n_sets: usize,
         managed: impl Iterator<Item = &'s Arc<Policy>>,
         entities: impl Iterator<Item = &'s Arc<Entity>>,
     ) -> Self {
-        let (mut all, mut pairs, mut n_sets) = (Vec::new(), Vec::new(), 0);
+        let (mut all, mut pairs) = (Vec::new(), Vec::new());
         let mut known: HashMap<usize, u32, FixedState> = HashMap::default();
-        for (id, set) in (0u32..).zip(sets) {
-            n_sets += 1;
+        for (id, set) in sets {
+            let id = u32::try_from(id.index()).unwrap_or(u32::MAX);
             for policy in set.policies() {
                 let address = Arc::as_ptr(&policy.statements).addr();
                 let at = *known.entry(address).or_insert_with(|| {

@@ -188,7 +188,7 @@ impl<'s> Walk<'s> {
     #[cold]
     fn lost(&mut self) -> Option<Candidates<'s>> {
         self.at = NONE;
-        Some(Candidates::One(Candidate::LAST))
+        Some(Candidates::One(Candidate::LOST))
     }
 
     /// Returns what is known of a candidate and `resource`, whose ends are `ends`. Returns `None` if the statement does

@@ -60,6 +60,16 @@ impl PolicySet {
             trie: Box::new(Trie::of(&self.policies)).into(),
         }
     }
+
+    /// Returns the same set after another fault: its trie has lost the lists of its nodes.
+    #[cfg(test)]
+    pub(super) fn without_lists(&self) -> Self {
+        let trie = Trie::of(&self.policies).without_lists();
+        Self {
+            policies: self.policies.clone(),
+            trie: Box::new(trie).into(),
+        }
+    }
 }
 
 impl fmt::Debug for PolicySet {

@@ -23,7 +23,7 @@ impl Snapshot {
     fn prepare_up_to(&self, max_bytes: usize) {
         let mut counted = HashSet::new();
         let (mut n_bytes, mut n_large) = (0, 0);
-        for set in self.sets.iter() {
+        for set in self.sets() {
             if n_bytes + estimate(set, &counted) > max_bytes {
                 n_large += 1;
                 if n_large == MAX_LARGE {

@@ -160,9 +160,50 @@ impl Snapshot {
         self.sets.get(id.index()).map(|set| &**set)
     }
 
-    /// Iterates over all sets, in no order.
+    /// Iterates over the sets that a user, a role, an account or a resource has, in the order of their ids. Those that the last one
+    /// has lost in a change stay in the tables for a while, and are not among them.
     pub fn sets(&self) -> impl Iterator<Item = &PolicySet> {
-        self.sets.iter().map(|set| &**set)
+        self.numbered_sets().map(|(_, set)| set)
+    }
+
+    /// Iterates over the same sets with their ids.
+    pub(super) fn numbered_sets(&self) -> impl Iterator<Item = (SetId, &PolicySet)> {
+        let is_held = self.held_sets();
+        let all = self.sets.iter().enumerate();
+        all.filter(move |(n, _)| is_held.get(*n).is_some_and(|is_held| *is_held))
+            .map(|(n, set)| (SetId::nth(n), &**set))
+    }
+
+    /// Returns how many sets there are, including those that nobody has any more.
+    pub(super) fn n_sets(&self) -> usize {
+        self.sets.len()
+    }
+
+    /// Returns for each id of a set whether anybody or anything has it.
+    fn held_sets(&self) -> Vec<bool> {
+        let mut is_held = vec![false; self.sets.len()];
+        let mut hold = |id: SetId| {
+            if let Some(is_held) = is_held.get_mut(id.index()) {
+                *is_held = true;
+            }
+        };
+        for entity in self.entities.iter() {
+            let trust = entity.role.as_ref().map(|role| role.trust);
+            let ids = [entity.identity, entity.permissions_boundary, trust];
+            ids.into_iter().flatten().for_each(&mut hold);
+        }
+        let memberships = self
+            .accounts
+            .iter()
+            .filter_map(|one| one.membership.as_ref());
+        for membership in memberships {
+            let layers = [&membership.service_control, &membership.resource_control];
+            let levels = layers.into_iter().flatten().flatten();
+            levels.flatten().copied().for_each(&mut hold);
+        }
+        let attached = self.attachments().iter().filter_map(|file| file.policy);
+        attached.for_each(&mut hold);
+        is_held
     }
 
     /// Iterates over all policies, in no order. A policy in several sets is there several times.
@@ -191,7 +232,8 @@ impl Snapshot {
     /// million statements.
     pub fn holders(&self) -> &Holders {
         let managed = self.managed.iter().map(|managed| &managed.policy);
-        let holders = || Holders::of(self.sets(), managed, self.entities.iter());
+        let (sets, n_sets) = (self.numbered_sets(), self.n_sets());
+        let holders = || Holders::of(sets, n_sets, managed, self.entities.iter());
         self.holders.get_or_init(holders)
     }
 
@@ -251,8 +293,16 @@ impl Snapshot {
 
     /// Removes the statements from all sets, although their tries still refer to them.
     pub(crate) fn lose_statements(&mut self) {
-        let broken = |set: &Arc<PolicySet>| Arc::new(set.without_policies());
-        let broken: Vec<_> = self.sets.iter().map(broken).collect();
+        self.break_sets(PolicySet::without_policies);
+    }
+
+    /// Removes the lists of statements from the tries of all sets.
+    pub(crate) fn lose_lists(&mut self) {
+        self.break_sets(PolicySet::without_lists);
+    }
+
+    fn break_sets(&mut self, broken: impl Fn(&PolicySet) -> PolicySet) {
+        let broken: Vec<_> = self.sets.iter().map(|set| Arc::new(broken(set))).collect();
         self.sets = Sets::default();
         broken.into_iter().for_each(|set| self.sets.push(set));
     }

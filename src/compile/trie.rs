@@ -59,12 +59,15 @@ pub(super) const N_PROBES: usize = 16;
 pub struct Candidate(u64);
 
 impl Candidate {
-    /// A candidate after all others. No set has its statement.
-    pub const LAST: Self = Self(u64::MAX);
+    /// After all others. It is nobody's candidate.
+    pub const END: Self = Self(u64::MAX);
+    /// In place of a candidate that is lost. No set has its statement, so its question gets no answer ([`crate::engine::lost`]). It is
+    /// compared with no resource and not checked, so that nothing keeps it from being missed.
+    pub(super) const LOST: Self = Self(u64::MAX << 5);
 
     fn new(policy: u32, statement: u32, n_head: u8, is_checked: bool) -> Self {
-        if policy >= 1 << 28 || statement >= 1 << 31 {
-            return Self::LAST; // more than fits into memory: its question gets no answer
+        if policy >= Self::LOST.policy() || statement >= Self::LOST.statement() {
+            return Self::LOST; // more than fits into memory
         }
         let place = u64::from(policy) << 36 | u64::from(statement) << 5;
         Self(place | u64::from(n_head) << 1 | u64::from(is_checked))
@@ -81,13 +84,13 @@ impl Candidate {
 
     /// Returns the index of the policy in its set, from 0.
     #[inline]
-    pub fn policy(self) -> u32 {
+    pub const fn policy(self) -> u32 {
         (self.0 >> 36) as u32
     }
 
     /// Returns the index of the statement in its policy, from 0.
     #[inline]
-    pub fn statement(self) -> u32 {
+    pub const fn statement(self) -> u32 {
         (self.0 >> 5) as u32 & 0x7fff_ffff
     }
 
@@ -115,7 +118,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    const LAST: Self = Self::always(Candidate::LAST);
+    const LOST: Self = Self::always(Candidate::LOST);
 
     const fn always(candidate: Candidate) -> Self {
         Self { candidate, head: 0 }
@@ -348,6 +351,15 @@ impl Trie {
             Effect::Allow => first + n_denies..first + n_denies + n_allows,
         };
         self.listed.get(range)
+    }
+
+    /// Returns the same trie after a fault, for tests: the lists of its nodes are lost.
+    #[cfg(test)]
+    pub(super) fn without_lists(self) -> Self {
+        Self {
+            listed: Box::default(),
+            ..self
+        }
     }
 
     /// Returns about how much memory it takes besides the rows, in bytes.

@@ -276,7 +276,7 @@ fn settle(path: Path<'_>, effect: Effect, facts: &Facts<'_>) -> Option<(Strength
         effect,
         facts,
         best: None,
-        before: Candidate::LAST,
+        before: Candidate::END,
     };
     for candidates in walk {
         match candidates {

@@ -8,7 +8,7 @@
 //!
 //! `tests/README.md` says how to run a hundred thousand sequences and a long storm.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
@@ -104,6 +104,24 @@ fn answers(snapshot: &Snapshot, questions: &[Question]) -> [Vec<String>; 2] {
     let cold = all();
     all();
     [cold, all()]
+}
+
+/// Returns the policies that hints, lists and the decision log read, with what they speak of. A policy that was taken away is not
+/// among them, although the tables of a patched snapshot may still have it.
+fn policies(snapshot: &Snapshot) -> BTreeSet<String> {
+    let policies = snapshot.policies();
+    policies
+        .map(|policy| {
+            let statements = policy.statements.iter();
+            let spoken: Vec<_> = statements
+                .map(|one| {
+                    let keys = one.conditions.iter().map(|condition| &condition.key);
+                    (&one.actions, keys.collect::<Vec<_>>())
+                })
+                .collect();
+            format!("{} {:?} {spoken:?}", policy.name, policy.policy_type)
+        })
+        .collect()
 }
 
 /// The files of a store that is being edited.
@@ -266,6 +284,8 @@ fn run(seed: u64, pool: &[World], tally: &mut Tally) {
         };
         store.keep();
         tally.n_patched += u64::from(incremental.is_patched);
+        let found = policies(&incremental.snapshot);
+        assert_eq!(found, policies(&whole.snapshot), "{place}");
         let questions: Vec<Question> = (0..N_QUESTIONS)
             .map(|_| worlds::question(&mut random, first))
             .collect();

@@ -244,7 +244,7 @@ impl Build<'_> {
                 });
             }
         }
-        let mut listed = vec![Listed::LAST; n_listed as usize];
+        let mut listed = vec![Listed::LOST; n_listed as usize];
         for one in &self.several {
             let Some([denies, allows]) = next.get_mut(one.node as usize) else {
                 continue;
@@ -315,7 +315,7 @@ impl Node {
     /// Returns a node without candidates, whose text is that of `entry`.
     fn new(policy: u32, entry: &Entry) -> Self {
         Self {
-            candidates: Candidate::LAST,
+            candidates: Candidate::LOST,
             n: [0; 2],
             fingerprint: (entry.fingerprint >> 32) as u32,
             above: AtomicU32::new(Above::UNKNOWN.0),

@@ -196,3 +196,30 @@ fn a_question_of_which_a_statement_is_lost_has_no_answer() {
         );
     }
 }
+
+/// A Deny beside an Allow, and two Allows: the nodes have lists of statements, of which the denying ones must not be passed over.
+#[test]
+fn a_question_of_which_a_list_of_statements_is_lost_has_no_answer() {
+    let several = |effects: [&str; 2]| {
+        let statements =
+            effects.map(|effect| format!(r#"{{"Effect":"{effect}","Action":"*","Resource":"*"}}"#));
+        let document = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{}]}}"#,
+            statements.join(",")
+        );
+        format!(r#"{{"UserPolicyList":[{{"PolicyName":"p","PolicyDocument":{document}}}]}}"#)
+    };
+    for effects in [["Allow", "Deny"], ["Allow", "Allow"]] {
+        let mut files = store();
+        files.retain(|(path, _)| *path != "users/identity.json");
+        files.push(("users/identity.json", several(effects)));
+        let question = question(IDENTITY);
+        let mut snapshot = snapshot(&files);
+        assert_eq!(ends(&snapshot, &question), Ok(()));
+        snapshot.lose_lists();
+        let at: Timestamp = "2026-03-01T09:00:00Z".parse().unwrap();
+        let request = Request::parse(&question, at).unwrap();
+        let lost = authorize(&snapshot, &request).unwrap_err();
+        assert_eq!(lost.kind, RequestErrorKind::Lost, "{effects:?}: {lost}");
+    }
+}

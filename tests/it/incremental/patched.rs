@@ -6,7 +6,7 @@ use iamd::compile::snapshot::Snapshot;
 use iamd::store::Loader;
 use serde_json::{Value as Json, json};
 
-use super::{Files, answers, load, seen};
+use super::{Files, answers, load, policies, seen};
 use crate::oracle::question::Question;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -219,6 +219,8 @@ fn an_edit_that_others_do_not_see_changes_a_few_tables_and_no_other_does() {
         );
         let took = if incremental.is_patched { Patch } else { Whole };
         assert_eq!(took, *takes, "{what}: {path} {pointer}");
+        let found = policies(&incremental.snapshot);
+        assert_eq!(found, policies(&whole.snapshot), "{what}");
         let after = answers(&whole.snapshot, &questions);
         assert_eq!(answers(&incremental.snapshot, &questions), after, "{what}");
         assert_eq!(
