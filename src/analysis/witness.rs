@@ -43,6 +43,9 @@ pub enum Witness {
 const MAX_TRIES: usize = 4_096;
 /// The most values of one key that are tried.
 const MAX_VALUES: usize = 64;
+/// The most units of work for finding out whether somebody is always allowed. It is little beside the work of a list, so that this
+/// never makes a list fail.
+const MAX_UNITS: usize = 50_000;
 
 /// One choice for each key: its values. None of them means that the key is absent, or for a key in `replaceable`, that nobody
 /// knows its value ([`chosen`]).
@@ -56,6 +59,10 @@ struct Choices {
     /// The keys whose values are read as texts, and those read as Booleans.
     texts: BTreeSet<ContextKey>,
     booleans: BTreeSet<ContextKey>,
+    /// The keys that are in variables.
+    variables: BTreeSet<ContextKey>,
+    /// Two values of each key of which the conditions name one.
+    pairs: BTreeMap<ContextKey, Choice>,
     /// The tags of the resource that a session may replace, and whose own value is an empty text.
     replaceable: Vec<ContextKey>,
     /// Whether the choices stand for all values there are.
@@ -112,25 +119,20 @@ impl<'s, 'f> Search<'s, 'f> {
     /// Returns whether one of the areas covers the question whatever the open keys say. `false` says nothing.
     pub fn covers_always(&self) -> bool {
         let Self { facts, choices, .. } = self;
-        if !choices.are_all
-            || !choices
-                .keys
-                .keys()
-                .all(|key| choices.show_all_of(key, facts))
-        {
+        let shows_all = |key| choices.show_all_of(key, facts);
+        if !choices.are_all || !choices.keys.keys().all(shows_all) {
             return false;
         }
         let keys = choices.keys.iter();
-        let keys: Vec<_> = keys
-            .map(|(key, choices)| (key, choices.iter().map(|one| &**one).collect()))
-            .collect();
-        let mut combinations = Combinations::of(keys);
-        if combinations.n_all() > MAX_TRIES {
-            return false;
-        }
+        let keys = keys.map(|(key, of_key)| (key, choices.with_pair(key, of_key)));
+        let mut combinations = Combinations::of(keys.collect());
         let n_conditions: usize = self.areas.iter().map(n_conditions).sum();
         let units = n_conditions * (4 + choices.keys.len() / 8);
+        if combinations.n_all().saturating_mul(units) > MAX_UNITS {
+            return false;
+        }
         let mut supposed = Supposed::of(facts, choices);
+        let mut is_met = false;
         loop {
             if !facts.work.spend(units) {
                 return false; // E-1: what was found out does not count
@@ -138,11 +140,14 @@ impl<'s, 'f> Search<'s, 'f> {
             supposed.given.clear();
             supposed.given.extend(combinations.current());
             let covers = |area: &Area| supposed.covers(area, Effect::Allow);
-            if supposed.is_consistent() && !self.areas.iter().any(covers) {
-                return false;
+            if supposed.is_consistent() {
+                if !self.areas.iter().any(covers) {
+                    return false;
+                }
+                is_met = true;
             }
             if !combinations.advance() {
-                return true;
+                return is_met; // without any values that go together, nothing was found out
             }
         }
     }
@@ -304,6 +309,13 @@ impl Choices {
         }
     }
 
+    /// Returns the choices for `key`, which are `choices`, and two values of it: with these, no condition without a set qualifier
+    /// holds (C-10). They say nothing to a search for values with which one does.
+    fn with_pair<'c>(&'c self, key: &ContextKey, choices: &'c [Choice]) -> Vec<&'c [SmolStr]> {
+        let pair = self.pairs.get(key);
+        choices.iter().chain(pair).map(|one| &**one).collect()
+    }
+
     fn add(&mut self, area: &Area, facts: &Facts<'_>, scope: Scope<'_>) {
         for condition in area.conditions.iter().filter_map(Open::condition) {
             self.add_condition(condition, facts, scope);
@@ -321,6 +333,7 @@ impl Choices {
         if !facts.is_known(key, scope) {
             self.are_all = false;
             let key = one_name(key, facts).into_owned();
+            self.variables.insert(key.clone());
             self.keys.entry(key).or_default();
         }
     }
@@ -377,19 +390,22 @@ impl Choices {
                 }
                 continue;
             }
-            if choices.is_empty() {
-                // It is a variable: it may be what others are compared with.
+            if choices.is_empty() && self.variables.contains(key) {
+                // It may be what others are compared with.
                 let seen = seen.iter().take(MAX_VALUES);
                 choices.extend(seen.map(|value| vec![value.clone()]));
             }
             let others = others(key, choices, facts);
-            let mut several: Vec<Choice> = choices
+            let several: Vec<Choice> = choices
                 .windows(2)
                 .map(|pair| pair.concat())
                 .chain((choices.len() > 2).then(|| choices.concat()))
                 .collect();
             if let ([only], [other, ..]) = (&**choices, &*others) {
-                several.push([&**only, other].concat()); // C-10
+                let pair = [&**only, other].concat();
+                if is_possible(key, &pair, facts) {
+                    self.pairs.insert(key.clone(), pair);
+                }
             }
             choices.extend(others);
             choices.push(vec![SmolStr::default()]); // C-60
@@ -426,11 +442,12 @@ fn others(key: &ContextKey, choices: &[Choice], facts: &Facts<'_>) -> Vec<Choice
         (KeyKind::MultiFactorAuthPresent, _) => ["true", "false"]
             .map(|text| (!is_named(text)).then(|| text.to_owned()))
             .into(),
-        // A user without a session has the tag of the store.
+        // A user without a session has the tag of the store. Whoever has none that is not named has a further one instead: how many
+        // values are tried must not differ between those who share their access.
         (KeyKind::PrincipalTag, _) => {
             let own = match facts.values(key) {
                 Values::One(own) if !is_named(&own) => Some(own.to_string()),
-                _ => None,
+                _ => unnamed(&mut numbered("another".to_owned())),
             };
             vec![own, other()]
         }

@@ -180,3 +180,20 @@ fn in_role_chaining_nobody_is_allowed_by_every_value_of_a_tag() {
     let found = access(&root, "sts:AssumeRole", &role("target"));
     assert_eq!(found, [("chain".to_owned(), false)]);
 }
+
+/// To find out whether somebody is always allowed may not take the work that the list needs.
+#[test]
+fn whoever_has_too_many_conditions_for_that_is_listed_with_them() {
+    let keys = ["app:a", "app:b", "app:c", "app:d"];
+    let is_there = |expected: &str| keys.map(move |key| json!({"Null": {key: expected}}));
+    let allowed: Vec<Value> = [is_there("true"), is_there("false")].concat();
+    let mut allowed = [allowed.clone(), allowed].concat();
+    allowed.push(json!({"StringEquals": {TAG: "blue"}}));
+    allowed.push(json!({"StringNotEquals": {TAG: "blue"}}));
+    // They never apply, as no key has both values.
+    let never = |n: usize| json!({"StringEquals": {keys[n % 4]: format!("a{n}")}, "StringEqualsIfExists": {keys[n % 4]: format!("b{n}")}});
+    let denied: Vec<Value> = (0..40).map(never).collect();
+    let listed = listed(&allowed, &denied);
+    let expected = ["app", "ann", "tagged"].map(|name| (name.to_owned(), false));
+    assert_eq!(listed, expected);
+}
