@@ -30,11 +30,13 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 
 pub(super) use self::key::Key;
+use self::shares::{N_SHARES, Shares};
 pub use self::tally::Counts;
-use self::tally::{Tallies, Tally};
+use self::tally::{Tallies, Tally, hash_of_caller};
 use super::decision::Decision;
 use super::facts::Facts;
 use super::plan::Plan;
@@ -43,6 +45,7 @@ use super::work::Work;
 use crate::compile::path::Path;
 
 mod key;
+mod shares;
 mod tally;
 
 /// The modelled cost from which a decision is looked up.
@@ -132,25 +135,51 @@ const ENTRY_BYTES: usize = 256;
 
 struct Kept {
     doorkeeper: Doorkeeper,
-    decisions: Cache<Box<[u8]>, Decision, BuildHasherDefault<Prefix>>,
+    decisions: Cache<Arc<[u8]>, Decision, BuildHasherDefault<Prefix>>,
+    shares: Shares,
+    /// The most bytes of all entries.
+    max_bytes: usize,
 }
 
 impl Kept {
     fn of(max_bytes: usize) -> Self {
-        let doorkeeper = Doorkeeper::of(max_bytes / 32);
-        let weigh = |key: &[u8]| {
-            let n_bytes = key.len() + size_of::<Decision>() + ENTRY_BYTES;
-            u32::try_from(n_bytes).unwrap_or(u32::MAX)
-        };
-        let decisions = Cache::<Box<[u8]>, Decision>::builder()
-            .max_capacity(max_bytes.saturating_sub(doorkeeper.n_bytes()) as u64)
-            .weigher(move |key, _| weigh(key))
+        let (doorkeeper, shares) = (Doorkeeper::of(max_bytes / 16), Shares::new());
+        let max_bytes = max_bytes.saturating_sub(doorkeeper.n_bytes() + shares.n_bytes_alone());
+        // The shares make room before an entry comes. This bound only holds if something is wrong with them.
+        let decisions = Cache::<Arc<[u8]>, Decision>::builder()
+            .max_capacity(max_bytes as u64)
+            .eviction_policy(EvictionPolicy::lru())
+            .weigher(|key, _| u32::try_from(n_bytes_of(key)).unwrap_or(u32::MAX))
             .build_with_hasher(BuildHasherDefault::default());
         Self {
             doorkeeper,
             decisions,
+            shares,
+            max_bytes,
         }
     }
+
+    /// Keeps a decision for the callers with this hash.
+    fn keep(&self, caller: u64, key: &[u8], decision: &Decision) {
+        let n_bytes = n_bytes_of(key);
+        if n_bytes > self.max_bytes {
+            return;
+        }
+        while self.shares.n_bytes() + n_bytes > self.max_bytes {
+            match self.shares.give_way() {
+                Some(key) => self.decisions.invalidate(&key),
+                None => break,
+            }
+        }
+        let key: Arc<[u8]> = key.into();
+        self.shares.add(caller, Arc::clone(&key), n_bytes);
+        self.decisions.insert(key, decision.clone());
+    }
+}
+
+/// Returns about how many bytes the entry of `key` takes.
+fn n_bytes_of(key: &[u8]) -> usize {
+    key.len() + size_of::<Decision>() + ENTRY_BYTES
 }
 
 /// A key begins with its own hash, so that it is computed once: the doorkeeper needs it too.
@@ -173,15 +202,50 @@ impl Hasher for Prefix {
 
 /// Remembers the fingerprints of recent questions, because only a question that repeats is worth an entry.
 ///
-/// It has buckets of [`N_FINGERPRINTS`], the newest first; 0 stands for none. Two threads in one bucket may lose a
-/// fingerprint, which costs one evaluation. A fingerprint that two questions share costs an entry. Neither changes an
-/// answer.
-struct Doorkeeper(Box<[[AtomicU32; N_FINGERPRINTS]]>);
+/// Each is noted twice: among those of all callers, and among those of its caller, which has a small part of a second table. So
+/// nobody with many questions makes it forget the few questions of another.
+struct Doorkeeper {
+    all: Fingerprints,
+    /// In parts, of which each caller has one.
+    own: Fingerprints,
+}
+
+/// The fewest buckets of a part.
+const PART: usize = 8;
+
+impl Doorkeeper {
+    fn of(max_bytes: usize) -> Self {
+        Self {
+            all: Fingerprints::of(max_bytes / 2),
+            own: Fingerprints::of(max_bytes / 2),
+        }
+    }
+
+    fn n_bytes(&self) -> usize {
+        self.all.n_bytes() + self.own.n_bytes()
+    }
+
+    /// Remembers the `hash` of a question and its caller, and returns whether it was remembered already.
+    fn lets_in(&self, hash: u64, caller: u64) -> bool {
+        let n_parts = (self.own.0.len() / PART).clamp(1, N_SHARES);
+        let n_each = self.own.0.len() / n_parts;
+        let at = caller as usize % n_parts * n_each + hash as usize % n_each;
+        let is_known = [
+            self.all.lets_in(hash as usize, hash),
+            self.own.lets_in(at, hash),
+        ];
+        is_known.contains(&true)
+    }
+}
+
+/// Buckets of [`N_FINGERPRINTS`], the newest first; 0 stands for none. Two threads in one bucket may lose a fingerprint, which costs
+/// one evaluation. A fingerprint that two questions share costs an entry. Neither changes an answer.
+struct Fingerprints(Box<[[AtomicU32; N_FINGERPRINTS]]>);
 
 /// The number of fingerprints in one bucket.
 const N_FINGERPRINTS: usize = 4;
 
-impl Doorkeeper {
+impl Fingerprints {
     fn of(max_bytes: usize) -> Self {
         let n_buckets = (max_bytes / size_of::<[AtomicU32; N_FINGERPRINTS]>()).max(1);
         // INVARIANT: the number of buckets is a power of two.
@@ -193,10 +257,10 @@ impl Doorkeeper {
         size_of_val(&*self.0)
     }
 
-    /// Remembers `hash`, and returns whether it was remembered already.
-    fn lets_in(&self, hash: u64) -> bool {
+    /// Remembers `hash` in the bucket at `at`, modulo their number, and returns whether it was remembered already.
+    fn lets_in(&self, at: usize, hash: u64) -> bool {
         let fingerprint = (hash >> 32) as u32 | 1;
-        let Some(bucket) = self.0.get(hash as usize & (self.0.len() - 1)) else {
+        let Some(bucket) = self.0.get(at & (self.0.len() - 1)) else {
             return false;
         };
         if bucket
@@ -229,6 +293,8 @@ pub(super) enum Consulted<'c> {
 pub(super) struct Wanted<'c> {
     cache: &'c DecisionCache,
     tally: &'c Tally,
+    /// The hash of who asks.
+    caller: u64,
     /// The work that was left when the cache was asked.
     work_left: u32,
 }
@@ -264,7 +330,8 @@ impl DecisionCache {
         key: &mut Key,
     ) -> Consulted<'_> {
         let Caching { tallies, seed, .. } = &self.caching;
-        let Some(tally) = tallies.of(&facts.caller, path, *seed) else {
+        let caller = hash_of_caller(&facts.caller, *seed);
+        let Some(tally) = tallies.of(caller, path) else {
             return Consulted::Passed;
         };
         let is_auto = self.caching.mode == Mode::Auto;
@@ -280,10 +347,12 @@ impl DecisionCache {
         let Kept {
             doorkeeper,
             decisions,
+            ..
         } = self.kept();
-        // Whoever asks for a lot makes the doorkeeper forget the others, but what is kept for them stays.
-        let was_asked =
-            !is_auto || doorkeeper.lets_in(key.hash()) || decisions.contains_key(key.bytes());
+        // What is kept stays, although the doorkeeper may have forgotten it.
+        let was_asked = !is_auto
+            || doorkeeper.lets_in(key.hash(), caller)
+            || decisions.contains_key(key.bytes());
         if !was_asked {
             tally.missed();
             tally.disappointed();
@@ -301,6 +370,7 @@ impl DecisionCache {
                 Consulted::Wanted(Wanted {
                     cache: self,
                     tally,
+                    caller,
                     work_left: facts.work.left(),
                 })
             }
@@ -316,8 +386,8 @@ impl Wanted<'_> {
             self.tally.let_down();
             return;
         }
-        let Kept { decisions, .. } = self.cache.kept();
-        decisions.insert(key.bytes().into(), decision.clone());
+        let kept = self.cache.kept();
+        kept.keep(self.caller, key.bytes(), decision);
         self.tally.inserted();
     }
 }

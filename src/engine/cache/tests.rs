@@ -635,7 +635,7 @@ fn a_greedy_client_does_not_empty_the_cache_for_the_others() {
     const EVERY: usize = N_GREEDY / 10;
     const MAX_BYTES: usize = 25 * N_GREEDY;
     let parent = format!("arn:app:orders:::box/{}", "x".repeat(230));
-    for (n_times, n_sessions) in [(1, 1), (2, 1), (1, 1_000)] {
+    for (n_times, n_sessions) in [(1, 1), (2, 1), (1, 1_000), (10, 1), (10, 1_000)] {
         let live = Live::new(Caching::new(Mode::Auto, MAX_BYTES, 7));
         let generation = publish(&live, &shared_by(2 * N_USERS));
         // PERF: reading a question takes longer than answering it.
@@ -680,14 +680,17 @@ fn a_greedy_client_does_not_empty_the_cache_for_the_others() {
 }
 
 #[test]
-fn the_doorkeeper_knows_recent_hashes() {
-    let doorkeeper = Doorkeeper::of(1024);
-    assert_eq!(doorkeeper.0.len(), 64);
+fn the_doorkeeper_knows_recent_hashes_and_those_of_each_caller() {
+    let doorkeeper = Doorkeeper::of(32 * 1024);
+    assert_eq!(doorkeeper.own.0.len(), 128 * PART);
     let hash = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63;
-    assert!(!doorkeeper.lets_in(hash(1)));
-    assert!(doorkeeper.lets_in(hash(1)));
-    for number in 2..10_000 {
-        doorkeeper.lets_in(hash(number));
+    let (greedy, other) = (0, 1);
+    assert!(!doorkeeper.lets_in(hash(1), greedy));
+    assert!(doorkeeper.lets_in(hash(1), greedy));
+    assert!(!doorkeeper.lets_in(hash(2), other));
+    for number in 3..100_000 {
+        doorkeeper.lets_in(hash(number), greedy);
     }
-    assert!(!doorkeeper.lets_in(hash(1)), "long ago");
+    assert!(!doorkeeper.lets_in(hash(1), greedy), "long ago");
+    assert!(doorkeeper.lets_in(hash(2), other), "another's questions");
 }
