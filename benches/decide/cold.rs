@@ -105,7 +105,7 @@ fn one_round(
     };
     series.first_of_set.push(time(&firsts, authorize)?);
     let prepared = worlds::load(world)?.snapshot;
-    prepared.prepare();
+    prepared.prepare(None);
     let mut ask = ask(authorize, &prepared, &firsts);
     let begin = thread_cpu();
     ask(firsts.len())?;

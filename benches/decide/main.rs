@@ -41,6 +41,7 @@ mod candidates;
 mod cold;
 mod engines;
 mod greedy;
+mod large;
 mod lists;
 mod many;
 mod patterns;
@@ -52,7 +53,7 @@ use iamd::engine::request::Request;
 
 use measure::{Figures, Options};
 
-const PARTS: [&str; 12] = [
+const PARTS: [&str; 13] = [
     "sizes",
     "attached",
     "candidates",
@@ -60,6 +61,7 @@ const PARTS: [&str; 12] = [
     "layers",
     "patterns",
     "cold",
+    "large",
     "many",
     "greedy",
     "cache",
@@ -93,6 +95,9 @@ fn main() -> anyhow::Result<()> {
     }
     if options.wants("cold") {
         cold::measure(&options, &mut figures)?;
+    }
+    if options.wants("large") {
+        large::measure(&options)?;
     }
     if options.wants("many") {
         many::measure(&options, &mut figures)?;

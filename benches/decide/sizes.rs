@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use anyhow::{Context, ensure};
+use iamd::compile::snapshot::Snapshot;
 use iamd::engine::request::Request;
 
 use crate::check_answers;
@@ -136,11 +137,11 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
             nanoseconds(race.median(outcome.label())?),
         ]);
     }
-    parsing(options, &questions)
+    parsing(options, snapshot, &questions, figures)
 }
 
 fn by_outcome(
-    snapshot: &iamd::compile::snapshot::Snapshot,
+    snapshot: &Snapshot,
     requests: &[Request],
 ) -> anyhow::Result<Vec<(Outcome, Vec<Request>)>> {
     let mut sets: Vec<(Outcome, Vec<Request>)> =
@@ -154,23 +155,38 @@ fn by_outcome(
     Ok(sets)
 }
 
-/// Measures the step before the decision, which checks and parses the texts of the question.
-fn parsing(options: &Options, questions: &[Question]) -> anyhow::Result<()> {
+/// Measures the step before the decision, which checks and parses the texts of the question, alone and with the decision.
+fn parsing(
+    options: &Options,
+    snapshot: &Snapshot,
+    questions: &[Question],
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
     let at = "2026-03-01T09:00:00Z".parse()?;
     let asked: Vec<_> = questions.iter().map(Question::asked).collect();
-    let mut asked = asked.iter().cycle();
-    let contenders = vec![Contender::new("parse", move |n_times| {
-        for asked in asked.by_ref().take(n_times) {
-            if black_box(Request::parse(black_box(asked), at)).is_err() {
-                anyhow::bail!("{asked:?} does not parse");
+    let contender = |name: &str, decides: bool| {
+        let mut asked = asked.iter().cycle();
+        Contender::new(name, move |n_times| {
+            for asked in asked.by_ref().take(n_times) {
+                let Ok(request) = black_box(Request::parse(black_box(asked), at)) else {
+                    anyhow::bail!("{asked:?} does not parse");
+                };
+                if decides && black_box(authorize(snapshot, &request)).is_err() {
+                    anyhow::bail!("{asked:?} is refused");
+                }
             }
-        }
-        Ok(())
-    })];
-    let parse = Race::run(contenders, options.effort())?.median("parse")?;
+            Ok(())
+        })
+    };
+    let (parse, both) = ("parse", "parse and decide");
+    let contenders = vec![contender(parse, false), contender(both, true)];
+    let race = Race::run(contenders, options.effort())?;
+    let (parse, both) = (race.median(parse)?, race.median(both)?);
     println!(
-        "\nParsing a request, before its decision: {}.",
-        nanoseconds(parse)
+        "\nParsing a request, before its decision: {}. Parsing and deciding it: {}.",
+        nanoseconds(parse),
+        nanoseconds(both)
     );
+    figures.at_most("15.6", "parse and decide, ns", both, 600.0);
     Ok(())
 }

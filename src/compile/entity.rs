@@ -36,6 +36,12 @@ pub struct Entity {
 }
 
 impl Entity {
+    /// Returns the sets that it has: its identity policies, its boundary, and who may assume it.
+    pub(super) fn sets(&self) -> [Option<SetId>; 3] {
+        let trust = self.role.as_ref().map(|role| role.trust);
+        [self.identity, self.permissions_boundary, trust]
+    }
+
     /// Returns the offset of the friendly name in the ARN of a user or role.
     pub fn place_of_name(arn: &Arn) -> u32 {
         let slash = arn.as_str().rfind('/');

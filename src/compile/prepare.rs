@@ -14,10 +14,38 @@ impl Snapshot {
     ///
     /// Without this, the first question to a set waits for its trie, as those to the other sets of a larger store always do.
     ///
-    /// It collects the actions that the statements name, too.
-    pub fn prepare(&self) {
+    /// Whoever has asked in `before`, the snapshot that this one replaces, most likely asks again, so their tries are made however large
+    /// the store is. It collects the actions that the statements name, too.
+    pub fn prepare(&self, before: Option<&Self>) {
         self.named_actions();
         self.prepare_up_to(MAX_PREPARED_BYTES);
+        if let Some(before) = before {
+            self.prepare_as(before);
+        }
+    }
+
+    /// Makes the tries of those users and roles whose sets had one in `before`.
+    fn prepare_as(&self, before: &Self) {
+        for entity in self.principals() {
+            let missing = entity.sets().map(|id| {
+                let set = self.set(id?)?;
+                set.trie().is_none().then_some(set)
+            });
+            if missing.iter().all(Option::is_none) {
+                continue;
+            }
+            let Some(known) = before.find(&entity.arn) else {
+                continue;
+            };
+            for (set, known) in missing.into_iter().zip(known.sets()) {
+                let was_asked = known
+                    .and_then(|id| before.set(id))
+                    .is_some_and(|known| known.trie().is_some());
+                if let Some(set) = set.filter(|_| was_asked) {
+                    set.trie_or_made();
+                }
+            }
+        }
     }
 
     fn prepare_up_to(&self, max_bytes: usize) {
@@ -69,14 +97,20 @@ mod tests {
     #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
     use super::*;
+    use crate::name::Arn;
     use crate::store::Loader;
 
     /// A snapshot whose users have a policy of their own each.
     fn of_users(n_users: usize) -> Snapshot {
+        loaded(&mut Loader::new(), n_users, "*")
+    }
+
+    /// The same for resources that match a pattern, compiled by `loader`.
+    fn loaded(loader: &mut Loader, n_users: usize, pattern: &str) -> Snapshot {
         let user = |n: usize| {
             let text = format!(
                 r#"{{"UserPolicyList":[{{"PolicyName":"own","PolicyDocument":{{"Statement":
-                [{{"Effect":"Allow","Action":"app:Do{n}","Resource":"*"}}]}}}}]}}"#
+                [{{"Effect":"Allow","Action":"app:Do{n}","Resource":"{pattern}"}}]}}}}]}}"#
             );
             (format!("users/u{n}.json"), text)
         };
@@ -85,7 +119,7 @@ mod tests {
             r#"{"AccountId":"111122223333"}"#.to_owned(),
         );
         let files: Vec<_> = (0..n_users).map(user).chain([account]).collect();
-        let loaded = Loader::new().load_texts(
+        let loaded = loader.load_texts(
             files
                 .iter()
                 .map(|(path, text)| (path.as_str(), text.as_str())),
@@ -110,10 +144,31 @@ mod tests {
                 n_made(&snapshot)
             );
         }
-        snapshot.prepare();
+        snapshot.prepare(None);
         assert_eq!(n_made(&snapshot), snapshot.sets().count());
         let small = of_users(2);
         small.prepare_up_to(one / 8);
         assert_eq!(n_made(&small), 0, "a set larger than the bound is not made");
+    }
+
+    #[test]
+    fn whoever_has_asked_before_finds_a_trie_again() {
+        let mut loader = Loader::new();
+        let before = loaded(&mut loader, 20, "arn:app:a:::*");
+        let of = |snapshot: &Snapshot, name: &str| {
+            let arn = format!("arn:aws:iam::111122223333:user/{name}");
+            let arn = Arn::parse(&arn).unwrap();
+            snapshot.find(&arn).unwrap().identity.unwrap()
+        };
+        for name in ["u3", "u7"] {
+            before.set(of(&before, name)).unwrap().trie_or_made();
+        }
+        let after = loaded(&mut loader, 20, "arn:app:b:::*");
+        assert_eq!(n_made(&after), 0, "all sets have changed");
+        after.prepare_as(&before);
+        assert_eq!(n_made(&after), 2);
+        for name in ["u3", "u7"] {
+            assert!(after.set(of(&after, name)).unwrap().trie().is_some());
+        }
     }
 }

@@ -188,9 +188,7 @@ impl Snapshot {
             }
         };
         for entity in self.entities.iter() {
-            let trust = entity.role.as_ref().map(|role| role.trust);
-            let ids = [entity.identity, entity.permissions_boundary, trust];
-            ids.into_iter().flatten().for_each(&mut hold);
+            entity.sets().into_iter().flatten().for_each(&mut hold);
         }
         let memberships = self
             .accounts

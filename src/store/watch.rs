@@ -131,6 +131,8 @@ struct Reloader {
     retired: Vec<Arc<Generation>>,
     /// The revision whose tries were made.
     prepared: Option<Revision>,
+    /// The snapshot before, until the one in force is prepared.
+    replaced: Option<Snapshot>,
 }
 
 /// The system's watch, and the places for which it was set up.
@@ -189,6 +191,7 @@ impl Reloader {
             next_slice: 0,
             retired: Vec::new(),
             prepared: None,
+            replaced: None,
         };
         (reloader, woken)
     }
@@ -309,7 +312,7 @@ impl Reloader {
         let revision = &generation.snapshot.revision;
         if self.prepared.as_ref() != Some(revision) {
             self.prepared = Some(revision.clone());
-            generation.snapshot.prepare();
+            generation.snapshot.prepare(self.replaced.take().as_ref());
         }
     }
 
@@ -407,6 +410,7 @@ impl Reloader {
                 "the store was reloaded"
             );
         }
+        self.replaced = old.as_ref().map(|old| old.snapshot.clone());
         self.retired.extend(old);
     }
 

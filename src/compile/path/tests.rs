@@ -532,3 +532,47 @@ fn names_that_find_no_place_are_checked() {
         "the others are checked for every name"
     );
 }
+
+/// Two bytes count the statements of a node, and a set may have more.
+#[test]
+fn a_node_has_more_statements_than_its_own_number_holds() {
+    const N_ALLOWS: usize = 0xffff + 10;
+    let one = |effect| about(&["a:b"], false, effect);
+    let mut statements = vec![one(Effect::Allow); N_ALLOWS];
+    statements.extend(vec![one(Effect::Deny); 3]);
+    let set = set_of(statements);
+    let action = Action::parse("a:b").unwrap();
+    for (effect, expected) in [(Effect::Allow, N_ALLOWS), (Effect::Deny, 3)] {
+        let walk = Path::of(&set, &action).unwrap().walk(effect);
+        let mut found: Vec<Candidate> = Vec::new();
+        for candidates in walk {
+            let _: ControlFlow<()> = walk.all(candidates, |candidate| {
+                found.push(candidate);
+                ControlFlow::Continue(())
+            });
+        }
+        assert_eq!(found.len(), expected);
+        assert!(found.is_sorted());
+        let is_its = |candidate: &Candidate| {
+            let (_, statement) = candidate.of(set.policies()).unwrap();
+            statement.effect == effect
+        };
+        assert!(found.iter().all(is_its));
+    }
+}
+
+/// docs/architecture.md draws this trie.
+#[test]
+fn the_trie_that_the_documentation_draws_takes_what_it_says() {
+    let one = |actions: &[&str], effect| policy(vec![about(actions, false, effect)]);
+    let set = PolicySet::new(vec![
+        one(&["s3:GetObject", "s3:PutObject"], Effect::Allow),
+        one(&["s3:Get*"], Effect::Allow),
+        one(&["s3:*"], Effect::Deny),
+    ]);
+    let alone = size_of::<Trie>();
+    let n_bytes = set.trie_or_made().n_bytes() - alone;
+    let page = include_str!("../../../docs/architecture.md");
+    let said = format!("{n_bytes} B for this set, and {alone} B for the record");
+    assert!(page.contains(&said), "{said}");
+}
