@@ -233,7 +233,7 @@ pub struct Location {
     /// The column in Unicode scalar values, from 1, or 0 if the location is the whole file.
     pub column: u32,
     /// The RFC 6901 pointer, such as `/Statement/0/Action`. Empty for the whole file.
-    pub pointer: Box<str>,
+    pub pointer: Arc<str>,
 }
 
 impl Location {
@@ -243,7 +243,7 @@ impl Location {
             file: file.into(),
             line: 0,
             column: 0,
-            pointer: Box::default(),
+            pointer: Arc::default(),
         }
     }
 }
@@ -258,6 +258,8 @@ impl fmt::Display for Location {
 }
 
 /// One thing wrong with a policy file, in words for its author.
+///
+/// PERF: a reload repeats those of all files that did not change, so a clone shares the texts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Finding {
     /// The location.
@@ -267,14 +269,14 @@ pub struct Finding {
     /// The kind of mistake.
     pub code: Code,
     /// The mistake in words: "unknown condition operator `StringLikes`".
-    pub message: String,
+    pub message: Arc<str>,
     /// How to fix it: "did you mean `StringLike`?".
-    pub help: Option<String>,
+    pub help: Option<Arc<str>>,
 }
 
 impl Finding {
     /// Returns an error, which keeps the store from loading.
-    pub fn error(code: Code, at: Location, message: impl Into<String>) -> Self {
+    pub fn error(code: Code, at: Location, message: impl Into<Arc<str>>) -> Self {
         Self {
             at,
             severity: Severity::Error,
@@ -285,7 +287,7 @@ impl Finding {
     }
 
     /// Returns a warning.
-    pub fn warning(code: Code, at: Location, message: impl Into<String>) -> Self {
+    pub fn warning(code: Code, at: Location, message: impl Into<Arc<str>>) -> Self {
         Self {
             at,
             severity: Severity::Warning,
@@ -297,7 +299,7 @@ impl Finding {
 
     /// Adds how to fix it.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub fn help(mut self, help: impl Into<Arc<str>>) -> Self {
         self.help = Some(help.into());
         self
     }

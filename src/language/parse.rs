@@ -255,7 +255,7 @@ fn document_object(
         id,
         statements: statements.into(),
         pointer: member.map_or_else(Box::default, |member| {
-            report.location(&member.name_span).pointer
+            (*report.location(&member.name_span).pointer).into()
         }),
         is_list: member.is_some_and(|member| matches!(member.value.value, Value::Array(_))),
     };

@@ -108,7 +108,7 @@ impl<'t> Report<'t> {
         if let Base::Embedded(outer) = &self.place {
             pointer.insert_str(0, &outer.pointer);
         }
-        clip(&mut pointer);
+        let pointer = clipped(pointer);
         match &self.place {
             Base::File(file) => {
                 let (line, column) = self.line_and_column(span.start);
@@ -116,11 +116,11 @@ impl<'t> Report<'t> {
                     file: Arc::clone(file),
                     line,
                     column,
-                    pointer: pointer.into(),
+                    pointer,
                 }
             }
             Base::Embedded(outer) => Location {
-                pointer: pointer.into(),
+                pointer,
                 ..outer.clone()
             },
         }
@@ -157,7 +157,7 @@ impl<'t> Report<'t> {
         &mut self,
         code: Code,
         span: &Range<usize>,
-        message: impl Into<String>,
+        message: impl Into<Arc<str>>,
     ) -> Added<'_> {
         if self.n_errors >= self.most.errors {
             self.n_errors += 1;
@@ -172,7 +172,7 @@ impl<'t> Report<'t> {
         &mut self,
         code: Code,
         span: &Range<usize>,
-        message: impl Into<String>,
+        message: impl Into<Arc<str>>,
     ) -> Added<'_> {
         if self.n_warnings >= self.most.warnings {
             self.n_warnings += 1;
@@ -250,20 +250,21 @@ impl<'t> Report<'t> {
         if *n > most {
             return Added(None);
         }
-        clip(&mut finding.message);
+        finding.message = clipped(finding.message);
         self.findings.push(finding);
         Added(self.findings.last_mut())
     }
 }
 
-/// Cuts off a text that is too long to be read.
-fn clip(text: &mut String) {
-    if text.len() > MAX_TEXT_BYTES {
-        let mut ends = (0..=MAX_TEXT_BYTES).rev();
-        let end = ends.find(|end| text.is_char_boundary(*end));
-        text.truncate(end.unwrap_or(0));
-        text.push('…');
+/// Returns a text, cut off if it is too long to be read.
+fn clipped(text: impl Into<Arc<str>>) -> Arc<str> {
+    let text = text.into();
+    if text.len() <= MAX_TEXT_BYTES {
+        return text;
     }
+    let mut ends = (0..=MAX_TEXT_BYTES).rev();
+    let begin = ends.find_map(|end| text.get(..end)).unwrap_or_default();
+    format!("{begin}…").into()
 }
 
 /// A finding that was just added, to which help may be added.
@@ -271,19 +272,19 @@ pub struct Added<'r>(Option<&'r mut Finding>);
 
 impl Added<'_> {
     /// Says how to fix it.
-    pub fn help(self, help: impl Into<String>) {
+    pub fn help(self, help: impl Into<Arc<str>>) {
         self.maybe_help(Some(help));
     }
 
     /// Says how to fix it, if there is a guess. The guess is only made for a finding that is kept.
-    pub fn guess<H: Into<String>>(self, guess: impl FnOnce() -> Option<H>) {
+    pub fn guess<H: Into<Arc<str>>>(self, guess: impl FnOnce() -> Option<H>) {
         if self.0.is_some() {
             self.maybe_help(guess());
         }
     }
 
     /// Says how to fix it, if there is something to say.
-    pub fn maybe_help(self, help: Option<impl Into<String>>) {
+    pub fn maybe_help(self, help: Option<impl Into<Arc<str>>>) {
         if let (Some(finding), Some(help)) = (self.0, help) {
             finding.help = Some(help.into());
         }

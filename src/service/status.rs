@@ -136,7 +136,7 @@ fn message(finding: &Finding) -> pb::Finding {
     };
     let message = match &finding.help {
         Some(help) => format!("{}; {help}", finding.message),
-        None => finding.message.clone(),
+        None => finding.message.to_string(),
     };
     pb::Finding {
         severity: severity.into(),

@@ -338,7 +338,7 @@ fn wrong_members_give_one_finding_each_at_their_place() {
         Code::UNKNOWN_MEMBER,
         "users/a.json:1:2 /Tgas",
     );
-    assert_eq!(finding.help.unwrap(), "did you mean `Tags`?");
+    assert_eq!(&*finding.help.unwrap(), "did you mean `Tags`?");
     refused(
         &user(r#"{"Tags":[],"Tags":[]}"#),
         Code::DUPLICATE_MEMBER,
@@ -534,7 +534,7 @@ fn references_lead_somewhere() {
         Code::DANGLING_REFERENCE,
         "users/a.json:1:15 /GroupList/0",
     );
-    assert_eq!(finding.help.unwrap(), "did you mean `devs`?");
+    assert_eq!(&*finding.help.unwrap(), "did you mean `devs`?");
     let attached = r#"{"AttachedManagedPolicies":[{"PolicyArn":"arn:aws:iam::aws:policy/Read"}]}"#;
     refused(
         &user(attached),
@@ -764,7 +764,7 @@ fn an_organization_is_a_tree_with_known_policies() {
         offset(tree, r#""no-purg"#)
     );
     assert_eq!(
-        refused(&organization(tree), Code::DANGLING_REFERENCE, &place)
+        &*refused(&organization(tree), Code::DANGLING_REFERENCE, &place)
             .help
             .unwrap(),
         "did you mean `no-purge`?"
@@ -802,7 +802,7 @@ fn an_organization_is_a_tree_with_known_policies() {
 fn files_that_say_nothing_are_errors_and_other_files_are_ignored() {
     let root = shop(&[("user/alice.json", "{}")]);
     let finding = refused(&root, Code::UNKNOWN_FILE, "user/alice.json:1:1");
-    assert_eq!(finding.help.unwrap(), "did you mean `users`?");
+    assert_eq!(&*finding.help.unwrap(), "did you mean `users`?");
     refused(
         &shop(&[("accounts/x/organization.json", "{}")]),
         Code::UNKNOWN_FILE,

@@ -211,7 +211,7 @@ const MAX_GUESSES: usize = 20;
 impl<D: Directory> Check<'_, D> {
     fn error(&mut self, code: Code, at: &Location, message: String, help: Option<String>) {
         let mut finding = Finding::error(code, at.clone(), message);
-        finding.help = help;
+        finding.help = help.map(Into::into);
         self.findings.push(finding);
     }
 

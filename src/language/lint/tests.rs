@@ -449,7 +449,10 @@ fn of_the_warnings_about_one_statement_a_hundred_are_told_and_the_others_counted
         let mut found = lints(IDENTITY, &statement);
         let more = found.pop().unwrap();
         assert_eq!(more.code, Code::MORE_FINDINGS);
-        assert_eq!(more.message, "30 more warnings of this file are not shown");
+        assert_eq!(
+            &*more.message,
+            "30 more warnings of this file are not shown"
+        );
         assert_eq!(found.len(), 100);
         for finding in found {
             assert!(codes.contains(&finding.code), "{finding}");

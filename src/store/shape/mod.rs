@@ -466,7 +466,7 @@ pub fn text<'b>(path: &Arc<str>, bytes: &'b [u8]) -> Result<&'b str, Finding> {
         file: Arc::clone(path),
         line,
         column,
-        pointer: Box::default(),
+        pointer: Arc::default(),
     };
     if bytes.starts_with(b"\xef\xbb\xbf") {
         let finding = Finding::error(

@@ -295,7 +295,7 @@ fn a_store_that_changes_each_time_it_is_read_is_given_up() {
     assert!(finding.is_error(), "the last good revision stays");
     assert_eq!((finding.code, &*finding.at.file), (Code::UNREADABLE, "."));
     assert_eq!(
-        finding.message,
+        &*finding.message,
         "the store changed each of the 20 times it was read"
     );
     assert!(files.read.is_empty() && files.unread.is_empty());
@@ -331,7 +331,7 @@ fn files_that_are_not_read_are_told_or_counted_at_every_look() {
         panic!("{counted:#?}")
     };
     assert_eq!(
-        counted.message,
+        &*counted.message,
         "5 more files that are not `*.json` are not read"
     );
     // Only a folder that has not changed for a while is taken from the previous look. This one is the newest.

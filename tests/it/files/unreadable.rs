@@ -586,7 +586,7 @@ fn no_text_is_told_in_the_words_of_the_library() {
                     assert_eq!(findings.len(), 1, "{text:?}: {findings:#?}");
                     assert!(!is_in_words_of_the_library(finding), "{text:?}: {finding}");
                     assert_ne!(
-                        finding.message, "the text is not JSON",
+                        &*finding.message, "the text is not JSON",
                         "{text:?}: no more?"
                     );
                     assert!(finding.at.line > 0 && finding.at.column > 0, "{finding}");

@@ -275,7 +275,7 @@ fn the_statement_is_located_and_the_other_one_named() {
     assert!(!found.is_error());
     assert_eq!((found.at.line, found.at.column), (1, 41));
     assert_eq!(
-        found.message,
+        &*found.message,
         "this statement changes nothing: `Everything` denies all that it denies"
     );
     assert_eq!(
