@@ -105,7 +105,7 @@ fn one_round(
     };
     series.first_of_set.push(time(&firsts, authorize)?);
     let prepared = worlds::load(world)?.snapshot;
-    prepared.prepare(None);
+    prepared.prepare(None, || false);
     let mut ask = ask(authorize, &prepared, &firsts);
     let begin = thread_cpu();
     ask(firsts.len())?;

@@ -11,7 +11,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::settings::Settings;
-use super::{Common, Status, supervisor};
+use super::supervisor::Supervisor;
+use super::{Common, Status};
 use crate::authorizer::{Authorizer, Recorder};
 use crate::config::{
     Config, DECISION_LOG_PATIENCE, DESCRIPTORS_OF_THREAD, DecisionCache, DecisionLogMode,
@@ -177,8 +178,9 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
         return Ok(Status::Refused);
     };
     readiness.ready();
-    let _told = supervisor::tell(NotifyState::Ready);
-    supervisor::keep_watchdog_quiet();
+    let supervisor = Supervisor::start();
+    supervisor.tell(NotifyState::Ready);
+    supervisor.keep_watchdog_quiet();
     log_readiness(&config, &state, &addresses);
 
     loop {
@@ -193,6 +195,7 @@ async fn serve(config: Arc<Config>, exporters: &mut Exporters) -> anyhow::Result
             ended = &mut serving => return ended.context("the server failed")?.map(|()| Status::Fine),
         }
     }
+    supervisor.tell(NotifyState::Stopping);
     let timeout = leave(&config, &readiness, &mut stop_signals).await;
     end_at_the_latest(timeout, decision_log.is_some());
     tracing::info!("draining");
@@ -231,7 +234,6 @@ async fn load(config: &Config) -> anyhow::Result<(Loader, Result<Loaded, Refused
 /// after a second signal.
 async fn leave(config: &Config, readiness: &Readiness, stop_signals: &mut Stop) -> Duration {
     readiness.leaving();
-    let _told = supervisor::tell(NotifyState::Stopping);
     let delay = config.pre_stop_delay;
     let mut timeout = config.drain_timeout;
     if !delay.is_zero() {

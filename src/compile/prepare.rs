@@ -16,17 +16,22 @@ impl Snapshot {
     ///
     /// Whoever has asked in `before`, the snapshot that this one replaces, most likely asks again, so their tries are made however large
     /// the store is. It collects the actions that the statements name, too.
-    pub fn prepare(&self, before: Option<&Self>) {
+    ///
+    /// Ends early once `is_awaited` says that something waits for the thread, such as another change.
+    pub fn prepare(&self, before: Option<&Self>, is_awaited: impl Fn() -> bool) {
         self.named_actions();
         self.prepare_up_to(MAX_PREPARED_BYTES);
         if let Some(before) = before {
-            self.prepare_as(before);
+            self.prepare_as(before, is_awaited);
         }
     }
 
     /// Makes the tries of those users and roles whose sets had one in `before`.
-    fn prepare_as(&self, before: &Self) {
+    fn prepare_as(&self, before: &Self, is_awaited: impl Fn() -> bool) {
         for entity in self.principals() {
+            if is_awaited() {
+                return;
+            }
             let missing = entity.sets().map(|id| {
                 let set = self.set(id?)?;
                 set.trie().is_none().then_some(set)
@@ -144,7 +149,7 @@ mod tests {
                 n_made(&snapshot)
             );
         }
-        snapshot.prepare(None);
+        snapshot.prepare(None, || false);
         assert_eq!(n_made(&snapshot), snapshot.sets().count());
         let small = of_users(2);
         small.prepare_up_to(one / 8);
@@ -165,7 +170,9 @@ mod tests {
         }
         let after = loaded(&mut loader, 20, "arn:app:b:::*");
         assert_eq!(n_made(&after), 0, "all sets have changed");
-        after.prepare_as(&before);
+        after.prepare_as(&before, || true);
+        assert_eq!(n_made(&after), 0, "a change waits for this thread");
+        after.prepare_as(&before, || false);
         assert_eq!(n_made(&after), 2);
         for name in ["u3", "u7"] {
             assert!(after.set(of(&after, name)).unwrap().trie().is_some());

@@ -230,8 +230,10 @@ impl Snapshot {
     /// million statements.
     pub fn holders(&self) -> &Holders {
         let managed = self.managed.iter().map(|managed| &managed.policy);
-        let (sets, n_sets) = (self.numbered_sets(), self.n_sets());
-        let holders = || Holders::of(sets, n_sets, managed, self.entities.iter());
+        let holders = || {
+            let (sets, n_sets) = (self.numbered_sets(), self.n_sets());
+            Holders::of(sets, n_sets, managed, self.entities.iter())
+        };
         self.holders.get_or_init(holders)
     }
 

@@ -145,9 +145,9 @@ impl Kept {
     fn of(max_bytes: usize) -> Self {
         let (doorkeeper, shares) = (Doorkeeper::of(max_bytes / 16), Shares::new());
         let max_bytes = max_bytes.saturating_sub(doorkeeper.n_bytes() + shares.n_bytes_alone());
-        // The shares make room before an entry comes. This bound only holds if something is wrong with them.
+        // The shares make room before an entry comes. This bound matters only if something is wrong with them.
         let decisions = Cache::<Arc<[u8]>, Decision>::builder()
-            .max_capacity(max_bytes as u64)
+            .max_capacity((max_bytes + max_bytes / 16) as u64)
             .eviction_policy(EvictionPolicy::lru())
             .weigher(|key, _| u32::try_from(n_bytes_of(key)).unwrap_or(u32::MAX))
             .build_with_hasher(BuildHasherDefault::default());
@@ -159,22 +159,36 @@ impl Kept {
         }
     }
 
-    /// Keeps a decision for the callers with this hash.
-    fn keep(&self, caller: u64, key: &[u8], decision: &Decision) {
+    /// Keeps a decision for the callers with this hash. Returns what became of it.
+    fn keep(&self, caller: u64, key: &[u8], decision: &Decision) -> Entered {
         let n_bytes = n_bytes_of(key);
         if n_bytes > self.max_bytes {
-            return;
+            return Entered::No;
         }
+        let mut entered = Entered::IntoRoom;
         while self.shares.n_bytes() + n_bytes > self.max_bytes {
-            match self.shares.give_way() {
-                Some(key) => self.decisions.invalidate(&key),
-                None => break,
-            }
+            let Some(key) = self.shares.give_way() else {
+                break;
+            };
+            self.decisions.invalidate(&key);
+            entered = Entered::InPlaceOfOthers;
         }
         let key: Arc<[u8]> = key.into();
-        self.shares.add(caller, Arc::clone(&key), n_bytes);
-        self.decisions.insert(key, decision.clone());
+        let entry = self.decisions.entry(Arc::clone(&key));
+        // Another thread may have kept the same decision meanwhile.
+        if entry.or_insert_with(|| decision.clone()).is_fresh() {
+            self.shares.add(caller, key, n_bytes);
+        }
+        entered
     }
+}
+
+/// What became of a decision that was to be kept.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entered {
+    IntoRoom,
+    InPlaceOfOthers,
+    No,
 }
 
 /// Returns about how many bytes the entry of `key` takes.
@@ -387,8 +401,14 @@ impl Wanted<'_> {
             return;
         }
         let kept = self.cache.kept();
-        kept.keep(self.caller, key.bytes(), decision);
-        self.tally.inserted();
+        let entered = kept.keep(self.caller, key.bytes(), decision);
+        if entered != Entered::IntoRoom {
+            // If more questions take turns than there is room for, each is dropped before it comes again.
+            self.tally.disappointed();
+        }
+        if entered != Entered::No {
+            self.tally.inserted();
+        }
     }
 }
 

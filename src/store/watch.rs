@@ -98,6 +98,8 @@ struct Signals {
     wake: SyncSender<()>,
     /// Whether an event or a signal came since the thread last began to wait for one.
     is_awaited: AtomicBool,
+    /// Whether one came since the thread last began to look at the store.
+    is_woken: AtomicBool,
     must_stop: AtomicBool,
     must_digest: AtomicBool,
     /// Whether the system's watch has failed in some way since it was set up.
@@ -107,6 +109,7 @@ struct Signals {
 impl Signals {
     fn wake(&self) {
         self.is_awaited.store(true, Ordering::Relaxed);
+        self.is_woken.store(true, Ordering::Relaxed);
         // If the channel is full, the thread will wake anyway. If it is closed, there is no thread to wake.
         let _ = self.wake.try_send(());
     }
@@ -161,6 +164,7 @@ impl Reloader {
         let signals = Arc::new(Signals {
             wake,
             is_awaited: AtomicBool::new(true),
+            is_woken: AtomicBool::new(false),
             must_stop: AtomicBool::new(false),
             must_digest: AtomicBool::new(false),
             must_rewatch: AtomicBool::new(false),
@@ -213,6 +217,7 @@ impl Reloader {
                 self.signals.is_awaited.store(true, Ordering::Relaxed);
                 settle(woken);
             }
+            self.signals.is_woken.store(false, Ordering::Relaxed);
             if self.signals.must_stop.load(Ordering::Acquire) {
                 return;
             }
@@ -312,7 +317,9 @@ impl Reloader {
         let revision = &generation.snapshot.revision;
         if self.prepared.as_ref() != Some(revision) {
             self.prepared = Some(revision.clone());
-            generation.snapshot.prepare(self.replaced.take().as_ref());
+            let is_woken = || self.signals.is_woken.load(Ordering::Relaxed);
+            let before = self.replaced.take();
+            generation.snapshot.prepare(before.as_ref(), is_woken);
         }
     }
 

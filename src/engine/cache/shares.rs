@@ -68,6 +68,10 @@ impl Shares {
         let (key, n_bytes) = keys.pop_front()?;
         largest.n_bytes.fetch_sub(n_bytes, Ordering::Relaxed);
         self.n_bytes.fetch_sub(n_bytes, Ordering::Relaxed);
+        if keys.len() < keys.capacity() / 4 {
+            let n_left = 2 * keys.len();
+            keys.shrink_to(n_left);
+        }
         Some(key)
     }
 }

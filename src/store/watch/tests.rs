@@ -375,6 +375,7 @@ fn with_signals_of_its_own(reloader: &mut Reloader) -> Receiver<()> {
     reloader.signals = Arc::new(Signals {
         wake,
         is_awaited: AtomicBool::new(false),
+        is_woken: AtomicBool::new(false),
         must_stop: AtomicBool::new(false),
         must_digest: AtomicBool::new(false),
         must_rewatch: AtomicBool::new(false),
