@@ -694,3 +694,20 @@ fn the_doorkeeper_knows_recent_hashes_and_those_of_each_caller() {
     assert!(!doorkeeper.lets_in(hash(1), greedy), "long ago");
     assert!(doorkeeper.lets_in(hash(2), other), "another's questions");
 }
+
+#[test]
+fn a_federated_user_is_told_apart_by_its_parent() {
+    let (_, generation) = keeping(&allow("*", ""));
+    let of = |parent| Question {
+        principal: "arn:aws:sts::111122223333:federated-user/guest",
+        session: Some(Box::new(SessionFacts {
+            parent,
+            policy_arns: vec!["arn:aws:iam::111122223333:policy/all"],
+            ..SessionFacts::default()
+        })),
+        ..question(&[])
+    };
+    let parents = [ANN, "arn:aws:iam::111122223333:user/bob"];
+    let [ann, bob] = parents.map(|parent| key_of(&generation, &of(parent)).unwrap());
+    assert_ne!(ann, bob, "K-40");
+}
