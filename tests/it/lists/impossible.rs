@@ -242,6 +242,7 @@ fn the_names_of_a_tag_of_the_resource_have_one_value() {
         (is(aws, "blue"), is(docs, "blue"), false),
         (is(docs, "blue"), is(aws, "blue"), false),
         (is(aws, "blue"), is_there(docs, "true"), true),
+        (is(docs, "blue"), is_there(aws, "true"), true),
         (is(aws, "blue"), is_there(docs, "false"), false),
         (is_there(docs, "false"), is_there(aws, "false"), false),
         // Each of the two conditions has values of its own to try.

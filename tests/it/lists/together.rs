@@ -190,8 +190,11 @@ fn whoever_has_too_many_conditions_for_that_is_listed_with_them() {
     let mut allowed = [allowed.clone(), allowed].concat();
     allowed.push(json!({"StringEquals": {TAG: "blue"}}));
     allowed.push(json!({"StringNotEquals": {TAG: "blue"}}));
-    // They never apply, as no key has both values.
-    let never = |n: usize| json!({"StringEquals": {keys[n % 4]: format!("a{n}")}, "StringEqualsIfExists": {keys[n % 4]: format!("b{n}")}});
+    // They never apply, as a key that is missing has no value.
+    let never = |n: usize| {
+        let key = keys[n % 4];
+        json!({"Null": {key: "true"}, "StringEquals": {key: format!("a{n}")}})
+    };
     let denied: Vec<Value> = (0..40).map(never).collect();
     let listed = listed(&allowed, &denied);
     let expected = ["app", "ann", "tagged"].map(|name| (name.to_owned(), false));
