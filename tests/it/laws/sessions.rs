@@ -209,6 +209,7 @@ fn contexts(
                 .iter()
                 .map(|value| (key, text(value)))
                 .chain([("aws:RequestTag/Team", text("blue")), (key, list(&[]))])
+                .chain([(key, list(&["blue", "red"]))])
                 .chain([("aws:RequestTag/tier", text("blue"))])
                 .collect(),
             TAG_KEYS => [
