@@ -13,6 +13,8 @@ use crate::engine::live::{Generation, Live};
 use crate::engine::question::{Question, SessionFacts, Value};
 use crate::name::{Principal, Resource};
 
+mod doorkeeper;
+
 const ANN: &str = "arn:aws:iam::111122223333:user/ann";
 const MORNING: &str = "2026-03-01T09:00:00Z";
 
@@ -677,22 +679,6 @@ fn a_greedy_client_does_not_empty_the_cache_for_the_others() {
         );
         assert!(generation.n_cached() as usize <= MAX_BYTES / ENTRY_BYTES);
     }
-}
-
-#[test]
-fn the_doorkeeper_knows_recent_hashes_and_those_of_each_caller() {
-    let doorkeeper = Doorkeeper::of(32 * 1024);
-    assert_eq!(doorkeeper.own.0.len(), 128 * PART);
-    let hash = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 << 63;
-    let (greedy, other) = (0, 1);
-    assert!(!doorkeeper.lets_in(hash(1), greedy));
-    assert!(doorkeeper.lets_in(hash(1), greedy));
-    assert!(!doorkeeper.lets_in(hash(2), other));
-    for number in 3..100_000 {
-        doorkeeper.lets_in(hash(number), greedy);
-    }
-    assert!(!doorkeeper.lets_in(hash(1), greedy), "long ago");
-    assert!(doorkeeper.lets_in(hash(2), other), "another's questions");
 }
 
 #[test]
