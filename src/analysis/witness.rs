@@ -117,6 +117,9 @@ impl<'s, 'f> Search<'s, 'f> {
     }
 
     /// Returns whether one of the areas covers the question whatever the open keys say. `false` says nothing.
+    ///
+    /// Values that [`is_possible`] and [`Supposed::is_consistent`] leave out must be impossible: otherwise somebody who may be denied
+    /// is said to be always allowed.
     pub fn covers_always(&self) -> bool {
         let Self { facts, choices, .. } = self;
         let shows_all = |key| choices.show_all_of(key, facts);
