@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher};
+use std::ops::Deref;
 use std::sync::Arc;
 
 use foldhash::fast::FixedState;
@@ -18,7 +19,7 @@ pub(crate) use action::action_fingerprint;
 pub use action::{Action, ActionKind};
 pub(crate) use remembered::Remembered;
 pub use text::Malformed;
-use text::at_first;
+use text::{at_first, is_in, letters_digits_and};
 pub(crate) use text::{is_action_character, is_service_prefix};
 
 /// Returns the hash of `key` in all tables of a store. The keys of a table are names that administrators chose. A
@@ -46,8 +47,8 @@ impl AccountId {
 
     /// Returns whether `text` is an account.
     fn is_one(text: &str) -> bool {
-        let fits = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
-        (1..=64).contains(&text.len()) && text.bytes().all(fits)
+        const CHARACTERS: [bool; 256] = letters_digits_and(b"_-");
+        (1..=64).contains(&text.len()) && text.bytes().all(|byte| is_in(byte, &CHARACTERS))
     }
 
     /// Returns the pseudo-account that owns AWS-managed policies (`arn:aws:iam::aws:policy/…`).
@@ -84,49 +85,86 @@ impl fmt::Display for AccountId {
 /// The text is split at the first five colons. The resource part is the rest and may contain more of them. Partition,
 /// service and resource part are not empty. Characters are taken literally: `*`, `?` and `${` have no meaning here
 /// (M-9).
-#[derive(Clone)]
-pub struct Arn {
-    /// Clones share it.
-    text: Arc<str>,
+///
+/// The names of a store own their text, and clones share it. The names in a question borrow it: see [`GivenArn`].
+#[derive(Clone, Copy)]
+pub struct Arn<T = Arc<str>> {
+    text: T,
     /// The hash of `text`.
     hash: u64,
-    /// INVARIANT: the offsets of the first five colons of `text`, ascending; `parse` holds it.
+    /// INVARIANT: the offsets of the first five colons of `text`, ascending; `split` holds it.
     colons: [u32; 5],
 }
 
+/// An [`Arn`] whose text is borrowed from a question.
+pub type GivenArn<'q> = Arn<&'q str>;
+
 impl Arn {
-    /// Splits `text` into its six fields.
+    /// Splits `text` into its six fields, and copies it.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let malformed = || {
-            Malformed::because(format!(
-                "`{text}` is not an ARN of the form `arn:partition:service:region:account:resource`"
-            ))
-        };
-        let colons = first_colons(text).ok_or_else(malformed)?;
+        GivenArn::split(text).map(GivenArn::owned)
+    }
+
+    /// Returns the whole text, shared.
+    pub fn shared(&self) -> Arc<str> {
+        Arc::clone(&self.text)
+    }
+
+    /// Returns the same name with its text borrowed.
+    pub fn given(&self) -> GivenArn<'_> {
+        Arn {
+            text: &self.text,
+            hash: self.hash,
+            colons: self.colons,
+        }
+    }
+}
+
+impl<'q> GivenArn<'q> {
+    /// Splits `text` into its six fields.
+    pub fn split(text: &'q str) -> Result<Self, Malformed> {
+        let colons = first_colons(text).ok_or_else(|| not_an_arn(text))?;
         let [arn, partition, service, _, account] = colons;
         let is_well_formed = text.starts_with("arn:")
             && partition - arn > 1
             && service - partition > 1
             && (account as usize) + 1 < text.len();
         if !is_well_formed {
-            return Err(malformed());
+            return Err(not_an_arn(text));
         }
-        let arn = Self {
+        Ok(Self {
             hash: hash_of(text),
-            text: text.into(),
+            text,
             colons,
-        };
-        Ok(arn)
+        })
     }
 
+    /// Returns the same name with a copy of its text.
+    pub fn owned(self) -> Arn {
+        Arn {
+            text: self.text.into(),
+            hash: self.hash,
+            colons: self.colons,
+        }
+    }
+
+    /// Returns the whole text, for as long as the question has it.
+    pub fn text(&self) -> &'q str {
+        self.text
+    }
+}
+
+#[cold]
+fn not_an_arn(text: &str) -> Malformed {
+    Malformed::because(format!(
+        "`{text}` is not an ARN of the form `arn:partition:service:region:account:resource`"
+    ))
+}
+
+impl<T: Deref<Target = str>> Arn<T> {
     /// Returns the whole text.
     pub fn as_str(&self) -> &str {
         &self.text
-    }
-
-    /// Returns the whole text, shared.
-    pub fn shared(&self) -> Arc<str> {
-        Arc::clone(&self.text)
     }
 
     /// Returns the [`hash_of`] the whole text, computed once for all tables.
@@ -195,18 +233,17 @@ impl Arn {
 
     /// Returns everything after the fifth colon.
     pub fn resource(&self) -> &str {
-        let [.., from] = self.colons;
-        self.text.get(from as usize + 1..).unwrap_or_default()
+        after(&self.text, self.colons)
     }
 }
 
-impl PartialEq for Arn {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.text == other.text
+impl<T: Deref<Target = str>, U: Deref<Target = str>> PartialEq<Arn<U>> for Arn<T> {
+    fn eq(&self, other: &Arn<U>) -> bool {
+        self.hash == other.hash && *self.text == *other.text
     }
 }
 
-impl Eq for Arn {}
+impl<T: Deref<Target = str>> Eq for Arn<T> {}
 
 impl PartialOrd for Arn {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
@@ -220,94 +257,104 @@ impl Ord for Arn {
     }
 }
 
-impl Hash for Arn {
+impl<T> Hash for Arn<T> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         state.write_u64(self.hash);
     }
 }
 
-impl fmt::Debug for Arn {
+impl<T: fmt::Display> fmt::Debug for Arn<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Arn({})", self.text)
     }
 }
 
-impl fmt::Display for Arn {
+impl<T: fmt::Display> fmt::Display for Arn<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        self.text.fmt(f)
     }
 }
 
 /// The principal of a request (E-2). The store may or may not know it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Principal {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Principal<'q> {
     /// `*`: an anonymous caller.
     Anonymous,
     /// A service principal such as `billing.svc.internal`.
-    Service(Box<str>),
+    Service(&'q str),
     /// `arn:…:iam::ACCOUNT:root`.
-    Root(Arn),
+    Root(GivenArn<'q>),
     /// `arn:…:iam::ACCOUNT:user/path/name`.
-    User(Arn),
+    User(GivenArn<'q>),
     /// `arn:…:iam::ACCOUNT:role/path/name`: a session of the role without a name (E-4).
-    Role(Arn),
+    Role(GivenArn<'q>),
     /// `arn:…:sts::ACCOUNT:assumed-role/ROLE/SESSION`, without the role's path (T-30).
     AssumedRole {
         /// The session's ARN.
-        arn: Arn,
+        arn: GivenArn<'q>,
         /// The role's name.
-        role: Box<str>,
+        role: &'q str,
         /// The session's name.
-        session: Box<str>,
+        session: &'q str,
     },
     /// `arn:…:sts::ACCOUNT:federated-user/NAME`.
     FederatedUser {
         /// The session's ARN.
-        arn: Arn,
+        arn: GivenArn<'q>,
         /// The name after `federated-user/`.
-        name: Box<str>,
+        name: &'q str,
     },
     /// `arn:…:iam::ACCOUNT:oidc-provider/HOST/PATH` or `…:saml-provider/NAME` (T-20).
-    Provider(Arn),
+    Provider(GivenArn<'q>),
 }
 
-impl Principal {
+impl<'q> Principal<'q> {
     /// Parses a principal as `Authorize` takes it: an ARN, a service principal, or `*`.
-    pub fn parse(text: &str) -> Result<Self, Malformed> {
+    pub fn parse(text: &'q str) -> Result<Self, Malformed> {
         match text {
             "" => Err(Malformed::because(
                 "the principal is empty: give an ARN, a service principal, or `*`",
             )),
             "*" => Ok(Self::Anonymous),
             _ if text.bytes().any(|byte| byte == b':') => Self::parse_arn(text),
-            _ if is_service_principal(text) => Ok(Self::Service(text.into())),
+            _ if is_service_principal(text) => Ok(Self::Service(text)),
             _ => Err(Malformed::because(format!(
                 "principal `{text}` is neither an ARN, nor a service principal (a dotted name), nor `*`"
             ))),
         }
     }
 
-    fn parse_arn(text: &str) -> Result<Self, Malformed> {
-        let arn = Arn::parse(text)?;
+    fn parse_arn(text: &'q str) -> Result<Self, Malformed> {
+        let arn = GivenArn::split(text)?;
         let malformed = |why: &str| Malformed::because(format!("principal `{text}` {why}"));
         if !arn.region().is_empty() {
             return Err(malformed("has a region, which IAM identities never have"));
         }
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
-        if !arn.partition().bytes().all(fits) {
+        const OF_PARTITIONS: [bool; 256] = letters_digits_and(b"-_.");
+        let mut partition = arn.partition().bytes();
+        if !partition.all(|byte| is_in(byte, &OF_PARTITIONS)) {
             return Err(malformed("has no valid partition"));
         }
         if !AccountId::is_one(arn.account()) {
             return Err(malformed("has no valid account id"));
         }
-        let (kind, rest) = at_first(b'/', arn.resource()).unwrap_or((arn.resource(), ""));
-        match (arn.service(), kind) {
-            ("iam", "root") if arn.resource() == "root" => Ok(Self::Root(arn)),
-            ("iam", "user" | "role") if rest.is_empty() || rest.ends_with('/') => {
-                Err(malformed("has no name"))
-            }
-            ("iam", "user") => Ok(Self::User(arn)),
-            ("iam", "role") => Ok(Self::Role(arn)),
+        let resource = after(text, arn.colons);
+        let (kind, rest) = at_first(b'/', resource).unwrap_or((resource, ""));
+        let service = arn.service();
+        // PERF: nearly all principals are users, roles and sessions of roles.
+        let entity = match kind {
+            "user" if service == "iam" => Some(Self::User(arn)),
+            "role" if service == "iam" => Some(Self::Role(arn)),
+            _ => None,
+        };
+        if let Some(entity) = entity {
+            return match rest.as_bytes() {
+                [] | [.., b'/'] => Err(malformed("has no name")),
+                _ => Ok(entity),
+            };
+        }
+        match (service, kind) {
+            ("iam", "root") if resource == "root" => Ok(Self::Root(arn)),
             ("iam", "oidc-provider") if !is_issuer(rest) => Err(malformed(NO_ISSUER)),
             ("iam", "oidc-provider" | "saml-provider") if !rest.is_empty() => {
                 Ok(Self::Provider(arn))
@@ -323,12 +370,10 @@ impl Principal {
                         "has no valid session name: 2 to 64 characters of letters, digits and `_+=,.@-`",
                     ));
                 }
-                let (role, session) = (role.into(), session.into());
                 Ok(Self::AssumedRole { arn, role, session })
             }
             ("sts", "federated-user") if is_session_name(rest) => {
-                let name = rest.into();
-                Ok(Self::FederatedUser { arn, name })
+                Ok(Self::FederatedUser { arn, name: rest })
             }
             _ => Err(malformed(
                 "must be the ARN of a user, role, role session, federated user, root user or identity provider",
@@ -337,7 +382,7 @@ impl Principal {
     }
 
     /// Returns the ARN, or `None` for services and anonymous callers.
-    pub fn arn(&self) -> Option<&Arn> {
+    pub fn arn(&self) -> Option<&GivenArn<'q>> {
         match self {
             Self::Anonymous | Self::Service(_) => None,
             Self::Root(arn) | Self::User(arn) | Self::Role(arn) | Self::Provider(arn) => Some(arn),
@@ -346,50 +391,56 @@ impl Principal {
     }
 }
 
-impl fmt::Display for Principal {
+impl fmt::Display for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anonymous => f.write_str("*"),
             Self::Service(name) => f.write_str(name),
-            other => f.write_str(other.arn().map_or("", Arn::as_str)),
+            other => f.write_str(other.arn().map_or("", GivenArn::text)),
         }
     }
 }
 
 /// The resource of a request (M-7): one ARN, or `*` for an action without a specific resource.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Resource {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resource<'q> {
     /// The literal `*`.
     Any,
     /// A full ARN, taken literally.
-    Arn(Arn),
+    Arn(GivenArn<'q>),
 }
 
-impl Resource {
+impl<'q> Resource<'q> {
     /// Parses a resource as `Authorize` takes it.
-    pub fn parse(text: &str) -> Result<Self, Malformed> {
+    pub fn parse(text: &'q str) -> Result<Self, Malformed> {
         match text {
             "*" => Ok(Self::Any),
             "" => Err(Malformed::because(
                 "the resource is empty: give a full ARN, or `*`",
             )),
-            _ => Arn::parse(text).map(Self::Arn),
+            _ => GivenArn::split(text).map(Self::Arn),
         }
     }
 
     /// Returns the text.
-    pub fn as_str(&self) -> &str {
+    pub fn as_str(&self) -> &'q str {
         match self {
             Self::Any => "*",
-            Self::Arn(arn) => arn.as_str(),
+            Self::Arn(arn) => arn.text(),
         }
     }
 }
 
-impl fmt::Display for Resource {
+impl fmt::Display for Resource<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Returns what comes after the last of `colons`.
+fn after(text: &str, colons: [u32; 5]) -> &str {
+    let [.., last] = colons;
+    text.get(last as usize + 1..).unwrap_or_default()
 }
 
 /// Returns the offsets of the first five colons of `text`, if it has as many.

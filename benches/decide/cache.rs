@@ -9,7 +9,7 @@ use iamd::engine::live::Generation;
 use iamd::engine::request::Request;
 
 use crate::engines::authorize_by_scan;
-use crate::measure::{Contender, Effort, Figures, Options, Race, head, nanoseconds, row};
+use crate::measure::{Contender, Effort, Figures, Options, Race, head, nanoseconds, row, time_cpu};
 use crate::worlds::{self, Outcome, Question, Random};
 
 const MODES: [(&str, Mode); 3] = [
@@ -90,7 +90,8 @@ fn numberable(snapshot: &Snapshot, questions: Vec<Question>) -> anyhow::Result<V
     let mut same = Vec::new();
     for question in questions {
         let plain = worlds::decided(snapshot, &question.request()?)?;
-        let numbered = worlds::decided(snapshot, &numbered(&question, 0).request()?)?;
+        let numbered = numbered(&question, 0);
+        let numbered = worlds::decided(snapshot, &numbered.request()?)?;
         if Outcome::of(&plain) == Outcome::of(&numbered) {
             same.push(question);
         }
@@ -109,17 +110,13 @@ fn numbered(question: &Question, number: usize) -> Question {
 }
 
 /// Returns questions that were never asked before, numbered from `first`.
-fn new_requests(
-    questions: &[Question],
-    first: usize,
-    n_requests: usize,
-) -> anyhow::Result<Vec<Request>> {
-    let numbers = first..first + n_requests;
-    let mut made = Vec::with_capacity(n_requests);
-    for (number, question) in numbers.zip(questions.iter().cycle().skip(first % questions.len())) {
-        made.push(numbered(question, number).request()?);
-    }
-    Ok(made)
+fn new_questions(questions: &[Question], first: usize, n_questions: usize) -> Vec<Question> {
+    let numbers = first..first + n_questions;
+    let questions = questions.iter().cycle().skip(first % questions.len());
+    numbers
+        .zip(questions)
+        .map(|(number, question)| numbered(question, number))
+        .collect()
 }
 
 fn never_repeated(options: &Options, figures: &mut Figures, kind: &Kind<'_>) -> anyhow::Result<()> {
@@ -129,18 +126,18 @@ fn never_repeated(options: &Options, figures: &mut Figures, kind: &Kind<'_>) -> 
         true => (options.pick(10_000, 500), options.pick(41, 3)),
         false => (options.pick(2_000, 200), options.pick(101, 3)),
     };
-    let samples = new_requests(&kind.questions, 900_000_000, options.pick(2_000, 400))?;
+    let samples = new_questions(&kind.questions, 900_000_000, options.pick(2_000, 400));
+    let samples = worlds::requests(&samples)?;
     check_answers(kind.snapshot, &every_mode(kind.snapshot), &samples)?;
     let kept = every_mode(kind.snapshot);
     let contenders = kept.iter().map(|kept| {
         let mut first = 0;
-        let prepare = move |n_times| {
-            let requests = new_requests(&kind.questions, first, n_times)?;
+        Contender::prepared(kept.mode, n_times, move |n_times| {
+            let questions = new_questions(&kind.questions, first, n_times);
+            let requests = worlds::requests(&questions)?;
             first += n_times;
-            Ok(requests)
-        };
-        let batch = |requests: &Vec<Request>| requests.iter().try_for_each(|one| kept.ask(one));
-        Contender::prepared(kept.mode, n_times, prepare, batch)
+            time_cpu(|| requests.iter().try_for_each(|one| kept.ask(one)))
+        })
     });
     let effort = Effort {
         n_rounds,

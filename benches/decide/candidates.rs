@@ -10,9 +10,9 @@ use crate::measure::{Contender, Options, Race, head, nanoseconds, row};
 use crate::worlds::{self, Outcome};
 
 /// The questions about one user.
-struct Asked {
+struct Asked<'q> {
     name: String,
-    requests: Vec<Request>,
+    requests: Vec<Request<'q>>,
 }
 
 /// Prints the table for many statements about one action.
@@ -106,7 +106,7 @@ fn expect(
 fn race<'c>(
     options: &Options,
     snapshot: &'c iamd::compile::snapshot::Snapshot,
-    asked: &'c [Asked],
+    asked: &'c [Asked<'_>],
 ) -> anyhow::Result<Race<'c>> {
     let contenders = asked.iter().flat_map(|Asked { name, requests }| {
         [
@@ -120,7 +120,7 @@ fn race<'c>(
     Race::run(contenders.collect(), options.effort())
 }
 
-fn rows(race: &Race<'_>, asked: &[Asked], first: &str) -> anyhow::Result<()> {
+fn rows(race: &Race<'_>, asked: &[Asked<'_>], first: &str) -> anyhow::Result<()> {
     for Asked { name, .. } in asked {
         let scan = format!("{name} by scan");
         row(&[

@@ -88,8 +88,8 @@ fn key(request: &Request) -> Vec<u8> {
     let owner = request.resource_account.as_ref();
     field(owner.map_or("", |owner| owner.as_str()));
     for entry in request.context.entries() {
-        field(entry.key.folded());
-        for value in entry.value.values() {
+        field(entry.key.spelled());
+        for value in entry.value.all() {
             field(value);
         }
     }

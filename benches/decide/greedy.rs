@@ -2,7 +2,6 @@
 
 use anyhow::{Context, ensure};
 use iamd::compile::snapshot::Snapshot;
-use iamd::engine::request::Request;
 
 use crate::check_answers;
 use crate::engines::{ask, authorize};
@@ -93,7 +92,8 @@ fn ask_for_names(
     for name in 0..n_names {
         let resource = format!("arn:app:orders:::greedy/{}/x", name % N_ATTACHED);
         let action = format!("orders:Invented{name}");
-        let request: Request = Question::plain(&mut random, client, action, resource).request()?;
+        let question = Question::plain(&mut random, client, action, resource);
+        let request = question.request()?;
         for _ in 0..2 {
             ensure!(
                 worlds::decided(snapshot, &request)?.is_allowed(),

@@ -37,7 +37,8 @@ pub fn measure(options: &Options) -> anyhow::Result<()> {
             };
             let mut took = Vec::new();
             for number in 0..N_ASKED {
-                let request = question(number).request()?;
+                let question = question(number);
+                let request = question.request()?;
                 let begun = thread_cpu();
                 let decision = black_box(authorize(&loaded.snapshot, &request));
                 took.push(thread_cpu().saturating_sub(begun).as_nanos() as f64);

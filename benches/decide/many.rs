@@ -19,8 +19,8 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     let (n_users, n_few) = options.pick((2_000, 100), (40, 10));
     let world = worlds::by_holders(n_users, N_ATTACHED, options.pick(5_000, 200));
     let snapshot = worlds::load(&world)?.snapshot;
-    let all = questions(&world, n_users)?;
-    let few = questions(&world, n_few)?;
+    let (all, few) = (questions(&world, n_users)?, questions(&world, n_few)?);
+    let (all, few) = (worlds::requests(&all)?, worlds::requests(&few)?);
     // What loading has given back may be used again, so the memory of the process would tell too little.
     let mut passes = Vec::new();
     let taken = allocation_counter::measure(|| {
@@ -80,7 +80,7 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
 
 /// Makes questions about different actions for each of the first `n_users` users, one user after the other for each
 /// action.
-fn questions(world: &World, n_users: usize) -> anyhow::Result<Vec<Request>> {
+fn questions(world: &World, n_users: usize) -> anyhow::Result<Vec<Question>> {
     let mut random = Random::new(worlds::SEED);
     let mut by_user: Vec<Vec<Question>> = Vec::new();
     for user in world.users.iter().take(n_users) {
@@ -97,7 +97,7 @@ fn questions(world: &World, n_users: usize) -> anyhow::Result<Vec<Request>> {
         by_user.push(of_user);
     }
     let turns = (0..N_ACTIONS).flat_map(|at| by_user.iter().filter_map(move |of| of.get(at)));
-    turns.map(Question::request).collect()
+    Ok(turns.cloned().collect())
 }
 
 /// Asks all of them once and returns the nanoseconds of one.

@@ -140,10 +140,10 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     parsing(options, snapshot, &questions, figures)
 }
 
-fn by_outcome(
+fn by_outcome<'q>(
     snapshot: &Snapshot,
-    requests: &[Request],
-) -> anyhow::Result<Vec<(Outcome, Vec<Request>)>> {
+    requests: &[Request<'q>],
+) -> anyhow::Result<Vec<(Outcome, Vec<Request<'q>>)>> {
     let mut sets: Vec<(Outcome, Vec<Request>)> =
         Outcome::ALL.map(|outcome| (outcome, Vec::new())).to_vec();
     for request in requests {

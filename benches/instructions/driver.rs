@@ -7,7 +7,9 @@ use anyhow::{Context, ensure};
 use iamd::compile::snapshot::Snapshot;
 use iamd::engine::authorize;
 use iamd::engine::explain::{Redacted, explain};
+use iamd::engine::question::Question as Asked;
 use iamd::engine::request::Request;
+use jiff::Timestamp;
 
 use crate::worlds::{self, Outcome, Random};
 
@@ -15,6 +17,8 @@ use crate::worlds::{self, Outcome, Random};
 pub const FLAG: &str = "--decide";
 /// The word that stands for explanations in place of an outcome. They are of the questions of the typical outcome.
 pub const EXPLAINED: &str = "explained";
+/// The word that stands for reading the questions of all outcomes, without deciding them.
+pub const PARSED: &str = "parsed";
 const N_POLICIES: usize = 1_000;
 const N_EACH: usize = 64;
 
@@ -43,6 +47,12 @@ pub fn run(words: &[String]) -> anyhow::Result<()> {
     let snapshot = worlds::load(&sized.world)?.snapshot;
     let mut random = Random::new(worlds::SEED);
     let questions = worlds::balanced(&snapshot, &sized.world, &sized.hot, N_EACH, &mut random)?;
+    if outcome == PARSED {
+        let asked: Vec<_> = questions.iter().map(worlds::Question::asked).collect();
+        return counted_readings(&asked, "2026-03-01T09:00:00Z".parse()?, n_decisions)
+            .then_some(())
+            .context("a question does not parse");
+    }
     let mut requests = Vec::new();
     for request in worlds::requests(&questions)? {
         if word(Outcome::of(&worlds::decided(&snapshot, &request)?)) == wanted {
@@ -67,6 +77,16 @@ fn counted_decisions(snapshot: &Snapshot, requests: &[Request], n_decisions: usi
     let mut all = true;
     for request in requests.iter().cycle().take(n_decisions) {
         all &= black_box(authorize(black_box(snapshot), black_box(request))).is_ok();
+    }
+    all
+}
+
+/// Reads the questions.
+#[inline(never)]
+fn counted_readings(questions: &[Asked<'_>], at: Timestamp, n_readings: usize) -> bool {
+    let mut all = true;
+    for question in questions.iter().cycle().take(n_readings) {
+        all &= black_box(Request::parse(black_box(question), at)).is_ok();
     }
     all
 }

@@ -24,7 +24,7 @@ pub fn thread_cpu() -> Duration {
     Duration::new(seconds, nanoseconds)
 }
 
-fn time_cpu(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
+pub fn time_cpu(run: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Duration> {
     let begin = thread_cpu();
     run()?;
     Ok(thread_cpu().saturating_sub(begin))
@@ -60,17 +60,12 @@ impl<'c> Contender<'c> {
         }
     }
 
-    /// Makes a contender whose input for each round comes from `prepare`. Only `batch` is timed.
-    pub fn prepared<T>(
+    /// Makes a contender that makes its own input for each round, and measures with [`time_cpu`] what comes after that.
+    pub fn prepared(
         name: impl Into<String>,
         n_times: usize,
-        mut prepare: impl FnMut(usize) -> anyhow::Result<T> + 'c,
-        mut batch: impl FnMut(&T) -> anyhow::Result<()> + 'c,
+        timed: impl FnMut(usize) -> anyhow::Result<Duration> + 'c,
     ) -> Self {
-        let timed = move |n_times| {
-            let prepared = prepare(n_times)?;
-            time_cpu(|| batch(&prepared))
-        };
         Self {
             name: name.into(),
             batch: Box::new(timed),

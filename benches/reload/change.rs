@@ -4,7 +4,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
-use iamd::engine::request::Request;
 
 use crate::worlds::{Holder, Question, Random, Statement, World};
 
@@ -36,8 +35,8 @@ pub struct Store {
 pub struct Pending {
     path: PathBuf,
     text: String,
-    /// The request whose answer shows whether the change is in force.
-    pub shows: Request,
+    /// The question whose answer shows whether the change is in force.
+    pub shows: Question,
     /// The answer once the change is in force; until then it is the opposite.
     pub is_allowed: bool,
 }
@@ -103,11 +102,10 @@ impl Store {
         let (path, text) = file.context("its file")?;
         let user = self.world.users.get(asking).context("who asks")?;
         let mut random = Random::new(self.n_changes as u64);
-        let shows = Question::plain(&mut random, user, action, RESOURCE.to_owned());
         Ok(Pending {
             path: self.root.join(path),
             text,
-            shows: shows.request()?,
+            shows: Question::plain(&mut random, user, action, RESOURCE.to_owned()),
             is_allowed,
         })
     }

@@ -224,7 +224,7 @@ fn one_file(
             std::thread::sleep(PAUSE);
             let loaded = load(loader, root)?;
             ensure!(
-                is_allowed(&loaded.snapshot, &pending.shows)? == pending.is_allowed,
+                is_allowed(&loaded.snapshot, &pending.shows.request()?)? == pending.is_allowed,
                 "{name}: the change does not show"
             );
             ensure!(

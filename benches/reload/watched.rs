@@ -106,14 +106,15 @@ impl Watched {
             let mut requests = requests.iter().cycle();
             let mut during = Latencies::default();
             let pending = store.next(change)?;
+            let shows = pending.shows.request()?;
             ensure!(
-                self.decide(&pending.shows)? != pending.is_allowed,
+                self.decide(&shows)? != pending.is_allowed,
                 "the change is in force before it is written"
             );
             let before = self.state.now();
             pending.write()?;
             let begin = Instant::now();
-            while self.decide(&pending.shows)? != pending.is_allowed {
+            while self.decide(&shows)? != pending.is_allowed {
                 ensure!(
                     begin.elapsed() < PATIENCE,
                     "a reload took over {PATIENCE:?}"
@@ -146,9 +147,9 @@ impl Watched {
     }
 
     /// Decides as a request does: takes the generation in force, decides and releases it.
-    fn ask_on<'r>(
+    fn ask_on<'r, 'q: 'r>(
         &self,
-        requests: impl Iterator<Item = &'r Request>,
+        requests: impl Iterator<Item = &'r Request<'q>>,
         latencies: &mut Latencies,
     ) -> anyhow::Result<()> {
         for request in requests {

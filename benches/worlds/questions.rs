@@ -131,7 +131,7 @@ impl Question {
     }
 
     /// Parses it as a request at a fixed time.
-    pub fn request(&self) -> anyhow::Result<Request> {
+    pub fn request(&self) -> anyhow::Result<Request<'_>> {
         let at = "2026-03-01T09:00:00Z".parse()?;
         Request::parse(&self.asked(), at)
             .map_err(|error| anyhow::anyhow!("{self:?} does not parse: {error:?}"))
@@ -139,7 +139,7 @@ impl Question {
 }
 
 /// Parses all `questions`.
-pub fn requests(questions: &[Question]) -> anyhow::Result<Vec<Request>> {
+pub fn requests(questions: &[Question]) -> anyhow::Result<Vec<Request<'_>>> {
     questions.iter().map(Question::request).collect()
 }
 

@@ -92,10 +92,13 @@ struct Reading<'q> {
     keys: BTreeMap<ContextKey, ContextKeyUse>,
 }
 
-impl Reading<'_> {
+impl<'q> Reading<'q> {
     /// Parses a question of the principal about one resource. Where all actions are meant, one stands for them: whom a
     /// statement names is the same for all actions of a principal (T-20).
-    fn request(&self, resource: &str) -> Result<Request, RequestError> {
+    fn request<'r>(&self, resource: &'r str) -> Result<Request<'r>, RequestError>
+    where
+        'q: 'r,
+    {
         let usual = match Principal::parse(self.question.principal) {
             Ok(Principal::Provider(arn)) if arn.resource().starts_with("oidc-provider/") => {
                 "sts:AssumeRoleWithWebIdentity"
@@ -104,7 +107,7 @@ impl Reading<'_> {
             _ => "any:Any",
         };
         let question = Question {
-            action: self.action.as_ref().map_or(usual, Action::as_str),
+            action: self.action.as_ref().map_or(usual, |_| self.question.action),
             resource,
             context: Vec::new(),
             resource_account: match self.resource {
@@ -245,7 +248,7 @@ impl Reading<'_> {
             .entry(key.clone())
             .or_insert_with(|| ContextKeyUse {
                 key: key.folded().to_owned(),
-                derived: key.is_reserved()
+                derived: key.kind().is_reserved()
                     || key.kind() == KeyKind::Credential
                     || is_of_others
                     || is_claim(key, snapshot),

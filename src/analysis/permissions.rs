@@ -137,9 +137,12 @@ struct Listing<'q> {
     found: Vec<Area>,
 }
 
-impl Listing<'_> {
+impl<'q> Listing<'q> {
     /// Parses the question about one action and one resource.
-    fn request(&self, action: &str, resource: &str) -> Result<Request, RequestError> {
+    fn request<'r>(&self, action: &'r str, resource: &'r str) -> Result<Request<'r>, RequestError>
+    where
+        'q: 'r,
+    {
         let question = Question {
             action,
             resource,

@@ -158,9 +158,9 @@ struct Asked<'q> {
 }
 
 /// What is kept from one principal to the next.
-struct Asking {
+struct Asking<'q> {
     /// The question, whose principal changes.
-    request: Request,
+    request: Request<'q>,
     /// The access of principals that the statements in play do not tell apart.
     known: HashMap<Likeness, Option<Access>, FixedState>,
 }
@@ -179,7 +179,7 @@ struct Named<'s> {
 }
 
 impl<'q> Asked<'q> {
-    fn request(&self, principal: &str) -> Result<Request, RequestError> {
+    fn request(&self, principal: &'q str) -> Result<Request<'q>, RequestError> {
         let question = Question {
             principal,
             session: None,
@@ -228,7 +228,7 @@ impl<'q> Asked<'q> {
                 match entry {
                     PrincipalEntry::Entity(arn) => match Principal::parse(arn.as_str()) {
                         Ok(Principal::AssumedRole { arn, role, .. }) => {
-                            let role = snapshot.role_named(arn.account(), &role);
+                            let role = snapshot.role_named(arn.account(), role);
                             found.extend(role);
                             sessions.extend(role.map(|role| Named {
                                 role,
@@ -260,7 +260,7 @@ impl<'q> Asked<'q> {
         &self,
         entity: &Entity,
         sessions: &[Named<'_>],
-        asking: &mut Asking,
+        asking: &mut Asking<'_>,
     ) -> Result<Option<PrincipalAccess>, RequestError> {
         let arn = &entity.arn;
         let (mut is_conditional, mut areas) = (false, None);
@@ -272,11 +272,11 @@ impl<'q> Asked<'q> {
             None => is_conditional = true,
         };
         if entity.role.is_none() {
-            add(self.of_principal(Principal::User(arn.clone()), asking)?);
+            add(self.of_principal(Principal::User(arn.given()), asking)?);
         } else {
             // A statement may name sessions, or all but some (P-8), so a role is asked about as itself, as each session that
             // is named, and as one that no policy names.
-            add(self.of_principal(Principal::Role(arn.clone()), asking)?);
+            add(self.of_principal(Principal::Role(arn.given()), asking)?);
             let (partition, account, name) = (arn.partition(), arn.account(), entity.name());
             let unnamed =
                 format!("arn:{partition}:sts::{account}:assumed-role/{name}/{NAMED_NOWHERE}");
@@ -293,7 +293,11 @@ impl<'q> Asked<'q> {
         }))
     }
 
-    fn of_session(&self, name: &str, asking: &mut Asking) -> Result<Option<Access>, RequestError> {
+    fn of_session(
+        &self,
+        name: &str,
+        asking: &mut Asking<'_>,
+    ) -> Result<Option<Access>, RequestError> {
         let named = Principal::parse(name);
         let named = named.map_err(|bad| RequestError::invalid("principal", bad.0))?;
         self.of_principal(named, asking)
@@ -304,12 +308,12 @@ impl<'q> Asked<'q> {
     /// PERF: the request is the same for all principals, and reading it takes as long as deciding it.
     fn of_principal(
         &self,
-        principal: Principal,
-        asking: &mut Asking,
+        principal: Principal<'_>,
+        asking: &mut Asking<'_>,
     ) -> Result<Option<Access>, RequestError> {
         let Asking { request, known } = asking;
-        request.principal = principal;
-        let facts = match Facts::find(self.snapshot, request, self.work) {
+        let request = request.of_principal(principal);
+        let facts = match Facts::find(self.snapshot, &request, self.work) {
             Ok(facts) => facts,
             Err(Early::Denied(_)) => return Ok(None),
             // A parameter in the context does not suit this caller (T-32).

@@ -1,7 +1,7 @@
 //! Hints about typing errors in a question. `explain` and the command line show them; `Authorize` sends none.
 
 use std::collections::{BTreeSet, HashMap};
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Deref};
 
 use super::Question;
 use crate::compile::snapshot::Snapshot;
@@ -186,7 +186,7 @@ pub(super) fn unknown_principal(asked: &str, snapshot: &Snapshot) -> Option<Stri
     let is_known = match Principal::parse(asked).ok()? {
         Principal::User(arn) | Principal::Role(arn) => snapshot.entity(&arn).is_some(),
         Principal::AssumedRole { arn, role, .. } => {
-            snapshot.role_named(arn.account(), &role).is_some()
+            snapshot.role_named(arn.account(), role).is_some()
         }
         _ => true,
     };
@@ -204,7 +204,7 @@ fn principal(asked: &str, snapshot: &Snapshot) -> Option<String> {
     let (kind, name, session) = match &principal {
         Principal::User(arn) => ("user/", last(arn), None),
         Principal::Role(arn) => ("role/", last(arn), None),
-        Principal::AssumedRole { role, session, .. } => ("role/", &**role, Some(session)),
+        Principal::AssumedRole { role, session, .. } => ("role/", *role, Some(session)),
         _ => return None,
     };
     let known = snapshot.principals().take(MAX_PRINCIPALS);
@@ -226,7 +226,7 @@ fn principal(asked: &str, snapshot: &Snapshot) -> Option<String> {
     (guess != asked).then(|| format!("the store does not know `{asked}`; did you mean `{guess}`?"))
 }
 
-fn last(arn: &Arn) -> &str {
+fn last(arn: &Arn<impl Deref<Target = str>>) -> &str {
     arn.resource().rsplit('/').next().unwrap_or_default()
 }
 

@@ -115,7 +115,7 @@ pub(super) fn simulate(
             if !is_wanted() {
                 return Err(RequestError::unwanted());
             }
-            request.resource = resource.value.clone();
+            request.resource = resource.value;
             let evaluation = evaluate(snapshot, &request, limits.max_list_values, &work)
                 .map_err(|error| resource.blame(error))?;
             reasons.push(evaluation.decision.reason());
@@ -217,7 +217,7 @@ fn joined<'b, T: PartialEq>(
     single: &'b str,
     list_field: &str,
     list: &[&'b str],
-    parse: fn(&str) -> Result<T, Malformed>,
+    parse: fn(&'b str) -> Result<T, Malformed>,
 ) -> Result<Vec<Asked<'b, T>>, RequestError> {
     let is_given = !single.is_empty() || list.is_empty();
     let single = is_given.then(|| (single, single_field.to_owned()));

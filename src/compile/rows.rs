@@ -24,7 +24,7 @@ use super::demand::statement_cost;
 use crate::language::condition::Condition;
 use crate::language::document::{Listed, Statement};
 use crate::language::pattern::ResourcePattern;
-use crate::name::{Arn, Resource};
+use crate::name::{GivenArn, Resource};
 use entries::Summary;
 pub(super) use entries::{Entry, Kind, LONGEST};
 use parts::{Covering, HEAD, Part, PartsMaker};
@@ -146,7 +146,7 @@ impl Rows {
     }
 
     #[inline]
-    fn all_fit(&self, first: u32, n: u8, arn: &Arn) -> bool {
+    fn all_fit(&self, first: u32, n: u8, arn: &GivenArn<'_>) -> bool {
         let first = first as usize;
         let parts = self.others.parts.get(first..first + usize::from(n));
         parts.is_some_and(|parts| parts.iter().all(|part| part.fits(&self.texts, arn)))

@@ -2,6 +2,7 @@
 //! have policies.
 
 use std::fmt;
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
 use super::accounts::Accounts;
@@ -14,7 +15,7 @@ use super::policy_set::PolicySet;
 use super::shared_sets::Sets;
 use super::table::Sharded;
 use crate::language::pattern::Variables;
-use crate::name::{AccountId, Action, Arn, Resource, hash_of};
+use crate::name::{AccountId, Action, Arn, GivenArn, Resource, hash_of};
 
 pub use super::accounts::{Account, Membership};
 pub use super::entity::{Entity, GroupShare, Role};
@@ -111,12 +112,12 @@ impl Snapshot {
     }
 
     /// Returns the user or role with this ARN, unless it is disabled (E-3).
-    pub fn entity(&self, arn: &Arn) -> Option<&Entity> {
+    pub fn entity(&self, arn: &Arn<impl Deref<Target = str>>) -> Option<&Entity> {
         self.find(arn).filter(|entity| !entity.disabled)
     }
 
     /// Returns the user or role with this ARN, even if it is disabled.
-    pub(super) fn find(&self, arn: &Arn) -> Option<&Entity> {
+    pub(super) fn find(&self, arn: &Arn<impl Deref<Target = str>>) -> Option<&Entity> {
         let is_it = |entity: &Arc<Entity>| entity.arn == *arn;
         let found = self.entities.find(arn.fingerprint(), is_it);
         found.map(|found| &**found)
@@ -129,7 +130,7 @@ impl Snapshot {
 
     /// Returns a tag of the user, role or managed policy with this ARN. A disabled entity cannot be a principal any
     /// more, but it is still a resource with tags.
-    pub fn entity_tag(&self, arn: &Arn, folded: &str) -> Option<&str> {
+    pub fn entity_tag(&self, arn: &GivenArn<'_>, folded: &str) -> Option<&str> {
         let of_entity = self.find(arn).map(|entity| &entity.tags);
         let of_policy = || Some(&self.managed_policy(arn.as_str())?.tags);
         of_entity.or_else(of_policy)?.get(folded)

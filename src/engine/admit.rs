@@ -6,7 +6,8 @@ use super::request::{Request, is_task_policy};
 use crate::compile::attachments::Attachment;
 use crate::compile::oidc_issuer;
 use crate::compile::snapshot::Snapshot;
-use crate::context::{ContextValue, KeyKind};
+use crate::context::{ContextKey, KeyKind};
+use crate::language::text::Text;
 use crate::name::{AccountId, ActionKind, Principal, Resource};
 
 /// Checks `request` against the store.
@@ -64,10 +65,11 @@ fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(),
             KeyKind::Given | KeyKind::ServiceResourceTag
         )
     }) {
-        let mut beginnings = possible_issuers(entry.key.folded(), longest.unwrap_or(0));
+        let folded = Text::folded(entry.key.spelled());
+        let mut beginnings = possible_issuers(&folded, longest.unwrap_or(0));
         let is_registered = beginnings.any(|prefix| snapshot.has_oidc_issuer(prefix));
-        if is_registered || own_issuer.is_some_and(|issuer| is_of(issuer, &entry.key)) {
-            return Err(RequestError::reserved(&entry.spelled));
+        if is_registered || own_issuer.is_some_and(|issuer| is_of(issuer, &folded)) {
+            return Err(RequestError::reserved(entry.key.spelled()));
         }
     }
     Ok(())
@@ -91,12 +93,12 @@ fn check_assume_role_parameters(
     snapshot: &Snapshot,
     request: &Request,
 ) -> Result<(), RequestError> {
-    let given = |key: &str| request.context.get_folded(key);
+    let given = |key: &str| request.context.get(&ContextKey::new(key));
     let is_chaining = matches!(
         request.principal,
         Principal::AssumedRole { .. } | Principal::Role(_)
     );
-    if let Some(seconds) = given("sts:durationseconds") {
+    if let Some(seconds) = request.context.get_kind(KeyKind::DurationSeconds) {
         let role = match &request.resource {
             Resource::Arn(arn) => snapshot.entity(arn).and_then(|entity| entity.role.as_ref()),
             Resource::Any => None,
@@ -107,10 +109,7 @@ fn check_assume_role_parameters(
         } else {
             of_role
         };
-        let seconds = match seconds.values() {
-            [one] => one.parse::<u32>().ok(),
-            _ => None,
-        };
+        let seconds = seconds.one().and_then(|one| one.parse::<u32>().ok());
         if !seconds.is_some_and(|seconds| (*SESSION_SECONDS.start()..=most).contains(&seconds)) {
             let message = format!(
                 "a session of this role lasts {} to {most} seconds",
@@ -125,9 +124,9 @@ fn check_assume_role_parameters(
             .session
             .transitive_tag_keys
             .iter()
-            .any(|inherited| *inherited == entry.key.tag())
+            .any(|inherited| inherited.eq_ignore_ascii_case(entry.key.tag()))
         {
-            let field = context_field(&entry.spelled);
+            let field = context_field(entry.key.spelled());
             return Err(RequestError::invalid(
                 field,
                 "the session passes this tag on already",
@@ -137,7 +136,7 @@ fn check_assume_role_parameters(
     if let (Some(own), Some(passed)) = (
         &request.session.source_identity,
         given("sts:sourceidentity"),
-    ) && passed.values().iter().any(|value| **value != **own)
+    ) && passed.all().any(|value| value != own)
     {
         let message = format!("the session's source identity is `{own}` and cannot be changed");
         let field = context_field("sts:SourceIdentity");
@@ -151,18 +150,18 @@ const MAX_ROOT_SECONDS: u32 = 900;
 
 /// Checks the task policy and the duration of the session (T-11).
 fn check_assume_root_parameters(request: &Request) -> Result<(), RequestError> {
-    let given = |key: &str| request.context.get_folded(key).map(ContextValue::values);
-    if let Some(seconds) = given("sts:durationseconds") {
+    let context = &request.context;
+    if let Some(seconds) = context.get_kind(KeyKind::DurationSeconds) {
         let fits = |seconds: &str| seconds.parse::<u32>().is_ok_and(|n| n <= MAX_ROOT_SECONDS);
-        if !matches!(seconds, [one] if fits(one)) {
+        if !seconds.one().is_some_and(fits) {
             return Err(RequestError::invalid(
                 context_field("sts:DurationSeconds"),
                 format!("a session of a root user lasts {MAX_ROOT_SECONDS} seconds at most"),
             ));
         }
     }
-    if let Some(task) = given("sts:taskpolicyarn")
-        && !matches!(task, [one] if is_task_policy(one))
+    if let Some(task) = context.get(&ContextKey::new("sts:TaskPolicyArn"))
+        && !task.one().is_some_and(is_task_policy)
     {
         return Err(RequestError::invalid(
             context_field("sts:TaskPolicyArn"),

@@ -1,18 +1,19 @@
 //! The caller of a question, as the store knows it.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::compile::snapshot::{Account, Entity, Policy, SetId, Snapshot};
 use crate::engine::decision::Reason;
 use crate::engine::request::Request;
 use crate::language::document::PolicyType;
-use crate::name::{Arn, Principal};
+use crate::name::{Arn, GivenArn, Principal};
 
 /// A principal that was found in the store (E-3), or one that does not need to be in it.
 #[derive(Clone, Copy, Debug)]
 pub struct Caller<'s> {
     /// The principal that the request names.
-    pub principal: &'s Principal,
+    pub principal: &'s Principal<'s>,
     /// The principal's account. `None` for services and the anonymous principal.
     pub account: Option<&'s Account>,
     /// The user, the role of a session, or the user behind a federated user. `None` for principals of external
@@ -39,7 +40,7 @@ impl<'s> Caller<'s> {
     /// Finds the principal of `request`. Returns the reason to deny if the store does not have it or its session has
     /// expired.
     #[inline(always)] // PERF: it has one caller, and the result is too large for registers.
-    pub fn resolve(snapshot: &'s Snapshot, request: &'s Request) -> Result<Self, Reason> {
+    pub fn resolve(snapshot: &'s Snapshot, request: &'s Request<'s>) -> Result<Self, Reason> {
         let principal = &request.principal;
         let Some(arn) = principal.arn() else {
             return Ok(Self {
@@ -97,8 +98,8 @@ impl<'s> Caller<'s> {
     /// Returns the account and the user or role behind `arn`.
     fn look_up(
         snapshot: &'s Snapshot,
-        request: &'s Request,
-        arn: &Arn,
+        request: &'s Request<'s>,
+        arn: &GivenArn<'_>,
     ) -> Result<(&'s Account, Option<&'s Entity>), Reason> {
         let principal = &request.principal;
         let unknown = Reason::ImplicitDenyUnknownPrincipal;
@@ -200,16 +201,16 @@ impl<'s> Caller<'s> {
     }
 
     /// Returns `aws:PrincipalArn`, which is the role's ARN for its sessions (K-5). Outsiders have none.
-    pub fn arn(&self) -> Option<&'s Arn> {
+    pub fn arn(&self) -> Option<GivenArn<'s>> {
         match self.principal {
-            Principal::AssumedRole { .. } => self.entity.map(|role| &role.arn),
+            Principal::AssumedRole { .. } => self.entity.map(|role| role.arn.given()),
             _ if self.is_outsider() => None,
-            other => other.arn(),
+            other => other.arn().copied(),
         }
     }
 }
 
 /// Returns whether `arn` is the ARN of an account's root user.
-pub(super) fn is_root_user(arn: &Arn) -> bool {
+pub(super) fn is_root_user(arn: &Arn<impl Deref<Target = str>>) -> bool {
     arn.service() == "iam" && arn.resource() == "root"
 }

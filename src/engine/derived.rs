@@ -1,7 +1,6 @@
 //! The context keys that iamd fills in, so that no caller can spoof them (section 4.9).
 
 use jiff::Timestamp;
-use smol_str::SmolStr;
 
 use super::facts::Facts;
 use super::principal::goes_with_assuming;
@@ -32,7 +31,7 @@ impl<'a> Facts<'a> {
             return values;
         }
         match key.kind() {
-            K::PrincipalArn => Values::maybe(caller.arn().map(|arn| arn.as_str())),
+            K::PrincipalArn => Values::maybe(caller.arn().map(|arn| arn.text())),
             K::PrincipalAccount => match caller.principal {
                 Principal::Anonymous => one("anonymous"),
                 Principal::Service(_) | Principal::Provider(_) => Values::Absent,
@@ -83,7 +82,9 @@ impl<'a> Facts<'a> {
             K::ResourceOrgId => organization(self.owner_account),
             K::ResourceOrgPaths => organization_path(self.owner_account),
             K::ResourceTag => self.resource_tag(key),
-            K::ServiceResourceTag if self.names_resource_tag(key) && !self.is_claim(key) => {
+            K::ServiceResourceTag
+                if self.names_resource_tag(key.service()) && !self.is_claim(key) =>
+            {
                 self.resource_tag(key)
             }
             K::Credential => self.attribute(key),
@@ -97,18 +98,18 @@ impl<'a> Facts<'a> {
                     "false"
                 }),
             },
-            K::TagKeys => Values::list(request.tag_keys.values()),
+            K::TagKeys => Values::of(&request.tag_keys),
             K::SecureTransport | K::ViaAwsService => match self.given(key) {
                 Values::Absent => one("false"),
                 given => given,
             },
-            K::CalledViaFirst => self.called_via(key, <[SmolStr]>::first),
-            K::CalledViaLast => self.called_via(key, <[SmolStr]>::last),
+            K::CalledViaFirst => self.called_via(key, |chain| chain.all().next()),
+            K::CalledViaLast => self.called_via(key, |chain| chain.all().next_back()),
             K::Saml => self.claim(key, "saml"),
             K::RequestTag | K::CalledVia | K::ServiceSource | K::DurationSeconds => self.given(key),
             // A claim may be called so that it looks like a tag of a service.
             K::Given | K::ServiceResourceTag => {
-                match self.issuer.filter(|issuer| is_of(issuer, key)) {
+                match self.issuer.filter(|issuer| is_of(issuer, key.folded())) {
                     Some(issuer) => self.claim(key, issuer),
                     None => self.given(key),
                 }
@@ -121,7 +122,7 @@ impl<'a> Facts<'a> {
         self.request
             .context
             .get(key)
-            .map_or(Values::Absent, |value| Values::list(value.values()))
+            .map_or(Values::Absent, Values::of)
     }
 
     fn principal_type(&self) -> Values<'a> {
@@ -178,7 +179,9 @@ impl<'a> Facts<'a> {
     /// service.
     fn is_claim(&self, key: &ContextKey) -> bool {
         matches!(self.caller.principal, Principal::Provider(_))
-            && self.issuer.is_some_and(|issuer| is_of(issuer, key))
+            && self
+                .issuer
+                .is_some_and(|issuer| is_of(issuer, key.folded()))
     }
 
     /// Returns a key of the session's credentials (K-8).
@@ -188,20 +191,20 @@ impl<'a> Facts<'a> {
         self.work.spend(units); // E-1: if it is too much there will be no answer
         let mut attributes = attributes.iter();
         let found = attributes.find(|(name, _)| name == key);
-        found.map_or(Values::Absent, |(_, value)| Values::list(value.values()))
+        found.map_or(Values::Absent, |(_, value)| Values::of(value))
     }
 
     /// Returns whether `key` is another name of `aws:ResourceTag/…` for this resource: the name with the resource's
     /// service. Of IAM's resources only users and roles have such a name.
-    fn names_resource_tag(&self, key: &ContextKey) -> bool {
-        is_tag_of(&self.request.resource, key.service())
+    fn names_resource_tag(&self, service: &str) -> bool {
+        is_tag_of(&self.request.resource, service)
     }
 
     /// Returns whether `key` is a name of a tag of this resource.
     pub fn is_of_resource(&self, key: &ContextKey) -> bool {
         match key.kind() {
             KeyKind::ResourceTag => true,
-            KeyKind::ServiceResourceTag => self.names_resource_tag(key),
+            KeyKind::ServiceResourceTag => self.names_resource_tag(key.service()),
             _ => false,
         }
     }
@@ -256,17 +259,26 @@ impl<'a> Facts<'a> {
         let entries = self.request.context.entries();
         // E-1: if it is too much there will be no answer. Each may be a tag of another service.
         self.work.spend(1 + entries.len() * (3 + folded.len() / 64));
-        let is_it = |entry: &&ContextEntry| {
+        let is_it = |entry: &&ContextEntry<'_>| {
             let (key, value) = (&entry.key, &entry.value);
-            self.is_of_resource(key) && key.tag() == folded && !value.values().is_empty()
+            let is_of_resource = match key.kind() {
+                KeyKind::ResourceTag => true,
+                KeyKind::ServiceResourceTag => self.names_resource_tag(key.service()),
+                _ => false,
+            };
+            is_of_resource && key.tag().eq_ignore_ascii_case(folded) && !value.is_empty()
         };
         let given = entries.iter().find(is_it);
-        given.map_or(Values::Absent, |entry| Values::list(entry.value.values()))
+        given.map_or(Values::Absent, |entry| Values::of(&entry.value))
     }
 
-    fn called_via(&self, key: &ContextKey, end: fn(&[SmolStr]) -> Option<&SmolStr>) -> Values<'a> {
-        match self.request.context.get_folded("aws:calledvia") {
-            Some(chain) => Values::maybe(end(chain.values()).map(|service| &**service)),
+    fn called_via(
+        &self,
+        key: &ContextKey,
+        end: impl Fn(&'a ContextValue<'a>) -> Option<&'a str>,
+    ) -> Values<'a> {
+        match self.request.context.get_kind(KeyKind::CalledVia) {
+            Some(chain) => Values::maybe(end(chain)),
             None => self.given(key),
         }
     }
@@ -295,24 +307,24 @@ impl<'a> Facts<'a> {
             "google:organization_number" if is(GOOGLE) => None,
             name => self.claim_named(name),
         };
-        value.map_or(Values::Absent, |value| Values::list(value.values()))
+        value.map_or(Values::Absent, Values::of)
     }
 
     /// Returns the `azp` claim of a token. In a token the case of names counts, and another claim may be called `AZP`.
-    fn authorized_party(&self) -> Option<&'a ContextValue> {
+    fn authorized_party(&self) -> Option<&'a ContextValue<'a>> {
         let mut claims = self.request.session.claims.iter();
         let (_, value) = claims.find(|(claim, _)| claim == "azp")?;
-        Some(value).filter(|value| value.values().iter().any(|party| !party.is_empty()))
+        Some(value).filter(|value| value.all().any(|party| !party.is_empty()))
     }
 
     /// Returns the claim of this name, if it has a value (C-7).
-    fn claim_named(&self, name: &str) -> Option<&'a ContextValue> {
+    fn claim_named(&self, name: &str) -> Option<&'a ContextValue<'a>> {
         let claims = &self.request.session.claims;
         self.work.spend(1 + claims.len() * (1 + name.len() / 32)); // E-1: if it is too much there will be no answer
         let (_, value) = claims
             .iter()
             .find(|(claim, _)| claim.eq_ignore_ascii_case(name))?;
-        Some(value).filter(|value| !value.values().is_empty())
+        Some(value).filter(|value| !value.is_empty())
     }
 
     /// Returns `aws:FederatedProvider`, which only OIDC has. AWS names its built-in providers by their hosts.
@@ -359,10 +371,13 @@ impl<'a> Facts<'a> {
         let mut claims = self.request.session.claims.iter();
         let roles = claims.find(|(claim, _)| claim.eq_ignore_ascii_case(ROLES_CLAIM));
         let role = self.request.resource.as_str();
-        Some(roles.map(|(_, roles)| match roles.values() {
+        Some(roles.map(|(_, roles)| match roles.one() {
             // E-1: if it is too much there will be no answer.
-            [one] => self.work.spend(1 + one.len()) && one.split(';').any(|named| named == role),
-            many => {
+            Some(one) => {
+                self.work.spend(1 + one.len()) && one.split(';').any(|named| named == role)
+            }
+            None => {
+                let many = roles.many();
                 self.work.spend(units_of_names(many.len(), role.len()))
                     && many.iter().any(|named| **named == *role)
             }
@@ -414,12 +429,10 @@ fn stays_in_session(issuer: &str) -> &'static [&'static str] {
 }
 
 /// Returns whether `key` is a claim of `issuer`: `<issuer>:claim`, ignoring case.
-pub(super) fn is_of(issuer: &str, key: &ContextKey) -> bool {
-    let folded = key.folded();
-    folded
-        .get(..issuer.len())
+pub(super) fn is_of(issuer: &str, key: &str) -> bool {
+    key.get(..issuer.len())
         .is_some_and(|prefix| prefix.eq_ignore_ascii_case(issuer))
-        && folded
+        && key
             .get(issuer.len()..)
             .is_some_and(|rest| rest.starts_with(':'))
 }

@@ -24,7 +24,7 @@ pub struct Facts<'a> {
     /// The store.
     pub snapshot: &'a Snapshot,
     /// The question.
-    pub request: &'a Request,
+    pub request: &'a Request<'a>,
     /// The principal that asks, and what the store knows of it.
     pub caller: Caller<'a>,
     /// The account that owns the resource. `None` if the owner is not known (E-6).
@@ -84,7 +84,7 @@ impl<'a> Facts<'a> {
     #[inline(always)]
     pub fn find(
         snapshot: &'a Snapshot,
-        request: &'a Request,
+        request: &'a Request<'a>,
         work: &'a Work,
     ) -> Result<Self, Early> {
         admit(snapshot, request)?;

@@ -28,8 +28,7 @@ impl Facts<'_> {
     /// Returns whether `key` has the same values in every question of `scope` that repeats what this one says.
     pub fn is_known(&self, key: &ContextKey, scope: Scope<'_>) -> bool {
         use KeyKind as K;
-        let entries = self.request.context.entries();
-        let is_given = |asked: &ContextKey| entries.iter().any(|entry| entry.key == *asked);
+        let is_given = |asked: &ContextKey| self.request.context.entry(asked).is_some();
         let is_of_session = !scope.any_session;
         match key.kind() {
             K::PrincipalArn
@@ -74,12 +73,14 @@ impl Facts<'_> {
             // C-7: beside an empty list of services the ends of it may still be given, and beside one of tag keys the tags.
             K::CalledViaFirst | K::CalledViaLast => {
                 let context = &self.request.context;
-                context.get_folded("aws:calledvia").is_some() || context.get(key).is_some()
+                context.get_kind(K::CalledVia).is_some() || context.get(key).is_some()
             }
-            K::TagKeys => self.request.context.get_folded("aws:tagkeys").is_some(),
+            K::TagKeys => self.request.context.get_kind(K::TagKeys).is_some(),
             K::RequestTag | K::SecureTransport | K::ViaAwsService | K::CalledVia => is_given(key),
             K::Given => {
-                let is_claim = self.issuer.is_some_and(|issuer| is_of(issuer, key));
+                let is_claim = self
+                    .issuer
+                    .is_some_and(|issuer| is_of(issuer, key.folded()));
                 is_of_session && is_claim || is_given(key)
             }
         }
@@ -104,11 +105,11 @@ impl Facts<'_> {
             Resource::Any => None,
         };
         let is_given = |service: &str| {
-            let is_it = |entry: &ContextEntry| {
+            let is_it = |entry: &ContextEntry<'_>| {
                 let kind = entry.key.kind();
                 matches!(kind, KeyKind::ResourceTag | KeyKind::ServiceResourceTag)
-                    && entry.key.service() == service
-                    && entry.key.tag() == key.tag()
+                    && entry.key.service().eq_ignore_ascii_case(service)
+                    && entry.key.tag().eq_ignore_ascii_case(key.tag())
             };
             context.entries().iter().any(is_it)
         };

@@ -3,7 +3,7 @@
 use super::caller::Caller;
 use crate::compile::oidc_issuer;
 use crate::language::document::{Effect, PrincipalElement, PrincipalEntry};
-use crate::name::{Action, ActionKind, Arn, Principal};
+use crate::name::{Action, ActionKind, Arn, GivenArn, Principal};
 
 /// How much an Allow of a resource policy counts for (P-1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -94,7 +94,7 @@ fn entry_strength(
         E::EveryAws if is_allow && matches!(caller.principal, Principal::Service(_)) => None,
         E::EveryAws => Some(Strength::Direct),
         E::Service(name) => {
-            matches!(caller.principal, Principal::Service(service) if service == name)
+            matches!(caller.principal, Principal::Service(service) if *service == &**name)
                 .then_some(Strength::Direct)
         }
         E::Entity(arn) => entity_strength(arn, effect, caller),
@@ -139,14 +139,17 @@ fn entity_strength(arn: &Arn, effect: Effect, caller: &Caller<'_>) -> Option<Str
             .entity
             .is_some_and(|entity| entity.arn == *arn)
             .then_some(Strength::Entity),
-        Principal::FederatedUser { .. } => (caller.parent == Some(arn)).then_some(Strength::Entity),
+        Principal::FederatedUser { .. } => caller
+            .parent
+            .is_some_and(|parent| parent == arn)
+            .then_some(Strength::Entity),
         _ => None,
     }
 }
 
 /// Returns whether `arn` is the role of a session of an external account. Only the role's name is known, not its path
 /// (T-30), so a Deny matches any path and an Allow matches none.
-fn is_external_role(arn: &Arn, effect: Effect, session: &Arn, role: &str) -> bool {
+fn is_external_role(arn: &Arn, effect: Effect, session: &GivenArn<'_>, role: &str) -> bool {
     let is_same_account =
         arn.account() == session.account() && arn.partition() == session.partition();
     let name = arn
@@ -208,21 +211,22 @@ fn is_caught(entries: &[PrincipalEntry], caller: &Caller<'_>) -> bool {
     if lists(&|entry| *entry == E::Everyone) {
         return false; // P-10
     }
-    let lists_arn = |arn: &Arn| lists(&|entry| matches!(entry, E::Entity(listed) if listed == arn));
+    let lists_arn =
+        |arn: &GivenArn<'_>| lists(&|entry| matches!(entry, E::Entity(listed) if listed == arn));
     let lists_entity = || {
         caller.entity.is_some_and(|entity| {
             let is_id = |entry: &E| matches!((entry, &entity.unique_id), (E::Id(listed), Some(id)) if listed == id);
-            lists_arn(&entity.arn) || lists(&is_id)
+            lists_arn(&entity.arn.given()) || lists(&is_id)
         })
     };
-    let lists_external_role = |session: &Arn, role: &str| {
+    let lists_external_role = |session: &GivenArn<'_>, role: &str| {
         let is_listed = |entry: &E| matches!(entry, E::Entity(arn) if is_external_role(arn, Effect::Allow, session, role));
         caller.entity.is_none() && lists(&is_listed)
     };
     let is_exempt = match caller.principal {
         Principal::Anonymous => lists(&|entry| *entry == E::EveryAws),
         Principal::Service(name) => {
-            lists(&|entry| matches!(entry, E::Service(listed) if listed == name))
+            lists(&|entry| matches!(entry, E::Service(listed) if **listed == **name))
         }
         Principal::Provider(arn) => {
             lists(&|entry| matches!(entry, E::Federated(listed) if **listed == *arn.as_str()))

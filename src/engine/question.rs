@@ -69,13 +69,13 @@ pub enum Value<'b> {
     Object,
 }
 
-impl Value<'_> {
+impl<'b> Value<'b> {
     /// Converts the value to one that a context key can have (C-5): a string, a number, a Boolean, or a list of them.
     /// Calls `field` only for an error.
     pub(super) fn to_context_value(
         &self,
         field: impl Fn() -> String,
-    ) -> Result<ContextValue, RequestError> {
+    ) -> Result<ContextValue<'b>, RequestError> {
         match self {
             Self::List(elements) => {
                 let scalars = elements.iter().map(|element| element.to_scalar(&field));
@@ -85,9 +85,9 @@ impl Value<'_> {
         }
     }
 
-    fn to_scalar(&self, field: &dyn Fn() -> String) -> Result<ContextValue, RequestError> {
+    fn to_scalar(&self, field: &dyn Fn() -> String) -> Result<ContextValue<'b>, RequestError> {
         let what = match self {
-            Self::Text(text) => return Ok(ContextValue::string(*text)),
+            Self::Text(text) => return Ok(ContextValue::string(text)),
             Self::Bool(value) => return Ok(ContextValue::bool(*value)),
             Self::Number(number) => {
                 return ContextValue::number(*number)

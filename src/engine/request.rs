@@ -7,12 +7,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::error::{RequestError, at_field, context_field};
-use super::question::Question;
+use super::question::{Question, Value};
 use super::session_policy::SessionPolicies;
 use super::simulated::Simulated;
 use super::work::Work;
 use crate::compile::snapshot::{Policy, Tags};
-use crate::context::{Context, ContextEntry, ContextKey, ContextValue, KeyKind};
+use crate::context::{Context, ContextKey, ContextValue, KeyKind, Kinds};
 use crate::limits::BUDGET;
 use crate::name::{AccountId, Action, Arn, Principal, Resource};
 
@@ -22,21 +22,21 @@ pub(super) use session::is_task_policy;
 
 /// One question, fully parsed.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct Request<'q> {
     /// The principal that asks.
-    pub principal: Principal,
+    pub principal: Principal<'q>,
     /// The action that the principal wants to perform.
     pub action: Action,
     /// The resource to perform it on.
-    pub resource: Resource,
+    pub resource: Resource<'q>,
     /// The owner of the resource as the caller knows it (E-6).
     pub resource_account: Option<AccountId>,
     /// The context that the caller gave. It does not include derived keys (K-1).
-    pub context: Context,
+    pub context: Context<'q>,
     /// The keys of the tags in the request (`aws:TagKeys`), as the caller gave them or as its tags spell them.
-    pub tag_keys: ContextValue,
+    pub tag_keys: ContextValue<'q>,
     /// The facts of the session that the caller gave. Empty if the caller gave none.
-    pub session: GivenSession,
+    pub session: GivenSession<'q>,
     /// The time of the question. The clock is read once (K-4).
     pub at: Timestamp,
     /// The policies and values that a simulation puts in place of the store's. `None` for a real question.
@@ -47,7 +47,7 @@ pub struct Request {
 
 /// The facts of a session, vouched for by the caller (K-7).
 #[derive(Clone, Debug)]
-pub struct Session {
+pub struct Session<'q> {
     /// The inline session policies.
     pub policies: Vec<Arc<Policy>>,
     /// The managed policies that are used as session policies.
@@ -65,38 +65,38 @@ pub struct Session {
     /// The keys, in lower case, of the tags that stay with the session in role chaining (T-36).
     pub transitive_tag_keys: Vec<String>,
     /// The claims of the token, by name without the issuer.
-    pub claims: Vec<(String, ContextValue)>,
+    pub claims: Vec<(String, ContextValue<'q>)>,
     /// The provider that vouched for the session, spelled as the caller gave it.
     pub federated_provider: Option<String>,
     /// The user, or the root user, behind a federated user (E-49).
     pub parent: Option<Arn>,
     /// The keys of the session's credentials (K-8), each once.
-    pub attributes: Vec<(ContextKey, ContextValue)>,
+    pub attributes: Vec<(ContextKey, ContextValue<'q>)>,
 }
 
 /// The facts of a session, if there are any.
 ///
 /// PERF: most questions have no session. They share one static empty value, which makes each question smaller.
 #[derive(Clone, Debug, Default)]
-pub struct GivenSession(Option<Box<Session>>);
+pub struct GivenSession<'q>(Option<Box<Session<'q>>>);
 
-impl From<Session> for GivenSession {
-    fn from(session: Session) -> Self {
+impl<'q> From<Session<'q>> for GivenSession<'q> {
+    fn from(session: Session<'q>) -> Self {
         Self(Some(Box::new(session)))
     }
 }
 
 /// Gives the session's facts. If the caller said nothing about the session, none of them is known.
-impl Deref for GivenSession {
-    type Target = Session;
+impl<'q> Deref for GivenSession<'q> {
+    type Target = Session<'q>;
 
-    fn deref(&self) -> &Session {
-        static UNKNOWN: Session = Session::UNKNOWN;
+    fn deref(&self) -> &Session<'q> {
+        static UNKNOWN: Session<'_> = Session::UNKNOWN;
         self.0.as_deref().unwrap_or(&UNKNOWN)
     }
 }
 
-impl Session {
+impl Session<'_> {
     /// A session about which nothing is known.
     const UNKNOWN: Self = Self {
         policies: Vec::new(),
@@ -130,41 +130,49 @@ impl Session {
     }
 }
 
-impl Request {
+impl<'q> Request<'q> {
     /// Returns the budget for answering: what reading the question has left.
     #[inline]
     pub(super) fn remaining_work(&self) -> Work {
         Work::of(BUDGET.saturating_sub(self.spent))
     }
 
+    /// Returns the same question of another principal.
+    pub fn of_principal<'p>(&self, principal: Principal<'p>) -> Request<'p>
+    where
+        'q: 'p,
+    {
+        Request {
+            principal,
+            ..self.clone()
+        }
+    }
+
     /// Parses a question and checks everything that does not need the store: M-1, M-7, C-4, K-1 and the forms of
     /// section 6.
-    pub fn parse(question: &Question<'_>, at: Timestamp) -> Result<Self, RequestError> {
+    pub fn parse(question: &Question<'q>, at: Timestamp) -> Result<Self, RequestError> {
         Self::parse_with(question, at, &SessionPolicies::forgetting())
     }
 
     /// Parses a question like [`Request::parse`], with a cache of compiled session policies.
     pub fn parse_with(
-        question: &Question<'_>,
+        question: &Question<'q>,
         at: Timestamp,
         session_policies: &SessionPolicies,
     ) -> Result<Self, RequestError> {
-        let work = Work::new();
-        let mut request = Self::read(question, at, session_policies, None, &work)?;
-        request.spent = BUDGET.saturating_sub(work.left());
-        Ok(request)
+        Self::read(question, at, session_policies, None, &Work::new())
     }
 
     /// Parses a question like [`Request::parse`] for an interactive answer, which may spend more on the session
     /// policies.
-    pub fn parse_interactive(question: &Question<'_>, at: Timestamp) -> Result<Self, RequestError> {
+    pub fn parse_interactive(question: &Question<'q>, at: Timestamp) -> Result<Self, RequestError> {
         let session_policies = SessionPolicies::forgetting();
         Self::read(question, at, &session_policies, None, &Work::ample())
     }
 
     /// Parses a question like [`Request::parse`]. A simulation may give any context key.
     pub(super) fn read(
-        question: &Question<'_>,
+        question: &Question<'q>,
         at: Timestamp,
         session_policies: &SessionPolicies,
         simulated: Option<Box<Simulated>>,
@@ -179,8 +187,8 @@ impl Request {
         };
         let context = context(question, simulated.is_some())?;
         let tag_keys = match simulated {
-            // PERF: the checks are about keys with a kind of their own.
-            None if context.is_plain() => ContextValue::default(),
+            // PERF: the checks are about few kinds of keys.
+            None if context.has_only(UNCHECKED) => ContextValue::default(),
             None => {
                 check_reserved(&context, &principal)?;
                 check_resource_tags(&context, &resource)?;
@@ -188,7 +196,7 @@ impl Request {
                 tag_keys(&context)?
             }
             // In a simulation, given values take precedence and are not checked for contradictions.
-            Some(_) => ContextValue::list(derived_tag_keys(&context).map(ContextValue::string)),
+            Some(_) => ContextValue::list(derived_tag_keys(&context)),
         };
         let session = match &question.session {
             None => GivenSession::default(),
@@ -209,25 +217,38 @@ impl Request {
             session,
             at,
             simulated,
-            spent: 0,
+            spent: work.spent(),
         })
     }
 }
 
 /// Returns the context and refuses a key that comes twice (C-4). A simulation may declare a key absent; then it has no
 /// entry.
-fn context(question: &Question<'_>, is_simulated: bool) -> Result<Context, RequestError> {
+fn context<'q>(question: &Question<'q>, is_simulated: bool) -> Result<Context<'q>, RequestError> {
     let mut context = Context::with_capacity(question.context.len());
     for (key, value) in &question.context {
         if !(is_simulated && value.is_absence()) {
-            context.push(key, value.to_context_value(|| context_field(key))?);
+            let value = match value {
+                Value::Text(text) => ContextValue::string(text), // PERF: nearly all are texts
+                other => other.to_context_value(|| context_field(key))?,
+            };
+            context.push(key, value);
         }
     }
-    context.sort().map_err(|duplicate| {
+    context.finish().map_err(|duplicate| {
         let message = "this context key appears twice; keys are compared ignoring case";
         RequestError::invalid(context_field(&duplicate.0), message)
     })
 }
+
+/// The kinds of keys about whose values nothing must be checked before the question is decided.
+const UNCHECKED: Kinds = Kinds::of(&[
+    KeyKind::Given,
+    KeyKind::SecureTransport,
+    KeyKind::ViaAwsService,
+    KeyKind::ResourceTag,
+    KeyKind::DurationSeconds,
+]);
 
 /// Refuses keys that only iamd, the session or a service may set (K-1, K-8, K-9).
 fn check_reserved(context: &Context, principal: &Principal) -> Result<(), RequestError> {
@@ -238,15 +259,15 @@ fn check_reserved(context: &Context, principal: &Principal) -> Result<(), Reques
             let message = format!(
                 "only a service that calls on behalf of a resource may send this key, and principal `{principal}` is not a service"
             );
-            return Err(RequestError::reserved_because(&entry.spelled, message));
+            return Err(RequestError::reserved_because(entry.key.spelled(), message));
         }
         if kind == KeyKind::Credential {
             let message =
                 "this key belongs to a session's credentials: send it in `session.attributes`";
-            return Err(RequestError::reserved_because(&entry.spelled, message));
+            return Err(RequestError::reserved_because(entry.key.spelled(), message));
         }
-        if entry.key.is_reserved() {
-            return Err(RequestError::reserved(&entry.spelled));
+        if kind.is_reserved() {
+            return Err(RequestError::reserved(entry.key.spelled()));
         }
     }
     Ok(())
@@ -257,10 +278,9 @@ fn check_resource_tags(context: &Context, resource: &Resource) -> Result<(), Req
     let entries = context.entries().iter();
     let tags = entries.filter(|entry| entry.key.kind() == KeyKind::ServiceResourceTag);
     for entry in tags.filter(|entry| is_tag_of(resource, entry.key.service())) {
-        let other = format!("aws:resourcetag/{}", entry.key.tag());
-        let is_empty = entry.value.values().is_empty();
-        if let Some(other) = context.get_folded(&other)
-            && !is_empty
+        let other = ContextKey::new(&format!("aws:ResourceTag/{}", entry.key.tag()));
+        if let Some(other) = context.get(&other)
+            && !entry.value.is_empty()
             && *other != entry.value
         {
             let message = format!(
@@ -268,7 +288,7 @@ fn check_resource_tags(context: &Context, resource: &Resource) -> Result<(), Req
                 entry.key.tag()
             );
             return Err(RequestError::invalid(
-                context_field(&entry.spelled),
+                context_field(entry.key.spelled()),
                 message,
             ));
         }
@@ -276,31 +296,31 @@ fn check_resource_tags(context: &Context, resource: &Resource) -> Result<(), Req
     Ok(())
 }
 
-/// Returns the keys of the tags in the request, as they are spelled.
-fn derived_tag_keys(context: &Context) -> impl Iterator<Item = String> {
-    let key_of =
-        |entry: &ContextEntry| entry.spelled.split_once('/').map(|(_, key)| key.to_owned());
-    context.request_tags().filter_map(key_of)
+/// Returns the keys of the tags in the request, as they are spelled, in the order of their names.
+fn derived_tag_keys<'q>(context: &Context<'q>) -> impl Iterator<Item = ContextValue<'q>> {
+    let mut keys: Vec<&str> = context
+        .request_tags()
+        .map(|entry| entry.key.tag())
+        .collect();
+    keys.sort_by_cached_key(|key| folded(key));
+    keys.into_iter().map(ContextValue::string)
 }
 
 /// Derives `aws:TagKeys` from the request's tags and refuses a list that says otherwise (section 4.9).
-fn tag_keys(context: &Context) -> Result<ContextValue, RequestError> {
-    let derived: Vec<String> = derived_tag_keys(context).collect();
-    let given = context.get_folded("aws:tagkeys");
+fn tag_keys<'q>(context: &Context<'q>) -> Result<ContextValue<'q>, RequestError> {
+    let derived = ContextValue::list(derived_tag_keys(context));
+    let given = context.get_kind(KeyKind::TagKeys);
     if derived.is_empty() {
         return Ok(given.cloned().unwrap_or_default());
     }
     if let Some(given) = given {
-        let given: BTreeSet<String> = given.values().iter().map(|key| folded(key)).collect();
-        let derived: BTreeSet<String> = derived.iter().map(|key| folded(key)).collect();
-        if given != derived {
+        let all = |list: &ContextValue<'_>| list.all().map(folded).collect::<BTreeSet<_>>();
+        if all(given) != all(&derived) {
             let message = "the list contradicts the `aws:RequestTag/…` keys beside it";
             return Err(RequestError::invalid(context_field("aws:TagKeys"), message));
         }
     }
-    Ok(ContextValue::list(
-        derived.into_iter().map(ContextValue::string),
-    ))
+    Ok(derived)
 }
 
 fn folded(key: &str) -> String {
@@ -310,16 +330,24 @@ fn folded(key: &str) -> String {
 /// Checks `aws:CalledViaFirst` and `aws:CalledViaLast`, which follow from `aws:CalledVia`. Values that say otherwise
 /// are refused.
 fn check_called_via(context: &Context) -> Result<(), RequestError> {
-    let Some(chain) = context.get_folded("aws:calledvia") else {
+    let Some(chain) = context.get_kind(KeyKind::CalledVia) else {
         return Ok(());
     };
     let ends = [
-        ("aws:CalledViaFirst", chain.values().first()),
-        ("aws:CalledViaLast", chain.values().last()),
+        (
+            "aws:CalledViaFirst",
+            KeyKind::CalledViaFirst,
+            chain.all().next(),
+        ),
+        (
+            "aws:CalledViaLast",
+            KeyKind::CalledViaLast,
+            chain.all().next_back(),
+        ),
     ];
-    for (key, derived) in ends {
-        if let Some(given) = context.get(&ContextKey::new(key))
-            && given.values().iter().ne(derived)
+    for (key, kind, derived) in ends {
+        if let Some(given) = context.get_kind(kind)
+            && given.all().ne(derived)
         {
             return Err(RequestError::invalid(
                 context_field(key),
@@ -330,13 +358,13 @@ fn check_called_via(context: &Context) -> Result<(), RequestError> {
     Ok(())
 }
 
-/// Returns whether tags of `resource` also have a name with this service, which is in lower case. Of IAM's resources
+/// Returns whether tags of `resource` also have a name with this service. Of IAM's resources
 /// only users and roles do.
 pub(super) fn is_tag_of(resource: &Resource, service: &str) -> bool {
     let Resource::Arn(arn) = resource else {
         return false;
     };
-    let has_tags = service != "iam"
+    let has_tags = !service.eq_ignore_ascii_case("iam")
         || arn.resource().starts_with("user/")
         || arn.resource().starts_with("role/");
     has_tags && arn.service().eq_ignore_ascii_case(service)

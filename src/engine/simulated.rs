@@ -66,11 +66,11 @@ const EVERY_TYPE: &[PolicyType] = &[
     PolicyType::Trust,
 ];
 
-impl Request {
+impl<'q> Request<'q> {
     /// Parses a question for simulation. Unlike in [`Request::parse`], any context key may be given, and so may
     /// policies.
     pub fn simulate(
-        question: &Question<'_>,
+        question: &Question<'q>,
         overrides: &Overrides<'_>,
         at: Timestamp,
     ) -> Result<Self, RequestError> {
@@ -79,7 +79,7 @@ impl Request {
 
     /// Parses as [`Request::simulate`] does, but stops once `is_wanted` returns false.
     pub fn simulate_while(
-        question: &Question<'_>,
+        question: &Question<'q>,
         overrides: &Overrides<'_>,
         at: Timestamp,
         is_wanted: &IsWanted,
@@ -185,9 +185,13 @@ impl Simulated {
     }
 
     /// Returns the values of `key` if the simulation gives any. They take precedence over derived values.
-    pub(super) fn values<'a>(&self, key: &ContextKey, context: &'a Context) -> Option<Values<'a>> {
+    pub(super) fn values<'a>(
+        &self,
+        key: &ContextKey,
+        context: &'a Context<'a>,
+    ) -> Option<Values<'a>> {
         match context.get(key) {
-            Some(value) => Some(Values::list(value.values())),
+            Some(value) => Some(Values::of(value)),
             None => self.absent.contains(key).then_some(Values::Absent),
         }
     }
@@ -262,9 +266,9 @@ fn absent(question: &Question<'_>) -> Result<Vec<ContextKey>, RequestError> {
 }
 
 /// Returns a user or role without policies, tags and groups that has the name in `principal`.
-fn stand_in(principal: &Principal, parent: &str) -> Option<StandIn> {
+fn stand_in(principal: &Principal<'_>, parent: &str) -> Option<StandIn> {
     let arn = match principal {
-        Principal::User(arn) | Principal::Role(arn) => arn.clone(),
+        Principal::User(arn) | Principal::Role(arn) => arn.owned(),
         Principal::AssumedRole { arn, role, .. } => {
             let (partition, account) = (arn.partition(), arn.account());
             Arn::parse(&format!("arn:{partition}:iam::{account}:role/{role}")).ok()?

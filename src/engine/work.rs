@@ -139,6 +139,14 @@ impl Work {
         }
     }
 
+    /// Returns how much of the [`BUDGET`] of a question is spent. Of that, an interactive answer spends nothing.
+    pub(super) fn spent(&self) -> u32 {
+        match self.is_wanted {
+            None => BUDGET.saturating_sub(self.left.get()),
+            Some(_) => 0,
+        }
+    }
+
     /// Returns the units in `left`.
     pub(super) fn left(&self) -> u32 {
         self.left.get()

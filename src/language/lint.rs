@@ -599,7 +599,7 @@ impl<'e> Chains<'e> {
         let Ok(Principal::AssumedRole { role, .. }) = Principal::parse(arn.as_str()) else {
             return None;
         };
-        let lists_role = self.roles.contains(&(account, &*role));
+        let lists_role = self.roles.contains(&(account, role));
         (!lists_role).then(|| format!("its role `{role}`"))
     }
 }

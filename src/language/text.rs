@@ -22,7 +22,21 @@ enum Form<'a> {
     Long(Box<str>),
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    /// Returns `text` in lower case.
+    pub fn folded(text: &'a str) -> Self {
+        if !text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            return Self(Form::Borrowed(text));
+        }
+        Self(match ArrayString::from(text) {
+            Ok(mut inline) => {
+                inline.make_ascii_lowercase();
+                Form::Inline(inline)
+            }
+            Err(_) => Form::Long(text.to_ascii_lowercase().into()),
+        })
+    }
+
     /// Returns the formatted text of `parts`.
     pub fn formatted(parts: fmt::Arguments<'_>) -> Self {
         let mut inline = ArrayString::new();
@@ -112,6 +126,17 @@ mod tests {
                     *byte = b'b';
                 }
                 assert!(!is_same(&text, &other), "{n_bytes}, {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_folded_text_is_in_lower_case_however_long_it_is() {
+        for n_bytes in [0, 1, 7, INLINE_BYTES - 2, INLINE_BYTES - 1, 4000] {
+            for text in ["é", "É"].map(|end| format!("{}{end}", "aZ".repeat(n_bytes))) {
+                for text in [text.to_ascii_lowercase(), text] {
+                    assert_eq!(*Text::folded(&text), text.to_ascii_lowercase());
+                }
             }
         }
     }

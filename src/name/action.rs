@@ -78,8 +78,7 @@ thread_local! {
 impl Action {
     /// Parses an action of the characters of G-27, without wildcards.
     pub fn parse(text: &str) -> Result<Self, Malformed> {
-        let found = REMEMBERED.with_borrow_mut(|remembered| remembered.get(text, Self::parse_new));
-        found.map(|(_, action)| action)
+        REMEMBERED.with_borrow_mut(|remembered| remembered.get(text, Self::parse_new))
     }
 
     fn parse_new(text: &str) -> Result<Self, Malformed> {
@@ -87,9 +86,7 @@ impl Action {
             is_service_prefix(service) && !name.is_empty() && name.bytes().all(is_action_character)
         });
         let Some((service, _)) = concrete else {
-            return Err(Malformed::because(format!(
-                "action `{text}` must be `service:Name` of letters, digits and `._/-`, without wildcards"
-            )));
+            return Err(malformed(text));
         };
         let folded = text.to_ascii_lowercase_smolstr();
         Ok(Self {
@@ -125,6 +122,13 @@ impl Action {
     pub fn as_str(&self) -> &str {
         &self.folded
     }
+}
+
+#[cold]
+fn malformed(text: &str) -> Malformed {
+    Malformed::because(format!(
+        "action `{text}` must be `service:Name` of letters, digits and `._/-`, without wildcards"
+    ))
 }
 
 impl PartialEq for Action {

@@ -18,22 +18,36 @@ pub(crate) struct Remembered<T>([Option<(SmolStr, T)>; N_TEXTS]);
 impl<T: Clone> Remembered<T> {
     pub(crate) const NOTHING: Self = Self([const { None }; N_TEXTS]);
 
-    /// Returns `text` and its value, which `parse` finds out if it is not known. An error is not remembered.
+    /// Returns the value of `text`, which `parse` finds out if it is not known. An error is not remembered.
+    #[inline]
     pub(crate) fn get<E>(
         &mut self,
         text: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<(SmolStr, T), E> {
+    ) -> Result<T, E> {
         let place = self.0.get_mut(place_of(text));
-        match place.filter(|_| text.len() <= MAX_BYTES) {
-            None => Ok((text.into(), parse(text)?)),
-            Some(Some(found)) if found.0 == text => Ok(found.clone()),
-            Some(place) => Ok(place.insert((text.into(), parse(text)?)).clone()),
+        match place {
+            Some(Some((known, value))) if known.as_str() == text => Ok(value.clone()),
+            place => Self::learn(place, text, parse),
         }
+    }
+
+    #[inline(never)]
+    fn learn<E>(
+        place: Option<&mut Option<(SmolStr, T)>>,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let value = parse(text)?;
+        if let Some(place) = place.filter(|_| text.len() <= MAX_BYTES) {
+            *place = Some((text.into(), value.clone()));
+        }
+        Ok(value)
     }
 }
 
 /// Returns the place of `text`.
+#[inline]
 fn place_of(text: &str) -> usize {
     let bytes = text.as_bytes();
     // The ends of names differ most.
@@ -67,10 +81,7 @@ mod tests {
                 n_parsed += 1;
                 value(text)
             });
-            assert_eq!(
-                found,
-                value(&text).map(|value| (text.as_str().into(), value))
-            );
+            assert_eq!(found, value(&text));
         }
         assert!(n_parsed < 14_000, "{n_parsed} of 15,000 were not known");
         let n_used = remembered.0.iter().flatten().count();

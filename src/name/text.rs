@@ -28,13 +28,39 @@ pub(super) fn at_first(byte: u8, text: &str) -> Option<(&str, &str)> {
 
 /// Returns whether an action's name may contain the character (G-27), not counting wildcards.
 pub(crate) fn is_action_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'/' | b'-')
+    is_in(byte, &ACTION_CHARACTERS)
+}
+
+/// The characters of an action's name, and those of a service prefix.
+const ACTION_CHARACTERS: [bool; 256] = letters_digits_and(b"._/-");
+const SERVICE_CHARACTERS: [bool; 256] = letters_digits_and(b"._-");
+
+/// PERF: looking a byte up takes half as many instructions as comparing it with the ends of each range.
+pub(super) fn is_in(byte: u8, characters: &[bool; 256]) -> bool {
+    characters
+        .get(usize::from(byte))
+        .is_some_and(|is_one| *is_one)
+}
+
+pub(super) const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
+    let mut all = [false; 256];
+    let mut rest: &mut [bool] = &mut all;
+    let mut byte = 0;
+    while let [is_one, others_of_table @ ..] = rest {
+        *is_one = u8::is_ascii_alphanumeric(&byte);
+        let mut left = others;
+        while let [other, more @ ..] = left {
+            *is_one |= *other == byte;
+            left = more;
+        }
+        rest = others_of_table;
+        byte = byte.wrapping_add(1);
+    }
+    all
 }
 
 /// Returns whether the text is a service prefix: `[A-Za-z0-9][A-Za-z0-9._-]*` (G-27).
 pub(crate) fn is_service_prefix(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_alphanumeric())
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+        && text.bytes().all(|byte| is_in(byte, &SERVICE_CHARACTERS))
 }

@@ -150,7 +150,7 @@ pub type Values = Vec<(String, Value)>;
 
 impl Ask {
     /// Returns the request to the engine, asked or simulated `at` this time, or the error of a malformed question.
-    pub fn request(&self, at: Timestamp) -> Result<Request, RequestError> {
+    pub fn request(&self, at: Timestamp) -> Result<Request<'_>, RequestError> {
         let question = self.question();
         let Some(simulated) = &self.simulated else {
             return Request::parse(&question, at);

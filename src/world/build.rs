@@ -451,7 +451,7 @@ impl<D: Directory> Check<'_, D> {
                 self.directory.has_principal(arn.as_str())
             }
             Ok(Principal::AssumedRole { role, .. }) => {
-                self.directory.has_role(&account, &role) || self.missing.may_be(&role)
+                self.directory.has_role(&account, role) || self.missing.may_be(role)
             }
             _ => true,
         }

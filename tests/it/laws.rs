@@ -142,14 +142,16 @@ fn compare(seed: u64, session_policies: &SessionPolicies) -> (Shares, Vec<String
     };
     let mut differences = Vec::new();
     let mut decided = Vec::new();
-    for number in 0..QUESTIONS_A_WORLD {
-        let question = case.question(number);
+    let questions: Vec<Question> = (0..QUESTIONS_A_WORLD)
+        .map(|number| case.question(number))
+        .collect();
+    for (number, question) in questions.iter().enumerate() {
         shares.n_cases += 1;
-        for (name, holds) in asked(&question) {
+        for (name, holds) in asked(question) {
             *shares.asked.entry(name).or_default() += u64::from(holds);
         }
-        let request = to_request_with(&question, session_policies);
-        match case.difference(&question, request, &mut shares) {
+        let request = to_request_with(question, session_policies);
+        match case.difference(question, request, &mut shares) {
             Ok(found) => decided.extend(found),
             Err(difference) => {
                 differences.push(format!("world {seed}, question {number}: {difference}"));
@@ -312,12 +314,12 @@ impl Case {
     }
 
     /// Asks the engine and the oracle. Returns the decision, or an error that says where they disagree.
-    fn difference(
+    fn difference<'q>(
         &self,
         question: &Question,
-        request: Result<Request, String>,
+        request: Result<Request<'q>, String>,
         shares: &mut Shares,
-    ) -> Result<Option<(Request, Decision)>, String> {
+    ) -> Result<Option<(Request<'q>, Decision)>, String> {
         let by_engine = request.and_then(|request| {
             let decision =
                 authorize(&self.snapshot, &request).map_err(|error| error.to_string())?;
@@ -462,14 +464,14 @@ pub fn ask(snapshot: &Snapshot, question: &Question) -> Result<Decision, String>
 }
 
 /// Returns the question as the engine takes it, if it is valid.
-pub fn to_request(question: &Question) -> Result<Request, String> {
+pub fn to_request(question: &Question) -> Result<Request<'_>, String> {
     to_request_with(question, &SessionPolicies::forgetting())
 }
 
-pub fn to_request_with(
-    question: &Question,
+pub fn to_request_with<'q>(
+    question: &'q Question,
     session_policies: &SessionPolicies,
-) -> Result<Request, String> {
+) -> Result<Request<'q>, String> {
     let at = Timestamp::from_second(question.at).unwrap();
     Request::parse_with(&asked_of(question), at, session_policies)
         .map_err(|error| error.to_string())

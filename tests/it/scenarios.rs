@@ -335,7 +335,11 @@ fn overrides(ask: &Ask) -> bool {
         );
         // The key is a claim, such as `issuer.example.com/path:sub`.
         let is_claim = key.kind() == KeyKind::Given && key.folded().contains('.');
-        key.is_reserved() || is_foreign_source || from_store || is_claim || *value == Value::Null
+        key.kind().is_reserved()
+            || is_foreign_source
+            || from_store
+            || is_claim
+            || *value == Value::Null
     })
 }
 

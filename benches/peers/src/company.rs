@@ -28,7 +28,22 @@ pub struct Company {
     /// Whether each question is allowed.
     pub answers: Vec<bool>,
     snapshot: Snapshot,
-    requests: Vec<Request>,
+}
+
+/// iamd as an engine: the store with the parsed questions.
+pub struct Engine<'c> {
+    snapshot: &'c Snapshot,
+    requests: Vec<Request<'c>>,
+}
+
+impl Engine<'_> {
+    /// Returns whether iamd allows question `index`.
+    pub fn ask(&self, index: usize) -> anyhow::Result<bool> {
+        let request = self.requests.get(index).context("a request")?;
+        let decision = authorize(self.snapshot, request);
+        let decision = decision.map_err(|error| anyhow::anyhow!("{error:?}"))?;
+        Ok(decision.is_allowed())
+    }
 }
 
 impl Company {
@@ -59,10 +74,9 @@ impl Company {
         }
         let snapshot = worlds::load(&world)?.snapshot;
         let questions = worlds::balanced(&snapshot, &world, &world.users, N_EACH, &mut random)?;
-        let requests = worlds::requests(&questions)?;
         let mut answers = Vec::new();
-        for request in &requests {
-            let outcome = Outcome::of(&worlds::decided(&snapshot, request)?);
+        for request in worlds::requests(&questions)? {
+            let outcome = Outcome::of(&worlds::decided(&snapshot, &request)?);
             answers.push(outcome == Outcome::Hit);
         }
         Ok(Self {
@@ -70,16 +84,15 @@ impl Company {
             questions,
             answers,
             snapshot,
-            requests,
         })
     }
 
-    /// Returns whether iamd allows question `index`.
-    pub fn ask(&self, index: usize) -> anyhow::Result<bool> {
-        let request = self.requests.get(index).context("a request")?;
-        let decision = authorize(&self.snapshot, request);
-        let decision = decision.map_err(|error| anyhow::anyhow!("{error:?}"))?;
-        Ok(decision.is_allowed())
+    /// Parses the questions.
+    pub fn engine(&self) -> anyhow::Result<Engine<'_>> {
+        Ok(Engine {
+            snapshot: &self.snapshot,
+            requests: worlds::requests(&self.questions)?,
+        })
     }
 
     /// Returns the name of the group of the question's principal.

@@ -62,13 +62,14 @@ fn main() -> anyhow::Result<()> {
     conditions("before")?;
     let n_groups = if is_short { 20 } else { 500 };
     let company = Company::of(n_groups)?;
+    let iamd = company.engine()?;
     let cedar = by_cedar::Engine::of(&company)?;
     let iam_rs = by_iam_rs::Engine::of(&company)?;
     let mut rego = by_rego::Engine::of(&company)?;
     let ready = ReadyAnswers::of(&company);
 
     let engines: Vec<(&str, Ask<'_>)> = vec![
-        (OURS, Box::new(|index| company.ask(index))),
+        (OURS, Box::new(|index| iamd.ask(index))),
         (FLOOR, Box::new(|index| ready.ask(&company, index))),
         ("Cedar, one policy set", Box::new(|index| cedar.ask(index))),
         (

@@ -8,7 +8,7 @@ use memchr::memchr_iter;
 use crate::language::document::{Effect, Listed, Statement};
 use crate::language::pattern::{Form, Outline, Reach, ResourcePattern};
 use crate::language::text::is_same;
-use crate::name::Arn;
+use crate::name::GivenArn;
 
 /// How many bytes of a resource's beginning are stored in a row, after `arn:`.
 pub(super) const HEAD: usize = 16;
@@ -51,7 +51,7 @@ enum PartOf {
 impl Part {
     /// Returns whether an ARN has the part. `texts` are those of the policy.
     #[inline]
-    pub fn fits(&self, texts: &[u8], arn: &Arn) -> bool {
+    pub fn fits(&self, texts: &[u8], arn: &GivenArn<'_>) -> bool {
         let text = match self.of {
             PartOf::Whole => arn.as_str(),
             PartOf::Field(n) => arn.field(usize::from(n)),
@@ -79,7 +79,7 @@ impl Part {
 /// Returns whether the part of an ARN's text in a range contains `infix`, which begins with a colon.
 ///
 /// PERF: the infix can only stand at a colon, and the positions of the first five colons are known.
-fn holds(arn: &Arn, between: Range<usize>, infix: &[u8]) -> bool {
+fn holds(arn: &GivenArn<'_>, between: Range<usize>, infix: &[u8]) -> bool {
     let text = arn.as_str().as_bytes();
     let is_at = |at: usize| {
         let end = at + infix.len();

@@ -20,7 +20,7 @@ use crate::engine::facts::Facts;
 use crate::engine::plan::Plan;
 use crate::engine::request::Request;
 use crate::language::condition::operator::Values;
-use crate::name::{Arn, Principal};
+use crate::name::{Arn, GivenArn, Principal};
 
 /// The longest key, because questions with long values would fill the cache with few decisions.
 const MAX_BYTES: usize = 4 * 1024;
@@ -120,7 +120,7 @@ impl Key {
             // Which kind of principal it is, its ARN says.
             named => {
                 self.0.push(2);
-                self.text(named.arn().map_or("", Arn::as_str));
+                self.text(named.arn().map_or("", GivenArn::text));
             }
         }
     }
@@ -168,8 +168,5 @@ impl Key {
 /// Returns whether the caller gave a list without elements. It counts as no value (C-7), but gets a key of its own
 /// (K-44).
 fn is_empty_list(key: &ContextKey, request: &Request) -> bool {
-    let entries = request.context.entries();
-    entries
-        .binary_search_by(|entry| entry.key.folded().cmp(key.folded()))
-        .is_ok()
+    request.context.entry(key).is_some()
 }

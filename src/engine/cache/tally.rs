@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 
 use crate::compile::path::Path;
 use crate::engine::caller::Caller;
-use crate::name::{Arn, Principal};
+use crate::name::{GivenArn, Principal};
 
 /// The number of tallies, a power of two. They take 64 KiB.
 const N_TALLIES: usize = 512;
@@ -108,7 +108,7 @@ fn name_of<'c>(caller: &Caller<'c>) -> &'c str {
     match (caller.entity, caller.principal) {
         (Some(entity), _) => entity.arn.as_str(),
         (None, Principal::Service(name)) => name,
-        (None, principal) => principal.arn().map_or("", Arn::as_str),
+        (None, principal) => principal.arn().map_or("", GivenArn::text),
     }
 }
 

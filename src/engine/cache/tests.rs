@@ -110,7 +110,7 @@ fn of_session(session: SessionFacts<'_>) -> Question<'_> {
     }
 }
 
-fn at(raw: &Question<'_>, time: &str) -> Request {
+fn at<'q>(raw: &Question<'q>, time: &str) -> Request<'q> {
     Request::parse(raw, time.parse::<Timestamp>().unwrap()).unwrap()
 }
 
@@ -641,11 +641,12 @@ fn a_greedy_client_does_not_empty_the_cache_for_the_others() {
         let live = Live::new(Caching::new(Mode::Auto, MAX_BYTES, 7));
         let generation = publish(&live, &shared_by(2 * N_USERS));
         // PERF: reading a question takes longer than answering it.
-        let mut request = at(&question(&[("app:parent", &[&parent])]), MORNING);
+        let values = [&*parent];
+        let asked = at(&question(&[("app:parent", &values)]), MORNING);
         let mut ask = |principal: &str, number: usize| {
-            request.principal = Principal::parse(principal).unwrap();
-            request.resource =
-                Resource::parse(&format!("arn:app:orders:::order/{number}")).unwrap();
+            let resource = format!("arn:app:orders:::order/{number}");
+            let mut request = asked.of_principal(Principal::parse(principal).unwrap());
+            request.resource = Resource::parse(&resource).unwrap();
             _ = generation.authorize(&request).unwrap();
         };
         // Returns how many of the answers were kept.

@@ -24,13 +24,13 @@ const MAX_TAG_VALUE_CHARACTERS: usize = 256;
 const MAX_SESSION_POLICY_ARNS: usize = 10;
 
 /// Parses the facts of a session and checks the forms of section 6.
-pub(super) fn parse(
-    facts: &SessionFacts<'_>,
+pub(super) fn parse<'q>(
+    facts: &SessionFacts<'q>,
     principal: &Principal,
     session_policies: &SessionPolicies,
     at: Timestamp,
     work: &Work,
-) -> Result<Session, RequestError> {
+) -> Result<Session<'q>, RequestError> {
     check_times(facts, at)?;
     check_session_fits(facts, principal)?;
     let policies = facts
@@ -120,19 +120,19 @@ pub(in crate::engine) fn is_task_policy(text: &str) -> bool {
 
 /// Returns the keys of the session's credentials. Only keys of that class are allowed, each once and with one value
 /// (K-8).
-fn attributes(
-    given: &[(&str, Value<'_>)],
-    principal: &Principal,
-) -> Result<Vec<(ContextKey, ContextValue)>, RequestError> {
-    let mut attributes: Vec<(ContextKey, ContextValue)> = Vec::with_capacity(given.len());
+fn attributes<'q>(
+    given: &[(&'q str, Value<'q>)],
+    principal: &Principal<'_>,
+) -> Result<Vec<(ContextKey, ContextValue<'q>)>, RequestError> {
+    let mut attributes: Vec<(ContextKey, ContextValue<'_>)> = Vec::with_capacity(given.len());
     let mut is_assumed_root_said = false;
     for (spelled, value) in given {
         let field = || member("session.attributes", spelled);
         let value = value.to_context_value(field)?;
         let key = ContextKey::new(spelled);
-        let says_true = || value.values().iter().eq(["true"]);
+        let says_true = || value.one() == Some("true");
         let problem = match key.kind() {
-            KeyKind::Credential if value.values().len() > 1 => "the key has one value, not a list",
+            KeyKind::Credential if value.many().len() > 1 => "the key has one value, not a list",
             KeyKind::Credential if attributes.iter().any(|(known, _)| *known == key) => {
                 "this key is given twice; keys are compared ignoring case"
             }
@@ -236,7 +236,7 @@ fn check_session_fits(facts: &SessionFacts<'_>, principal: &Principal) -> Result
 fn policy_arn(index: usize, text: &str, principal: &Principal) -> Result<Arn, RequestError> {
     let field = || format!("session.policy_arns[{index}]");
     let arn = Arn::parse(text).map_err(|malformed| RequestError::invalid(field(), malformed.0))?;
-    let account = principal.arn().map_or("", Arn::account);
+    let account = principal.arn().map_or("", |arn| arn.account());
     let is_policy = arn.service() == "iam" && arn.resource().starts_with("policy/");
     if !is_policy || (arn.account() != account && arn.account() != "aws") {
         let message = format!("`{text}` is not the ARN of a managed policy of account `{account}`");
@@ -279,7 +279,9 @@ fn check_tags(tags: &[(&str, &str)]) -> Result<(), RequestError> {
 
 /// Returns the claims of the token and refuses a name that comes twice. A claim that is an object or `null` sets no key
 /// (T-22). The claim with the roles still counts as present if it is an object, and then it names no role (T-25).
-fn claims(given: &[(&str, Value<'_>)]) -> Result<Vec<(String, ContextValue)>, RequestError> {
+fn claims<'q>(
+    given: &[(&'q str, Value<'q>)],
+) -> Result<Vec<(String, ContextValue<'q>)>, RequestError> {
     let (mut claims, mut names) = (Vec::with_capacity(given.len()), BTreeSet::new());
     for (name, value) in given {
         let field = || member("session.claims", name);
@@ -314,7 +316,7 @@ fn parent(text: &str, principal: &Principal) -> Result<Option<Arn>, RequestError
         Principal::User(arn) | Principal::Root(arn)
             if arn.account() == session.account() && arn.partition() == session.partition() =>
         {
-            Ok(Some(arn))
+            Ok(Some(arn.owned()))
         }
         _ => Err(RequestError::invalid(
             field,

@@ -4,6 +4,7 @@ use std::ops::Not;
 
 use smol_str::SmolStr;
 
+use crate::context::ContextValue;
 use crate::language::condition::{Condition, Fit, Operand, Qualifier};
 use crate::language::operand::{
     Instant, Number, arn_fields, parse_address, parse_bool, parse_bytes,
@@ -79,7 +80,15 @@ impl<'a> Values<'a> {
         value.map_or(Self::Absent, |value| Self::One(value.into()))
     }
 
-    /// Returns the values of a list in the request.
+    /// Returns the values that a question gives.
+    pub fn of(value: &'a ContextValue<'_>) -> Self {
+        match value.one() {
+            Some(one) => Self::One(one.into()),
+            None => Self::list(value.many()),
+        }
+    }
+
+    /// Returns the values of a list.
     pub fn list(values: &'a [SmolStr]) -> Self {
         match values {
             [] => Self::Absent,

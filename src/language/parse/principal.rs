@@ -217,7 +217,7 @@ fn aws_principal(text: &str) -> Result<PrincipalEntry, &'static str> {
                 | Principal::Role(arn)
                 | Principal::AssumedRole { arn, .. }
                 | Principal::FederatedUser { arn, .. },
-            ) => Ok(PrincipalEntry::Entity(arn)),
+            ) => Ok(PrincipalEntry::Entity(arn.owned())),
             _ => Err(NO_ARN),
         };
     }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use super::automaton::{self, Glyph};
 use super::{OwnedPiece, Piece, Shape, Syntax, Template, Values, Variable, Variables, glob};
 use crate::language::text::Text;
-use crate::name::{Arn, Malformed, Resource};
+use crate::name::{GivenArn, Malformed, Resource};
 
 /// How far wildcards reach across colons (M-12). Both choices fail closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -327,7 +327,13 @@ impl ResourcePattern {
         Some(covers(&values))
     }
 
-    fn covers(&self, arn: &Arn, reach: Reach, values: &[Text<'_>], meter: &impl Variables) -> bool {
+    fn covers(
+        &self,
+        arn: &GivenArn<'_>,
+        reach: Reach,
+        values: &[Text<'_>],
+        meter: &impl Variables,
+    ) -> bool {
         // V-3: the value of a variable in one of fields 2 to 5 stays inside that field, so a value with a colon fits
         // nothing.
         let mut confined = values.iter().take(self.n_confined_variables as usize);
@@ -358,7 +364,7 @@ impl ResourcePattern {
     /// does, so the fields before the first wildcard are equal.
     fn covers_field_by_field(
         &self,
-        arn: &Arn,
+        arn: &GivenArn<'_>,
         mut values: &[Text<'_>],
         meter: &impl Variables,
     ) -> bool {
@@ -407,7 +413,12 @@ impl ResourcePattern {
     /// Returns whether the resource is covered in the BROAD reach, where only some wildcards may cross: a `*` at the
     /// end of one of fields 2 to 5 may match `:` too. A short pattern without a final `*` is tried as it is and with
     /// `:*` at its end.
-    fn covers_across_colons(&self, arn: &Arn, values: &[Text<'_>], meter: &impl Variables) -> bool {
+    fn covers_across_colons(
+        &self,
+        arn: &GivenArn<'_>,
+        values: &[Text<'_>],
+        meter: &impl Variables,
+    ) -> bool {
         let n_values: usize = values.iter().map(|value| value.len()).sum();
         let fits = |template: &Template| {
             let (n_glyphs, text) = (template.as_str().len() + n_values, arn.as_str());

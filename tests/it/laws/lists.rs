@@ -215,7 +215,7 @@ pub const ALL: (usize, usize) = (10_000, usize::MAX);
 fn asking(case: &Case, question: &Question) -> Option<String> {
     let entity = match Principal::parse(&question.principal).ok()? {
         Principal::User(arn) | Principal::Role(arn) => case.snapshot.entity(&arn),
-        Principal::AssumedRole { arn, role, .. } => case.snapshot.role_named(arn.account(), &role),
+        Principal::AssumedRole { arn, role, .. } => case.snapshot.role_named(arn.account(), role),
         _ => None,
     };
     entity.map(|entity| entity.arn.as_str().to_owned())

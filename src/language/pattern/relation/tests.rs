@@ -100,10 +100,13 @@ fn patterns_that_cover_the_same_resource_can_meet() {
     assert!(patterns.len() > 50, "{}", patterns.len());
     let texts = ["a", "b", "ab", "a:b", "b:a", "x"];
     let regions = ["", "a", "b", "ab"];
-    let resources: Vec<Resource> = regions
+    let arns: Vec<String> = regions
         .iter()
         .flat_map(|region| texts.map(|text| format!("arn:p:s:{region}::{text}")))
-        .map(|text| Resource::parse(&text).unwrap())
+        .collect();
+    let resources: Vec<Resource> = arns
+        .iter()
+        .map(|text| Resource::parse(text).unwrap())
         .collect();
     let covers = |pattern: &ResourcePattern| -> Vec<bool> {
         let covers = |resource| pattern.matches(resource, Reach::Broad, &Always("ab"));

@@ -2,7 +2,7 @@
 //! time O(pattern × text), and the fast matchers must agree with them.
 
 use super::super::*;
-use crate::name::{Arn, Resource};
+use crate::name::{GivenArn, Resource};
 
 type Atoms<'a> = Vec<Atom<'a>>;
 
@@ -30,7 +30,11 @@ pub fn matches(
     Some(is_narrow || reach == Reach::Broad && matches_across_colons(&fields, arn))
 }
 
-fn matches_field_by_field(pattern: &ResourcePattern, fields: &[Atoms<'_>], arn: &Arn) -> bool {
+fn matches_field_by_field(
+    pattern: &ResourcePattern,
+    fields: &[Atoms<'_>],
+    arn: &GivenArn<'_>,
+) -> bool {
     let ends_in_wildcard = fields
         .last()
         .is_some_and(|last| last.last() == Some(&Atom::AnyRun));
@@ -84,7 +88,7 @@ pub fn glob(atoms: &[Atom<'_>], text: &str) -> bool {
 
 /// BROAD: a `*` at the end of one of fields 2 to 5 may match `:` too. A short pattern without a final `*` is tried as
 /// it is and with `:*` at its end.
-fn matches_across_colons(fields: &[Atoms<'_>], arn: &Arn) -> bool {
+fn matches_across_colons(fields: &[Atoms<'_>], arn: &GivenArn<'_>) -> bool {
     // V-3: the value of a variable in one of fields 2 to 5 stays inside that field, so a value with a colon fits
     // nothing.
     let has_colon = |atom: &Atom<'_>| matches!(atom, Atom::Text(text) if text.contains(':'));
