@@ -453,16 +453,15 @@ fn first_colons(text: &str) -> Option<[u32; 5]> {
     let mut last = [0; 8];
     last.get_mut(..rest.len())?.copy_from_slice(rest);
     let mut colons = [0; 5];
-    let mut wanted = 0;
+    let mut wanted = colons.iter_mut();
     let mut begin = 0;
     for eight in eights.iter().chain([&last]) {
         let differs = u64::from_le_bytes(*eight) ^ COLONS;
         // The highest bit of each byte of `differs` that is zero, and no other bit.
         let mut found = !(((differs & !HIGHEST_BITS) + !HIGHEST_BITS) | differs) & HIGHEST_BITS;
         while found != 0 {
-            *colons.get_mut(wanted)? = begin + found.trailing_zeros() / 8;
-            wanted += 1;
-            if wanted == colons.len() {
+            *wanted.next()? = begin + found.trailing_zeros() / 8;
+            if wanted.as_slice().is_empty() {
                 return Some(colons);
             }
             found &= found - 1;

@@ -20,14 +20,10 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     let (world, sets) = worlds::by_attached(&N_ATTACHED, n_policies);
     let snapshot = worlds::load(&world)?.snapshot;
     let mut random = Random::new(worlds::SEED);
-    let mut drawn = Vec::new();
+    let mut asked: Vec<(usize, Vec<Request>)> = Vec::new();
     for (n_attached, users) in &sets {
         let questions = worlds::balanced(&snapshot, &world, users, N_EACH, &mut random)?;
-        drawn.push((*n_attached, questions));
-    }
-    let mut asked: Vec<(usize, Vec<Request>)> = Vec::new();
-    for (n_attached, questions) in &drawn {
-        let requests = worlds::requests(questions)?;
+        let requests = worlds::requests(&questions)?;
         check_answers(&snapshot, &requests)?;
         asked.push((*n_attached, requests));
     }

@@ -134,7 +134,8 @@ fn never_repeated(options: &Options, figures: &mut Figures, kind: &Kind<'_>) -> 
         let mut first = 0;
         Contender::prepared(kept.mode, n_times, move |n_times| {
             let questions = new_questions(&kind.questions, first, n_times);
-            let requests = worlds::requests(&questions)?;
+            let requests = questions.iter().map(Question::request);
+            let requests = requests.collect::<Result<Vec<_>, _>>()?;
             first += n_times;
             time_cpu(|| requests.iter().try_for_each(|one| kept.ask(one)))
         })

@@ -12,6 +12,8 @@ use crate::measure::{Contender, Figures, Options, Race, head, nanoseconds, row, 
 use crate::worlds::{self, Outcome, Question, Random};
 
 const N_EACH: usize = 192;
+/// The context keys of the question whose parsing has a goal.
+const N_KEYS: usize = 2;
 /// How many answers the hash map holds: one for each policy.
 const N_READY: usize = 10_000;
 
@@ -163,30 +165,51 @@ fn parsing(
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
     let at = "2026-03-01T09:00:00Z".parse()?;
-    let asked: Vec<_> = questions.iter().map(Question::asked).collect();
-    let contender = |name: &str, decides: bool| {
-        let mut asked = asked.iter().cycle();
-        Contender::new(name, move |n_times| {
-            for asked in asked.by_ref().take(n_times) {
-                let Ok(request) = black_box(Request::parse(black_box(asked), at)) else {
-                    anyhow::bail!("{asked:?} does not parse");
-                };
-                if decides && black_box(authorize(snapshot, &request)).is_err() {
-                    anyhow::bail!("{asked:?} is refused");
-                }
-            }
-            Ok(())
-        })
+    let cut = |question: &Question| Question {
+        context: question.context.iter().take(N_KEYS).cloned().collect(),
+        ..question.clone()
     };
-    let (parse, both) = ("parse", "parse and decide");
-    let contenders = vec![contender(parse, false), contender(both, true)];
-    let race = Race::run(contenders, options.effort())?;
-    let (parse, both) = (race.median(parse)?, race.median(both)?);
-    println!(
-        "\nParsing a request, before its decision: {}. Parsing and deciding it: {}.",
-        nanoseconds(parse),
-        nanoseconds(both)
+    let kinds = [
+        ("as they are", questions.to_vec()),
+        (
+            "with two context keys at most",
+            questions.iter().map(cut).collect(),
+        ),
+    ];
+    head(
+        "Before the decision: checking and parsing the texts of a question",
+        &["questions", "context keys", "parse", "parse and decide"],
     );
-    figures.at_most("15.6", "parse and decide, ns", both, 600.0);
+    for (name, questions) in kinds {
+        let asked: Vec<_> = questions.iter().map(Question::received).collect();
+        let n_keys: usize = asked.iter().map(|asked| asked.context.len()).sum();
+        let contender = |name: &str, decides: bool| {
+            let mut asked = asked.iter().cycle();
+            Contender::new(name, move |n_times| {
+                for asked in asked.by_ref().take(n_times) {
+                    let Ok(request) = black_box(Request::parse(black_box(asked), at)) else {
+                        anyhow::bail!("{asked:?} does not parse");
+                    };
+                    if decides && black_box(authorize(snapshot, &request)).is_err() {
+                        anyhow::bail!("{asked:?} is refused");
+                    }
+                }
+                Ok(())
+            })
+        };
+        let (parse, both) = ("parse", "parse and decide");
+        let contenders = vec![contender(parse, false), contender(both, true)];
+        let race = Race::run(contenders, options.effort())?;
+        let (parse, both) = (race.median(parse)?, race.median(both)?);
+        row(&[
+            name.to_owned(),
+            format!("{:.1}", n_keys as f64 / asked.len() as f64),
+            nanoseconds(parse),
+            nanoseconds(both),
+        ]);
+        if name != "as they are" {
+            figures.at_most("15.6", format!("parse and decide {name}, ns"), both, 600.0);
+        }
+    }
     Ok(())
 }

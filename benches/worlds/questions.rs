@@ -130,17 +130,48 @@ impl Question {
         }
     }
 
+    /// Converts it as [`asked`](Self::asked) does, but with its texts one after another, as in the message of a client.
+    /// They stay in memory until the program ends.
+    pub fn received(&self) -> Asked<'static> {
+        let mut message = [&*self.principal, &self.action, &self.resource].concat();
+        for (key, value) in &self.context {
+            message.extend([key.as_str(), value]);
+        }
+        let mut rest: &'static str = message.leak();
+        let mut next = |text: &str| {
+            let (taken, others) = rest.split_at(text.len());
+            rest = others;
+            taken
+        };
+        let [principal, action, resource] =
+            [&self.principal, &self.action, &self.resource].map(|text| next(text));
+        let context = self.context.iter();
+        Asked {
+            principal,
+            action,
+            resource,
+            context: context
+                .map(|(key, value)| (next(key), Value::Text(next(value))))
+                .collect(),
+            ..Asked::default()
+        }
+    }
+
     /// Parses it as a request at a fixed time.
     pub fn request(&self) -> anyhow::Result<Request<'_>> {
-        let at = "2026-03-01T09:00:00Z".parse()?;
-        Request::parse(&self.asked(), at)
-            .map_err(|error| anyhow::anyhow!("{self:?} does not parse: {error:?}"))
+        parsed(&self.asked())
     }
 }
 
-/// Parses all `questions`.
-pub fn requests(questions: &[Question]) -> anyhow::Result<Vec<Request<'_>>> {
-    questions.iter().map(Question::request).collect()
+/// Parses all `questions`. The texts of each are one after another, as in the message of a client, and stay in memory
+/// until the program ends.
+pub fn requests(questions: &[Question]) -> anyhow::Result<Vec<Request<'static>>> {
+    let received = questions.iter().map(Question::received);
+    received.map(|asked| parsed(&asked)).collect()
+}
+fn parsed<'q>(asked: &Asked<'q>) -> anyhow::Result<Request<'q>> {
+    Request::parse(asked, "2026-03-01T09:00:00Z".parse()?)
+        .map_err(|error| anyhow::anyhow!("{asked:?} does not parse: {error:?}"))
 }
 
 /// Returns the decision of `snapshot` about a request.

@@ -162,8 +162,10 @@ struct Asking<'q> {
     /// The question, whose principal changes.
     request: Request<'q>,
     /// The access of principals that the statements in play do not tell apart.
-    known: HashMap<Likeness, Option<Access>, FixedState>,
+    known: Known,
 }
+
+type Known = HashMap<Likeness, Option<Access>, FixedState>;
 
 /// Under which conditions somebody is allowed.
 #[derive(Clone)]
@@ -258,9 +260,9 @@ impl<'q> Asked<'q> {
     /// Returns the access of a user or role, if it could be allowed.
     fn access(
         &self,
-        entity: &Entity,
+        entity: &'q Entity,
         sessions: &[Named<'_>],
-        asking: &mut Asking<'_>,
+        asking: &mut Asking<'q>,
     ) -> Result<Option<PrincipalAccess>, RequestError> {
         let arn = &entity.arn;
         let (mut is_conditional, mut areas) = (false, None);
@@ -272,11 +274,13 @@ impl<'q> Asked<'q> {
             None => is_conditional = true,
         };
         if entity.role.is_none() {
-            add(self.of_principal(Principal::User(arn.given()), asking)?);
+            asking.request.principal = Principal::User(arn.given());
+            add(self.of_request(&asking.request, &mut asking.known)?);
         } else {
             // A statement may name sessions, or all but some (P-8), so a role is asked about as itself, as each session that
             // is named, and as one that no policy names.
-            add(self.of_principal(Principal::Role(arn.given()), asking)?);
+            asking.request.principal = Principal::Role(arn.given());
+            add(self.of_request(&asking.request, &mut asking.known)?);
             let (partition, account, name) = (arn.partition(), arn.account(), entity.name());
             let unnamed =
                 format!("arn:{partition}:sts::{account}:assumed-role/{name}/{NAMED_NOWHERE}");
@@ -300,20 +304,19 @@ impl<'q> Asked<'q> {
     ) -> Result<Option<Access>, RequestError> {
         let named = Principal::parse(name);
         let named = named.map_err(|bad| RequestError::invalid("principal", bad.0))?;
-        self.of_principal(named, asking)
+        let request = asking.request.of_principal(named, self.work);
+        self.of_request(&request, &mut asking.known)
     }
 
-    /// Returns under which conditions a principal is allowed; `None` if it never is.
+    /// Returns under which conditions the principal of `request` is allowed; `None` if it never is.
     ///
     /// PERF: the request is the same for all principals, and reading it takes as long as deciding it.
-    fn of_principal(
+    fn of_request(
         &self,
-        principal: Principal<'_>,
-        asking: &mut Asking<'_>,
+        request: &Request<'_>,
+        known: &mut Known,
     ) -> Result<Option<Access>, RequestError> {
-        let Asking { request, known } = asking;
-        let request = request.of_principal(principal);
-        let facts = match Facts::find(self.snapshot, &request, self.work) {
+        let facts = match Facts::find(self.snapshot, request, self.work) {
             Ok(facts) => facts,
             Err(Early::Denied(_)) => return Ok(None),
             // A parameter in the context does not suit this caller (T-32).

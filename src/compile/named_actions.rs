@@ -63,13 +63,13 @@ impl NamedActions {
 
     /// Returns whether a statement names this action, by its name or by a pattern other than `*`.
     pub fn contains(&self, action: &Action) -> bool {
-        let name = action.as_str();
-        let service = name.split_once(':').map_or("", |(service, _)| service);
-        let patterns = self.patterns.get(service).map_or(&[][..], Vec::as_slice);
+        if self.names.contains_key(action.as_str()) {
+            return true;
+        }
+        let patterns = self.patterns.get(action.service());
+        let patterns = patterns.map_or(&[][..], Vec::as_slice);
         let mut tried = patterns.iter().take(MAX_TRIED);
-        self.names.contains_key(name)
-            || tried.any(|pattern| pattern.matches(action))
-            || patterns.len() > MAX_TRIED
+        tried.any(|pattern| pattern.matches(action)) || patterns.len() > MAX_TRIED
     }
 
     /// Iterates over the services that are named, in their order.

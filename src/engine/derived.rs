@@ -277,7 +277,9 @@ impl<'a> Facts<'a> {
         key: &ContextKey,
         end: impl Fn(&'a ContextValue<'a>) -> Option<&'a str>,
     ) -> Values<'a> {
-        match self.request.context.get_kind(KeyKind::CalledVia) {
+        let context = &self.request.context;
+        self.work.spend(1 + context.entries().len() / 8); // E-1: if it is too much there will be no answer
+        match context.get_kind(KeyKind::CalledVia) {
             Some(chain) => Values::maybe(end(chain)),
             None => self.given(key),
         }

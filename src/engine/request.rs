@@ -137,11 +137,14 @@ impl<'q> Request<'q> {
         Work::of(BUDGET.saturating_sub(self.spent))
     }
 
-    /// Returns the same question of another principal.
-    pub fn of_principal<'p>(&self, principal: Principal<'p>) -> Request<'p>
+    /// Returns the same question of another principal. Copying the context counts as `work`.
+    pub fn of_principal<'p>(&self, principal: Principal<'p>, work: &Work) -> Request<'p>
     where
         'q: 'p,
     {
+        let values = self.context.entries().iter().map(|entry| &entry.value);
+        let n_listed: usize = values.map(|value| value.many().len()).sum();
+        work.spend(1 + self.context.entries().len() + n_listed + self.tag_keys.many().len());
         Request {
             principal,
             ..self.clone()
@@ -372,3 +375,31 @@ pub(super) fn is_tag_of(resource: &Resource, service: &str) -> bool {
 
 /// The claim in which a token may name the roles that it is for (T-25).
 pub(super) const ROLES_CLAIM: &str = "https://aws.amazon.com/roles";
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn a_question_of_another_principal_costs_as_much_work_as_it_copies() {
+        let values = |n| Value::List(vec![Value::from("x"); n]);
+        for (n_values, n_units) in [(0, 2), (1, 2), (2, 4), (1_000, 1_002)] {
+            let question = Question {
+                principal: "*",
+                action: "a:B",
+                resource: "*",
+                context: vec![("app:list", values(n_values))],
+                ..Question::default()
+            };
+            let request = Request::parse(&question, Timestamp::UNIX_EPOCH).unwrap();
+            let work = Work::new();
+            let service = Principal::Service("a.b");
+            let other = request.of_principal(service, &work);
+            assert_eq!(other.principal, service);
+            assert_eq!(other.context.entries().len(), 1);
+            assert_eq!(work.spent(), n_units, "{n_values} values");
+        }
+    }
+}

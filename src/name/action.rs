@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher};
 
+use foldhash::fast::FixedState;
 use smol_str::{SmolStr, StrExt};
 
 use super::remembered::Remembered;
@@ -91,7 +92,7 @@ impl Action {
         let folded = text.to_ascii_lowercase_smolstr();
         Ok(Self {
             colon: service.len(),
-            hash: fnv1a(folded.as_bytes()),
+            hash: action_fingerprint(folded.as_bytes()),
             kind: ActionKind::of(&folded),
             folded,
         })
@@ -145,14 +146,9 @@ impl Hash for Action {
 
 /// Returns the fingerprint of the action with this text in lower case.
 pub(crate) fn action_fingerprint(folded: &[u8]) -> u64 {
-    fnv1a(folded)
-}
-
-/// Computes FNV-1a, 64 bits. The upper half is mixed into the lower one, because tables use the low bits.
-fn fnv1a(bytes: &[u8]) -> u64 {
-    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let hash = bytes.iter().fold(0xcbf2_9ce4_8422_2325, step);
-    hash ^ (hash >> 32)
+    let mut hasher = FixedState::with_seed(0).build_hasher();
+    hasher.write(folded);
+    hasher.finish()
 }
 
 impl fmt::Display for Action {

@@ -645,7 +645,8 @@ fn a_greedy_client_does_not_empty_the_cache_for_the_others() {
         let asked = at(&question(&[("app:parent", &values)]), MORNING);
         let mut ask = |principal: &str, number: usize| {
             let resource = format!("arn:app:orders:::order/{number}");
-            let mut request = asked.of_principal(Principal::parse(principal).unwrap());
+            let mut request =
+                asked.of_principal(Principal::parse(principal).unwrap(), &Work::new());
             request.resource = Resource::parse(&resource).unwrap();
             _ = generation.authorize(&request).unwrap();
         };
