@@ -100,9 +100,11 @@ impl<'q> Context<'q> {
         let wanted = key.fingerprint();
         let mut fingerprints = self.fingerprints.iter();
         let at = fingerprints.position(|fingerprint| *fingerprint == wanted)?;
-        // Another key may have the same fingerprint, and ours may come after it.
-        let mut rest = self.entries.get(at..)?.iter();
-        rest.find(|entry| entry.key.is(key))
+        match self.entries.get(at) {
+            Some(entry) if entry.key.is(key) => Some(entry),
+            // Another key has the same fingerprint, and ours may come after it.
+            _ => self.entries.iter().find(|entry| entry.key.is(key)),
+        }
     }
 
     /// Returns the value of `key`, if the caller gave one. Returns `None` for the empty list (C-7).

@@ -447,28 +447,37 @@ fn after(text: &str, colons: [u32; 5]) -> &str {
 ///
 /// PERF: the fields of ARNs are so short that looking at eight bytes at a time is twice as quick as five searches.
 fn first_colons(text: &str) -> Option<[u32; 5]> {
-    const HIGHEST_BITS: u64 = u64::from_le_bytes([0x80; 8]);
-    const COLONS: u64 = u64::from_le_bytes([b':'; 8]);
-    let (eights, rest) = text.as_bytes().as_chunks::<8>();
-    let mut last = [0; 8];
-    last.get_mut(..rest.len())?.copy_from_slice(rest);
     let mut colons = [0; 5];
     let mut wanted = colons.iter_mut();
+    let (eights, rest) = text.as_bytes().as_chunks::<8>();
     let mut begin = 0;
-    for eight in eights.iter().chain([&last]) {
-        let differs = u64::from_le_bytes(*eight) ^ COLONS;
-        // The highest bit of each byte of `differs` that is zero, and no other bit.
-        let mut found = !(((differs & !HIGHEST_BITS) + !HIGHEST_BITS) | differs) & HIGHEST_BITS;
+    for eight in eights {
+        let mut found = bits_of_colons(*eight);
         while found != 0 {
             *wanted.next()? = begin + found.trailing_zeros() / 8;
             if wanted.as_slice().is_empty() {
                 return Some(colons);
             }
-            found &= found - 1;
+            found &= found.wrapping_sub(1);
         }
         begin = begin.checked_add(8)?;
     }
+    let rest = rest.iter().zip(begin..).filter(|(byte, _)| **byte == b':');
+    for (_, at) in rest {
+        *wanted.next()? = at;
+        if wanted.as_slice().is_empty() {
+            return Some(colons);
+        }
+    }
     None
+}
+
+/// Returns the highest bit of each byte that is a colon, and no other bit.
+fn bits_of_colons(eight: [u8; 8]) -> u64 {
+    const HIGHEST_BITS: u64 = u64::from_le_bytes([0x80; 8]);
+    const COLONS: u64 = u64::from_le_bytes([b':'; 8]);
+    let differs = u64::from_le_bytes(eight) ^ COLONS;
+    !(((differs & !HIGHEST_BITS) + !HIGHEST_BITS) | differs) & HIGHEST_BITS
 }
 
 /// Returns whether the text is a service principal: a dotted name such as `ec2.amazonaws.com` (G-26).

@@ -152,14 +152,22 @@ fn folds_to(text: &[u8], folded: &[u8]) -> bool {
     if text.len() != folded.len() {
         return false;
     }
-    let (Some(last), Some(last_folded)) = (text.last_chunk::<8>(), folded.last_chunk::<8>()) else {
+    let is_pair = |eight: &[u8; 8], folded: &[u8; 8]| fold(*eight) == u64::from_le_bytes(*folded);
+    let (Some((first, rest)), Some((folded_first, folded_rest))) =
+        (text.split_first_chunk(), folded.split_first_chunk())
+    else {
         return text.eq_ignore_ascii_case(folded);
     };
     // The last eight bytes may overlap those before.
-    let (eights, folded_eights) = (text.as_chunks::<8>().0, folded.as_chunks::<8>().0);
+    let (Some(last), Some(folded_last)) = (text.last_chunk(), folded.last_chunk()) else {
+        return false;
+    };
+    if !is_pair(first, folded_first) || !is_pair(last, folded_last) {
+        return false;
+    }
+    let (eights, folded_eights) = (rest.as_chunks().0, folded_rest.as_chunks().0);
     let mut pairs = eights.iter().zip(folded_eights);
-    pairs.all(|(eight, folded)| fold(*eight) == u64::from_le_bytes(*folded))
-        && fold(*last) == u64::from_le_bytes(*last_folded)
+    pairs.all(|(eight, folded)| is_pair(eight, folded))
 }
 
 /// Compares two texts ignoring case, in an order of its own.
@@ -337,6 +345,7 @@ impl<'q> GivenKey<'q> {
     }
 
     /// Returns whether it is `key`.
+    #[inline]
     pub fn is(&self, key: &ContextKey) -> bool {
         self.traits.fingerprint == key.traits.fingerprint
             && folds_to(self.spelled.as_bytes(), key.folded.as_bytes())
