@@ -136,7 +136,7 @@ impl<'q> Context<'q> {
         self.kinds.are_all_in(kinds)
     }
 
-    /// Returns all entries, in the order given or in another one.
+    /// Returns all entries, in no particular order.
     pub fn entries(&self) -> &[ContextEntry<'q>] {
         &self.entries
     }

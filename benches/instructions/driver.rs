@@ -48,7 +48,7 @@ pub fn run(words: &[String]) -> anyhow::Result<()> {
     let mut random = Random::new(worlds::SEED);
     let questions = worlds::balanced(&snapshot, &sized.world, &sized.hot, N_EACH, &mut random)?;
     if outcome == PARSED {
-        let asked: Vec<_> = questions.iter().map(worlds::Question::asked).collect();
+        let asked: Vec<_> = questions.iter().map(worlds::Question::received).collect();
         return counted_readings(&asked, "2026-03-01T09:00:00Z".parse()?, n_decisions)
             .then_some(())
             .context("a question does not parse");

@@ -86,6 +86,12 @@ fn main() -> anyhow::Result<()> {
     }
     check_that_it_would_show()?;
     print(&counted)?;
+    let reading = count(driver::PARSED, N_DECISIONS)?;
+    println!(
+        "\nReading a question before its decision takes {:.1} instructions and {:.2} heap allocations. They are not in the budget.",
+        reading.n_instructions(),
+        reading.n_allocations
+    );
 
     let typical = counted
         .get(driver::word(TYPICAL))

@@ -217,7 +217,7 @@ impl Ends {
             Resource::Any => Self::default(),
             Resource::Arn(arn) => Self {
                 head: first_bytes(behind_arn(arn.as_str())),
-                // INVARIANT: an ARN is longer than this; `Arn::parse` holds it.
+                // INVARIANT: an ARN is longer than this; `GivenArn::split` holds it.
                 tail: arn
                     .as_str()
                     .as_bytes()

@@ -111,7 +111,7 @@ impl Kinds {
     }
 
     /// Returns whether `others` has all of them.
-    pub(super) fn are_all_in(self, others: Self) -> bool {
+    pub const fn are_all_in(self, others: Self) -> bool {
         self.0 & !others.0 == 0
     }
 
@@ -121,9 +121,9 @@ impl Kinds {
 }
 
 impl KeyKind {
-    /// The kinds that the caller's `context` may have. All others only iamd or the session record may set (K-1: classes
+    /// The kinds that the caller's `context` may have. Only iamd or the session record may set the others (K-1: classes
     /// D and S).
-    const OPEN: Kinds = Kinds::of(&[
+    pub const OPEN: Kinds = Kinds::of(&[
         Self::ResourceTag,
         Self::ServiceResourceTag,
         Self::ServiceSource,
@@ -172,7 +172,7 @@ fn folds_to(text: &[u8], folded: &[u8]) -> bool {
 
 /// Compares two texts ignoring case, in an order of its own.
 ///
-/// PERF: whoever chooses many keys can choose such with one fingerprint and a long common beginning.
+/// PERF: a client can send many long keys that all have the same fingerprint and the same beginning.
 fn by_folded_eights(one: &str, other: &str) -> Ordering {
     fn eights(text: &str) -> impl Iterator<Item = u64> {
         let (eights, rest) = text.as_bytes().as_chunks::<8>();
@@ -184,7 +184,7 @@ fn by_folded_eights(one: &str, other: &str) -> Ordering {
     by_length.then_with(|| eights(one).cmp(eights(other)))
 }
 
-/// Returns the bytes with their capital letters made small.
+/// Returns the bytes with their letters in lower case.
 fn fold(eight: [u8; 8]) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGHEST: u64 = 0x80 * ONES;

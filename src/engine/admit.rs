@@ -65,22 +65,23 @@ fn check_claims_in_context(snapshot: &Snapshot, request: &Request) -> Result<(),
             KeyKind::Given | KeyKind::ServiceResourceTag
         )
     }) {
-        let folded = Text::folded(entry.key.spelled());
-        let mut beginnings = possible_issuers(&folded, longest.unwrap_or(0));
-        let is_registered = beginnings.any(|prefix| snapshot.has_oidc_issuer(prefix));
-        if is_registered || own_issuer.is_some_and(|issuer| is_of(issuer, &folded)) {
-            return Err(RequestError::reserved(entry.key.spelled()));
+        let spelled = entry.key.spelled();
+        let mut beginnings = possible_issuers(spelled, longest.unwrap_or(0));
+        let is_registered =
+            beginnings.any(|prefix| snapshot.has_oidc_issuer(&Text::folded(prefix)));
+        if is_registered || own_issuer.is_some_and(|issuer| is_of(issuer, spelled)) {
+            return Err(RequestError::reserved(spelled));
         }
     }
     Ok(())
 }
 
-/// Returns the texts before each colon of `folded` that are no longer than the longest issuer. The limit bounds the work
-/// for a key that consists of colons.
-fn possible_issuers(folded: &str, longest: usize) -> impl Iterator<Item = &str> {
-    let ends = folded.match_indices(':').map(|(at, _)| at);
+/// Returns the texts before each colon of `key` that are no longer than the longest issuer. The limit bounds the work
+/// for a key that consists of colons, and the memory for its texts in lower case.
+fn possible_issuers(key: &str, longest: usize) -> impl Iterator<Item = &str> {
+    let ends = key.match_indices(':').map(|(at, _)| at);
     ends.take_while(move |at| *at <= longest)
-        .filter_map(|at| folded.get(..at))
+        .filter_map(|at| key.get(..at))
 }
 
 /// The shortest and the longest session, in seconds, if the role does not set a maximum (T-31).
@@ -93,7 +94,6 @@ fn check_assume_role_parameters(
     snapshot: &Snapshot,
     request: &Request,
 ) -> Result<(), RequestError> {
-    let given = |key: &str| request.context.get(&ContextKey::new(key));
     let is_chaining = matches!(
         request.principal,
         Principal::AssumedRole { .. } | Principal::Role(_)
@@ -135,7 +135,7 @@ fn check_assume_role_parameters(
     }
     if let (Some(own), Some(passed)) = (
         &request.session.source_identity,
-        given("sts:sourceidentity"),
+        request.context.get(&ContextKey::new("sts:SourceIdentity")),
     ) && passed.all().any(|value| value != own)
     {
         let message = format!("the session's source identity is `{own}` and cannot be changed");

@@ -99,9 +99,7 @@ impl Facts<'_> {
             resource, context, ..
         } = self.request;
         let own_service = match resource {
-            Resource::Arn(arn) => {
-                Some(arn.service().to_ascii_lowercase()).filter(|own| is_tag_of(resource, own))
-            }
+            Resource::Arn(arn) => Some(arn.service()).filter(|own| is_tag_of(resource, own)),
             Resource::Any => None,
         };
         let is_given = |service: &str| {
@@ -114,7 +112,7 @@ impl Facts<'_> {
             context.entries().iter().any(is_it)
         };
         if key.kind() == KeyKind::ResourceTag || is_tag_of(resource, key.service()) {
-            is_given("aws") && own_service.is_none_or(|own| is_given(&own))
+            is_given("aws") && own_service.is_none_or(is_given)
         } else {
             is_given(key.service())
         }

@@ -244,7 +244,7 @@ fn context<'q>(question: &Question<'q>, is_simulated: bool) -> Result<Context<'q
     })
 }
 
-/// The kinds of keys about whose values nothing must be checked before the question is decided.
+/// The kinds of keys whose values need no check before the decision.
 const UNCHECKED: Kinds = Kinds::of(&[
     KeyKind::Given,
     KeyKind::SecureTransport,
@@ -252,6 +252,9 @@ const UNCHECKED: Kinds = Kinds::of(&[
     KeyKind::ResourceTag,
     KeyKind::DurationSeconds,
 ]);
+
+/// K-1: keys that a caller may not send are checked.
+const _: () = assert!(UNCHECKED.are_all_in(KeyKind::OPEN));
 
 /// Refuses keys that only iamd, the session or a service may set (K-1, K-8, K-9).
 fn check_reserved(context: &Context, principal: &Principal) -> Result<(), RequestError> {

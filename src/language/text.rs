@@ -132,10 +132,17 @@ mod tests {
 
     #[test]
     fn a_folded_text_is_in_lower_case_however_long_it_is() {
-        for n_bytes in [0, 1, 7, INLINE_BYTES - 2, INLINE_BYTES - 1, 4000] {
-            for text in ["é", "É"].map(|end| format!("{}{end}", "aZ".repeat(n_bytes))) {
-                for text in [text.to_ascii_lowercase(), text] {
-                    assert_eq!(*Text::folded(&text), text.to_ascii_lowercase());
+        for n_bytes in [1, 2, 7, INLINE_BYTES, INLINE_BYTES + 1, 4000] {
+            for last in ["Z", "É"].iter().filter(|last| last.len() <= n_bytes) {
+                let text = format!("{}{last}", "x".repeat(n_bytes - last.len()));
+                let mixed = format!("{}A", text.get(..n_bytes - last.len()).unwrap_or(""));
+                for text in [text.to_ascii_lowercase(), text, mixed] {
+                    let folded = Text::folded(&text);
+                    assert_eq!(*folded, text.to_ascii_lowercase());
+                    let is_changed = *folded != text;
+                    let is_long = is_changed && text.len() > INLINE_BYTES;
+                    assert_eq!(matches!(folded.0, Form::Inline(_)), is_changed && !is_long);
+                    assert_eq!(matches!(folded.0, Form::Long(_)), is_long, "{n_bytes}");
                 }
             }
         }

@@ -21,7 +21,7 @@ use super::calls::client_timeout;
 use super::convert;
 use super::drain::OpenCalls;
 use super::messages::put_head;
-use super::relay::send_bytes;
+use super::relay::{send_bytes, send_frames};
 use super::wire::Scratch;
 use crate::authorizer::Authorizer;
 use crate::config::LONGEST_DEADLINE;
@@ -269,9 +269,7 @@ impl AtOnce {
             return;
         }
         // An error means that the client has gone.
-        let _ = stream
-            .send_data(answer, false)
-            .and_then(|()| stream.send_trailers(trailers));
+        let _ = send_frames(&mut stream, answer).and_then(|()| stream.send_trailers(trailers));
     }
 }
 

@@ -641,12 +641,11 @@ fn a_greedy_client_does_not_empty_the_cache_for_the_others() {
         let live = Live::new(Caching::new(Mode::Auto, MAX_BYTES, 7));
         let generation = publish(&live, &shared_by(2 * N_USERS));
         // PERF: reading a question takes longer than answering it.
-        let values = [&*parent];
-        let asked = at(&question(&[("app:parent", &values)]), MORNING);
+        let asked = at(&question(&[("app:parent", &[&*parent])]), MORNING);
         let mut ask = |principal: &str, number: usize| {
             let resource = format!("arn:app:orders:::order/{number}");
-            let mut request =
-                asked.of_principal(Principal::parse(principal).unwrap(), &Work::new());
+            let principal = Principal::parse(principal).unwrap();
+            let mut request = asked.of_principal(principal, &Work::new());
             request.resource = Resource::parse(&resource).unwrap();
             _ = generation.authorize(&request).unwrap();
         };
