@@ -229,12 +229,12 @@ fn contexts(
             RESOURCE_TAG | ROLE_TAG | PAGE_TAG => ["blue", "red", "", "bx", "b*", "other", "none"]
                 .iter()
                 .map(|value| (key, text(value)))
-                .chain([(key, list(&[]))])
+                .chain([&[][..], &["blue", "other"], &["", "red"]].map(|one| (key, list(one))))
                 .chain(["blue", "", "other"].map(|value| (own, text(value))))
                 .take(if key == RESOURCE_TAG && !is_given(own) {
-                    11
+                    13
                 } else {
-                    8
+                    10
                 })
                 .collect(),
             _ => ["blue", "red", "", "bx", "b*", "other", "none"]
