@@ -47,7 +47,7 @@ pub enum Outline<'p> {
     Everything,
     /// The requirement on the whole text.
     Text(Form<'p>),
-    /// The requirements on these fields, counted as [`Arn::field`] does. The resource must also begin as the pattern
+    /// The requirements on these fields, counted as [`GivenArn::field`] does. The resource must also begin as the pattern
     /// does.
     Fields(Vec<(usize, Form<'p>)>),
 }
