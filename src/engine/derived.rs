@@ -194,17 +194,22 @@ impl<'a> Facts<'a> {
         found.map_or(Values::Absent, |(_, value)| Values::of(value))
     }
 
-    /// Returns whether `key` is another name of `aws:ResourceTag/…` for this resource: the name with the resource's
-    /// service. Of IAM's resources only users and roles have such a name.
+    /// Returns whether the key `SERVICE:ResourceTag/…` with this service is another name of `aws:ResourceTag/…` for this
+    /// resource. Of IAM's resources only users and roles have such a name.
     fn names_resource_tag(&self, service: &str) -> bool {
         is_tag_of(&self.request.resource, service)
     }
 
     /// Returns whether `key` is a name of a tag of this resource.
     pub fn is_of_resource(&self, key: &ContextKey) -> bool {
-        match key.kind() {
+        self.is_tag_of_resource(key.kind(), key.service())
+    }
+
+    /// Returns whether a key of this kind and service, in any case, is a name of a tag of this resource.
+    fn is_tag_of_resource(&self, kind: KeyKind, service: &str) -> bool {
+        match kind {
             KeyKind::ResourceTag => true,
-            KeyKind::ServiceResourceTag => self.names_resource_tag(key.service()),
+            KeyKind::ServiceResourceTag => self.names_resource_tag(service),
             _ => false,
         }
     }
@@ -261,11 +266,7 @@ impl<'a> Facts<'a> {
         self.work.spend(1 + entries.len() * (3 + folded.len() / 64));
         let is_it = |entry: &&ContextEntry<'_>| {
             let (key, value) = (&entry.key, &entry.value);
-            let is_of_resource = match key.kind() {
-                KeyKind::ResourceTag => true,
-                KeyKind::ServiceResourceTag => self.names_resource_tag(key.service()),
-                _ => false,
-            };
+            let is_of_resource = self.is_tag_of_resource(key.kind(), key.service());
             is_of_resource && key.tag().eq_ignore_ascii_case(folded) && !value.is_empty()
         };
         let given = entries.iter().find(is_it);

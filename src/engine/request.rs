@@ -20,7 +20,7 @@ mod session;
 
 pub(super) use session::is_task_policy;
 
-/// One question, fully parsed.
+/// One question, fully parsed. Its texts are borrowed from the question as the caller sent it.
 #[derive(Clone, Debug)]
 pub struct Request<'q> {
     /// The principal that asks.

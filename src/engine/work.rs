@@ -139,7 +139,8 @@ impl Work {
         }
     }
 
-    /// Returns how much of the [`BUDGET`] of a question is spent. Of that, an interactive answer spends nothing.
+    /// Returns how much of the [`BUDGET`] of a question is spent. It is 0 for an interactive answer, which has work of
+    /// its own.
     pub(super) fn spent(&self) -> u32 {
         match self.is_wanted {
             None => BUDGET.saturating_sub(self.left.get()),

@@ -35,6 +35,8 @@ pub(crate) fn is_action_character(byte: u8) -> bool {
 const ACTION_CHARACTERS: [bool; 256] = letters_digits_and(b"._/-");
 const SERVICE_CHARACTERS: [bool; 256] = letters_digits_and(b"._-");
 
+/// Returns whether `byte` is one of `characters`, which has a place for each byte.
+///
 /// PERF: looking a byte up takes half as many instructions as comparing it with the ends of each range.
 pub(super) fn is_in(byte: u8, characters: &[bool; 256]) -> bool {
     characters
@@ -42,6 +44,7 @@ pub(super) fn is_in(byte: u8, characters: &[bool; 256]) -> bool {
         .is_some_and(|is_one| *is_one)
 }
 
+/// Returns the table of the ASCII letters, the digits and `others`.
 pub(super) const fn letters_digits_and(others: &[u8]) -> [bool; 256] {
     let mut all = [false; 256];
     let mut rest: &mut [bool] = &mut all;
