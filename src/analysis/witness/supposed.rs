@@ -2,7 +2,7 @@
 
 use smol_str::SmolStr;
 
-use super::{Choices, chosen, is_name_of};
+use super::choices::{Choices, chosen, is_name_of};
 use crate::analysis::area::{Area, Open};
 use crate::context::{ContextKey, KeyKind};
 use crate::engine::facts::Facts;
