@@ -505,10 +505,17 @@ pub(crate) fn is_issuer(text: &str) -> bool {
 
 /// Returns whether the text is the name of a user, group, role or policy: letters, digits and `_+=,.@-`.
 pub(crate) fn is_entity_name(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte))
+    !text.is_empty() && text.bytes().all(is_name_byte)
+}
+
+/// Returns whether a byte is that of a character in the name of an entity or of a session.
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)
+}
+
+/// Returns whether a character may stand in the name of an entity or of a session.
+pub(crate) fn is_name_character(character: char) -> bool {
+    u8::try_from(character).is_ok_and(is_name_byte)
 }
 
 /// Returns whether the text is the name of a session (T-30) or a source identity (T-39): 2 to 64 such characters.

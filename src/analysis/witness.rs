@@ -1,10 +1,12 @@
 //! Looks for values of open context keys with which an area covers its question.
 //!
-//! The values that are tried come from the conditions themselves: those that they compare with, their neighbors, some other
-//! value, and none. Whoever is listed because of a witness can be allowed, since the witness says how. Where these values stand
-//! for all there are, the search also says whether some area covers the question whatever the keys say.
+//! The values that are tried first come from the conditions themselves: those that they compare with, their neighbors, some other
+//! value, and none. Whoever is listed because of a witness can be allowed, since the witness says how. If no witness is among them,
+//! and they are not all there are, values that stand for all others are tried, too. With these the search also says whether some area
+//! covers the question whatever the keys say.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use smol_str::SmolStr;
 
@@ -22,7 +24,10 @@ use supposed::Supposed;
 pub use choices::has_tag;
 
 mod choices;
+mod classes;
+mod exhaustive;
 mod supposed;
+mod texts;
 
 /// The result of a search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +51,10 @@ pub struct Search<'s, 'f> {
     areas: &'s [Area],
     facts: &'s Facts<'f>,
     scope: Scope<'s>,
+    /// What is tried first. It is quickly found, and nearly always enough.
     choices: Choices,
+    /// What stands for all values there are, once it is needed.
+    exhaustive: OnceCell<Option<Choices>>,
 }
 
 impl<'s, 'f> Search<'s, 'f> {
@@ -57,37 +65,57 @@ impl<'s, 'f> Search<'s, 'f> {
             facts,
             scope,
             choices: Choices::of(areas, facts, scope),
+            exhaustive: OnceCell::new(),
         }
+    }
+
+    /// Returns choices that stand for all values there are, if they are not those of `choices`, and if there are any.
+    fn exhaustive(&self) -> Option<&Choices> {
+        let find = || self.choices.exhaustive(self.areas, self.facts);
+        self.exhaustive.get_or_init(find).as_ref()
     }
 
     /// Looks for values with which one of the areas covers the question.
     pub fn witness(&self) -> Witness {
+        match self.among(&self.choices) {
+            Witness::None if !self.choices.are_all => match self.exhaustive() {
+                Some(choices) => self.among(choices),
+                None => Witness::Unknown,
+            },
+            found => found,
+        }
+    }
+
+    /// Looks for values among these choices with which one of the areas covers the question.
+    fn among(&self, choices: &Choices) -> Witness {
         let mut n_left = MAX_TRIES;
         for area in self.areas {
-            let found = self
-                .choices
-                .try_area(area, self.facts, self.scope, &mut n_left);
+            let found = choices.try_area(area, self.facts, self.scope, &mut n_left);
             if found != Witness::None {
                 return found;
             }
         }
-        if self.choices.are_all {
-            Witness::None
-        } else {
-            Witness::Unknown
-        }
+        Witness::None
     }
 
     /// Returns whether one of the areas covers the question whatever the open keys say. `false` says nothing.
     ///
-    /// Values that [`is_possible`] and [`Supposed::is_consistent`] leave out must be impossible: otherwise somebody who may be denied
-    /// is said to be always allowed.
+    /// Values that [`is_possible`](choices::is_possible) and [`Supposed::is_consistent`] leave out must be impossible: otherwise
+    /// somebody who may be denied is said to be always allowed.
     pub fn covers_always(&self) -> bool {
         let Self { facts, choices, .. } = self;
         let shows_all = |key| choices.show_all_of(key, facts);
-        if !choices.are_all || !choices.keys.keys().all(shows_all) {
-            return false;
-        }
+        choices.keys.keys().all(shows_all)
+            && self.covers_all(choices)
+            && (choices.are_all
+                || self
+                    .exhaustive()
+                    .is_some_and(|choices| self.covers_all(choices)))
+    }
+
+    /// Returns whether one of the areas covers the question with any of these choices. `false` says nothing.
+    fn covers_all(&self, choices: &Choices) -> bool {
+        let facts = self.facts;
         let keys = choices.keys.iter();
         let keys = keys.map(|(key, of_key)| (key, choices.with_pair(key, of_key)));
         let mut combinations = Combinations::of(keys.collect());

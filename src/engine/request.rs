@@ -18,6 +18,7 @@ use crate::name::{AccountId, Action, Arn, Principal, Resource};
 
 mod session;
 
+pub(crate) use session::MAX_TAG_VALUE_CHARACTERS;
 pub(super) use session::is_task_policy;
 
 /// One question, fully parsed. Its texts are borrowed from the question as the caller sent it.

@@ -136,6 +136,16 @@ impl Instant {
         }
     }
 
+    /// Returns the instant so many nanoseconds later, which is earlier for a negative number.
+    pub fn later(self, nanoseconds: i128) -> Self {
+        Self(self.0.saturating_add(nanoseconds))
+    }
+
+    /// Returns the whole seconds since 1970 before it, or at it.
+    pub fn as_second(self) -> i128 {
+        self.0.div_euclid(NANOSECONDS)
+    }
+
     /// Returns the instant of a timestamp.
     pub fn of(timestamp: jiff::Timestamp) -> Self {
         Self(timestamp.as_nanosecond())
@@ -315,14 +325,17 @@ pub fn equal_ignoring_case<'a>(
 
 /// Returns the characters of a text in parts, under Unicode simple case folding (C-21).
 pub fn folded<'a>(parts: impl Iterator<Item = &'a str>) -> impl Iterator<Item = char> {
-    parts.flat_map(str::chars).map(|character| {
-        if character.is_ascii() {
-            return character.to_ascii_lowercase();
-        }
-        unicode_case_mapping::case_folded(character)
-            .and_then(|folded| char::from_u32(folded.get()))
-            .unwrap_or(character)
-    })
+    parts.flat_map(str::chars).map(fold)
+}
+
+/// Returns a character under Unicode simple case folding (C-21).
+pub fn fold(character: char) -> char {
+    if character.is_ascii() {
+        return character.to_ascii_lowercase();
+    }
+    unicode_case_mapping::case_folded(character)
+        .and_then(|folded| char::from_u32(folded.get()))
+        .unwrap_or(character)
 }
 
 #[cfg(test)]

@@ -32,12 +32,12 @@ pub type Choice = Vec<SmolStr>;
 pub struct Choices {
     pub keys: BTreeMap<ContextKey, Vec<Choice>>,
     /// The keys whose values are read as texts, and those read as Booleans.
-    texts: BTreeSet<ContextKey>,
-    booleans: BTreeSet<ContextKey>,
+    pub texts: BTreeSet<ContextKey>,
+    pub booleans: BTreeSet<ContextKey>,
     /// The keys that are in variables.
-    variables: BTreeSet<ContextKey>,
+    pub variables: BTreeSet<ContextKey>,
     /// Two values of each key of which the conditions name one.
-    pairs: BTreeMap<ContextKey, Choice>,
+    pub pairs: BTreeMap<ContextKey, Choice>,
     /// The tags of the resource that a session may replace, and whose own value is an empty text.
     pub replaceable: Vec<ContextKey>,
     /// Whether the choices stand for all values there are.
@@ -56,8 +56,32 @@ impl Choices {
         }
         // C-50: one Boolean has many spellings, which are different texts.
         choices.are_all &= choices.texts.is_disjoint(&choices.booleans);
+        choices.are_all &= !choices.reads_values_that_go_together(facts);
         choices.complete(facts);
         choices
+    }
+
+    fn has(&self, is_it: impl Fn(KeyKind) -> bool) -> bool {
+        self.keys.keys().any(|key| is_it(key.kind()))
+    }
+
+    /// Returns whether it is open who called first or last, and on whose behalf ([`KeyKind::CalledVia`]).
+    pub fn reads_chain_and_ends(&self, facts: &Facts<'_>) -> bool {
+        let is_end = |kind| matches!(kind, KeyKind::CalledViaFirst | KeyKind::CalledViaLast);
+        let mut given = facts.request.context.entries().iter();
+        self.has(|kind| kind == KeyKind::CalledVia)
+            && (self.has(is_end) || given.any(|entry| is_end(entry.key.kind())))
+    }
+
+    /// Returns whether the value of one open key says something about that of another one, for which the conditions on each key alone
+    /// do not find the choices.
+    fn reads_values_that_go_together(&self, facts: &Facts<'_>) -> bool {
+        let has = |wanted| self.has(|kind| kind == wanted);
+        let has_request_tag =
+            has(KeyKind::RequestTag) || facts.request.context.request_tags().next().is_some();
+        has(KeyKind::TagKeys) && has_request_tag
+            || has(KeyKind::CurrentTime) && has(KeyKind::EpochTime)
+            || self.reads_chain_and_ends(facts)
     }
 
     /// Returns whether the choices for `key`, if they are all, also show each case in which a condition does not hold.
@@ -246,7 +270,7 @@ fn times_until(at: Timestamp) -> impl Iterator<Item = String> {
 
 /// Returns the values of a tag that the resource has, or that the caller has given, maybe as an empty list. Such a tag is open only in
 /// role chaining, where another value of it is unknown (T-8).
-fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
+pub fn own_tag(key: &ContextKey, facts: &Facts<'_>) -> Option<Choice> {
     if key.kind() != KeyKind::ResourceTag {
         return None;
     }
@@ -272,7 +296,7 @@ pub fn chosen<'c>(
 }
 
 /// Returns whether one other value, and none, stand for all values that are not written in it.
-fn is_simple(condition: &Condition) -> bool {
+pub fn is_simple(condition: &Condition) -> bool {
     let Operator { qualifier, .. } = condition.operator;
     qualifier.is_none()
         && condition.operand.variables().is_empty()
@@ -283,7 +307,7 @@ fn is_simple(condition: &Condition) -> bool {
 }
 
 /// Returns whether a key can have these values, as far as iamd derives them.
-fn is_possible(key: &ContextKey, choice: &[SmolStr], facts: &Facts<'_>) -> bool {
+pub fn is_possible(key: &ContextKey, choice: &[SmolStr], facts: &Facts<'_>) -> bool {
     let is_bool = |value: &SmolStr| matches!(&**value, "true" | "false");
     match key.kind() {
         KeyKind::Userid => {

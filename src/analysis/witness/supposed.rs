@@ -1,5 +1,7 @@
 //! A question with supposed values of some keys: whether they can be, and whether an area covers it.
 
+use jiff::Timestamp;
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use super::choices::{Choices, chosen, is_name_of};
@@ -38,16 +40,15 @@ impl<'f, 'a, 'c> Supposed<'f, 'a, 'c> {
     /// Returns `false` if these values are known to exclude each other, for one session and for a user without a session.
     pub fn is_consistent(&self) -> bool {
         use KeyKind as K;
-        let of_kind = |kind: K| {
-            let mut given = self.given.iter();
-            let found = given.find(|(key, _)| key.kind() == kind);
-            found.map(|(_, values)| *values)
-        };
-        if !self.replaces_consistently() {
+        let go_together = self.replaces_consistently()
+            && self.tag_keys_name_tags()
+            && self.chain_has_ends()
+            && self.clocks_agree();
+        if !go_together {
             return false;
         }
-        let mfa = of_kind(K::MultiFactorAuthPresent);
-        let age = of_kind(K::MultiFactorAuthAge);
+        let mfa = self.of_kind(K::MultiFactorAuthPresent);
+        let age = self.of_kind(K::MultiFactorAuthAge);
         // The age is known of those who gave a second factor, and of nobody else.
         if let (Some(mfa), Some(age)) = (mfa, age)
             && (mfa == ["true"]) == age.is_empty()
@@ -87,6 +88,62 @@ impl<'f, 'a, 'c> Supposed<'f, 'a, 'c> {
             key.kind() != K::PrincipalTag || self.facts.values(key) == Values::list(values)
         };
         first != Some(false) || self.given.iter().all(is_own)
+    }
+
+    fn of_kind(&self, kind: KeyKind) -> Option<&'c [SmolStr]> {
+        let mut given = self.given.iter();
+        let found = given.find(|(key, _)| key.kind() == kind);
+        found.map(|(_, values)| *values)
+    }
+
+    /// Returns whether the list of the request's tags names each of them that has a value, and none that has none (section 4.9).
+    fn tag_keys_name_tags(&self) -> bool {
+        let is_tag = |key: &ContextKey| key.kind() == KeyKind::RequestTag;
+        let supposed = self.given.iter().filter(|(key, _)| is_tag(key));
+        let supposed = supposed.map(|(key, values)| (key.tag(), !values.is_empty()));
+        let context = &self.facts.request.context;
+        let given = context.request_tags().map(|entry| (entry.key.tag(), true));
+        let listed: SmallVec<[&str; 8]> = match self.of_kind(KeyKind::TagKeys) {
+            Some(listed) => listed.iter().map(|name| &**name).collect(),
+            None => match context.get_kind(KeyKind::TagKeys) {
+                Some(listed) => listed.all().collect(),
+                None => return true,
+            },
+        };
+        let tags: SmallVec<[(&str, bool); 8]> = supposed.chain(given).collect();
+        // Without any tag the list may say anything.
+        tags.iter().all(|(_, has_value)| !has_value)
+            || tags.iter().all(|(name, has_value)| {
+                listed.iter().any(|one| one.eq_ignore_ascii_case(name)) == *has_value
+            })
+    }
+
+    /// Returns whether the ends of a chain of services, if it has any, are those that are told (section 4.9).
+    fn chain_has_ends(&self) -> bool {
+        let chain = self.of_kind(KeyKind::CalledVia).unwrap_or_default();
+        let context = &self.facts.request.context;
+        let is_told = |kind: KeyKind, end: &SmolStr| match self.of_kind(kind) {
+            Some(told) => told == [end.clone()],
+            None => context
+                .get_kind(kind)
+                .is_none_or(|told| told.all().eq([&**end])),
+        };
+        let ends = [
+            (KeyKind::CalledViaFirst, chain.first()),
+            (KeyKind::CalledViaLast, chain.last()),
+        ];
+        ends.into_iter()
+            .all(|(kind, end)| end.is_none_or(|end| is_told(kind, end)))
+    }
+
+    /// Returns whether `aws:CurrentTime` and `aws:EpochTime` tell one time.
+    fn clocks_agree(&self) -> bool {
+        let current = self.of_kind(KeyKind::CurrentTime);
+        let (Some([current]), Some([epoch])) = (current, self.of_kind(KeyKind::EpochTime)) else {
+            return true;
+        };
+        let current = current.parse::<Timestamp>();
+        current.is_ok_and(|time| *epoch == *time.as_second().to_string())
     }
 
     /// Returns whether a session has replaced this tag of the resource, whose own value is an empty text.

@@ -19,7 +19,7 @@ const MAX_SESSION_TAGS: usize = 50;
 /// The longest tag key, in characters (T-34).
 const MAX_TAG_KEY_CHARACTERS: usize = 128;
 /// The longest tag value, in characters (T-34).
-const MAX_TAG_VALUE_CHARACTERS: usize = 256;
+pub(crate) const MAX_TAG_VALUE_CHARACTERS: usize = 256;
 /// The most managed policies in a session (T-40).
 const MAX_SESSION_POLICY_ARNS: usize = 10;
 

@@ -13,7 +13,7 @@ use crate::language::pattern::{Substitute, Variables};
 use crate::language::text::Text;
 
 /// Kleene's three values (C-2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Truth {
     /// The condition does not hold.
     False,
@@ -111,11 +111,7 @@ impl<'a> Values<'a> {
 /// Evaluates `condition` for `values`, by the reference form at the end of section 4.1.
 pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Variables) -> Truth {
     let operator = condition.operator;
-    let one = |value: &str| {
-        let is_negated = operator.base.is_negated();
-        let any = any_of(&condition.operand, value, is_negated, variables);
-        if is_negated { !any } else { any }
-    };
+    let one = |value: &str| evaluate_one(condition, value, variables);
     // PERF: nearly every condition in practice takes this branch.
     if let (None, Values::One(value)) = (operator.qualifier, values)
         && !matches!(condition.operand, Operand::Null(_))
@@ -154,6 +150,14 @@ pub fn evaluate(condition: &Condition, values: &Values<'_>, variables: &impl Var
         (Some(Qualifier::ForAnyValue), _) => values.all().map(one).fold(Truth::False, Truth::or),
         (None, _) => Truth::Indeterminate, // C-10: a single value was handled above
     }
+}
+
+/// Evaluates `condition` for one of the values of its key, whatever the others are.
+#[inline]
+pub fn evaluate_one(condition: &Condition, value: &str, variables: &impl Variables) -> Truth {
+    let is_negated = condition.operator.base.is_negated();
+    let any = any_of(&condition.operand, value, is_negated, variables);
+    if is_negated { !any } else { any }
 }
 
 /// Returns whether `value` fits one of the policy's values. A request value that cannot be read is INDETERMINATE. A
