@@ -14,6 +14,7 @@ use crate::support::{Server, allow, iamd, repository, user, write, write_by_rena
 mod alike;
 mod impossible;
 mod literal;
+mod nobody;
 mod pages;
 mod simulated;
 mod together;

@@ -65,7 +65,7 @@ impl Choices {
         self.keys.keys().any(|key| is_it(key.kind()))
     }
 
-    /// Returns whether it is open who called first or last, and on whose behalf ([`KeyKind::CalledVia`]).
+    /// Returns whether the chain of services is open, and something is said of its ends. No search finds all of these values.
     pub fn reads_chain_and_ends(&self, facts: &Facts<'_>) -> bool {
         let is_end = |kind| matches!(kind, KeyKind::CalledViaFirst | KeyKind::CalledViaLast);
         let mut given = facts.request.context.entries().iter();
@@ -239,7 +239,13 @@ fn others(key: &ContextKey, choices: &[Choice], facts: &Facts<'_>) -> Vec<Choice
     let id = entity.and_then(|entity| entity.unique_id.as_deref());
     let values = match (key.kind(), id) {
         (KeyKind::Userid, Some(id)) => vec![unnamed(&mut numbered(format!("{id}:other")))],
-        (KeyKind::TokenIssueTime, _) => vec![unnamed(&mut times_until(facts.request.at))],
+        (KeyKind::TokenIssueTime | KeyKind::CurrentTime, _) => {
+            vec![unnamed(&mut times_until(facts.request.at))]
+        }
+        (KeyKind::EpochTime, _) => {
+            let seconds = facts.request.at.as_second();
+            vec![unnamed(&mut (0..=seconds).rev().map(|at| at.to_string()))]
+        }
         (KeyKind::MultiFactorAuthAge, _) => {
             vec![unnamed(&mut (0..).map(|number: usize| number.to_string()))]
         }
@@ -322,11 +328,12 @@ pub fn is_possible(key: &ContextKey, choice: &[SmolStr], facts: &Facts<'_>) -> b
         }
         KeyKind::MultiFactorAuthPresent => choice.iter().all(is_bool) && choice.len() < 2,
         KeyKind::SecureTransport | KeyKind::ViaAwsService => !choice.is_empty(),
-        KeyKind::CurrentTime | KeyKind::EpochTime => choice.len() == 1,
+        KeyKind::CurrentTime => matches!(choice, [time] if is_time(time)),
+        KeyKind::EpochTime => matches!(choice, [seconds] if is_whole_number(seconds)),
         KeyKind::TokenIssueTime => {
             // T-43: every session of a role has one.
             let n_least = usize::from(facts.caller.is_role());
-            (n_least..2).contains(&choice.len()) && choice.iter().all(is_time)
+            (n_least..2).contains(&choice.len()) && choice.iter().all(is_issue_time)
         }
         KeyKind::MultiFactorAuthAge => choice.len() < 2 && choice.iter().all(is_whole_number),
         KeyKind::SourceIdentity => {
@@ -343,11 +350,16 @@ pub fn is_possible(key: &ContextKey, choice: &[SmolStr], facts: &Facts<'_>) -> b
     }
 }
 
-/// Returns whether a text is a time as iamd writes it, and one that a session can have (T-47). The clock is open, so no time is
-/// too late.
+/// Returns whether a text is a time as iamd writes it.
 fn is_time(text: &SmolStr) -> bool {
     let time = text.parse::<Timestamp>();
-    time.is_ok_and(|time| time > Timestamp::UNIX_EPOCH && time.to_string() == *text)
+    time.is_ok_and(|time| time.to_string() == *text)
+}
+
+/// Returns whether a text is such a time, and one that a session can have (T-47). The clock is open, so no time is too late.
+fn is_issue_time(text: &SmolStr) -> bool {
+    let time = text.parse::<Timestamp>();
+    time.is_ok_and(|time| time > Timestamp::UNIX_EPOCH) && is_time(text)
 }
 
 fn is_whole_number(text: &SmolStr) -> bool {

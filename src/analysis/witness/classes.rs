@@ -245,9 +245,11 @@ pub fn instants(conditions: &[&Condition]) -> Option<Vec<Timestamp>> {
     }
     // Without any, the time makes no difference, and one stands for all.
     found.push(Instant::of(Timestamp::UNIX_EPOCH));
+    // The clock of whole seconds tells them later, or earlier.
+    let near = [0, -1, 1, -SECOND, SECOND];
     let near = found
         .iter()
-        .flat_map(|one| [0, -1, 1].map(|step| one.later(step)));
+        .flat_map(|one| near.map(|step| one.later(step)));
     let times = near.filter_map(|one| one.to_string().parse::<Timestamp>().ok());
     Some(times.collect())
 }

@@ -19,7 +19,7 @@ use crate::language::condition::{Condition, Operand};
 /// The most choices of one key.
 const MAX_CHOICES: usize = 96;
 /// The most values of which all lists are made.
-const MAX_LISTED: usize = 6;
+const MAX_MEMBERS: usize = 6;
 
 impl Choices {
     /// Returns choices for the same keys that stand for all values there are, given those that `areas` were searched with.
@@ -51,13 +51,15 @@ impl Choices {
             .collect();
         for (key, conditions) in &reads {
             let names = self.names_of_tags(key, facts);
-            let is_told = names.is_empty() && are_simple(conditions);
-            let choices = if is_told || own_tag(key, facts).is_some() {
+            let are_found =
+                || own_tag(key, facts).is_some() || names.is_empty() && are_simple(conditions);
+            let kind = key.kind();
+            let choices = if is_time(kind) {
+                times(key, &instants(&of_time)?)
+            } else if are_found() {
                 let choices = self.keys.get(key)?;
                 let choices = self.with_pair(key, choices);
                 choices.into_iter().map(<[SmolStr]>::to_vec).collect()
-            } else if is_time(key.kind()) {
-                times(key, &instants(&of_time)?)
             } else {
                 of_key(key, conditions, &names, facts)?
             };
@@ -151,7 +153,7 @@ fn each_condition<'a>(area: &'a Area, visit: &mut impl FnMut(&'a Condition)) {
 /// Returns all lists of two or more of these values, in one order each, and of each value twice. Returns `None` if there are too
 /// many.
 fn lists_of(values: &[SmolStr]) -> Option<Vec<Choice>> {
-    if values.len() > MAX_LISTED {
+    if values.len() > MAX_MEMBERS {
         return None;
     }
     let mut lists: Vec<Choice> = values

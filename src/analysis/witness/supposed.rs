@@ -40,10 +40,8 @@ impl<'f, 'a, 'c> Supposed<'f, 'a, 'c> {
     /// Returns `false` if these values are known to exclude each other, for one session and for a user without a session.
     pub fn is_consistent(&self) -> bool {
         use KeyKind as K;
-        let go_together = self.replaces_consistently()
-            && self.tag_keys_name_tags()
-            && self.chain_has_ends()
-            && self.clocks_agree();
+        let go_together =
+            self.replaces_consistently() && self.tag_keys_name_tags() && self.clocks_agree();
         if !go_together {
             return false;
         }
@@ -116,24 +114,6 @@ impl<'f, 'a, 'c> Supposed<'f, 'a, 'c> {
             || tags.iter().all(|(name, has_value)| {
                 listed.iter().any(|one| one.eq_ignore_ascii_case(name)) == *has_value
             })
-    }
-
-    /// Returns whether the ends of a chain of services, if it has any, are those that are told (section 4.9).
-    fn chain_has_ends(&self) -> bool {
-        let chain = self.of_kind(KeyKind::CalledVia).unwrap_or_default();
-        let context = &self.facts.request.context;
-        let is_told = |kind: KeyKind, end: &SmolStr| match self.of_kind(kind) {
-            Some(told) => told == [end.clone()],
-            None => context
-                .get_kind(kind)
-                .is_none_or(|told| told.all().eq([&**end])),
-        };
-        let ends = [
-            (KeyKind::CalledViaFirst, chain.first()),
-            (KeyKind::CalledViaLast, chain.last()),
-        ];
-        ends.into_iter()
-            .all(|(kind, end)| end.is_none_or(|end| is_told(kind, end)))
     }
 
     /// Returns whether `aws:CurrentTime` and `aws:EpochTime` tell one time.

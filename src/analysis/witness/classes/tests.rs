@@ -33,6 +33,7 @@ fn all_texts(characters: &str, longest: usize) -> Vec<String> {
     texts
 }
 
+/// Returns the families. The function is long because it is a table.
 fn families() -> [Family; 6] {
     let mut texts = all_texts("abAB:z", 4);
     texts.push("\u{212A}".into());
