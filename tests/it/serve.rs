@@ -303,16 +303,17 @@ async fn a_context_key_that_stands_twice_is_refused() {
     let store = store_allowing("*");
     let server = Server::start(store.path());
     let mut client = server.client().await;
-    for (first, second) in [
-        ("app:x", "app:x"),
-        ("app:x", "APP:X"),
-        ("app:Team", "app:tEAM"),
+    for (first, second, n_between) in [
+        ("app:x", "app:x", 1),
+        ("app:x", "APP:X", 1),
+        ("app:Team", "app:tEAM", 1),
+        // Many keys are compared in another way than few.
+        ("app:x", "APP:X", 20),
+        ("app:Team", "app:tEAM", 100),
     ] {
-        let entries = vec![
-            context(first, text("1")),
-            context("app:y", text("0")),
-            context(second, text("2")),
-        ];
+        let mut entries = vec![context(first, text("1"))];
+        entries.extend((0..n_between).map(|n| context(&format!("app:y{n}"), text("0"))));
+        entries.push(context(second, text("2")));
         let request = pb::AuthorizeRequest {
             context: entries,
             ..ann_asks("orders:Get")
@@ -326,6 +327,21 @@ async fn a_context_key_that_stands_twice_is_refused() {
         assert_eq!(
             status.get_error_details().error_info().unwrap().reason,
             "INVALID_REQUEST"
+        );
+        let details = status.get_error_details();
+        let [violation] = &*details.bad_request().unwrap().field_violations else {
+            panic!("{details:?}");
+        };
+        let field = violation.field.as_str();
+        assert!(
+            [first, second]
+                .iter()
+                .any(|key| field == format!("context[\"{key}\"]")),
+            "the key as it was spelled: {field}"
+        );
+        assert_eq!(
+            violation.description,
+            "this context key appears twice; keys are compared ignoring case"
         );
     }
 }

@@ -36,6 +36,7 @@ use crate::service::pb::authorization_service_client::AuthorizationServiceClient
 use crate::service::pb::stream_authorize_response::Result as AnswerOrError;
 use crate::state::StoreState;
 
+mod frames;
 mod lives;
 
 /// A server on a Unix socket, in this process.

@@ -427,6 +427,14 @@ fn context(random: &mut Random, question: &mut Question) {
         }
     }
     resource_tags(random, question);
+    // Many keys are found in another way than few.
+    if random.chance(5) {
+        for number in 0..15 + random.below(10) {
+            let at = random.below(question.context.len() + 1);
+            let filler = (format!("app:filler{number}"), Given::Text("x".into()));
+            question.context.insert(at, filler);
+        }
+    }
     if random.chance(3) && !has(question, "sts:DurationSeconds") {
         question
             .context
