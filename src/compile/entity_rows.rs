@@ -9,6 +9,7 @@ use smallvec::SmallVec;
 
 use super::accounts::{AccountRow, Accounts};
 use super::entity::{Entity, GroupShare, Role};
+use super::holders::Asked;
 use super::managed_policy::ManagedPolicy;
 use super::policies::{Policies, is_same};
 use super::policy::{Origin, OwnRows, Policy};
@@ -71,7 +72,7 @@ impl Tables {
     }
 
     /// Returns the current tables as a snapshot.
-    pub fn snapshot(&self, revision: Revision) -> Snapshot {
+    pub fn snapshot(&self, revision: Revision, holders: Arc<Asked>) -> Snapshot {
         Snapshot {
             revision,
             sets: self.sets.sets().clone(),
@@ -80,7 +81,7 @@ impl Tables {
             accounts: Arc::clone(&self.accounts),
             whole: Arc::clone(&self.whole),
             managed: self.managed.clone(),
-            holders: Arc::default(),
+            holders,
             named_keys: Arc::default(),
             named_actions: Arc::default(),
         }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::entity_rows::{Making, Tables};
+use super::holders::Asked;
 use super::issuers::issuers;
 use super::snapshot::{Revision, Snapshot};
 use super::world_tables::tables;
@@ -20,6 +21,8 @@ pub struct Compiler {
     last: Option<Tables>,
     /// The number of sets that the store had when it was last compiled as a whole.
     n_sets: usize,
+    /// Who held which policy in the last snapshot, if something asked for that.
+    holders: Arc<Asked>,
 }
 
 /// A change of one file.
@@ -43,6 +46,7 @@ impl Compiler {
         Self {
             last: None,
             n_sets: 0,
+            holders: Arc::default(),
         }
     }
 
@@ -52,7 +56,9 @@ impl Compiler {
         let empty = Tables::for_entities(&world.entities);
         let tables = tables(world, empty, self.last.as_ref());
         self.n_sets = tables.sets.sets().len();
-        self.last.insert(tables).snapshot(revision)
+        self.holders = Arc::new(self.holders.next());
+        let holders = Arc::clone(&self.holders);
+        self.last.insert(tables).snapshot(revision, holders)
     }
 
     /// Returns the snapshot of a world that differs from the last one by `edits`, and the findings about their
@@ -87,7 +93,11 @@ impl Compiler {
         for edit in edits {
             making.principals(&edit.new);
         }
-        Some((tables.snapshot(revision), findings))
+        self.holders = Arc::new(self.holders.next());
+        Some((
+            tables.snapshot(revision, Arc::clone(&self.holders)),
+            findings,
+        ))
     }
 }
 

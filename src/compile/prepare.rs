@@ -15,14 +15,18 @@ impl Snapshot {
     /// Without this, the first question to a set waits for its trie, as those to the other sets of a larger store always do.
     ///
     /// Whoever has asked in `before`, the snapshot that this one replaces, most likely asks again, so their tries are made however large
-    /// the store is. It collects the actions that the statements name, too.
+    /// the store is. If somebody has asked for a list of principals, the index for that is made anew, too. So are the actions that the
+    /// statements name.
     ///
     /// Ends early once `is_awaited` says that something waits for the thread, such as another change.
     pub fn prepare(&self, before: Option<&Self>, is_awaited: impl Fn() -> bool) {
         self.named_actions();
         self.prepare_up_to(MAX_PREPARED_BYTES);
         if let Some(before) = before {
-            self.prepare_as(before, is_awaited);
+            self.prepare_as(before, &is_awaited);
+        }
+        if self.holders.is_wanted() && !is_awaited() {
+            self.holders();
         }
     }
 

@@ -195,6 +195,9 @@ fn list(texts: &[&str]) -> Given {
 /// The texts that make a difference, and some others.
 const TEXTS: [&str; 8] = ["blue", "Blue", "red", "", "bx", "b*", "other", "none"];
 
+/// Tags of a request besides the one that conditions read.
+const OTHER_TAGS: [&str; 2] = ["aws:RequestTag/tier", "aws:RequestTag/other"];
+
 /// Returns all lists of these texts, in one order each, and of each text twice.
 fn lists(texts: &[&str]) -> Vec<Given> {
     let members = (0..1 << texts.len()).map(|members: u32| {
@@ -236,6 +239,14 @@ fn contexts(
         false => (PAGE_TAG, ROLE_TAG),
     };
     let mut contexts = vec![given.to_vec()];
+    // The list of the tags shows how they are spelled, and that there are others.
+    let reads_tag_keys = keys.contains(&TAG_KEYS);
+    let spellings = &[REQUEST_TAG, "aws:RequestTag/Team", "aws:RequestTag/TEAM"];
+    let spellings = if reads_tag_keys {
+        &spellings[..]
+    } else {
+        &spellings[..1]
+    };
     let is_given = |key: &str| given.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
     for key in [REQUEST_TAG, TAG_KEYS, APP, LIST, RESOURCE_TAG, own, other] {
         let is_read = match key {
@@ -249,12 +260,11 @@ fn contexts(
             continue;
         }
         let choices: Vec<(&str, Given)> = match key {
-            REQUEST_TAG => TEXTS
+            REQUEST_TAG => spellings
                 .iter()
-                .map(|value| (key, text(value)))
-                .chain([("aws:RequestTag/Team", text("blue")), (key, list(&[]))])
-                .chain([(key, list(&["blue", "red"]))])
-                .chain([("aws:RequestTag/tier", text("blue"))])
+                .flat_map(|key| TEXTS.map(|value| (*key, text(value))))
+                .chain([(key, list(&[])), (key, list(&["blue", "red"]))])
+                .chain(OTHER_TAGS.map(|key| (key, text("blue"))))
                 .collect(),
             TAG_KEYS => lists(&["", "team", "Team", "tier", "other"])
                 .into_iter()
@@ -284,22 +294,35 @@ fn contexts(
                 )
                 .collect(),
         };
-        let more: Vec<_> = contexts
-            .iter()
-            .flat_map(|context| {
-                let choices = choices.iter();
-                let choices = choices
-                    .filter(move |(key, value)| *key != TAG_KEYS || names_tags(value, context));
-                choices.map(|(key, value)| {
-                    let mut context = context.clone();
-                    context.push(((*key).to_owned(), value.clone()));
-                    context
-                })
-            })
-            .collect();
+        let more = each_with_one(&contexts, &choices);
         contexts.extend(more);
+        if key == REQUEST_TAG && reads_tag_keys {
+            for other in OTHER_TAGS {
+                let more = each_with_one(&contexts, &[(other, text("blue"))]);
+                contexts.extend(more);
+            }
+        }
     }
     contexts
+}
+
+/// Returns each context with each of these entries, where this makes sense.
+fn each_with_one(
+    contexts: &[Vec<(String, Given)>],
+    entries: &[(&str, Given)],
+) -> Vec<Vec<(String, Given)>> {
+    let with_each = contexts.iter().flat_map(|context| {
+        let is_new = |key: &str| context.iter().all(|(name, _)| name != key);
+        let entries = entries.iter().filter(move |(key, value)| {
+            is_new(key) && (*key != TAG_KEYS || names_tags(value, context))
+        });
+        entries.map(|(key, value)| {
+            let mut context = context.clone();
+            context.push(((*key).to_owned(), value.clone()));
+            context
+        })
+    });
+    with_each.collect()
 }
 
 /// Returns what a session can bring along as far as these keys tell.
