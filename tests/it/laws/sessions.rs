@@ -247,6 +247,14 @@ fn contexts(
     } else {
         &spellings[..1]
     };
+    let add_other_tags = |key: &str, contexts: &mut Vec<_>| {
+        for other in OTHER_TAGS {
+            if key == REQUEST_TAG && reads_tag_keys {
+                let more = each_with_one(contexts, &[(other, text("blue"))]);
+                contexts.extend(more);
+            }
+        }
+    };
     let is_given = |key: &str| given.iter().any(|(name, _)| name.eq_ignore_ascii_case(key));
     for key in [REQUEST_TAG, TAG_KEYS, APP, LIST, RESOURCE_TAG, own, other] {
         let is_read = match key {
@@ -257,6 +265,7 @@ fn contexts(
             _ => keys.contains(&key),
         };
         if is_given(key) || !is_read {
+            add_other_tags(key, &mut contexts);
             continue;
         }
         let choices: Vec<(&str, Given)> = match key {
@@ -296,12 +305,7 @@ fn contexts(
         };
         let more = each_with_one(&contexts, &choices);
         contexts.extend(more);
-        if key == REQUEST_TAG && reads_tag_keys {
-            for other in OTHER_TAGS {
-                let more = each_with_one(&contexts, &[(other, text("blue"))]);
-                contexts.extend(more);
-            }
-        }
+        add_other_tags(key, &mut contexts);
     }
     contexts
 }
