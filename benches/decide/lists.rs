@@ -13,6 +13,7 @@ use iamd::engine::explain::Redacted;
 use iamd::engine::question::Question as Asked;
 use iamd::engine::request::Request;
 use iamd::engine::work::Work;
+use iamd::store::Loader;
 use jiff::Timestamp;
 
 use crate::measure::{Contender, Figures, Options, Race, head, memory, nanoseconds, row};
@@ -30,7 +31,9 @@ pub fn measure(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
 /// Lists who may do something, against asking for every principal.
 fn who(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     let sized = worlds::by_size(options.pick(100_000, 200));
-    let snapshot = worlds::load(&sized.world)?.snapshot;
+    let mut files: Vec<(String, String)> = sized.world.files().collect();
+    let mut loader = Loader::new();
+    let snapshot = worlds::load_files(&mut loader, &files)?.snapshot;
     let user = sized.hot.first().context("there are users")?;
     let statement = sized
         .world
@@ -91,6 +94,18 @@ fn who(options: &Options, figures: &mut Figures) -> anyhow::Result<()> {
     row(&[
         "the first list of a store".to_owned(),
         nanoseconds(first.as_nanos() as f64),
+    ]);
+    let allows = |(path, text): &&mut (String, String)| {
+        path.starts_with("managed-policies/") && text.contains("Allow")
+    };
+    let (_, text) = files.iter_mut().rfind(allows).context("a policy allows")?;
+    *text = text.replacen("Allow", "Deny", 1);
+    let changed = worlds::load_files(&mut loader, &files)?.snapshot;
+    let begun = Instant::now();
+    changed.holders();
+    row(&[
+        "the index of holders, after a change of a policy".to_owned(),
+        nanoseconds(begun.elapsed().as_nanos() as f64),
     ]);
     let n_statements = sized.world.n_statements();
     println!(

@@ -34,8 +34,16 @@ pub fn user_arn(name: &str) -> String {
 /// Loads a world from memory.
 pub fn load(world: &World) -> anyhow::Result<iamd::store::Loaded> {
     let files: Vec<(String, String)> = world.files().collect();
+    load_files(&mut iamd::store::Loader::new(), &files)
+}
+
+/// Loads these files, each with its path, after those that `loader` has loaded before.
+pub fn load_files(
+    loader: &mut iamd::store::Loader,
+    files: &[(String, String)],
+) -> anyhow::Result<iamd::store::Loaded> {
     let texts = files.iter().map(|(path, text)| (&**path, &**text));
-    iamd::store::load_texts(texts).map_err(|refused| {
+    loader.load_texts(texts).map_err(|refused| {
         let first = refused.findings.iter().find(|finding| finding.is_error());
         anyhow::anyhow!("a generated store does not load: {first:?}")
     })

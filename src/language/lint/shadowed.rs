@@ -1,4 +1,5 @@
-//! Warns of statements that change nothing, because another one of the same policy covers all of them.
+//! Warns of statements that change nothing, because another one of the same policy covers all of them: one of the same effect, or a Deny
+//! above an Allow.
 //!
 //! Only what is certain is reported: each element of the other statement must cover the same element of this one by itself,
 //! whatever the values of variables and context keys are. Of two statements that cover each other, the later one is
@@ -31,15 +32,16 @@ pub(super) fn lint(document: &PolicyDocument, nodes: &[Node<'_>], report: &mut R
             Some(sid) => format!("`{sid}`"),
             None => format!("`/Statement/{other_at}`"),
         };
-        let verb = match statement.effect {
+        let verb = |effect| match effect {
             Effect::Allow => "allows",
             Effect::Deny => "denies",
         };
-        let message = format!("this statement changes nothing: {name} {verb} all that it {verb}");
+        let (ours, theirs) = (verb(statement.effect), verb(other.effect));
+        let message = format!("this statement changes nothing: {name} {theirs} all that it {ours}");
         report
             .warning(Code::SHADOWED_STATEMENT, &node.span, message)
             .help(format!(
-                "remove it, or narrow {name} if that {verb} too much"
+                "remove it, or narrow {name} if that {theirs} too much"
             ));
     }
 }
@@ -62,13 +64,13 @@ impl Steps {
     }
 }
 
-/// Returns whether `one` surely applies to every question to which `other` applies, and at least as strongly. `false` says
-/// nothing.
+/// Returns whether `one` surely applies to every question to which `other` applies, and at least as strongly: a Deny is stronger
+/// than an Allow (E-15), and reads patterns as broadly or more (M-12, V-9). `false` says nothing.
 ///
 /// PERF: the cheapest elements come first, because most pairs of statements differ in them.
 fn covers(one: &Statement, other: &Statement, steps: &mut Steps) -> bool {
     steps.take(1)
-        && one.effect == other.effect
+        && (one.effect == other.effect || one.effect == Effect::Deny)
         && one.conditions.len() <= other.conditions.len()
         && covers_principals(one.principal.as_deref(), other.principal.as_deref(), steps)
         && covers_actions(&one.actions, &other.actions, steps)

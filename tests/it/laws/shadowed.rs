@@ -54,6 +54,10 @@ fn add_narrower_ones(files: &mut Files, random: &mut Random) {
                 for _ in 0..random.below(3) {
                     change(&mut copy, random);
                 }
+                if random.chance(30) {
+                    let is_allow = copy["Effect"] == "Allow";
+                    copy["Effect"] = if is_allow { "Deny" } else { "Allow" }.into();
+                }
                 let at = random.below(list.len() + 1);
                 list.insert(at, copy);
             }
@@ -118,11 +122,13 @@ fn reported(files: &Files) -> Vec<Finding> {
 fn remove_all(files: &mut Files, findings: &[Finding]) -> usize {
     let mut places: Vec<(&str, &str, usize)> = Vec::new();
     for finding in findings {
+        let (file, pointer) = (&*finding.at.file, &*finding.at.pointer);
         // A document that is a text has no places.
-        if let Some((list, index)) = finding.at.pointer.rsplit_once('/')
+        if let Some((list, index)) = pointer.rsplit_once('/')
             && list.ends_with("/Statement")
+            && files[file].pointer(list).is_some()
         {
-            places.push((&*finding.at.file, list, index.parse().unwrap()));
+            places.push((file, list, index.parse().unwrap()));
         }
     }
     places.sort_unstable();

@@ -213,11 +213,48 @@ fn a_statement_with_further_conditions_is_covered() {
     }
 }
 
+/// E-15: nothing allows what a Deny of the same policy denies.
 #[test]
-fn effects_and_policies_are_apart() {
-    let of = |effect: &str| on(effect, r#""orders:Get""#, r#""*""#);
+fn a_deny_covers_an_allow() {
+    let get = r#""orders:Get""#;
+    let of = |effect: &str| on(effect, get, r#""*""#);
+    covered(IDENTITY, &of("Deny"), &of("Allow"));
     apart(IDENTITY, &of("Allow"), &of("Deny"));
     assert!(shadowed(IDENTITY, &of("Allow")).is_empty());
+    let all = on("Deny", r#""orders:*""#, r#""arn:app:orders:::order/*""#);
+    covered(
+        IDENTITY,
+        &all,
+        &on("Allow", get, r#""arn:app:orders:::order/1""#),
+    );
+    apart(IDENTITY, &all, &on("Allow", get, r#""arn:app:orders:::*""#));
+    let elements = format!(
+        r#""Action": {get}, "Resource": "*", "Condition": {{"Bool": {{"aws:MultiFactorAuthPresent": "false"}}}}"#
+    );
+    apart(IDENTITY, &statement("Deny", &elements), &of("Allow"));
+    covered(
+        IDENTITY,
+        &statement("Deny", &elements),
+        &statement("Allow", &elements),
+    );
+    // The variable has a value wherever the Allow applies (V-9).
+    let own = r#""arn:app:orders:::${aws:username}/*""#;
+    covered(IDENTITY, &on("Deny", get, own), &on("Allow", get, own));
+    let not =
+        |effect: &str| statement(effect, &format!(r#""Action": {get}, "NotResource": {own}"#));
+    covered(IDENTITY, &not("Deny"), &not("Allow"));
+    let found = findings(
+        IDENTITY,
+        &format!(
+            "{}, {all}",
+            on("Allow", get, r#""arn:app:orders:::order/1""#)
+        ),
+    );
+    let message = &*found.first().unwrap().message;
+    assert_eq!(
+        message,
+        "this statement changes nothing: `/Statement/1` denies all that it allows"
+    );
 }
 
 #[test]
