@@ -107,6 +107,7 @@ pub fn principals(
     left.sort_unstable_by_key(|entity| ptr::from_ref(*entity).addr());
     left.dedup_by(|a, b| ptr::eq(*a, *b));
     let mut page = Page::default();
+    page.principals.reserve(bounds.most.min(left.len()));
     let (mut n_bytes, mut looked_at): (usize, Option<&Entity>) = (0, None);
     let mut n_sorted = SORTED_FIRST.saturating_mul(bounds.most);
     while !left.is_empty() {
@@ -275,19 +276,19 @@ impl<'q> Asked<'q> {
         };
         if entity.role.is_none() {
             asking.request.principal = Principal::User(arn.given());
-            add(self.of_request(&asking.request, &mut asking.known)?);
+            add(self.of_request(&asking.request, entity, &mut asking.known)?);
         } else {
             // A statement may name sessions, or all but some (P-8), so a role is asked about as itself, as each session that
             // is named, and as one that no policy names.
             asking.request.principal = Principal::Role(arn.given());
-            add(self.of_request(&asking.request, &mut asking.known)?);
+            add(self.of_request(&asking.request, entity, &mut asking.known)?);
             let (partition, account, name) = (arn.partition(), arn.account(), entity.name());
             let unnamed =
                 format!("arn:{partition}:sts::{account}:assumed-role/{name}/{NAMED_NOWHERE}");
-            add(self.of_session(&unnamed, asking)?);
+            add(self.of_session(&unnamed, entity, asking)?);
             self.work.spend(1 + sessions.len() / 8);
             for named in sessions.iter().filter(|named| named.role.arn == *arn) {
-                add(self.of_session(&named.session, asking)?);
+                add(self.of_session(&named.session, entity, asking)?);
             }
         }
         Ok(areas.map(|areas| PrincipalAccess {
@@ -300,23 +301,26 @@ impl<'q> Asked<'q> {
     fn of_session(
         &self,
         name: &str,
+        entity: &Entity,
         asking: &mut Asking<'_>,
     ) -> Result<Option<Access>, RequestError> {
         let named = Principal::parse(name);
         let named = named.map_err(|bad| RequestError::invalid("principal", bad.0))?;
         let request = asking.request.of_principal(named, self.work);
-        self.of_request(&request, &mut asking.known)
+        self.of_request(&request, entity, &mut asking.known)
     }
 
-    /// Returns under which conditions the principal of `request` is allowed; `None` if it never is.
+    /// Returns under which conditions the principal of `request` is allowed, which is `entity` or a session of it; `None` if it never
+    /// is.
     ///
     /// PERF: the request is the same for all principals, and reading it takes as long as deciding it.
     fn of_request(
         &self,
         request: &Request<'_>,
+        entity: &Entity,
         known: &mut Known,
     ) -> Result<Option<Access>, RequestError> {
-        let facts = match Facts::find(self.snapshot, request, self.work) {
+        let facts = match Facts::find_with(self.snapshot, request, Some(entity), self.work) {
             Ok(facts) => facts,
             Err(Early::Denied(_)) => return Ok(None),
             // A parameter in the context does not suit this caller (T-32).

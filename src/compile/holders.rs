@@ -195,16 +195,15 @@ impl Holders {
         }
         policies.sort_unstable();
         policies.dedup();
-        let mut is_met = vec![false; self.of_set.starts.len()];
-        let mut found = Vec::new();
-        for set in policies.iter().flat_map(|policy| self.sets.get(*policy)) {
-            // A user or role has one set, so that each is met once if each set is.
-            let is_new = is_met.get_mut(*set as usize);
-            if is_new.is_some_and(|is_met| !std::mem::replace(is_met, true)) {
-                let entities = self.of_set.get(*set).iter();
-                found.extend(entities.filter_map(|at| self.entities.get(*at as usize)));
-            }
-        }
+        // A user or role has one set, so that each is met once if each set is.
+        let sets = policies.iter().flat_map(|policy| self.sets.get(*policy));
+        let mut sets: Vec<u32> = sets.copied().collect();
+        sets.sort_unstable();
+        sets.dedup();
+        let of_sets = sets.iter().map(|set| self.of_set.get(*set));
+        let mut found = Vec::with_capacity(of_sets.clone().map(<[u32]>::len).sum());
+        let entities = of_sets.flatten();
+        found.extend(entities.filter_map(|at| self.entities.get(*at as usize)));
         found
     }
 

@@ -38,9 +38,13 @@ pub enum Boundary<'s> {
 
 impl<'s> Caller<'s> {
     /// Finds the principal of `request`. Returns the reason to deny if the store does not have it or its session has
-    /// expired.
+    /// expired. The principal may be `known` already.
     #[inline(always)] // PERF: it has one caller, and the result is too large for registers.
-    pub fn resolve(snapshot: &'s Snapshot, request: &'s Request<'s>) -> Result<Self, Reason> {
+    pub fn resolve(
+        snapshot: &'s Snapshot,
+        request: &'s Request<'s>,
+        known: Option<&'s Entity>,
+    ) -> Result<Self, Reason> {
         let principal = &request.principal;
         let Some(arn) = principal.arn() else {
             return Ok(Self {
@@ -53,11 +57,11 @@ impl<'s> Caller<'s> {
             });
         };
         let (account, entity) = match &request.simulated {
-            None => Self::look_up(snapshot, request, arn)?,
+            None => Self::look_up(snapshot, request, arn, known)?,
             // E-3 applies to a principal that is not in the store, unless a simulation provides one.
             Some(simulated) => {
                 let stand_in = simulated.stand_in(snapshot);
-                match Self::look_up(snapshot, request, arn) {
+                match Self::look_up(snapshot, request, arn, None) {
                     Ok(found) if !simulated.is_unnamed() => found,
                     Ok(_) => stand_in.ok_or(Reason::ImplicitDenyUnknownPrincipal)?,
                     Err(reason) => stand_in.ok_or(reason)?,
@@ -100,12 +104,15 @@ impl<'s> Caller<'s> {
         snapshot: &'s Snapshot,
         request: &'s Request<'s>,
         arn: &GivenArn<'_>,
+        known: Option<&'s Entity>,
     ) -> Result<(&'s Account, Option<&'s Entity>), Reason> {
         let principal = &request.principal;
         let unknown = Reason::ImplicitDenyUnknownPrincipal;
         // PERF: nearly every caller has a home account in the store, which saves looking the account up.
         if let Principal::User(_) | Principal::Role(_) = principal
-            && let Some(entity) = snapshot.entity(arn)
+            && let Some(entity) = known
+                .filter(|known| known.arn == *arn && !known.disabled)
+                .or_else(|| snapshot.entity(arn))
             && let Some(home) = snapshot.home(entity)
         {
             return Ok((home, Some(entity)));

@@ -15,7 +15,7 @@ use crate::compile::attachments::Attachment;
 use crate::compile::oidc_issuer;
 use crate::compile::policy_set::PolicySet;
 use crate::compile::rows::Ends;
-use crate::compile::snapshot::{Account, ManagedPolicy, Policy, Role, SetId, Snapshot};
+use crate::compile::snapshot::{Account, Entity, ManagedPolicy, Policy, Role, SetId, Snapshot};
 use crate::language::document::PolicyType;
 use crate::name::{Principal, Resource};
 
@@ -87,6 +87,17 @@ impl<'a> Facts<'a> {
         request: &'a Request<'a>,
         work: &'a Work,
     ) -> Result<Self, Early> {
+        Self::find_with(snapshot, request, None, work)
+    }
+
+    /// Does the same. If the caller is `known`, a user or role of the snapshot, it need not be looked up.
+    #[inline(always)]
+    pub fn find_with(
+        snapshot: &'a Snapshot,
+        request: &'a Request<'a>,
+        known: Option<&'a Entity>,
+        work: &'a Work,
+    ) -> Result<Self, Early> {
         admit(snapshot, request)?;
         let mut attached = Attached::new();
         if snapshot.has_attachments() {
@@ -94,7 +105,7 @@ impl<'a> Facts<'a> {
             work.conclude()?; // a file that was not tried may cover the resource
         }
         let owner = owner(snapshot, request, &attached)?;
-        let caller = Caller::resolve(snapshot, request)?; // E-3, E-5
+        let caller = Caller::resolve(snapshot, request, known)?; // E-3, E-5
         let owner_account = owner.and_then(|owner| {
             // PERF: most resources are of the caller's own account. A simulation may bring another account of that name.
             let own = caller.account.filter(|_| request.simulated.is_none());

@@ -279,7 +279,6 @@ fn nobody_is_listed_by_a_tag_that_no_session_replaces() {
         let found = json_of(&root, &[&["principals"], &question[..]].concat());
         !found["principals"].as_array().unwrap().is_empty()
     };
-    // A list does not try all values of a pattern, so it cannot rule out a tag whose value is open.
     let like = |key: &str, pattern: &str| json!({"StringLike": {key: pattern}});
     let iam_aws = "iam:ResourceTag/aws:team";
     assert!(may_assume_if(like(iam_aws, "b*"), &[]));
