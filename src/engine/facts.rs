@@ -191,8 +191,38 @@ impl<'a> Facts<'a> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+    use jiff::Timestamp;
+
     use super::*;
     use crate::engine::error::RequestErrorKind;
+    use crate::engine::question::Question;
+
+    /// E-3: whoever is said to be known is taken only if it is the principal of the question.
+    #[test]
+    fn nobody_is_taken_for_somebody_else() {
+        let account = r#"{"AccountId":"111122223333"}"#;
+        let texts = [
+            ("account.json", account),
+            ("users/ann.json", "{}"),
+            ("users/bob.json", "{}"),
+        ];
+        let snapshot = crate::store::load_texts(texts).unwrap().snapshot;
+        let named = |name: &str| snapshot.principals().find(|entity| entity.name() == name);
+        for known in [None, named("ann"), named("bob")] {
+            let question = Question {
+                principal: "arn:aws:iam::111122223333:user/ann",
+                action: "a:B",
+                resource: "*",
+                ..Question::default()
+            };
+            let request = Request::parse(&question, Timestamp::UNIX_EPOCH).unwrap();
+            let work = Work::new();
+            let facts = Facts::find_with(&snapshot, &request, known, &work).unwrap();
+            assert_eq!(facts.caller.entity.map(Entity::name), Some("ann"));
+        }
+    }
 
     #[test]
     fn a_denial_is_no_answer_if_the_work_is_spent() {
