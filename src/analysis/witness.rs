@@ -182,11 +182,14 @@ impl<'c> Combinations<'c> {
     }
 }
 
-/// Returns how many conditions and patterns an area has, including those of its exceptions.
+/// Returns how many conditions and patterns an area has, including those of its exceptions. A condition with many values counts
+/// several times.
 fn n_conditions(area: &Area) -> usize {
     let patterns = area.resources.as_ref().map_or(0, Vec::len) + area.not_resources.len();
     let except: usize = area.except.iter().map(|area| n_conditions(area)).sum();
-    1 + area.conditions.len() + patterns + except
+    let conditions = area.conditions.iter().filter_map(Open::condition);
+    let conditions = conditions.map(|one| 1 + one.operand.n_steps() / 8);
+    1 + conditions.sum::<usize>() + patterns + except
 }
 
 /// Calls `visit` with each key that an area reads, also in its exceptions. Some may come twice.

@@ -36,6 +36,8 @@ pub struct Choices {
     pub booleans: BTreeSet<ContextKey>,
     /// The keys that are in variables.
     pub variables: BTreeSet<ContextKey>,
+    /// The keys with more values than are tried.
+    pub cut: BTreeSet<ContextKey>,
     /// Two values of each key of which the conditions name one.
     pub pairs: BTreeMap<ContextKey, Choice>,
     /// The tags of the resource that a session may replace, and whose own value is an empty text.
@@ -143,7 +145,7 @@ impl Choices {
                 self.texts.insert(key.clone());
             }
         }
-        let choices = self.keys.entry(key).or_default();
+        let choices = self.keys.entry(key.clone()).or_default();
         for value in values_of(&condition.operand, facts) {
             let choice = vec![SmolStr::from(value)];
             if choices.contains(&choice) {
@@ -151,6 +153,7 @@ impl Choices {
             }
             if choices.len() == MAX_VALUES {
                 self.are_all = false;
+                self.cut.insert(key);
                 break;
             }
             choices.push(choice);

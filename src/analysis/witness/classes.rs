@@ -16,7 +16,6 @@ use crate::engine::request::MAX_TAG_VALUE_CHARACTERS;
 use crate::language::condition::operator::{Truth, evaluate_one};
 use crate::language::condition::{Condition, Operand};
 use crate::language::operand::{Instant, Number};
-use crate::language::pattern::Atom;
 use crate::name::is_name_character;
 
 /// What conditions read the values of a key as. Values with several of these meanings are not told apart.
@@ -28,6 +27,16 @@ enum Meaning {
     Boolean,
     Bytes,
     Address,
+}
+
+/// The most choices of one key.
+pub const MAX_CHOICES: usize = 96;
+/// The most values that the conditions on one key may compare with, all together.
+const MAX_NAMED: usize = 256;
+
+/// Returns with how many values these conditions compare.
+fn n_values(conditions: &[&Condition]) -> usize {
+    conditions.iter().map(|one| one.operand.n_values()).sum()
 }
 
 /// A text that is no number, no date, no Boolean, no address and no base64.
@@ -49,6 +58,9 @@ pub fn classes(
     if meanings.any(|other| other != Some(meaning)) {
         return None;
     }
+    if n_values(conditions) > MAX_NAMED {
+        return None;
+    }
     let operands = || conditions.iter().map(|one| &one.operand);
     let texts = match meaning {
         Meaning::Text => texts(key, conditions, names, facts)?,
@@ -62,8 +74,10 @@ pub fn classes(
     let mut classes = Vec::new();
     let mut seen: HashSet<Vec<Truth>, FixedState> = HashSet::default();
     let can_be = |text: &String| !text.is_empty() && is_possible(key, &[text.into()], facts);
+    let units = operands().map(|operand| 1 + operand.n_steps());
+    let units = names.len() + units.sum::<usize>();
     for text in texts.into_iter().filter(can_be) {
-        if !facts.work.spend(conditions.len() + names.len()) {
+        if classes.len() > MAX_CHOICES || !facts.work.spend(units) {
             return None;
         }
         let named = names
@@ -102,7 +116,7 @@ fn texts(
 ) -> Option<Vec<String>> {
     let mut patterns = Patterns::default();
     for name in names {
-        patterns.add_folded(&[Atom::Text((*name).into())])?;
+        patterns.add_name(name);
     }
     for condition in conditions {
         match &condition.operand {
@@ -226,6 +240,9 @@ fn dates<'o>(operands: impl Iterator<Item = &'o Operand>) -> Option<Vec<String>>
 
 /// Returns the instants that comparisons of `aws:CurrentTime` and `aws:EpochTime` tell apart.
 pub fn instants(conditions: &[&Condition]) -> Option<Vec<Timestamp>> {
+    if n_values(conditions) > MAX_NAMED {
+        return None;
+    }
     let mut found = Vec::new();
     for condition in conditions {
         match &condition.operand {

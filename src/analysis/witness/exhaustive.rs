@@ -9,15 +9,13 @@ use jiff::Timestamp;
 use smol_str::SmolStr;
 
 use super::choices::{Choice, Choices, is_possible, is_simple, one_name, own_tag};
-use super::classes::{classes, instants};
+use super::classes::{MAX_CHOICES, classes, instants};
 use crate::analysis::area::{Area, Open};
 use crate::context::{ContextKey, KeyKind};
 use crate::engine::facts::Facts;
 use crate::language::condition::operator::Values;
 use crate::language::condition::{Condition, Operand};
 
-/// The most choices of one key.
-const MAX_CHOICES: usize = 96;
 /// The most values of which all lists are made.
 const MAX_MEMBERS: usize = 6;
 
@@ -51,8 +49,8 @@ impl Choices {
             .collect();
         for (key, conditions) in &reads {
             let names = self.names_of_tags(key, facts);
-            let are_found =
-                || own_tag(key, facts).is_some() || names.is_empty() && are_simple(conditions);
+            let are_all = || names.is_empty() && !self.cut.contains(key) && are_simple(conditions);
+            let are_found = || own_tag(key, facts).is_some() || are_all();
             let kind = key.kind();
             let choices = if is_time(kind) {
                 times(key, &instants(&of_time)?)
@@ -114,8 +112,8 @@ fn of_key(
     let some_list = vec![SmolStr::default(), SmolStr::new("other")];
     if is_possible(key, &some_list, facts) {
         let has_qualifier = reading.iter().any(|one| one.operator.qualifier.is_some());
-        // C-10: for other operators all lists are alike.
-        choices.extend(match has_qualifier {
+        // C-10: for other operators all lists are alike, unless they name the tags of the request.
+        choices.extend(match has_qualifier || !names.is_empty() {
             true => lists_of(&values)?,
             false => vec![some_list],
         });

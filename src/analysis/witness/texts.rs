@@ -41,6 +41,8 @@ enum Step {
     Character(char),
     /// Any character that folds to this one (C-21).
     Folded(char),
+    /// This character in any case, if it is of ASCII.
+    OfName(char),
     AnyOne {
         crosses: bool,
     },
@@ -59,6 +61,7 @@ impl Step {
         match self {
             Self::Character(own) => own == character,
             Self::Folded(own) => own == fold(character),
+            Self::OfName(own) => own.eq_ignore_ascii_case(&character),
             Self::AnyOne { crosses } => crosses || character != ':',
             Self::AnyRun { .. } | Self::End => false,
         }
@@ -86,6 +89,11 @@ impl Patterns {
         }
         self.push(steps);
         Some(())
+    }
+
+    /// Adds the key of a tag, which is compared ignoring the case of ASCII.
+    pub fn add_name(&mut self, name: &str) {
+        self.push(name.chars().map(Step::OfName));
     }
 
     /// Adds a pattern of ARNs, field by field (C-66), and with it what every ARN matches (C-68).
@@ -117,7 +125,15 @@ impl Patterns {
     fn push(&mut self, steps: impl IntoIterator<Item = Step>) {
         self.starts
             .push(u16::try_from(self.steps.len()).unwrap_or(u16::MAX));
-        self.steps.extend(steps);
+        for step in steps {
+            // Variables without a text leave one `*` beside the other.
+            let is_same = |last: &Step| matches!(last, Step::AnyRun { .. }) && *last == step;
+            let is_needed = !self.steps.last().is_some_and(is_same);
+            // One step more than the most shows that there are too many.
+            if is_needed && self.steps.len() <= MAX_STEPS {
+                self.steps.push(step);
+            }
+        }
         self.steps.push(Step::End);
     }
 
@@ -205,6 +221,9 @@ impl Patterns {
                         's' => Some('\u{17F}'),
                         _ => None,
                     });
+                }
+                Step::OfName(own) => {
+                    named.extend([own.to_ascii_lowercase(), own.to_ascii_uppercase()]);
                 }
                 Step::AnyOne { crosses: false } | Step::AnyRun { crosses: false } => {
                     named.push(':');

@@ -166,6 +166,33 @@ fn cases() -> Vec<(&'static str, Value, Vec<Value>, bool)> {
             vec![json!({"ForAllValues:StringNotEqualsIgnoreCase": {tags: "team"}})],
             false,
         ),
+        (
+            "two tags of the request, and that there are keys of them",
+            json!({"Null": {tags: "false"}, "StringEquals": {tag: "x", "aws:RequestTag/tier": "y"}}),
+            vec![],
+            true,
+        ),
+        (
+            "and that there is no other",
+            json!({"StringEquals": {tag: "x", "aws:RequestTag/tier": "y"}}),
+            vec![
+                json!({"StringEquals": {tag: "q"}, "Null": {tags: "true"}}),
+                json!({"ForAnyValue:StringNotEqualsIgnoreCase": {tags: ["team", "tier"]}}),
+            ],
+            true,
+        ),
+        (
+            "a tag is there, and its key is not",
+            json!({"StringEquals": {tag: "x"}}),
+            vec![json!({"Null": {tags: "false"}})],
+            false,
+        ),
+        (
+            "only ASCII has no case in the key of a tag",
+            json!({"Null": {"aws:RequestTag/key": "true"}, "StringEquals": {tag: "x"}, "ForAnyValue:StringEqualsIgnoreCase": {tags: "key"}}),
+            vec![],
+            true,
+        ),
     ]
 }
 
@@ -247,6 +274,23 @@ fn conditions_that_cover_all_values_together_are_no_conditions() {
             vec![
                 json!({"StringLike": {"app:k": "a*"}}),
                 json!({"StringNotLike": {"app:k": "a*"}}),
+            ],
+            false,
+        ),
+        (
+            "but for two tags of the request together",
+            vec![
+                json!({"Null": {"aws:RequestTag/a": "true"}}),
+                json!({"Null": {"aws:RequestTag/b": "true"}}),
+                json!({"Null": {"aws:TagKeys": "true"}}),
+            ],
+            false,
+        ),
+        (
+            "but for a value beyond those that are tried first",
+            vec![
+                json!({"StringNotEqualsIfExists": {tag: (0..70).map(|n| format!("v{n}")).collect::<Vec<_>>()}}),
+                json!({"StringEquals": {tag: (0..65).map(|n| format!("v{n}")).collect::<Vec<_>>()}}),
             ],
             false,
         ),
@@ -361,7 +405,18 @@ fn whoever_has_too_many_values_to_try_is_listed() {
         ];
         (json!({"NumericLessThan": {"app:k": "0"}}), denied.concat())
     };
+    let tags = |n: usize| {
+        let denied: Vec<Value> = many(n)
+            .into_iter()
+            .map(|tag| json!({"StringEquals": {"aws:PrincipalTag/team": tag}}))
+            .collect();
+        (
+            json!({"StringEquals": {"aws:PrincipalTag/team": many(n)}}),
+            denied,
+        )
+    };
     for (what, few, too_many) in [
+        ("values of a tag", tags(70), tags(150)),
         ("lists of values", lists(3), lists(7)),
         ("states", patterns(4), patterns(10)),
         ("steps", long(300), long(600)),
@@ -374,4 +429,21 @@ fn whoever_has_too_many_values_to_try_is_listed() {
             "too many {what}"
         );
     }
+}
+
+/// Each place among adjacent wildcards once took its own time, 20 s for these, and each of the numbers was compared with all others.
+#[test]
+fn adjacent_wildcards_count_as_one_and_very_long_lists_are_not_tried() {
+    let none = "${aws:PrincipalServiceName, ''}*".repeat(400);
+    let found = listed(
+        &[json!({"StringLike": {"app:k": "bcdefghijklmnopqrst"}})],
+        &[json!({"StringLike": {"app:k": format!("*{none}")}})],
+    );
+    assert!(found.is_empty(), "the Deny covers every text");
+    let numbers: Vec<String> = (0..3_000).map(|n| n.to_string()).collect();
+    let found = listed(
+        &[json!({"NumericEquals": {"app:k": numbers}, "NumericLessThan": {"app:k": "-5"}})],
+        &[],
+    );
+    assert_eq!(found.len(), 2, "nobody looks that far");
 }

@@ -156,7 +156,7 @@ fn families() -> [Family; 6] {
                 r#""IpAddress":{"app:k":["10.0.0.0/8","2001:db8::1"]}"#,
                 r#""NotIpAddress":{"app:k":"10.1.0.0/16"}"#,
                 r#""IpAddress":{"app:k":["10.1.0.0/24","255.255.255.255"]}"#,
-                r#""NotIpAddress":{"app:k":["10.0.0.0/16","2001:db8::/32"]}"#,
+                r#""NotIpAddress":{"app:k":["10.0.0.0/16","10.255.0.0/16","2001:db8::/32"]}"#,
                 r#""IpAddress":{"app:k":"0.0.0.0/0"}"#,
                 r#""IpAddress":{"app:k":"::/0"}"#,
                 r#""NotIpAddress":{"app:k":["::/80","2001:db8::/127"]}"#,
