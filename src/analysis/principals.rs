@@ -97,7 +97,7 @@ pub fn principals(
     };
     let mut asking = Asking {
         request: asked.request("*")?,
-        known: HashMap::default(),
+        known: Known::default(),
     };
     asked.check(&asking.request)?;
     let (candidates, sessions) = asked.candidates(&asking.request);
@@ -166,7 +166,12 @@ struct Asking<'q> {
     known: Known,
 }
 
-type Known = HashMap<Likeness, Option<Access>, FixedState>;
+#[derive(Default)]
+struct Known {
+    access: HashMap<Likeness, Option<Access>, FixedState>,
+    /// The memory for what the next one hangs on.
+    words: Vec<usize>,
+}
 
 /// Under which conditions somebody is allowed.
 #[derive(Clone)]
@@ -335,21 +340,22 @@ impl<'q> Asked<'q> {
         let layers = Layers::of(&facts, ANY_SESSION);
         self.work.conclude()?;
         // PERF: putting the layers together, and looking for values that they allow, take the most time.
-        let likeness = Likeness::of(&layers, &facts, ANY_SESSION);
-        if let Some(access) = likeness.as_ref().and_then(|likeness| known.get(likeness)) {
-            return Ok(access.clone());
+        let Known { access, words } = known;
+        let words = Likeness::words_of(&layers, &facts, ANY_SESSION, words);
+        if let Some(known) = words.and_then(|words| access.get(words)) {
+            return Ok(known.clone());
         }
-        let access = access(&layers, &facts);
+        let found = access_by(&layers, &facts);
         self.work.conclude()?;
-        if let Some(likeness) = likeness {
-            known.insert(likeness, access.clone());
+        if let Some(words) = words {
+            access.insert(words.into(), found.clone());
         }
-        Ok(access)
+        Ok(found)
     }
 }
 
 /// Returns under which conditions the caller of `facts` is allowed, for whom these policies are in play.
-fn access(layers: &Layers, facts: &Facts<'_>) -> Option<Access> {
+fn access_by(layers: &Layers, facts: &Facts<'_>) -> Option<Access> {
     let areas = of_layers(layers, facts);
     let is_plain = |area: &Area| {
         area.is_unconditional() && area.resources.is_none() && area.not_resources.is_empty()

@@ -1,5 +1,6 @@
 //! Principals that the statements in play do not tell apart: they have the same access, which is found once.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 
 use super::{Allowed, Layers};
@@ -15,13 +16,32 @@ use crate::language::pattern::{ResourcePattern, Variable};
 /// statements cover the question, the same parts of them are open, and these read nothing that is known of the principal.
 ///
 /// It holds addresses, so it means something only while its snapshot is there.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Default, PartialEq, Eq, Hash)]
 pub struct Likeness(Box<[usize]>);
 
+impl Borrow<[usize]> for Likeness {
+    fn borrow(&self) -> &[usize] {
+        &self.0
+    }
+}
+
+impl From<&[usize]> for Likeness {
+    fn from(words: &[usize]) -> Self {
+        Self(words.into())
+    }
+}
+
 impl Likeness {
-    /// Returns what the access of the caller of `facts` hangs on, or `None` if that is the caller itself. The scope is one
-    /// resource, and `layers` are of these facts.
-    pub fn of<'f>(layers: &'f Layers, facts: &'f Facts<'_>, scope: Scope<'f>) -> Option<Self> {
+    /// Returns what the access of the caller of `facts` hangs on, written into `words`, or `None` if that is the caller itself. The
+    /// scope is one resource, and `layers` are of these facts.
+    ///
+    /// PERF: most callers are like one that came before, so the memory for the words is lent.
+    pub fn words_of<'f, 'w>(
+        layers: &'f Layers,
+        facts: &'f Facts<'_>,
+        scope: Scope<'f>,
+        words: &'w mut Vec<usize>,
+    ) -> Option<&'w [usize]> {
         let Layers {
             levels,
             resource,
@@ -39,8 +59,9 @@ impl Likeness {
             is_root,
             is_federated,
         } = insider;
+        words.clear();
         let mut words = Words {
-            words: Vec::with_capacity(32),
+            words,
             facts,
             scope,
             is_own: false,
@@ -73,13 +94,13 @@ impl Likeness {
             words.add(area);
         }
         words.add_values_of_tags();
-        (!words.is_own).then(|| Self(words.words.into()))
+        (!words.is_own).then_some(words.words)
     }
 }
 
 /// A [`Likeness`] as it grows.
-struct Words<'f, 'a> {
-    words: Vec<usize>,
+struct Words<'f, 'a, 'w> {
+    words: &'w mut Vec<usize>,
     facts: &'f Facts<'a>,
     scope: Scope<'f>,
     /// Whether anything that is open reads what is known of the caller.
@@ -90,7 +111,7 @@ struct Words<'f, 'a> {
     asks_for_session: bool,
 }
 
-impl<'f> Words<'f, '_> {
+impl<'f> Words<'f, '_, '_> {
     fn extend(&mut self, words: impl IntoIterator<Item = usize>) {
         self.words.extend(words);
     }
