@@ -104,7 +104,7 @@ impl<'s, 'f> Search<'s, 'f> {
     /// somebody who may be denied is said to be always allowed.
     pub fn covers_always(&self) -> bool {
         let Self { facts, choices, .. } = self;
-        let shows_all = |key| choices.show_all_of(key, facts);
+        let shows_all = |key| Choices::show_all_of(key, facts);
         choices.keys.keys().all(shows_all)
             && self.covers_all(choices)
             && (choices.are_all

@@ -87,13 +87,8 @@ impl Choices {
     }
 
     /// Returns whether the choices for `key`, if they are all, also show each case in which a condition does not hold.
-    pub fn show_all_of(&self, key: &ContextKey, facts: &Facts<'_>) -> bool {
-        match key.kind() {
-            // Nobody may know when a session began (T-43), and the role itself has no session.
-            KeyKind::TokenIssueTime => !self.texts.contains(key) && !facts.caller.is_role(),
-            // Nobody may know a tag, or whether there is one (T-8).
-            _ => !facts.is_replaceable(key),
-        }
+    pub fn show_all_of(key: &ContextKey, facts: &Facts<'_>) -> bool {
+        !facts.is_replaceable(key) // nobody may know a tag, or whether there is one (T-8)
     }
 
     /// Returns the choices for `key`, which are `choices`, and two values of it: with these, no condition without a set qualifier
@@ -196,6 +191,9 @@ impl Choices {
                 }
             }
             choices.extend(others);
+            if key.kind() == KeyKind::TokenIssueTime {
+                choices.push(vec![SmolStr::new_static(UNKNOWN)]);
+            }
             choices.push(vec![SmolStr::default()]); // C-60
             choices.extend(several);
             choices.insert(0, Choice::new());
@@ -300,6 +298,7 @@ pub fn chosen<'c>(
 ) -> Values<'c> {
     match choice {
         [] if replaceable.contains(key) => Values::Unknown,
+        [unknown] if key.kind() == KeyKind::TokenIssueTime && unknown == UNKNOWN => Values::Unknown,
         choice => Values::list(choice),
     }
 }
@@ -359,10 +358,13 @@ fn is_time(text: &SmolStr) -> bool {
     time.is_ok_and(|time| time.to_string() == *text)
 }
 
+/// Stands for an issue time that nobody knows (T-43): so it is of a role itself, and of a session if its caller does not say.
+pub const UNKNOWN: &str = "unknown";
+
 /// Returns whether a text is such a time, and one that a session can have (T-47). The clock is open, so no time is too late.
 fn is_issue_time(text: &SmolStr) -> bool {
     let time = text.parse::<Timestamp>();
-    time.is_ok_and(|time| time > Timestamp::UNIX_EPOCH) && is_time(text)
+    text == UNKNOWN || time.is_ok_and(|time| time > Timestamp::UNIX_EPOCH) && is_time(text)
 }
 
 fn is_whole_number(text: &SmolStr) -> bool {

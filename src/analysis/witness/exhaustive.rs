@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use smol_str::SmolStr;
 
-use super::choices::{Choice, Choices, is_possible, is_simple, one_name, own_tag};
+use super::choices::{Choice, Choices, UNKNOWN, is_possible, is_simple, one_name, own_tag};
 use super::classes::{MAX_CHOICES, classes, instants};
 use crate::analysis::area::{Area, Open};
 use crate::context::{ContextKey, KeyKind};
@@ -36,7 +36,6 @@ impl Choices {
             });
         }
         let mut all = Self {
-            texts: self.texts.clone(),
             replaceable: self.replaceable.clone(),
             are_all: true,
             ..Self::default()
@@ -105,6 +104,9 @@ fn of_key(
     let mut values: Vec<SmolStr> = found.into_iter().map(SmolStr::from).collect();
     if key.kind() == KeyKind::PrincipalTag {
         values.push(own_or_another(key, &values, facts));
+    }
+    if key.kind() == KeyKind::TokenIssueTime {
+        values.push(SmolStr::new_static(UNKNOWN));
     }
     values.push(SmolStr::default()); // C-60
     let mut choices = vec![Choice::new()];

@@ -225,9 +225,7 @@ impl Patterns {
                 Step::OfName(own) => {
                     named.extend([own.to_ascii_lowercase(), own.to_ascii_uppercase()]);
                 }
-                Step::AnyOne { crosses: false } | Step::AnyRun { crosses: false } => {
-                    named.push(':');
-                }
+                // Those that do not cross a colon stand beside one, in patterns of ARNs.
                 Step::AnyOne { .. } | Step::AnyRun { .. } | Step::End => {}
             }
         }

@@ -508,13 +508,12 @@ fn somebody_is_listed_if_and_only_if_one_of_their_sessions_is_allowed() {
                     }
                 }
             }
-            // It does not tell what is the same for all sessions that pass on a tag, or begin at an unknown time.
+            // It does not tell what is the same for all sessions that pass on a tag.
             let knows_always = is_simple
                 && !(is_of_role
                     && keys
                         .iter()
-                        .any(|key| [RESOURCE_TAG, ROLE_TAG].contains(key)))
-                && !(kind == "role" && keys.contains(&ISSUED));
+                        .any(|key| [RESOURCE_TAG, ROLE_TAG].contains(key)));
             let wrong = match (listed, &allowed, &denied) {
                 (None, Some(_), _) => Some("is left out"),
                 (Some(_), None, _) if is_simple => Some("is listed, though never allowed"),

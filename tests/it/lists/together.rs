@@ -120,19 +120,19 @@ fn permissions_that_cover_everything_together_have_no_conditions() {
             none,
         ),
         (
-            "with and without a session; a role itself has none (T-43)",
+            "with and without a session; of a role, every question has an issue time (E-4, T-43)",
             vec![is_there(ISSUED, true)],
             vec![],
-            none,
+            &["app"],
         ),
         (
             "the same, and those without",
             vec![is_there(ISSUED, true), is_there(ISSUED, false)],
             vec![],
-            &["ann", "tagged"],
+            all,
         ),
         (
-            "when a session began may be unknown (T-43)",
+            "nothing that is said of the time when a session began holds if nobody knows it (T-43)",
             vec![
                 is(ISSUED, "2026-01-15T00:00:00Z"),
                 is_not(ISSUED, "2026-01-15T00:00:00Z"),

@@ -36,7 +36,7 @@ fn all_texts(characters: &str, longest: usize) -> Vec<String> {
 /// Returns the families. The function is long because it is a table.
 fn families() -> [Family; 6] {
     let mut texts = all_texts("abAB:z", 4);
-    texts.push("\u{212A}".into());
+    texts.extend(["k", "K", "\u{212A}"].map(str::to_owned));
     texts.push("a\u{17F}".into());
     for partition in ["a", "ab", ""] {
         for service in ["b", "z"] {
@@ -90,7 +90,7 @@ fn families() -> [Family; 6] {
     [
         Family {
             conditions: &[
-                r#""StringEquals":{"app:k":"ab"}"#,
+                r#""StringEquals":{"app:k":["ab","k","K"]}"#,
                 r#""StringNotEquals":{"app:k":["a","AB","${aws:username}"]}"#,
                 r#""StringEqualsIgnoreCase":{"app:k":["ab","ks","as"]}"#,
                 r#""StringNotEqualsIgnoreCase":{"app:k":"k"}"#,
